@@ -1,0 +1,174 @@
+"""The correction file: safetensors for the arrays, JSON in its metadata for the rest, never a pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from activations.contract import Edit, edit_class, edit_name, field_names
+from activations.correction import Correction, Gate
+from activations.files import atomic_write
+
+__all__ = ["CorrectionFileError", "load_correction", "save_correction"]
+
+_METADATA = "genmend.correction"  # one key only: safetensors does not keep the order of several
+_SCHEMA = 1
+_TENSOR = "$tensor"
+
+
+class CorrectionFileError(ValueError):
+    """The file is not a correction that can be loaded; the message has its path and what is wrong."""
+
+
+def save_correction(path: str | os.PathLike[str], correction: Correction) -> None:
+    """Write a correction to one file, whole or not at all.
+
+    Raises
+    ------
+    ValueError
+        If an edit's class is not registered, so that the file could not be read again.
+    OSError
+        If the file cannot be written; an old one is left as it was.
+    """
+    tensors: dict[str, Tensor] = {}
+
+    def stored(name: str, value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return list(value) if isinstance(value, tuple) else value
+        # A copy: the same mask may stand in many rungs, and safetensors refuses arrays that share memory.
+        tensors[name] = value.detach().cpu().clone().contiguous()
+        return {_TENSOR: name}
+
+    content = {
+        "schema": _SCHEMA,
+        "ladder": [
+            [
+                {"type": edit_name(edit)}
+                | {name: stored(f"ladder.{r}.{e}.{name}", getattr(edit, name)) for name in field_names(type(edit))}
+                for e, edit in enumerate(rung)
+            ]
+            for r, rung in enumerate(correction.ladder)
+        ],
+        "gate": correction.gate
+        and {name: stored(f"gate.{name}", value) for name, value in vars(correction.gate).items()},
+        "tensors": {name: stored(f"tensors.{name}", value) for name, value in correction.tensors.items()},
+        "info": correction.info,
+        "layout": correction.layout,
+        "layout_digest": correction.layout_digest,
+        "weights_digests": correction.weights_digests,
+    }
+    metadata = {_METADATA: json.dumps(content, allow_nan=False)}
+    with atomic_write(path) as temporary:
+        save_file(tensors, temporary, metadata)
+
+
+def load_correction(path: str | os.PathLike[str]) -> Correction:
+    """Read a correction; every value is checked and no code from the file runs.
+
+    Raises
+    ------
+    CorrectionFileError
+        If the file is damaged, of another kind, of a newer version, or holds anything that is not expected.
+    OSError
+        If there is no such file, or it cannot be read.
+    """
+    path = Path(path)
+    with path.open("rb") as file:  # the ordinary error where it is missing, a folder, or not ours to read
+        start = file.read(4)
+    try:
+        with safe_open(path, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
+        return _correction(metadata, tensors)
+    except SafetensorError as error:
+        if start[:2] == b"PK" or start[:1] == b"\x80":
+            reason = "it is a pickle or an archive as torch.save writes, which could run code, and is never opened"
+        else:
+            reason = f"it is no intact safetensors file ({error})"
+        raise CorrectionFileError(_refusal(path, reason)) from error
+    except (ValueError, TypeError, KeyError, OverflowError, RuntimeError) as error:
+        raise CorrectionFileError(_refusal(path, str(error) or type(error).__name__)) from error
+
+
+def _correction(metadata: dict[str, str], tensors: dict[str, Tensor]) -> Correction:
+    if _METADATA not in metadata:
+        raise ValueError(f"its metadata has no {_METADATA!r}, so it holds something else")
+    content = json.loads(metadata[_METADATA])
+    if not isinstance(content, dict) or content.get("schema") != _SCHEMA:
+        version = content.get("schema") if isinstance(content, dict) else None
+        raise ValueError(f"its schema is {version!r}, and {_SCHEMA} is read; update genmend if it is newer")
+    _expect(
+        content,
+        {"schema", "ladder", "gate", "tensors", "info", "layout", "layout_digest", "weights_digests"},
+        "the file",
+    )
+
+    def restored(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        _expect(value, {_TENSOR}, "a reference to an array")
+        if value[_TENSOR] not in tensors:
+            raise ValueError(f"array {value[_TENSOR]!r} is missing, or referred to twice")
+        return tensors.pop(value[_TENSOR])
+
+    gate = content["gate"]
+    if gate is not None:
+        _expect(gate, {"extractor", "weights", "bias", "threshold"}, "the gate")
+        gate = Gate(**{name: restored(value) for name, value in gate.items()})
+    _check_digests(content["weights_digests"])
+    correction = Correction(
+        ladder=tuple(tuple(_edit(values, restored) for values in rung) for rung in content["ladder"]),
+        layout=_layout(content["layout"]),
+        gate=gate,
+        tensors={name: restored(value) for name, value in _mapping(content["tensors"], "tensors").items()},
+        info=content["info"],
+        weights_digests=content["weights_digests"],
+    )
+    if tensors:
+        raise ValueError(f"it has arrays that nothing refers to: {sorted(tensors)}")
+    if correction.layout_digest != content["layout_digest"]:
+        raise ValueError("its layout does not have the digest that stands beside it")
+    return correction
+
+
+def _edit(values: Any, restored: Callable[[Any], Any]) -> Edit:
+    cls = edit_class(str(_mapping(values, "an edit").get("type")))
+    _expect(values, {"type", *field_names(cls)}, f"edit {values['type']!r}")
+    return cls(**{name: restored(value) for name, value in values.items() if name != "type"})
+
+
+def _layout(layout: Any) -> dict[str, tuple[int, ...]]:
+    for name, shape in _mapping(layout, "layout").items():
+        if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
+            raise ValueError(f"layout gives {name!r} the shape {shape!r}, but a list of sizes is needed")
+    return layout
+
+
+def _check_digests(digests: Any) -> None:
+    if digests is not None and not all(
+        isinstance(value, str) for value in _mapping(digests, "weights_digests").values()
+    ):
+        raise ValueError("weights_digests must map dtypes to hexadecimal strings")
+
+
+def _mapping(value: Any, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{what} is a {type(value).__name__}, but a JSON object is needed")
+    return value
+
+
+def _expect(value: Any, keys: set[str], what: str) -> None:
+    given = _mapping(value, what).keys()
+    if given != keys:
+        raise ValueError(f"{what} lacks {sorted(keys - given)} and has unknown {sorted(given - keys)}")
+
+
+def _refusal(path: Path, reason: str) -> str:
+    return f"{path} cannot be loaded as a correction: {reason}; only files written by save_correction are accepted."

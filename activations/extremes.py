@@ -1,0 +1,231 @@
+"""Streaming extremes of units: exact upper quantiles, and the samples that excite a unit most."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from activations.statistics import check_shape, checked_batch
+
+__all__ = ["TopSamples", "UnitQuantiles"]
+
+
+class UnitQuantiles:
+    """Exact upper quantiles of each unit over all samples and positions.
+
+    Only the largest values of a unit decide its upper quantiles, and how many of them is known once the number of
+    samples is: of ``n`` values the ``ceil((n - 1) * tail) + 1`` largest. These are kept, and a few batches of
+    candidates above the smallest of them; nothing else is.
+
+    Parameters
+    ----------
+    samples
+        How many samples will come, or an upper bound: the memory is ``O(units * positions * samples * tail)`` for the
+        bound. More samples than that are refused, for the result would no longer be exact.
+    tail
+        The largest tail fraction that will be asked for, in (0, 1]: 0.01 allows ``quantile(q)`` for q from 0.99 to 1.
+
+    Attributes
+    ----------
+    count : int
+        Samples seen.
+
+    Examples
+    --------
+    >>> quantiles = UnitQuantiles(samples=5, tail=0.5)
+    >>> quantiles.update(torch.tensor([[0.0], [1.0], [2.0]]))
+    >>> quantiles.update(torch.tensor([[3.0], [4.0]]))
+    >>> quantiles.quantile(0.75)
+    tensor([3.], dtype=torch.float64)
+    """
+
+    def __init__(self, samples: int, tail: float = 0.01) -> None:
+        if samples < 1:
+            raise ValueError(f"samples is {samples}, but at least 1 is needed; give the number of samples, or a bound.")
+        if not 0 < tail <= 1:
+            raise ValueError(f"tail is {tail}, but a fraction in (0, 1] is needed; for the 99 % quantile give 0.01.")
+        self.samples = samples
+        self.tail = tail
+        self.count = 0
+        self._shape: torch.Size | None = None
+        self._parts: list[Tensor] = []  # (units, some) each: the kept values first, then candidates
+        self._floor: Tensor | None = None  # (units, 1): the smallest value kept once there are enough
+
+    @torch.no_grad()
+    def update(self, batch: Tensor) -> None:
+        """Take a batch, shape ``(n, units, ...)``."""
+        batch = checked_batch(batch, self)
+        self._admit(batch.shape[1:], len(batch))
+        if not len(batch):
+            return
+        values = batch.transpose(0, 1).flatten(1)
+        if self._floor is None:
+            candidates = values.topk(min(self._kept(), values.shape[1]), dim=1, sorted=False).values
+        else:
+            candidates = _above(values, self._floor)
+        self._parts.append(candidates)
+        self._shrink(at_least=3 * self._kept())
+
+    @torch.no_grad()
+    def merge(self, other: UnitQuantiles) -> None:
+        """Take over what another part of the same samples has seen; both were built with the same arguments."""
+        if (self.samples, self.tail) != (other.samples, other.tail):
+            raise ValueError(
+                f"merge got samples={other.samples}, tail={other.tail} into samples={self.samples}, tail={self.tail}; "
+                "both must be the same; build every part with the total number of samples."
+            )
+        if other._shape is None:
+            return
+        self._admit(other._shape, other.count)
+        device = self._parts[0].device if self._parts else None
+        self._parts += [part.to(device) for part in other._parts]
+        self._shrink(at_least=3 * self._kept())
+
+    def quantile(self, q: float | Sequence[float]) -> Tensor:
+        """Return quantiles, interpolated linearly between neighbours as ``numpy.quantile`` does.
+
+        Parameters
+        ----------
+        q
+            One level or several, in ``[1 - tail, 1]``; higher is further up.
+
+        Returns
+        -------
+        Tensor
+            ``(units,)``, or ``(len(q), units)`` for several; float64.
+
+        Raises
+        ------
+        ValueError
+            If a level lies outside, or no sample has been seen.
+        """
+        if not isinstance(q, int | float):
+            return torch.stack([self.quantile(level) for level in q])
+        lowest = 1 - self.tail
+        if not lowest - 1e-12 <= q <= 1:
+            raise ValueError(f"q is {q}, but this statistic keeps [{lowest:g}, 1] only; build it with tail={1 - q:g}.")
+        if not self._parts or self._shape is None:
+            raise ValueError("UnitQuantiles has seen no sample, and at least one is needed; call update(batch) first.")
+        largest = torch.cat(self._parts, 1).sort(dim=1, descending=True).values.double()
+        total = self.count * math.prod(self._shape[1:])
+        position = q * (total - 1)
+        below = math.floor(position)
+        lower = largest[:, total - 1 - below]
+        upper = largest[:, max(total - 2 - below, 0)]
+        return torch.lerp(lower, upper, position - below)
+
+    def _admit(self, shape: torch.Size, count: int) -> None:
+        if self.count + count > self.samples:
+            raise ValueError(
+                f"UnitQuantiles was built for {self.samples} samples and has now been given {self.count + count}; "
+                "build it with the total number, or an upper bound."
+            )
+        check_shape(self, self._shape or shape, shape)
+        self._shape = shape
+        self.count += count
+
+    def _kept(self) -> int:
+        assert self._shape is not None
+        total = self.samples * math.prod(self._shape[1:])
+        # One more than the formula, against the rounding of tail * total.
+        return min(total, math.ceil((total - 1) * self.tail) + 2)
+
+    def _shrink(self, at_least: int) -> None:
+        if sum(part.shape[1] for part in self._parts) < at_least:
+            return
+        kept = torch.cat(self._parts, 1).topk(self._kept(), dim=1, sorted=False).values
+        self._parts = [kept]
+        self._floor = kept.amin(1, keepdim=True)
+
+
+def _above(values: Tensor, floor: Tensor) -> Tensor:
+    """Return the values of each row above its floor, ``(rows, most)``, filled up with the lowest value there is."""
+    rows, columns = (values > floor).nonzero(as_tuple=True)
+    counts = rows.bincount(minlength=len(values))
+    # nonzero() goes row by row, so the place within its row is the place in the list less what earlier rows take.
+    places = torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
+    above = values.new_full((len(values), int(counts.max())), -torch.inf)
+    above[rows, places] = values[rows, columns]
+    return above
+
+
+class TopSamples:
+    """For each unit the samples in which its highest activation over all positions is greatest.
+
+    Parameters
+    ----------
+    k
+        Samples kept per unit.
+    first_sample
+        Index of the first sample that will come; parts of one run that are merged later count on from each other.
+
+    Attributes
+    ----------
+    count : int
+        Samples seen.
+
+    Examples
+    --------
+    >>> top = TopSamples(2)
+    >>> top.update(torch.tensor([[1.0], [5.0], [3.0]]))
+    >>> top.values, top.samples
+    (tensor([[5., 3.]]), tensor([[1, 2]]))
+    """
+
+    def __init__(self, k: int, first_sample: int = 0) -> None:
+        if k < 1:
+            raise ValueError(f"k is {k}, but at least 1 sample must be kept per unit; give a positive number.")
+        self.k = k
+        self.count = 0
+        self._first = first_sample
+        self._values: Tensor | None = None
+        self._samples: Tensor | None = None
+
+    @torch.no_grad()
+    def update(self, batch: Tensor) -> None:
+        """Take a batch, shape ``(n, units, ...)``; its samples are numbered on from those before."""
+        batch = checked_batch(batch, self)
+        if not len(batch):
+            return
+        peaks = batch.flatten(2).amax(2) if batch.dim() > 2 else batch
+        numbers = torch.arange(len(batch), device=batch.device) + (self._first + self.count)
+        self._add(peaks.T, numbers.expand(peaks.shape[1], -1))
+        self.count += len(batch)
+
+    @torch.no_grad()
+    def merge(self, other: TopSamples) -> None:
+        """Take over what another part of the same run has seen."""
+        if other.k != self.k:
+            raise ValueError(f"merge got k={other.k} into k={self.k}; both must be the same; rebuild one of them.")
+        if other._values is not None and other._samples is not None:
+            self._add(other._values, other._samples)
+            self.count += other.count
+
+    def _add(self, values: Tensor, samples: Tensor) -> None:
+        if self._values is not None and self._samples is not None:
+            check_shape(self, self._values.shape[:1], values.shape[:1])
+            device = self._values.device
+            values = torch.cat([self._values, values.to(device)], 1)
+            samples = torch.cat([self._samples, samples.to(device)], 1)
+        # By value, and of equal values the earlier sample first, whatever order the batches came in.
+        samples, order = samples.sort(dim=1)
+        values, best = values.gather(1, order).sort(dim=1, descending=True, stable=True)
+        self._values = values[:, : self.k].clone()
+        self._samples = samples.gather(1, best)[:, : self.k].clone()
+
+    @property
+    def values(self) -> Tensor:
+        """Highest activations, falling; ``(units, min(k, count))``."""
+        if self._values is None:
+            raise ValueError("TopSamples has seen no sample, and at least one is needed; call update(batch) first.")
+        return self._values
+
+    @property
+    def samples(self) -> Tensor:
+        """Indices of the samples that `values` come from, the earlier first where values are equal; int64."""
+        if self._samples is None:
+            raise ValueError("TopSamples has seen no sample, and at least one is needed; call update(batch) first.")
+        return self._samples

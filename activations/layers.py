@@ -1,0 +1,71 @@
+"""Layers by name: the dotted module path that ``named_modules()`` prints."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+from torch import nn
+
+__all__ = ["UnknownLayerError", "find_layer", "layer_names", "named_layers", "plain_name"]
+
+# torch.compile wraps a module in another one and inserts this part into every name below it. A correction made on
+# the plain model must find the same layers in the compiled one, so the part is dropped wherever a name is read.
+_COMPILED_PART = "_orig_mod"
+
+
+class UnknownLayerError(LookupError):
+    """No layer of the model has the name asked for; the message lists the three nearest names."""
+
+
+def plain_name(name: str) -> str:
+    """Return a dotted name without the parts that ``torch.compile`` inserted.
+
+    >>> plain_name("_orig_mod.main.5")
+    'main.5'
+    """
+    return ".".join(part for part in name.split(".") if part != _COMPILED_PART)
+
+
+def named_layers(model: nn.Module) -> dict[str, nn.Module]:
+    """Return every layer by name, in registration order; the model itself is ``""``.
+
+    A module that is registered in two places stands under both names; a compiled wrapper stands for the module
+    inside it.
+    """
+    # The wrapper comes before the module inside it and both have the same plain name: the inner one stays.
+    return {plain_name(name): module for name, module in model.named_modules(remove_duplicate=False)}
+
+
+def layer_names(model: nn.Module) -> list[str]:
+    """List the names that `find_layer`, `record` and every edit accept, in registration order.
+
+    >>> layer_names(nn.Sequential(nn.Linear(2, 2), nn.ReLU()))
+    ['0', '1']
+    """
+    return [name for name in named_layers(model) if name]
+
+
+def find_layer(model: nn.Module, name: str) -> nn.Module:
+    """Return the layer with this dotted name; ``""`` is the model itself.
+
+    Raises
+    ------
+    UnknownLayerError
+        If there is none; the message has the three nearest names.
+
+    >>> find_layer(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), "1")
+    ReLU()
+    """
+    layers = named_layers(model)
+    try:
+        return layers[plain_name(name)]
+    except KeyError:
+        raise UnknownLayerError(_miss(name, [known for known in layers if known])) from None
+
+
+def _miss(name: str, names: list[str]) -> str:
+    nearest = ", ".join(repr(near) for near in get_close_matches(name, names, n=3, cutoff=0.0))
+    return (
+        f"No layer is named {name!r}; the nearest names are {nearest or 'none (the model has no layers)'}; "
+        f"activations.layer_names(model) lists all {len(names)}."
+    )

@@ -1,0 +1,183 @@
+"""The adapter that makes any image generator usable here: how to call it, what it takes, what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from activations import find_layer, record
+from manifold.named_object import named_object
+
+__all__ = ["Generator", "activation_layers", "load_generator"]
+
+_ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish)
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A pretrained generator with what the methods need to know of it.
+
+    Parameters
+    ----------
+    module : nn.Module
+        In eval mode; it is never changed for longer than an edit is attached.
+    latent_shape : tuple of int
+        Shape of one latent, drawn from N(0, 1).
+    layers : tuple of str
+        Dotted names of the activation layers, in order of depth, whose outputs ``[n, C, H, W]`` are inspected. Empty:
+        every activation module with such an output (`activation_layers`).
+    value_range : (float, float)
+        What the module's black and white are; `generate` maps it to 0..1.
+    call : callable, optional
+        ``call(module, latents)`` returns raw images where ``module(latents)`` does not, e.g. to fix noise or labels.
+    name : str
+        For reports.
+    batch_size : int
+        Latents a forward pass; small batches stay in the processor's cache.
+    """
+
+    module: nn.Module
+    latent_shape: tuple[int, ...]
+    layers: tuple[str, ...] = ()
+    value_range: tuple[float, float] = (-1.0, 1.0)
+    call: Callable[[nn.Module, Tensor], Tensor] | None = None
+    name: str = "generator"
+    batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        low, high = self.value_range
+        if not low < high:
+            raise ValueError(f"value_range is {self.value_range}; give (black, white) with black < white, e.g. (-1, 1).")
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size is {self.batch_size}; give a whole number of at least 1.")
+        for layer in self.layers:
+            find_layer(self.module, layer)
+        if not self.layers:
+            object.__setattr__(self, "layers", activation_layers(self))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the module's parameters are."""
+        return next((parameter.device for parameter in self.module.parameters()), torch.device("cpu"))
+
+    def latents(self, n: int, seed: int, start: int = 0) -> Tensor:
+        """Standard normal latents ``[n, *latent_shape]``: item i depends on ``(seed, start + i)`` alone.
+
+        So a prefix of a longer draw is the shorter draw, and work can be resumed or split anywhere.
+        """
+        if n < 1 or seed < 0 or start < 0:
+            raise ValueError(f"n={n}, seed={seed}, start={start}: n has to be at least 1, seed and start at least 0.")
+        draws = np.empty((n, *self.latent_shape), dtype=np.float32)
+        for item in range(n):
+            stream = np.random.Generator(np.random.Philox(key=[seed, start + item]))
+            draws[item] = stream.standard_normal(self.latent_shape, dtype=np.float32)
+        return torch.from_numpy(draws)
+
+    def checked_latents(self, latents: Tensor | np.ndarray) -> Tensor:
+        """Latents as a float32 tensor.
+
+        Raises
+        ------
+        ValueError
+            If the shape is not ``[n, *latent_shape]`` with n >= 1, or a value is NaN or infinite.
+        """
+        tensor = torch.as_tensor(latents)
+        if tensor.ndim != len(self.latent_shape) + 1 or tuple(tensor.shape[1:]) != self.latent_shape or not len(tensor):
+            raise ValueError(
+                f"Latents have shape {tuple(tensor.shape)}; {self.name} takes {['n', *self.latent_shape]} with n >= 1."
+            )
+        if not tensor.dtype.is_floating_point:
+            raise ValueError(f"Latents have dtype {tensor.dtype}; give floating-point numbers.")
+        finite = torch.isfinite(tensor).flatten(1).all(1)
+        if not finite.all():
+            row = int((~finite).nonzero()[0])
+            raise ValueError(f"Latent {row} holds NaN or infinite values; remove that row or draw it again.")
+        return tensor.float()
+
+    def run(self, latents: Tensor) -> Tensor:
+        """One forward pass on a batch of checked latents: raw images, on the module's device."""
+        latents = latents.to(self.device)
+        return self.module(latents) if self.call is None else self.call(self.module, latents)
+
+    @torch.no_grad()
+    def generate(self, latents: Tensor | np.ndarray, *, progress: bool = False) -> Tensor:
+        """Images ``[n, 3, h, w]`` float32 on the CPU in 0..1 (clamped; grey ones repeated to three channels)."""
+        checked = self.checked_latents(latents)
+        batches = tqdm(checked.split(self.batch_size), desc="images", disable=not progress, leave=False)
+        return torch.cat([self._to_unit_range(self.run(batch)) for batch in batches])
+
+    def sample(self, n: int, seed: int, *, progress: bool = False) -> Tensor:
+        """`generate` of `latents`: n images of this seed."""
+        return self.generate(self.latents(n, seed), progress=progress)
+
+    def with_module(self, module: nn.Module) -> Generator:
+        """The same adapter round another module of the same kind, e.g. a fresh copy."""
+        return replace(self, module=module)
+
+    def _to_unit_range(self, raw: Tensor) -> Tensor:
+        if raw.ndim != 4 or raw.shape[1] not in (1, 3):
+            raise ValueError(
+                f"{self.name} returned shape {tuple(raw.shape)}; images have shape [n, 3 or 1, height, width]: "
+                "give `call` to turn the module's output into that."
+            )
+        low, high = self.value_range
+        images = ((raw.float().cpu() - low) / (high - low)).clamp(0, 1)
+        return images.expand(-1, 3, -1, -1)
+
+
+@torch.no_grad()
+def activation_layers(generator: Generator) -> tuple[str, ...]:
+    """Names of the activation modules of the ReLU family whose output is a stack of feature maps.
+
+    Raises
+    ------
+    ValueError
+        If there is none, as in networks that call activation functions without modules: name the layers yourself.
+    """
+    named = [name for name, module in generator.module.named_modules() if isinstance(module, _ACTIVATIONS)]
+    with record(generator.module, named) as outputs:
+        generator.run(torch.zeros(1, *generator.latent_shape))
+    found = tuple(name for name in named if name in outputs and outputs[name].ndim == 4)
+    if not found:
+        candidates = [name for name, module in generator.module.named_modules() if name and not list(module.children())]
+        raise ValueError(
+            f"{generator.name} has no activation modules with feature maps: name the layers to inspect (layers=, or "
+            f"--layers on the command line), out of e.g. {', '.join(candidates[:12])}."
+        )
+    return found
+
+
+def load_generator(model: str, latent_shape: Sequence[int] | None = None, layers: Sequence[str] = ()) -> Generator:
+    """A generator by name: ``faces``, or ``module:callable`` for one of your own.
+
+    The callable takes no arguments and returns a `Generator`, or an nn.Module that maps latents of `latent_shape` to
+    images in -1..1.
+
+    Raises
+    ------
+    ValueError
+        If the name has another form, the callable returns something else, or a module comes without `latent_shape`.
+    """
+    if model == "faces":
+        from gans.faces import load_faces
+
+        generator = load_faces()
+        return replace(generator, layers=tuple(layers)) if layers else generator
+    built = named_object(model)() if ":" in model else None
+    if isinstance(built, Generator):
+        return replace(built, layers=tuple(layers)) if layers else built
+    if not isinstance(built, nn.Module):
+        raise ValueError(
+            f"MODEL {model!r} is neither 'faces' nor module:callable with a callable that returns an nn.Module or a "
+            "gans.Generator."
+        )
+    if latent_shape is None:
+        raise ValueError(f"{model} returns an nn.Module, so its latent shape is needed: give --latent-shape, e.g. 128.")
+    return Generator(
+        built.eval().requires_grad_(False), tuple(latent_shape), layers=tuple(layers), name=model.partition(":")[2]
+    )

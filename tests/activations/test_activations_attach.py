@@ -1,0 +1,463 @@
+import copy
+import gc
+import warnings
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import MethodType
+
+import pytest
+import torch
+from activation_toys import (
+    EDITS,
+    LAYER,
+    BrokenAfter,
+    Styled,
+    TupleNet,
+    generator,
+    latents,
+    misfit,
+    pull_to_mean,
+    same_bits,
+    scale_units,
+    snapshot,
+)
+from torch import nn
+
+from activations import Edit, ScaleUnits, UnknownLayerError, attach, edited, record
+
+
+@contextmanager
+def attached(model, *edits) -> Iterator[None]:
+    """`attach` as people use it without `edited`."""
+    handle = attach(model, *edits)
+    try:
+        yield handle
+    finally:
+        handle.remove()
+
+
+WAYS = [edited, attached]
+
+
+@pytest.fixture
+def uneven():
+    """A model whose flags differ from layer to layer, so that resetting all of them would show."""
+    net = generator()
+    net.main[3].train()
+    net.main[5].weight.requires_grad_(False)
+    net.main[0].register_forward_hook(lambda module, inputs, output: None)
+    return net
+
+
+@pytest.mark.parametrize("make", EDITS)
+@pytest.mark.parametrize("way", WAYS)
+class TestEveryEditLeavesTheModelAsItWas:
+    def test_after_a_normal_run(self, make, way, uneven):
+        before, plain = snapshot(uneven), uneven(latents())
+        with way(uneven, make()):
+            changed = uneven(latents())
+        assert snapshot(uneven) == before
+        assert not torch.equal(changed, plain)
+        assert same_bits(uneven(latents()), plain)
+
+    def test_after_an_error_in_the_model(self, make, way, uneven):
+        net = BrokenAfter(uneven)
+        before = snapshot(net)
+        with pytest.raises(ArithmeticError, match="the model broke"), way(net, make(f"generator.{LAYER}")):
+            net(latents())
+        assert snapshot(net) == before
+
+    def test_after_an_error_in_the_edit(self, make, way, uneven):
+        before, plain = snapshot(uneven), uneven(latents())
+        with pytest.raises(ValueError, match=f"cannot act on layer '{LAYER}'"), way(uneven, make(), misfit(make)):
+            uneven(latents())
+        assert snapshot(uneven) == before
+        assert same_bits(uneven(latents()), plain)
+
+    def test_after_a_bad_second_name(self, make, way, uneven):
+        before = snapshot(uneven)
+        with pytest.raises(UnknownLayerError, match=r"main\.77"), way(uneven, make(), make("main.77")):
+            pytest.fail("the block must not be entered")
+        assert snapshot(uneven) == before
+
+
+@pytest.mark.parametrize("make", EDITS)
+def test_the_edit_is_what_reaches_the_next_layer(make):
+    net, z = generator(), latents()
+    with torch.no_grad():
+        expected = net.main[3:](make().apply(net.main[:3](z)))
+        with edited(net, make()):
+            assert torch.equal(net(z), expected)
+
+
+@pytest.mark.parametrize("make", EDITS)
+def test_in_place_layers_around_an_edit_do_not_disturb_it(make):
+    net, z = generator(), latents()
+    with torch.no_grad():
+        expected = make("main.1").apply(net.main[:2](z))
+        with edited(net, make("main.1")), record(net, ["main.1"]) as outputs:
+            net(z)
+    assert torch.equal(outputs["main.1"], expected)
+
+
+@pytest.mark.parametrize("make", EDITS)
+def test_strength_zero_attached_changes_no_bit(make):
+    net, z = generator(), latents()
+    plain = net(z)
+    with edited(net, make(strength=0.0)):
+        assert same_bits(net(z), plain)
+
+
+@dataclass(frozen=True, eq=False)
+class Shift(Edit):
+    layer: str
+    by: float
+    strength: float = 1.0
+
+    def apply(self, output, strength=None):
+        return output + self.by * (self.strength if strength is None else strength)
+
+
+@dataclass(frozen=True, eq=False)
+class Fails(Edit):
+    layer: str
+    strength: float = 1.0
+
+    def apply(self, output, strength=None):
+        raise LookupError("the edit broke")
+
+
+def test_edits_of_one_layer_act_in_the_order_given():
+    net, x = nn.Sequential(nn.Identity()), torch.ones(1, 1)
+    with edited(net, ScaleUnits("0", [0], 3.0), Shift("0", 1.0)):
+        assert net(x).item() == 4
+    with edited(net, Shift("0", 1.0), ScaleUnits("0", [0], 3.0)):
+        assert net(x).item() == 6
+
+
+def test_edits_of_several_layers_act_in_the_order_the_layers_run():
+    net, x = nn.Sequential(nn.Identity(), nn.Identity()), torch.ones(1, 1)
+    with edited(net, ScaleUnits("1", [0], 3.0), Shift("0", 1.0)):
+        assert net(x).item() == 6
+
+
+def test_nested_blocks_equal_one_block_and_remove_only_their_own():
+    net, z = generator(), latents()
+    plain = net(z)
+    with edited(net, pull_to_mean()):
+        one = net(z)
+    with edited(net, pull_to_mean(), scale_units()):
+        both = net(z)
+    with edited(net, pull_to_mean()):
+        with edited(net, scale_units()):
+            assert torch.equal(net(z), both)
+        assert torch.equal(net(z), one)
+    assert torch.equal(net(z), plain)
+
+
+def test_handles_may_go_in_any_order():
+    net, x = nn.Sequential(nn.Identity()), torch.ones(1, 1)
+    before = snapshot(net)
+    first, second = attach(net, Shift("0", 1.0)), attach(net, Shift("0", 10.0))
+    assert net(x).item() == 12
+    first.remove()
+    assert net(x).item() == 11
+    second.remove()
+    assert net(x).item() == 1
+    assert snapshot(net) == before
+
+
+def test_one_handle_may_be_entered_again_while_open():
+    net, x = nn.Sequential(nn.Identity()), torch.ones(1, 1)
+    with attach(net, Shift("0", 1.0)) as handle:
+        assert net(x).item() == 2
+        with handle:
+            assert net(x).item() == 2
+        assert net(x).item() == 1
+    handle.remove()
+    assert handle.edits == ()
+    assert not net[0]._forward_hooks
+
+
+def test_a_block_may_be_entered_from_inside_the_model():
+    """A model that edits a part of itself while it runs, and calls that part twice."""
+
+    class Inner(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.part = nn.Identity()
+
+        def forward(self, x):
+            with edited(self, Shift("part", 1.0)):
+                x = self.part(x)
+            return self.part(x)
+
+    net, x = nn.Sequential(Inner()), torch.ones(1, 1)
+    with edited(net, Shift("0.part", 10.0)):
+        assert net(x).item() == 1 + 11 + 10
+    assert net(x).item() == 2
+
+
+def test_set_changes_all_strengths_or_one():
+    net, x = nn.Sequential(nn.Identity()), torch.zeros(1, 1)
+    edits = Shift("0", 1.0), Shift("0", 10.0)
+    with edited(net, *edits) as handle:
+        handle.set(strength=0.5)
+        assert net(x).item() == 5.5
+        handle.set(strength=1, edit=0)
+        assert net(x).item() == 6.0
+        assert [edit.strength for edit in handle.edits] == [1.0, 0.5]
+        assert repr(handle) == "<Handle: Shift on '0' at strength 1, Shift on '0' at strength 0.5>"
+    assert [edit.strength for edit in edits] == [1.0, 1.0]
+    assert repr(handle) == "<Handle: nothing attached>"
+
+
+def test_a_wrong_set_changes_nothing():
+    net, x = nn.Sequential(nn.Identity()), torch.zeros(1, 1)
+    with edited(net, Shift("0", 1.0), Shift("0", 10.0)) as handle:
+        for arguments, error in [
+            ({"strength": 2.0}, ValueError),
+            ({"strength": "1"}, TypeError),
+            ({"strength": 0.0, "edit": 2}, IndexError),
+            ({"strength": 0.0, "edit": -1}, IndexError),
+        ]:
+            with pytest.raises(error):
+                handle.set(**arguments)
+        assert net(x).item() == 11
+    with pytest.raises(RuntimeError, match="no edits attached"):
+        handle.set(strength=1.0)
+
+
+def test_layers_that_never_ran_are_named_on_leaving():
+    net = nn.Sequential(nn.Identity(), nn.ModuleDict({"spare": nn.Identity()}))
+    net.forward = lambda x: net[0](x)
+    with pytest.warns(UserWarning, match="'1.spare'") as caught, edited(net, Shift("0", 1.0), Shift("1.spare", 1.0)):
+        net(torch.ones(1, 1))
+    assert len(caught) == 1
+    assert "'0'" not in str(caught[0].message)
+    assert not net[1]["spare"]._forward_hooks
+
+
+def test_an_error_is_not_followed_by_a_warning_about_layers_it_kept_from_running():
+    net = generator()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ArithmeticError), edited(net, scale_units()):
+            raise ArithmeticError
+    assert not net.main[2]._forward_hooks
+
+
+def test_removal_is_complete_even_if_the_warning_is_an_error():
+    net = generator()
+    before = snapshot(net)
+    handle = attach(net, scale_units())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning, match=LAYER):
+            handle.remove()
+        handle.remove()
+    assert snapshot(net) == before
+
+
+@pytest.mark.parametrize("container", [tuple, list, Styled])
+def test_tuples_keep_their_type_and_their_other_items(container):
+    net, x = TupleNet(container), torch.ones(1, 2)
+    plain = net(x)
+    with edited(net, ScaleUnits("block", [0], 0.0)):
+        result = net(x)
+    assert type(result) is container
+    assert result[0].tolist() == [[0.0, 2.0]]
+    assert torch.equal(result[1], plain[1])
+
+
+def test_nested_tuples_and_recurrent_layers():
+    lstm = nn.Sequential(nn.LSTM(2, 3, batch_first=True))
+    x = torch.randn(1, 4, 2)
+    plain, (hidden, cell) = lstm(x)
+    with edited(lstm, Shift("0", 1.0)):
+        shifted, states = lstm(x)
+    assert torch.equal(shifted, plain + 1)
+    assert torch.equal(states[0], hidden)
+    assert torch.equal(states[1], cell)
+
+
+@pytest.mark.parametrize("make", EDITS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_edits_follow_the_dtype_of_the_model(make, dtype):
+    net, z = generator(dtype=dtype), latents(dtype=dtype)
+    with torch.no_grad(), edited(net, make(strength=0.3)):
+        image = net(z)
+    with torch.no_grad():
+        expected = net.main[3:](make(strength=0.3).apply(net.main[:3](z)))
+    assert image.dtype == dtype
+    torch.testing.assert_close(image, expected, rtol=1e-2 if dtype != torch.float64 else 1e-12, atol=1e-6)
+
+
+@pytest.mark.parametrize("make", EDITS)
+def test_edits_follow_a_model_that_changes_after_attaching(make):
+    net, z = generator(), latents()
+    with torch.no_grad(), edited(net, make(strength=0.5)):
+        net.double()
+        image = net(z.double())
+    assert image.dtype == torch.float64
+
+
+@pytest.mark.parametrize("make", EDITS)
+def test_a_model_kept_on_meta_between_calls_loses_no_edit(make):
+    net = generator()
+    weights = {name: value.clone() for name, value in net.state_dict().items()}
+    with edited(net.to("meta"), make()):
+        net.to_empty(device="cpu").load_state_dict(weights)
+        changed = net(latents())
+    with edited(net, make()):
+        assert torch.equal(net(latents()), changed)
+
+
+@pytest.mark.parametrize("make", EDITS)
+def test_attached_copies_do_not_follow_the_tensors_they_came_from(make):
+    net, edit = generator(), make()
+    with edited(net, edit):
+        image = net(latents())
+        for value in vars(edit).values():
+            if isinstance(value, torch.Tensor):
+                value.zero_()
+        assert torch.equal(net(latents()), image)
+
+
+@pytest.mark.parametrize("make", EDITS)
+def test_attached_in_inference_mode_and_used_outside(make):
+    net, z = generator(), latents()
+    with torch.inference_mode():
+        handle = attach(net, make(strength=0.2))
+        net(z)
+    handle.set(strength=1.0)
+    image = net(z)
+    image.sum().backward()
+    handle.remove()
+    with edited(net, make()):
+        assert torch.equal(net(z), image)
+    assert net.main[0].weight.grad.abs().sum() > 0
+
+
+def test_a_deep_copy_of_an_edited_model_keeps_edits_of_its_own():
+    net, z = generator(), latents()
+    plain = net(z)
+    with edited(net, scale_units()) as handle:
+        changed = net(z)
+        twin = copy.deepcopy(net)
+        handle.set(strength=0.0)
+        assert torch.equal(net(z), plain)
+        assert torch.equal(twin(z), changed)
+        with torch.no_grad():
+            twin.main[5].weight.zero_()
+        assert torch.equal(net(z), plain)
+        assert not torch.equal(twin(z), changed)
+        twin.load_state_dict(net.state_dict())
+    assert torch.equal(twin(z), changed)
+    assert torch.equal(net(z), plain)
+
+
+def test_a_deep_copy_of_a_plain_model_is_edited_alone():
+    net, z = generator(), latents()
+    plain, twin = net(z), copy.deepcopy(net)
+    before = snapshot(net)
+    with edited(twin, scale_units()):
+        assert not torch.equal(twin(z), plain)
+        assert torch.equal(net(z), plain)
+        assert snapshot(net) == before
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_nothing_is_retained(fails):
+    net, edit = generator(), scale_units()
+    try:
+        with edited(net, edit) as handle:
+            image = net(latents())
+            if fails:
+                raise ArithmeticError
+    except ArithmeticError:
+        pass
+    gone = [weakref.ref(thing) for thing in (net, edit, edit.scale, image)]
+    gc.disable()  # reference counts alone must do; the handle is alive
+    try:
+        del net, edit, image
+        alive = [reference() for reference in gone]
+    finally:
+        gc.enable()
+    assert alive == [None] * 4
+    assert handle.edits == ()
+
+
+def test_an_edit_that_raises_an_error_of_its_own_leaves_nothing():
+    net = generator()
+    before = snapshot(net)
+    with pytest.raises(LookupError, match="the edit broke"), edited(net, scale_units(), Fails(LAYER)):
+        net(latents())
+    assert snapshot(net) == before
+
+
+def test_record_sees_the_edit_inside_and_not_outside():
+    net, x = nn.Sequential(nn.Identity()), torch.ones(1, 1)
+    with edited(net, Shift("0", 1.0)), record(net, ["0"]) as outputs:
+        net(x)
+    assert outputs["0"].item() == 2
+    with record(net, ["0"]) as outputs, edited(net, Shift("0", 1.0)):
+        net(x)
+    assert outputs["0"].item() == 1
+
+
+def test_the_whole_model_and_a_shared_layer_are_layers_too():
+    shared = nn.Identity()
+    net, x = nn.Sequential(shared, shared), torch.ones(1, 1)
+    with edited(net, Shift("", 1.0)):
+        assert net(x).item() == 2
+    with edited(net, Shift("1", 1.0)):
+        assert net(x).item() == 3  # one module, run twice
+
+
+@pytest.mark.parametrize("bound", [False, True])
+def test_a_forward_of_somebody_else_is_left_alone(bound):
+    net, x = nn.Sequential(nn.Identity()), torch.ones(1, 1)
+    net[0].forward = MethodType(lambda self, value: value * 5, net[0]) if bound else lambda value: value * 5
+    before = snapshot(net)
+    with edited(net, Shift("0", 1.0)):
+        assert net(x).item() == 6
+    assert snapshot(net) == before
+
+
+def test_a_layer_that_takes_no_hook_leaves_none_on_the_others():
+    class Refuses(nn.Identity):
+        def register_forward_hook(self, *arguments, **options):
+            raise KeyboardInterrupt
+
+    net = nn.Sequential(nn.Identity(), Refuses())
+    before = snapshot(net)
+    with pytest.raises(KeyboardInterrupt):
+        attach(net, Shift("0", 1.0), Shift("1", 1.0))
+    assert snapshot(net) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "words"),
+    [
+        (("main.2",), {}, "attach.. got .str."),
+        (([scale_units()],), {}, "unpack lists"),
+        ((scale_units(),), {"rung": 0}, "rung"),
+        ((scale_units(),), {"allow_other_weights": True}, "allow_other_weights"),
+    ],
+)
+def test_wrong_arguments_are_refused(arguments, options, words):
+    net = generator()
+    before = snapshot(net)
+    with pytest.raises(TypeError, match=words):
+        attach(net, *arguments, **options)
+    assert snapshot(net) == before
+
+
+def test_no_edits_at_all_are_no_error():
+    net, z = generator(), latents()
+    plain = net(z)
+    with edited(net):
+        assert same_bits(net(z), plain)

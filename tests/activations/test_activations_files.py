@@ -1,0 +1,136 @@
+import errno
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from activations import atomic_write
+
+OLD, NEW = "old " * 1000, "new " * 100_000
+
+
+@pytest.fixture
+def target(tmp_path):
+    path = tmp_path / "result.txt"
+    path.write_text(OLD)
+    return path
+
+
+def write_and_fail(target, error):
+    with atomic_write(target) as temporary:
+        temporary.write_text(NEW[:100])
+        raise error
+
+
+def test_the_new_file_replaces_the_old_one_at_the_end_only(target):
+    with atomic_write(target) as temporary:
+        temporary.write_text(NEW)
+        assert temporary.parent == target.parent
+        assert target.read_text() == OLD
+    assert target.read_text() == NEW
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_new_file_is_made_with_the_usual_rights(tmp_path):
+    (tmp_path / "usual").write_text("")
+    with atomic_write(tmp_path / "ours") as temporary:
+        temporary.write_text("")
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("usual", "ours")]
+    assert modes[0] == modes[1]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_any_error_leaves_the_old_file_and_nothing_else(target, error):
+    with pytest.raises(error):
+        write_and_fail(target, error())
+    assert target.read_text() == OLD
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_full_disk_while_writing(target):
+    with pytest.raises(OSError, match="No space") as caught:
+        write_and_fail(target, OSError(errno.ENOSPC, "No space left on device"))
+    assert caught.value.errno == errno.ENOSPC
+    assert target.read_text() == OLD
+    assert list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_full_disk_while_finishing(target, step, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, step, full)
+    with pytest.raises(OSError, match="No space"), atomic_write(target) as temporary:
+        temporary.write_text(NEW)
+    assert target.read_text() == OLD
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_full_file_system(target):
+    """The writer runs out of room for real: a limit on the size of files it may write."""
+    script = (
+        "import resource, signal, sys; from activations import files;"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000));\n"
+        "try:\n"
+        "    with files.atomic_write(sys.argv[1]) as t: t.write_text('new ' * 100_000)\n"
+        "except OSError: sys.exit(7)"
+    )
+    assert subprocess.run([sys.executable, "-c", _without_torch(script), str(target)]).returncode == 7
+    assert target.read_text() == OLD
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_killed_writer_leaves_the_old_file_or_the_new_one(target):
+    script = (
+        "import sys; from activations import files\n"
+        "print('ready', flush=True)\n"
+        "while True:\n"
+        "    for text in ('old ' * 1000, 'new ' * 100_000):\n"
+        "        with files.atomic_write(sys.argv[1]) as t: t.write_text(text)"
+    )
+    for wait in (0.0, 0.004, 0.011, 0.023):
+        with subprocess.Popen(
+            [sys.executable, "-c", _without_torch(script), str(target)], stdout=subprocess.PIPE, text=True
+        ) as writer:
+            assert writer.stdout.readline() == "ready\n"
+            time.sleep(wait)
+            writer.send_signal(signal.SIGKILL)
+        assert writer.returncode == -signal.SIGKILL
+        assert target.read_text() in (OLD, NEW)
+
+
+def _without_torch(script):
+    """Have `from activations import files` load that file alone: importing torch takes seconds."""
+    folder = os.path.dirname(sys.modules[atomic_write.__module__].__file__)
+    return (
+        "import importlib.util as u, sys, types; activations = types.ModuleType('activations');"
+        f"s = u.spec_from_file_location('activations.files', {os.path.join(folder, 'files.py')!r});"
+        "activations.files = u.module_from_spec(s); s.loader.exec_module(activations.files);"
+        "sys.modules['activations'] = activations\n" + script
+    )
+
+
+def test_writers_that_choose_the_format_by_suffix_find_it(tmp_path):
+    with atomic_write(tmp_path / "array.npy") as temporary:
+        np.save(temporary, np.arange(3))
+    assert np.load(tmp_path / "array.npy").tolist() == [0, 1, 2]
+
+
+def test_two_writers_at_once_do_not_share_a_temporary_file(target):
+    with atomic_write(target) as one, atomic_write(target) as other:
+        assert one != other
+        one.write_text("one")
+        other.write_text("other")
+    assert target.read_text() == "one"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_missing_folder_is_the_ordinary_error(tmp_path):
+    with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "nowhere" / "file"):
+        pytest.fail("the block must not be entered")
