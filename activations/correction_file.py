@@ -85,7 +85,8 @@ def load_correction(path: str | os.PathLike[str]) -> Correction:
     try:
         with safe_open(path, framework="pt") as opened:
             metadata = opened.metadata() or {}
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
+            # Cloned, for what it gives is the mapped file itself, and would change when somebody writes into that.
+            tensors = {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118 (not a dict)
         return _correction(metadata, tensors)
     except SafetensorError as error:
         if start[:2] == b"PK" or start[:1] == b"\x80":

@@ -117,8 +117,8 @@ class AblateNeurons(Edit):
         dtype = working_dtype(output, self.layer)
         if output.shape[1:] != self.mask.shape:
             raise _misfit(self, "mask", self.mask, output, f"{tuple(output.shape[1:])}")
-        amount = self.strength if strength is None else strength
-        chosen = self.mask.to(output.device)
+        amount = torch.as_tensor(self.strength if strength is None else strength, dtype=dtype, device=output.device)
+        chosen = self.mask.to(output.device) & (amount > 0)
         if self.only_positive:
             chosen = chosen & (output > 0)
         weakened = (output.to(dtype) * (1 - amount)).to(output.dtype)
@@ -177,7 +177,7 @@ class PullToMean(Edit):
         mean = self._spread("mean", self.mean, output).to(dtype)
         amount = torch.as_tensor(self.strength if strength is None else strength, dtype=dtype, device=output.device)
         pulled = ((1 - amount) * output.to(dtype) + amount * mean).to(output.dtype)
-        # At strength 0 the sum would still turn -0.0 into 0.0.
+        # Adding 0 * mean is not always nothing: it turns -0.0 into 0.0.
         chosen = amount > 0
         if self.mask is not None:
             chosen = chosen & self._spread("mask", self.mask, output)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import namedtuple
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -93,6 +94,16 @@ def ablate_neurons(layer: str = LAYER, strength: float = 1.0) -> Edit:
 
 def pull_to_mean(layer: str = LAYER, strength: float = 1.0) -> Edit:
     return PullToMean(layer, torch.linspace(-1, 1, 8), units=[0, 3, 7], strength=strength)
+
+
+@dataclass(frozen=True, eq=False)
+class Shift(Edit):
+    layer: str
+    by: float
+    strength: float = 1.0
+
+    def apply(self, output: torch.Tensor, strength: torch.Tensor | float | None = None) -> torch.Tensor:
+        return output + self.by * (self.strength if strength is None else strength)
 
 
 EDITS = [scale_units, ablate_neurons, pull_to_mean]

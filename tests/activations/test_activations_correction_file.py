@@ -86,6 +86,14 @@ def test_a_loaded_correction_attaches(saved):
         assert torch.equal(net(z), expected)
 
 
+def test_what_was_loaded_does_not_follow_the_file(saved):
+    loaded = load_correction(saved)
+    with saved.open("rb+") as file:
+        file.seek(-64, 2)
+        file.write(bytes(range(64)))
+    assert loaded == full_once
+
+
 def test_a_preset_without_gate_and_tensors(tmp_path):
     fix = Correction.of(generator(), [[scale_units()]], preset=True)
     save_correction(tmp_path / "a", fix)
@@ -303,7 +311,8 @@ PLACES = [
     ["ladder"], ["ladder", 0], ["ladder", 0, 0], ["ladder", 0, 0, "type"], ["ladder", 0, 0, "layer"],
     ["ladder", 0, 0, "units"], ["ladder", 0, 0, "scale"], ["ladder", 0, 0, "strength"], ["ladder", 1, 1, "mask"],
     ["ladder", 1, 1, "only_positive"], ["ladder", 2, 0, "mean"], ["ladder", 2, 0, "units"],
-    ["gate"], ["gate", "weights"], ["gate", "bias"], ["tensors"], ["info"], ["layout"], ["layout_digest"], ["weights_digests"], ["schema"],
+    ["gate"], ["gate", "weights"], ["gate", "bias"],
+    ["tensors"], ["info"], ["layout"], ["layout_digest"], ["weights_digests"], ["schema"],
 ]  # fmt: skip
 
 

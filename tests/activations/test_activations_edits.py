@@ -72,6 +72,7 @@ def test_pull_to_mean_is_its_formula(strength, mean_shape, where):
         ScaleUnits("a", [2, 3], torch.ones(2)),
         ScaleUnits("a", [], 0.0),
         AblateNeurons("a", torch.zeros(SHAPE, dtype=torch.bool)),
+        AblateNeurons("a", mask(), False, 0.0),
         PullToMean("a", torch.ones(8), units=[]),
         PullToMean("a", torch.ones(8), mask=torch.zeros(8, dtype=torch.bool)),
     ],

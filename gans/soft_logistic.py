@@ -1,0 +1,120 @@
+"""Logistic regression on soft labels, folded into one weight vector: the supervised detector, the gate, and the judge.
+
+Two raters who judge 0 (normal), 1 (borderline) or 2 (artifact) give each sample a share of artifact in [0, 1]; a sample of
+share p counts p times as artifact and 1 - p times as normal. That uses the borderline samples that hard labels drop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.model_selection import StratifiedKFold
+
+__all__ = ["LinearScore", "cross_validated_scores", "fit_soft_logistic"]
+
+REGULARISATIONS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+
+
+@dataclass(frozen=True)
+class LinearScore:
+    """``features @ weights + bias``: the log-odds of being an artifact; higher = more broken.
+
+    `regularisation` is the C of scikit-learn's LogisticRegression that it was fitted with.
+    """
+
+    weights: NDArray[np.float64]
+    bias: float
+    regularisation: float
+
+    def __call__(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Scores ``[n]`` of features ``[n, d]``."""
+        scores: NDArray[np.float64] = features.astype(np.float64) @ self.weights + self.bias
+        return scores
+
+
+def fit_soft_logistic(
+    features: NDArray[np.floating],
+    shares: NDArray[np.floating],
+    *,
+    regularisation: float | None = None,
+    regularisations: Sequence[float] = REGULARISATIONS,
+    seed: int = 0,
+) -> LinearScore:
+    """Fit on standardised features and fold the standardisation into the weights.
+
+    Parameters
+    ----------
+    features : ndarray ``[n, d]``
+    shares : ndarray ``[n]``
+        Share of artifact in [0, 1] of each sample.
+    regularisation : float, optional
+        scikit-learn's C. Where None it is chosen among `regularisations` by 5-fold cross-validated log-loss.
+
+    Raises
+    ------
+    ValueError
+        If the lengths differ, a share is outside [0, 1], or one of the two sides is absent.
+    """
+    shares = _checked_shares(features, shares)
+    if regularisation is None:
+        losses = [
+            _soft_loss(cross_validated_scores(features, shares, regularisation=c, seed=seed), shares)
+            for c in regularisations
+        ]
+        regularisation = regularisations[int(np.argmin(losses))]
+    mean, std = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
+    std[std == 0] = 1
+    standardised = (features - mean) / std
+    model = LogisticRegression(C=regularisation, max_iter=2000)
+    model.fit(
+        np.concatenate([standardised, standardised]),
+        np.repeat([1, 0], len(shares)),
+        sample_weight=np.concatenate([shares, 1 - shares]),
+    )
+    weights = model.coef_[0] / std
+    return LinearScore(weights, float(model.intercept_[0] - mean @ weights), float(regularisation))
+
+
+def cross_validated_scores(
+    features: NDArray[np.floating],
+    shares: NDArray[np.floating],
+    *,
+    regularisation: float | None = None,
+    n_folds: int = 5,
+    seed: int = 0,
+) -> NDArray[np.float64]:
+    """Score each sample by a model that did not see it: ``[n]``. Folds are stratified by the share."""
+    shares = _checked_shares(features, shares)
+    scores = np.empty(len(shares))
+    folds = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
+    for training, held_out in folds.split(features, np.round(shares * 4)):
+        model = fit_soft_logistic(features[training], shares[training], regularisation=regularisation, seed=seed)
+        scores[held_out] = model(features[held_out])
+    return scores
+
+
+def _soft_loss(scores: NDArray[np.float64], shares: NDArray[np.float64]) -> float:
+    probabilities = 1 / (1 + np.exp(-scores))
+    return float(
+        log_loss(
+            np.repeat([1, 0], len(shares)),
+            np.concatenate([probabilities, probabilities]),
+            sample_weight=np.concatenate([shares, 1 - shares]),
+        )
+    )
+
+
+def _checked_shares(features: NDArray[np.floating], shares: NDArray[np.floating]) -> NDArray[np.float64]:
+    shares = np.asarray(shares, dtype=np.float64)
+    if shares.shape != (len(features),):
+        raise ValueError(f"There are {len(features)} samples and shares of shape {shares.shape}; give one per sample.")
+    if not ((shares >= 0) & (shares <= 1)).all():
+        raise ValueError("A share lies outside [0, 1]; give 0 for normal, 1 for artifact, 0.5 for borderline.")
+    if not shares.sum() or shares.sum() == len(shares):
+        raise ValueError("All samples carry the same label; both normal ones and artifacts are needed.")
+    return shares
