@@ -8,11 +8,14 @@ Three scores, all finite, all higher = more broken:
 
 *Combined* is the supervised score where there is one, for that has the others among its inputs; otherwise the mean of
 the first two, each in standard deviations of the generator's own samples.
+
+What is normal is learnt from the generator itself (`own-normal`): every score is relative to the model's own normal
+samples, not to photographs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -20,7 +23,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.neighbors import NearestNeighbors
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from gans.generator import Generator
@@ -79,29 +81,31 @@ class ArtifactDetector(BaseEstimator):
     ----------
     extractor : str or callable
         As `manifold.features.load_extractor` takes it.
-    rate : float
+    rate : float in (0, 1]
         Activation rate up to which a neuron is rare.
     k : int
-        Neighbours, both for the manifold and for the distance.
+        Neighbours, both of the manifold and of the distance.
     n_statistics, n_reference : int
-        Own samples for the activation rates, and for the normal manifold.
+        Own samples behind the activation rates, and behind the normal manifold.
     flagged_share : float in [0, 1)
-        Share of the own samples that is taken for broken: the most rarely active ones are left out of the normal manifold,
-        and the threshold is this upper quantile of the own samples' combined score.
+        Share of the own samples taken for broken: those with the highest rare activation are left out of the normal
+        manifold, and the threshold is this upper quantile of the own samples' combined score.
     seed : int
-        Of the own samples: `seed` for the statistics, ``seed + 1`` for the reference. Choose it so that neither is the
-        seed of samples to be judged.
+        Of the own samples: `seed` for the statistics, ``seed + 1`` for the reference. Let neither be the seed of samples
+        to be judged.
 
     Attributes
     ----------
     rare_ : RareActivation
     manifold_ : Manifold
-        Of the own-normal features.
-    scale_ : dict name -> (mean, std) of the first two scores over the own samples
-    threshold_ : float
+        Of the features of the own normal samples.
+    scale_ : dict name -> (mean, std)
+        Of the first two scores over the own samples; normal ones are measured against the others (leave-one-out).
     supervised_ : LinearScore or None
-    own_ : Detection
-        Of the reference samples themselves, normal ones against the others (leave-one-out).
+        On the inputs that `supervised_inputs` returns.
+    threshold_ : float
+    own_features_, own_counts_ : ndarray ``[n_reference, d]``, ``[n_reference, n_layers]``
+        What was measured of the reference samples; absent from a detector that was loaded from a file.
     """
 
     def __init__(
@@ -129,34 +133,85 @@ class ArtifactDetector(BaseEstimator):
         Raises
         ------
         ValueError
-            If `flagged_share` is outside [0, 1), or too few reference samples remain for k neighbours.
+            If `flagged_share` is outside [0, 1), or too few normal samples remain for k neighbours.
         """
         if not 0 <= self.flagged_share < 1:
             raise ValueError(f"flagged_share is {self.flagged_share}; give a share in [0, 1), e.g. 0.05.")
-        self.supervised_: LinearScore | None = None
-        latents = generator.latents(self.n_statistics, self.seed)
-        self.rare_ = RareActivation(self.rate).fit(generator, latents, progress=progress)
+        statistics = generator.latents(self.n_statistics, self.seed)
+        self.rare_ = RareActivation(self.rate).fit(generator, statistics, progress=progress)
         reference = generator.latents(self.n_reference, self.seed + 1)
-        rare = self.rare_.score(generator, reference, progress=progress)
-        features = self.features(generator.generate(reference, progress=progress), progress=progress)
-        self._set_normal(features[rare <= np.quantile(rare, 1 - self.flagged_share)])
+        self.own_features_, self.own_counts_ = self.measure(generator, reference, progress=progress)
+        rare = self.own_counts_.sum(axis=1)
         normal = rare <= np.quantile(rare, 1 - self.flagged_share)
+        self.manifold_ = Manifold(self.k).fit(self.own_features_[normal])
         distance = np.empty(len(rare))
+        # A ball's radius is the distance to the k-th nearest *other* sample: leave-one-out for the reference itself.
         distance[normal] = self.manifold_.radii_
-        distance[~normal] = self.distance(features[~normal])
+        distance[~normal] = self._distance(self.own_features_[~normal]) if not normal.all() else []
         self.scale_ = {
-            "rare_activation": (float(rare.mean()), float(rare.std())),
-            "distance_to_normal": (float(distance.mean()), float(distance.std())),
+            "rare_activation": _mean_and_std(rare),
+            "distance_to_normal": _mean_and_std(distance),
         }
-        self.own_features_, self.own_rare_, self.own_distance_ = features, rare, distance
-        self._calibrate()
+        self.supervised_: LinearScore | None = None
+        self.threshold_ = self._own_quantile(self._combined(rare, distance))
         return self
 
-    def fit_supervised(
-        self, generator: Generator, latents: Tensor, shares: NDArray[np.floating], *, progress: bool = False
-    ) -> Self:
-        """Add a supervised score, trained on labelled latents; `shares` ``[n]`` in 0 (normal) .. 1 (artifact)."""
-        inputs = self.supervised_inputs(generator, latents, progress=progress)
-        self.supervised_ = fit_soft_logistic(inputs, shares)
-        self._calibrate(self.supervised_(self._own_inputs(generator)))
+    def fit_supervised(self, features: NDArray[Any], counts: NDArray[Any], shares: NDArray[Any]) -> Self:
+        """Add a supervised score trained on what `measure` returned for labelled samples.
+
+        `shares` ``[n]``: 0 for normal to 1 for artifact. The threshold becomes a quantile of the own samples' new score.
+        """
+        if not hasattr(self, "own_features_"):
+            raise ValueError("This detector was loaded from a file, without the samples needed to calibrate: fit it anew.")
+        self.supervised_ = fit_soft_logistic(self.supervised_inputs(features, counts), shares)
+        own = self.supervised_(self.supervised_inputs(self.own_features_, self.own_counts_))
+        self.threshold_ = self._own_quantile(own)
         return self
+
+    def measure(
+        self, generator: Generator, latents: Tensor | NDArray[Any], *, progress: bool = False
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Features ``[n, d]`` of the generated images, and their standardised rare-neuron counts ``[n, n_layers]``."""
+        checked = generator.checked_latents(latents)
+        counts = self.rare_.standardised_counts(generator, checked, progress=progress)
+        images = generator.generate(checked, progress=progress)
+        return extract(load_extractor(self.extractor), images, progress=progress), counts
+
+    def supervised_inputs(self, features: NDArray[Any], counts: NDArray[Any]) -> NDArray[np.float64]:
+        """``[n, d + n_layers]``: the features and the internal counts, side by side."""
+        return np.concatenate([features, counts], axis=1).astype(np.float64)
+
+    def score(self, generator: Generator, latents: Tensor | NDArray[Any], *, progress: bool = False) -> Detection:
+        """All scores of the samples that these latents give."""
+        return self.score_measured(*self.measure(generator, latents, progress=progress))
+
+    def score_measured(self, features: NDArray[Any], counts: NDArray[Any]) -> Detection:
+        """The same for samples whose features and counts `measure` has returned before."""
+        rare, distance = counts.sum(axis=1), self._distance(features)
+        supervised = self.supervised_(self.supervised_inputs(features, counts)) if self.supervised_ else None
+        rarity = self.manifold_.rarity(features)
+        return Detection(
+            rare_activation=rare,
+            distance_to_normal=distance,
+            supervised=supervised,
+            combined=self._combined(rare, distance) if supervised is None else supervised,
+            threshold=self.threshold_,
+            inside=~np.isnan(rarity),
+            rarity=rarity,
+        )
+
+    def _distance(self, features: NDArray[Any]) -> NDArray[np.float64]:
+        neighbours = NearestNeighbors(n_neighbors=self.k, algorithm="brute").fit(self.manifold_.reference_)
+        distances: NDArray[np.float64] = neighbours.kneighbors(features)[0][:, -1].astype(np.float64)
+        return distances
+
+    def _combined(self, rare: NDArray[np.float64], distance: NDArray[np.float64]) -> NDArray[np.float64]:
+        (rare_mean, rare_std), (distance_mean, distance_std) = self.scale_.values()
+        return ((rare - rare_mean) / rare_std + (distance - distance_mean) / distance_std) / 2
+
+    def _own_quantile(self, scores: NDArray[np.float64]) -> float:
+        return float(np.quantile(scores, 1 - self.flagged_share))
+
+
+def _mean_and_std(values: NDArray[np.float64]) -> tuple[float, float]:
+    return float(values.mean()), float(values.std()) or 1.0

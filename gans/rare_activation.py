@@ -94,13 +94,20 @@ class RareActivation(BaseEstimator):
                 parts[layer].append(active.flatten(1).sum(1).cpu())
         return {layer: torch.cat(values).double().numpy() for layer, values in parts.items()}
 
-    def score(self, generator: Generator, latents: Tensor, *, progress: bool = False) -> NDArray[np.float64]:
-        """Sum over layers of the standardised counts, ``[n]``: mean 0 over the fitted samples, higher = more broken."""
+    def standardised_counts(
+        self, generator: Generator, latents: Tensor, *, progress: bool = False
+    ) -> NDArray[np.float64]:
+        """The counts of each layer, ``[n, n_layers]``, in standard deviations from the fitted samples' mean."""
         counts = self.counts(generator, latents, progress=progress)
-        # A layer whose count never varies says nothing.
-        varying = [layer for layer in counts if self.count_std_[layer] > 0]
-        terms = [(counts[layer] - self.count_mean_[layer]) / self.count_std_[layer] for layer in varying]
-        return np.sum(terms, axis=0) if terms else np.zeros(len(latents))
+        # A layer whose count never varies says nothing: its column is 0 for every count equal to the constant.
+        return np.stack(
+            [(values - self.count_mean_[layer]) / (self.count_std_[layer] or 1.0) for layer, values in counts.items()],
+            axis=1,
+        )
+
+    def score(self, generator: Generator, latents: Tensor, *, progress: bool = False) -> NDArray[np.float64]:
+        """Sum of `standardised_counts` over the layers, ``[n]``: mean 0 over the fitted samples, higher = more broken."""
+        return self.standardised_counts(generator, latents, progress=progress).sum(axis=1)
 
 
 def recorded_batches(

@@ -1,0 +1,79 @@
+# make demo and make test each do all their set-up; a second call reuses what is there.
+#   make demo                     the demo, written to demo/ (ARGS="--seed 1" passes options on)
+#   make test                     the tests that need no more than the two small weights files (ARGS="-k name")
+#   make PYTHON=python3.12 demo   choose the Python that .venv is made with
+# pip's own settings (its configuration file, PIP_* variables) say where packages come from.
+
+# The first Python that is new enough.
+PYTHON ?= $(shell for candidate in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	$$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$candidate && exit; \
+	done; echo python3)
+ARGS ?=
+# Two threads are right for two cores, and enough for these tests on more.
+OMP_NUM_THREADS ?= 2
+export OMP_NUM_THREADS
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check
+GENMEND := $(BIN)/genmend
+
+.DEFAULT_GOAL := help
+# Two installations into one environment must not run beside each other (make -j).
+.NOTPARALLEL:
+.PHONY: help demo test real lint bench wheel clean distclean
+
+help:
+	@echo "make demo | test | real | lint | bench | wheel | clean | distclean"
+	@sed -n 's/^#  *make/  make/p' Makefile
+
+demo: $(VENV)/.installed-demo
+	$(GENMEND) demo --out demo --labels experiments/data/face_artifacts $(ARGS)
+
+test: $(VENV)/.installed-test
+	$(GENMEND) fetch faces efficientnet-lite0
+	$(BIN)/python -m pytest -m "not slow and not clip" $(ARGS)
+
+# The tests on real weights, CLIP's included, and the long ones.
+real: $(VENV)/.installed-real
+	$(GENMEND) fetch faces efficientnet-lite0 clip-vit-b16
+	$(BIN)/python -m pytest -m "real or slow or clip" $(ARGS)
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed-test
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" $(ARGS); done
+
+wheel: $(VENV)/.created
+	$(BIN)/python -m pip wheel --disable-pip-version-check --no-deps --wheel-dir dist .
+
+# What can be made again in a moment; distclean also removes the environment (gigabytes to install again).
+clean:
+	rm -rf demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find activations manifold gans workbench tests experiments benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)
+
+# The stamps are written last: a step that failed half-way is done again.
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "genmend needs Python 3.11 or later; $(PYTHON) is '$$($(PYTHON) --version 2>&1)'." \
+	    "Install one, or name it: make PYTHON=/path/to/python3.12 $(firstword $(MAKECMDGOALS))" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed-demo: pyproject.toml $(VENV)/.created
+	$(PIP) -e '.[demo]'
+	@touch $@
+
+$(VENV)/.installed-test: pyproject.toml $(VENV)/.created
+	$(PIP) -e '.[demo,diffusion,tts,dev]'
+	@touch $@
+
+# The package's own EfficientNet-Lite0, without its dependencies, is the oracle for ours.
+$(VENV)/.installed-real: $(VENV)/.installed-test
+	$(PIP) --no-deps efficientnet-lite-pytorch==0.1.0
+	@touch $@

@@ -1,0 +1,104 @@
+"""A fitted detector as one safetensors file: arrays and JSON, never a pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from activations import atomic_write
+from gans.detection import ArtifactDetector
+from gans.rare_activation import RareActivation
+from gans.soft_logistic import LinearScore
+from manifold import Manifold
+
+__all__ = ["DetectorFileError", "load_detector", "save_detector"]
+
+_SCHEMA = "genmend.detector/1"
+_SETTINGS = ("rate", "k", "n_statistics", "n_reference", "flagged_share", "seed")
+
+
+class DetectorFileError(ValueError):
+    """The file is no detector of ours, or a damaged one."""
+
+
+def save_detector(path: str | os.PathLike[str], detector: ArtifactDetector) -> None:
+    """Write what scoring needs; atomically, so that a reader sees the old file or the whole new one.
+
+    Raises
+    ------
+    ValueError
+        If the detector's extractor is a callable without a name: then nobody could load it.
+    """
+    if not isinstance(detector.extractor, str):
+        raise ValueError("Only a detector whose extractor is given by name can be saved; use module:callable.")
+    rare = detector.rare_
+    tensors = {f"rates/{layer}": values.contiguous() for layer, values in rare.rates_.items()}
+    tensors["reference"] = torch.from_numpy(np.ascontiguousarray(detector.manifold_.reference_))
+    tensors["radii"] = torch.from_numpy(np.ascontiguousarray(detector.manifold_.radii_))
+    facts: dict[str, Any] = {
+        "extractor": detector.extractor,
+        "settings": {name: getattr(detector, name) for name in _SETTINGS},
+        "layers": list(rare.rates_),
+        "n_samples": rare.n_samples_,
+        "count_mean": rare.count_mean_,
+        "count_std": rare.count_std_,
+        "scale": detector.scale_,
+        "threshold": detector.threshold_,
+        "supervised": None,
+    }
+    if detector.supervised_ is not None:
+        tensors["supervised"] = torch.from_numpy(detector.supervised_.weights)
+        facts["supervised"] = [detector.supervised_.bias, detector.supervised_.regularisation]
+    with atomic_write(path) as temporary:
+        save_file(tensors, temporary, metadata={"schema": _SCHEMA, "detector": json.dumps(facts)})
+
+
+def load_detector(path: str | os.PathLike[str]) -> ArtifactDetector:
+    """Read a detector back; it scores as the saved one does, bit for bit.
+
+    Raises
+    ------
+    DetectorFileError
+        If the file is not a whole detector file of this version.
+    FileNotFoundError
+        If there is none.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no detector file {path}; `genmend detect --save-detector` writes one.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+        if metadata.get("schema") != _SCHEMA:
+            raise DetectorFileError(f"{path} is of kind {metadata.get('schema')!r}; a file of {_SCHEMA!r} is needed.")
+        return _restored(json.loads(metadata["detector"]), tensors)
+    except DetectorFileError:
+        raise
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise DetectorFileError(f"{path} is not a whole detector file ({error}); fit the detector again.") from error
+
+
+def _restored(facts: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> ArtifactDetector:
+    detector = ArtifactDetector(facts["extractor"], **facts["settings"])
+    rare = RareActivation(detector.rate)
+    rare.rates_ = {layer: tensors[f"rates/{layer}"] for layer in facts["layers"]}
+    rare.n_samples_ = facts["n_samples"]
+    rare.count_mean_, rare.count_std_ = facts["count_mean"], facts["count_std"]
+    detector.rare_ = rare
+    detector.manifold_ = Manifold.from_radii(tensors["reference"].numpy(), tensors["radii"].numpy(), k=detector.k)
+    detector.scale_ = {name: (float(mean), float(std)) for name, (mean, std) in facts["scale"].items()}
+    detector.threshold_ = float(facts["threshold"])
+    detector.supervised_ = None
+    if facts["supervised"] is not None:
+        bias, regularisation = facts["supervised"]
+        detector.supervised_ = LinearScore(tensors["supervised"].numpy(), bias, regularisation)
+    return detector

@@ -1,0 +1,54 @@
+"""What holds for every test: no network, two threads, and real weights only where they are."""
+
+import os
+
+# Before anything imports torch or numpy; child processes inherit it. What the caller chose stays.
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import pytest
+
+from manifold.weights import PACKAGES, MissingWeightsError, find_weights
+
+LOOPBACK = "127.0.0.1,::1,localhost"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config):
+    """Have pytest-socket admit loopback and unix sockets only (--force-enable-socket lifts it)."""
+    if config.option.allow_hosts is None:
+        config.option.allow_hosts = LOOPBACK
+        config.option.allow_unix_socket = True
+
+
+def needed_weights(item):
+    """Names in the item's `real` markers, in order, and CLIP's for `clip`."""
+    names = [name for marker in item.iter_markers("real") for name in marker.args]
+    if item.get_closest_marker("clip"):
+        names.append("clip-vit-b16")
+    unknown = set(names) - set(PACKAGES)
+    if unknown:
+        raise pytest.UsageError(
+            f"{item.nodeid} is marked real for {', '.join(sorted(unknown))}: "
+            f"name weights of manifold.weights.PACKAGES ({', '.join(PACKAGES)})."
+        )
+    return list(dict.fromkeys(names))
+
+
+def missing_weights(names):
+    """Those of `names` that are not on this machine."""
+    missing = []
+    for name in names:
+        try:
+            find_weights(name)
+        except MissingWeightsError:
+            missing.append(name)
+    return missing
+
+
+def pytest_collection_modifyitems(items):
+    """Skip a test whose weights are not here, with the command that gets them as the reason."""
+    for item in items:
+        missing = missing_weights(needed_weights(item))
+        if missing:
+            item.add_marker(pytest.mark.skip(reason=f"weights missing: run `genmend fetch {' '.join(missing)}`"))

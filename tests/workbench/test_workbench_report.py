@@ -1,0 +1,180 @@
+"""The report: self-contained, escaped, whole."""
+
+import io
+import struct
+import subprocess
+import sys
+import zlib
+from base64 import b64decode
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from workbench.report import Facts, Figure, Paragraph, Picture, Section, Table, write_report
+
+pytest.importorskip("jinja2")
+HOSTILE = "<script>alert('1')</script> & \"quoted\" {{ 7 * 7 }}"
+VOID = {"meta", "img", "br", "link"}
+
+
+class Page(HTMLParser):
+    """Every tag with its attributes, the text, and a check that what was opened is closed in order."""
+
+    def __init__(self, source):
+        super().__init__()
+        self.source, self.tags, self.open, self.words = source, [], [], []
+        self.feed(source)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+    def all(self, name):
+        return [attributes for tag, attributes in self.tags if tag == name]
+
+
+def external(page):
+    """Attributes and styles that would make a browser ask for something that is not in the file."""
+    links = [a[key] for _, a in page.tags for key in ("src", "href", "srcset", "action", "data") if a.get(key)]
+    found = [link for link in links if not link.startswith(("data:image/png;base64,", "#"))]
+    return found + [word for word in ("http:", "https:", "url(", "@import", "<script") if word in page.source]
+
+
+def png(width=3, height=2):
+    buffer = io.BytesIO()
+    Image.fromarray(np.arange(width * height * 3, dtype=np.uint8).reshape(height, width, 3)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def matplotlib_figure():
+    figure = pytest.importorskip("matplotlib.figure").Figure(figsize=(2, 1))
+    figure.subplots().plot([0, 1], [1, 0])
+    return figure
+
+
+@pytest.fixture
+def page(tmp_path):
+    blocks = [
+        Paragraph("First.\n\nSecond."),
+        Table("Scores", ["name", "AUROC"], [["rare", 0.941234], ["none", None], ["broken", np.float32("nan")]]),
+        Facts("Settings", {"rate": 0.1 + 0.2, "layers": ["main.2", "main.5"], "gate": True}),
+        Picture("Before", png(), alt="A face"),
+        Figure("Histogram", matplotlib_figure()),
+    ]
+    path = write_report(tmp_path / "report.html", "Faces", "In short.", [Section("One", blocks), Section("Two", [])])
+    return Page(path.read_text(encoding="utf-8"))
+
+
+def test_a_page_holds_what_was_given_and_asks_for_nothing_else(page):
+    assert external(page) == []
+    for words in ("Faces", "In short.", "First.", "Second.", "0.9412", "0.30000000000000004", '["main.2", "main.5"]'):
+        assert words in page.text
+    assert "yes" in page.text
+    assert "nan" in page.text
+    assert len(page.all("p")) == 3
+    assert [link["href"] for link in page.all("a")] == ["#section-1", "#section-2"]
+    assert [part["id"] for part in page.all("section")] == ["section-1", "section-2"]
+
+
+@pytest.mark.parametrize("harm", ['<img src="https://x.example/a.png">', "<script>1</script>", '<a href="file:b"></a>'])
+def test_the_check_for_external_resources_can_fail(harm):
+    assert external(Page(f"<p>{harm}</p>"))
+
+
+def test_images_decode_with_their_size_and_an_alternative_text(page):
+    first, second = page.all("img")
+    for attributes in (first, second):
+        image = Image.open(io.BytesIO(b64decode(attributes["src"].removeprefix("data:image/png;base64,"))))
+        image.load()
+        assert image.size == (int(attributes["width"]), int(attributes["height"]))
+    assert first["alt"] == "A face"
+    assert second["alt"] == "Histogram"
+
+
+def test_hostile_text_is_shown_and_never_acted_on(tmp_path):
+    blocks = [
+        Paragraph(HOSTILE),
+        Table(HOSTILE, [HOSTILE], [[HOSTILE]]),
+        Facts(HOSTILE, {HOSTILE: {HOSTILE: HOSTILE}}),
+        Picture(HOSTILE, png(), alt=HOSTILE),
+    ]
+    path = write_report(tmp_path / "r.html", HOSTILE, HOSTILE, [Section(HOSTILE, blocks), Section(HOSTILE, [])])
+    page = Page(path.read_text(encoding="utf-8"))
+    assert external(page) == []
+    assert not {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object", "embed", "base", "form"}
+    assert len(page.all("img")) == 1
+    assert page.text.count(HOSTILE) >= 9
+    assert page.all("img")[0]["alt"] == HOSTILE
+
+
+def test_text_that_is_no_unicode_is_spelled_out(tmp_path):
+    path = write_report(tmp_path / "r.html", "t", "file \udcff.png", [])
+    assert "file \\udcff.png" in path.read_text(encoding="utf-8")
+
+
+def test_numbers_stand_to_the_right_and_only_they(page):
+    classes = [cell.get("class") for cell in page.all("td")][:6]
+    assert classes == [None, "number", None, None, None, "number"]
+
+
+def test_an_error_leaves_the_older_report_and_no_other_file(tmp_path):
+    path = write_report(tmp_path / "report.html", "old", "", [])
+    with pytest.raises(TypeError, match="holds a str; its blocks are Paragraph"):
+        write_report(path, "new", "", [Section("One", ["text"])])
+    assert "old" in path.read_text(encoding="utf-8")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_wrong_blocks_are_refused_where_they_are_made():
+    with pytest.raises(ValueError, match="Row 1 of the table 'Scores' has 1 cells and its header 2"):
+        Table("Scores", ["a", "b"], [[1, 2], [3]])
+    with pytest.raises(ValueError, match="is not a PNG: encode it"):
+        Picture("Before", b"\xff\xd8\xff\xe0 a JPEG")
+
+
+def test_a_header_is_enough_for_the_size():
+    header = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + b"IHDR" + struct.pack(">II", 640, 480)
+    assert Picture("p", header + zlib.compress(b"")).size == (640, 480)
+
+
+def test_drawing_leaves_pyplot_and_the_figure_alone():
+    figure = matplotlib_figure()
+    canvas, dpi = type(figure.canvas), figure.dpi
+    assert Figure("f", figure).picture().png == Figure("f", figure).picture().png
+    assert (type(figure.canvas), figure.dpi) == (canvas, dpi)
+    script = (
+        "import sys; from matplotlib.figure import Figure as Drawn; from workbench.report_blocks import Figure;"
+        "drawn = Drawn(figsize=(1, 1)); drawn.subplots(); Figure('f', drawn).picture();"
+        "sys.exit('matplotlib.pyplot' in sys.modules)"
+    )
+    root = Path(__file__).parents[2]
+    assert subprocess.run([sys.executable, "-c", script], cwd=root, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("package", ["jinja2", "matplotlib"])
+def test_a_missing_package_is_named_with_its_remedy(package, tmp_path, monkeypatch):
+    class Drawing:
+        def savefig(self, *args, **kwargs):
+            raise ModuleNotFoundError("No module named 'matplotlib.backends'")
+
+    if package == "jinja2":
+        monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(ModuleNotFoundError, match=rf"need {package}.*pip install genmend\[report\]"):
+        write_report(tmp_path / "r.html", "t", "", [Section("One", [Figure("f", Drawing())])])
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,122 @@
+"""What a report is made of: sections of paragraphs, tables, facts and pictures."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+__all__ = ["Block", "Facts", "Figure", "Paragraph", "Picture", "Section", "Table", "cell_text"]
+
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Plain text; an empty line in it begins a new paragraph."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under a header; numbers stand to the right, floats with four significant digits."""
+
+    caption: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+
+    def __post_init__(self) -> None:
+        for number, row in enumerate(self.rows):
+            if len(row) != len(self.header):
+                raise ValueError(
+                    f"Row {number} of the table {self.caption!r} has {len(row)} cells and its header "
+                    f"{len(self.header)}: give every row as many cells as the header has."
+                )
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Names with values, for exact settings: floats in full, lists and mappings as JSON."""
+
+    caption: str
+    pairs: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG as bytes; `alt` says what is to be seen for those who cannot see it (the caption where left out)."""
+
+    caption: str
+    png: bytes
+    alt: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.png.startswith(_PNG_START) or len(self.png) < 24:
+            raise ValueError(
+                f"The picture {self.caption!r} begins with {self.png[:8]!r}, which is not a PNG: "
+                'encode it first, e.g. image.save(buffer, format="PNG").'
+            )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels, as the file's own header says."""
+        width, height = struct.unpack(">II", self.png[16:24])
+        return width, height
+
+    @property
+    def data_uri(self) -> str:
+        """The whole picture as a data URI."""
+        return "data:image/png;base64," + b64encode(self.png).decode("ascii")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A matplotlib figure, drawn when the report is written; it is never shown and stays the caller's."""
+
+    caption: str
+    figure: matplotlib.figure.Figure
+    alt: str = ""
+
+    def picture(self, dpi: int = 144) -> Picture:
+        """The figure as a PNG, drawn by Agg whatever backend is chosen; pyplot is neither needed nor touched."""
+        buffer = io.BytesIO()
+        self.figure.savefig(
+            buffer, format="png", backend="agg", dpi=dpi, bbox_inches="tight", metadata={"Software": None}
+        )
+        return Picture(self.caption, buffer.getvalue(), self.alt)
+
+
+Block: TypeAlias = Paragraph | Table | Facts | Picture | Figure
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what stands under it."""
+
+    title: str
+    blocks: Sequence[Block]
+
+
+def cell_text(value: Any, exact: bool = False) -> str:
+    """A value as a reader wants it: an absent one as a dash, a float short (or in full where `exact`)."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None:
+        return "\N{EN DASH}"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return repr(float(value)) if exact else f"{value:.4g}"
+    if isinstance(value, Mapping | list | tuple):
+        return json.dumps(value, default=str, ensure_ascii=False)
+    return str(value)
