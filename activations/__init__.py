@@ -4,7 +4,7 @@ from activations.contract import Edit, edit_class, edit_type
 from activations.correction import Correction, CorrectionMismatchError, Gate
 from activations.correction_file import CorrectionFileError, load_correction, save_correction
 from activations.editing import Handle, attach, edited
-from activations.edits import AblateNeurons, PullToMean, ScaleUnits
+from activations.edits import AblateNeurons, CapNeurons, PullToMean, ScaleUnits
 from activations.extremes import TopSamples, UnitQuantiles
 from activations.files import atomic_write
 from activations.layers import UnknownLayerError, find_layer, layer_names
@@ -14,6 +14,7 @@ from activations.statistics import ActivationRate, MeanVariance
 __all__ = [
     "AblateNeurons",
     "ActivationRate",
+    "CapNeurons",
     "Correction",
     "CorrectionFileError",
     "CorrectionMismatchError",

@@ -45,6 +45,7 @@ _MODULES = {
     "activations.scale_units": "activations.edits",
     "activations.ablate_neurons": "activations.edits",
     "activations.pull_to_mean": "activations.edits",
+    "activations.cap_neurons": "activations.edits",
     "diffusion.amplify_low_frequencies": "diffusion",
     "tts.replace_vectors": "tts",
 }

@@ -1,4 +1,4 @@
-"""The edits that fit any network of feature maps: scale units, ablate neurons, pull towards the mean."""
+"""The edits that fit any network of feature maps: scale units, ablate or cap neurons, pull towards the mean."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from activations.contract import Edit, edit_type, working_dtype
 
-__all__ = ["AblateNeurons", "PullToMean", "ScaleUnits"]
+__all__ = ["AblateNeurons", "CapNeurons", "PullToMean", "ScaleUnits"]
 
 
 @edit_type("activations.scale_units")
@@ -123,6 +123,59 @@ class AblateNeurons(Edit):
             chosen = chosen & (output > 0)
         weakened = (output.to(dtype) * (1 - amount)).to(output.dtype)
         return torch.where(chosen, weakened, output)
+
+
+@edit_type("activations.cap_neurons")
+@dataclass(frozen=True, eq=False)
+class CapNeurons(Edit):
+    """Cut single neurons down to a ceiling where they exceed it: ``r - strength * max(r - ceiling, 0)``.
+
+    Milder than `AblateNeurons`: a neuron keeps what it has on normal samples and loses the excess.
+
+    Attributes
+    ----------
+    layer : str
+        Dotted name.
+    ceiling : Tensor
+        Floating, shaped like the layer's output for one sample, such as a mean over normal samples.
+    mask : Tensor
+        bool, of the same shape; True where the edit may act.
+    strength : float
+        In [0, 1]; 1 leaves nothing above the ceiling.
+
+    Examples
+    --------
+    >>> mask = torch.tensor([True, True, False])
+    >>> CapNeurons("main.5", torch.tensor([1.0, 1.0, 1.0]), mask).apply(torch.tensor([[0.5, 3.0, 4.0]]))
+    tensor([[0.5000, 1.0000, 4.0000]])
+    """
+
+    layer: str
+    ceiling: Tensor
+    mask: Tensor
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        ceiling = _floating("ceiling", self.ceiling)
+        _finite("ceiling", ceiling)
+        object.__setattr__(self, "ceiling", ceiling)
+        object.__setattr__(self, "mask", _boolean("mask", self.mask))
+        if self.ceiling.shape != self.mask.shape:
+            raise ValueError(
+                f"ceiling has shape {tuple(self.ceiling.shape)} and mask {tuple(self.mask.shape)}; both must be shaped "
+                "like the layer's output for one sample."
+            )
+
+    def apply(self, output: Tensor, strength: Tensor | float | None = None) -> Tensor:
+        """Return ``(n, ...)`` with the masked neurons capped; all others keep every bit."""
+        dtype = working_dtype(output, self.layer)
+        if output.shape[1:] != self.mask.shape:
+            raise _misfit(self, "mask", self.mask, output, f"{tuple(output.shape[1:])}")
+        amount = torch.as_tensor(self.strength if strength is None else strength, dtype=dtype, device=output.device)
+        values, ceiling = output.to(dtype), self.ceiling.to(output.device, dtype)
+        chosen = self.mask.to(output.device) & (values > ceiling) & (amount > 0)
+        return torch.where(chosen, (values - amount * (values - ceiling)).to(output.dtype), output)
 
 
 @edit_type("activations.pull_to_mean")

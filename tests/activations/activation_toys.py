@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from activations import AblateNeurons, Edit, PullToMean, ScaleUnits
+from activations import AblateNeurons, CapNeurons, Edit, PullToMean, ScaleUnits
 
 Styled = namedtuple("Styled", ["features", "style"])
 
@@ -92,6 +92,10 @@ def ablate_neurons(layer: str = LAYER, strength: float = 1.0) -> Edit:
     return AblateNeurons(layer, mask(), strength=strength)
 
 
+def cap_neurons(layer: str = LAYER, strength: float = 1.0) -> Edit:
+    return CapNeurons(layer, torch.full(SHAPE, 0.1), mask(), strength)
+
+
 def pull_to_mean(layer: str = LAYER, strength: float = 1.0) -> Edit:
     return PullToMean(layer, torch.linspace(-1, 1, 8), units=[0, 3, 7], strength=strength)
 
@@ -106,7 +110,7 @@ class Shift(Edit):
         return output + self.by * (self.strength if strength is None else strength)
 
 
-EDITS = [scale_units, ablate_neurons, pull_to_mean]
+EDITS = [scale_units, ablate_neurons, cap_neurons, pull_to_mean]
 
 
 def misfit(make: Any, layer: str = LAYER) -> Edit:
@@ -114,6 +118,7 @@ def misfit(make: Any, layer: str = LAYER) -> Edit:
     return {
         scale_units: lambda: ScaleUnits(layer, [15], 0.5),
         ablate_neurons: lambda: AblateNeurons(layer, mask((16, 4, 4))),
+        cap_neurons: lambda: CapNeurons(layer, torch.zeros(16, 4, 4), mask((16, 4, 4))),
         pull_to_mean: lambda: PullToMean(layer, torch.zeros(16)),
     }[make]()
 

@@ -3,9 +3,9 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from activation_toys import EDITS, SHAPE, ablate_neurons, mask, misfit, pull_to_mean, same_bits, scale_units
+from activation_toys import EDITS, SHAPE, ablate_neurons, cap_neurons, mask, misfit, pull_to_mean, same_bits, scale_units
 
-from activations import AblateNeurons, PullToMean, ScaleUnits
+from activations import AblateNeurons, CapNeurons, PullToMean, ScaleUnits
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
@@ -39,6 +39,16 @@ def test_ablate_neurons_is_its_formula(strength, only_positive):
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.3, 1.0])
+def test_cap_neurons_is_its_formula(strength):
+    r = torch.randn(2, *SHAPE, dtype=torch.float64)
+    ceiling = torch.randn(SHAPE, dtype=torch.float64)
+    edited = CapNeurons("a", ceiling, mask(), strength).apply(r).numpy()
+    excess = np.where(mask().numpy(), np.maximum(r.numpy() - ceiling.numpy(), 0), 0)
+    np.testing.assert_allclose(edited, r.numpy() - strength * excess, rtol=1e-14)
+    assert (edited != r.numpy()).any() == (strength > 0)
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("mean_shape", [SHAPE[:1], SHAPE])
 @pytest.mark.parametrize("where", ["everywhere", "units", "unit mask", "neuron mask"])
 def test_pull_to_mean_is_its_formula(strength, mean_shape, where):
@@ -67,6 +77,8 @@ def test_pull_to_mean_is_its_formula(strength, mean_shape, where):
     [
         scale_units(strength=0.0),
         ablate_neurons(strength=0.0),
+        cap_neurons(strength=0.0),
+        CapNeurons("a", torch.zeros(SHAPE), torch.zeros(SHAPE, dtype=torch.bool)),
         pull_to_mean(strength=0.0),
         ScaleUnits("a", [0, 5], 1.0),
         ScaleUnits("a", [2, 3], torch.ones(2)),
@@ -95,6 +107,10 @@ def test_what_is_not_edited_keeps_every_bit(make):
     if make is ablate_neurons:
         assert torch.equal(edited.view(torch.int32)[:, ~mask()], r.view(torch.int32)[:, ~mask()])
         assert torch.equal(edited.view(torch.int32)[~(r > 0)], r.view(torch.int32)[~(r > 0)])
+    elif make is cap_neurons:
+        kept = ~(mask() & (r > 0.1))
+        assert torch.equal(edited.view(torch.int32)[kept], r.view(torch.int32)[kept])
+        assert (edited[~kept] < r[~kept])[r[~kept].isfinite()].all()
     else:
         assert same_bits(edited[:, untouched[make]], r[:, untouched[make]])
 
@@ -168,6 +184,8 @@ on = torch.tensor([True])
         (lambda: AblateNeurons("a", torch.ones(2)), TypeError, "boolean mask"),
         (lambda: AblateNeurons("a", on, only_positive=1), TypeError, "only_positive is 1"),
         (lambda: AblateNeurons("a", on, strength=-0.1), ValueError, "strength is -0.1"),
+        (lambda: CapNeurons("a", torch.tensor([torch.nan]), on), ValueError, "ceiling has NaN or infinite"),
+        (lambda: CapNeurons("a", torch.ones(2), on), ValueError, "both must be shaped"),
         (lambda: PullToMean("a", torch.tensor([torch.inf])), ValueError, "mean has NaN or infinite"),
         (lambda: PullToMean("a", torch.tensor([1])), TypeError, "mean has dtype torch.int64"),
         (lambda: PullToMean("a", torch.ones(1), mask=[0, 1]), TypeError, "pass indices as units"),

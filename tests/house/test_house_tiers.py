@@ -3,10 +3,9 @@
 import os
 import socket
 
+import conftest
 import pytest
 from pytest_socket import SocketConnectBlockedError
-
-import conftest
 
 
 class Item:
