@@ -71,10 +71,12 @@ def fit_soft_logistic(
     std[std == 0] = 1
     standardised = (features - mean) / std
     model = LogisticRegression(C=regularisation, max_iter=2000)
+    # A sample of hard label stands on one side only.
+    positive, negative = shares > 0, shares < 1
     model.fit(
-        np.concatenate([standardised, standardised]),
-        np.repeat([1, 0], len(shares)),
-        sample_weight=np.concatenate([shares, 1 - shares]),
+        np.concatenate([standardised[positive], standardised[negative]]),
+        np.repeat([1, 0], [positive.sum(), negative.sum()]),
+        sample_weight=np.concatenate([shares[positive], 1 - shares[negative]]),
     )
     weights = model.coef_[0] / std
     return LinearScore(weights, float(model.intercept_[0] - mean @ weights), float(regularisation))

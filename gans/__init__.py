@@ -1,0 +1,41 @@
+"""Find what breaks a GAN's samples, and mend it.
+
+``load_generator`` or ``Generator`` adapt a model; ``ArtifactDetector`` says which samples are broken;
+``fit_correction`` finds the neurons responsible and makes a correction; ``corrected`` applies it with judgement.
+"""
+
+from gans.corrected import UNTOUCHED, Corrected, Corrector, corrected
+from gans.correction import Contrast, Rung, default_rungs, fit_correction, rung_edits
+from gans.detection import ArtifactDetector, Detection
+from gans.detector_file import DetectorFileError, load_detector, save_detector
+from gans.faces import DCGAN, load_faces
+from gans.generator import Generator, activation_layers, load_generator
+from gans.rare_activation import RareActivation, ablated_share
+from gans.soft_logistic import LinearScore, cross_validated_scores, fit_soft_logistic
+
+__all__ = [
+    "DCGAN",
+    "UNTOUCHED",
+    "ArtifactDetector",
+    "Contrast",
+    "Corrected",
+    "Corrector",
+    "Detection",
+    "DetectorFileError",
+    "Generator",
+    "LinearScore",
+    "RareActivation",
+    "Rung",
+    "ablated_share",
+    "activation_layers",
+    "corrected",
+    "cross_validated_scores",
+    "default_rungs",
+    "fit_correction",
+    "fit_soft_logistic",
+    "load_detector",
+    "load_faces",
+    "load_generator",
+    "rung_edits",
+    "save_detector",
+]

@@ -1,0 +1,155 @@
+"""Apply a correction with judgement: only to samples that need it, and no more of it than they need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from activations import Correction, edited
+from gans.generator import Generator
+from manifold import Manifold
+from manifold.features import extract, load_extractor
+
+__all__ = ["UNTOUCHED", "Corrected", "Corrector", "corrected"]
+
+UNTOUCHED = -1
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """Corrected images of n samples and what was done to each.
+
+    Attributes
+    ----------
+    images : Tensor ``[n, 3, h, w]`` in 0..1
+        Bit for bit the uncorrected ones where `rung` is -1.
+    rung : ndarray ``[n]`` int
+        The rung of the ladder that was enough; -1 (UNTOUCHED) where the gate stayed shut or no rung was enough.
+    given_up : ndarray ``[n]`` bool
+        The gate was open and no rung was enough: the image is the uncorrected one.
+    gate_before, gate_after : ndarray ``[n]``
+        Gate scores of the uncorrected image and of `images`; higher = more broken.
+    manifold_before, manifold_after : ndarray ``[n]``
+        Distance / radius in the own-normal manifold (`Manifold.score_samples`); lower = more normal.
+    """
+
+    images: Tensor
+    rung: NDArray[np.int64]
+    given_up: NDArray[np.bool_]
+    gate_before: NDArray[np.float64]
+    gate_after: NDArray[np.float64]
+    manifold_before: NDArray[np.float64]
+    manifold_after: NDArray[np.float64]
+
+    @property
+    def changed(self) -> NDArray[np.bool_]:
+        """Which samples were edited."""
+        return self.rung != UNTOUCHED
+
+    def to_dict(self) -> dict[str, Any]:
+        """Totals for JSON."""
+        rungs, counts = np.unique(self.rung[self.changed], return_counts=True)
+        return {
+            "n": len(self.rung),
+            "n_changed": int(self.changed.sum()),
+            "n_given_up": int(self.given_up.sum()),
+            "n_by_rung": {int(rung): int(count) for rung, count in zip(rungs, counts, strict=True)},
+            "gate_score_median_before": float(np.median(self.gate_before)),
+            "gate_score_median_after": float(np.median(self.gate_after)),
+        }
+
+
+class Corrector:
+    """A generator with a correction: call it with latents. `corrected` makes one.
+
+    The model itself is edited only while a rung is tried, and is as before after every call, also after an error.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        correction: Correction,
+        *,
+        gate: bool = True,
+        extractor: Callable[[Tensor], Tensor] | None = None,
+        allow_other_weights: bool = False,
+    ) -> None:
+        if correction.gate is None or "stop_rule" not in correction.info:
+            raise ValueError(
+                "This correction has no gate or no stop rule, so it can't choose a rung itself: use "
+                "attach(model, correction, rung=r), or make it with gans.fit_correction."
+            )
+        correction.check(generator.module, allow_other_weights=allow_other_weights)
+        self.generator = generator
+        self.correction = correction
+        self.gated = gate
+        self._gate = correction.gate
+        self._stop_rule = correction.info["stop_rule"]
+        self._extractor = extractor or load_extractor(correction.gate.extractor)
+        self._normal = Manifold.from_radii(
+            correction.tensors["normal_features"], correction.tensors["normal_radii"], k=self._stop_rule["k"]
+        )
+
+    def __call__(self, latents: Tensor | NDArray[Any], *, progress: bool = False) -> Corrected:
+        """Generate, score, and climb the ladder with the samples that need it until each is normal."""
+        latents = self.generator.checked_latents(latents)
+        images = self.generator.generate(latents, progress=progress)
+        gate_before, manifold_before = self._scores(images, progress)
+        gate_after, manifold_after = gate_before.copy(), manifold_before.copy()
+        needs = gate_before > self._gate.threshold if self.gated else np.ones(len(latents), dtype=bool)
+        rung_of = np.full(len(latents), UNTOUCHED)
+        remaining = np.flatnonzero(needs)
+        for rung, edits in enumerate(self.correction.ladder):
+            if not len(remaining):
+                break
+            with edited(self.generator.module, *edits):
+                tried = self.generator.generate(latents[remaining], progress=progress)
+            gate_score, manifold_score = self._scores(tried, progress)
+            enough = self._is_normal(gate_score, manifold_score)
+            done = remaining[enough]
+            images[done] = tried[enough]
+            gate_after[done], manifold_after[done] = gate_score[enough], manifold_score[enough]
+            rung_of[done] = rung
+            remaining = remaining[~enough]
+        given_up = np.zeros(len(latents), dtype=bool)
+        given_up[remaining] = True
+        return Corrected(images, rung_of, given_up, gate_before, gate_after, manifold_before, manifold_after)
+
+    def _scores(self, images: Tensor, progress: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        features = extract(self._extractor, images, progress=progress)
+        return self._gate.score(features.astype(np.float64)), self._normal.score_samples(features)
+
+    def _is_normal(self, gate_score: NDArray[np.float64], manifold_score: NDArray[np.float64]) -> NDArray[np.bool_]:
+        below_gate = gate_score <= self._stop_rule["gate_score_below"]
+        return below_gate & (manifold_score <= self._stop_rule["manifold_score_below"])
+
+
+def corrected(generator: Generator, correction: Correction, **options: Any) -> Corrector:
+    """The generator as the correction mends it: ``corrected(generator, correction)(latents)``.
+
+    Parameters
+    ----------
+    generator : Generator
+        With the weights the correction was made for.
+    correction : Correction
+        With gate and stop rule, as `gans.fit_correction` makes it.
+    gate : bool, default True
+        Where False every sample is taken for one that needs correction, and gets at least the first rung.
+    extractor : callable, optional
+        In place of the one that the gate names; for extractors that have no name.
+    allow_other_weights : bool, default False
+
+    Raises
+    ------
+    activations.CorrectionMismatchError
+        If the correction was made for another model.
+    ValueError
+        If it has no gate or no stop rule.
+    """
+    return Corrector(generator, correction, **options)
