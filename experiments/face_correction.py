@@ -117,31 +117,23 @@ def choose_settings(
 def fold_correction(
     generator: Generator, faces: LabelledFaces, steer: Space, rows: np.ndarray, ladder: str, stop_quantile: float
 ) -> Correction:
-    correction = fit_correction(
+    return fit_correction(
         generator,
         steer.detector,
         rungs=LADDERS[ladder],
         labelled=(steer.face_features[rows], faces.share[rows]),
         stop_quantile=stop_quantile,
     )
-    quantiles = {
-        str(q): float(np.quantile(_normal_scores(steer, faces, rows), q)) for q in STOP_QUANTILES
-    }
-    return replace(correction, info=correction.info | {"stop_quantiles": quantiles})
-
-
-def _normal_scores(steer: Space, faces: LabelledFaces, rows: np.ndarray) -> np.ndarray:
-    gate = fit_soft_logistic(steer.face_features[rows], faces.share[rows])
-    unseen = cross_validated_scores(steer.face_features[rows], faces.share[rows], regularisation=gate.regularisation)
-    return unseen[faces.share[rows] == 0]
 
 
 def with_stop_quantile(correction: Correction, quantile: float) -> Correction:
-    rule = correction.info["stop_rule"] | {"gate_score_below": correction.info["stop_quantiles"][str(quantile)]}
-    return replace(correction, info=correction.info | {"stop_rule": rule})
+    score = correction.info["gate_score_quantiles_of_normal"][str(quantile)]
+    return replace(
+        correction, info=correction.info | {"stop_rule": correction.info["stop_rule"] | {"gate_score_below": score}}
+    )
 
 
-def random_control(correction: Correction, generator: Generator, steer: Space, seed: int) -> Correction:
+def random_control(correction: Correction, seed: int) -> Correction:
     """The same ladder on random neurons: in each layer as many as the correction's, capped to the same kind of mean.
 
     A ladder of rare neurons is switched off at random places instead.
@@ -227,7 +219,7 @@ def _methods(
         yield f"truncation psi={psi}", generator.generate(latents * psi), nobody
     for name, rung in PUBLISHED.items():
         yield name, _edited_images(generator, latents, rung_edits(rung, steer.detector.rare_, None)), nobody
-    control = random_control(correction, generator, steer, seed)
+    control = random_control(correction, seed)
     for which, made in (("chosen ladder", correction), ("random neurons", control)):
         for number, edits in enumerate(made.ladder):
             yield f"{which}, rung {number} on all", _edited_images(generator, latents, edits), nobody

@@ -32,6 +32,9 @@ from gans.soft_logistic import cross_validated_scores, fit_soft_logistic
 
 __all__ = ["Contrast", "Rung", "default_rungs", "fit_correction", "rung_edits"]
 
+# Recorded in every correction, so that gate and stop rule can be moved without fitting it anew.
+QUANTILES = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99)
+
 
 @dataclass(frozen=True)
 class Rung:
@@ -58,6 +61,8 @@ class Rung:
             raise ValueError(f"select is {self.select!r}; give 'rare' or 'contrast'.")
         if not 0 < self.amount <= 1:
             raise ValueError(f"amount is {self.amount}; give a rate or share in (0, 1].")
+        if not self.layers:
+            raise ValueError("layers is empty; name at least one layer to edit.")
 
 
 def default_rungs(layers: Sequence[str], select: Literal["rare", "contrast"] = "contrast") -> tuple[Rung, ...]:
@@ -100,7 +105,9 @@ class Contrast:
         broken = latents[torch.from_numpy(scores > np.quantile(scores, 1 - broken_share))]
         normal = latents[torch.from_numpy(scores <= np.quantile(scores, normal_share))]
         if not len(broken) or len(normal) < 2:
-            raise ValueError(f"{len(latents)} samples give {len(broken)} broken ones; measure on at least a few hundred.")
+            raise ValueError(
+                f"{len(latents)} samples give {len(broken)} broken ones; measure on at least a few hundred."
+            )
         broken_rate = {layer: ActivationRate() for layer in layers}
         normal_rate = {layer: ActivationRate() for layer in layers}
         normal_mean = {layer: MeanVariance() for layer in layers}
@@ -215,10 +222,10 @@ def fit_correction(
                 "manifold_score_below": float(manifold_limit),
                 "k": detector.k,
             },
+            "gate_score_quantiles_of_normal": {str(q): float(np.quantile(normal_scores, q)) for q in QUANTILES},
             "gate_trained_on": "labels" if labelled else "own samples that the detector flags",
             "seed": detector.seed,
             "versions": {name: version(name) for name in ("torch", "numpy", "scikit-learn")}
             | {"python": platform.python_version()},
         },
     )
-

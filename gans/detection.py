@@ -104,8 +104,8 @@ class ArtifactDetector(BaseEstimator):
     supervised_ : LinearScore or None
         On the inputs that `supervised_inputs` returns.
     threshold_ : float
-    own_features_, own_counts_ : ndarray ``[n_reference, d]``, ``[n_reference, n_layers]``
-        What was measured of the reference samples; absent from a detector that was loaded from a file.
+    own_features_, own_counts_, own_normal_ : ndarray ``[n_reference, d]``, ``[n_reference, n_layers]``, ``[n_reference]``
+        What was measured of the reference samples, and which of them were taken for normal.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class ArtifactDetector(BaseEstimator):
         reference = generator.latents(self.n_reference, self.seed + 1)
         self.own_features_, self.own_counts_ = self.measure(generator, reference, progress=progress)
         rare = self.own_counts_.sum(axis=1)
-        normal = rare <= np.quantile(rare, 1 - self.flagged_share)
+        normal = self.own_normal_ = rare <= np.quantile(rare, 1 - self.flagged_share)
         self.manifold_ = Manifold(self.k).fit(self.own_features_[normal])
         distance = np.empty(len(rare))
         # A ball's radius is the distance to the k-th nearest *other* sample: leave-one-out for the reference itself.
@@ -161,8 +161,6 @@ class ArtifactDetector(BaseEstimator):
 
         `shares` ``[n]``: 0 for normal to 1 for artifact. The threshold becomes a quantile of the own samples' new score.
         """
-        if not hasattr(self, "own_features_"):
-            raise ValueError("This detector was loaded from a file, without the samples needed to calibrate: fit it anew.")
         self.supervised_ = fit_soft_logistic(self.supervised_inputs(features, counts), shares)
         own = self.supervised_(self.supervised_inputs(self.own_features_, self.own_counts_))
         self.threshold_ = self._own_quantile(own)

@@ -41,8 +41,9 @@ def save_detector(path: str | os.PathLike[str], detector: ArtifactDetector) -> N
         raise ValueError("Only a detector whose extractor is given by name can be saved; use module:callable.")
     rare = detector.rare_
     tensors = {f"rates/{layer}": values.contiguous() for layer, values in rare.rates_.items()}
-    tensors["reference"] = torch.from_numpy(np.ascontiguousarray(detector.manifold_.reference_))
-    tensors["radii"] = torch.from_numpy(np.ascontiguousarray(detector.manifold_.radii_))
+    for name in ("own_features", "own_counts", "own_normal"):
+        tensors[name] = torch.from_numpy(np.ascontiguousarray(getattr(detector, f"{name}_")))
+    tensors["radii"] = torch.from_numpy(detector.manifold_.radii_)
     facts: dict[str, Any] = {
         "extractor": detector.extractor,
         "settings": {name: getattr(detector, name) for name in _SETTINGS},
@@ -77,24 +78,35 @@ def load_detector(path: str | os.PathLike[str]) -> ArtifactDetector:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            # Cloned, for what it gives is the mapped file itself.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - no mapping
         if metadata.get("schema") != _SCHEMA:
             raise DetectorFileError(f"{path} is of kind {metadata.get('schema')!r}; a file of {_SCHEMA!r} is needed.")
-        return _restored(json.loads(metadata["detector"]), tensors)
+        return _restored(json.loads(metadata["detector"], parse_constant=_refused), tensors)
     except DetectorFileError:
         raise
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise DetectorFileError(f"{path} is not a whole detector file ({error}); fit the detector again.") from error
 
 
+def _refused(constant: str) -> float:
+    raise ValueError(f"it holds {constant}")
+
+
 def _restored(facts: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> ArtifactDetector:
+    if not isinstance(facts["extractor"], str):
+        raise TypeError("its extractor is not a name")
     detector = ArtifactDetector(facts["extractor"], **facts["settings"])
     rare = RareActivation(detector.rate)
     rare.rates_ = {layer: tensors[f"rates/{layer}"] for layer in facts["layers"]}
     rare.n_samples_ = facts["n_samples"]
-    rare.count_mean_, rare.count_std_ = facts["count_mean"], facts["count_std"]
+    rare.count_mean_ = {layer: float(facts["count_mean"][layer]) for layer in facts["layers"]}
+    rare.count_std_ = {layer: float(facts["count_std"][layer]) for layer in facts["layers"]}
     detector.rare_ = rare
-    detector.manifold_ = Manifold.from_radii(tensors["reference"].numpy(), tensors["radii"].numpy(), k=detector.k)
+    for name in ("own_features", "own_counts", "own_normal"):
+        setattr(detector, f"{name}_", tensors[name].numpy())
+    reference = detector.own_features_[detector.own_normal_]
+    detector.manifold_ = Manifold.from_radii(reference, tensors["radii"].numpy(), k=detector.k)
     detector.scale_ = {name: (float(mean), float(std)) for name, (mean, std) in facts["scale"].items()}
     detector.threshold_ = float(facts["threshold"])
     detector.supervised_ = None

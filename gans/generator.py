@@ -15,7 +15,19 @@ from manifold.named_object import named_object
 
 __all__ = ["Generator", "activation_layers", "load_generator"]
 
-_ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish)
+_ACTIVATIONS = (
+    nn.ReLU,
+    nn.ReLU6,
+    nn.LeakyReLU,
+    nn.PReLU,
+    nn.RReLU,
+    nn.ELU,
+    nn.CELU,
+    nn.SELU,
+    nn.GELU,
+    nn.SiLU,
+    nn.Mish,
+)
 
 
 @dataclass(frozen=True)
@@ -52,7 +64,9 @@ class Generator:
     def __post_init__(self) -> None:
         low, high = self.value_range
         if not low < high:
-            raise ValueError(f"value_range is {self.value_range}; give (black, white) with black < white, e.g. (-1, 1).")
+            raise ValueError(
+                f"value_range is {self.value_range}; give (black, white) with black < white, e.g. (-1, 1)."
+            )
         if self.batch_size < 1:
             raise ValueError(f"batch_size is {self.batch_size}; give a whole number of at least 1.")
         for layer in self.layers:
@@ -93,11 +107,12 @@ class Generator:
             )
         if not tensor.dtype.is_floating_point:
             raise ValueError(f"Latents have dtype {tensor.dtype}; give floating-point numbers.")
+        tensor = tensor.float()  # first: what overflows float32 is not finite either
         finite = torch.isfinite(tensor).flatten(1).all(1)
         if not finite.all():
             row = int((~finite).nonzero()[0])
             raise ValueError(f"Latent {row} holds NaN or infinite values; remove that row or draw it again.")
-        return tensor.float()
+        return tensor
 
     def run(self, latents: Tensor) -> Tensor:
         """One forward pass on a batch of checked latents: raw images, on the module's device."""
@@ -168,7 +183,8 @@ def load_generator(model: str, latent_shape: Sequence[int] | None = None, layers
 
         generator = load_faces()
         return replace(generator, layers=tuple(layers)) if layers else generator
-    built = named_object(model)() if ":" in model else None
+    named = named_object(model) if ":" in model else None
+    built = named() if callable(named) else None
     if isinstance(built, Generator):
         return replace(built, layers=tuple(layers)) if layers else built
     if not isinstance(built, nn.Module):

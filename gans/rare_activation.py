@@ -54,12 +54,15 @@ class RareActivation(BaseEstimator):
         Raises
         ------
         ValueError
-            If there are fewer than 2 latents, or `rate` is outside (0, 1].
+            If there are fewer than 2 latents or no layers, or `rate` is outside (0, 1].
         """
         checked = generator.checked_latents(latents)
         if len(checked) < 2:
             raise ValueError(f"RareActivation needs at least 2 latents to learn from, got {len(checked)}.")
+        check_rate(self.rate)  # before the long part
         layers = tuple(generator.layers if self.layers is None else self.layers)
+        if not layers:
+            raise ValueError("layers is empty; name at least one, or give None for the generator's own list.")
         self.rates_ = activation_rates(generator, checked, layers, progress=progress)
         self.n_samples_ = len(checked)
         counts = self.counts(generator, checked, progress=progress)
@@ -77,14 +80,18 @@ class RareActivation(BaseEstimator):
         """
         check_is_fitted(self, "rates_")
         rate = self.rate if rate is None else rate
-        if not 0 < rate <= 1:
-            raise ValueError(f"rate is {rate}; give a share of samples in (0, 1], e.g. 0.1.")
+        check_rate(rate)
         unknown = [layer for layer in layers or () if layer not in self.rates_]
         if unknown:
             raise ValueError(f"No rates were measured in {unknown}; there are some for {list(self.rates_)}.")
-        return {layer: (self.rates_[layer] > 0) & (self.rates_[layer] <= rate) for layer in layers or self.rates_}
+        return {
+            layer: (self.rates_[layer] > 0) & (self.rates_[layer] <= rate)
+            for layer in (self.rates_ if layers is None else layers)
+        }
 
-    def counts(self, generator: Generator, latents: Tensor, *, progress: bool = False) -> dict[str, NDArray[np.float64]]:
+    def counts(
+        self, generator: Generator, latents: Tensor, *, progress: bool = False
+    ) -> dict[str, NDArray[np.float64]]:
         """Number of active rare neurons of each sample, ``[n]``, by layer."""
         masks = self.masks()
         parts: dict[str, list[Tensor]] = {layer: [] for layer in masks}
@@ -108,6 +115,12 @@ class RareActivation(BaseEstimator):
     def score(self, generator: Generator, latents: Tensor, *, progress: bool = False) -> NDArray[np.float64]:
         """Sum of `standardised_counts` over the layers, ``[n]``: mean 0 over the fitted samples, higher = more broken."""
         return self.standardised_counts(generator, latents, progress=progress).sum(axis=1)
+
+
+def check_rate(rate: float) -> None:
+    """Raise ValueError unless it is in (0, 1]."""
+    if not 0 < rate <= 1:
+        raise ValueError(f"rate is {rate}; give a share of samples in (0, 1], e.g. 0.1.")
 
 
 def recorded_batches(

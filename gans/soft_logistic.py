@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold
 
 __all__ = ["LinearScore", "cross_validated_scores", "fit_soft_logistic"]
 
-REGULARISATIONS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+REGULARISATIONS = (1e-3, 3e-3, 1e-2)
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def cross_validated_scores(
 
 
 def _soft_loss(scores: NDArray[np.float64], shares: NDArray[np.float64]) -> float:
-    probabilities = 1 / (1 + np.exp(-scores))
+    probabilities = expit(scores)
     return float(
         log_loss(
             np.repeat([1, 0], len(shares)),

@@ -17,13 +17,13 @@ def named_object(name: str) -> Any:
         If the name has another form, the module can't be found, or it has no such attribute.
     """
     module_name, colon, attribute = name.partition(":")
-    if not (module_name and colon and attribute):
+    if not (module_name and colon and attribute) or module_name.startswith("."):
         raise ValueError(f"{name!r} does not name a Python object; write it as module:callable, e.g. my_models:build.")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         # A missing dependency *inside* the user's module is the user's to see, with its own message.
-        if error.name is None or not module_name.startswith(error.name):
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise
         raise ValueError(
             f"No module called {module_name!r} was found for {name!r}: run in its folder, or add that to PYTHONPATH."

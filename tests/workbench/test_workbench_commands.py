@@ -1,0 +1,233 @@
+"""The commands as a stranger runs them: a generator and an extractor of one's own, in a scratch folder."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from workbench.cli import main
+
+SCRATCH = '''
+import torch
+from torch import nn
+
+
+class Painter(nn.Module):
+    """Latents [n, 12] to images [n, 3, 32, 32] in -1..1."""
+
+    def __init__(self):
+        super().__init__()
+        self.start = nn.Linear(12, 24 * 8 * 8)
+        self.wake = nn.LeakyReLU(0.2, inplace=True)
+        self.grow = nn.ConvTranspose2d(24, 12, 4, 2, 1)
+        self.bloom = nn.ReLU()
+        self.paint = nn.ConvTranspose2d(12, 3, 4, 2, 1)
+
+    def forward(self, z):
+        x = self.wake(self.start(z).view(-1, 24, 8, 8))
+        return torch.tanh(self.paint(self.bloom(self.grow(x))))
+
+
+def build():
+    torch.manual_seed(5)
+    return Painter()
+
+
+def other_weights():
+    torch.manual_seed(6)
+    return Painter()
+
+
+def extractor():
+    return lambda images: nn.functional.adaptive_avg_pool2d(images, 4).flatten(1)
+'''
+OPTIONS = ["--latent-shape", "12", "--extractor", "scratch:extractor", "--n-statistics", "400", "--n-reference", "300"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scratch")
+    (folder / "scratch.py").write_text(SCRATCH)
+    latents = np.random.default_rng(0).standard_normal((70, 12)).astype(np.float32)
+    latents[:5] *= 4  # off the prior: what a detector has to find
+    np.save(folder / "latents.npy", latents)
+    np.save(folder / "wide.npy", np.zeros((3, 13), dtype=np.float32))
+    holed = latents.copy()
+    holed[7, 3] = np.nan
+    np.save(folder / "nan.npy", holed)
+    return folder
+
+
+def genmend(folder, *arguments, **environment):
+    """Run the command line in this process: a new one would import torch every time."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["genmend", *map(str, arguments)])
+        patch.setattr(sys, "path", list(sys.path))
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        with pytest.raises(SystemExit) as stop:
+            main()
+    return SimpleNamespace(returncode=stop.value.code, stdout=out.getvalue(), stderr=err.getvalue())
+
+
+@pytest.fixture(scope="module")
+def detected(folder):
+    done = genmend(
+        folder, "detect", "scratch:build", "--latents", "latents.npy", "--out", "found", *OPTIONS, "--json", "--check"
+    )
+    assert done.returncode == 1, done.stderr  # --check, and some are flagged
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def mended(folder):
+    done = genmend(
+        folder, "correct", "scratch:build", "--latents", "latents.npy", "--out", "mended", *OPTIONS, "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def rows_of(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_detect_scores_every_row_and_finds_what_is_off_the_prior(folder, detected):
+    rows = rows_of(folder / "found" / "scores.csv")
+    assert [int(row["index"]) for row in rows] == list(range(70))
+    values = np.array([[float(row[name]) for name in ("rare_activation", "distance_to_normal", "combined")] for row in rows])
+    assert np.isfinite(values).all()
+    assert values[:5, 2].min() > np.median(values[5:, 2])
+    threshold = json.loads((folder / "found" / "summary.json").read_text())["threshold"]
+    assert [row["flagged"] == "1" for row in rows] == [float(row["combined"]) > threshold for row in rows]
+    assert detected["n_flagged"] == sum(row["flagged"] == "1" for row in rows) >= 5
+    manifold = rows_of(folder / "found" / "manifold.csv")
+    assert all((row["rarity"] == "") == (row["inside"] == "0") for row in manifold)
+
+
+def test_detect_repeats_itself_and_a_detector_file_gives_the_same_scores(folder, detected):
+    first = (folder / "found" / "scores.csv").read_bytes()
+    again = genmend(
+        folder, "detect", "scratch:build", "--latents", "latents.npy", "--out", "again", *OPTIONS, "--no-resume"
+    )
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == ""
+    assert (folder / "again" / "scores.csv").read_bytes() == first
+    loaded = genmend(
+        folder, "detect", "scratch:build", "--latents", "latents.npy", "--out", "loaded",
+        "--detector", "found/detector.safetensors", "--latent-shape", "12", "--extractor", "scratch:extractor",
+        "--threshold", "1e9", "--check",
+    )  # fmt: skip
+    assert loaded.returncode == 0, loaded.stderr  # nothing is above that threshold
+    old, new = rows_of(folder / "found" / "scores.csv"), rows_of(folder / "loaded" / "scores.csv")
+    assert [row["combined"] for row in old] == [row["combined"] for row in new]
+    assert {row["flagged"] for row in new} == {"0"}
+
+
+def test_correct_writes_pictures_and_leaves_ungated_rows_as_they_are(folder, mended):
+    rows = rows_of(folder / "mended" / "corrections.csv")
+    assert mended["n"] == len(rows) == 70
+    for row in rows:
+        before, after = (
+            np.asarray(Image.open(folder / "mended" / name / f"{int(row['index']):05d}.png")) for name in ("before", "after")
+        )
+        assert before.shape == (32, 32, 3)
+        if row["rung"] == "-1":
+            assert (before == after).all()
+    assert mended["n_changed"] + mended["n_given_up"] > 0
+    assert mended["n_changed"] + mended["n_given_up"] < 70
+
+
+def test_a_saved_correction_does_the_same_again(folder, mended):
+    done = genmend(
+        folder, "correct", "scratch:build", "--latents", "latents.npy", "--out", "reused", "--latent-shape", "12",
+        "--correction", "mended/correction.safetensors", "--extractor", "scratch:extractor",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (folder / "reused" / "corrections.csv").read_bytes() == (folder / "mended" / "corrections.csv").read_bytes()
+    for row in range(70):
+        name = f"after/{row:05d}.png"
+        assert (folder / "reused" / name).read_bytes() == (folder / "mended" / name).read_bytes()
+
+
+def test_no_gate_takes_every_sample(folder, mended):
+    done = genmend(
+        folder, "correct", "scratch:build", "--latents", "latents.npy", "--out", "ungated", "--latent-shape", "12",
+        "--correction", "mended/correction.safetensors", "--no-gate", "--extractor", "scratch:extractor", "--json",
+    )  # fmt: skip
+    result = json.loads(done.stdout)
+    assert result["n_changed"] + result["n_given_up"] == 70
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["detect", "scratch:build", "--latents", "wide.npy", "--out", "x", *OPTIONS], "takes ['n', 12]"),
+        (["detect", "scratch:build", "--latents", "nan.npy", "--out", "x", *OPTIONS], "Latent 7 holds NaN"),
+        (["detect", "scratch:build", "--latents", "scratch.py", "--out", "x", *OPTIONS], "not a plain .npy"),
+        (["detect", "scratch:missing", "--latents", "latents.npy", "--out", "x", *OPTIONS], "has no 'missing'"),
+        (["detect", "scratch:build", "--latents", "latents.npy", "--out", "x"], "give --latent-shape"),
+        (["detect", "scratch:build", "--latents", "latents.npy", "--out", "x", *OPTIONS, "--layers", "blom"], "'bloom'"),
+        (["correct", "scratch:build", "--latents", "latents.npy", "--out", "x", *OPTIONS, "--correction", "scratch.py"], "scratch.py"),
+        (["correct", "scratch:other_weights", "--latents", "latents.npy", "--out", "x", *OPTIONS,
+          "--correction", "mended/correction.safetensors"], "allow_other_weights"),
+        (["detect", "faces", "--latents", "latents.npy", "--out", "x"], "genmend fetch faces"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_clear_sentence_and_leaves_nothing_behind(folder, mended, tmp_path, arguments, words):
+    done = genmend(folder, *arguments, GENMEND_CACHE=str(tmp_path))
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert not (folder / "x").exists()
+
+
+def test_an_interrupted_run_goes_on_and_gives_the_same_result(folder, detected, tmp_path):
+    script = (
+        "import sys, signal; sys.path.insert(0, ''); import gans.detection as d, workbench.cli as c\n"
+        "measure, calls = d.ArtifactDetector.measure, []\n"
+        "def interrupted(self, *a, **k):\n"
+        "    calls.append(1)\n"
+        "    if len(calls) > 1: raise KeyboardInterrupt\n"  # the first call fits the detector
+        "    return measure(self, *a, **k)\n"
+        "d.ArtifactDetector.measure = interrupted\n"
+        "c.main()\n"
+    )
+    arguments = ["detect", "scratch:build", "--latents", "latents.npy", "--out", "stopped", *OPTIONS]
+    path = os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")])
+    stopped = subprocess.run(
+        [sys.executable, "-c", script, *arguments], cwd=folder, capture_output=True, text=True,
+        env=os.environ | {"PYTHONPATH": path},
+    )  # fmt: skip
+    assert stopped.returncode == 130, stopped.stderr
+    assert "go on from here" in stopped.stderr
+    assert not (folder / "stopped" / "scores.csv").exists()
+    kept = list((folder / "stopped" / "work").glob("detector-*.safetensors"))
+    assert len(kept) == 1
+    stamp = kept[0].stat().st_mtime_ns
+    done = genmend(folder, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert kept[0].stat().st_mtime_ns == stamp  # not fitted again
+    assert (folder / "stopped" / "scores.csv").read_bytes() == (folder / "found" / "scores.csv").read_bytes()
+
+
+def test_help_and_usage_errors(folder):
+    for command in ("--help", "doctor", "fetch", "demo", "detect", "correct"):
+        done = genmend(folder, *dict.fromkeys([command, "--help"]))
+        assert done.returncode == 0
+        assert "Usage" in done.stdout
+    done = genmend(folder, "detect", "faces")
+    assert done.returncode == 2
+    assert "--latents" in done.stderr

@@ -1,0 +1,5 @@
+"""``python -m workbench`` is ``genmend``."""
+
+from workbench.cli import main
+
+main()

@@ -1,0 +1,53 @@
+"""Charts of scores, as matplotlib figures: histograms before and after, and ROC curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score, roc_curve
+
+__all__ = ["ladder_chart", "roc_chart", "score_histogram"]
+
+
+def score_histogram(series: Mapping[str, NDArray[np.floating]], label: str, threshold: float | None = None) -> Figure:
+    """Histograms of several series over common bins; the axis ends at the 0.5 % and 99.5 % quantiles of all values."""
+    figure = Figure(figsize=(6.4, 3.2), layout="constrained")
+    axes = figure.subplots()
+    everything = np.concatenate([np.asarray(values) for values in series.values()])
+    bins = np.linspace(*np.quantile(everything, [0.005, 0.995]), 50)
+    for name, values in series.items():
+        axes.hist(np.clip(values, bins[0], bins[-1]), bins=bins, alpha=0.55, label=f"{name} (n = {len(values)})")
+    if threshold is not None:
+        axes.axvline(threshold, color="black", linestyle="--", linewidth=1, label=f"threshold {threshold:.3g}")
+    axes.set_xlabel(label)
+    axes.set_ylabel("samples")
+    axes.legend()
+    return figure
+
+
+def roc_chart(scores: Mapping[str, NDArray[np.floating]], truth: NDArray[np.bool_]) -> Figure:
+    """ROC curves against labels, the area under each in the legend."""
+    figure = Figure(figsize=(4.8, 4.4), layout="constrained")
+    axes = figure.subplots()
+    for name, values in scores.items():
+        false_alarms, hits, _ = roc_curve(truth, values)
+        axes.plot(false_alarms, hits, label=f"{name}: {roc_auc_score(truth, values):.3f}")
+    axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle=":")
+    axes.set_xlabel(f"normal samples flagged (of {int((~truth).sum())})")
+    axes.set_ylabel(f"artifacts flagged (of {int(truth.sum())})")
+    axes.legend(loc="lower right", title="area under the curve")
+    return figure
+
+
+def ladder_chart(n_by_rung: Mapping[int, int], n_rungs: int, n_given_up: int) -> Figure:
+    """How many samples each rung was enough for, and how many were given up."""
+    figure = Figure(figsize=(6.4, 2.8), layout="constrained")
+    axes = figure.subplots()
+    names = [f"rung {rung}" for rung in range(n_rungs)] + ["given up"]
+    axes.bar(names, [n_by_rung.get(rung, 0) for rung in range(n_rungs)] + [n_given_up], color=["tab:blue"] * n_rungs + ["tab:red"])
+    axes.set_ylabel("samples")
+    axes.tick_params(axis="x", rotation=30)
+    return figure

@@ -1,0 +1,46 @@
+"""Pieces of long work, kept as they are done, so that an interrupted command goes on where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+from torch import Tensor
+
+from activations import atomic_write
+
+__all__ = ["checkpointed", "latents_digest", "settings_key"]
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def settings_key(settings: Mapping[str, Any]) -> str:
+    """A short name for exactly these settings: other settings, other files."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def latents_digest(latents: Tensor) -> str:
+    """SHA-256 of the values."""
+    return hashlib.sha256(latents.contiguous().numpy().tobytes()).hexdigest()
+
+
+def checkpointed(folder: Path, name: str, resume: bool, compute: Callable[[], Arrays]) -> Arrays:
+    """The arrays that `compute` returns, from ``folder/name.safetensors`` where an earlier run left them there whole."""
+    path = folder / f"{name}.safetensors"
+    if resume and path.is_file():
+        try:
+            return load_file(path)
+        except SafetensorError:
+            pass  # damaged after it was written: compute it again
+    arrays = compute()
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as temporary:
+        save_file({key: np.ascontiguousarray(values) for key, values in arrays.items()}, temporary)
+    return arrays

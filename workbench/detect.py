@@ -1,0 +1,177 @@
+"""``genmend detect``: score latents of a generator, flag the broken samples, write tables and a report."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from activations import record
+from activations.digests import weights_digest
+from gans import ArtifactDetector, Detection, Generator, load_detector, save_detector
+from workbench.charts import score_histogram
+from workbench.checkpoints import checkpointed, latents_digest, settings_key
+from workbench.pictures import gallery
+from workbench.report import Facts, Figure, Paragraph, Picture, Section, write_report
+from workbench.tables import write_csv, write_json
+
+__all__ = ["DetectRun", "DetectorSettings", "fitted_detector", "load_latents", "measured", "run_detect"]
+
+CHUNK = 256
+
+
+@dataclass(frozen=True)
+class DetectorSettings:
+    """What a detector is fitted with where none is given; the fields of `gans.ArtifactDetector`."""
+
+    extractor: str = "efficientnet-lite0"
+    rate: float = 0.1
+    n_statistics: int = 10_000
+    n_reference: int = 2_000
+    seed: int = 1_000_003
+
+
+@dataclass(frozen=True)
+class DetectRun:
+    """Result of ``genmend detect``."""
+
+    model: str
+    detection: Detection
+    settings: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON's view, as in ``summary.json``."""
+        return {"model": self.model, **self.detection.to_dict(), "settings": self.settings}
+
+
+def load_latents(path: Path, generator: Generator) -> Tensor:
+    """Latents of a .npy file, checked against the generator.
+
+    Raises
+    ------
+    ValueError
+        If the file is no plain .npy array, or the latents don't fit.
+    """
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path} is not a plain .npy array ({error}); save latents with numpy.save.") from error
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{path} holds several arrays; save the latents alone with numpy.save.")
+    return generator.checked_latents(array)
+
+
+def fitted_detector(
+    generator: Generator, work: Path, settings: DetectorSettings, *, resume: bool, progress: bool
+) -> ArtifactDetector:
+    """A detector fitted on the generator's own samples, or the one an interrupted run has left."""
+    key = settings_key(asdict(settings) | {"weights": weights_digest(generator.module), "layers": generator.layers})
+    path = work / f"detector-{key}.safetensors"
+    if resume and path.is_file():
+        return load_detector(path)
+    detector = ArtifactDetector(
+        settings.extractor,
+        rate=settings.rate,
+        n_statistics=settings.n_statistics,
+        n_reference=settings.n_reference,
+        seed=settings.seed,
+    ).fit(generator, progress=progress)
+    work.mkdir(parents=True, exist_ok=True)
+    save_detector(path, detector)
+    return detector
+
+
+def measured(
+    generator: Generator, detector: ArtifactDetector, latents: Tensor, work: Path, *, resume: bool, progress: bool
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """`ArtifactDetector.measure`, piece by piece, each kept as it is done."""
+    about = {
+        "weights": weights_digest(generator.module),
+        "extractor": str(detector.extractor),
+        "rates": settings_key({layer: float(rate.sum()) for layer, rate in detector.rare_.rates_.items()}),
+        "rate": detector.rate,
+    }
+    parts = []
+    for chunk in latents.split(CHUNK):
+        key = settings_key(about | {"latents": latents_digest(chunk)})
+
+        def compute(chunk: Tensor = chunk) -> dict[str, NDArray[Any]]:
+            features, counts = detector.measure(generator, chunk, progress=progress)
+            return {"features": features, "counts": counts}
+
+        parts.append(checkpointed(work, f"measured-{key}", resume, compute))
+    return np.concatenate([p["features"] for p in parts]), np.concatenate([p["counts"] for p in parts])
+
+
+def run_detect(
+    generator: Generator,
+    latents: Tensor,
+    out: Path,
+    *,
+    detector_file: Path | None = None,
+    settings: DetectorSettings | None = None,
+    threshold: float | None = None,
+    resume: bool = True,
+    progress: bool = True,
+) -> DetectRun:
+    """Score, flag, and write ``scores.csv``, ``manifold.csv``, ``detector.safetensors``, ``summary.json``, ``report.html``."""
+    settings = settings or DetectorSettings()
+    work = out / "work"
+    if detector_file is None:
+        detector = fitted_detector(generator, work, settings, resume=resume, progress=progress)
+    else:
+        detector = load_detector(detector_file)
+        check_detector(detector, generator)
+    if threshold is not None:
+        detector.threshold_ = threshold
+    detection = detector.score_measured(
+        *measured(generator, detector, latents, work, resume=resume, progress=progress)
+    )
+    used = asdict(settings) | {"threshold": detector.threshold_, "detector_file": str(detector_file or "")}
+    run = DetectRun(generator.name, detection, used)
+    out.mkdir(parents=True, exist_ok=True)
+    save_detector(out / "detector.safetensors", detector)
+    write_csv(out / "scores.csv", detection.columns())
+    write_csv(out / "manifold.csv", {"inside": detection.inside, "rarity": detection.rarity})
+    write_json(out / "summary.json", run.to_dict())
+    _write_detect_report(out / "report.html", run, generator, latents)
+    return run
+
+
+def check_detector(detector: ArtifactDetector, generator: Generator) -> None:
+    """Raise unless the detector's rates were measured on a model of this layout."""
+    wanted = {layer: tuple(rate.shape) for layer, rate in detector.rare_.rates_.items()}
+    latents = torch.zeros(1, *generator.latent_shape)
+    with torch.no_grad(), record(generator.module, list(wanted)) as outputs:
+        generator.run(latents)
+    found = {layer: tuple(outputs[layer].shape[1:]) for layer in wanted}
+    if found != wanted:
+        raise ValueError(f"The detector was fitted on layers {wanted}, but {generator.name} has {found}; fit it anew.")
+
+
+def _write_detect_report(path: Path, run: DetectRun, generator: Generator, latents: Tensor) -> None:
+    detection = run.detection
+    order = np.argsort(-detection.combined, kind="stable")
+    shown = min(24, len(order))
+    worst, best = order[:shown].copy(), order[::-1][:shown].copy()
+    blocks = [
+        Picture(f"{title}: rows {', '.join(map(str, rows))}", gallery(generator.generate(latents[rows])))
+        for title, rows in (("The most broken", worst), ("The least broken", best))
+    ]
+    histogram = score_histogram({run.model: detection.combined}, "combined score (higher = more broken)", detection.threshold)
+    write_report(
+        path,
+        f"genmend detect: {run.model}",
+        f"{int(detection.flagged.sum())} of {len(order)} samples are flagged as broken (combined score above "
+        f"{detection.threshold:.3g}). Normal means: like the model's own normal samples, not like photographs.",
+        [
+            Section("Samples", blocks),
+            Section("Scores", [Figure("Combined score of all samples.", histogram), Paragraph("Per sample: scores.csv.")]),
+            Section("Settings", [Facts("What this run used", run.to_dict())]),
+        ],
+    )

@@ -1,0 +1,38 @@
+"""Results as files: CSV and JSON, each written whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from activations import atomic_write
+
+__all__ = ["write_csv", "write_json"]
+
+
+def write_csv(path: str | os.PathLike[str], columns: Mapping[str, NDArray[Any]]) -> None:
+    """Columns of equal length under their names, preceded by the row's `index`; floats in full, NaN as an empty cell."""
+    lists = [_cells(np.asarray(values)) for values in columns.values()]
+    with atomic_write(path) as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["index", *columns])
+        writer.writerows([index, *row] for index, row in enumerate(zip(*lists, strict=True)))
+
+
+def write_json(path: str | os.PathLike[str], values: Mapping[str, Any]) -> None:
+    """One JSON object, indented; NaN is refused."""
+    text = json.dumps(values, indent=1, allow_nan=False)
+    with atomic_write(path) as temporary:
+        temporary.write_text(text + "\n")
+
+
+def _cells(values: NDArray[Any]) -> list[Any]:
+    if values.dtype.kind == "f":
+        return ["" if np.isnan(value) else repr(float(value)) for value in values]
+    return [int(value) if values.dtype.kind in "biu" else value for value in values]
