@@ -42,7 +42,7 @@ def main() -> None:
         extractor.save()
         spaces[name] = Space(name, extractor, detector, measured[name][0])
     lines = [_header(options)]
-    rows, scores = detection_rows(faces, {n: s.detector for n, s in spaces.items()}, measured, options.seed)
+    rows, _ = detection_rows(faces, {n: s.detector for n, s in spaces.items()}, measured, options.seed)
     lines += ["", "Detection, AUROC [95 % bootstrap interval over samples]", *map(str, rows)]
     _say(lines)
     results = {"detection": [asdict(row) for row in rows]}
@@ -118,7 +118,9 @@ def _interval(values: np.ndarray, seed: int, n_resamples: int = 2000) -> tuple[f
 
 
 def _header(options: argparse.Namespace) -> str:
-    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "scikit-learn", "timm", "transformers"))
+    versions = ", ".join(
+        f"{name} {version(name)}" for name in ("torch", "numpy", "scikit-learn", "timm", "transformers")
+    )
     precision = "float32" if options.float32 else "CLIP under bfloat16 autocast"
     return (
         f"face_artifacts, seed {options.seed}, Python {platform.python_version()}, {versions}; {precision}.\n"

@@ -91,8 +91,9 @@ def choose_settings(
 ) -> tuple[str, float]:
     """Ladder and stop quantile, chosen inside the training folds and the steering space.
 
-    One half trains the gate, the other a judge and supplies the samples to mend. Among the candidates that leave at most
-    `INNER_TARGET` of the artifacts flagged the one that changes normal samples least (ungated); else the most effective.
+    One half trains the gate, the other a judge and supplies the samples to mend. Among the candidates that leave at
+    most `INNER_TARGET` of the artifacts flagged the one that changes normal samples least (ungated); else the most
+    effective.
     """
     gate_half, judge_half = train_test_split(
         training, test_size=0.5, random_state=seed, stratify=np.round(faces.share[training] * 4)
@@ -173,7 +174,9 @@ def correction_outcomes(
                 "stop_quantile": quantile,
                 "gate_reach": float(reached[faces.artifact[rows]].mean()),
                 "n_artifacts": int(faces.artifact[rows].sum()),
-                "uncorrected_false_alarms": float(judge.flags(judge_space.face_features[rows])[faces.normal[rows]].mean()),
+                "uncorrected_false_alarms": float(
+                    judge.flags(judge_space.face_features[rows])[faces.normal[rows]].mean()
+                ),
             }
         )
         before = generator.generate(faces.latents[rows])
@@ -232,5 +235,3 @@ def _methods(
 def _edited_images(generator: Generator, latents: Tensor, edits: tuple) -> Tensor:
     with edited(generator.module, *edits):
         return generator.generate(latents)
-
-

@@ -18,7 +18,9 @@ def trade_off_figure(table: list[dict], title: str) -> Figure:
     space = sorted(table[0]["clean_cosine"])[-1]
     position = {row["method"]: (1 - row["clean_cosine"][space], row["still_flagged"]) for row in table}
     for name, colour in (("chosen ladder", "tab:blue"), ("random neurons", "tab:grey")):
-        curve = [position["uncorrected"]] + [xy for method, xy in position.items() if method.startswith(f"{name}, rung")]
+        curve = [position["uncorrected"]] + [
+            xy for method, xy in position.items() if method.startswith(f"{name}, rung")
+        ]
         axes.plot(*zip(*curve, strict=True), "o-", color=colour, label=f"{name}, one rung on all")
     marks = {"rare R": ("s", "tab:orange"), "truncation": ("^", "tab:red"), "ours": ("*", "tab:green")}
     for method, (x, y) in position.items():
@@ -36,7 +38,9 @@ def trade_off_figure(table: list[dict], title: str) -> Figure:
     return figure
 
 
-def correction_picture(generator: Generator, faces: LabelledFaces, steer: Space, seed: int, columns: int = 16) -> Image.Image:
+def correction_picture(
+    generator: Generator, faces: LabelledFaces, steer: Space, seed: int, columns: int = 16
+) -> Image.Image:
     """Artifacts of one held-out fifth, above, and what the correction of the rest makes of them, below."""
     rng = np.random.default_rng(seed)
     test = np.zeros(len(faces.share), dtype=bool)

@@ -138,11 +138,10 @@ def corrected(generator: Generator, correction: Correction, **options: Any) -> C
         With the weights the correction was made for.
     correction : Correction
         With gate and stop rule, as `gans.fit_correction` makes it.
-    gate : bool, default True
-        Where False every sample is taken for one that needs correction, and gets at least the first rung.
-    extractor : callable, optional
-        In place of the one that the gate names; for extractors that have no name.
-    allow_other_weights : bool, default False
+    **options
+        ``gate`` (bool, default True): where False every sample is taken for one that needs correction, and gets at
+        least the first rung. ``extractor`` (callable, optional): in place of the one that the gate names; for those
+        that have no name. ``allow_other_weights`` (bool, default False).
 
     Raises
     ------

@@ -29,6 +29,7 @@ from gans.detection import ArtifactDetector
 from gans.generator import Generator
 from gans.rare_activation import RareActivation, recorded_batches
 from gans.soft_logistic import cross_validated_scores, fit_soft_logistic
+from manifold import Manifold
 
 __all__ = ["Contrast", "Rung", "default_rungs", "fit_correction", "rung_edits"]
 
@@ -180,6 +181,8 @@ def fit_correction(
         A rung is enough once the gate score is below this quantile of the normal samples' ...
     manifold_quantile : float
         ... and the distance / radius in the normal manifold is below this quantile of the own normal samples'.
+    progress : bool
+        Show progress bars.
 
     Returns
     -------
@@ -199,7 +202,9 @@ def fit_correction(
         latents = generator.latents(detector.n_reference, detector.seed + 1)
         scores = gate_score(detector.own_features_)
         contrast = Contrast.measure(generator, latents, scores, layers, progress=progress)
-    manifold_limit = np.quantile(detector.manifold_.score_samples(leave_one_out=True), manifold_quantile)
+    # In half precision, so that the file stays small; the radii are those of the rounded features.
+    normal = Manifold(detector.k).fit(detector.manifold_.reference_.astype(np.float16))
+    manifold_limit = np.quantile(normal.score_samples(leave_one_out=True), manifold_quantile)
     return Correction.of(
         generator.module,
         [rung_edits(rung, detector.rare_, contrast) for rung in rungs],
@@ -210,8 +215,8 @@ def fit_correction(
             float(np.quantile(normal_scores, gate_quantile)),
         ),
         tensors={
-            "normal_features": torch.from_numpy(detector.manifold_.reference_),
-            "normal_radii": torch.from_numpy(detector.manifold_.radii_),
+            "normal_features": torch.from_numpy(normal.reference_.astype(np.float16)),
+            "normal_radii": torch.from_numpy(normal.radii_),
         },
         info={
             "method": "sequential correction of neurons, gated, least sufficient rung",

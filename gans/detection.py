@@ -91,8 +91,8 @@ class ArtifactDetector(BaseEstimator):
         Share of the own samples taken for broken: those with the highest rare activation are left out of the normal
         manifold, and the threshold is this upper quantile of the own samples' combined score.
     seed : int
-        Of the own samples: `seed` for the statistics, ``seed + 1`` for the reference. Let neither be the seed of samples
-        to be judged.
+        Of the own samples: `seed` for the statistics, ``seed + 1`` for the reference. Let neither be the seed of
+        samples to be judged.
 
     Attributes
     ----------
@@ -104,8 +104,9 @@ class ArtifactDetector(BaseEstimator):
     supervised_ : LinearScore or None
         On the inputs that `supervised_inputs` returns.
     threshold_ : float
-    own_features_, own_counts_, own_normal_ : ndarray ``[n_reference, d]``, ``[n_reference, n_layers]``, ``[n_reference]``
-        What was measured of the reference samples, and which of them were taken for normal.
+    own_features_, own_counts_, own_normal_ : ndarray
+        ``[n_reference, d]``, ``[n_reference, n_layers]``, ``[n_reference]``: what was measured of the
+        reference samples, and which of them were taken for normal.
     """
 
     def __init__(
@@ -159,7 +160,8 @@ class ArtifactDetector(BaseEstimator):
     def fit_supervised(self, features: NDArray[Any], counts: NDArray[Any], shares: NDArray[Any]) -> Self:
         """Add a supervised score trained on what `measure` returned for labelled samples.
 
-        `shares` ``[n]``: 0 for normal to 1 for artifact. The threshold becomes a quantile of the own samples' new score.
+        `shares` ``[n]``: 0 for normal to 1 for artifact. The threshold becomes a quantile of the own samples' new
+        score.
         """
         self.supervised_ = fit_soft_logistic(self.supervised_inputs(features, counts), shares)
         own = self.supervised_(self.supervised_inputs(self.own_features_, self.own_counts_))

@@ -15,7 +15,7 @@ __all__ = ["DCGAN", "load_faces"]
 
 
 class DCGAN(nn.Module):
-    """The DCGAN generator (Radford et al., arXiv 1511.06434): latents ``[n, 100]`` to images ``[n, 3, 64, 64]`` in -1..1.
+    """The DCGAN generator (Radford et al., arXiv 1511.06434): ``[n, 100]`` to images ``[n, 3, 64, 64]`` in -1..1.
 
     One Sequential `main`: five transposed convolutions (0, 3, 6, 9, 12), batch normalisation (1, 4, 7, 10), ReLU
     (2, 5, 8, 11), tanh (13).

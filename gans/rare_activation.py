@@ -113,7 +113,7 @@ class RareActivation(BaseEstimator):
         )
 
     def score(self, generator: Generator, latents: Tensor, *, progress: bool = False) -> NDArray[np.float64]:
-        """Sum of `standardised_counts` over the layers, ``[n]``: mean 0 over the fitted samples, higher = more broken."""
+        """Sum of `standardised_counts` over the layers, ``[n]``: mean 0 over those fitted on, higher = more broken."""
         return self.standardised_counts(generator, latents, progress=progress).sum(axis=1)
 
 

@@ -1,7 +1,7 @@
 """Logistic regression on soft labels, folded into one weight vector: the supervised detector, the gate, and the judge.
 
-Two raters who judge 0 (normal), 1 (borderline) or 2 (artifact) give each sample a share of artifact in [0, 1]; a sample of
-share p counts p times as artifact and 1 - p times as normal. That uses the borderline samples that hard labels drop.
+Two raters who judge 0 (normal), 1 (borderline) or 2 (artifact) give each sample a share of artifact in [0, 1]; a sample
+of share p counts p times as artifact and 1 - p times as normal. That uses the borderline samples that hard labels drop.
 """
 
 from __future__ import annotations
@@ -51,10 +51,15 @@ def fit_soft_logistic(
     Parameters
     ----------
     features : ndarray ``[n, d]``
+        One row per sample, as they come.
     shares : ndarray ``[n]``
         Share of artifact in [0, 1] of each sample.
     regularisation : float, optional
         scikit-learn's C. Where None it is chosen among `regularisations` by 5-fold cross-validated log-loss.
+    regularisations : sequence of float
+        What to choose from.
+    seed : int
+        Of the folds.
 
     Raises
     ------
@@ -102,7 +107,7 @@ def cross_validated_scores(
 
 
 def _soft_loss(scores: NDArray[np.float64], shares: NDArray[np.float64]) -> float:
-    probabilities = expit(scores)
+    probabilities: NDArray[np.float64] = expit(scores)
     return float(
         log_loss(
             np.repeat([1, 0], len(shares)),
@@ -113,11 +118,11 @@ def _soft_loss(scores: NDArray[np.float64], shares: NDArray[np.float64]) -> floa
 
 
 def _checked_shares(features: NDArray[np.floating], shares: NDArray[np.floating]) -> NDArray[np.float64]:
-    shares = np.asarray(shares, dtype=np.float64)
-    if shares.shape != (len(features),):
-        raise ValueError(f"There are {len(features)} samples and shares of shape {shares.shape}; give one per sample.")
-    if not ((shares >= 0) & (shares <= 1)).all():
+    checked: NDArray[np.float64] = np.asarray(shares, dtype=np.float64)
+    if checked.shape != (len(features),):
+        raise ValueError(f"There are {len(features)} samples and shares of shape {checked.shape}; give one per sample.")
+    if not ((checked >= 0) & (checked <= 1)).all():
         raise ValueError("A share lies outside [0, 1]; give 0 for normal, 1 for artifact, 0.5 for borderline.")
-    if not shares.sum() or shares.sum() == len(shares):
+    if not checked.sum() or checked.sum() == len(checked):
         raise ValueError("All samples carry the same label; both normal ones and artifacts are needed.")
-    return shares
+    return checked

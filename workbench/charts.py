@@ -17,7 +17,8 @@ def score_histogram(series: Mapping[str, NDArray[np.floating]], label: str, thre
     figure = Figure(figsize=(6.4, 3.2), layout="constrained")
     axes = figure.subplots()
     everything = np.concatenate([np.asarray(values) for values in series.values()])
-    bins = np.linspace(*np.quantile(everything, [0.005, 0.995]), 50)
+    lowest, highest = np.quantile(everything, [0.005, 0.995])
+    bins = np.linspace(lowest, highest, 50)
     for name, values in series.items():
         axes.hist(np.clip(values, bins[0], bins[-1]), bins=bins, alpha=0.55, label=f"{name} (n = {len(values)})")
     if threshold is not None:
@@ -47,7 +48,11 @@ def ladder_chart(n_by_rung: Mapping[int, int], n_rungs: int, n_given_up: int) ->
     figure = Figure(figsize=(6.4, 2.8), layout="constrained")
     axes = figure.subplots()
     names = [f"rung {rung}" for rung in range(n_rungs)] + ["given up"]
-    axes.bar(names, [n_by_rung.get(rung, 0) for rung in range(n_rungs)] + [n_given_up], color=["tab:blue"] * n_rungs + ["tab:red"])
+    axes.bar(
+        names,
+        [n_by_rung.get(rung, 0) for rung in range(n_rungs)] + [n_given_up],
+        color=["tab:blue"] * n_rungs + ["tab:red"],
+    )
     axes.set_ylabel("samples")
     axes.tick_params(axis="x", rotation=30)
     return figure

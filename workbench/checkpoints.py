@@ -32,7 +32,7 @@ def latents_digest(latents: Tensor) -> str:
 
 
 def checkpointed(folder: Path, name: str, resume: bool, compute: Callable[[], Arrays]) -> Arrays:
-    """The arrays that `compute` returns, from ``folder/name.safetensors`` where an earlier run left them there whole."""
+    """The arrays that `compute` returns, or ``folder/name.safetensors`` where an earlier run left it whole."""
     path = folder / f"{name}.safetensors"
     if resume and path.is_file():
         try:

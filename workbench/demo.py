@@ -126,7 +126,7 @@ def _reloaded_equal(generator: Generator, correction: Correction, path: Path, la
 def _against_labels(
     generator: Generator, detector: ArtifactDetector, folder: Path | None, work: Path, resume: bool, progress: bool
 ) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.bool_]]:
-    """Scores of the consensus samples (both raters 0 or both 2) and which of them are artifacts; empty without labels."""
+    """Scores of the consensus samples (both raters 0 or both 2) and which are artifacts; empty without labels."""
     if folder is None:
         return {}, np.zeros(0, dtype=bool)
     with (folder / "labels.csv").open(newline="") as file:
@@ -174,9 +174,9 @@ def _write_demo_report(
         Section(
             "Before and after",
             [
-                Picture(f"The {N_SHOWN} most broken of {N_SAMPLES}: before, where neurons were switched off (brighter = "
-                        "more of them), after.", broken),
-                Picture(f"{N_SHOWN} normal ones, from the middle of the ranking: the gate leaves them as they are.", normal),
+                Picture(f"The {N_SHOWN} most broken of {N_SAMPLES}: before, where neurons were switched off (brighter "
+                        "= more of them), after.", broken),
+                Picture(f"{N_SHOWN} normal ones, from the middle of the ranking: the gate leaves them alone.", normal),
             ],
         ),
         Section(
@@ -192,7 +192,7 @@ def _write_demo_report(
             "What the correction did",
             [
                 Figure("The least rung of the ladder that was enough.",
-                       ladder_chart(totals["correction"]["n_by_rung"], len(correction.ladder), int(result.given_up.sum()))),
+                       ladder_chart(result.to_dict()["n_by_rung"], len(correction.ladder), int(result.given_up.sum()))),
                 Figure("Gate score of all samples, higher = more broken.",
                        score_histogram(gate, "gate score", correction.gate.threshold if correction.gate else None)),
                 *([Figure("Distance / radius in the model's own normal manifold, corrected samples only; at most 1 is "
@@ -205,9 +205,9 @@ def _write_demo_report(
     write_report(
         out / "report.html",
         "genmend demo: finding and mending the artifacts of a face generator",
-        f"Of {N_SAMPLES} samples {int(detection.flagged.sum())} are flagged as broken; {int(changed.sum())} were corrected, "
-        f"{int(result.given_up.sum())} given up, the rest left untouched bit for bit. The correction file, loaded onto a "
-        f"fresh copy of the model, gives {'equal' if run.reloaded_equal else 'DIFFERENT'} images.\n\nNormal means: like "
-        "the model's own normal samples, not like photographs.",
+        f"Of {N_SAMPLES} samples {int(detection.flagged.sum())} are flagged as broken; {int(changed.sum())} were "
+        f"corrected, {int(result.given_up.sum())} given up, the rest left untouched bit for bit. The correction file, "
+        f"loaded onto a fresh copy of the model, gives {'equal' if run.reloaded_equal else 'DIFFERENT'} images.\n\n"
+        "Normal means: like the model's own normal samples, not like photographs.",
         sections,
     )

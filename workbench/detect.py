@@ -119,7 +119,11 @@ def run_detect(
     resume: bool = True,
     progress: bool = True,
 ) -> DetectRun:
-    """Score, flag, and write ``scores.csv``, ``manifold.csv``, ``detector.safetensors``, ``summary.json``, ``report.html``."""
+    """Score, flag, and write everything to `out`.
+
+    Files: ``scores.csv``, ``manifold.csv``, ``detector.safetensors``, ``summary.json``, ``report.html``; ``work/``
+    holds what an interrupted run goes on from.
+    """
     settings = settings or DetectorSettings()
     work = out / "work"
     if detector_file is None:
@@ -129,9 +133,7 @@ def run_detect(
         check_detector(detector, generator)
     if threshold is not None:
         detector.threshold_ = threshold
-    detection = detector.score_measured(
-        *measured(generator, detector, latents, work, resume=resume, progress=progress)
-    )
+    detection = detector.score_measured(*measured(generator, detector, latents, work, resume=resume, progress=progress))
     used = asdict(settings) | {"threshold": detector.threshold_, "detector_file": str(detector_file or "")}
     run = DetectRun(generator.name, detection, used)
     out.mkdir(parents=True, exist_ok=True)
@@ -163,7 +165,8 @@ def _write_detect_report(path: Path, run: DetectRun, generator: Generator, laten
         Picture(f"{title}: rows {', '.join(map(str, rows))}", gallery(generator.generate(latents[rows])))
         for title, rows in (("The most broken", worst), ("The least broken", best))
     ]
-    histogram = score_histogram({run.model: detection.combined}, "combined score (higher = more broken)", detection.threshold)
+    scores = {run.model: detection.combined}
+    histogram = score_histogram(scores, "combined score (higher = more broken)", detection.threshold)
     write_report(
         path,
         f"genmend detect: {run.model}",
@@ -171,7 +174,9 @@ def _write_detect_report(path: Path, run: DetectRun, generator: Generator, laten
         f"{detection.threshold:.3g}). Normal means: like the model's own normal samples, not like photographs.",
         [
             Section("Samples", blocks),
-            Section("Scores", [Figure("Combined score of all samples.", histogram), Paragraph("Per sample: scores.csv.")]),
+            Section(
+                "Scores", [Figure("Combined score of all samples.", histogram), Paragraph("Per sample: scores.csv.")]
+            ),
             Section("Settings", [Facts("What this run used", run.to_dict())]),
         ],
     )

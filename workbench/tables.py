@@ -17,7 +17,7 @@ __all__ = ["write_csv", "write_json"]
 
 
 def write_csv(path: str | os.PathLike[str], columns: Mapping[str, NDArray[Any]]) -> None:
-    """Columns of equal length under their names, preceded by the row's `index`; floats in full, NaN as an empty cell."""
+    """Columns of equal length under their names, after the row's `index`; floats in full, NaN as an empty cell."""
     lists = [_cells(np.asarray(values)) for values in columns.values()]
     with atomic_write(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.writer(file)

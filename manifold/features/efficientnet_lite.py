@@ -52,7 +52,7 @@ def load_classifier() -> nn.Module:
 
 
 def rename_keys(stored: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Translate the package's parameter names into timm's, e.g. ``_blocks.3._bn0.weight`` -> ``blocks.2.0.bn1.weight``."""
+    """Translate the package's parameter names into timm's: ``_blocks.3._bn0.weight`` -> ``blocks.2.0.bn1.weight``."""
     places = [(stage, block) for stage, count in enumerate(_BLOCKS_PER_STAGE) for block in range(count)]
     renamed = {}
     for key, tensor in stored.items():

@@ -120,6 +120,10 @@ def extract(
         As `load_extractor` returns it.
     images : Tensor ``[n, 3, h, w]``
         Values in [0, 1].
+    batch_size : int
+        Images a forward pass.
+    progress : bool
+        Show a progress bar.
 
     Returns
     -------

@@ -3,7 +3,17 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from activation_toys import EDITS, SHAPE, ablate_neurons, cap_neurons, mask, misfit, pull_to_mean, same_bits, scale_units
+from activation_toys import (
+    EDITS,
+    SHAPE,
+    ablate_neurons,
+    cap_neurons,
+    mask,
+    misfit,
+    pull_to_mean,
+    same_bits,
+    scale_units,
+)
 
 from activations import AblateNeurons, CapNeurons, PullToMean, ScaleUnits
 

@@ -103,10 +103,10 @@ def test_strength_0_changes_no_bit(generator, rare):
 def test_a_larger_strength_changes_more(generator, rare):
     latents = generator.latents(20, 34) * 1.5
     before = generator.generate(latents)
-    changes = [
-        float((edited_images(generator, rung_edits(Rung("rare", RATE, LAYERS, s), rare, None), latents) - before).abs().mean())
-        for s in (0.0, 0.25, 0.5, 1.0)
-    ]  # fmt: skip
+    changes = []
+    for strength in (0.0, 0.25, 0.5, 1.0):
+        edits = rung_edits(Rung("rare", RATE, LAYERS, strength), rare, None)
+        changes.append(float((edited_images(generator, edits, latents) - before).abs().mean()))
     assert changes == sorted(changes)
     assert changes[0] == 0 < changes[1] < changes[3]
 
@@ -142,7 +142,7 @@ PLANTED = (2, 1, 3)
 
 @pytest.fixture(scope="module")
 def planted():
-    """A generator in which one neuron is active where the first coordinate of the latent exceeds 1.2, and nowhere else."""
+    """One neuron is active exactly where the first coordinate of the latent exceeds 1.2."""
 
     class Planted(nn.Module):
         def __init__(self):
@@ -202,7 +202,7 @@ def test_the_contrast_mask_never_has_marks_of_normal_samples(planted):
 
 
 def test_contrast_of_too_few_samples_is_refused(generator):
-    with pytest.raises(ValueError, match="1 samples give .*at least a few hundred"):
+    with pytest.raises(ValueError, match=r"1 samples give .*at least a few hundred"):
         Contrast.measure(generator, generator.latents(1, 0), np.zeros(1), LAYERS)
 
 
@@ -250,8 +250,15 @@ def test_fit_correction_puts_gate_and_stop_rule_where_the_quantiles_say(generato
     np.testing.assert_array_equal(gate.weights.numpy(), score.weights)
     assert np.mean(unseen > gate.threshold) == pytest.approx(0.1, abs=1 / len(unseen))
     assert np.mean(unseen <= stop["gate_score_below"]) == pytest.approx(0.4, abs=1 / len(unseen))
-    own = detector.manifold_.score_samples(leave_one_out=True)
-    assert np.mean(own <= stop["manifold_score_below"]) == pytest.approx(0.8, abs=1 / len(own))
+    # The stop rule's manifold: of the own normal samples, its limit a quantile of theirs, each against the others.
+    reference = correction.tensors["normal_features"].double().numpy()
+    radii = correction.tensors["normal_radii"].double().numpy()
+    np.testing.assert_allclose(reference, detector.own_features_[detector.own_normal_], rtol=1e-3, atol=1e-6)
+    distance = np.array([np.linalg.norm(reference - row, axis=1) for row in reference])
+    np.fill_diagonal(distance, np.inf)
+    np.testing.assert_allclose(radii, np.sort(distance, axis=1)[:, detector.k - 1], rtol=1e-5)
+    own = (distance / radii).min(axis=1)
+    assert np.mean(own <= stop["manifold_score_below"] + 1e-9) == pytest.approx(0.8, abs=1 / len(own))
     assert [edit.mask.sum().item() for edit in correction.ladder[0]] == [
         detector.rare_.masks(0.1)[layer].sum().item() for layer in LAYERS[:2]
     ]

@@ -232,11 +232,10 @@ def test_damaged_and_foreign_files_are_refused(detector, tmp_path):
         "cut in the header": whole[:40],
         "huge header": (2**62).to_bytes(8, "little") + whole[8:],
     }
-    for name, content in contents.items():
+    for content in contents.values():
         path.write_bytes(content)
         with pytest.raises(DetectorFileError, match=r"d\.safetensors"):
             load_detector(path)
-            pytest.fail(f"{name} was accepted")
     torch.save({"a": Bomb()}, path)
     with pytest.raises(DetectorFileError, match=r"d\.safetensors"):
         load_detector(path)

@@ -191,7 +191,7 @@ def test_without_activation_modules_the_layers_have_to_be_named():
 
 
 def test_an_unknown_layer_is_refused_with_the_nearest_names():
-    with pytest.raises(UnknownLayerError, match="widen.act"):
+    with pytest.raises(UnknownLayerError, match=r"widen\.act"):
         toy_generator(layers=("widen.akt",))
 
 

@@ -139,7 +139,7 @@ def test_bad_fits_are_refused(generator, latents):
         RareActivation().fit(generator, latents[:1])
     with pytest.raises(ValueError, match="layers is empty"):
         RareActivation(layers=()).fit(generator, latents)
-    with pytest.raises(UnknownLayerError, match="stem.act"):
+    with pytest.raises(UnknownLayerError, match=r"stem\.act"):
         RareActivation(layers=("stem.akt",)).fit(generator, latents)
     with pytest.raises(NotFittedError):
         RareActivation().masks()

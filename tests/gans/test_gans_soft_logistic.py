@@ -62,12 +62,13 @@ def test_a_constant_feature_does_no_harm(data):
     with_constant = np.concatenate([features, np.full((200, 1), 3.0)], axis=1)
     score = fit_soft_logistic(with_constant, labels, regularisation=0.1)
     assert score.weights[-1] == 0
-    np.testing.assert_allclose(score(with_constant), fit_soft_logistic(features, labels, regularisation=0.1)(features), atol=1e-3)  # fmt: skip
+    without = fit_soft_logistic(features, labels, regularisation=0.1)
+    np.testing.assert_allclose(score(with_constant), without(features), atol=1e-3)
 
 
 def test_regularisation_is_chosen_by_cross_validated_loss(data):
     """Where only noise is offered the strongest is right; where one feature tells all, the weakest."""
-    features, labels = data
+    _, labels = data
     noise = np.random.default_rng(2).normal(size=(200, 60))
     assert fit_soft_logistic(noise, labels).regularisation == min(REGULARISATIONS)
     clear = np.concatenate([labels[:, None] * 10, noise[:, :2]], axis=1)

@@ -1,7 +1,6 @@
 """The extractors' networks against independent copies of the same networks."""
 
 import numpy as np
-import onnx
 import pytest
 import torch
 from torch import nn
@@ -10,6 +9,9 @@ from torch.nn import functional
 from manifold.features import clip_vision, extract, load_extractor
 from manifold.features.efficientnet_lite import load_classifier
 from manifold.weights import PACKAGES, find_weights
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("timm")
 
 
 def pictures(n=3, side=64):

@@ -106,7 +106,9 @@ def rows_of(path):
 def test_detect_scores_every_row_and_finds_what_is_off_the_prior(folder, detected):
     rows = rows_of(folder / "found" / "scores.csv")
     assert [int(row["index"]) for row in rows] == list(range(70))
-    values = np.array([[float(row[name]) for name in ("rare_activation", "distance_to_normal", "combined")] for row in rows])
+    values = np.array(
+        [[float(row[name]) for name in ("rare_activation", "distance_to_normal", "combined")] for row in rows]
+    )
     assert np.isfinite(values).all()
     assert values[:5, 2].min() > np.median(values[5:, 2])
     threshold = json.loads((folder / "found" / "summary.json").read_text())["threshold"]
@@ -140,7 +142,8 @@ def test_correct_writes_pictures_and_leaves_ungated_rows_as_they_are(folder, men
     assert mended["n"] == len(rows) == 70
     for row in rows:
         before, after = (
-            np.asarray(Image.open(folder / "mended" / name / f"{int(row['index']):05d}.png")) for name in ("before", "after")
+            np.asarray(Image.open(folder / "mended" / name / f"{int(row['index']):05d}.png"))
+            for name in ("before", "after")
         )
         assert before.shape == (32, 32, 3)
         if row["rung"] == "-1":
@@ -178,8 +181,10 @@ def test_no_gate_takes_every_sample(folder, mended):
         (["detect", "scratch:build", "--latents", "scratch.py", "--out", "x", *OPTIONS], "not a plain .npy"),
         (["detect", "scratch:missing", "--latents", "latents.npy", "--out", "x", *OPTIONS], "has no 'missing'"),
         (["detect", "scratch:build", "--latents", "latents.npy", "--out", "x"], "give --latent-shape"),
-        (["detect", "scratch:build", "--latents", "latents.npy", "--out", "x", *OPTIONS, "--layers", "blom"], "'bloom'"),
-        (["correct", "scratch:build", "--latents", "latents.npy", "--out", "x", *OPTIONS, "--correction", "scratch.py"], "scratch.py"),
+        (["detect", "scratch:build", "--latents", "latents.npy", "--out", "x", *OPTIONS,
+          "--layers", "blom"], "'bloom'"),
+        (["correct", "scratch:build", "--latents", "latents.npy", "--out", "x", *OPTIONS,
+          "--correction", "scratch.py"], "scratch.py"),
         (["correct", "scratch:other_weights", "--latents", "latents.npy", "--out", "x", *OPTIONS,
           "--correction", "mended/correction.safetensors"], "allow_other_weights"),
         (["detect", "faces", "--latents", "latents.npy", "--out", "x"], "genmend fetch faces"),
