@@ -16,7 +16,7 @@ from sklearn.model_selection import StratifiedKFold, train_test_split
 from torch import Tensor
 from tqdm import tqdm
 
-from activations import Correction, edited
+from activations import Correction, PullToMean, edited
 from experiments.labelled_faces import LabelledFaces
 from gans import (
     ArtifactDetector,
@@ -25,6 +25,7 @@ from gans import (
     Rung,
     corrected,
     cross_validated_scores,
+    default_rungs,
     fit_correction,
     fit_soft_logistic,
     rung_edits,
@@ -33,9 +34,9 @@ from gans import (
 EARLY, WIDER = ("main.2", "main.5"), ("main.2", "main.5", "main.8")
 LADDERS = {
     "rare": tuple(Rung("rare", rate, EARLY) for rate in (0.1, 0.15, 0.2, 0.25, 0.3)),
-    "contrast": tuple(Rung("contrast", share, EARLY) for share in (0.1, 0.2, 0.3, 0.4, 0.6)),
+    "contrast": default_rungs(("main.2", "main.5", "main.8", "main.11")),
 }
-STOP_QUANTILES = (0.95, 0.8, 0.5)
+STOP_QUANTILES = (0.8, 0.5, 0.2)
 PUBLISHED = {
     "rare R=0.1 main.2+5": Rung("rare", 0.1, EARLY),
     "rare R=0.2 main.2+5": Rung("rare", 0.2, EARLY),
@@ -43,7 +44,7 @@ PUBLISHED = {
     "rare R=0.2 main.2+5+8": Rung("rare", 0.2, WIDER),
 }
 TRUNCATIONS = (0.7, 0.5)
-INNER_TARGET = 0.15
+MAX_CLEAN_CHANGE = 0.03  # mean absolute pixel change of normal samples without the gate; pixels are in 0..1
 
 Extractor = Callable[[Tensor], Tensor]
 
@@ -91,9 +92,9 @@ def choose_settings(
 ) -> tuple[str, float]:
     """Ladder and stop quantile, chosen inside the training folds and the steering space.
 
-    One half trains the gate, the other a judge and supplies the samples to mend. Among the candidates that leave at
-    most `INNER_TARGET` of the artifacts flagged the one that changes normal samples least (ungated); else the most
-    effective.
+    One half trains the gate, the other a judge and supplies the samples to mend. Of the candidates that change normal
+    samples by at most `MAX_CLEAN_CHANGE` (ungated) the one whose mended artifacts the judge finds most normal; of
+    candidates that all change more, the gentlest.
     """
     gate_half, judge_half = train_test_split(
         training, test_size=0.5, random_state=seed, stratify=np.round(faces.share[training] * 4)
@@ -107,11 +108,11 @@ def choose_settings(
             adjusted = with_stop_quantile(correction, quantile)
             gated = corrected(generator, adjusted, extractor=steer.extractor)(faces.latents[artifacts])
             ungated = corrected(generator, adjusted, gate=False, extractor=steer.extractor)(faces.latents[normals])
-            still = float(judge.flags(steer.extractor(gated.images).numpy()).mean())
-            kept = float(cosine(steer.extractor(ungated.images).numpy(), steer.face_features[normals]).mean())
-            results.append((still, kept, ladder, quantile))
-    effective = [result for result in results if result[0] <= INNER_TARGET]
-    chosen = max(effective, key=lambda result: result[1]) if effective else min(results)
+            found = float(judge.score(steer.extractor(gated.images).numpy()).mean())
+            change = float((ungated.images - generator.generate(faces.latents[normals])).abs().mean())
+            results.append((found, change, ladder, quantile))
+    gentle = [result for result in results if result[1] <= MAX_CLEAN_CHANGE]
+    chosen = min(gentle) if gentle else min(results, key=lambda result: result[1])
     return chosen[2], chosen[3]
 
 
@@ -130,21 +131,24 @@ def fold_correction(
 def with_stop_quantile(correction: Correction, quantile: float) -> Correction:
     score = correction.info["gate_score_quantiles_of_normal"][str(quantile)]
     return replace(
-        correction, info=correction.info | {"stop_rule": correction.info["stop_rule"] | {"gate_score_below": score}}
+        correction, info=correction.info | {"stop_rule": correction.info["stop_rule"] | {"enough_gate_score": score}}
     )
 
 
 def random_control(correction: Correction, seed: int) -> Correction:
     """The same ladder on random neurons: in each layer as many as the correction's, capped to the same kind of mean.
 
-    A ladder of rare neurons is switched off at random places instead.
+    The pull of the first layer stays; a ladder of rare neurons is switched off at random places instead.
     """
     shuffle = torch.Generator().manual_seed(seed)
 
     def shuffled(mask: Tensor) -> Tensor:
         return mask.flatten()[torch.randperm(mask.numel(), generator=shuffle)].view(mask.shape)
 
-    ladder = tuple(tuple(replace(edit, mask=shuffled(edit.mask)) for edit in rung) for rung in correction.ladder)
+    ladder = tuple(
+        tuple(edit if isinstance(edit, PullToMean) else replace(edit, mask=shuffled(edit.mask)) for edit in rung)
+        for rung in correction.ladder
+    )
     return replace(correction, ladder=ladder)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from activations import Correction, edited
 from gans.generator import Generator
 from manifold import Manifold
-from manifold.features import extract, load_extractor
+from manifold.features import extract, extractor_of_file
 
 __all__ = ["UNTOUCHED", "Corrected", "Corrector", "corrected"]
 
@@ -29,7 +29,7 @@ class Corrected:
     images : Tensor ``[n, 3, h, w]`` in 0..1
         Bit for bit the uncorrected ones where `rung` is -1.
     rung : ndarray ``[n]`` int
-        The rung of the ladder that was enough; -1 (UNTOUCHED) where the gate stayed shut or no rung was enough.
+        The rung of the ladder that was taken; -1 (UNTOUCHED) where the gate stayed shut or no rung was enough.
     given_up : ndarray ``[n]`` bool
         The gate was open and no rung was enough: the image is the uncorrected one.
     gate_before, gate_after : ndarray ``[n]``
@@ -90,34 +90,38 @@ class Corrector:
         self.gated = gate
         self._gate = correction.gate
         self._stop_rule = correction.info["stop_rule"]
-        self._extractor = extractor or load_extractor(correction.gate.extractor)
+        self._extractor = extractor or extractor_of_file(correction.gate.extractor)
         self._normal = Manifold.from_radii(
             correction.tensors["normal_features"], correction.tensors["normal_radii"], k=self._stop_rule["k"]
         )
 
     def __call__(self, latents: Tensor | NDArray[Any], *, progress: bool = False) -> Corrected:
-        """Generate, score, and climb the ladder with the samples that need it until each is normal."""
+        """Generate, score, and climb the ladder with the samples that need it.
+
+        A sample stops at the first rung that makes it normal enough; where none does, at the most normal one of those
+        that bring it inside the normal manifold; where none does that, it is given up.
+        """
         latents = self.generator.checked_latents(latents)
         images = self.generator.generate(latents, progress=progress)
         gate_before, manifold_before = self._scores(images, progress)
         gate_after, manifold_after = gate_before.copy(), manifold_before.copy()
         needs = gate_before > self._gate.threshold if self.gated else np.ones(len(latents), dtype=bool)
         rung_of = np.full(len(latents), UNTOUCHED)
-        remaining = np.flatnonzero(needs)
+        climbing = np.flatnonzero(needs)
+        lowest = np.full(len(latents), np.inf)
         for rung, edits in enumerate(self.correction.ladder):
-            if not len(remaining):
+            if not len(climbing):
                 break
             with edited(self.generator.module, *edits):
-                tried = self.generator.generate(latents[remaining], progress=progress)
+                tried = self.generator.generate(latents[climbing], progress=progress)
             gate_score, manifold_score = self._scores(tried, progress)
-            enough = self._is_normal(gate_score, manifold_score)
-            done = remaining[enough]
-            images[done] = tried[enough]
-            gate_after[done], manifold_after[done] = gate_score[enough], manifold_score[enough]
-            rung_of[done] = rung
-            remaining = remaining[~enough]
-        given_up = np.zeros(len(latents), dtype=bool)
-        given_up[remaining] = True
+            better = self._is_normal(gate_score, manifold_score) & (gate_score < lowest[climbing])
+            taken = climbing[better]
+            images[taken], rung_of[taken] = tried[better], rung
+            gate_after[taken], manifold_after[taken] = gate_score[better], manifold_score[better]
+            lowest[taken] = gate_score[better]
+            climbing = climbing[lowest[climbing] > self._stop_rule["enough_gate_score"]]
+        given_up = needs & (rung_of == UNTOUCHED)
         return Corrected(images, rung_of, given_up, gate_before, gate_after, manifold_before, manifold_after)
 
     def _scores(self, images: Tensor, progress: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -125,8 +129,8 @@ class Corrector:
         return self._gate.score(features.astype(np.float64)), self._normal.score_samples(features)
 
     def _is_normal(self, gate_score: NDArray[np.float64], manifold_score: NDArray[np.float64]) -> NDArray[np.bool_]:
-        below_gate = gate_score <= self._stop_rule["gate_score_below"]
-        return below_gate & (manifold_score <= self._stop_rule["manifold_score_below"])
+        below_gate = gate_score <= self._stop_rule["normal_gate_score"]
+        return below_gate & (manifold_score <= self._stop_rule["normal_manifold_score"])
 
 
 def corrected(generator: Generator, correction: Correction, **options: Any) -> Corrector:

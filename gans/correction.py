@@ -5,7 +5,7 @@ Two ways to choose the neurons of a layer:
 - *rare* (Choi, Chang, Choi, IJCAI 2022, arXiv 2201.06346): those with 0 < activation rate <= R, switched off where
   positive, layer after layer, each layer seeing the already corrected input;
 - *contrast*, ours: those that fire more often in broken own samples than in normal ones, by the log ratio of the two
-  rates, cut down to their mean over normal samples.
+  rates, cut down to their mean over normal samples; optionally after a pull of the whole first layer towards that mean.
 
 A correction is a ladder of such edits from weak to strong, with a gate that says which samples need it and a stop rule
 that says which rung is enough (gans.corrected).
@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from activations import AblateNeurons, ActivationRate, CapNeurons, Correction, Edit, Gate, MeanVariance
+from activations import AblateNeurons, ActivationRate, CapNeurons, Correction, Edit, Gate, MeanVariance, PullToMean
 from gans.detection import ArtifactDetector
 from gans.generator import Generator
 from gans.rare_activation import RareActivation, recorded_batches
@@ -33,8 +33,10 @@ from manifold import Manifold
 
 __all__ = ["Contrast", "Rung", "default_rungs", "fit_correction", "rung_edits"]
 
+# Share of the neurons that are capped, and pull of the first layer to its mean.
+_CONTRAST_LADDER = ((0.1, 0.0), (0.2, 0.05), (0.3, 0.1), (0.4, 0.15), (0.5, 0.2), (0.6, 0.2))
 # Recorded in every correction, so that gate and stop rule can be moved without fitting it anew.
-QUANTILES = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99)
+QUANTILES = (0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99)
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,15 @@ class Rung:
     layers : tuple of str
     strength : float
         0 (nothing) to 1 (switched off, or cut down to the normal mean).
+    pull : float
+        For "contrast": share of the way, 0 to 1, that all of the first layer is pulled to its normal mean beforehand.
     """
 
     select: Literal["rare", "contrast"]
     amount: float
     layers: tuple[str, ...]
     strength: float = 1.0
+    pull: float = 0.0
 
     def __post_init__(self) -> None:
         if self.select not in ("rare", "contrast"):
@@ -69,7 +74,9 @@ class Rung:
 def default_rungs(layers: Sequence[str], select: Literal["rare", "contrast"] = "contrast") -> tuple[Rung, ...]:
     """A ladder over the first half of the inspected layers: where content is laid out, before it is drawn."""
     early = tuple(layers[: max(1, (len(layers) + 1) // 2)])
-    return tuple(Rung(select, amount, early) for amount in (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6))
+    if select == "rare":
+        return tuple(Rung("rare", rate, early) for rate in (0.05, 0.1, 0.15, 0.2, 0.25, 0.3))
+    return tuple(Rung("contrast", share, early, pull=pull) for share, pull in _CONTRAST_LADDER)
 
 
 @dataclass(frozen=True)
@@ -135,7 +142,7 @@ class Contrast:
 
 
 def rung_edits(rung: Rung, rare: RareActivation, contrast: Contrast | None) -> tuple[Edit, ...]:
-    """The edits of one rung, one a layer.
+    """The edits of one rung: one a layer, and the pull where there is one.
 
     Raises
     ------
@@ -147,10 +154,13 @@ def rung_edits(rung: Rung, rare: RareActivation, contrast: Contrast | None) -> t
         return tuple(AblateNeurons(layer, mask, strength=rung.strength) for layer, mask in masks.items())
     if contrast is None:
         raise ValueError("This rung selects neurons by contrast, and none was measured: pass a Contrast.")
-    return tuple(
+    first = rung.layers[0]
+    pull = (PullToMean(first, contrast.normal_mean[first], strength=rung.pull),) if rung.pull else ()
+    caps = tuple(
         CapNeurons(layer, contrast.normal_mean[layer], contrast.mask(layer, rung.amount), strength=rung.strength)
         for layer in rung.layers
     )
+    return pull + caps
 
 
 def fit_correction(
@@ -161,7 +171,7 @@ def fit_correction(
     labelled: tuple[NDArray[np.floating], NDArray[np.floating]] | None = None,
     gate_quantile: float = 0.98,
     stop_quantile: float = 0.5,
-    manifold_quantile: float = 0.95,
+    normal_quantile: float = 0.95,
     progress: bool = False,
 ) -> Correction:
     """Make a correction from a fitted detector.
@@ -178,9 +188,11 @@ def fit_correction(
     gate_quantile : float
         The gate opens above this quantile of the normal samples' gate scores: 0.98 leaves 98 % of them untouched.
     stop_quantile : float
-        A rung is enough once the gate score is below this quantile of the normal samples' ...
-    manifold_quantile : float
-        ... and the distance / radius in the normal manifold is below this quantile of the own normal samples'.
+        A rung is enough once the gate score is below this quantile of the normal samples' gate scores. Where no rung
+        gets there, the one of the lowest score is taken if it is below `normal_quantile`; else the sample is given up.
+    normal_quantile : float
+        A sample is inside the normal manifold while its gate score is below this quantile of the normal samples', and
+        its distance / radius below this quantile of the own normal samples'.
     progress : bool
         Show progress bars.
 
@@ -202,9 +214,12 @@ def fit_correction(
         latents = generator.latents(detector.n_reference, detector.seed + 1)
         scores = gate_score(detector.own_features_)
         contrast = Contrast.measure(generator, latents, scores, layers, progress=progress)
-    # In half precision, so that the file stays small; the radii are those of the rounded features.
-    normal = Manifold(detector.k).fit(detector.manifold_.reference_.astype(np.float16))
-    manifold_limit = np.quantile(normal.score_samples(leave_one_out=True), manifold_quantile)
+    reference = detector.manifold_.reference_
+    # In half precision where it fits, so that the file stays small; the radii are those of the rounded features.
+    if np.abs(reference).max() < np.finfo(np.float16).max:
+        reference = reference.astype(np.float16)
+    normal = Manifold(detector.k).fit(reference)
+    manifold_limit = np.quantile(normal.score_samples(leave_one_out=True), normal_quantile)
     return Correction.of(
         generator.module,
         [rung_edits(rung, detector.rare_, contrast) for rung in rungs],
@@ -215,7 +230,7 @@ def fit_correction(
             float(np.quantile(normal_scores, gate_quantile)),
         ),
         tensors={
-            "normal_features": torch.from_numpy(normal.reference_.astype(np.float16)),
+            "normal_features": torch.from_numpy(reference),
             "normal_radii": torch.from_numpy(normal.radii_),
         },
         info={
@@ -223,8 +238,9 @@ def fit_correction(
             "generator": generator.name,
             "rungs": [asdict(rung) for rung in rungs],
             "stop_rule": {
-                "gate_score_below": float(np.quantile(normal_scores, stop_quantile)),
-                "manifold_score_below": float(manifold_limit),
+                "enough_gate_score": float(np.quantile(normal_scores, stop_quantile)),
+                "normal_gate_score": float(np.quantile(normal_scores, normal_quantile)),
+                "normal_manifold_score": float(manifold_limit),
                 "k": detector.k,
             },
             "gate_score_quantiles_of_normal": {str(q): float(np.quantile(normal_scores, q)) for q in QUANTILES},

@@ -206,7 +206,8 @@ class ArtifactDetector(BaseEstimator):
         return distances
 
     def _combined(self, rare: NDArray[np.float64], distance: NDArray[np.float64]) -> NDArray[np.float64]:
-        (rare_mean, rare_std), (distance_mean, distance_std) = self.scale_.values()
+        rare_mean, rare_std = self.scale_["rare_activation"]
+        distance_mean, distance_std = self.scale_["distance_to_normal"]
         return ((rare - rare_mean) / rare_std + (distance - distance_mean) / distance_std) / 2
 
     def _own_quantile(self, scores: NDArray[np.float64]) -> float:

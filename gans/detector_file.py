@@ -18,6 +18,7 @@ from gans.detection import ArtifactDetector
 from gans.rare_activation import RareActivation
 from gans.soft_logistic import LinearScore
 from manifold import Manifold
+from manifold.features import extractor_of_file
 
 __all__ = ["DetectorFileError", "load_detector", "save_detector"]
 
@@ -96,6 +97,7 @@ def _refused(constant: str) -> float:
 def _restored(facts: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> ArtifactDetector:
     if not isinstance(facts["extractor"], str):
         raise TypeError("its extractor is not a name")
+    extractor_of_file(facts["extractor"])
     detector = ArtifactDetector(facts["extractor"], **facts["settings"])
     rare = RareActivation(detector.rate)
     rare.rates_ = {layer: tensors[f"rates/{layer}"] for layer in facts["layers"]}

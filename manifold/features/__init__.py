@@ -7,7 +7,8 @@ from manifold.features.extractor import (
     EXTRACTORS,
     ImageExtractor,
     extract,
+    extractor_of_file,
     load_extractor,
 )
 
-__all__ = ["EXTRACTORS", "ImageExtractor", "extract", "load_extractor"]
+__all__ = ["EXTRACTORS", "ImageExtractor", "extract", "extractor_of_file", "load_extractor"]

@@ -18,13 +18,16 @@ from manifold.named_object import named_object
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["EXTRACTORS", "ImageExtractor", "extract", "load_extractor"]
+__all__ = ["EXTRACTORS", "ImageExtractor", "extract", "extractor_of_file", "load_extractor"]
 
 # name -> the module whose load() builds it: imported only when asked for.
 EXTRACTORS = {
     "efficientnet-lite0": "manifold.features.efficientnet_lite",
     "clip-vit-b16": "manifold.features.clip_vision",
 }
+
+# The user's own, by the name under which the user asked for them.
+_own: dict[str, Callable[[Tensor], Tensor]] = {}
 
 
 class ImageExtractor(nn.Module):
@@ -92,9 +95,26 @@ def load_extractor(name: str | Callable[[Tensor], Tensor]) -> Callable[[Tensor],
     if name in EXTRACTORS:
         return _embedded(name)
     if ":" in name:
-        built: Callable[[Tensor], Tensor] = named_object(name)()
-        return built
+        if name not in _own:
+            _own[name] = named_object(name)()
+        return _own[name]
     raise ValueError(f"No extractor is called {name!r}; give one of {', '.join(EXTRACTORS)}, or module:callable.")
+
+
+def extractor_of_file(name: str) -> Callable[[Tensor], Tensor]:
+    """Get the extractor that a file asks for, without letting the file choose what code is run.
+
+    Raises
+    ------
+    ValueError
+        If it is a ``module:callable`` that nobody has loaded in this process by `load_extractor`.
+    """
+    if name in EXTRACTORS or name in _own:
+        return load_extractor(name)
+    raise ValueError(
+        f"The file asks for the extractor {name!r}, which is none of {', '.join(EXTRACTORS)} but code that would be run: "
+        f"if you trust it, call load_extractor({name!r}) first (on the command line --extractor {name})."
+    )
 
 
 @cache

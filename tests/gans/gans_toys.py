@@ -108,10 +108,18 @@ def toy_correction(generator: Generator, shares=(0.2, 0.5, 1.0), limits=None, ex
             "normal_features": torch.from_numpy(manifold.reference_),
             "normal_radii": torch.from_numpy(manifold.radii_),
         },
-        info={
-            "stop_rule": {"gate_score_below": float(gate_limit), "manifold_score_below": float(manifold_limit), "k": 3}
-        },
+        info={"stop_rule": stop_rule(gate_limit, manifold_limit)},
     )
+
+
+def stop_rule(gate_limit: float, manifold_limit: float, enough: float | None = None, k: int = 3) -> dict[str, float]:
+    """What `corrected` reads; where `enough` is None, normal is enough."""
+    return {
+        "enough_gate_score": float(gate_limit if enough is None else enough),
+        "normal_gate_score": float(gate_limit),
+        "normal_manifold_score": float(manifold_limit),
+        "k": k,
+    }
 
 
 def layer_shape(generator: Generator, layer: str) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from gans_toys import EXTRACTOR, LAYERS, snapshot, toy_correction, toy_features, toy_generator, toy_net
+from gans_toys import EXTRACTOR, LAYERS, snapshot, stop_rule, toy_correction, toy_features, toy_generator, toy_net
 
 from activations import (
     AblateNeurons,
@@ -19,6 +19,7 @@ from activations import (
 )
 from gans import UNTOUCHED, ArtifactDetector, Corrector, Rung, corrected, fit_correction
 from manifold import Manifold
+from manifold.features import load_extractor
 
 SINGLE_TOLERANCE = 1e-5  # batch size on the CPU
 SHARES = (0.1, 0.3, 0.6, 1.0)
@@ -26,6 +27,7 @@ SHARES = (0.1, 0.3, 0.6, 1.0)
 
 @pytest.fixture
 def generator():
+    load_extractor(EXTRACTOR)  # the user's word that this code may run
     return toy_generator()
 
 
@@ -67,7 +69,7 @@ def expected_rungs(generator, correction, latents, gated=True):
     enough = []
     for images in tried(generator, correction, latents):
         gate, outlying = scores(correction, images)
-        enough.append((gate <= limits["gate_score_below"]) & (outlying <= limits["manifold_score_below"]))
+        enough.append((gate <= limits["normal_gate_score"]) & (outlying <= limits["normal_manifold_score"]))
     before, _ = scores(correction, generator.generate(latents))
     rungs = []
     for i in range(len(latents)):
@@ -91,6 +93,24 @@ def test_the_least_sufficient_rung_is_chosen(generator, correction, latents, gat
     for i, rung in enumerate(expected):
         source = original if rung in (None, UNTOUCHED) else images[rung]
         torch.testing.assert_close(result.images[i], source[i], rtol=0, atol=SINGLE_TOLERANCE)
+
+
+def test_where_no_rung_is_enough_the_most_normal_one_inside_is_taken(generator, correction, latents):
+    limits = correction.info["stop_rule"]
+    never = limits | {"enough_gate_score": -1e9}
+    result = corrected(generator, replace(correction, info={"stop_rule": never}), gate=False)(latents)
+    gates, manifolds = zip(*(scores(correction, images) for images in tried(generator, correction, latents)), strict=True)
+    fits = (np.array(gates) <= limits["normal_gate_score"]) & (np.array(manifolds) <= limits["normal_manifold_score"])
+    expected = np.where(fits.any(0), np.where(fits, gates, np.inf).argmin(0), UNTOUCHED)
+    np.testing.assert_array_equal(result.rung, expected)
+    np.testing.assert_array_equal(result.given_up, ~fits.any(0))
+    assert len(set(expected)) > 2  # several rungs, and some given up
+
+
+def test_a_file_cannot_choose_what_code_is_run(generator, correction):
+    foreign = replace(correction, gate=replace(correction.gate, extractor="os:getpid"))
+    with pytest.raises(ValueError, match=r"if you trust it, call load_extractor\('os:getpid'\)"):
+        corrected(generator, foreign)
 
 
 def test_a_shut_gate_leaves_every_bit(generator, correction, latents):
@@ -147,8 +167,8 @@ def test_scores_are_those_of_the_images_that_are_returned(generator, correction,
         np.testing.assert_allclose(gate, expected_gate, atol=1e-5)
         np.testing.assert_allclose(outlying, expected_outlying, rtol=1e-4)
     limits = correction.info["stop_rule"]
-    assert (result.gate_after[result.changed] <= limits["gate_score_below"]).all()
-    assert (result.manifold_after[result.changed] <= limits["manifold_score_below"]).all()
+    assert (result.gate_after[result.changed] <= limits["normal_gate_score"]).all()
+    assert (result.manifold_after[result.changed] <= limits["normal_manifold_score"]).all()
 
 
 def test_totals_add_up(generator, correction, latents):
@@ -258,7 +278,7 @@ def test_bad_latents_are_refused_before_anything_runs(generator, correction, lat
 
 def test_an_own_extractor_takes_the_place_of_the_named_one(generator, correction, latents):
     nameless = replace(correction, gate=replace(correction.gate, extractor="own callable"))
-    with pytest.raises(ValueError, match="No extractor is called 'own callable'"):
+    with pytest.raises(ValueError, match="asks for the extractor 'own callable'"):
         corrected(generator, nameless)
     by_hand = corrected(generator, nameless, extractor=toy_features)(latents)
     assert torch.equal(by_hand.images, corrected(generator, correction)(latents).images)
@@ -271,7 +291,7 @@ def test_an_extractor_of_another_width_is_refused(generator, correction, latents
 
 def test_an_empty_rung_changes_nothing(generator, correction, latents):
     lenient = replace(correction, ladder=((), *correction.ladder))
-    easy = replace(lenient, info={"stop_rule": {"gate_score_below": 1e9, "manifold_score_below": 1e9, "k": 3}})
+    easy = replace(lenient, info={"stop_rule": stop_rule(1e9, 1e9)})
     result = corrected(generator, easy, gate=False)(latents)
     assert (result.rung == 0).all()
     assert torch.equal(result.images, generator.generate(latents))
@@ -309,7 +329,7 @@ def test_gate_and_manifold_are_those_of_the_correction(generator, latents):
             "normal_features": torch.from_numpy(manifold.reference_),
             "normal_radii": torch.from_numpy(manifold.radii_),
         },
-        info={"stop_rule": {"gate_score_below": 1.0, "manifold_score_below": float("1e6"), "k": 2}},
+        info={"stop_rule": stop_rule(1.0, 1e6, k=2)},
     )
     result = corrected(generator, correction)(latents)
     assert (result.gate_before == 1).all()

@@ -240,7 +240,7 @@ def test_default_rungs_climb_over_the_first_half_of_the_layers():
 def test_fit_correction_puts_gate_and_stop_rule_where_the_quantiles_say(generator, detector):
     rungs = (Rung("rare", 0.1, LAYERS[:2]), Rung("rare", 0.3, LAYERS[:2]))
     correction = fit_correction(
-        generator, detector, rungs=rungs, gate_quantile=0.9, stop_quantile=0.4, manifold_quantile=0.8
+        generator, detector, rungs=rungs, gate_quantile=0.9, stop_quantile=0.4, normal_quantile=0.8
     )
     shares = detector.score_measured(detector.own_features_, detector.own_counts_).flagged.astype(float)
     score = fit_soft_logistic(detector.own_features_, shares)
@@ -249,7 +249,7 @@ def test_fit_correction_puts_gate_and_stop_rule_where_the_quantiles_say(generato
     assert gate.extractor == EXTRACTOR
     np.testing.assert_array_equal(gate.weights.numpy(), score.weights)
     assert np.mean(unseen > gate.threshold) == pytest.approx(0.1, abs=1 / len(unseen))
-    assert np.mean(unseen <= stop["gate_score_below"]) == pytest.approx(0.4, abs=1 / len(unseen))
+    assert np.mean(unseen <= stop["enough_gate_score"]) == pytest.approx(0.4, abs=1 / len(unseen))
     # The stop rule's manifold: of the own normal samples, its limit a quantile of theirs, each against the others.
     reference = correction.tensors["normal_features"].double().numpy()
     radii = correction.tensors["normal_radii"].double().numpy()
@@ -258,7 +258,7 @@ def test_fit_correction_puts_gate_and_stop_rule_where_the_quantiles_say(generato
     np.fill_diagonal(distance, np.inf)
     np.testing.assert_allclose(radii, np.sort(distance, axis=1)[:, detector.k - 1], rtol=1e-5)
     own = (distance / radii).min(axis=1)
-    assert np.mean(own <= stop["manifold_score_below"] + 1e-9) == pytest.approx(0.8, abs=1 / len(own))
+    assert np.mean(own <= stop["normal_manifold_score"] + 1e-9) == pytest.approx(0.8, abs=1 / len(own))
     assert [edit.mask.sum().item() for edit in correction.ladder[0]] == [
         detector.rare_.masks(0.1)[layer].sum().item() for layer in LAYERS[:2]
     ]

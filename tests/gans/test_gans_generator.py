@@ -81,7 +81,7 @@ def test_numpy_latents_give_the_same_images():
 
 
 def test_value_range_maps_black_to_0_and_white_to_1_and_clamps():
-    generator = Generator(nn.Sequential(Grey(), nn.Identity()), (16,), layers=("1",), value_range=(0.0, 255.0))
+    generator = Generator(nn.Sequential(Grey(), nn.Identity()).eval(), (16,), layers=("1",), value_range=(0.0, 255.0))
     latents = torch.zeros(2, 16)
     latents[1] = torch.linspace(-100, 500, 16)
     images = generator.generate(latents)
@@ -144,7 +144,7 @@ def test_latents_that_are_not_floating_are_refused(dtype):
 
 
 def test_a_module_that_returns_no_images_is_refused():
-    flat = Generator(nn.Sequential(nn.Linear(16, 12), nn.Identity()), (16,), layers=("1",))
+    flat = Generator(nn.Sequential(nn.Linear(16, 12), nn.Identity()).eval(), (16,), layers=("1",))
     with pytest.raises(ValueError, match=r"returned shape \(2, 12\).*give `call`"):
         flat.generate(torch.zeros(2, 16))
     two_channels = Generator(nn.Sequential(nn.Unflatten(1, (2, 4, 2))), (16,), layers=("0",))
@@ -186,8 +186,8 @@ def test_without_activation_modules_the_layers_have_to_be_named():
             return functional.relu(self.grow(latents[:, :, None, None]))
 
     with pytest.raises(ValueError, match=r"no activation modules with feature maps.*layers=.*grow"):
-        Generator(Functional(), (LATENT_WIDTH,))
-    assert Generator(Functional(), (LATENT_WIDTH,), layers=("grow",)).layers == ("grow",)
+        Generator(Functional().eval(), (LATENT_WIDTH,))
+    assert Generator(Functional().eval(), (LATENT_WIDTH,), layers=("grow",)).layers == ("grow",)
 
 
 def test_an_unknown_layer_is_refused_with_the_nearest_names():
@@ -271,3 +271,8 @@ def test_names_that_lead_nowhere_say_so(models, name, message):
 def test_a_missing_dependency_of_an_own_module_is_reported_as_such(models):
     with pytest.raises(ModuleNotFoundError, match="gans_own_dependency_that_is_missing"):
         load_generator("gans_own_broken:build")
+
+
+def test_a_module_in_training_mode_is_refused():
+    with pytest.raises(ValueError, match=r"training mode.*\.eval\(\)"):
+        Generator(nn.Sequential(nn.Linear(16, 12), nn.Identity()), (16,), layers=("1",))
