@@ -64,7 +64,9 @@ class Generator:
     def __post_init__(self) -> None:
         object.__setattr__(self, "latent_shape", tuple(self.latent_shape))
         if self.module.training:
-            raise ValueError(f"{self.name}'s module is in training mode, where it would change itself: call .eval() on it.")
+            raise ValueError(
+                f"{self.name}'s module is in training mode, where it would change itself: call .eval() on it."
+            )
         low, high = self.value_range
         if not low < high:
             raise ValueError(

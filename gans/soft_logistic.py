@@ -124,5 +124,7 @@ def _checked_shares(features: NDArray[np.floating], shares: NDArray[np.floating]
     if not ((checked >= 0) & (checked <= 1)).all():
         raise ValueError("A share lies outside [0, 1]; give 0 for normal, 1 for artifact, 0.5 for borderline.")
     if not checked.sum() or checked.sum() == len(checked):
-        raise ValueError("All samples carry the same label; both normal ones and artifacts are needed.")
+        raise ValueError(
+            "All samples of a fold carry the same label; give both normal ones and artifacts, a dozen of each or more."
+        )
     return checked

@@ -18,7 +18,7 @@ def score_histogram(series: Mapping[str, NDArray[np.floating]], label: str, thre
     axes = figure.subplots()
     everything = np.concatenate([np.asarray(values) for values in series.values()])
     lowest, highest = np.quantile(everything, [0.005, 0.995])
-    bins = np.linspace(lowest, highest, 50)
+    bins = np.linspace(lowest, highest, 50).tolist()
     for name, values in series.items():
         axes.hist(np.clip(values, bins[0], bins[-1]), bins=bins, alpha=0.55, label=f"{name} (n = {len(values)})")
     if threshold is not None:

@@ -112,8 +112,8 @@ def extractor_of_file(name: str) -> Callable[[Tensor], Tensor]:
     if name in EXTRACTORS or name in _own:
         return load_extractor(name)
     raise ValueError(
-        f"The file asks for the extractor {name!r}, which is none of {', '.join(EXTRACTORS)} but code that would be run: "
-        f"if you trust it, call load_extractor({name!r}) first (on the command line --extractor {name})."
+        f"The file asks for the extractor {name!r}, none of {', '.join(EXTRACTORS)} but code that would be run: if "
+        f"you trust it, call load_extractor({name!r}) first (on the command line --extractor {name})."
     )
 
 

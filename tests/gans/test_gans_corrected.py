@@ -99,7 +99,9 @@ def test_where_no_rung_is_enough_the_most_normal_one_inside_is_taken(generator, 
     limits = correction.info["stop_rule"]
     never = limits | {"enough_gate_score": -1e9}
     result = corrected(generator, replace(correction, info={"stop_rule": never}), gate=False)(latents)
-    gates, manifolds = zip(*(scores(correction, images) for images in tried(generator, correction, latents)), strict=True)
+    gates, manifolds = zip(
+        *(scores(correction, images) for images in tried(generator, correction, latents)), strict=True
+    )
     fits = (np.array(gates) <= limits["normal_gate_score"]) & (np.array(manifolds) <= limits["normal_manifold_score"])
     expected = np.where(fits.any(0), np.where(fits, gates, np.inf).argmin(0), UNTOUCHED)
     np.testing.assert_array_equal(result.rung, expected)
