@@ -32,10 +32,7 @@ from gans import (
 )
 
 EARLY, WIDER = ("main.2", "main.5"), ("main.2", "main.5", "main.8")
-LADDERS = {
-    "rare": tuple(Rung("rare", rate, EARLY) for rate in (0.1, 0.15, 0.2, 0.25, 0.3)),
-    "contrast": default_rungs(("main.2", "main.5", "main.8", "main.11")),
-}
+LADDERS = {name: default_rungs(("main.2", "main.5", "main.8", "main.11"), name) for name in ("rare", "contrast")}
 STOP_QUANTILES = (0.8, 0.5, 0.2)
 PUBLISHED = {
     "rare R=0.1 main.2+5": Rung("rare", 0.1, EARLY),
@@ -183,6 +180,7 @@ def correction_outcomes(
                 ),
             }
         )
+        tqdm.write(str(choices[-1]))
         before = generator.generate(faces.latents[rows])
         for method, images, given_up in _methods(generator, faces.latents[rows], steer, correction, seed + fold):
             found = {space.name: space.extractor(images).numpy() for space in (steer, judge_space)}

@@ -172,6 +172,7 @@ def fit_correction(
     gate_quantile: float = 0.98,
     stop_quantile: float = 0.5,
     normal_quantile: float = 0.95,
+    manifold_quantile: float = 0.99,
     progress: bool = False,
 ) -> Correction:
     """Make a correction from a fitted detector.
@@ -190,9 +191,9 @@ def fit_correction(
     stop_quantile : float
         A rung is enough once the gate score is below this quantile of the normal samples' gate scores. Where no rung
         gets there, the one of the lowest score is taken if it is below `normal_quantile`; else the sample is given up.
-    normal_quantile : float
-        A sample is inside the normal manifold while its gate score is below this quantile of the normal samples', and
-        its distance / radius below this quantile of the own normal samples'.
+    normal_quantile, manifold_quantile : float
+        A sample is inside the normal manifold while its gate score is below the first quantile of the normal samples',
+        and its distance / radius below the second of the own normal samples'.
     progress : bool
         Show progress bars.
 
@@ -219,7 +220,7 @@ def fit_correction(
     if np.abs(reference).max() < np.finfo(np.float16).max:
         reference = reference.astype(np.float16)
     normal = Manifold(detector.k).fit(reference)
-    manifold_limit = np.quantile(normal.score_samples(leave_one_out=True), normal_quantile)
+    manifold_limit = np.quantile(normal.score_samples(leave_one_out=True), manifold_quantile)
     return Correction.of(
         generator.module,
         [rung_edits(rung, detector.rare_, contrast) for rung in rungs],

@@ -240,7 +240,7 @@ def test_default_rungs_climb_over_the_first_half_of_the_layers():
 def test_fit_correction_puts_gate_and_stop_rule_where_the_quantiles_say(generator, detector):
     rungs = (Rung("rare", 0.1, LAYERS[:2]), Rung("rare", 0.3, LAYERS[:2]))
     correction = fit_correction(
-        generator, detector, rungs=rungs, gate_quantile=0.9, stop_quantile=0.4, normal_quantile=0.8
+        generator, detector, rungs=rungs, gate_quantile=0.9, stop_quantile=0.4, manifold_quantile=0.8
     )
     shares = detector.score_measured(detector.own_features_, detector.own_counts_).flagged.astype(float)
     score = fit_soft_logistic(detector.own_features_, shares)
