@@ -39,8 +39,10 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     # Made here, and exclusively, so that the name is ours; with the mode an ordinary open() would give (mkstemp's is
     # for the owner alone, and the rename would carry it to the final file).
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    mode = temporary.stat().st_mode
     try:
         yield temporary
+        temporary.chmod(mode)  # some writers, safetensors' for one, replace the file by one for the owner alone
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
         os.replace(temporary, path)
