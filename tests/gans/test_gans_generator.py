@@ -147,7 +147,7 @@ def test_a_module_that_returns_no_images_is_refused():
     flat = Generator(nn.Sequential(nn.Linear(16, 12), nn.Identity()).eval(), (16,), layers=("1",))
     with pytest.raises(ValueError, match=r"returned shape \(2, 12\).*give `call`"):
         flat.generate(torch.zeros(2, 16))
-    two_channels = Generator(nn.Sequential(nn.Unflatten(1, (2, 4, 2))), (16,), layers=("0",))
+    two_channels = Generator(nn.Sequential(nn.Unflatten(1, (2, 4, 2))).eval(), (16,), layers=("0",))
     with pytest.raises(ValueError, match=r"returned shape \(2, 2, 4, 2\)"):
         two_channels.generate(torch.zeros(2, 16))
 
