@@ -143,5 +143,5 @@ def test_a_machine_is_caught(text):
 
 def test_ordinary_paths_are_not_taken_for_machines():
     assert (
-        naming_a_machine("experiments/work/a.csv ~/work/x https://arxiv.org/home/x demo/root/b /path/to/python") == []
+        naming_a_machine("experiments/work/a.csv ~/jobs/x https://arxiv.org/home/x demo/root/b /path/to/python") == []
     )
