@@ -33,8 +33,9 @@ def trade_off_figure(table: list[dict], title: str) -> Figure:
     axes.set_xlabel(f"change of clean samples: 1 - mean cosine in {space} (left is better)")
     axes.set_ylabel("consensus artifacts still flagged (lower is better)")
     axes.set_ylim(0, 1)
+    axes.set_xlim(right=max(x for x, _ in position.values()) + 0.07)  # room for the last name
     axes.set_title(title)
-    axes.legend(loc="upper right")
+    axes.legend(loc="lower right")
     return figure
 
 

@@ -75,7 +75,7 @@ def load_detector(path: str | os.PathLike[str]) -> ArtifactDetector:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"There is no detector file {path}; `genmend detect --save-detector` writes one.")
+        raise FileNotFoundError(f"There is no detector file {path}; `genmend detect` writes one into its --out folder.")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
