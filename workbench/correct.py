@@ -197,7 +197,7 @@ def _write_correct_report(path: Path, run: CorrectRun, mend: Corrector, latents:
         f"{totals['n_changed']} of {totals['n']} samples were corrected, {totals['n_given_up']} given up (no rung "
         "brought them back among the model's own normal samples; they stay as they were), the others left untouched.",
         [
-            Section("Samples", [*blocks, Figure("The least rung that was enough.", rungs)]),
+            Section("Samples", [*blocks, Figure("The rung that was taken.", rungs)]),
             Section(
                 "Scores", [Figure("Gate score, higher = more broken.", score_histogram(before_after, "gate score"))]
             ),

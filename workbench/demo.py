@@ -191,7 +191,7 @@ def _write_demo_report(
         Section(
             "What the correction did",
             [
-                Figure("The least rung of the ladder that was enough.",
+                Figure("The rung of the ladder that was taken.",
                        ladder_chart(result.to_dict()["n_by_rung"], len(correction.ladder), int(result.given_up.sum()))),
                 Figure("Gate score of all samples, higher = more broken.",
                        score_histogram(gate, "gate score", correction.gate.threshold if correction.gate else None)),
