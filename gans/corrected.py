@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -15,30 +15,27 @@ from gans.generator import Generator
 from manifold import Manifold
 from manifold.features import extract, extractor_of_file
 
-__all__ = ["UNTOUCHED", "Corrected", "Corrector", "corrected"]
+__all__ = ["UNTOUCHED", "Corrected", "Corrector", "Treatment", "corrected"]
 
 UNTOUCHED = -1
 
 
 @dataclass(frozen=True)
-class Corrected:
-    """Corrected images of n samples and what was done to each.
+class Treatment:
+    """What a correction did to each of n samples.
 
     Attributes
     ----------
-    images : Tensor ``[n, 3, h, w]`` in 0..1
-        Bit for bit the uncorrected ones where `rung` is -1.
     rung : ndarray ``[n]`` int
         The rung of the ladder that was taken; -1 (UNTOUCHED) where the gate stayed shut or no rung was enough.
     given_up : ndarray ``[n]`` bool
         The gate was open and no rung was enough: the image is the uncorrected one.
     gate_before, gate_after : ndarray ``[n]``
-        Gate scores of the uncorrected image and of `images`; higher = more broken.
+        Gate scores of the uncorrected image and of the one returned; higher = more broken.
     manifold_before, manifold_after : ndarray ``[n]``
         Distance / radius in the own-normal manifold (`Manifold.score_samples`); lower = more normal.
     """
 
-    images: Tensor
     rung: NDArray[np.int64]
     given_up: NDArray[np.bool_]
     gate_before: NDArray[np.float64]
@@ -51,6 +48,10 @@ class Corrected:
         """Which samples were edited."""
         return self.rung != UNTOUCHED
 
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """One array per attribute, by name, as in ``corrections.csv``."""
+        return {field.name: getattr(self, field.name) for field in fields(Treatment)}
+
     def to_dict(self) -> dict[str, Any]:
         """Totals for JSON."""
         rungs, counts = np.unique(self.rung[self.changed], return_counts=True)
@@ -62,6 +63,16 @@ class Corrected:
             "gate_score_median_before": float(np.median(self.gate_before)),
             "gate_score_median_after": float(np.median(self.gate_after)),
         }
+
+
+@dataclass(frozen=True)
+class Corrected(Treatment):
+    """A treatment with the images it gave, ``[n, 3, h, w]`` in 0..1.
+
+    They are bit for bit the uncorrected ones where `rung` is -1.
+    """
+
+    images: Tensor
 
 
 class Corrector:
@@ -122,7 +133,7 @@ class Corrector:
             lowest[taken] = gate_score[better]
             climbing = climbing[lowest[climbing] > self._stop_rule["enough_gate_score"]]
         given_up = needs & (rung_of == UNTOUCHED)
-        return Corrected(images, rung_of, given_up, gate_before, gate_after, manifold_before, manifold_after)
+        return Corrected(rung_of, given_up, gate_before, gate_after, manifold_before, manifold_after, images)
 
     def _scores(self, images: Tensor, progress: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         features = extract(self._extractor, images, progress=progress)

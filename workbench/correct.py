@@ -14,7 +14,7 @@ from torch import Tensor
 
 from activations import AblateNeurons, CapNeurons, Correction, atomic_write, load_correction, save_correction
 from activations.digests import weights_digest
-from gans import Corrector, Generator, ablated_share, corrected, fit_correction
+from gans import Corrector, Generator, Treatment, ablated_share, corrected, fit_correction
 from workbench.charts import ladder_chart, score_histogram
 from workbench.checkpoints import checkpointed, latents_digest, settings_key
 from workbench.detect import DetectorSettings, fitted_detector
@@ -29,38 +29,15 @@ CHUNK = 64
 
 @dataclass(frozen=True)
 class CorrectRun:
-    """Result of ``genmend correct``: what was done to each sample, and how normal it was before and after."""
+    """Result of ``genmend correct``."""
 
     model: str
-    rung: NDArray[np.int64]
-    given_up: NDArray[np.bool_]
-    gate_before: NDArray[np.float64]
-    gate_after: NDArray[np.float64]
-    manifold_before: NDArray[np.float64]
-    manifold_after: NDArray[np.float64]
+    treatment: Treatment
     settings: dict[str, Any]
-
-    @property
-    def changed(self) -> NDArray[np.bool_]:
-        """Which samples were edited."""
-        return self.rung >= 0
-
-    def columns(self) -> dict[str, NDArray[Any]]:
-        """The columns of ``corrections.csv``."""
-        names = ("rung", "given_up", "gate_before", "gate_after", "manifold_before", "manifold_after")
-        return {name: getattr(self, name) for name in names}
 
     def to_dict(self) -> dict[str, Any]:
         """JSON's view, as in ``summary.json``."""
-        rungs, counts = np.unique(self.rung[self.changed], return_counts=True)
-        return {
-            "model": self.model,
-            "n": len(self.rung),
-            "n_changed": int(self.changed.sum()),
-            "n_given_up": int(self.given_up.sum()),
-            "n_by_rung": {str(rung): int(count) for rung, count in zip(rungs, counts, strict=True)},
-            "settings": self.settings,
-        }
+        return {"model": self.model, **self.treatment.to_dict(), "settings": self.settings}
 
 
 def run_correct(
@@ -93,8 +70,8 @@ def run_correct(
     ]
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     used = {"correction_file": str(correction_file or ""), "gate": gate, "correction": correction.info}
-    run = CorrectRun(generator.name, **joined, settings=used if correction_file else used | asdict(settings))
-    write_csv(out / "corrections.csv", run.columns())
+    run = CorrectRun(generator.name, Treatment(**joined), used if correction_file else used | asdict(settings))
+    write_csv(out / "corrections.csv", run.treatment.columns())
     write_json(out / "summary.json", run.to_dict())
     _write_correct_report(out / "report.html", run, mend, latents)
     return run
@@ -157,14 +134,7 @@ def _corrected_chunk(
         result = mend(latents, progress=progress)
         _write_images(out / "before", mend.generator.generate(latents), first)
         _write_images(out / "after", result.images, first)
-        return {
-            "rung": result.rung,
-            "given_up": result.given_up,
-            "gate_before": result.gate_before,
-            "gate_after": result.gate_after,
-            "manifold_before": result.manifold_before,
-            "manifold_after": result.manifold_after,
-        }
+        return result.columns()
 
     return checkpointed(out / "work", f"corrected-{key}", resume and whole, compute)
 
@@ -177,20 +147,18 @@ def _write_images(folder: Path, images: Tensor, first: int) -> None:
 
 
 def _write_correct_report(path: Path, run: CorrectRun, mend: Corrector, latents: Tensor) -> None:
-    shown = np.flatnonzero(run.changed)[np.argsort(-run.gate_before[run.changed], kind="stable")][:12]
+    done, totals = run.treatment, run.to_dict()
+    shown = np.flatnonzero(done.changed)[np.argsort(-done.gate_before[done.changed], kind="stable")][:12]
     blocks: list[Any] = []
     if len(shown):
         chosen = latents[torch.from_numpy(shown)]
         after = mend(chosen).images
-        grid = before_after_grid(mend.generator, mend.correction, chosen, after, run.rung[shown])
+        grid = before_after_grid(mend.generator, mend.correction, chosen, after, done.rung[shown])
         blocks.append(
             Picture(f"Before, where neurons were switched off, after: rows {', '.join(map(str, shown))}", grid)
         )
-    before_after = {"before": run.gate_before, "after": run.gate_after}
-    totals = run.to_dict()
-    rungs = ladder_chart(
-        {int(k): v for k, v in totals["n_by_rung"].items()}, len(mend.correction.ladder), totals["n_given_up"]
-    )
+    before_after = {"before": done.gate_before, "after": done.gate_after}
+    rungs = ladder_chart(totals["n_by_rung"], len(mend.correction.ladder), totals["n_given_up"])
     write_report(
         path,
         f"genmend correct: {run.model}",
