@@ -16,7 +16,7 @@ from torch import Tensor
 
 from activations import atomic_write
 
-__all__ = ["checkpointed", "latents_digest", "settings_key"]
+__all__ = ["checkpointed", "settings_key", "tensor_digest"]
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -26,9 +26,9 @@ def settings_key(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def latents_digest(latents: Tensor) -> str:
-    """SHA-256 of the values."""
-    return hashlib.sha256(latents.contiguous().numpy().tobytes()).hexdigest()
+def tensor_digest(values: Tensor) -> str:
+    """SHA-256 of the values, in their order."""
+    return hashlib.sha256(values.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
 
 
 def checkpointed(folder: Path, name: str, resume: bool, compute: Callable[[], Arrays]) -> Arrays:

@@ -16,8 +16,8 @@ from activations import AblateNeurons, CapNeurons, Correction, atomic_write, loa
 from activations.digests import weights_digest
 from gans import Corrector, Generator, Treatment, ablated_share, corrected, fit_correction
 from workbench.charts import ladder_chart, score_histogram
-from workbench.checkpoints import checkpointed, latents_digest, settings_key
-from workbench.detect import DetectorSettings, fitted_detector
+from workbench.checkpoints import checkpointed, settings_key, tensor_digest
+from workbench.detect import DetectorSettings, fit_key, fitted_detector
 from workbench.pictures import heat_overlay, image_grid, to_pixels
 from workbench.report import Facts, Figure, Picture, Section, write_report
 from workbench.tables import write_csv, write_json
@@ -102,8 +102,7 @@ def _correction(
 ) -> Correction:
     if file is not None:
         return load_correction(file)
-    key = settings_key(asdict(settings) | {"weights": weights_digest(generator.module), "layers": generator.layers})
-    path = work / f"correction-{key}.safetensors"
+    path = work / f"correction-{fit_key(generator, settings)}.safetensors"
     if resume and path.is_file():
         return load_correction(path)
     detector = fitted_detector(generator, work, settings, resume=resume, progress=progress)
@@ -113,20 +112,18 @@ def _correction(
 
 
 def _digest(correction: Correction) -> str:
-    gate = correction.gate
-    masks = [float(value.double().sum()) for rung in correction.ladder for edit in rung for value in _tensors(edit)]
-    facts = {"info": correction.info, "masks": masks}
-    return settings_key(facts if gate is None else facts | {"gate": [float(gate.weights.sum()), gate.threshold]})
-
-
-def _tensors(edit: Any) -> list[Tensor]:
-    return [value for value in vars(edit).values() if isinstance(value, Tensor)]
+    """Names all that decides what a correction does: every tensor in full, for masks of equal sums are not equal."""
+    held = [*filter(None, [correction.gate]), *(edit for rung in correction.ladder for edit in rung)]
+    tensors = [value for one in held for value in vars(one).values() if isinstance(value, Tensor)]
+    limits = [] if correction.gate is None else [correction.gate.bias, correction.gate.threshold]
+    digests = [tensor_digest(value) for value in (*tensors, *correction.tensors.values())]
+    return settings_key({"info": correction.info, "limits": limits, "tensors": digests})
 
 
 def _corrected_chunk(
     mend: Corrector, latents: Tensor, first: int, out: Path, about: dict[str, Any], resume: bool, progress: bool
 ) -> dict[str, NDArray[Any]]:
-    key = settings_key(about | {"latents": latents_digest(latents), "first": first})
+    key = settings_key(about | {"latents": tensor_digest(latents), "first": first})
     rows = range(first, first + len(latents))
     whole = all((out / folder / f"{row:05d}.png").is_file() for folder in ("before", "after") for row in rows)
 

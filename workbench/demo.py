@@ -27,7 +27,7 @@ from gans import (
 from manifold.weights import fetch_weights
 from workbench.charts import ladder_chart, roc_chart, score_histogram
 from workbench.correct import before_after_grid
-from workbench.detect import DetectorSettings, fitted_detector, measured
+from workbench.detect import DetectorSettings, fitted_detector, load_latents, measured
 from workbench.report import Facts, Figure, Paragraph, Picture, Section, Table, write_report
 from workbench.tables import write_csv, write_json
 
@@ -131,7 +131,7 @@ def _against_labels(
         return {}, np.zeros(0, dtype=bool)
     with (folder / "labels.csv").open(newline="") as file:
         both = np.array([(int(row["rater_a"]), int(row["rater_b"])) for row in csv.DictReader(file)])
-    latents = torch.from_numpy(np.load(folder / "latents.npy", allow_pickle=False))
+    latents = load_latents(folder / "latents.npy", generator)
     features, counts = measured(generator, detector, latents, work, resume=resume, progress=progress)
     found = detector.score_measured(features, counts)
     supervised = cross_validated_scores(

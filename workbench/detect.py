@@ -15,12 +15,12 @@ from activations import record
 from activations.digests import weights_digest
 from gans import ArtifactDetector, Detection, Generator, load_detector, save_detector
 from workbench.charts import score_histogram
-from workbench.checkpoints import checkpointed, latents_digest, settings_key
+from workbench.checkpoints import checkpointed, settings_key, tensor_digest
 from workbench.pictures import gallery
 from workbench.report import Facts, Figure, Paragraph, Picture, Section, write_report
 from workbench.tables import write_csv, write_json
 
-__all__ = ["DetectRun", "DetectorSettings", "fitted_detector", "load_latents", "measured", "run_detect"]
+__all__ = ["DetectRun", "DetectorSettings", "fit_key", "fitted_detector", "load_latents", "measured", "run_detect"]
 
 CHUNK = 256
 
@@ -66,12 +66,16 @@ def load_latents(path: Path, generator: Generator) -> Tensor:
     return generator.checked_latents(array)
 
 
+def fit_key(generator: Generator, settings: DetectorSettings) -> str:
+    """Names what is fitted with these settings on this generator."""
+    return settings_key(asdict(settings) | {"weights": weights_digest(generator.module), "layers": generator.layers})
+
+
 def fitted_detector(
     generator: Generator, work: Path, settings: DetectorSettings, *, resume: bool, progress: bool
 ) -> ArtifactDetector:
     """A detector fitted on the generator's own samples, or the one an interrupted run has left."""
-    key = settings_key(asdict(settings) | {"weights": weights_digest(generator.module), "layers": generator.layers})
-    path = work / f"detector-{key}.safetensors"
+    path = work / f"detector-{fit_key(generator, settings)}.safetensors"
     if resume and path.is_file():
         return load_detector(path)
     detector = ArtifactDetector(
@@ -93,12 +97,12 @@ def measured(
     about = {
         "weights": weights_digest(generator.module),
         "extractor": str(detector.extractor),
-        "rates": settings_key({layer: float(rate.sum()) for layer, rate in detector.rare_.rates_.items()}),
+        "rates": {layer: tensor_digest(rate) for layer, rate in detector.rare_.rates_.items()},
         "rate": detector.rate,
     }
     parts = []
     for chunk in latents.split(CHUNK):
-        key = settings_key(about | {"latents": latents_digest(chunk)})
+        key = settings_key(about | {"latents": tensor_digest(chunk)})
 
         def compute(chunk: Tensor = chunk) -> dict[str, NDArray[Any]]:
             features, counts = detector.measure(generator, chunk, progress=progress)

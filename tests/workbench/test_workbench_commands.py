@@ -7,13 +7,16 @@ import os
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from activations import load_correction
 from workbench.cli import main
+from workbench.correct import _digest as correction_digest
 
 SCRATCH = '''
 import torch
@@ -236,3 +239,13 @@ def test_help_and_usage_errors(folder):
     done = genmend(folder, "detect", "faces")
     assert done.returncode == 2
     assert "--latents" in done.stderr
+
+
+def test_a_correction_with_other_neurons_of_equal_number_is_another_one(folder, mended):
+    made = load_correction(folder / "mended" / "correction.safetensors")
+    edit = made.ladder[0][-1]
+    turned = replace(edit, mask=edit.mask.flatten().roll(1).view(edit.mask.shape))
+    assert turned.mask.sum() == edit.mask.sum()
+    assert correction_digest(made) == correction_digest(replace(made))
+    other = replace(made, ladder=((*made.ladder[0][:-1], turned), *made.ladder[1:]))
+    assert correction_digest(other) != correction_digest(made)
