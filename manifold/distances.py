@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+
 import numpy as np
 
 # Differences of this many float64 values (1 MB) stay in the second-level cache.
@@ -26,6 +29,11 @@ def pair_distances(rows: np.ndarray, i: np.ndarray, columns: np.ndarray, j: np.n
     -------
     (p,) float64, in feature units.
     """
+    return _routine()(rows, i, columns, j)
+
+
+def numpy_pair_distances(rows: np.ndarray, i: np.ndarray, columns: np.ndarray, j: np.ndarray) -> np.ndarray:
+    """`pair_distances` where there is no compiled engine, and what that engine is checked against."""
     squared = np.empty(len(i))
     chunk = max(16, _CHUNK_VALUES // rows.shape[1])
     for start in range(0, len(i), chunk):
@@ -36,3 +44,10 @@ def pair_distances(rows: np.ndarray, i: np.ndarray, columns: np.ndarray, j: np.n
         # Not einsum: its order of summation, so the last bit, depends on the number of pairs.
         np.add.reduce(difference, axis=1, out=squared[part])
     return np.sqrt(squared, out=squared)
+
+
+@cache
+def _routine() -> Callable[..., np.ndarray]:
+    from manifold.native_engine import native_kernels, native_pair_distances
+
+    return native_pair_distances if native_kernels() else numpy_pair_distances

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from manifold.inputs import as_closed, as_count, as_features, like, need_samples, to_array
 from manifold.radii import BLOCK_SIZE, radii_of
 from manifold.scores import ManifoldScores, reciprocal, relative_distance
-from manifold.screen import Screen
+from manifold.engine import screen_of
 from manifold.sweep import BallHits, near_pairs
 
 
@@ -70,7 +70,7 @@ class Manifold(BaseEstimator):
         """
         features, k, block_size = as_features(reference, "reference"), *self._checked()
         need_samples(len(features), k, "reference")
-        screen = Screen.of(features)
+        screen = screen_of(features)
         return self._set(features, screen, radii_of(screen, features, (k,), block_size)[:, 0])
 
     @classmethod
@@ -89,7 +89,7 @@ class Manifold(BaseEstimator):
         if known.shape != (len(features),) or not np.isfinite(known).all() or (known < 0).any():
             raise ValueError(f"radii has shape {known.shape}; {len(features)} finite radii of at least 0 are accepted, "
                              f"one for each reference sample")  # fmt: skip
-        return manifold._set(features, Screen.of(features), known)
+        return manifold._set(features, screen_of(features), known)
 
     def contains(self, query: Any = None, *, leave_one_out: bool = False) -> Any:
         """(m,) bool: whether some ball contains the sample. The mean over generated samples is precision."""

@@ -10,7 +10,9 @@ import numpy as np
 
 from manifold.distances import pair_distances
 from manifold.inputs import as_count, as_features, like, need_samples
-from manifold.screen import Screen, indices
+from manifold.engine import AnyScreen, TiledScreen, screen_of
+from manifold.native_engine import NativeScreen
+from manifold.screen import indices
 
 BLOCK_SIZE = 1024
 
@@ -54,7 +56,7 @@ def knn_radii(reference: Any, k: int | Sequence[int], *, block_size: int = BLOCK
     features = as_features(reference, "reference")
     several = counts(k)
     need_samples(len(features), max(several), "reference")
-    radii = radii_of(Screen.of(features), features, several, as_count(block_size, "block_size"))
+    radii = radii_of(screen_of(features), features, several, as_count(block_size, "block_size"))
     return like(radii if isinstance(k, Sequence) else radii[:, 0], reference)
 
 
@@ -67,9 +69,69 @@ def counts(k: int | Sequence[int]) -> tuple[int, ...]:
     return (as_count(k, "k"),)
 
 
-def radii_of(screen: Screen, features: np.ndarray, several: Sequence[int], block_size: int) -> np.ndarray:
+def radii_of(screen: AnyScreen, features: np.ndarray, several: Sequence[int], block_size: int) -> np.ndarray:
     """(n, len(several)) radii of checked features and their own screen."""
-    n, k = len(features), max(several)
+    if isinstance(screen, NativeScreen):
+        nearest = screen.nearest(None, max(several), own=0)
+    else:
+        nearest = _nearest_of_itself(screen, features, max(several), block_size)
+    return nearest[:, np.asarray(several) - 1]
+
+
+def nearest_distances(
+    screen: AnyScreen,
+    reference: np.ndarray,
+    query: np.ndarray,
+    k: int,
+    own: int | None = None,
+    *,
+    block_size: int = BLOCK_SIZE,
+) -> np.ndarray:
+    """Distances of each query to its k nearest reference samples.
+
+    Parameters
+    ----------
+    screen, reference, query
+        The reference's screen; (n, d) and (m, d) checked features.
+    k
+        At most n, or n - 1 where the queries are samples of the reference.
+    own
+        Where the queries are reference samples: the reference's row that query 0 is. Each is excluded from its own
+        neighbours by this index.
+
+    Returns
+    -------
+    (m, k) float64, ascending.
+    """
+    if isinstance(screen, NativeScreen):
+        return screen.nearest(query, k, own)
+    n, block = len(reference), max(block_size, k + 1)
+    nearest = np.full((len(query), k), np.inf)
+    buffer = np.empty(min(block, len(query)) * min(block, n), dtype=np.float32)
+    for top in range(0, len(query), block):
+        rows = slice(top, min(top + block, len(query)))
+        codes = screen.encode(query[rows])
+        for left in range(0, n, block):
+            columns = slice(left, min(left + block, n))
+            bounds = screen.bounds(codes, columns, buffer)
+            if own is not None:
+                excluded = np.arange(max(own + top, left), min(own + rows.stop, columns.stop))
+                bounds[excluded - own - top, excluded - left] = np.inf
+            if left == 0:  # k neighbours to start with; a tile of fewer columns than that leaves none out
+                first = np.argpartition(bounds, min(k, bounds.shape[1]) - 1, axis=1)[:, :k]
+                i, j = np.repeat(np.arange(len(bounds)), first.shape[1]), first.ravel()
+                measured = np.isfinite(bounds[i, j])
+                i, j = i[measured], j[measured]
+                _insert(nearest[rows], i, pair_distances(query[rows], i, reference[columns], j))
+                bounds[i, j] = np.inf
+            i, j = indices((bounds < _limits(screen, nearest[rows])[:, None]) & (bounds < np.inf))
+            _insert(nearest[rows], i, pair_distances(query[rows], i, reference[columns], j))
+    return nearest
+
+
+def _nearest_of_itself(screen: TiledScreen, features: np.ndarray, k: int, block_size: int) -> np.ndarray:
+    """(n, k) ascending distances of each sample to its k nearest others."""
+    n = len(features)
     # Every tile on the diagonal must hold k neighbours for each of its points, so that a finite radius prunes the rest.
     n_blocks = max(1, min(-(-n // block_size), n // (k + 1)))
     edges = [n * b // n_blocks for b in range(n_blocks + 1)]
@@ -98,10 +160,10 @@ def radii_of(screen: Screen, features: np.ndarray, several: Sequence[int], block
             distances = pair_distances(features[rows], i, features[columns], j)
             _insert(nearest[rows], i, distances)
             _insert(nearest[columns], j, distances)
-    return nearest[:, np.asarray(several) - 1]
+    return nearest
 
 
-def _limits(screen: Screen, nearest: np.ndarray) -> np.ndarray:
+def _limits(screen: TiledScreen, nearest: np.ndarray) -> np.ndarray:
     """Below which bound a pair can still lower the k-th distance; nothing lowers a zero."""
     limits = screen.thresholds(nearest[:, -1])
     limits[nearest[:, -1] == 0] = -np.inf

@@ -52,9 +52,7 @@ class Screen:
     @classmethod
     def of(cls, reference: np.ndarray) -> Screen:
         """Encode `reference` (n, d). Holds 4 n (d + 2) bytes."""
-        center = np.median(reference[:: -(-len(reference) // _MEDIAN_ROWS)].astype(np.float64), axis=0)
-        spread = max(float(np.max(reference.max(axis=0) - center)), float(np.max(center - reference.min(axis=0))))
-        scale = float(np.ldexp(1.0, -max(int(np.frexp(spread)[1]), _LEAST_EXPONENT)))
+        center, scale = middle_and_scale(reference)
         screen = cls(center, scale, np.empty((len(reference), reference.shape[1] + 2), dtype=np.float32))
         for start in range(0, len(reference), _ENCODE_ROWS):
             rows = slice(start, start + _ENCODE_ROWS)
@@ -85,8 +83,7 @@ class Screen:
 
     def thresholds(self, distances: np.ndarray) -> np.ndarray:
         """float32 thresholds: a pair no farther apart than `distances` has a bound no larger than these."""
-        with np.errstate(over="ignore"):  # infinity is a valid threshold: nothing is ruled out
-            return (np.square(distances * self.scale) * _ROUND_UP).astype(np.float32)
+        return squared_limits(distances, self.scale)
 
     def _centred(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Centred and scaled features in float64, and their squared norms less the error they may cause."""
@@ -101,6 +98,19 @@ class Screen:
         lowered = (norms * (1 - 2 * relative / (1 - relative))).astype(np.float32) - _UNDERFLOW
         lowered[far] = -_FAR
         return centred, lowered
+
+
+def middle_and_scale(reference: np.ndarray) -> tuple[np.ndarray, float]:
+    """`center` and `scale` of a screen of `reference` (n, d); see `Screen`."""
+    center = np.median(reference[:: -(-len(reference) // _MEDIAN_ROWS)].astype(np.float64), axis=0)
+    spread = max(float(np.max(reference.max(axis=0) - center)), float(np.max(center - reference.min(axis=0))))
+    return center, float(np.ldexp(1.0, -max(int(np.frexp(spread)[1]), _LEAST_EXPONENT)))
+
+
+def squared_limits(distances: np.ndarray, scale: float) -> np.ndarray:
+    """float32 squares of scaled distances, rounded up."""
+    with np.errstate(over="ignore"):  # infinity is a valid limit: nothing is ruled out
+        return (np.square(distances * scale) * _ROUND_UP).astype(np.float32)
 
 
 def indices(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from manifold.distances import pair_distances
-from manifold.screen import Screen, indices
+from manifold.engine import AnyScreen
+from manifold.native_engine import NativeScreen
+from manifold.screen import indices
 
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -21,7 +23,7 @@ _ROUND_UP = 1 + 2.0**-20
 
 
 def near_pairs(
-    screen: Screen,
+    screen: AnyScreen,
     reference: np.ndarray,
     query: np.ndarray,
     radii: np.ndarray,
@@ -50,11 +52,14 @@ def near_pairs(
     block_size
         Rows and columns of a tile; bounds the memory, never changes what the pairs add up to.
     """
+    ball_sets = [mask & (radii > 0) for mask in closest_among]
+    if isinstance(screen, NativeScreen):
+        yield from screen.near_pairs(query, radii, query_radii, ball_sets, skip_self)
+        return
     n, m = len(reference), len(query)
     ball_limits = screen.thresholds(radii)
     query_limits = None if query_radii is None else screen.thresholds(query_radii)
     inverse = 1 / np.maximum(ball_limits, _LEAST_SQUARED_RADIUS)
-    ball_sets = [mask & (radii > 0) for mask in closest_among]
     buffer = np.empty(min(block_size, m) * min(block_size, n), dtype=np.float32)
 
     for top in range(0, m, block_size):

@@ -1,0 +1,24 @@
+// The quantised form of a set of features, as views of arrays that Python owns.
+#pragma once
+#include <cstdint>
+
+namespace genmend {
+
+// Rows of a panel (the unit of storage) and of a tile (the unit of work: ROWS of one set against a PANEL of another).
+constexpr long PANEL = 48;
+constexpr long ROWS = 8;
+
+// With c a centred row and q its code: |c - step q| <= error, |step q| <= length (error and length rounded up);
+// lower <= |c|^2 <= upper, each with its share of all float32 rounding taken off or added.
+// Rows are stored in panels of PANEL, [panel][word][row], a word holding 4 int8 or 2 bfloat16 values of one row.
+// Rows past n pad the last panel: their `lower` is infinite, so that they are never near anything.
+struct Codes {
+  long n;
+  long words;  // per row
+  const uint32_t* packed;
+  const float *lower, *upper, *step, *length, *error;
+  const int32_t* sum;  // of the row's integer codes
+  const int64_t* id;   // which row of the features this is
+};
+
+}  // namespace genmend

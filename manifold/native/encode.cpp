@@ -1,0 +1,156 @@
+// Encoding: rounding is bounded row by row, and every bound is itself rounded outwards.
+#include "encode.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+namespace genmend {
+namespace {
+
+constexpr double UNIT = 0x1p-24;            // unit roundoff of float32
+constexpr double OUTWARDS = 1 + 0x1p-21;    // more than the roundings of a norm, relatively
+constexpr double SLACK = 1e-5;              // > 100 float32 roundings of a bound, relative to the two squared norms
+constexpr double UNDERFLOW_ = 0x1p-80;      // covers products that underflow
+constexpr double FAR = 0x1p40;              // squared norms beyond it leave float32: such rows are always measured
+constexpr float LEAST_STEP = 1e-20f;        // below it a row is coded as zero, and all of it counts as error
+constexpr long SMALLEST_BLOCK = 64, LARGEST_BLOCK = 4096;
+
+// In place, unscaled: the norm grows by sqrt(n).
+void walsh_hadamard(float* v, long n) {
+  for (long half = 1; half < n; half *= 2)
+    for (long i = 0; i < n; i += 2 * half)
+      for (long j = i; j < i + half; j++) {
+        const float a = v[j], b = v[j + half];
+        v[j] = a + b;
+        v[j + half] = a - b;
+      }
+}
+
+long rotation_block(long padded) {
+  long block = SMALLEST_BLOCK;
+  while (block < LARGEST_BLOCK && padded % (2 * block) == 0) block *= 2;
+  return block;
+}
+
+uint16_t to_bfloat16(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, 4);
+  return uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+float from_bfloat16(uint16_t half) {
+  const uint32_t bits = uint32_t(half) << 16;
+  float value;
+  std::memcpy(&value, &bits, 4);
+  return value;
+}
+
+struct Coded {
+  double length2, error2;  // squared norms of the code and of what it leaves out
+  float step;
+  int32_t sum;
+};
+
+Coded quantise_int8(const float* v, long words, int levels, uint32_t* packed) {
+  float most = 0;
+  for (long k = 0; k < 4 * words; k++) most = std::max(most, std::fabs(v[k]));
+  Coded coded{0, 0, most / float(levels), 0};
+  const bool zero = coded.step < LEAST_STEP;
+  const float inverse = zero ? 0 : float(levels) / most;
+  if (zero) coded.step = 0;
+  for (long w = 0; w < words; w++) {
+    uint32_t word = 0;
+    for (long q = 0; q < 4; q++) {
+      const int value = std::min(levels, std::max(-levels, int(std::lrintf(v[4 * w + q] * inverse))));
+      const double kept = double(coded.step) * value, left = v[4 * w + q] - kept;
+      coded.length2 += kept * kept;
+      coded.error2 += left * left;
+      coded.sum += value;
+      word |= uint32_t(uint8_t(int8_t(value))) << (8 * q);
+    }
+    packed[w * PANEL] = word;
+  }
+  return coded;
+}
+
+Coded round_bfloat16(const float* v, long words, uint32_t* packed) {
+  Coded coded{0, 0, 1, 0};
+  for (long w = 0; w < words; w++) {
+    uint32_t word = 0;
+    for (long q = 0; q < 2; q++) {
+      const float value = v[2 * w + q];
+      const uint16_t half = std::fabs(value) < LEAST_STEP ? 0 : to_bfloat16(value);
+      const double kept = from_bfloat16(half), left = value - kept;
+      coded.length2 += kept * kept;
+      coded.error2 += left * left;
+      word |= uint32_t(half) << (16 * q);
+    }
+    packed[w * PANEL] = word;
+  }
+  return coded;
+}
+
+template <class T>
+double centred(const T* row, long d, const Encoding& encoding, float* v) {
+  double norm2 = 0;
+  for (long k = 0; k < d; k++) {
+    const double c = (double(row[k]) - encoding.center[k]) * encoding.scale;
+    v[k] = float(c);
+    norm2 += c * c;
+  }
+  return norm2;
+}
+
+void encode_row(const Features& features, long r, const Encoding& encoding, const Kernel& kernel,
+                const CodeArrays& out, float* v) {
+  const long d = features.columns, padded = out.words * (kernel.bfloat16 ? 2 : 4);
+  const long row = out.id[r];
+  double norm2 = features.float64 ? centred(static_cast<const double*>(features.data) + row * d, d, encoding, v)
+                                  : centred(static_cast<const float*>(features.data) + row * d, d, encoding, v);
+  const bool far = !(norm2 <= FAR);
+  if (far) std::fill(v, v + d, 0.f), norm2 = 0;
+  std::fill(v + d, v + padded, 0.f);
+  const long block = rotation_block(padded);
+  const float shrink = 1 / std::sqrt(float(block));
+  for (long k = 0; k < padded; k++) v[k] *= encoding.signs[k] * shrink;
+  for (long b = 0; b < padded; b += block) walsh_hadamard(v + b, block);
+
+  uint32_t* packed = out.packed + r / PANEL * out.words * PANEL + r % PANEL;
+  const Coded coded =
+      kernel.bfloat16 ? round_bfloat16(v, out.words, packed) : quantise_int8(v, out.words, kernel.levels, packed);
+  const double norm = std::sqrt(norm2);
+  // Rounding to float32, to signs times 1/sqrt(block), and in log2(block) stages of the rotation.
+  const double rotation = (std::log2(double(block)) + 5) * UNIT * norm;
+  // bf16: float32 sums of `padded` products, two roundings for each pair.
+  const double slack = SLACK + (kernel.bfloat16 ? 1.1 * double(padded) * UNIT : 0);
+  // An inexact row (extra_error) moves its own norm too.
+  const double moved = encoding.extra_error * norm;
+  out.step[r] = coded.step;
+  out.sum[r] = coded.sum;
+  out.length[r] = float(std::sqrt(coded.length2) * OUTWARDS);
+  out.error[r] = float((std::sqrt(coded.error2) + rotation + moved) * OUTWARDS);
+  out.lower[r] = far ? -float(FAR) : float(norm2 - slack * norm2 - 2 * moved * norm - UNDERFLOW_);
+  out.upper[r] = far ? INFINITY : float(norm2 + slack * norm2 + 2 * moved * norm + moved * moved + UNDERFLOW_);
+}
+
+}  // namespace
+
+void encode(const Features& features, const Encoding& encoding, const Kernel& kernel, const CodeArrays& out) {
+  const long padded = out.words * (kernel.bfloat16 ? 2 : 4);
+#pragma omp parallel
+  {
+    std::vector<float> v(padded);
+#pragma omp for schedule(dynamic, 64)
+    for (long r = 0; r < out.n; r++) encode_row(features, r, encoding, kernel, out, v.data());
+  }
+  for (long r = out.n; r < (out.n + PANEL - 1) / PANEL * PANEL; r++) {
+    out.lower[r] = INFINITY;
+    out.upper[r] = INFINITY;
+    out.step[r] = out.length[r] = out.error[r] = 0;
+    out.sum[r] = 0;
+  }
+}
+
+}  // namespace genmend

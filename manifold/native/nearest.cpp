@@ -1,0 +1,187 @@
+// k nearest neighbours: k-th smallest upper bounds rule pairs out, the few candidates left are measured exactly.
+#include <omp.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+
+#include "passes.h"
+
+namespace genmend {
+namespace {
+
+constexpr long CHUNK = 2;        // panels of rows that one thread takes at a time, against all columns
+constexpr long BAND = 4;         // panels beside the diagonal that are not skipped: they give the first radii
+constexpr long PROBE = 200;      // tiles that decide whether projections pay
+constexpr double ROUND_UP = 1 + 0x1p-20;
+
+struct Candidate {
+  float bound;
+  int32_t row;  // of the reference's codes
+};
+
+// What is known about the neighbours of every query row (by code row).
+class Neighbours {
+ public:
+  Neighbours(const Set& query, const Set& reference, double scale, long k)
+      : limit(query.codes.n + PANEL, INFINITY), query_(query), reference_(reference), scale2_(scale * scale), k_(k),
+        upper_(query.codes.n * k, INFINITY), candidates_(query.codes.n), exact_(query.codes.n),
+        locks_(query.codes.n) {}
+
+  // Scaled squared distance that a new neighbour's lower bound must not exceed. Read without a lock: it only falls.
+  std::vector<float> limit;
+  // Distances measured so far.
+  std::atomic<long> measured{0};
+
+  void add(long i, long row, float lower, float upper) {
+    while (locks_[i].test_and_set(std::memory_order_acquire)) {
+    }
+    if (lower <= limit[i]) {
+      auto& mine = candidates_[i];
+      if (mine.size() >= most()) compact(i);
+      mine.push_back({lower, int32_t(row)});
+      push_upper(i, upper);
+    }
+    locks_[i].clear(std::memory_order_release);
+  }
+
+  void finish(long i, double* distances) {
+    measure(i);
+    for (long r = 0; r < k_; r++) distances[r] = exact_[i][r];
+  }
+
+ private:
+  size_t most() const { return 16 + 2 * k_; }
+
+  // A max-heap of the k smallest upper bounds; its root limits the k-th distance.
+  void push_upper(long i, float upper) {
+    float* heap = &upper_[i * k_];
+    if (upper >= heap[0]) return;
+    long parent = 0;
+    for (;;) {
+      long child = 2 * parent + 1;
+      if (child >= k_) break;
+      if (child + 1 < k_ && heap[child + 1] > heap[child]) child++;
+      if (heap[child] <= upper) break;
+      heap[parent] = heap[child];
+      parent = child;
+    }
+    heap[parent] = upper;
+    limit[i] = std::min(limit[i], heap[0]);
+  }
+
+  void compact(long i) {
+    auto& mine = candidates_[i];
+    const float now = limit[i];
+    mine.erase(std::remove_if(mine.begin(), mine.end(), [now](const Candidate& c) { return c.bound > now; }),
+               mine.end());
+    if (2 * mine.size() > most()) measure(i);
+  }
+
+  void measure(long i) {
+    auto& mine = candidates_[i];
+    auto& best = exact_[i];  // ascending distances
+    long count = 0;
+    std::sort(mine.begin(), mine.end(), [](const Candidate& a, const Candidate& b) { return a.bound < b.bound; });
+    for (const Candidate& one : mine) {
+      if (long(best.size()) == k_ && one.bound > limit_of(best.back())) break;
+      count++;
+      const double distance = std::sqrt(squared_distance(query_.features, query_.codes.id[i], reference_.features,
+                                                         reference_.codes.id[one.row]));
+      const auto at = std::upper_bound(best.begin(), best.end(), distance);
+      if (long(best.size()) < k_) {
+        best.insert(at, distance);
+      } else if (at != best.end()) {
+        std::move_backward(at, best.end() - 1, best.end());
+        *at = distance;
+      }
+    }
+    mine.clear();
+    measured.fetch_add(count, std::memory_order_relaxed);
+    if (long(best.size()) == k_)  // nothing lowers a zero
+      limit[i] = best.back() == 0 ? -INFINITY : std::min(limit[i], limit_of(best.back()));
+  }
+
+  float limit_of(double distance) const { return float(distance * distance * scale2_ * ROUND_UP); }
+
+  const Set& query_;
+  const Set& reference_;
+  const double scale2_;
+  const long k_;
+  std::vector<float> upper_;
+  std::vector<std::vector<Candidate>> candidates_;
+  std::vector<std::vector<double>> exact_;
+  std::vector<std::atomic_flag> locks_;
+};
+
+float upper_bound(float lower_bound, const Codes& x, long i, const Codes& y, long j) {
+  const float error = 2 * (x.length[i] + x.error[i]) * y.error[j] + 2 * x.error[i] * y.length[j];
+  return lower_bound + (x.upper[i] - x.lower[i]) + (y.upper[j] - y.lower[j]) + 2 * error;
+}
+
+}  // namespace
+
+long nearest(const Set& query, const Set& reference, const Kernel& kernel, double scale, long k, long own,
+             double* distances, const Tick& tick) {
+  const Codes &x = query.codes, &y = reference.codes;
+  const bool once = own == 0 && x.packed == y.packed;  // the same set: a pair serves both of its rows
+  const long row_panels = (x.n + PANEL - 1) / PANEL, panels = (y.n + PANEL - 1) / PANEL;
+  const long chunks = (row_panels + CHUNK - 1) / CHUNK;
+  const std::vector<float> never(y.n + PANEL, -INFINITY);
+  Neighbours found(query, reference, scale, k);
+  bool coarse = once && query.coarse;
+  std::atomic<bool> stopped{false};
+  std::atomic<long> done{0};
+  // With projections: first the tiles beside the diagonal, where similar rows lie, so that limits are known.
+  for (int pass = coarse ? 0 : 1; pass < 2; pass++) {
+    const bool band_only = pass == 0, band_done = pass == 1 && coarse;
+    if (band_done) {
+      const Limits limits{found.limit.data(), found.limit.data(), 0, {}, nullptr};
+      coarse = 2 * surviving_tiles(query, reference, kernel, limits, PROBE) < PROBE;
+    }
+#pragma omp parallel for schedule(dynamic, 1)
+    for (long chunk = 0; chunk < chunks; chunk++) {
+      if (stopped) continue;
+      alignas(64) float bounds[ROWS * PANEL];
+      uint64_t hits[ROWS];
+      const long top = chunk * CHUNK, bottom = std::min(row_panels, top + CHUNK);
+      for (long q = once ? top : 0; q < panels; q++) {
+        if (band_only && q > bottom + BAND) break;
+        for (long p = top; p < bottom; p++) {
+          if (once && q < p) continue;
+          const bool in_band = q <= p + BAND;
+          if (band_only ? !in_band : band_done && in_band) continue;
+          const long left = y.n - q * PANEL;
+          const uint64_t valid = left >= PANEL ? (uint64_t(1) << PANEL) - 1 : (uint64_t(1) << left) - 1;
+          const bool both = once && p != q;
+          const float* columns = both ? &found.limit[q * PANEL] : &never[q * PANEL];
+          for (long row = p * PANEL; row < std::min((p + 1) * PANEL, x.n); row += ROWS) {
+            if (band_done && coarse) {
+              kernel.tile({*query.coarse, row, *reference.coarse, q, &found.limit[row], columns, 0, {}, {}}, bounds,
+                          hits);
+              if (!std::any_of(hits, hits + ROWS, [valid](uint64_t h) { return h & valid; })) continue;
+            }
+            kernel.tile({x, row, y, q, &found.limit[row], columns, 0, {}, {}}, bounds, hits);
+            for (long r = 0; r < std::min(ROWS, x.n - row); r++)
+              for (uint64_t rest = hits[r] & valid; rest; rest &= rest - 1) {
+                const long c = __builtin_ctzll(rest), i = row + r, j = q * PANEL + c;
+                if (own >= 0 && x.id[i] + own == y.id[j]) continue;
+                const float lower = bounds[r * PANEL + c], upper = upper_bound(lower, x, i, y, j);
+                if (lower <= found.limit[i]) found.add(i, j, lower, upper);
+                if (both && lower <= found.limit[j]) found.add(j, i, lower, upper);
+              }
+          }
+        }
+      }
+      done++;
+      if (omp_get_thread_num() == 0 && !tick(double(done) / double(chunks))) stopped = true;
+    }
+    done = 0;
+  }
+  if (stopped) return -1;
+#pragma omp parallel for schedule(dynamic, 64)
+  for (long i = 0; i < x.n; i++) found.finish(i, distances + x.id[i] * k);
+  return found.measured;
+}
+
+}  // namespace genmend

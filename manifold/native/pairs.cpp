@@ -1,0 +1,132 @@
+// Pairs within limits: a ball that holds a query, a query ball that holds a reference, the least distance / radius.
+#include <omp.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <random>
+
+#include "passes.h"
+
+namespace genmend {
+namespace {
+
+constexpr long CHUNK = 2;  // panels of query rows that one thread takes at a time, against all of the reference
+constexpr long PROBE = 200;
+constexpr double ROUND_UP = 1 + 0x1p-20;
+
+bool any(const uint64_t* hits, uint64_t valid) {
+  return std::any_of(hits, hits + ROWS, [valid](uint64_t h) { return h & valid; });
+}
+
+uint64_t valid_columns(long n, long panel) {
+  const long left = n - panel * PANEL;
+  return left >= PANEL ? (uint64_t(1) << PANEL) - 1 : (uint64_t(1) << left) - 1;
+}
+
+struct Sweep {
+  const Set& query;
+  const Set& reference;
+  const Kernel& kernel;
+  const Limits& limits;
+  bool skip_self, coarse;
+
+  // Query rows of one chunk against all of the reference.
+  void chunk(long top, long bottom, std::vector<Pair>& pairs) const {
+    const Codes &x = query.codes, &y = reference.codes;
+    alignas(64) float bounds[ROWS * PANEL];
+    uint64_t hits[ROWS];
+    // The least (distance / radius)^2 found so far for each row, rounded up.
+    std::vector<float> least((bottom - top) * PANEL * MOST_RATIOS, INFINITY);
+    const auto least_of = [&](int s, long row) { return &least[(s * (bottom - top)) * PANEL + row - top * PANEL]; };
+    for (long q = 0; q < (y.n + PANEL - 1) / PANEL; q++) {
+      const uint64_t valid = valid_columns(y.n, q);
+      for (long row = top * PANEL; row < std::min(bottom * PANEL, x.n); row += ROWS) {
+        Tile tile{x, row, y, q, limits.query + row, limits.reference + q * PANEL, limits.n_ratios, {}, {}};
+        for (int s = 0; s < limits.n_ratios; s++) {
+          tile.inverse[s] = limits.inverse[s] + q * PANEL;
+          tile.least[s] = least_of(s, row);
+        }
+        if (coarse) {
+          const Tile projected{*query.coarse, row, *reference.coarse, q, tile.row_limit, tile.column_limit,
+                               tile.n_ratios, {tile.inverse[0], tile.inverse[1]}, {tile.least[0], tile.least[1]}};
+          kernel.tile(projected, bounds, hits);
+          if (!any(hits, valid)) continue;
+        }
+        kernel.tile(tile, bounds, hits);
+        for (long r = 0; r < std::min(ROWS, x.n - row); r++)
+          for (uint64_t rest = hits[r] & valid; rest; rest &= rest - 1) {
+            const long c = __builtin_ctzll(rest);
+            if (open(tile, r, c, bounds[r * PANEL + c])) measure(row + r, q * PANEL + c, least_of, pairs);
+          }
+      }
+    }
+  }
+
+ private:
+  // Ratios may have been found since the tile was screened.
+  bool open(const Tile& tile, long r, long c, float bound) const {
+    if (bound <= tile.row_limit[r] || bound <= tile.column_limit[c]) return true;
+    for (int s = 0; s < tile.n_ratios; s++)
+      if (bound * tile.inverse[s][c] <= tile.least[s][r]) return true;
+    return false;
+  }
+
+  template <class LeastOf>
+  void measure(long i, long j, const LeastOf& least_of, std::vector<Pair>& pairs) const {
+    const int64_t a = query.codes.id[i], b = reference.codes.id[j];
+    if (skip_self && a == b) return;
+    const double squared = squared_distance(query.features, a, reference.features, b);
+    for (int s = 0; s < limits.n_ratios; s++) {
+      if (std::isnan(limits.inverse[s][j])) continue;
+      const double ratio = std::sqrt(squared) / limits.radii[b];
+      float& least = *least_of(s, i);
+      least = std::min(least, float(ratio * ratio * ROUND_UP));
+    }
+    pairs.push_back({a, b, std::sqrt(squared)});
+  }
+};
+
+}  // namespace
+
+long surviving_tiles(const Set& query, const Set& reference, const Kernel& kernel, const Limits& limits, long tiles) {
+  std::mt19937_64 random(0);
+  const long n_rows = query.codes.n / ROWS, n_panels = reference.codes.n / PANEL;
+  if (!n_rows || !n_panels) return tiles;
+  long survivors = 0;
+  for (long t = 0; t < tiles; t++) {
+    const long row = long(random() % n_rows) * ROWS, panel = long(random() % n_panels);
+    alignas(64) float bounds[ROWS * PANEL];
+    uint64_t hits[ROWS];
+    kernel.tile({*query.coarse, row, *reference.coarse, panel, limits.query + row, limits.reference + panel * PANEL, 0,
+                 {}, {}}, bounds, hits);
+    survivors += any(hits, valid_columns(reference.codes.n, panel));
+  }
+  return survivors;
+}
+
+bool near_pairs(const Set& query, const Set& reference, const Kernel& kernel, const Limits& limits, bool skip_self,
+                std::vector<Pair>& pairs, const Tick& tick) {
+  const long panels = (query.codes.n + PANEL - 1) / PANEL, chunks = (panels + CHUNK - 1) / CHUNK;
+  // Ratios start without a limit, so projections rule little out for them.
+  const bool coarse = query.coarse && reference.coarse && !limits.n_ratios &&
+                      2 * surviving_tiles(query, reference, kernel, limits, PROBE) < PROBE;
+  const Sweep sweep{query, reference, kernel, limits, skip_self, coarse};
+  std::vector<std::vector<Pair>> found(chunks);  // joined in the order of the rows, whichever thread was first
+  std::atomic<bool> stopped{false};
+  std::atomic<long> done{0};
+#pragma omp parallel for schedule(dynamic, 1)
+  for (long chunk = 0; chunk < chunks; chunk++) {
+    if (stopped) continue;
+    sweep.chunk(chunk * CHUNK, std::min(panels, (chunk + 1) * CHUNK), found[chunk]);
+    done++;
+    if (omp_get_thread_num() == 0 && !tick(double(done) / double(chunks))) stopped = true;
+  }
+  for (auto& one : found) {
+    pairs.insert(pairs.end(), one.begin(), one.end());
+    std::vector<Pair>().swap(one);
+  }
+  return !stopped;
+}
+
+}  // namespace genmend

@@ -1,0 +1,52 @@
+// The two passes over pairs: nearest neighbours, and pairs within given limits. Both screen tiles and measure exactly.
+#pragma once
+#include <functional>
+#include <vector>
+
+#include "codes.h"
+#include "exact.h"
+#include "kernels.h"
+
+namespace genmend {
+
+// A set of features with its codes; `coarse`, if any, are codes of a projection with the same rows: a tile is skipped
+// where already the projection is too far apart.
+struct Set {
+  Features features;
+  Codes codes;
+  const Codes* coarse;
+};
+
+// Called now and then by the calling thread with the share of the work done; false stops the pass.
+using Tick = std::function<bool(double)>;
+
+struct Pair {
+  int64_t i, j;
+  double distance;
+};
+
+// What makes a pair worth measuring; arrays padded to whole panels, in the order of the codes, in scaled squared units.
+struct Limits {
+  const float* query;      // per query row: bound <= it (-infinity: never)
+  const float* reference;  // per reference row
+  int n_ratios;
+  const float* inverse[MOST_RATIOS];  // per reference row: 1 / squared radius, rounded down; NaN: not in this set
+  const double* radii;                // per reference row of the features, for the exact ratios
+};
+
+// Distances to the k nearest rows of `reference`, ascending, for every query row: [n][k] by feature row.
+// `own`: query row i is reference row own + i and no neighbour of itself; -1: the sets are different ones.
+// With own 0 and the same set twice each pair of rows is looked at once. Returns how many distances were measured, or
+// -1 if `tick` stopped it.
+long nearest(const Set& query, const Set& reference, const Kernel& kernel, double scale, long k, long own,
+             double* distances, const Tick& tick);
+
+// All pairs within the limits, and for each set of ratios the pairs of least distance / radius of every query, in an
+// order that does not depend on the number of threads. `skip_self`: leave out i == j. False if `tick` stopped it.
+bool near_pairs(const Set& query, const Set& reference, const Kernel& kernel, const Limits& limits, bool skip_self,
+                std::vector<Pair>& pairs, const Tick& tick);
+
+// Of `tiles` tiles drawn at random, how many have a pair within the limits by their projections.
+long surviving_tiles(const Set& query, const Set& reference, const Kernel& kernel, const Limits& limits, long tiles);
+
+}  // namespace genmend
