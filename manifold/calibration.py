@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
 from manifold.inputs import as_count, need_samples
 
 
@@ -33,3 +37,56 @@ def expected_coverage(n: int, m: int, k: int) -> float:
     for j in range(1, k + 1):
         empty *= (n - j) / (n + m - j)
     return 1 - empty
+
+
+def expected_clipped_coverage(n: int, m: int, k: int) -> np.ndarray:
+    """Mean raw Clipped Coverage of n reference samples by 0, 1, ..., m query samples of the same distribution.
+
+    The number J of queries in a ball follows a beta-binomial law, and the mean of min(J, k) / k needs only its first
+    k probabilities: O(m k) operations. They come from one another by their exact ratios, in log space.
+
+    Parameters
+    ----------
+    n, m
+        Numbers of reference and of query samples; n at least k + 1.
+    k
+        Number of neighbours.
+
+    Returns
+    -------
+    (m + 1,) float64 in [0, 1), non-decreasing; 0 for fewer than k query samples, by the authors' convention.
+
+    Notes
+    -----
+    Source: Salvy et al., "Enhanced Generative Model Evaluation with Clipped Density and Coverage", arXiv 2507.01761.
+
+    Examples
+    --------
+    >>> round(float(expected_clipped_coverage(10_000, 10_000, k=5)[-1]), 4)
+    0.754
+    """
+    n, m, k = as_count(n, "n"), as_count(m, "m"), as_count(k, "k")
+    need_samples(n, k, "reference")
+    good = np.arange(k, m + 1, dtype=np.float64)
+    t = np.arange(1, k + 1)
+    log_probability = -np.log1p(good[:, None] / (n - t)).sum(axis=1)  # of J = 0: prod_t (n - t) / (n - t + good)
+    missing = np.zeros(len(good))  # the mean of 1 - min(J, k) / k
+    for j in range(k):
+        missing += (1 - j / k) * np.exp(log_probability)
+        log_probability += np.log((good - j) / (j + 1) * (k + j) / (n - k + good - j - 1))
+    expected = np.zeros(m + 1)
+    expected[k:] = np.maximum.accumulate(1 - missing)  # neighbours may differ by less than the rounding
+    return expected
+
+
+def calibrated_clipped_coverage(raw: Any, n: int, m: int, k: int) -> Any:
+    """Share of good query samples that would give the raw Clipped Coverage, in [0, 1]; higher is better.
+
+    The authors' g: the place of `raw`, one or several numbers, in the sequence `expected_clipped_coverage`, over its
+    length. Thus 1 for two sets of one distribution. It holds on average, and for bad samples that fall into no ball.
+
+    Notes
+    -----
+    Source: Salvy et al., arXiv 2507.01761.
+    """
+    return np.searchsorted(expected_clipped_coverage(n, m, k), raw) / (m + 1)

@@ -10,7 +10,7 @@ import numpy as np
 from manifold.inputs import as_closed, as_count, as_features, like, need_samples
 from manifold.prdc_result import PRDC, PRDCAtK
 from manifold.radii import BLOCK_SIZE, counts, radii_of
-from manifold.screen import Screen
+from manifold.engine import screen_of
 from manifold.sweep import BallHits, is_within, near_pairs
 
 # Below this the metrics move by several hundredths from draw to draw.
@@ -121,8 +121,8 @@ def prdc(
     several = tuple(sorted(set(counts(k))))
     need_samples(len(x), several[-1], "reference")
     need_samples(len(y), several[-1], "query")
-    query_radii = radii_of(Screen.of(y), y, several, block)  # first, so that one screen at a time is held
-    screen = Screen.of(x)
+    query_radii = radii_of(screen_of(y), y, several, block)  # first, so that one screen at a time is held
+    screen = screen_of(x)
     radii = radii_of(screen, x, several, block)
     hits = [BallHits(radii[:, column], len(y), as_closed(closed)) for column in range(len(several))]
     recalled = np.zeros((len(several), len(x)), dtype=bool)
@@ -150,7 +150,7 @@ def _hits(
     x = as_features(reference, names[0])
     y, block = as_features(query, names[1], x.shape[1]), as_count(block_size, "block_size")
     need_samples(len(x), as_count(k, "k"), names[0])
-    screen = Screen.of(x)
+    screen = screen_of(x)
     radii = radii_of(screen, x, (k,), block)[:, 0]
     hits = BallHits(radii, len(y), as_closed(closed))
     for pairs in near_pairs(screen, x, y, radii, block_size=block):

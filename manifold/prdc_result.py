@@ -8,6 +8,9 @@ from typing import Any
 
 from manifold.calibration import expected_coverage
 
+# Below this the metrics move by several hundredths from draw to draw.
+FEW_SAMPLES = 1000
+
 
 @dataclass(frozen=True)
 class PRDCAtK:
@@ -96,6 +99,16 @@ class PRDC:
             "k": {str(k): {name: getattr(values, name) for name in names} for k, values in self.at.items()},
             "warnings": list(self.warnings),
         }
+
+
+def size_warnings(n: int, m: int) -> tuple[str, ...]:
+    """What to keep in mind about results of n reference and m query samples."""
+    found = []
+    if n != m:
+        found.append(f"{n} reference and {m} query samples: values depend on both; compare only equal sizes")
+    if min(n, m) < FEW_SAMPLES:
+        found.append(f"only {min(n, m)} samples in the smaller set: differences of several hundredths are chance")
+    return tuple(found)
 
 
 def _mean(values: Any) -> float:
