@@ -1,0 +1,235 @@
+"""One million references out of core: queries per CPU second and memory, beside faiss flat with 64 neighbours.
+
+The reference is a memory-mapped .npy of seeded features in a temporary folder (2 GB at full size). Every stage is a
+process of its own, so that each has its own memory; memory is anonymous memory (RssAnon of /proc/self/status, Linux),
+to which mapped files do not count. Radii are by default upper bounds, the distances of approximate neighbours: they
+make the sweep no easier, and cost minutes where the exact ones cost the square.
+
+    python benchmarks/million.py
+    python benchmarks/million.py --n 20000 --queries 1000 --exact-radii
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+NEIGHBORS = 64  # of faiss flat, as many as it needs to come near the true rarities
+ROWS_WRITTEN = 20_000
+SAMPLED_EVERY = 0.02  # seconds
+
+
+def features(seed: int, n: int, d: int) -> np.ndarray:
+    """(n, d) float32: 50 clusters in 30 dimensions through a random ReLU network, as features of deep networks look."""
+    rng, weights = np.random.default_rng(seed), np.random.default_rng(0)
+    centers = 2 * weights.standard_normal((50, 30))
+    first, second = weights.standard_normal((30, 256)) / 5, weights.standard_normal((256, d)) / 16
+    latent = centers[rng.integers(0, 50, n)] + rng.standard_normal((n, 30))
+    return np.maximum(np.maximum(latent @ first, 0) @ second, 0).astype(np.float32)
+
+
+def write(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """The reference, block by block, and the queries."""
+    shape = (options.n, options.d)
+    reference = np.lib.format.open_memmap(folder / "reference.npy", mode="w+", dtype=np.float32, shape=shape)
+    for block, start in enumerate(range(0, options.n, ROWS_WRITTEN)):
+        rows = slice(start, min(start + ROWS_WRITTEN, options.n))
+        reference[rows] = features(block + 1, rows.stop - start, options.d)
+    reference.flush()
+    np.save(folder / "query.npy", features(0, options.queries, options.d))
+    return {}
+
+
+def radii(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """The radii that all contenders are given."""
+    from manifold import knn_radii
+    from manifold.approximate import approximate_neighbors
+    from manifold.feature_files import open_features
+
+    reference, said = open_features(folder / "reference.npy", check=False), {"radii": "exact"}
+    base = memory()
+    with Peak() as peak, Timer() as timer:
+        if options.exact_radii:
+            found = knn_radii(reference, options.k)
+        else:
+            neighbors = approximate_neighbors(reference, k=options.k, effort=4)
+            found, said = neighbors.radii, neighbors.to_dict()
+    np.save(folder / "radii.npy", found)
+    return said | {"cpu_s": timer.cpu, "wall_s": timer.wall, "anonymous_mb": peak.mb - base}
+
+
+def ours(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """The exact sweep of `Manifold`: membership, counts and rarity, then everything with realism and score."""
+    from manifold import Manifold
+    from manifold.feature_files import open_features
+
+    reference, query = open_features(folder / "reference.npy", check=False), np.load(folder / "query.npy")
+    known = np.load(folder / "radii.npy")
+    warm = features(0, 200, options.d)
+    Manifold(options.k).fit(warm).evaluate(warm)  # imports, thread pools and kernels are not what is measured
+    base = memory()
+    with Peak() as peak:
+        with Timer() as fit:
+            manifold = Manifold.from_radii(reference, known, k=options.k)
+        with Timer() as sweep:
+            rarity = manifold.rarity(query)
+        with Timer() as everything:
+            manifold.evaluate(query)
+    np.save(folder / "rarity.npy", rarity)
+    return {
+        "fit_cpu_s": fit.cpu,
+        "rarity_queries_per_cpu_s": len(query) / sweep.cpu,
+        "rarity_queries_per_s": len(query) / sweep.wall,
+        "evaluate_queries_per_cpu_s": len(query) / everything.cpu,
+        "inside": float(np.isfinite(rarity).mean()),
+        "anonymous_mb": peak.mb - base,
+        "process_anonymous_mb": peak.mb,
+    }
+
+
+def faiss_flat(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Exact search of 64 neighbours for some of the queries, and the rarity that follows from them alone."""
+    import faiss
+
+    reference = np.asarray(np.load(folder / "reference.npy", mmap_mode="r"))
+    query = np.load(folder / "query.npy")[: options.faiss_queries]
+    known, true = np.load(folder / "radii.npy"), np.load(folder / "rarity.npy")[: options.faiss_queries]
+    wanted = min(NEIGHBORS, len(reference))
+    faiss.knn(query[:10], reference[:1000], min(wanted, 1000))
+    base = memory()
+    with Peak() as peak, Timer() as timer:
+        squared, neighbors = faiss.knn(query, reference, wanted)
+    found = np.where(np.sqrt(np.maximum(squared, 0)) <= known[neighbors], known[neighbors], np.inf).min(axis=1)
+    return {
+        "queries": len(query),
+        "queries_per_cpu_s": len(query) / timer.cpu,
+        "queries_per_s": len(query) / timer.wall,
+        "rarity_identical": float((found == np.where(np.isnan(true), np.inf, true)).mean()),
+        "anonymous_mb": peak.mb - base,
+    }
+
+
+STAGES: dict[str, Callable[[Path, argparse.Namespace], dict[str, Any]]] = {
+    "write": write,
+    "radii": radii,
+    "ours": ours,
+    "faiss": faiss_flat,
+}
+
+
+class Timer:
+    """CPU and wall seconds of a block."""
+
+    def __enter__(self) -> Timer:
+        self.cpu, self.wall = -time.process_time(), -time.perf_counter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cpu += time.process_time()
+        self.wall += time.perf_counter()
+
+
+class Peak:
+    """Largest anonymous memory of this process during a block, sampled by a thread."""
+
+    def __enter__(self) -> Peak:
+        self.mb, self._done = memory(), threading.Event()
+        self._thread = threading.Thread(target=self._sample)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+        self.mb = max(self.mb, memory())
+
+    def _sample(self) -> None:
+        while not self._done.wait(SAMPLED_EVERY):
+            self.mb = max(self.mb, memory())
+
+
+def memory() -> float:
+    """Anonymous resident memory of this process, in MB (10^6 bytes)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("RssAnon"))
+
+
+def run(stage: str, folder: str, arguments: list[str], threads: int) -> dict[str, Any]:
+    """A stage in a process of its own."""
+    env = os.environ | {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    command = [sys.executable, str(Path(__file__).resolve()), *arguments, "--stage", stage, "--folder", folder]
+    done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=True)
+    found = json.loads(done.stdout)
+    print(f"{stage}: {json.dumps(found)}", file=sys.stderr)
+    return found
+
+
+def cpu_name() -> str:
+    """What the system calls its processor."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def table(found: dict[str, dict[str, Any]], options: argparse.Namespace) -> str:
+    """The result as Markdown."""
+    us, them, given = found["ours"], found["faiss"], found["radii"]
+    one, all_of_it = us["rarity_queries_per_cpu_s"], us["evaluate_queries_per_cpu_s"]
+    recall = "" if given["radii"] == "exact" else f", recall@{options.k} {given['recall']:.3f}"
+    rows = [
+        ("ours: rarity, counts", one, us["anonymous_mb"], 1),
+        ("ours: everything", all_of_it, us["anonymous_mb"], 1),
+        (f"faiss flat, {NEIGHBORS} neighbours, {them['queries']} queries", them["queries_per_cpu_s"],
+         them["anonymous_mb"], them["rarity_identical"]),
+    ]  # fmt: skip
+    return "\n".join([
+        f"{options.n} x {options.d} float32, mapped; {options.queries} queries; k = {options.k}; "
+        f"{options.threads} thread(s); {cpu_name()}",
+        f"radii: {given['radii']}{recall}, {given['cpu_s']:.1f} cpu-s; encoding: {us['fit_cpu_s']:.1f} cpu-s; "
+        f"ours / faiss: {one / them['queries_per_cpu_s']:.2f}",
+        "",
+        "| | queries per cpu-s | anonymous memory, MB | rarity identical |",
+        "|---|---|---|---|",
+        *(f"| {name} | {speed:.0f} | {used:.0f} | {same:.4g} |" for name, speed, used, same in rows),
+    ])  # fmt: skip
+
+
+def main() -> None:
+    """Run the stages and print the table; with --json the numbers alone."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--n", type=int, default=1_000_000, help="reference samples")
+    parser.add_argument("--d", type=int, default=512, help="features of a sample")
+    parser.add_argument("--queries", type=int, default=10_000)
+    parser.add_argument("--faiss-queries", type=int, default=500, help="how many of them faiss gets")
+    parser.add_argument("--k", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--exact-radii", action="store_true", help="exact radii: quadratic in --n")
+    parser.add_argument("--json", action="store_true", help="the numbers as JSON instead of the table")
+    parser.add_argument("--folder", help="where the files go (default: a temporary folder, removed at the end)")
+    parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.stage:
+        print(json.dumps(STAGES[options.stage](Path(options.folder), options)))
+        return
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        given = [argument for argument in sys.argv[1:] if argument != "--json"]
+        found = {stage: run(stage, folder, given, options.threads) for stage in STAGES}
+    found["radii"].setdefault("radii", "approximate upper bounds")
+    print(json.dumps(found | {"cpu": cpu_name(), "options": vars(options)}) if options.json else table(found, options))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""Pieces on disk: a run that was stopped anywhere, even killed, goes on and ends with the same bits."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from manifold.feature_files import open_features
+from manifold.pieces import digest, in_pieces
+
+ROWS, PIECE = 23, 5
+# Run by a killed child and by the parent alike: the value of a row depends on the row and on the data.
+SCRIPT = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from manifold.pieces import in_pieces
+
+folder, pause = Path(sys.argv[1]), float(sys.argv[2])
+data = np.random.default_rng(0).standard_normal((23, 4))
+
+def rows(start, stop):
+    (folder / f"began-{start}").touch()
+    if start == 10:
+        time.sleep(pause)
+    return {"norm": np.linalg.norm(data[start:stop], axis=1), "row": np.arange(start, stop)}
+
+found = in_pieces(rows, 23, folder / "pieces", 5, inputs=(data, "norms"))
+np.savez(folder / "found.npz", **found)
+"""
+
+
+def counted(calls, data):
+    def rows(start, stop):
+        calls.append((start, stop))
+        return {"double": 2 * data[start:stop], "row": np.arange(start, stop)}
+
+    return rows
+
+
+@pytest.mark.parametrize("piece_size", [1, 5, 23, 100])
+def test_pieces_join_to_the_whole(tmp_path, piece_size):
+    data, calls = np.random.default_rng(0).standard_normal((ROWS, 3)), []
+    for folder in (None, tmp_path / "new" / "folder", tmp_path / "new" / "folder"):
+        found = in_pieces(counted(calls, data), ROWS, folder, piece_size, inputs=(data,))
+        np.testing.assert_array_equal(found["double"], 2 * data)
+        np.testing.assert_array_equal(found["row"], np.arange(ROWS))
+    n_pieces = -(-ROWS // piece_size)
+    assert len(calls) == 2 * n_pieces  # without a folder, then with one; the third run only reads
+    assert len(list((tmp_path / "new" / "folder").iterdir())) == n_pieces
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+@pytest.mark.parametrize("stop_at", [0, 10, 20])
+def test_an_error_in_the_middle(tmp_path, error, stop_at):
+    data, calls = np.arange(ROWS, dtype=np.float64), []
+
+    def failing(start, stop):
+        if start == stop_at:
+            raise error
+        return counted(calls, data)(start, stop)
+
+    with pytest.raises(error):
+        in_pieces(failing, ROWS, tmp_path, PIECE, inputs=(data,))
+    found = in_pieces(counted(calls, data), ROWS, tmp_path, PIECE, inputs=(data,))
+    np.testing.assert_array_equal(found["double"], 2 * data)
+    assert sorted(calls) == [(0, 5), (5, 10), (10, 15), (15, 20), (20, 23)]  # each once
+
+
+def test_an_error_while_writing_leaves_no_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        in_pieces(counted([], np.zeros(ROWS)), ROWS, tmp_path, PIECE)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
+def test_killed_in_the_middle(tmp_path):
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    for folder in (killed, whole):
+        folder.mkdir()
+    child = subprocess.Popen([sys.executable, "-c", SCRIPT, str(killed), "60"])
+    deadline = time.monotonic() + 60
+    while not (killed / "began-10").exists():
+        assert child.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    child.send_signal(signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+    assert len(list((killed / "pieces").glob("*.npz"))) == 2
+    for name in killed.glob("began-*"):
+        name.unlink()
+    for folder in (killed, whole):
+        subprocess.run([sys.executable, "-c", SCRIPT, str(folder), "0"], check=True)
+    assert {name.name for name in killed.glob("began-*")} == {"began-10", "began-15", "began-20"}
+    with np.load(killed / "found.npz") as one, np.load(whole / "found.npz") as other:
+        assert sorted(one) == sorted(other) == ["norm", "row"]
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name])
+
+
+def test_damaged_pieces_are_computed_again(tmp_path):
+    data, calls, rng = np.arange(ROWS, dtype=np.float64), [], np.random.default_rng(0)
+    in_pieces(counted([], data), ROWS, tmp_path, PIECE, inputs=(data,))
+    path = sorted(tmp_path.iterdir())[0]
+    good = path.read_bytes()
+    damaged = [b"", good[:10], good[:-5], b"\x93NUMPY" + good[6:]]
+    for position in rng.integers(0, len(good), 100):
+        damaged.append(good[:position] + bytes([good[position] ^ 1 << rng.integers(8)]) + good[position + 1 :])
+    for content in damaged:
+        path.write_bytes(content)
+        found = in_pieces(counted(calls, data), ROWS, tmp_path, PIECE, inputs=(data,))
+        np.testing.assert_array_equal(found["double"], 2 * data)
+        np.testing.assert_array_equal(found["row"], np.arange(ROWS))
+    assert len(calls) > 50  # bits of dates and the like change nothing
+
+
+def test_other_inputs_use_other_files(tmp_path):
+    data = np.arange(ROWS, dtype=np.float64)
+    for inputs in [(data, 3), (data, 5), (data + 1, 3), (data.astype(np.float32), 3)]:
+        calls = []
+        in_pieces(counted(calls, data), ROWS, tmp_path, PIECE, inputs=inputs)
+        assert len(calls) == 5
+
+
+def test_digest_tells_apart_what_differs(tmp_path, monkeypatch):
+    x = np.arange(12, dtype=np.float32).reshape(4, 3)
+    different = [x, x.T, x.reshape(3, 4), x.astype(np.float64), x + 1, x[:3], "x", 1, 1.0, True, None, "1", (1, 2), -x]
+    names = [digest(part) for part in different] + [digest("a", "b"), digest("ab"), digest("b", "a")]
+    assert len(set(names)) == len(names)
+    np.save(tmp_path / "a.npy", x[:1])
+    np.save(tmp_path / "b.npy", x[1:])
+    monkeypatch.setattr("manifold.pieces._HASHED_BYTES", 24)
+    for equal in (x.copy(), np.asfortranarray(x), open_features([tmp_path / "a.npy", tmp_path / "b.npy"])):
+        assert digest(equal) == digest(x)
+
+
+def test_a_bar_on_a_terminal_only(tmp_path, capfd):
+    in_pieces(counted([], np.zeros(ROWS)), ROWS, tmp_path, PIECE, description="radii")
+    assert capfd.readouterr() == ("", "")
