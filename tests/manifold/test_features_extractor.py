@@ -8,8 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from manifold import features
-from manifold.features import EXTRACTORS, ImageExtractor, extract, load_extractor
+from manifold.features import AUDIO_EXTRACTORS, EXTRACTORS, ImageExtractor, extract, load_extractor, loading
 from manifold.weights import MissingWeightsError
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.5)
@@ -176,12 +175,39 @@ def test_an_unknown_name_lists_the_known_ones():
         load_extractor("inception")
 
 
-@pytest.mark.parametrize("name", list(EXTRACTORS))
+NEEDS = {"efficientnet-lite0-layers": "efficientnet-lite0"}
+LIBRARY = {
+    "efficientnet-lite0": "timm",
+    "efficientnet-lite0-layers": "timm",
+    "clip-vit-b16": "transformers",
+    "mobilenet-v2": "torchvision",
+    "whisper-tiny": "faster_whisper",
+    "speaker": "librosa",
+}
+
+
+@pytest.mark.parametrize("name", [*EXTRACTORS, *AUDIO_EXTRACTORS])
 def test_missing_weights_say_how_to_get_them(name, tmp_path, monkeypatch):
     monkeypatch.setenv("GENMEND_CACHE", str(tmp_path))
-    pytest.importorskip("timm" if name == "efficientnet-lite0" else "transformers")
-    monkeypatch.setattr(
-        features.extractor, "_embedded", features.extractor._embedded.__wrapped__
-    )  # not one loaded before
-    with pytest.raises(MissingWeightsError, match=f"genmend fetch {name}"):
+    pytest.importorskip(LIBRARY[name])
+    monkeypatch.setattr(loading, "_embedded", loading._embedded.__wrapped__)  # not one loaded before
+    with pytest.raises(MissingWeightsError, match=f"genmend fetch {NEEDS.get(name, name)}`"):
         load_extractor(name)
+
+
+@pytest.mark.parametrize("shape", [(32, 20), (20, 32), (9, 9), (8, 31)])
+def test_the_centre_is_cut_out_where_the_shorter_side_is_scaled(shape):
+    extractor = ImageExtractor("flat", Flat(), side=8, mean=MEAN, std=STD, mode="bilinear", shorter=10)
+    images = torch.rand(2, 3, *shape, generator=torch.Generator().manual_seed(0))
+    scale = 10 / min(shape)
+    height, width = int(shape[0] * scale + 1e-9), int(shape[1] * scale + 1e-9)
+    resized = functional.interpolate(images, size=(height, width), mode="bilinear", antialias=True)
+    top, left = round((height - 8) / 2), round((width - 8) / 2)
+    cut = resized[..., top : top + 8, left : left + 8]
+    torch.testing.assert_close(extractor(images), normalised(cut).flatten(1), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{"mode": "nearest"}, {"shorter": 7}])
+def test_preprocessing_that_is_not_had_is_refused(options):
+    with pytest.raises(ValueError, match=r"accepted|cut out"):
+        ImageExtractor("flat", Flat(), side=8, mean=MEAN, std=STD, **options)

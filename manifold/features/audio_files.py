@@ -1,0 +1,84 @@
+"""Reading one recording: in blocks, with limits, because a header is only a claim."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manifold.features.unusable import UnusableSampleError
+
+__all__ = ["AUDIO_SUFFIXES", "check_wave", "read_audio"]
+
+# What counts as a recording in a folder; a format that libsndfile cannot read is an error there.
+AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".m4a", ".aac", ".wma"})
+MOST_SECONDS = 600
+MOST_CHANNELS = 8
+RATES = (4_000, 192_000)
+_BLOCK = 1 << 16
+
+
+def read_audio(path: str | Path) -> tuple[NDArray[np.float32], int]:
+    """Read a recording (WAV, FLAC, OGG, MP3, AIFF) as mono, the mean of its channels.
+
+    Returns
+    -------
+    wave : ndarray ``[samples]`` float32
+        Full scale is 1.
+    sample_rate : int
+        Hertz.
+
+    Raises
+    ------
+    UnusableSampleError
+        If the file is missing, damaged, empty, longer than 10 minutes, has more than 8 channels, a rate outside 4 to
+        192 kHz, or samples that are not finite. A ValueError; its attributes are `path` and `reason`.
+    ModuleNotFoundError
+        If the package soundfile is not installed.
+    """
+    try:
+        import soundfile
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "Reading audio needs the package soundfile, which is not installed: pip install 'genmend[tts]'.",
+            name="soundfile",
+        ) from error
+    blocks = []
+    try:
+        with soundfile.SoundFile(path) as file:
+            rate = int(file.samplerate)
+            _check_format(path, rate, file.channels)
+            left = MOST_SECONDS * rate
+            # Until nothing comes: the number of frames in the header is never used.
+            while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
+                left -= len(block)
+                if left < 0:
+                    raise UnusableSampleError(path, f"it is longer than {MOST_SECONDS // 60} minutes; cut it")
+                blocks.append(block.mean(axis=1, dtype=np.float32))
+    except UnusableSampleError:
+        raise
+    except Exception as error:  # whatever a decoder does on hostile bytes, the caller gets one kind of error
+        reason = str(error).removeprefix(f"Error opening {str(path)!r}: ") or type(error).__name__
+        raise UnusableSampleError(path, f"it is no whole WAV, FLAC, OGG, MP3 or AIFF file ({reason})") from error
+    return check_wave(np.concatenate(blocks) if blocks else np.zeros(0), rate, path), rate
+
+
+def check_wave(wave: NDArray[np.floating], rate: int, path: str | Path) -> NDArray[np.float32]:
+    """One mono wave as float32, if it is within the limits of `read_audio`; `path` is what an error calls it."""
+    _check_format(path, rate, 1)
+    if wave.size == 0:
+        raise UnusableSampleError(path, "it holds no samples")
+    if wave.size > MOST_SECONDS * rate:
+        raise UnusableSampleError(path, f"it is longer than {MOST_SECONDS // 60} minutes; cut it")
+    finite = np.isfinite(wave)
+    if not finite.all():
+        raise UnusableSampleError(path, f"sample {int(np.flatnonzero(~finite)[0])} is not finite")
+    return wave.astype(np.float32, copy=False)
+
+
+def _check_format(path: str | Path, rate: int, channels: int) -> None:
+    if not RATES[0] <= rate <= RATES[1]:
+        raise UnusableSampleError(path, f"its sample rate is {rate} Hz, and {RATES[0]} to {RATES[1]} are accepted")
+    if channels > MOST_CHANNELS:
+        raise UnusableSampleError(path, f"it has {channels} channels, and {MOST_CHANNELS} are the most")

@@ -1,0 +1,235 @@
+"""Features of whatever a user has: folders, files and arrays, image or audio, or features already."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from manifold.features.audio_extractor import AudioExtractor
+from manifold.features.extraction import audio_rows, image_rows
+from manifold.features.extractor import ImageExtractor
+from manifold.features.feature_cache import ShardWriter, cached_rows, folder_of
+from manifold.features.feature_files import FEATURE_SUFFIXES, read_features
+from manifold.features.loading import AUDIO_EXTRACTORS, EXTRACTORS, load_extractor
+from manifold.features.pipeline import digest_of_pipeline
+from manifold.features.sources import Samples, samples_of
+from manifold.features.unusable import UnusableSampleError
+from manifold.inputs import as_count, as_features, is_tensor
+
+__all__ = ["FeatureSet", "features_of"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """Features of one source, and everything that made them.
+
+    Attributes
+    ----------
+    values : ndarray ``[n, d]``
+        float32; for kind "array" the file's own dtype, memory-mapped where the format allows.
+    names : list of n str
+        File names relative to the folder, as given in a list, or indices.
+    kind : "images", "audio" or "array"
+    pipeline : dict
+        Everything that makes the feature space: extractor, weights digest, layer, resizing, normalisation, dtype,
+        versions. Two sets may be compared where these are equal. Of an array only ``{"extractor": None}`` is known.
+    skipped : list of (name, reason)
+        Samples that could not be used, in order.
+    source : str
+    """
+
+    values: np.ndarray
+    names: list[str]
+    kind: str
+    pipeline: dict[str, Any]
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    source: str = ""
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the values and names, ready for JSON."""
+        return {
+            "source": self.source,
+            "kind": self.kind,
+            "n": len(self.values),
+            "d": self.values.shape[1],
+            "n_skipped": len(self.skipped),
+            "skipped": [list(entry) for entry in self.skipped],
+            "pipeline": self.pipeline,
+        }
+
+
+def features_of(
+    source: Any,
+    extractor: str | Callable[..., Any] = "efficientnet-lite0",
+    *,
+    sample_rate: int | None = None,
+    on_error: str = "raise",
+    cache: bool = True,
+    batch_size: int = 16,
+    progress: bool = False,
+    limit: int | None = None,
+    device: str | torch.device = "cpu",
+) -> FeatureSet:
+    """Extract the features of a source, or open them where it holds features already.
+
+    Parameters
+    ----------
+    source
+        A folder of images or audio files (with its subfolders, sorted; hidden files are left out), one such file, or a
+        list of them; images as a tensor or array, ``[n, 3, h, w]`` or ``[n, h, w, 3]``, or gray ``[n, h, w]``, floats
+        in [0, 1] or uint8; a list of 1-D waves with `sample_rate`; features ``[n, d]``, as an array or the path of a
+        .npy, .npz or .safetensors file, for which `extractor` is not used.
+    extractor : str or callable
+        As `load_extractor` takes it.
+    sample_rate : int, optional
+        Hertz, of waves.
+    on_error : "raise", "skip" or "report"
+        What a sample that can't be used does: stop, be left out and listed in `skipped`, or be logged besides.
+    cache : bool
+        Whether to keep features, by the content they come from, and use those kept before. A callable of yours is
+        cached only if it has a method `pipeline` that returns, as a dict ready for JSON, all that makes its features.
+    batch_size : int
+        Images a forward pass. Recordings go one by one.
+    progress : bool
+        Show a progress bar.
+    limit : int, optional
+        Take the first so many samples only.
+    device : str or torch.device
+        Where a named extractor runs; a callable of your own stays where it is.
+
+    Returns
+    -------
+    FeatureSet
+
+    Raises
+    ------
+    UnusableSampleError
+        If a sample can't be used and `on_error` is "raise". A ValueError.
+    ValueError
+        If the source holds nothing, two kinds, or only samples that can't be used, or doesn't go with the extractor.
+    FileNotFoundError
+        If there is no such path, or (`manifold.weights.MissingWeightsError`) the weights were not fetched.
+    """
+    if on_error not in ("raise", "skip", "report"):
+        raise ValueError(f"on_error is {on_error!r}; 'raise', 'skip' and 'report' are accepted.")
+    batch_size = as_count(batch_size, "batch_size")
+    limit = None if limit is None else as_count(limit, "limit")
+    array = _features_given(source)
+    if array is not None:
+        values, name = array
+        names = [str(index) for index in range(len(values))][:limit]
+        return FeatureSet(values[:limit], names, "array", {"extractor": None}, source=name)
+    samples = samples_of(source, sample_rate)
+    network = _loaded(extractor, samples.kind, device)
+    pipeline = network.pipeline() if hasattr(network, "pipeline") else {"extractor": _name_of(extractor)}
+    failed: dict[int, str] = {}
+
+    def fail(index: int, error: Exception) -> None:
+        failed[index] = getattr(error, "reason", str(error))
+        if on_error == "raise":
+            raise UnusableSampleError(getattr(error, "path", samples.names[index]), failed[index]) from error
+        if on_error == "report":
+            _log.warning("%s is left out: %s", samples.names[index], failed[index])
+
+    indices = range(len(samples.names))[:limit]
+    folder = None
+    rows: dict[int, NDArray[np.float32]] = {}
+    if cache and hasattr(network, "pipeline"):
+        folder = folder_of(digest_of_pipeline({**pipeline, "device": _device_type(network, device)}))
+        rows = _rows_kept(samples, indices, folder, fail)
+    left = [index for index in indices if index not in rows and index not in failed]
+    with (
+        ShardWriter(folder) if folder else nullcontext() as writer,
+        tqdm(total=len(indices), initial=len(rows), desc="features", disable=not progress, leave=False) as bar,
+    ):
+        for index, digest, row in (
+            image_rows(samples, left, network, fail, batch_size, device)
+            if samples.kind == "images"
+            else audio_rows(samples, left, network, fail)
+        ):
+            rows[index] = row
+            if writer is not None:
+                writer.add(digest, row)
+            bar.update()
+    skipped = [(samples.names[index], failed[index]) for index in sorted(failed)]
+    if not rows:
+        name, reason = skipped[0]
+        raise ValueError(f"None of the {len(indices)} samples of {samples.description} can be used; {name}: {reason}.")
+    used = sorted(rows)
+    names = [samples.names[index] for index in used]
+    return FeatureSet(_stacked(rows, used, names), names, samples.kind, pipeline, skipped, samples.description)
+
+
+def _features_given(source: Any) -> tuple[np.ndarray, str] | None:
+    """The features that a source is, or a file of features holds, and what to call them; None for other sources."""
+    if isinstance(source, (str, os.PathLike)) and Path(source).suffix.lower() in FEATURE_SUFFIXES:
+        if Path(source).is_dir():
+            return None
+        return read_features(source), str(source)
+    if (isinstance(source, np.ndarray) or is_tensor(source)) and source.ndim == 2:
+        return as_features(source, "the array"), "an array in memory"
+    return None
+
+
+def _loaded(extractor: str | Callable[..., Any], kind: str, device: str | torch.device) -> Callable[..., Any]:
+    network = load_extractor(extractor)
+    made_for = getattr(network, "kind", kind)
+    if made_for != kind:
+        fitting = AUDIO_EXTRACTORS if kind == "audio" else EXTRACTORS
+        raise ValueError(
+            f"The source holds {kind}, but the extractor {_name_of(extractor)!r} is for {made_for}; "
+            f"give one of {', '.join(fitting)}, a library's, or your own."
+        )
+    if isinstance(extractor, str) and isinstance(network, (ImageExtractor, AudioExtractor)):
+        network.to(device)
+    return network
+
+
+def _name_of(extractor: str | Callable[..., Any]) -> str:
+    if isinstance(extractor, str):
+        return extractor
+    return str(getattr(extractor, "name", getattr(extractor, "__qualname__", type(extractor).__qualname__)))
+
+
+def _device_type(network: Callable[..., Any], device: str | torch.device) -> str:
+    # Features differ a little between kinds of devices: they are not mixed in the cache.
+    return network.mean.device.type if isinstance(network, ImageExtractor) else torch.device(device).type
+
+
+def _rows_kept(
+    samples: Samples, indices: Sequence[int], folder: Path, fail: Callable[[int, Exception], None]
+) -> dict[int, NDArray[np.float32]]:
+    """Rows computed before, by index."""
+    keys = {}
+    for index in indices:
+        try:
+            keys[index] = samples.digest(index)
+        except ValueError as error:
+            fail(index, error)
+    found = cached_rows(folder, set(keys.values()))
+    return {index: found[key] for index, key in keys.items() if key in found}
+
+
+def _stacked(rows: dict[int, NDArray[np.float32]], used: list[int], names: list[str]) -> NDArray[np.float32]:
+    for index, name in zip(used, names, strict=True):
+        if rows[index].shape != rows[used[0]].shape:
+            raise ValueError(
+                f"The extractor returned {len(rows[used[0]])} features for {names[0]} and {len(rows[index])} for "
+                f"{name}; it has to return as many for every sample, whatever its size."
+            )
+    return np.stack([rows[index] for index in used])

@@ -1,0 +1,184 @@
+"""What features can be taken of: folders, files and arrays of images or audio, all as numbered samples."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from manifold.features.audio_files import AUDIO_SUFFIXES, check_wave, read_audio
+from manifold.features.image_files import FORMATS, IMAGE_SUFFIXES, decode_image, image_bytes
+from manifold.features.unusable import UnusableSampleError
+from manifold.inputs import is_tensor
+
+__all__ = ["Samples", "samples_of"]
+
+_HASHED_BYTES = 1 << 32
+_ACCEPTED = (
+    "a folder or list of images (PNG, JPEG, WEBP) or audio files, images [n, 3, h, w] in [0, 1] or uint8, "
+    "a list of 1-D waves with sample_rate, or features [n, d] (.npy, .npz, .safetensors)"
+)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples of one kind. `digest(i)` names the content of one; `load(i)` gives its digest and the sample itself.
+
+    An image is a tensor ``[3, h, w]`` in [0, 1], a recording a pair (mono wave ``[samples]``, sample rate).
+    """
+
+    kind: str
+    names: list[str]
+    digest: Callable[[int], bytes]
+    load: Callable[[int], tuple[bytes, Any]]
+    description: str
+
+
+def samples_of(source: Any, sample_rate: int | None = None) -> Samples:
+    """Find out what a source holds; nothing is read yet.
+
+    Raises
+    ------
+    ValueError
+        If it is empty, mixes images and audio, or has a shape that is not accepted.
+    FileNotFoundError
+        If there is no such path.
+    TypeError
+        If it is of another type.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        path = Path(source)
+        if path.is_dir():
+            return _folder(path)
+        if path.exists():
+            return _files([path], [path.name], str(path))
+        raise FileNotFoundError(f"There is no {path}; give {_ACCEPTED}.")
+    if is_tensor(source):
+        return _images(source.detach().cpu().numpy())
+    if isinstance(source, np.ndarray):
+        return _images(source)
+    if isinstance(source, Sequence) and source and all(isinstance(entry, (str, os.PathLike)) for entry in source):
+        return _files([Path(entry) for entry in source], [str(entry) for entry in source], "a list of files")
+    if isinstance(source, Sequence) and source and all(np.ndim(entry) == 1 for entry in source):
+        return _waves([np.asarray(entry) for entry in source], sample_rate)
+    if isinstance(source, Sequence) and not source:
+        raise ValueError(f"The source is an empty list; give {_ACCEPTED}.")
+    raise TypeError(f"The source is a {type(source).__name__}; give {_ACCEPTED}.")
+
+
+def _folder(folder: Path) -> Samples:
+    found = []
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(place, name) for name in files if not name.startswith(".")]
+    known = [path for path in found if path.suffix.lower() in IMAGE_SUFFIXES | AUDIO_SUFFIXES]
+    if not known:
+        endings = ", ".join(sorted({path.suffix or path.name for path in found})[:5])
+        raise ValueError(
+            f"{folder} holds no images ({', '.join(FORMATS)}) and no audio files"
+            f"{f', only {endings}' if endings else ''}; give a folder that does."
+        )
+    named = sorted((path.relative_to(folder).as_posix(), path) for path in known)
+    return _files([path for _, path in named], [name for name, _ in named], str(folder))
+
+
+def _files(paths: list[Path], names: list[str], description: str) -> Samples:
+    endings = {path.suffix.lower() for path in paths}
+    if endings <= AUDIO_SUFFIXES:
+        return Samples("audio", names, lambda i: _digest_of_file(paths[i]), lambda i: _recording(paths[i]), description)
+    if endings <= IMAGE_SUFFIXES:
+        return Samples("images", names, lambda i: _digest_of_file(paths[i]), lambda i: _image(paths[i]), description)
+    if endings <= AUDIO_SUFFIXES | IMAGE_SUFFIXES:
+        raise ValueError(f"{description} holds both images and audio ({', '.join(sorted(endings))}); give one kind.")
+    other = sorted(endings - AUDIO_SUFFIXES - IMAGE_SUFFIXES)
+    raise ValueError(f"{description} holds files of other kinds ({', '.join(other)}); give {_ACCEPTED}.")
+
+
+def _image(path: Path) -> tuple[bytes, Tensor]:
+    content = image_bytes(path)  # once: what is decoded is what was hashed
+    return hashlib.sha256(content).digest(), decode_image(content, path)
+
+
+def _recording(path: Path) -> tuple[bytes, tuple[np.ndarray, int]]:
+    return _digest_of_file(path), read_audio(path)
+
+
+def _digest_of_file(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > _HASHED_BYTES:
+            raise UnusableSampleError(path, f"it is larger than {_HASHED_BYTES >> 30} GB")
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError as error:
+        raise UnusableSampleError(path, f"{error.strerror or error}; give a file that can be read") from error
+
+
+def _waves(waves: list[np.ndarray], sample_rate: int | None) -> Samples:
+    if sample_rate is None:
+        raise ValueError("The source is a list of waves: give their sample_rate in Hertz, too.")
+    rate = int(sample_rate)
+
+    def load(index: int) -> tuple[bytes, tuple[np.ndarray, int]]:
+        return digest(index), (check_wave(waves[index], rate, str(index)), rate)
+
+    def digest(index: int) -> bytes:
+        return _digest_of_array(waves[index], f"{rate} Hz")
+
+    return Samples("audio", _numbers(waves), digest, load, f"{len(waves)} waves in memory")
+
+
+def _images(array: np.ndarray) -> Samples:
+    channels_last = _channels_last(array)
+    if array.dtype != np.uint8 and array.dtype.kind != "f":
+        raise ValueError(f"Images have dtype {array.dtype}; give floats in [0, 1] or uint8.")
+
+    def load(index: int) -> tuple[bytes, Tensor]:
+        return digest(index), _pixels(channels_last[index], str(index))
+
+    def digest(index: int) -> bytes:
+        return _digest_of_array(channels_last[index], "image")
+
+    return Samples("images", _numbers(array), digest, load, f"{len(array)} images in memory")
+
+
+def _channels_last(array: np.ndarray) -> np.ndarray:
+    """A view ``[n, h, w, channels]`` of images in any of the accepted shapes."""
+    if array.ndim == 3 and array.shape[-1] != 3 and len(array):
+        return array[..., None]
+    if array.ndim == 4 and len(array):
+        if array.shape[1] in (1, 3):
+            return array.transpose(0, 2, 3, 1)
+        if array.shape[-1] in (1, 3):
+            return array
+    raise ValueError(
+        f"The array has shape {array.shape}; give images [n, 3, h, w], [n, h, w, 3] or, gray, [n, h, w] (a single one "
+        "as image[None]), or features [n, d], and at least one."
+    )
+
+
+def _pixels(image: np.ndarray, name: str) -> Tensor:
+    if image.dtype == np.uint8:
+        image = image.astype(np.float32) / 255
+    elif not (image.min() >= -1e-3 and image.max() <= 1 + 1e-3):  # also where NaN is among them
+        raise UnusableSampleError(
+            f"image {name}", f"its values go from {image.min():g} to {image.max():g}; floats in [0, 1] are accepted"
+        )
+    tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32))
+    return tensor.expand(3, -1, -1)
+
+
+def _digest_of_array(array: np.ndarray, what: str) -> bytes:
+    digest = hashlib.sha256(f"{what} {array.dtype} {array.shape};".encode())
+    digest.update(np.ascontiguousarray(array).data)
+    return digest.digest()
+
+
+def _numbers(array: Any) -> list[str]:
+    return [str(index) for index in range(len(array))]
