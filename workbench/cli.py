@@ -150,6 +150,50 @@ def correct(
     _finish(run.to_dict(), out, as_json)
 
 
+@app.command()
+def score(
+    reference: Annotated[Path, typer.Argument(help="Folder of images or audio, or .npy, .npz, .safetensors features.")],
+    query: Annotated[Path, typer.Argument(help="What to score against it: the same kinds.")],
+    out: Out,
+    k: Annotated[str, typer.Option(help="Numbers of neighbours, comma-separated.")] = "3,5",
+    metrics: Annotated[str, typer.Option(help="Comma-separated, e.g. precision,rarity; all if empty.")] = "",
+    features: Annotated[str, typer.Option(help="Extractor's name; the usual one of the kind of data if empty.")] = "",
+    open_balls: Annotated[bool, typer.Option("--open-balls", help="distance < radius, as the prdc package.")] = False,
+    bootstrap: Annotated[int, typer.Option(help="Resamples behind the 95 % intervals; 0: none.", min=0)] = 0,
+    on_error: Annotated[str, typer.Option(help="A file that cannot be read: raise, skip or report.")] = "raise",
+    limit: Annotated[int | None, typer.Option(help="Samples of each set at most.", min=1)] = None,
+    seed: Annotated[int, typer.Option(help="Of the resamples.", min=0)] = 0,
+    device: Device = "cpu",
+    batch_size: Annotated[int, typer.Option(help="Samples a forward pass.", min=1)] = 16,
+    resume: Annotated[bool, typer.Option(help="Use features that the cache holds, and keep new ones there.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Precision, recall, density, coverage, rarity and their kin of one set against another."""
+    from workbench.score import ScoreSettings, run_score
+
+    settings = ScoreSettings(
+        k=_numbers(k),
+        metrics=tuple(name.strip() for name in metrics.split(",")) if metrics else None,
+        features=features,
+        closed=not open_balls,
+        bootstrap=bootstrap,
+        on_error=on_error,
+        limit=limit,
+        seed=seed,
+        device=device,
+        batch_size=batch_size,
+    )
+    run = run_score(reference, query, out, settings=settings, resume=resume, progress=_show_progress())
+    _finish(run.to_dict(), out, as_json)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"--k is {text!r}; give whole numbers, e.g. 3 or 3,5.") from None
+
+
 def _generator(model: str, latent_shape: str, layers: str, device: str, batch_size: int, extractor: str) -> Any:
     from dataclasses import replace
 

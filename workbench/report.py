@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from activations import atomic_write
-from workbench.report_blocks import Block, Facts, Figure, Paragraph, Picture, Section, Table, cell_text
+from workbench.report_blocks import Audio, Block, Facts, Figure, Paragraph, Picture, Section, Table, cell_text
 
 if TYPE_CHECKING:
     import jinja2
 
-__all__ = ["Facts", "Figure", "Paragraph", "Picture", "Section", "Table", "write_report"]
+__all__ = ["Audio", "Facts", "Figure", "Paragraph", "Picture", "Section", "Table", "write_report"]
 
 
 def write_report(path: str | os.PathLike[str], title: str, summary: str, sections: Sequence[Section]) -> Path:
@@ -98,6 +98,8 @@ def _view(block: Block) -> dict[str, Any]:
     if isinstance(block, Facts):
         pairs = [(str(name), cell_text(value, exact=True)) for name, value in block.pairs.items()]
         return {"kind": "facts", "caption": block.caption, "pairs": pairs}
+    if isinstance(block, Audio):
+        return {"kind": "audio", "caption": block.caption, "uri": block.data_uri}
     if isinstance(block, Figure):
         try:
             block = block.picture()
@@ -115,8 +117,8 @@ def _view(block: Block) -> dict[str, Any]:
             "height": height,
         }
     raise TypeError(
-        f"A section holds a {type(block).__name__}; its blocks are Paragraph, Table, Facts, Figure and Picture of "
-        "workbench.report: wrap it in one of them."
+        f"A section holds a {type(block).__name__}; its blocks are Paragraph, Table, Facts, Figure, Picture and Audio "
+        "of workbench.report: wrap it in one of them."
     )
 
 

@@ -1,4 +1,4 @@
-"""What a report is made of: sections of paragraphs, tables, facts and pictures."""
+"""What a report is made of: sections of paragraphs, tables, facts, pictures and sounds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     import matplotlib.figure
 
-__all__ = ["Block", "Facts", "Figure", "Paragraph", "Picture", "Section", "Table", "cell_text"]
+__all__ = ["Audio", "Block", "Facts", "Figure", "Paragraph", "Picture", "Section", "Table", "cell_text"]
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 
@@ -80,6 +80,26 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Audio:
+    """A WAV file as bytes, with a player; keep it short, for the page carries all of it."""
+
+    caption: str
+    wav: bytes
+
+    def __post_init__(self) -> None:
+        if self.wav[:4] != b"RIFF" or self.wav[8:12] != b"WAVE":
+            raise ValueError(
+                f"The sound {self.caption!r} begins with {self.wav[:12]!r}, which is no WAV file: "
+                "write it as one first, e.g. with the module wave."
+            )
+
+    @property
+    def data_uri(self) -> str:
+        """The whole sound as a data URI."""
+        return "data:audio/wav;base64," + b64encode(self.wav).decode("ascii")
+
+
+@dataclass(frozen=True)
 class Figure:
     """A matplotlib figure, drawn when the report is written; it is never shown and stays the caller's."""
 
@@ -96,7 +116,7 @@ class Figure:
         return Picture(self.caption, buffer.getvalue(), self.alt)
 
 
-Block: TypeAlias = Paragraph | Table | Facts | Picture | Figure
+Block: TypeAlias = Paragraph | Table | Facts | Picture | Audio | Figure
 
 
 @dataclass(frozen=True)

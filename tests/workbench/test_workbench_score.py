@@ -1,0 +1,264 @@
+"""``genmend score`` as a stranger runs it: arrays, folders of images and of sounds, and what is wrong with them."""
+
+import io
+import json
+import sys
+import wave
+from base64 import b64decode
+from contextlib import redirect_stderr, redirect_stdout
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("jinja2")
+pytest.importorskip("matplotlib")
+from test_workbench_report import Page
+
+import manifold
+from workbench.cli import main
+from workbench.metric_meanings import MEANINGS, meaning_of
+
+SCRATCH = '''
+from pathlib import Path
+
+import numpy as np
+from torch.nn import functional
+
+
+class Pixels:
+    """Coarse pixels; says what makes its features, so that they are cached."""
+
+    def pipeline(self):
+        return {"extractor": "coarse pixels", "side": 2}
+
+    def __call__(self, images):
+        with Path("calls.txt").open("a") as file:
+            print(len(images), file=file)
+        return functional.adaptive_avg_pool2d(images, 2).flatten(1)
+
+
+def images():
+    return Pixels()
+
+
+def sounds():
+    return lambda wave: np.abs(np.fft.rfft(wave[:64]))[:6].astype(np.float32)
+'''
+IMAGES = ("--features", "scratch:images", "--k", "2")
+QUICK = (*IMAGES, "--metrics", "precision")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder, rng = tmp_path_factory.mktemp("scores"), np.random.default_rng(0)
+    (folder / "scratch.py").write_text(SCRATCH)
+    np.save(folder / "x.npy", rng.normal(size=(60, 4)))
+    np.save(folder / "y.npy", rng.normal(size=(50, 4)) * 1.3)
+    np.savez(folder / "y.npz", features=np.load(folder / "y.npy"))
+    np.save(folder / "wide.npy", rng.normal(size=(60, 5)))
+    np.save(folder / "few.npy", rng.normal(size=(3, 4)))
+    np.save(folder / "nan.npy", np.full((60, 4), np.nan))
+    (folder / "empty").mkdir()
+    for name, spread in (("real", 40), ("made", 70), ("torn", 40)):
+        write_images(folder / name, rng, spread)
+    torn = folder / "torn" / "05.png"
+    torn.write_bytes(torn.read_bytes()[:60])
+    return folder
+
+
+def write_images(folder, rng, spread, n=14):
+    folder.mkdir()
+    for row in range(n):
+        pixels = np.clip(rng.normal(128, spread, size=(3,)) + rng.normal(0, 8, size=(12, 10, 3)), 0, 255)
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{row:02d}.png")
+
+
+def write_sounds(folder, rng, n=8, rate=8000):
+    folder.mkdir()
+    for row in range(n):
+        with wave.open(str(folder / f"{row}.wav"), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(rate)
+            file.writeframes(rng.integers(-9000, 9000, 6 * rate, dtype=np.int16).tobytes())
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("GENMEND_CACHE", str(tmp_path / "cache"))
+
+
+def genmend(folder, *arguments):
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["genmend", "score", *map(str, arguments)])
+        patch.setattr(sys, "path", list(sys.path))
+        patch.delitem(sys.modules, "scratch", raising=False)
+        with pytest.raises(SystemExit) as stop:
+            main()
+    return SimpleNamespace(returncode=stop.value.code, stdout=out.getvalue(), stderr=err.getvalue())
+
+
+def page_of(folder):
+    return Page((folder / "report.html").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def arrays(folder):
+    done = genmend(folder, "x.npy", "y.npy", "--out", "arrays", "--k", "1,3", "--json", "--bootstrap", "20")
+    assert done.returncode == 0, done.stderr
+    return SimpleNamespace(json=json.loads(done.stdout), out=folder / "arrays", stderr=done.stderr)
+
+
+def test_totals_are_those_of_the_library_under_their_names(folder, arrays):
+    assert arrays.json == json.loads((arrays.out / "summary.json").read_text())
+    x, y = np.load(folder / "x.npy"), np.load(folder / "y.npy")
+    for k, totals in arrays.json["k"].items():
+        for name in ("precision", "recall", "density", "coverage"):
+            assert totals[name] == pytest.approx(getattr(manifold, name)(x, y, int(k)), abs=1e-12)
+            low, high = arrays.json["intervals"][k][name]
+            assert low <= high
+        rarity = manifold.Manifold(int(k)).fit(x).rarity(y)
+        assert totals["rarity_mean"] == pytest.approx(np.nanmean(rarity), rel=1e-12)
+    assert set(arrays.json["k"]) == {"1", "3"}
+    assert (arrays.json["n_reference"], arrays.json["n_query"]) == (60, 50)
+    assert any("50 query samples" in warning for warning in arrays.json["warnings"])
+    assert arrays.json["sources"]["query"]["kind"] == "array"
+    assert arrays.json["settings"]["k"] == [1, 3]
+    assert "report.html" in arrays.stderr
+
+
+def test_per_sample_arrays_carry_names_and_need_no_pickle(folder, arrays):
+    with np.load(arrays.out / "per_sample.npz", allow_pickle=False) as found:
+        assert found["query_names"].tolist() == [str(row) for row in range(50)]
+        assert found["reference_names"].shape == (60,)
+        inside = manifold.Manifold(3).fit(np.load(folder / "x.npy")).contains(np.load(folder / "y.npy"))
+        np.testing.assert_array_equal(found["k3_inside"], inside)
+        assert len(found["k1_rarity"]) == 50
+        assert len(found["k1_covered"]) == 60
+
+
+def test_the_page_explains_every_metric_and_needs_nothing_else(arrays):
+    page = page_of(arrays.out)
+    for name in arrays.json["k"]["3"]:
+        assert name in page.text
+        assert meaning_of(name).words in page.text
+        assert name in MEANINGS
+    for name in arrays.json:
+        assert name not in MEANINGS or meaning_of(name).words in page.text
+    assert f"[{arrays.json['intervals']['3']['precision'][0]:.3f}" in page.text
+    assert all(image["src"].startswith("data:image/png;base64,") for image in page.all("img"))
+    assert not {tag for tag, _ in page.tags} & {"script", "link", "iframe"}
+    assert all(warning in page.text for warning in arrays.json["warnings"])
+
+
+def test_the_same_features_in_another_file_and_another_run_give_the_same(folder, arrays):
+    again = genmend(folder, "x.npy", "y.npz", "--out", "again", "--k", "1,3", "--json", "--bootstrap", "20")
+    result = json.loads(again.stdout)
+    assert result["k"] == arrays.json["k"]
+    assert result["intervals"] == arrays.json["intervals"]
+    first, second = ((place / "per_sample.npz").read_bytes() for place in (arrays.out, folder / "again"))
+    assert first == second
+
+
+def test_options_reach_the_metrics(folder):
+    done = genmend(
+        folder, "x.npy", "x.npy", "--out", "open", "--k", "1", "--json", "--open-balls", "--metrics",
+        "precision,coverage", "--limit", "20",
+    )  # fmt: skip
+    result = json.loads(done.stdout)
+    assert result["closed"] is False
+    assert result["n_query"] == 20
+    assert result["k"]["1"]["precision"] == 1  # the centre of an open ball is inside
+    assert "density" not in result["k"]["1"]
+    assert "density" not in page_of(folder / "open").text.lower().split()
+
+
+def test_images_come_with_galleries_and_their_whole_pipeline(folder):
+    done = genmend(folder, "real", "made", "--out", "seen", *IMAGES, "--json")
+    assert done.returncode == 0, done.stderr
+    result, page = json.loads(done.stdout), page_of(folder / "seen")
+    for source in result["sources"].values():
+        assert source["kind"] == "images"
+        assert source["pipeline"]["extractor"] == "coarse pixels"
+    assert "coarse pixels" in page.text
+    with np.load(folder / "seen" / "per_sample.npz") as found:
+        assert found["query_names"].tolist() == [f"{row:02d}.png" for row in range(14)]
+        shown = [bool((~found["k2_inside"]).any()), bool(found["k2_inside"].any()), bool((~found["k2_covered"]).any())]
+    captions = page.text
+    assert ("Off the manifold, farthest first." in captions) == shown[0]
+    assert ("The rarest on the manifold." in captions) == shown[1]
+    assert ("no query near." in captions) == shown[2]
+    for image in page.all("img"):
+        Image.open(io.BytesIO(b64decode(image["src"].partition(",")[2]))).load()
+
+
+def test_a_resumed_run_takes_the_features_that_were_kept(folder, tmp_path):
+    n_computed, results, calls = [], [], folder / "calls.txt"
+    calls.write_text("")
+    for options in ((), (), ("--no-resume",)):
+        done = genmend(folder, "real", "made", "--out", tmp_path / "out", *QUICK, "--json", *options)
+        results.append(json.loads(done.stdout)["k"])
+        n_computed.append(sum(map(int, calls.read_text().split())))
+        calls.write_text("")
+    assert n_computed == [28, 0, 28]
+    assert results[0] == results[1] == results[2]
+
+
+def test_a_corrupt_image_is_named_or_left_out_and_counted(folder):
+    done = genmend(folder, "real", "torn", "--out", "no", *QUICK)
+    assert done.returncode == 2
+    assert "05.png" in done.stderr
+    assert not (folder / "no").exists()
+    done = genmend(folder, "real", "torn", "--out", "left", *QUICK, "--on-error", "skip", "--json")
+    result = json.loads(done.stdout)
+    assert result["n_query"] == 13
+    assert [entry[0] for entry in result["sources"]["query"]["skipped"]] == ["05.png"]
+    assert any("1 files of the query could not be read" in warning for warning in result["warnings"])
+    assert "05.png" in page_of(folder / "left").text
+
+
+def test_sounds_come_with_players(folder):
+    pytest.importorskip("soundfile")
+    rng = np.random.default_rng(1)
+    for name in ("voices", "spoken"):
+        write_sounds(folder / name, rng)
+    done = genmend(folder, "voices", "spoken", "--out", "heard", "--features", "scratch:sounds", "--k", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    players = page_of(folder / "heard").all("audio")
+    assert 0 < len(players) <= 12
+    for player in players:
+        with wave.open(io.BytesIO(b64decode(player["src"].removeprefix("data:audio/wav;base64,")))) as sound:
+            assert (sound.getframerate(), sound.getnframes()) == (8000, 4 * 8000)
+    mixed = genmend(folder, "real", "voices", "--out", "mixed", *IMAGES)
+    assert mixed.returncode == 2
+    assert "real holds images and voices holds audio; give two sets of one kind" in mixed.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("nowhere", "y.npy"), "nowhere does not exist"),
+        (("x.npy", "nowhere.npy"), "nowhere.npy does not exist"),
+        (("empty", "y.npy"), "empty holds no images"),
+        (("x.npy", "wide.npy"), "query has 5 features, but the reference has 4"),
+        (("x.npy", "few.npy"), "at least k+1 samples, got 3"),
+        (("x.npy", "nan.npy"), "row 0"),
+        (("x.npy", "scratch.py"), "scratch.py"),
+        (("x.npy", "y.npy", "--k", "three"), "--k is 'three'; give whole numbers"),
+        (("x.npy", "y.npy", "--k", "0"), "k is 0"),
+        (("x.npy", "y.npy", "--metrics", "precison"), "precison"),
+        (("real", "made", "--on-error", "ignore"), "'raise', 'skip' and 'report'"),
+        (("real", "made", "--features", "nonsense"), "No extractor is called 'nonsense'"),
+    ],
+)
+def test_bad_input_is_one_clear_sentence_and_leaves_nothing_behind(folder, arguments, words):
+    done = genmend(folder, *arguments, "--out", "bad")
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert not (folder / "bad").exists()
