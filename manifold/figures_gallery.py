@@ -155,7 +155,7 @@ def _thumbnail(image: Any) -> np.ndarray:
     if isinstance(image, str | os.PathLike):
         from manifold.features import read_image
 
-        image = read_image(image)
+        image = read_image(os.fspath(image))
     pixels = _pixels(image)
     picture = Image.fromarray(pixels)
     picture.thumbnail((LARGEST, LARGEST))

@@ -26,7 +26,7 @@ from manifold.inputs import as_closed, as_count
 from manifold.metrics import coverage, density, precision, recall
 from manifold.radii import BLOCK_SIZE
 
-__all__ = ["ManifoldCoverage", "ManifoldDensity", "ManifoldPrecision", "ManifoldRecall", "ManifoldRarity"]
+__all__ = ["ManifoldCoverage", "ManifoldDensity", "ManifoldPrecision", "ManifoldRarity", "ManifoldRecall"]
 
 
 class _FeatureSets(Metric):
@@ -56,6 +56,14 @@ class _FeatureSets(Metric):
         self.add_state("query", [], dist_reduce_fx="cat")
         self.add_state("columns", torch.tensor(0), dist_reduce_fx=None)
 
+    def set_dtype(self, dst_type: str | torch.dtype) -> Metric:
+        """As torchmetrics has it; the width of the features stays the whole number that it is."""
+        columns = self.columns
+        super().set_dtype(dst_type)
+        self.columns = columns.to(self.device)
+        self._defaults["columns"] = torch.zeros((), dtype=columns.dtype, device=self.device)
+        return self
+
     def update(self, features: Tensor, real: bool) -> None:
         """Add a batch of features ``[b, d]``: of real samples (the reference) or of generated ones (the query).
 
@@ -69,7 +77,9 @@ class _FeatureSets(Metric):
                             f"tensor (samples, features) is accepted")  # fmt: skip
         width = int(self.columns)
         if features.ndim != 2 or not features.shape[1] or features.shape[1] != (width or features.shape[1]):
-            raise ValueError(f"features has shape {tuple(features.shape)}; (samples, {width or 'features'}) is accepted")
+            raise ValueError(
+                f"features has shape {tuple(features.shape)}; (samples, {width or 'features'}) is accepted"
+            )
         if torch.promote_types(features.dtype, self.dtype) != self.dtype:
             raise ValueError(f"features is {features.dtype}, more than the {self.dtype} of this metric holds; call "
                              f".set_dtype({features.dtype}) on the metric, or .float() on the features")  # fmt: skip

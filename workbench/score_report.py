@@ -39,14 +39,15 @@ def _name(features: Any) -> str:
 
 
 def _summary(result: dict[str, Any]) -> str:
-    k, totals = next(iter(result["k"].items()), ("", {}))
+    by_k: dict[str, dict[str, Any]] = result["k"]
+    k, totals = next(iter(by_k.items()), ("", {}))
     words = {
         "precision": "{:.1%} of the query lie on the manifold of the reference (precision)",
         "recall": "{:.1%} of the reference lie on that of the query (recall)",
         "coverage": "{:.1%} of the reference samples have a query near (coverage)",
     }
     said = [text.format(totals[name]) for name, text in words.items() if totals.get(name) is not None]
-    if "coverage" in totals and totals.get("expected_coverage") is not None:
+    if totals.get("coverage") is not None and totals.get("expected_coverage") is not None:
         said[-1] += f", where two alike sets would have {totals['expected_coverage']:.1%}"
     sizes = f"{result['n_query']} query and {result['n_reference']} reference samples, {result['n_features']} features."
     warned = "".join(f"\n\nMind: {warning}." for warning in result["warnings"])
@@ -100,7 +101,8 @@ def _charts(evaluation: Any) -> list[Any]:
 
 
 def _samples(run: Any) -> list[Any]:
-    evaluation, blocks = run.evaluation, []
+    evaluation = run.evaluation
+    blocks: list[Any] = []
     k = min((int(k) for k in evaluation.to_dict()["k"]), default=0)
     galleries: list[tuple[str, Callable[..., Any], Any, Callable[..., np.ndarray], str]] = [
         ("Off the manifold, farthest first", figures.off_manifold_gallery, run.query, worst_outside, "score"),

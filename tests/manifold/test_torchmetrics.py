@@ -60,7 +60,7 @@ def test_equals_the_function_for_any_split(metric_class, sizes, closed):
     assert value.item() == FUNCTIONS[metric_class](real.numpy(), generated.numpy(), 4, closed)
 
 
-@pytest.mark.parametrize(("metric_class", "k"), zip(FUNCTIONS, (3, 3, 5, 5, 3), strict=True))
+@pytest.mark.parametrize(("metric_class", "k"), list(zip(FUNCTIONS, (3, 3, 5, 5, 3), strict=True)))
 def test_published_defaults_and_flags(metric_class, k):
     metric = metric_class()
     assert (metric.k, metric.closed) == (k, True)
@@ -107,7 +107,7 @@ def test_what_was_given_may_be_overwritten():
 def test_pickle_in_the_middle():
     real, generated = two_sets()
     metric = fed(ManifoldCoverage(k=3, closed=False, block_size=16), real, generated[:40])
-    copy = pickle.loads(pickle.dumps(metric))  # noqa: S301 - what torchmetrics' users do; our own bytes
+    copy = pickle.loads(pickle.dumps(metric))  # what torchmetrics' users do; our own bytes
     assert (copy.k, copy.closed, copy.block_size) == (3, False, 16)
     for each in (metric, copy):
         each.update(generated[40:], real=False)
@@ -130,12 +130,22 @@ def test_half_precision_and_double():
     real, generated = two_sets(dtype=torch.float16)
     assert fed(ManifoldPrecision(), real, generated).compute().item() == precision(real, generated)
     real, generated = two_sets(dtype=torch.float64)
-    with pytest.raises(ValueError, match=r"torch.float64, more than the torch.float32 .* set_dtype"):
+    with pytest.raises(ValueError, match=r"torch\.float64, more than the torch\.float32 .*call \.set_dtype"):
         ManifoldPrecision().update(real, real=True)
     metric = ManifoldPrecision()
     metric.set_dtype(torch.float64)
     # 1e9 away, float32 would see only copies of one point.
     assert fed(metric, real + 1e9, generated + 1e9).compute().item() == precision(real + 1e9, generated + 1e9)
+
+
+def test_the_width_survives_a_narrow_dtype():
+    """2,769 is no float16: rounded, the rows would fall apart."""
+    real, generated = two_sets(d=2769, dtype=torch.float16)
+    metric = ManifoldPrecision().set_dtype(torch.float16)
+    assert metric.dtype == torch.float16
+    assert fed(metric, real, generated).compute().item() == precision(real, generated)
+    metric.reset()
+    assert fed(metric, real[:, :4], generated[:, :4]).compute().item() == precision(real[:, :4], generated[:, :4])
 
 
 def test_too_few_samples_at_compute():
