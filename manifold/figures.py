@@ -76,7 +76,7 @@ def rarity_histogram(evaluation: Any, k: int | None = None, *, ax: Axes | None =
     rest = "; last bar: and beyond" if len(inside) and inside.max() > edges[-1] else ""
     ax.set_xlabel(f"rarity (k = {k}, feature units; right = rarer{rest})")
     ax.set_ylabel("share of the set (%)")
-    _legend_above(ax)
+    _legend_above(ax, columns=1)
     return _figure_of(ax)
 
 
@@ -174,7 +174,7 @@ def k_sweep(evaluation: Any, metrics: Sequence[str] = SWEPT, *, ax: Axes | None 
     ax.set_ylim(0, None)
     ax.set_xlabel("k (number of neighbours)")
     ax.set_ylabel("metric (no unit)")
-    _legend_above(ax, columns=4)
+    _legend_above(ax, columns=3)
     return _figure_of(ax)
 
 

@@ -170,6 +170,7 @@ def score(
 ) -> None:
     """Precision, recall, density, coverage, rarity and their kin of one set against another."""
     from workbench.score import ScoreSettings, run_score
+    from workbench.score_report import score_summary
 
     settings = ScoreSettings(
         k=_numbers(k),
@@ -184,7 +185,9 @@ def score(
         batch_size=batch_size,
     )
     run = run_score(reference, query, out, settings=settings, resume=resume, progress=_show_progress())
-    _finish(run.to_dict(), out, as_json)
+    result = run.to_dict()
+    _note(score_summary(result).replace("\n\n", "\n"))
+    _finish(result, out, as_json)
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -242,7 +245,9 @@ def _run(command: Callable[..., Any]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     except ModuleNotFoundError as error:
-        _note(f"genmend: {error}; `pip install 'genmend[demo]'` brings what demo, detect and correct need.")
+        named = "pip install" in str(error)
+        remedy = "" if named else "; `pip install 'genmend[demo]'` brings what most commands need."
+        _note(f"genmend: {error}{remedy}")
         return 2
     except (ValueError, TypeError, LookupError, OSError, RuntimeError) as error:
         _note(f"genmend: {error}")

@@ -14,7 +14,7 @@ class Meaning(NamedTuple):
     words: str
 
 
-_UP, _DOWN, _ONE, _NEITHER = "higher", "lower", "near 1", "neither: it describes"
+_UP, _DOWN, _ONE, _NEITHER = "higher", "lower", "near 1", "describes"
 
 # The names of `Evaluation.to_dict`, in the order in which a table shows them.
 MEANINGS = {

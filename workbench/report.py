@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Audio", "Facts", "Figure", "Paragraph", "Picture", "Section", "Table", "write_report"]
 
+LONG_TEXT = 40  # characters
+
 
 def write_report(path: str | os.PathLike[str], title: str, summary: str, sections: Sequence[Section]) -> Path:
     """Write `sections` as one self-contained HTML file; an older file at `path` is replaced all at once.
@@ -91,7 +93,7 @@ def _view(block: Block) -> dict[str, Any]:
     if isinstance(block, Paragraph):
         return {"kind": "paragraphs", "texts": _paragraphs(block.text)}
     if isinstance(block, Table):
-        rows = [[{"text": cell_text(cell), "number": _is_number(cell)} for cell in row] for row in block.rows]
+        rows = [[_cell(cell) for cell in row] for row in block.rows]
         numeric = [bool(rows) and all(row[column]["number"] for row in rows) for column in range(len(block.header))]
         header = [{"text": text, "number": number} for text, number in zip(block.header, numeric, strict=True)]
         return {"kind": "table", "caption": block.caption, "header": header, "rows": rows}
@@ -106,7 +108,7 @@ def _view(block: Block) -> dict[str, Any]:
         except ModuleNotFoundError as error:
             raise _missing("matplotlib") from error
     if isinstance(block, Picture):
-        width, height = block.size
+        width, height = (round(length / block.density) for length in block.size)
         alt = block.alt or block.caption
         return {
             "kind": "picture",
@@ -120,6 +122,12 @@ def _view(block: Block) -> dict[str, Any]:
         f"A section holds a {type(block).__name__}; its blocks are Paragraph, Table, Facts, Figure, Picture and Audio "
         "of workbench.report: wrap it in one of them."
     )
+
+
+def _cell(value: Any) -> dict[str, Any]:
+    text = cell_text(value)
+    # A column of sentences keeps a width to be read in; the table scrolls.
+    return {"text": text, "number": _is_number(value), "long": len(text) > LONG_TEXT}
 
 
 def _is_number(value: Any) -> bool:

@@ -54,11 +54,15 @@ class Facts:
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG as bytes; `alt` says what is to be seen for those who cannot see it (the caption where left out)."""
+    """A PNG as bytes; `alt` says what is to be seen for those who cannot see it (the caption where left out).
+
+    `density` is how many of its pixels go to one of the page's, for sharpness on a fine screen.
+    """
 
     caption: str
     png: bytes
     alt: str = ""
+    density: float = 1.0
 
     def __post_init__(self) -> None:
         if not self.png.startswith(_PNG_START) or len(self.png) < 24:
@@ -113,7 +117,8 @@ class Figure:
         self.figure.savefig(
             buffer, format="png", backend="agg", dpi=dpi, bbox_inches="tight", metadata={"Software": None}
         )
-        return Picture(self.caption, buffer.getvalue(), self.alt)
+        # A page has 96 pixels to the inch: words in it are as large as in the figure, whatever its width.
+        return Picture(self.caption, buffer.getvalue(), self.alt, density=dpi / 96)
 
 
 Block: TypeAlias = Paragraph | Table | Facts | Picture | Audio | Figure

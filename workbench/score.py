@@ -55,7 +55,8 @@ class ScoreRun:
         found = list(self.evaluation.to_dict().get("warnings", []))
         for role, features in (("reference", self.reference), ("query", self.query)):
             if features.skipped:
-                found.append(f"{len(features.skipped)} files of the {role} could not be read and were left out")
+                given = len(features) + len(features.skipped)
+                found.append(f"{len(features.skipped)} of the {given} files of the {role} were left out: unusable")
         if "array" in (self.reference.kind, self.query.kind):
             found.append("nothing says how the features of an array were made: both sets need the same extractor")
         return found
@@ -108,6 +109,8 @@ def run_score(
         For what cannot be read, sets of different kinds or widths, and fewer than k + 1 samples.
     """
     settings = settings or ScoreSettings()
+    if out.exists() and not out.is_dir():
+        raise FileExistsError(f"--out is {out}, which is a file; give a folder, which is made where there is none.")
     kinds = [_kind(source) for source in (reference, query)]
     if set(kinds) == {"images", "audio"}:
         raise ValueError(f"{reference} holds {kinds[0]} and {query} holds {kinds[1]}; give two sets of one kind.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import wave
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from manifold.figures_gallery import most_common, rarest, worst_missed, worst_ou
 from workbench.metric_meanings import MEANINGS, meaning_of
 from workbench.report import Audio, Facts, Figure, Paragraph, Section, Table, write_report
 
-__all__ = ["write_score_report"]
+__all__ = ["score_summary", "write_score_report"]
 
 N_NAMED, N_CLIPS, CLIP_SECONDS = 10, 3, 4.0
 
@@ -31,14 +32,16 @@ def write_score_report(path: Path, run: Any) -> None:
         Section("Samples", _samples(run)),
         Section("How it was made", _provenance(run, result)),
     ]
-    write_report(path, f"genmend score: {_name(run.query)} against {_name(run.reference)}", _summary(result), sections)
+    title = f"genmend score: {_name(run.query)} against {_name(run.reference)}"
+    write_report(path, title, score_summary(result), sections)
 
 
 def _name(features: Any) -> str:
     return Path(str(features.source)).name
 
 
-def _summary(result: dict[str, Any]) -> str:
+def score_summary(result: dict[str, Any]) -> str:
+    """What a reader in a hurry should know of ``summary.json``; a warning a paragraph."""
     by_k: dict[str, dict[str, Any]] = result["k"]
     k, totals = next(iter(by_k.items()), ("", {}))
     words = {
@@ -92,12 +95,24 @@ def _charts(evaluation: Any) -> list[Any]:
     ks = [int(k) for k in evaluation.to_dict()["k"]]
     if not ks:
         return [Paragraph("None: no metric of the nearest neighbours was asked for.")]
-    blocks: list[Any] = [Figure("All of it at the smallest k.", figures.overview(evaluation))]
-    arrays = evaluation.per_sample()
-    for k in ks[1:]:
-        if f"k{k}_rarity" in arrays and f"k{k}_reference_rarity" in arrays:
-            blocks.append(Figure(f"Rarity at k = {k}.", figures.rarity_histogram(evaluation, k)))
-    return blocks
+    smallest = min(ks)
+    drawn: list[tuple[str, Callable[[], Any]]] = [
+        (f"The metrics at k = {smallest}.", lambda: figures.metric_bars(evaluation, smallest)),
+        ("The metrics over k.", lambda: figures.k_sweep(evaluation)),
+        (f"Fidelity and diversity at k = {smallest}.", lambda: figures.precision_recall_plane(evaluation, smallest)),
+        (f"Rarity at k = {smallest}.", lambda: figures.rarity_histogram(evaluation, smallest)),
+        (f"Distance from the manifold at k = {smallest}.", lambda: figures.score_histogram(evaluation, smallest)),
+    ]
+    drawn.pop(2 if len(ks) > 1 else 1)  # a sweep over one k shows nothing
+    for k in sorted(ks)[1:]:
+        drawn.append((f"Rarity at k = {k}.", partial(figures.rarity_histogram, evaluation, k)))
+    blocks: list[Any] = []
+    for caption, draw in drawn:
+        try:
+            blocks.append(Figure(caption, draw()))
+        except ValueError:  # its metric was not asked for
+            continue
+    return blocks or [Paragraph("None: no metric that is drawn was asked for.")]
 
 
 def _samples(run: Any) -> list[Any]:
@@ -122,7 +137,7 @@ def _samples(run: Any) -> list[Any]:
             blocks += [_clip(f"{title}: {features.names[row]}", _files(features)[row]) for row in rows[:N_CLIPS]]
         named = [[int(row), str(features.names[row]), float(arrays[f"k{k}_{value}"][row])] for row in rows[:N_NAMED]]
         if named:
-            blocks.append(Table(f"{title}.", ["row", "name", f"{value} (k = {k})"], named))
+            blocks.append(Table(f"{title}: the first {len(named)}.", ["row", "name", f"{value} (k = {k})"], named))
         else:
             blocks.append(Paragraph(f"{title}: there are none."))
     return [*blocks, Paragraph("Every sample: per_sample.npz.")]

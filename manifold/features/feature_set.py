@@ -144,7 +144,7 @@ def features_of(
         if on_error == "raise":
             raise UnusableSampleError(getattr(error, "path", samples.names[index]), failed[index]) from error
         if on_error == "report":
-            _log.warning("%s is left out: %s", samples.names[index], failed[index])
+            _log.warning("%s is left out: %s", getattr(error, "path", samples.names[index]), failed[index])
 
     indices = range(len(samples.names))[:limit]
     folder = None

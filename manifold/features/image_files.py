@@ -54,7 +54,7 @@ def image_bytes(path: str | Path) -> bytes:
 
 def decode_image(content: bytes, path: str | Path) -> Tensor:
     """The same for bytes that were read before; `path` is what an error calls them."""
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings():
@@ -67,6 +67,9 @@ def decode_image(content: bytes, path: str | Path) -> Tensor:
                 pixels = _rgb(ImageOps.exif_transpose(image))
     except UnusableSampleError:
         raise
+    except UnidentifiedImageError as error:  # its message is of the memory address of the bytes
+        what = "it is empty" if not content else f"it is no {', '.join(FORMATS)} image"
+        raise UnusableSampleError(path, f"{what}; give one of those formats, or leave it out") from error
     except Exception as error:  # whatever a decoder does on hostile bytes, the caller gets one kind of error
         raise UnusableSampleError(
             path, f"it is no whole {', '.join(FORMATS)} image ({str(error) or type(error).__name__})"

@@ -99,12 +99,20 @@ def test_the_check_for_external_resources_can_fail(harm):
 
 def test_images_decode_with_their_size_and_an_alternative_text(page):
     first, second = page.all("img")
-    for attributes in (first, second):
+    for attributes, density in ((first, 1), (second, 1.5)):  # a figure has 144 dots to the inch, a page 96
         image = Image.open(io.BytesIO(b64decode(attributes["src"].removeprefix("data:image/png;base64,"))))
         image.load()
-        assert image.size == (int(attributes["width"]), int(attributes["height"]))
+        shown = int(attributes["width"]), int(attributes["height"])
+        assert shown == tuple(round(length / density) for length in image.size)
     assert first["alt"] == "A face"
     assert second["alt"] == "Histogram"
+
+
+def test_sentences_in_a_table_keep_a_width_to_be_read_in(tmp_path):
+    sentence = "A sentence that would become a column of single words on a telephone."
+    table = Table("Meanings", ["name", "what it says", "value"], [["a", sentence, 1.0], ["b", "short", 2.0]])
+    page = Page(write_report(tmp_path / "r.html", "T", "", [Section("S", [table])]).read_text(encoding="utf-8"))
+    assert [cell.get("class") for cell in page.all("td")] == [None, "long", "number", None, None, "number"]
 
 
 def test_hostile_text_is_shown_and_never_acted_on(tmp_path):

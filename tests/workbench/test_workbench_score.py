@@ -217,8 +217,9 @@ def test_a_corrupt_image_is_named_or_left_out_and_counted(folder):
     result = json.loads(done.stdout)
     assert result["n_query"] == 13
     assert [entry[0] for entry in result["sources"]["query"]["skipped"]] == ["05.png"]
-    assert any("1 files of the query could not be read" in warning for warning in result["warnings"])
+    assert any("1 of the 14 files of the query were left out" in warning for warning in result["warnings"])
     assert "05.png" in page_of(folder / "left").text
+    assert "1 of the 14 files of the query were left out" in done.stderr
 
 
 def test_sounds_come_with_players(folder):
@@ -262,3 +263,31 @@ def test_bad_input_is_one_clear_sentence_and_leaves_nothing_behind(folder, argum
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     assert not (folder / "bad").exists()
+
+
+def test_a_file_in_the_place_of_out_is_refused_before_anything_is_computed(folder):
+    calls = folder / "calls.txt"
+    calls.write_text("")
+    done = genmend(folder, "real", "made", "--out", "x.npy", *IMAGES, "--no-resume")
+    assert done.returncode == 2
+    assert "--out is x.npy, which is a file; give a folder" in done.stderr
+    assert calls.read_text() == ""
+
+
+def test_the_numbers_are_told_on_stderr_and_only_json_goes_to_stdout(folder):
+    silent = genmend(folder, "x.npy", "y.npy", "--out", "told", "--k", "3")
+    assert silent.stdout == ""
+    assert "50 query and 60 reference samples, 4 features. With k = 3: " in silent.stderr
+    precision = json.loads((folder / "told" / "summary.json").read_text())["k"]["3"]["precision"]
+    assert f"{precision:.1%} of the query lie on the manifold of the reference (precision)" in silent.stderr
+    as_json = genmend(folder, "x.npy", "y.npy", "--out", "told", "--k", "3", "--json")
+    assert json.loads(as_json.stdout) == json.loads((folder / "told" / "summary.json").read_text())
+
+
+@pytest.mark.parametrize(("metrics", "n_pictures"), [("precision,recall", 2), ("rarity", 1), ("kid", 0)])
+def test_what_was_not_asked_for_is_not_drawn(folder, metrics, n_pictures):
+    done = genmend(folder, "x.npy", "y.npy", "--out", "drawn", "--k", "3", "--metrics", metrics)
+    assert done.returncode == 0, done.stderr
+    page = page_of(folder / "drawn")
+    assert len(page.all("img")) == n_pictures
+    assert ("no metric" in page.text) == (n_pictures == 0)
