@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from tqdm import tqdm
 
 from manifold.features.pipeline import digest_of_network, name_of_class, versions_of
+from manifold.features.resizing import ANTIALIASED, MODES, resize
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,8 +25,8 @@ MOST_RESIZED_PIXELS = 1 << 26
 class ImageExtractor(nn.Module):
     """A feature network together with the preprocessing that its weights were trained with.
 
-    The preprocessing is part of the metric (specs/manifold.md, section 0), so it is part of this module: resizing with
-    antialiasing to `side` pixels, clamping to [0, 1], and the normalisation (x - mean) / std per channel.
+    The preprocessing is part of the metric, so it is part of this module: resizing to `side` pixels (with antialiasing,
+    unless a published pipeline had none), clamping to [0, 1], and the normalisation (x - mean) / std per channel.
     All of it is differentiable.
 
     Parameters
@@ -40,10 +40,10 @@ class ImageExtractor(nn.Module):
         Pixels.
     mean, std : sequence of 3 floats
         In units of [0, 1] images.
-    mode : "bicubic" or "bilinear"
-        The resizing kernel.
+    mode : "bicubic", "bilinear", "nearest" or "bilinear-tf1"
+        The resizing kernel, as `manifold.features.resizing.resize` has it.
     antialias : bool
-        Whether the kernel widens where an image shrinks.
+        Whether a bicubic or bilinear kernel widens where an image shrinks; the other two never do.
     shorter : int, optional
         Scale the shorter side to this many pixels and cut out the centre; by default the whole image is squeezed into
         the square.
@@ -72,13 +72,14 @@ class ImageExtractor(nn.Module):
         libraries: Sequence[str] = (),
     ) -> None:
         super().__init__()
-        if mode not in ("bicubic", "bilinear"):
-            raise ValueError(f"The resizing kernel is {mode!r}; 'bicubic' and 'bilinear' are accepted.")
+        if mode not in MODES:
+            raise ValueError(f"The resizing kernel is {mode!r}; {', '.join(map(repr, MODES))} are accepted.")
         if shorter is not None and shorter < side:
             raise ValueError(f"The shorter side is scaled to {shorter} pixels, but {side} are cut out; give {side}.")
         self.name = name
         self.network = network.eval().requires_grad_(False)
-        self.side, self.mode, self.antialias, self.shorter = side, mode, antialias, shorter
+        self.side, self.mode, self.shorter = side, mode, shorter
+        self.antialias = antialias and mode in ANTIALIASED
         self.layer, self.libraries = layer, tuple(libraries)
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
@@ -99,9 +100,7 @@ class ImageExtractor(nn.Module):
                 f"Images have dtype {images.dtype}; give floating-point values in [0, 1], e.g. images / 255."
             )
         height, width = self._resized_size(*images.shape[-2:])
-        resized = functional.interpolate(
-            images, size=(height, width), mode=self.mode, align_corners=False, antialias=self.antialias
-        )
+        resized = resize(images, (height, width), self.mode, self.antialias)
         # Python's rounding, as torchvision's CenterCrop has it.
         top, left = round((height - self.side) / 2), round((width - self.side) / 2)
         cut = resized[..., top : top + self.side, left : left + self.side]

@@ -29,6 +29,8 @@ LIBRARIES = {
     "open_clip": "manifold.features.open_clip_models:load",
     "transformers": "manifold.features.transformers_models:load",
     "torchaudio": "manifold.features.torchaudio_models:load",
+    "vgg16-fc2": "manifold.features.vgg16_fc2:load",
+    "torch_fidelity": "manifold.features.fid_inception:load",
 }
 # The extra that brings a module which an extractor may lack.
 _EXTRAS = {
@@ -40,6 +42,7 @@ _EXTRAS = {
     "ctranslate2": "audio-eval",
     "librosa": "tts",
     "torchaudio": "tts",
+    "torch_fidelity": "metrics",
 }
 
 # Those not embedded, by the name under which the user asked for them.
@@ -50,7 +53,8 @@ def load_extractor(name: str | Callable[..., Any]) -> Callable[..., Any]:
     """Get an extractor by name, or hand a callable through.
 
     Names are those of `EXTRACTORS` and `AUDIO_EXTRACTORS`; ``LIBRARY:MODEL@WEIGHTS`` for a model of `LIBRARIES`, e.g.
-    ``timm:resnet50@weights.safetensors`` (without ``@WEIGHTS`` the library fetches its own from the network); and
+    ``timm:resnet50@weights.safetensors`` (without ``@WEIGHTS`` the library fetches its own from the network), or for
+    what a metric was published with: ``vgg16-fc2:rarity@PATH``, ``torch_fidelity:inception-v3-compat@PATH``; and
     ``module:callable``, a function of yours without arguments that returns an extractor.
 
     A callable of your own takes a tensor ``[n, 3, h, w]`` in [0, 1] and returns ``[n, d]``; for audio, one mono wave

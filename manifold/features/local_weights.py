@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-__all__ = ["read_weights"]
+__all__ = ["one_line", "read_weights", "stored_tensors"]
 
 
 def read_weights(path: str | Path, into: nn.Module) -> None:
@@ -17,6 +17,25 @@ def read_weights(path: str | Path, into: nn.Module) -> None:
     ------
     ValueError
         If the file is missing, damaged, holds more than tensors, or any name or shape differs: all are listed.
+    """
+    try:
+        into.load_state_dict(stored_tensors(path))
+    except RuntimeError as error:
+        raise ValueError(f"{path} does not fit: {one_line(error)}") from error
+
+
+def one_line(error: Exception) -> str:
+    """An error's words without the line breaks that torch puts between its findings."""
+    return " ".join(str(error).split())
+
+
+def stored_tensors(path: str | Path) -> dict[str, torch.Tensor]:
+    """Tensors by name, of a .safetensors file or a .pth state dict, of which nothing but tensors is unpickled.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, damaged, or holds more than tensors.
     """
     path = Path(path)
     if not path.is_file():
@@ -29,10 +48,7 @@ def read_weights(path: str | Path, into: nn.Module) -> None:
         else:
             stored = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise ValueError(f"{path} cannot be read as weights: {error}") from error
+        raise ValueError(f"{path} cannot be read as weights: {one_line(error)}") from error
     if not isinstance(stored, dict) or not all(isinstance(value, torch.Tensor) for value in stored.values()):
         raise ValueError(f"{path} holds more than tensors by name; save a plain state dict.")
-    try:
-        into.load_state_dict(stored)
-    except RuntimeError as error:
-        raise ValueError(f"{path} does not fit: {error}") from error
+    return stored

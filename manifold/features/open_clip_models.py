@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from manifold.features.extractor import ImageExtractor
+from manifold.features.local_weights import one_line
 
 __all__ = ["load"]
 
@@ -44,7 +45,7 @@ def load(name: str, path: str = "") -> ImageExtractor:
             f"open_clip could not download {name} {path} ({error}); go online, or give a file."
         ) from error
     except (RuntimeError, ValueError, KeyError) as error:
-        raise ValueError(f"{path} does not fit open_clip's {name}: {error}") from error
+        raise ValueError(f"{path} does not fit open_clip's {name}: {one_line(error)}") from error
     return ImageExtractor(
         f"open_clip:{name}",
         model.visual,

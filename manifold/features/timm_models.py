@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from manifold.features.extractor import ImageExtractor
+from manifold.features.local_weights import one_line
 
 __all__ = ["load"]
 
@@ -55,7 +56,7 @@ def load(name: str, path: str = "") -> ImageExtractor:
             f"timm could not download {name} ({error}); go online, or give the file as timm:{name}@PATH."
         ) from error
     except (RuntimeError, ValueError, KeyError) as error:
-        raise ValueError(f"The weights {path or name} do not fit timm's {name}: {error}") from error
+        raise ValueError(f"The weights {path or name} do not fit timm's {name}: {one_line(error)}") from error
     network.reset_classifier(0)  # type: ignore[operator]
     config = timm.data.resolve_model_data_config(network)
     if "dinov2" in name:
