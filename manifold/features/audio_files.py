@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from manifold.features.audio_containers import cut_off
 from manifold.features.unusable import UnusableSampleError
 
 __all__ = ["AUDIO_SUFFIXES", "check_wave", "read_audio"]
@@ -32,8 +33,9 @@ def read_audio(path: str | Path) -> tuple[NDArray[np.float32], int]:
     Raises
     ------
     UnusableSampleError
-        If the file is missing, damaged, empty, longer than 10 minutes, has more than 8 channels, a rate outside 4 to
-        192 kHz, or samples that are not finite. A ValueError; its attributes are `path` and `reason`.
+        If the file is missing, damaged, cut off (as far as its format tells), empty, longer than 10 minutes, has more
+        than 8 channels, a rate outside 4 to 192 kHz, or samples that are not finite. A ValueError; its attributes are
+        `path` and `reason`.
     ModuleNotFoundError
         If the package soundfile is not installed.
     """
@@ -46,6 +48,8 @@ def read_audio(path: str | Path) -> tuple[NDArray[np.float32], int]:
         ) from error
     blocks = []
     try:
+        with open(path, "rb") as content:
+            missing = cut_off(content)
         with soundfile.SoundFile(path) as file:
             rate = int(file.samplerate)
             _check_format(path, rate, file.channels)
@@ -58,9 +62,13 @@ def read_audio(path: str | Path) -> tuple[NDArray[np.float32], int]:
                 blocks.append(block.mean(axis=1, dtype=np.float32))
     except UnusableSampleError:
         raise
+    except OSError as error:
+        raise UnusableSampleError(path, f"{error.strerror or error}; give a file that can be read") from error
     except Exception as error:  # whatever a decoder does on hostile bytes, the caller gets one kind of error
         reason = str(error).removeprefix(f"Error opening {str(path)!r}: ") or type(error).__name__
         raise UnusableSampleError(path, f"it is no whole WAV, FLAC, OGG, MP3 or AIFF file ({reason})") from error
+    if missing:
+        raise UnusableSampleError(path, f"it ends too early: {missing}")
     return check_wave(np.concatenate(blocks) if blocks else np.zeros(0), rate, path), rate
 
 

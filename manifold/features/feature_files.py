@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -35,10 +36,14 @@ def read_features(path: str | os.PathLike[str]) -> np.ndarray:
 
 def _read_npz(path: Path) -> np.ndarray:
     try:
+        if not zipfile.is_zipfile(path):  # numpy takes whatever else for a pickle, and advises to trust it
+            if not path.exists():
+                raise FileNotFoundError(f"there is no file {path}")
+            raise ValueError("it is no zip archive")
         with np.load(path, allow_pickle=False) as arrays:
             names = list(arrays.files)
             if len(names) != 1 and "features" not in names:
-                raise ValueError(f"it holds {len(names)} arrays ({', '.join(sorted(names)[:5])})")
+                raise ValueError(f"it holds {len(names)} arrays: {', '.join(sorted(names)[:5]) or 'none'}")
             array: np.ndarray = arrays["features" if "features" in names else names[0]]
             return array
     except FileNotFoundError:

@@ -141,10 +141,11 @@ def features_of(
 
     def fail(index: int, error: Exception) -> None:
         failed[index] = getattr(error, "reason", str(error))
+        path = getattr(error, "path", samples.place(index))
         if on_error == "raise":
-            raise UnusableSampleError(getattr(error, "path", samples.names[index]), failed[index]) from error
+            raise UnusableSampleError(path, failed[index]) from error
         if on_error == "report":
-            _log.warning("%s is left out: %s", getattr(error, "path", samples.names[index]), failed[index])
+            _log.warning("%s is left out: %s", path, failed[index])
 
     indices = range(len(samples.names))[:limit]
     folder = None
@@ -196,7 +197,13 @@ def _loaded(extractor: str | Callable[..., Any], kind: str, device: str | torch.
             f"give one of {', '.join(fitting)}, a library's, or your own."
         )
     if isinstance(extractor, str) and isinstance(network, (ImageExtractor, AudioExtractor)):
-        network.to(device)
+        try:
+            network.to(device)
+        except (RuntimeError, AssertionError) as error:  # the latter from a torch that was built without CUDA
+            reason = str(error).strip().splitlines()[0]
+            raise ValueError(
+                f"device is {str(device)!r}, which cannot be used here ({reason}); 'cpu' always can be."
+            ) from error
     return network
 
 

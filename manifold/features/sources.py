@@ -39,6 +39,11 @@ class Samples:
     digest: Callable[[int], bytes]
     load: Callable[[int], tuple[bytes, Any]]
     description: str
+    paths: list[Path] | None = None
+
+    def place(self, index: int) -> str:
+        """Where one sample is, for a message: its path, or its name where it is in memory."""
+        return self.names[index] if self.paths is None else str(self.paths[index])
 
 
 def samples_of(source: Any, sample_rate: int | None = None) -> Samples:
@@ -92,9 +97,13 @@ def _folder(folder: Path) -> Samples:
 def _files(paths: list[Path], names: list[str], description: str) -> Samples:
     endings = {path.suffix.lower() for path in paths}
     if endings <= AUDIO_SUFFIXES:
-        return Samples("audio", names, lambda i: _digest_of_file(paths[i]), lambda i: _recording(paths[i]), description)
+        return Samples(
+            "audio", names, lambda i: _digest_of_file(paths[i]), lambda i: _recording(paths[i]), description, paths
+        )
     if endings <= IMAGE_SUFFIXES:
-        return Samples("images", names, lambda i: _digest_of_file(paths[i]), lambda i: _image(paths[i]), description)
+        return Samples(
+            "images", names, lambda i: _digest_of_file(paths[i]), lambda i: _image(paths[i]), description, paths
+        )
     if endings <= AUDIO_SUFFIXES | IMAGE_SUFFIXES:
         raise ValueError(f"{description} holds both images and audio ({', '.join(sorted(endings))}); give one kind.")
     other = sorted(endings - AUDIO_SUFFIXES - IMAGE_SUFFIXES)

@@ -66,7 +66,7 @@ def test_what_is_outside_the_limits_is_refused(tmp_path, monkeypatch):
     assert len(read_audio(tmp_path / "fits.wav")[0]) == 16_000
 
 
-def test_a_header_is_not_believed(tmp_path):
+def test_a_length_that_a_program_did_not_know_is_not_believed(tmp_path):
     soundfile.write(tmp_path / "a.wav", tone(), 16_000)
     content = bytearray((tmp_path / "a.wav").read_bytes())
     place = content.index(b"data") + 4
@@ -79,7 +79,32 @@ def test_a_header_is_not_believed(tmp_path):
 def test_other_bytes_are_refused(tmp_path, content):
     (tmp_path / "a.wav").write_bytes(content)
     refused(tmp_path / "a.wav", r"no whole WAV, FLAC, OGG, MP3 or AIFF file")
-    refused(tmp_path / "missing.wav", "no whole")
+    refused(tmp_path / "missing.wav", "No such file or directory; give a file that can be read")
+
+
+KINDS = [("a.wav", "PCM_16"), ("a.wav", "FLOAT"), ("a.aiff", "PCM_16"), ("a.ogg", "VORBIS"), ("a.flac", "PCM_16")]
+
+
+@pytest.mark.parametrize(("name", "subtype"), KINDS)
+def test_a_recording_cut_in_two_is_an_error_and_a_whole_one_is_not(tmp_path, name, subtype):
+    noise = np.random.default_rng(0).uniform(-0.3, 0.3, 24_001)  # an odd number of bytes, where one is a sample
+    soundfile.write(tmp_path / name, noise, 16_000, subtype=subtype)
+    assert len(read_audio(tmp_path / name)[0]) == 24_001
+    content = (tmp_path / name).read_bytes()
+    for share in (0.5, 0.95):
+        (tmp_path / name).write_bytes(content[: int(share * len(content))])
+        refused(tmp_path / name, r"ends too early|no whole|malformed")
+
+
+def test_what_a_torn_recording_lacks_is_said(tmp_path):
+    soundfile.write(tmp_path / "a.wav", tone(), 16_000)
+    content = (tmp_path / "a.wav").read_bytes()
+    (tmp_path / "a.wav").write_bytes(content[:-1000])
+    refused(tmp_path / "a.wav", r"ends too early: its header announces 16000 bytes of sound, and 15000 are there")
+    soundfile.write(tmp_path / "a.ogg", tone(3), 16_000)
+    content = (tmp_path / "a.ogg").read_bytes()
+    (tmp_path / "a.ogg").write_bytes(content[: content.rindex(b"OggS")])  # between two pages
+    refused(tmp_path / "a.ogg", r"ends too early: its last page does not end the stream")
 
 
 def test_resampling_keeps_a_tone():
