@@ -29,7 +29,7 @@ def degradation_figure(evaluations: Mapping[tuple[str, str], Any]) -> Figure:
     """A row a feature space, a column a kind of degradation: metrics against its levels, from clean to worst."""
     spaces = list(dict.fromkeys(space for space, _ in evaluations))
     figure = Figure(figsize=(10, 2.9 * len(spaces)), layout="constrained")
-    grid = figure.subplots(len(spaces), len(LEVELS), sharey=True, squeeze=False)
+    grid = figure.subplots(len(spaces), len(LEVELS), sharey="row", squeeze=False)
     for row, space in enumerate(spaces):
         for ax, (kind, levels) in zip(grid[row], LEVELS.items(), strict=True):
             names = ["crops, other crops", *(f"crops, {kind} {level:g}" for level in levels)]
@@ -37,11 +37,11 @@ def degradation_figure(evaluations: Mapping[tuple[str, str], Any]) -> Figure:
             for metric, k in DRAWN.items():
                 ax.plot([result[k][metric] for result in totals], "o-", markersize=3, label=f"{metric} (k = {k})")
             ax.set_xticks(range(len(names)), ["clean", *(f"{level:g}" for level in levels)])
-            ax.set_ylim(0, None)
             ax.set_title(f"{kind}, {space}", fontsize=9)
             ax.set_xlabel(f"{kind}: {UNITS[kind]}", fontsize=9)
     for ax in grid[:, 0]:
         ax.set_ylabel("metric (no unit)")
+        ax.set_ylim(0, None)  # now that the whole row, which shares it, is drawn
     figure.legend(
         *grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8, frameon=False
     )
@@ -54,7 +54,7 @@ def save_galleries(folder: Path, kinds: tuple[str, ...], evaluation: Any, pair: 
     for kind in kinds:
         images = pair.reference if kind == "missed" else pair.query
         figure = getattr(figures, f"{kind}_gallery")(evaluation, images, 3, n=15)
-        save_figure(figure, folder / f"{stem}_{kind}.png", dpi=65)
+        save_figure(figure, folder / f"{stem}_{kind}.png", dpi=100)
 
 
 def save_figure(figure: Figure, path: Path, dpi: int = 80) -> None:

@@ -12,20 +12,20 @@ __all__ = ["DISTRIBUTION", "ENABLES", "Extra", "Package", "installed_extras"]
 
 DISTRIBUTION = "genmend"
 
-# What a person can do with an extra, in the words of the command line. "later:" is said where no room of this version
-# imports the packages yet.
+# What a person can do with an extra, in the words of the command line. "later:" is said of what no room of this version
+# does yet.
 ENABLES = {
     "": "the core: manifold metrics, recording and editing of layers, GAN detection and correction",
     "report": "report.html and every picture in it",
-    "vision": "image features: EfficientNet-Lite0 and CLIP ViT-B/16",
+    "vision": "image features: EfficientNet-Lite0, MobileNetV2, CLIP, models of timm, torchvision and transformers",
     "explain": "later: attributions",
     "demo": "genmend demo",
     "diffusion": "later: diffusers pipelines",
-    "tts": "later: text-to-speech models",
-    "audio-eval": "later: word error rate and speech quality",
+    "tts": "genmend score on recordings, speaker vectors, wav2vec2 features; later: text-to-speech models",
+    "audio-eval": "Whisper features of recordings; later: word error rate and speech quality",
     "flows": "later: normalising flows",
-    "metrics": "later: FID, KID and LPIPS, as torchmetrics and torch-fidelity compute them",
-    "ray": "later: distributed runs",
+    "metrics": "Fréchet distances, torchmetrics classes of the manifold metrics, FID's Inception; later: LPIPS",
+    "ray": "ShardedManifold: reference shards on Ray workers",
     "hub": "later: models by their hub name",
     "ui": "later: the web page",
     "security": "later: scans of pickled checkpoints before a conversion",

@@ -12,7 +12,7 @@ from PIL import Image
 
 pytest.importorskip("matplotlib")
 
-from experiments import face_scores, image_data, image_sets
+from experiments import face_scores, image_data, image_set_pictures, image_sets
 from experiments.image_data import Archive, crops, degraded, fetch, parse_idx
 
 
@@ -154,7 +154,7 @@ def test_tensors_and_pixels_of_gray_and_colour(tmp_path):
 
 
 def totals(precision, coverage=0.9, expected=0.9):
-    at = {"precision": precision, "coverage": coverage, "expected_coverage": expected}
+    at = {"precision": precision, "recall": 0.2, "coverage": coverage, "expected_coverage": expected}
     return {"k": {"3": at, "5": at}}
 
 
@@ -162,16 +162,43 @@ def test_verdicts_are_read_off_the_numbers():
     found = {}
     for space in image_sets.SPACES:
         found[space, "digits, other half"] = totals(0.9, coverage=0.88)
+        found[space, "digits, clothes"] = totals(0.1, coverage=0.05)
         found[space, "crops, other crops"] = totals(0.9)
         for kind, levels in image_data.LEVELS.items():
             for number, level in enumerate(levels):
                 found[space, f"crops, {kind} {level:g}"] = totals(0.8 - 0.1 * number)
     found["pixels", "crops, blur 4"] = totals(0.95)
     lines = image_sets.verdicts(found)
-    assert len(lines) == 2 * 4
-    assert "-0.020 (digits, other half)" in lines[0]
-    assert "falls at every level of blur" in lines[1]
-    assert "pixels: precision does not fall at every level of blur: 0.900 0.800 0.700 0.600 0.950" in lines[5]
+    assert len(lines) == 2 * 5
+    assert lines[0].endswith("the largest is recall: precision 0.100, recall 0.200, coverage 0.050")
+    assert "-0.020 (digits, other half)" in lines[1]
+    assert "falls at every level of blur" in lines[2]
+    assert "pixels: precision does not fall at every level of blur: 0.900 0.800 0.700 0.600 0.950" in lines[7]
+
+
+class Scored:
+    """As much of an evaluation as the pictures of pairs need."""
+
+    def __init__(self, density):
+        self.density = density
+
+    def to_dict(self):
+        at = {"precision": 0.5, "recall": 0.5, "density": self.density, "coverage": 0.5, "clipped_density": 0.5}
+        return {"k": {"3": at, "5": at}}
+
+
+def test_no_value_of_the_degradations_is_cut_off():
+    evaluations = {}
+    for row, space in enumerate(("one", "another")):
+        evaluations[space, "crops, other crops"] = Scored(1.0)
+        for kind, levels in image_data.LEVELS.items():
+            for level in levels:
+                evaluations[space, f"crops, {kind} {level:g}"] = Scored(2.5 if kind == "noise" and row else 0.5)
+    figure = image_set_pictures.degradation_figure(evaluations)
+    limits = [ax.get_ylim() for ax in figure.axes]
+    assert {low for low, _ in limits} == {0}
+    assert {high > 2.5 for _, high in limits[:3]} == {False}
+    assert {high > 2.5 for _, high in limits[3:]} == {True}
 
 
 def test_a_row_shows_undefined_totals_as_such():

@@ -58,6 +58,9 @@ def test_missing_and_too_old_packages_are_told_apart():
 def test_every_extra_of_the_project_says_what_it_enables():
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     assert set(extras.ENABLES) - {""} == set(project["optional-dependencies"])
+    # Rooms that import these packages are here: what they bring is not for later.
+    for name in ("metrics", "ray", "tts", "audio-eval", "vision"):
+        assert not extras.ENABLES[name].startswith("later:")
 
 
 def test_an_empty_cache_lists_every_weights_package_with_its_command(quick):
