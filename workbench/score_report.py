@@ -66,7 +66,7 @@ def _metric_table(result: dict[str, Any]) -> Table:
     rows = [
         [
             name,
-            *(_cell(result["k"][k].get(name), intervals.get(k, {}).get(name)) for k in ks),
+            *(_cell(result["k"][k].get(name), intervals.get(k, {}).get(name), bool(intervals)) for k in ks),
             meaning_of(name).better,
             meaning_of(name).words,
         ]
@@ -78,10 +78,13 @@ def _metric_table(result: dict[str, Any]) -> Table:
     return Table(caption, ["metric", *(f"k = {k}" for k in ks), "better", "what it says"], rows)
 
 
-def _cell(value: Any, interval: Any) -> Any:
-    if value is None or interval is None or None in interval:
+def _cell(value: Any, interval: Any, text: bool) -> Any:
+    """A number; text where others of its column have an interval behind them, so that all begin at the left."""
+    if value is None or not text:
         return value
-    return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+    if interval is None or None in interval:
+        return f"{value:.3f}"
+    return f"{value:.3f} [{interval[0]:.3f},\N{NO-BREAK SPACE}{interval[1]:.3f}]"
 
 
 def _set_table(result: dict[str, Any]) -> list[Table]:

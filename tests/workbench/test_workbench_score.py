@@ -150,6 +150,7 @@ def test_the_page_explains_every_metric_and_needs_nothing_else(arrays):
     for name in arrays.json:
         assert name not in MEANINGS or meaning_of(name).words in page.text
     assert f"[{arrays.json['intervals']['3']['precision'][0]:.3f}" in page.text
+    assert f"{arrays.json['k']['3']['expected_coverage']:.3f}" in page.text  # no interval, but as the others look
     assert all(image["src"].startswith("data:image/png;base64,") for image in page.all("img"))
     assert not {tag for tag, _ in page.tags} & {"script", "link", "iframe"}
     assert all(warning in page.text for warning in arrays.json["warnings"])
