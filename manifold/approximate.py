@@ -8,9 +8,9 @@ from typing import Any, Literal
 import numpy as np
 
 from manifold.distances import pair_distances
+from manifold.engine import screen_of
 from manifold.inputs import as_count, as_features, need_samples
 from manifold.radii import BLOCK_SIZE, nearest_distances
-from manifold.screen import Screen
 from manifold.shards import merge_nearest
 
 _BLOCK_ROWS = 65_536
@@ -181,7 +181,7 @@ def _exact(x: np.ndarray, y: np.ndarray, k: int, chosen: np.ndarray, itself: boo
     for start in range(0, len(x), _BLOCK_ROWS):
         block = x[start : start + _BLOCK_ROWS]
         found = nearest_distances(
-            Screen.of(block), block, queries, min(k + itself, len(block)), own=None, block_size=BLOCK_SIZE
+            screen_of(block), block, queries, min(k + itself, len(block)), own=None, block_size=BLOCK_SIZE
         )
         nearest = merge_nearest([nearest, found], k + itself)
     return nearest[:, int(itself) :]  # the sample itself is at distance 0, so the first

@@ -1,6 +1,7 @@
 """Which engine screens the pairs: the compiled one where it works, else torch or numpy. All give the same answers.
 
-The environment variable GENMEND_ENGINE names one: native, torch or numpy.
+Features that came as tensors on a CUDA device are screened there, by torch. For all others the environment variable
+GENMEND_ENGINE names one of native, torch and numpy; without it native, or what multiplies matrices faster.
 """
 
 from __future__ import annotations
@@ -10,19 +11,20 @@ import os
 import numpy as np
 
 from manifold.native_engine import NativeScreen, native_kernels
-from manifold.screen import Screen
+from manifold.screen import Screen, middle_and_scale
 
-__all__ = ["ENGINES", "AnyScreen", "TiledScreen", "engine_name", "screen_of"]
+__all__ = ["ENGINES", "AnyScreen", "engine_name", "screen_of", "screens_of"]
 
 ENGINES = ("native", "torch", "numpy")
 
-# Screens that bound one tile at a time, in numpy's hands between the products.
-TiledScreen = Screen
-AnyScreen = NativeScreen | TiledScreen
+AnyScreen = NativeScreen | Screen
+
+_SOME_ROWS = 127
+_LARGEST_SPREAD = 2.0**10  # of the query, relative to the reference's
 
 
 def engine_name() -> str:
-    """The engine that numpy arrays are handed to: GENMEND_ENGINE, or native where it works, else numpy.
+    """The engine for features on the CPU.
 
     Raises
     ------
@@ -35,9 +37,40 @@ def engine_name() -> str:
     if wanted == "native" and not native_kernels():
         raise ValueError("GENMEND_ENGINE is 'native', but the compiled extension is not built or has no kernel for "
                          "this CPU; unset it, or install genmend where a C++ compiler is")  # fmt: skip
-    return wanted or ("native" if native_kernels() else "numpy")
+    if wanted or native_kernels():
+        return wanted or "native"
+    from manifold.torch_screen import half_is_faster
+
+    return "torch" if half_is_faster() else "numpy"
 
 
-def screen_of(features: np.ndarray) -> AnyScreen:
-    """The screen of checked `features` (n, d) in the engine's form."""
-    return NativeScreen.of(features) if engine_name() == "native" else Screen.of(features)
+def screen_of(features: np.ndarray, device: str = "cpu") -> AnyScreen:
+    """The screen of checked `features` (n, d), which came from `device` (see `inputs.device_of`)."""
+    on_cuda = device.startswith("cuda")
+    name = "torch" if on_cuda else engine_name()
+    if name == "native":
+        return NativeScreen.of(features)
+    if name == "numpy":
+        return Screen.of(features)
+    from manifold.torch_screen import TorchScreen
+
+    return TorchScreen.of(features, device if on_cuda else "cpu", half=not on_cuda)
+
+
+def screens_of(reference: np.ndarray, query: np.ndarray, device: str = "cpu") -> tuple[AnyScreen, AnyScreen]:
+    """The screens of two sets. With the compiled engine in the same units where the sets lie near each other.
+
+    Then the query is encoded once, for its own radii and for the sweep; elsewhere its own units give closer bounds.
+    """
+    screen = screen_of(reference, device)
+    if isinstance(screen, NativeScreen) and _beside(screen, query):
+        return screen, screen.like(query)
+    return screen, screen_of(query, device)
+
+
+def _beside(screen: NativeScreen, query: np.ndarray) -> bool:
+    """Whether the query is hardly farther from the reference's middle than from its own."""
+    middle, scale = middle_and_scale(query)
+    some = query[:: -(-len(query) // _SOME_ROWS)].astype(np.float64) - middle
+    offset = float(np.square(middle - screen.center).sum())
+    return offset <= float(np.median(np.square(some).sum(axis=1))) / 4 and screen.scale / scale < _LARGEST_SPREAD

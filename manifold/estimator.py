@@ -8,10 +8,10 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from manifold.inputs import as_closed, as_count, as_features, like, need_samples, to_array
+from manifold.engine import AnyScreen, screen_of
+from manifold.inputs import as_closed, as_count, as_features, device_of, like, need_samples, to_array
 from manifold.radii import BLOCK_SIZE, radii_of
 from manifold.scores import ManifoldScores, reciprocal, relative_distance
-from manifold.engine import screen_of
 from manifold.sweep import BallHits, near_pairs
 
 
@@ -70,7 +70,7 @@ class Manifold(BaseEstimator):
         """
         features, k, block_size = as_features(reference, "reference"), *self._checked()
         need_samples(len(features), k, "reference")
-        screen = screen_of(features)
+        screen = screen_of(features, device_of(reference))
         return self._set(features, screen, radii_of(screen, features, (k,), block_size)[:, 0])
 
     @classmethod
@@ -89,7 +89,7 @@ class Manifold(BaseEstimator):
         if known.shape != (len(features),) or not np.isfinite(known).all() or (known < 0).any():
             raise ValueError(f"radii has shape {known.shape}; {len(features)} finite radii of at least 0 are accepted, "
                              f"one for each reference sample")  # fmt: skip
-        return manifold._set(features, screen_of(features), known)
+        return manifold._set(features, screen_of(features, device_of(reference)), known)
 
     def contains(self, query: Any = None, *, leave_one_out: bool = False) -> Any:
         """(m,) bool: whether some ball contains the sample. The mean over generated samples is precision."""
@@ -146,7 +146,7 @@ class Manifold(BaseEstimator):
         as_closed(self.closed)
         return as_count(self.k, "k"), as_count(self.block_size, "block_size")
 
-    def _set(self, features: np.ndarray, screen: Screen, radii: np.ndarray) -> Self:
+    def _set(self, features: np.ndarray, screen: AnyScreen, radii: np.ndarray) -> Self:
         self.reference_, self.radii_, self._screen = features, radii, screen
         self.n_features_in_ = features.shape[1]
         return self

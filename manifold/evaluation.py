@@ -11,7 +11,7 @@ import numpy as np
 from manifold.evaluation_result import Evaluation, EvaluationAtK
 from manifold.evaluation_sweep import per_sample_arrays
 from manifold.frechet import frechet_distance, frechet_function
-from manifold.inputs import as_closed, as_count, as_features, need_samples
+from manifold.inputs import as_closed, as_count, as_features, device_of, need_samples
 from manifold.kernel_distance import SUBSET_SIZE, kid, subset_size
 from manifold.prdc_result import size_warnings
 from manifold.radii import BLOCK_SIZE, counts
@@ -111,6 +111,7 @@ def evaluate(
             ratios="realism" in at_k,
             probabilistic=not {"p_precision", "p_recall"}.isdisjoint(at_k),
             leave_one_out=not {"rarity", "clipped_density"}.isdisjoint(at_k),
+            device=device_of(reference),
             block_size=block,
         )
     intervals = intervals_at_each_k(arrays, at_k, n_resamples, seed) if n_resamples and arrays else {}

@@ -11,10 +11,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from manifold.engine import AnyScreen, screen_of, screens_of
 from manifold.probabilistic import hit_probability
 from manifold.radii import radii_of
 from manifold.scores import reciprocal
-from manifold.screen import Screen
 from manifold.sweep import Pairs, near_pairs
 from manifold.tallies import Balls, Tallies, add_pairs, add_ratios
 
@@ -32,6 +32,7 @@ def per_sample_arrays(
     ratios: bool,
     probabilistic: bool,
     leave_one_out: bool,
+    device: str,
     block_size: int,
 ) -> dict[int, dict[str, np.ndarray]]:
     """For each k of `several` (ascending) the arrays by name; `Evaluation.per_sample` says what they are.
@@ -43,12 +44,16 @@ def per_sample_arrays(
     query_balls, ratios, probabilistic, leave_one_out
         Which of the costlier ones to compute: those of the query's balls; realism and score; the probabilities of
         P-precision and, with the query's balls, of P-recall; those of the reference itself.
+    device
+        Where the features came from; see `engine.screen_of`.
     """
     n, m = len(reference), len(query)
-    query_radii = None
-    if query_balls:  # first, so that one screen at a time is held
-        query_radii = radii_of(Screen.of(query), query, several, block_size)
-    screen = Screen.of(reference)
+    query_radii = query_screen = None
+    if query_balls:
+        screen, query_screen = screens_of(reference, query, device)
+        query_radii = radii_of(query_screen, query, several, block_size)
+    else:
+        screen = screen_of(reference, device)
     radii = radii_of(screen, reference, several, block_size)
     balls = [
         Balls.of(
@@ -61,7 +66,16 @@ def per_sample_arrays(
     ]
     largest, limits = balls[-1], _query_limits(balls, m)
     ball_sets = [np.ones(n, dtype=bool), largest.kept] if ratios else []
-    tiles = near_pairs(screen, reference, query, largest.radii, limits, closest_among=ball_sets, block_size=block_size)
+    tiles = near_pairs(
+        screen,
+        reference,
+        query,
+        largest.radii,
+        limits,
+        closest_among=ball_sets,
+        query_screen=query_screen,
+        block_size=block_size,
+    )
     found = _tallies(tiles, balls, n, m)
     if ratios:
         for one, tallies in zip(balls[:-1], found[:-1], strict=True):
@@ -100,7 +114,7 @@ def _settle_ratios(
     tallies: Tallies,
     balls: Balls,
     limits: np.ndarray | None,
-    screen: Screen,
+    screen: AnyScreen,
     reference: np.ndarray,
     query: np.ndarray,
     block_size: int,

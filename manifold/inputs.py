@@ -111,6 +111,11 @@ def need_samples(n: int, k: int, name: str) -> None:
                          f"give more samples or a smaller k")  # fmt: skip
 
 
+def device_of(given: Any) -> str:
+    """The device that `given` lies on, as torch names it; "cpu" for everything but tensors."""
+    return str(given.device) if is_tensor(given) else "cpu"
+
+
 def like(result: np.ndarray, given: Any) -> Any:
     """`result` as `given` came in: a tensor on the same device for a tensor, else unchanged."""
     return sys.modules["torch"].from_numpy(result).to(given.device) if is_tensor(given) else result

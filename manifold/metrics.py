@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from manifold.inputs import as_closed, as_count, as_features, like, need_samples
+from manifold.engine import screen_of, screens_of
+from manifold.inputs import as_closed, as_count, as_features, device_of, like, need_samples
 from manifold.prdc_result import PRDC, PRDCAtK
 from manifold.radii import BLOCK_SIZE, counts, radii_of
-from manifold.engine import screen_of
 from manifold.sweep import BallHits, is_within, near_pairs
 
 # Below this the metrics move by several hundredths from draw to draw.
@@ -91,7 +91,7 @@ def prdc(
     ----------
     reference, query
         (n, d) and (m, d) features of the same extractor, n and m at least k + 1; real and generated samples. Numpy or
-        torch (computed with numpy on the CPU for now); per-sample arrays come back as what the set they are about
+        torch (screened on the reference's device, measured on the CPU); per-sample arrays come back as what the set they are about
         came in.
     k
         One number of neighbours or several.
@@ -121,12 +121,14 @@ def prdc(
     several = tuple(sorted(set(counts(k))))
     need_samples(len(x), several[-1], "reference")
     need_samples(len(y), several[-1], "query")
-    query_radii = radii_of(screen_of(y), y, several, block)  # first, so that one screen at a time is held
-    screen = screen_of(x)
+    screen, query_screen = screens_of(x, y, device_of(reference))
+    query_radii = radii_of(query_screen, y, several, block)
     radii = radii_of(screen, x, several, block)
     hits = [BallHits(radii[:, column], len(y), as_closed(closed)) for column in range(len(several))]
     recalled = np.zeros((len(several), len(x)), dtype=bool)
-    for pairs in near_pairs(screen, x, y, radii[:, -1], query_radii[:, -1], block_size=block):
+    for pairs in near_pairs(
+        screen, x, y, radii[:, -1], query_radii[:, -1], query_screen=query_screen, block_size=block
+    ):
         i, j, distances = pairs
         for column, hit in enumerate(hits):
             hit.add(pairs)
@@ -150,7 +152,7 @@ def _hits(
     x = as_features(reference, names[0])
     y, block = as_features(query, names[1], x.shape[1]), as_count(block_size, "block_size")
     need_samples(len(x), as_count(k, "k"), names[0])
-    screen = screen_of(x)
+    screen = screen_of(x, device_of(reference))
     radii = radii_of(screen, x, (k,), block)[:, 0]
     hits = BallHits(radii, len(y), as_closed(closed))
     for pairs in near_pairs(screen, x, y, radii, block_size=block):

@@ -5,19 +5,23 @@ signs and a Walsh-Hadamard transform (so that no coordinate sticks out), and qua
 the length of a code and e what it leaves out, |x.y - code product| <= a_x e_y + e_x a_y + e_x e_y by Cauchy-Schwarz.
 Distances have the bits of distances.py, which is checked when the engine is first used.
 
+Of a large reference whose samples lie in clusters, codes of a few projections (projection.py) rule out whole tiles.
+
 The extension is optional: `native_kernels()` is empty where it was not built or this CPU has no kernel for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from manifold.distances import numpy_pair_distances
+from manifold.projection import N_DIRECTIONS, Projection
 from manifold.screen import middle_and_scale, squared_limits
 
 _PANEL = 48  # rows of a panel of codes (native/codes.h)
@@ -25,9 +29,12 @@ _WIDTH = 64  # codes are padded to a multiple of this many values
 _PROBE_ROWS = 200
 # More distances than this for each row, and finer codes are the faster ones (performance.md 1.3).
 _MOST_MEASURED = 100
-_QUERY_ROWS = 8192
+_QUERY_ROWS = 16_384
+# Projections have to be made and sorted: not for fewer rows, nor for features hardly wider than they are.
+_PROJECTED_ROWS, _PROJECTED_WIDTH = 16_384, 4 * N_DIRECTIONS
 _PAIR = np.dtype([("i", np.int64), ("j", np.int64), ("distance", np.float64)])
 _SMALLEST_SQUARED_RADIUS = 2.0**-80
+_UNLIMITED = (1 << 62) - 1
 
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -73,9 +80,32 @@ class _Codes:
     bounds: np.ndarray
     sums: np.ndarray
     ids: np.ndarray
+    words: int
 
-    def tuple(self, words: int) -> tuple[Any, ...]:
-        return self.packed, self.bounds, self.sums, self.ids, len(self.ids), words
+    @property
+    def n_panels(self) -> int:
+        return -(-len(self.ids) // _PANEL)
+
+    def tuple(self) -> tuple[Any, ...]:
+        return self.packed, self.bounds, self.sums, self.ids, len(self.ids), self.words
+
+
+@dataclass(frozen=True)
+class _Set:
+    """Features with their codes, and, in the same order of rows, codes of their projections."""
+
+    features: np.ndarray
+    codes: _Codes
+    coarse: _Codes | None
+
+    def tuple(self) -> tuple[Any, ...]:
+        return _features(self.features), self.codes.tuple(), self.coarse.tuple() if self.coarse else None
+
+    def in_order(self, values: np.ndarray, filler: float) -> np.ndarray:
+        """One float32 value a row of the features, in the order of the codes and padded as they are."""
+        padded = np.full(self.codes.n_panels * _PANEL, filler, dtype=np.float32)
+        padded[: len(self.codes.ids)] = values[self.codes.ids]
+        return padded
 
 
 @dataclass(frozen=True)
@@ -90,8 +120,12 @@ class NativeScreen:
         One of `native_kernels()`.
     center, scale
         As in `screen.Screen`.
-    codes
-        About n d bytes (twice that for bf16), and 36 bytes a row.
+    signs
+        (padded d,) float32 of +-1, of the rotation.
+    projection
+        For tiles to be ruled out by, or None.
+    own
+        About n d bytes of codes (twice that for bf16) and 36 bytes a row; with a projection 100 bytes a row more.
     """
 
     features: np.ndarray
@@ -99,41 +133,52 @@ class NativeScreen:
     center: np.ndarray
     scale: float
     signs: np.ndarray
-    codes: _Codes
+    projection: Projection | None
+    own: _Set
 
     @classmethod
-    def of(cls, features: np.ndarray, kernel: str = "auto") -> NativeScreen:
+    def of(cls, features: np.ndarray, kernel: str = "auto", projected: bool | None = None) -> NativeScreen:
         """Encode `features` (n, d).
 
         With "auto" the fastest integer kernel, unless a probe of 200 rows finds that its codes are too coarse for the
-        data (extreme tails) and the CPU has bf16.
+        data (extreme tails) and the CPU has bf16. `projected` None: where it may pay.
         """
         features = np.ascontiguousarray(features)
         names = native_kernels()
-        screen = cls._with_kernel(features, names[0] if kernel == "auto" else kernel)
+        if projected is None:
+            projected = len(features) >= _PROJECTED_ROWS and features.shape[1] >= _PROJECTED_WIDTH
+        screen = cls._with_kernel(features, names[0] if kernel == "auto" else kernel, projected)
         if kernel == "auto" and "bf16" in names[1:] and len(features) > 10 * _PROBE_ROWS:
             rows = np.random.default_rng(0).choice(len(features), _PROBE_ROWS, replace=False)
             if screen._measured_by(features[np.sort(rows)]) > _MOST_MEASURED * _PROBE_ROWS:
-                return cls._with_kernel(features, "bf16")
+                return cls._with_kernel(features, "bf16", projected)
         return screen
 
     @classmethod
-    def _with_kernel(cls, features: np.ndarray, kernel: str) -> NativeScreen:
+    def _with_kernel(cls, features: np.ndarray, kernel: str, projected: bool) -> NativeScreen:
         center, scale = middle_and_scale(features)
-        padded = -(-features.shape[1] // _WIDTH) * _WIDTH
-        signs = np.random.default_rng(0).choice(np.array([-1, 1], dtype=np.float32), padded)
-        codes = _encode(features, kernel, center, scale, signs)
-        return cls(features, kernel, center, scale, signs, codes)
+        signs = np.random.default_rng(0).choice(np.array([-1, 1], dtype=np.float32), _padded_width(features.shape[1]))
+        projection = Projection.of(features, center, scale) if projected else None
+        own = _encoded_set(features, kernel, center, scale, signs, projection)
+        return cls(features, kernel, center, scale, signs, projection, own)
 
-    def nearest(self, query: np.ndarray | None, k: int, own: int | None = None, report: Any = None) -> np.ndarray:
+    def like(self, features: np.ndarray) -> NativeScreen:
+        """The screen of other `features` (m, d) in the same units, so that its codes serve as queries of this one."""
+        features = np.ascontiguousarray(features)
+        own = _encoded_set(features, self.kernel, self.center, self.scale, self.signs, self.projection)
+        return replace(self, features=features, own=own)
+
+    def nearest(self, query: np.ndarray | None, k: int, own: int | None = None) -> np.ndarray:
         """(m, k) distances to the k nearest rows, ascending; of the rows themselves if `query` is None."""
         if query is None:
             found = np.empty((len(self.features), k))
-            self._run_nearest(self._set(), 0, found, report)
+            with _progress() as report:
+                self._run_nearest(self.own, 0, found, report)
             return found
         found = np.empty((len(query), k))
-        for rows, block in self._blocks(query):
-            self._run_nearest(block, -1 if own is None else own + rows.start, found[rows], report)
+        for rows in _blocks(len(query)):
+            block = self._query_set(query[rows])
+            self._run_nearest(block, -1 if own is None else own + rows.start, found[rows], None)
         return found
 
     def near_pairs(
@@ -143,73 +188,104 @@ class NativeScreen:
         query_radii: np.ndarray | None,
         ball_sets: Sequence[np.ndarray],
         skip_self: bool,
+        most_pairs: int,
+        query_screen: NativeScreen | None = None,
     ) -> Iterator[Pairs]:
-        """As `sweep.near_pairs`, in blocks of query rows."""
-        from manifold import _native
-
+        """As `sweep.near_pairs`, about `most_pairs` at a time; a `query_screen` in other units is not used."""
         limits = squared_limits(radii, self.scale)
-        reference = self._padded(limits, -np.inf)
         inverse = 1 / np.maximum(limits, np.float32(_SMALLEST_SQUARED_RADIUS))
-        inverses = tuple(self._padded(np.where(balls, inverse, np.nan), np.nan) for balls in ball_sets)
-        radii = np.ascontiguousarray(radii, dtype=np.float64)
-        if skip_self and query is self.features:
-            blocks: Iterator[tuple[slice, tuple]] = iter([(slice(0, len(query)), self._set())])
-        else:
-            blocks = self._blocks(query)
-        for rows, block in blocks:
-            mine = np.full(_padded_rows(rows.stop - rows.start), -np.inf, dtype=np.float32)
+        of_reference = (
+            self.own.in_order(limits, -np.inf),
+            tuple(self.own.in_order(np.where(balls, inverse, np.nan), np.nan) for balls in ball_sets),
+            np.ascontiguousarray(radii, dtype=np.float64),
+        )
+        encoded = self if skip_self and query is self.features else query_screen
+        if encoded is not None and encoded.center is not self.center:
+            encoded = None
+        for rows in _blocks(len(query)) if encoded is None else [slice(0, len(query))]:
+            block = self._query_set(query[rows]) if encoded is None else encoded.own
+            mine = np.full(len(block.features), -np.inf)
             if query_radii is not None:
-                mine[: rows.stop - rows.start] = squared_limits(query_radii[rows], self.scale)
-            found = _native.near_pairs(
-                self.kernel, block, self._set(), mine, reference, inverses, radii, skip_self, None
-            )
-            pairs = np.frombuffer(found, dtype=_PAIR)
-            yield rows.start + pairs["i"], pairs["j"], pairs["distance"]
+                mine = squared_limits(query_radii[rows], self.scale)
+            for pairs in self._pieces(block, block.in_order(mine, -np.inf), of_reference, skip_self, most_pairs):
+                yield rows.start + pairs["i"], pairs["j"], pairs["distance"]
 
-    def _run_nearest(self, query: tuple, own: int, out: np.ndarray, report: Any) -> int:
+    def _pieces(
+        self, block: _Set, limits: np.ndarray, of_reference: tuple[Any, ...], skip_self: bool, most: int
+    ) -> Iterator[np.ndarray]:
+        """The pairs of a block of queries, cut into pieces small enough: fewer rows, then fewer columns."""
         from manifold import _native
 
-        return int(_native.nearest(self.kernel, query, self._set(), self.scale, out.shape[1], own, out, report))
+        query, reference = block.tuple(), self.own.tuple()
+        waiting = [((0, block.codes.n_panels), (0, self.own.codes.n_panels))]
+        with _progress() as report:
+            while waiting:
+                rows, columns = waiting.pop()
+                smallest = rows[1] - rows[0] == 1 and columns[1] - columns[0] == 1
+                found = _native.near_pairs(
+                    self.kernel, query, rows, reference, columns, limits, *of_reference, skip_self,
+                    _UNLIMITED if smallest else most, report,
+                )  # fmt: skip
+                if found is not None:
+                    yield np.frombuffer(found, dtype=_PAIR)
+                elif rows[1] - rows[0] > 1:
+                    waiting += [(half, columns) for half in reversed(_halves(rows))]
+                else:
+                    waiting += [(rows, half) for half in reversed(_halves(columns))]
+
+    def _run_nearest(self, query: _Set, own: int, out: np.ndarray, report: Any) -> int:
+        from manifold import _native
+
+        return int(
+            _native.nearest(self.kernel, query.tuple(), self.own.tuple(), self.scale, out.shape[1], own, out, report)
+        )
 
     def _measured_by(self, query: np.ndarray) -> int:
-        out = np.empty((len(query), 5))
-        (_, block), *_ = self._blocks(query)
-        return self._run_nearest(block, -1, out, None)
+        return self._run_nearest(self._query_set(query), -1, np.empty((len(query), 5)), None)
 
-    def _blocks(self, query: np.ndarray) -> Iterator[tuple[slice, tuple]]:
-        for start in range(0, len(query), _QUERY_ROWS):
-            rows = slice(start, min(start + _QUERY_ROWS, len(query)))
-            block = np.ascontiguousarray(query[rows])
-            codes = _encode(block, self.kernel, self.center, self.scale, self.signs)
-            yield rows, (_features(block), codes.tuple(self._words), None)
+    def _query_set(self, query: np.ndarray) -> _Set:
+        block = np.ascontiguousarray(query)
+        return _encoded_set(block, self.kernel, self.center, self.scale, self.signs, self.projection)
 
-    def _set(self) -> tuple:
-        return _features(self.features), self.codes.tuple(self._words), None
 
-    @property
-    def _words(self) -> int:
-        return _words(self.kernel, len(self.signs))
-
-    def _padded(self, values: np.ndarray, filler: float) -> np.ndarray:
-        padded = np.full(_padded_rows(len(values)), filler, dtype=np.float32)
-        padded[: len(values)] = values
-        return padded
+def _encoded_set(
+    features: np.ndarray,
+    kernel: str,
+    center: np.ndarray,
+    scale: float,
+    signs: np.ndarray,
+    projection: Projection | None,
+) -> _Set:
+    ids, coarse = np.arange(len(features)), None
+    if projection is not None:
+        projected, error = projection.projected(features)
+        ids = projection.order(projected)
+        width = projected.shape[1]
+        coarse = _encode(projected, ids, kernel, np.zeros(width), 1.0, signs[: _padded_width(width)], error)
+    return _Set(features, _encode(features, ids, kernel, center, scale, signs), coarse)
 
 
 def _encode(
-    features: np.ndarray, kernel: str, center: np.ndarray, scale: float, signs: np.ndarray, extra_error: float = 0.0
+    features: np.ndarray,
+    ids: np.ndarray,
+    kernel: str,
+    center: np.ndarray,
+    scale: float,
+    signs: np.ndarray,
+    extra_error: float = 0.0,
 ) -> _Codes:
     from manifold import _native
 
-    n, words = len(features), _words(kernel, len(signs))
-    rows = _padded_rows(n)
+    rows = -(-len(ids) // _PANEL) * _PANEL
+    words = len(signs) // (2 if kernel == "bf16" else 4)
     codes = _Codes(
         packed=np.zeros(rows * words, dtype=np.uint32),
         bounds=np.empty((5, rows), dtype=np.float32),
         sums=np.empty(rows, dtype=np.int32),
-        ids=np.arange(n),
+        ids=ids,
+        words=words,
     )
-    _native.encode(kernel, _features(features), center, scale, signs, extra_error, codes.tuple(words))
+    _native.encode(kernel, _features(features), center, scale, signs, extra_error, codes.tuple())
     return codes
 
 
@@ -218,9 +294,24 @@ def _features(features: np.ndarray) -> tuple[np.ndarray, int, int, bool]:
     return features, len(features), features.shape[1], features.dtype == np.float64
 
 
-def _words(kernel: str, padded: int) -> int:
-    return padded // (2 if kernel == "bf16" else 4)
+def _padded_width(width: int) -> int:
+    return -(-width // _WIDTH) * _WIDTH
 
 
-def _padded_rows(n: int) -> int:
-    return -(-n // _PANEL) * _PANEL
+def _blocks(n: int) -> list[slice]:
+    return [slice(start, min(start + _QUERY_ROWS, n)) for start in range(0, n, _QUERY_ROWS)]
+
+
+def _halves(part: tuple[int, int]) -> list[tuple[int, int]]:
+    middle = (part[0] + part[1]) // 2
+    return [(part[0], middle), (middle, part[1])]
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[float], None]]:
+    """Something to report shares of the work to: a bar on a terminal, once it has taken a few seconds."""
+    from tqdm import tqdm
+
+    show = {"desc": "pairs", "bar_format": "{desc} {percentage:.0f}%", "disable": None, "delay": 5, "leave": False}
+    with tqdm(total=1.0, **show) as bar:
+        yield lambda share: bar.update(share - bar.n) and None

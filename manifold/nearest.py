@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from manifold.distances import pair_distances
+from manifold.engine import screen_of
 from manifold.inputs import as_count, as_features, like
 from manifold.radii import BLOCK_SIZE
-from manifold.screen import Screen
 from manifold.sweep import near_pairs
 
 _SOME_ROWS = 127  # behind the centre and the scale of what faiss sees
@@ -83,7 +83,7 @@ def nearest_samples(
     if proposed is not None:
         reach = _distances(query, reference, proposed).max(axis=1)
     best = _Least(len(query), n)
-    screen, no_balls = Screen.of(reference), np.zeros(len(reference))
+    screen, no_balls = screen_of(reference), np.zeros(len(reference))
     for i, j, distances in near_pairs(screen, reference, query, no_balls, reach, block_size=block_size):
         best.add(i, j, distances)
     return best.values, best.indices
@@ -108,7 +108,7 @@ def nearest_balls(
         reach = (gap + common) * _ROUND_UP
         own_reach = np.where(radii > common, (gap.max() + radii) * _ROUND_UP, 0)
     best = _Least(len(query), 1)
-    for i, j, distances in near_pairs(Screen.of(reference), reference, query, own_reach, reach, block_size=block_size):
+    for i, j, distances in near_pairs(screen_of(reference), reference, query, own_reach, reach, block_size=block_size):
         best.add(i, j, distances - radii[j])
     return best.values[:, 0], best.indices[:, 0]
 

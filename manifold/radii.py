@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from manifold.distances import pair_distances
-from manifold.inputs import as_count, as_features, like, need_samples
-from manifold.engine import AnyScreen, TiledScreen, screen_of
+from manifold.engine import AnyScreen, screen_of
+from manifold.inputs import as_count, as_features, device_of, like, need_samples
 from manifold.native_engine import NativeScreen
-from manifold.screen import indices
+from manifold.screen import Screen
+from manifold.tiles import exclude, near, smallest
 
 BLOCK_SIZE = 1024
 
@@ -26,7 +27,7 @@ def knn_radii(reference: Any, k: int | Sequence[int], *, block_size: int = BLOCK
     Parameters
     ----------
     reference
-        (n, d) features, n >= k + 1; numpy, or a torch tensor (computed with numpy on the CPU for now).
+        (n, d) features, n >= k + 1; numpy, or a torch tensor (screened on its device, measured on the CPU).
     k
         One number of neighbours, or several: they share one pass.
     block_size
@@ -56,7 +57,7 @@ def knn_radii(reference: Any, k: int | Sequence[int], *, block_size: int = BLOCK
     features = as_features(reference, "reference")
     several = counts(k)
     need_samples(len(features), max(several), "reference")
-    radii = radii_of(screen_of(features), features, several, as_count(block_size, "block_size"))
+    radii = radii_of(screen_of(features, device_of(reference)), features, several, as_count(block_size, "block_size"))
     return like(radii if isinstance(k, Sequence) else radii[:, 0], reference)
 
 
@@ -116,20 +117,17 @@ def nearest_distances(
             bounds = screen.bounds(codes, columns, buffer)
             if own is not None:
                 excluded = np.arange(max(own + top, left), min(own + rows.stop, columns.stop))
-                bounds[excluded - own - top, excluded - left] = np.inf
+                exclude(bounds, excluded - own - top, excluded - left)
             if left == 0:  # k neighbours to start with; a tile of fewer columns than that leaves none out
-                first = np.argpartition(bounds, min(k, bounds.shape[1]) - 1, axis=1)[:, :k]
-                i, j = np.repeat(np.arange(len(bounds)), first.shape[1]), first.ravel()
-                measured = np.isfinite(bounds[i, j])
-                i, j = i[measured], j[measured]
+                i, j = smallest(bounds, k)
                 _insert(nearest[rows], i, pair_distances(query[rows], i, reference[columns], j))
-                bounds[i, j] = np.inf
-            i, j = indices((bounds < _limits(screen, nearest[rows])[:, None]) & (bounds < np.inf))
+                exclude(bounds, i, j)
+            i, j = near(bounds, _limits(screen, nearest[rows]))
             _insert(nearest[rows], i, pair_distances(query[rows], i, reference[columns], j))
     return nearest
 
 
-def _nearest_of_itself(screen: TiledScreen, features: np.ndarray, k: int, block_size: int) -> np.ndarray:
+def _nearest_of_itself(screen: Screen, features: np.ndarray, k: int, block_size: int) -> np.ndarray:
     """(n, k) ascending distances of each sample to its k nearest others."""
     n = len(features)
     # Every tile on the diagonal must hold k neighbours for each of its points, so that a finite radius prunes the rest.
@@ -140,31 +138,28 @@ def _nearest_of_itself(screen: TiledScreen, features: np.ndarray, k: int, block_
     nearest = np.full((n, k), np.inf)  # ascending distances to the k nearest found so far
 
     for block in blocks:
-        bounds = screen.bounds(screen.encode(features[block]), block, buffer)
-        np.fill_diagonal(bounds, np.inf)  # not one's own neighbour, by index
-        first = np.argpartition(bounds, k - 1, axis=1)[:, :k]
-        i = np.repeat(np.arange(len(bounds)), k)
-        distances = pair_distances(features[block], i, features[block], first.ravel())
-        nearest[block] = np.sort(distances.reshape(-1, k), axis=1)
-        np.put_along_axis(bounds, first, np.inf, axis=1)
-        i, j = indices(bounds < _limits(screen, nearest[block])[:, None])
+        bounds = screen.bounds(screen.encode_own(block), block, buffer)
+        own = np.arange(len(bounds))
+        exclude(bounds, own, own)  # not one's own neighbour, by index
+        i, j = smallest(bounds, k)
+        _insert(nearest[block], i, pair_distances(features[block], i, features[block], j))
+        exclude(bounds, i, j)
+        i, j = near(bounds, _limits(screen, nearest[block]))
         _insert(nearest[block], i, pair_distances(features[block], i, features[block], j))
 
     for number, rows in enumerate(blocks):  # each pair of blocks once: a distance serves both of its ends
-        codes = screen.encode(features[rows])
+        codes = screen.encode_own(rows)
         for columns in blocks[number + 1 :]:
             bounds = screen.bounds(codes, columns, buffer)
-            open_ = bounds < _limits(screen, nearest[rows])[:, None]
-            open_ |= bounds < _limits(screen, nearest[columns])
-            i, j = indices(open_)
+            i, j = near(bounds, _limits(screen, nearest[rows]), _limits(screen, nearest[columns]))
             distances = pair_distances(features[rows], i, features[columns], j)
             _insert(nearest[rows], i, distances)
             _insert(nearest[columns], j, distances)
     return nearest
 
 
-def _limits(screen: TiledScreen, nearest: np.ndarray) -> np.ndarray:
-    """Below which bound a pair can still lower the k-th distance; nothing lowers a zero."""
+def _limits(screen: Screen, nearest: np.ndarray) -> np.ndarray:
+    """Up to which bound a pair can still lower the k-th distance; nothing lowers a zero."""
     limits = screen.thresholds(nearest[:, -1])
     limits[nearest[:, -1] == 0] = -np.inf
     return limits

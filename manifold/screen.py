@@ -16,12 +16,13 @@ product is the bound.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 
 _UNIT = 2.0**-24  # unit roundoff of float32
 _UNDERFLOW = np.float32(2.0**-80)  # covers products that underflow; in scaled units, where the reference spans about 1
-_FAR = 2.0**40  # a squared norm beyond which float32 could overflow (also when divided by a small squared radius)
+FAR = 2.0**40  # a squared norm beyond which float32 could overflow (also when divided by a small squared radius)
 _ROUND_UP = 1 + 2.0**-20  # more than the float32 roundings of a threshold
 # Distances whose squares float64 cannot hold (about 1e-150) are to vanish beside _UNDERFLOW, as they do when measured.
 _LEAST_EXPONENT = -400
@@ -47,10 +48,10 @@ class Screen:
 
     center: np.ndarray
     scale: float
-    codes: np.ndarray
+    codes: Any
 
     @classmethod
-    def of(cls, reference: np.ndarray) -> Screen:
+    def of(cls, reference: np.ndarray) -> Self:
         """Encode `reference` (n, d). Holds 4 n (d + 2) bytes."""
         center, scale = middle_and_scale(reference)
         screen = cls(center, scale, np.empty((len(reference), reference.shape[1] + 2), dtype=np.float32))
@@ -62,7 +63,12 @@ class Screen:
             screen.codes[rows, -1] = norms
         return screen
 
-    def encode(self, query: np.ndarray) -> np.ndarray:
+    @property
+    def shrink(self) -> float:
+        """A positive bound times this never exceeds the squared distance, and a bound below 0 stays there."""
+        return 1.0
+
+    def encode(self, query: np.ndarray) -> Any:
         """Codes (b, d + 2) float32 of a block of queries, to be multiplied with `codes`."""
         codes = np.empty((len(query), query.shape[1] + 2), dtype=np.float32)
         for start in range(0, len(query), _ENCODE_ROWS):
@@ -73,7 +79,14 @@ class Screen:
             codes[rows, -1] = 1
         return codes
 
-    def bounds(self, codes: np.ndarray, columns: slice, out: np.ndarray) -> np.ndarray:
+    def encode_own(self, rows: slice) -> Any:
+        """`encode` of some rows of the reference, from their codes."""
+        codes = self.codes[rows].copy()
+        codes[:, :-2] *= -0.5
+        codes[:, -2:] = codes[:, :-3:-1]
+        return codes
+
+    def bounds(self, codes: Any, columns: slice, out: np.ndarray) -> Any:
         """Lower bounds of the squared distances, scaled, of encoded queries (b,) and reference `columns` (c,).
 
         `out` is a flat float32 buffer of at least b * c; the result is a (b, c) view of it.
@@ -83,21 +96,33 @@ class Screen:
 
     def thresholds(self, distances: np.ndarray) -> np.ndarray:
         """float32 thresholds: a pair no farther apart than `distances` has a bound no larger than these."""
-        return squared_limits(distances, self.scale)
+        return squared_limits(distances, self.scale) / np.float32(self.shrink)
 
     def _centred(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Centred and scaled features in float64, and their squared norms less the error they may cause."""
-        centred = features.astype(np.float64)
-        centred -= self.center
-        centred *= self.scale
-        norms = np.einsum("nd,nd->n", centred, centred)
-        far = norms > _FAR
-        relative = (features.shape[1] + 6) * _UNIT
-        # Out of float32's reach: a bound below everything, so that exact distances decide.
-        centred[far] = norms[far] = 0
-        lowered = (norms * (1 - 2 * relative / (1 - relative))).astype(np.float32) - _UNDERFLOW
-        lowered[far] = -_FAR
-        return centred, lowered
+        relative = rounding_of_product(features.shape[1] + 2)
+        return centred_and_lowered(features, self.center, self.scale, relative)
+
+
+def rounding_of_product(width: int) -> float:
+    """Share of the two squared norms by which a float32 product of this width, codes rounded, is off at most."""
+    relative = (width + 4) * _UNIT
+    return 2 * relative / (1 - relative)
+
+
+def centred_and_lowered(
+    features: np.ndarray, center: np.ndarray, scale: float, relative: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Centred and scaled features in float64, and (b,) float32 squared norms less the share `relative` of them."""
+    centred = features.astype(np.float64)
+    centred -= center
+    centred *= scale
+    norms = np.einsum("nd,nd->n", centred, centred)
+    far = norms > FAR
+    # Out of float32's reach: a bound below everything, so that exact distances decide.
+    centred[far] = norms[far] = 0
+    lowered = (norms * (1 - relative)).astype(np.float32) - _UNDERFLOW
+    lowered[far] = -FAR
+    return centred, lowered
 
 
 def middle_and_scale(reference: np.ndarray) -> tuple[np.ndarray, float]:
@@ -111,9 +136,3 @@ def squared_limits(distances: np.ndarray, scale: float) -> np.ndarray:
     """float32 squares of scaled distances, rounded up."""
     with np.errstate(over="ignore"):  # infinity is a valid limit: nothing is ruled out
         return (np.square(distances * scale) * _ROUND_UP).astype(np.float32)
-
-
-def indices(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Row and column of every True, by row: `np.nonzero`, several times faster where few are."""
-    i, j = np.divmod(np.flatnonzero(mask), mask.shape[1])
-    return i, j

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from manifold.engine import AnyScreen, screen_of
 from manifold.feature_files import open_features, widened
 from manifold.pieces import digest
 from manifold.radii import nearest_distances
-from manifold.screen import Screen
 from manifold.shards import ShardScores, sweep_shard
 
 # How often Ray starts a lost worker again and repeats its call before that is an error.
@@ -42,7 +42,7 @@ class ShardWorker:
             for number, source in sources.items()
         }
         self._keep_codes, self._block_size = keep_codes, block_size
-        self._encoded: dict[int, tuple[np.ndarray, Screen]] = {}
+        self._encoded: dict[int, tuple[np.ndarray, AnyScreen]] = {}
 
     def check(self, shard: int) -> tuple[int, int]:
         """Shape of a shard, after all values of a file have been read and found finite."""
@@ -74,12 +74,12 @@ class ShardWorker:
         options |= {"skip_self": query is None, "block_size": self._block_size}
         return sweep_shard(screen, features, features if query is None else query, radii, **options)
 
-    def _encode(self, shard: int) -> tuple[np.ndarray, Screen]:
+    def _encode(self, shard: int) -> tuple[np.ndarray, AnyScreen]:
         if shard not in self._encoded:
             if not self._keep_codes:
                 self._encoded.clear()
             features = self.rows(shard, 0, len(self._views[shard]))
-            self._encoded[shard] = features, Screen.of(features)
+            self._encoded[shard] = features, screen_of(features)
         return self._encoded[shard]
 
 

@@ -9,13 +9,13 @@ from typing import Any, Self
 
 import numpy as np
 
+from manifold.engine import screen_of
 from manifold.feature_files import FeatureShards, feature_paths
 from manifold.inputs import as_closed, as_count, as_features, like, need_samples, to_array
 from manifold.pieces import digest, in_pieces
 from manifold.prdc_result import PRDCAtK
 from manifold.radii import BLOCK_SIZE, radii_of
 from manifold.scores import ManifoldScores
-from manifold.screen import Screen
 from manifold.shard_worker import HereCalls, RayCalls
 from manifold.shards import (
     ShardScores,
@@ -171,7 +171,7 @@ class ShardedManifold:
         self._check_fitted()
         features = as_features(query, "query", self.n_features_in_)
         need_samples(len(features), self.k, "query")
-        query_radii = radii_of(Screen.of(features), features, (self.k,), self.block_size)[:, 0]
+        query_radii = radii_of(screen_of(features), features, (self.k,), self.block_size)[:, 0]
         shared = [(self._calls.share(self.radii_[rows]), None) for rows in self._slices()]
         return as_prdc(
             merge_queries([

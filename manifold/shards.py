@@ -12,9 +12,9 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from manifold.engine import AnyScreen
 from manifold.prdc_result import PRDCAtK
 from manifold.scores import ManifoldScores, reciprocal, relative_distance
-from manifold.screen import Screen
 from manifold.sweep import BallHits, is_within, near_pairs
 
 
@@ -50,7 +50,7 @@ class ShardScores:
 
 
 def sweep_shard(
-    screen: Screen,
+    screen: AnyScreen,
     shard: np.ndarray,
     query: np.ndarray,
     radii: np.ndarray,

@@ -13,7 +13,8 @@ import numpy as np
 from manifold.distances import pair_distances
 from manifold.engine import AnyScreen
 from manifold.native_engine import NativeScreen
-from manifold.screen import indices
+from manifold.screen import squared_limits
+from manifold.tiles import exclude, least_in_rows, near, scaled_columns, some_columns
 
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -31,6 +32,7 @@ def near_pairs(
     *,
     closest_among: Sequence[np.ndarray] = (),
     skip_self: bool = False,
+    query_screen: AnyScreen | None = None,
     block_size: int,
 ) -> Iterator[Pairs]:
     """Yield (i, j, distance) arrays: query i, reference j, each pair at most once, tile by tile.
@@ -49,17 +51,21 @@ def near_pairs(
         such pairs come anyway.
     skip_self
         Leave out the pairs i == j: query and reference are the same set.
+    query_screen
+        The query's own screen of `engine.screens_of`, if there is one: saves encoding it again.
     block_size
         Rows and columns of a tile; bounds the memory, never changes what the pairs add up to.
     """
     ball_sets = [mask & (radii > 0) for mask in closest_among]
     if isinstance(screen, NativeScreen):
-        yield from screen.near_pairs(query, radii, query_radii, ball_sets, skip_self)
+        encoded = query_screen if isinstance(query_screen, NativeScreen) else None
+        yield from screen.near_pairs(query, radii, query_radii, ball_sets, skip_self, block_size**2, encoded)
         return
     n, m = len(reference), len(query)
     ball_limits = screen.thresholds(radii)
     query_limits = None if query_radii is None else screen.thresholds(query_radii)
-    inverse = 1 / np.maximum(ball_limits, _LEAST_SQUARED_RADIUS)
+    # Of the limits as they are: rounding of the product, which raises them, is taken off the bounds instead.
+    inverse = screen.shrink / np.maximum(squared_limits(radii, screen.scale), _LEAST_SQUARED_RADIUS)
     buffer = np.empty(min(block_size, m) * min(block_size, n), dtype=np.float32)
 
     for top in range(0, m, block_size):
@@ -70,32 +76,34 @@ def near_pairs(
         for left in range(0, n, block_size):
             columns = slice(left, min(left + block_size, n))
             bounds = screen.bounds(codes, columns, buffer)
-            own = np.arange(max(top, left), min(rows.stop, columns.stop)) if skip_self else np.empty(0, dtype=int)
-            open_ = bounds <= ball_limits[columns]
-            if query_limits is not None:
-                open_ |= bounds <= query_limits[rows, None]
+            if skip_self:
+                own = np.arange(max(top, left), min(rows.stop, columns.stop))
+                exclude(bounds, own - top, own - left)
+            found = [near(bounds, None if query_limits is None else query_limits[rows], ball_limits[columns])]
             if ball_sets:
-                bounds *= inverse[columns]  # from here on: lower bounds of (distance / radius)^2
-                bounds[own - top, own - left] = np.inf
+                bounds = scaled_columns(bounds, inverse[columns])  # now lower bounds of (distance / radius)^2
             for least, balls in zip(best, ball_sets, strict=True):
                 inside = np.flatnonzero(balls[columns])
                 if not inside.size:
                     continue
-                ratios = bounds if inside.size == bounds.shape[1] else bounds[:, inside]
-                j = ratios.argmin(axis=1)
-                i = np.flatnonzero(ratios[np.arange(len(j)), j] < least)
+                ratios = some_columns(bounds, inside)
+                j, lowest = least_in_rows(ratios)
+                i = np.flatnonzero(lowest < least)
                 j = left + inside[j[i]]
                 with np.errstate(over="ignore"):  # an infinite ratio rules nothing out
                     exact = np.square(pair_distances(query[rows], i, reference, j) / radii[j])
                 least[i] = np.minimum(least[i], exact * _ROUND_UP)
-                attainable = ratios <= least[:, None]
-                if ratios is bounds:
-                    open_ |= attainable
-                else:
-                    open_[:, inside] |= attainable
-            open_[own - top, own - left] = False
-            i, j = indices(open_)
+                i, j = near(ratios, least)
+                found.append((i, inside[j]))
+            i, j = _together(found, columns.stop - left)
             yield top + i, left + j, pair_distances(query[rows], i, reference[columns], j)
+
+
+def _together(found: Sequence[tuple[np.ndarray, np.ndarray]], width: int) -> tuple[np.ndarray, np.ndarray]:
+    """The pairs of several lists, each pair once."""
+    if len(found) == 1:
+        return found[0]
+    return np.divmod(np.unique(np.concatenate([i * width + j for i, j in found])), width)
 
 
 class BallHits:

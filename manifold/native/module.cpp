@@ -108,6 +108,11 @@ struct HeldSet {
   Set set;
 };
 
+void check(const Panels& panels, long n) {
+  if (panels.first < 0 || panels.first >= panels.last || panels.last > padded(n) / PANEL)
+    throw std::runtime_error("panels are out of range");
+}
+
 // Runs `work` without the interpreter's lock. Every quarter of a second the calling thread takes it back to see
 // whether the user has interrupted, and to report progress.
 template <class Work>
@@ -207,28 +212,36 @@ PyObject* py_near_pairs(PyObject*, PyObject* args) {
   const char* kernel;
   PyObject *query, *reference, *query_limits, *reference_limits, *inverses, *radii, *report;
   int skip_self;
-  if (!PyArg_ParseTuple(args, "sOOOOOOpO", &kernel, &query, &reference, &query_limits, &reference_limits, &inverses,
-                        &radii, &skip_self, &report))
+  long most;
+  Panels rows, columns;
+  if (!PyArg_ParseTuple(args, "sO(ll)O(ll)OOOOplO", &kernel, &query, &rows.first, &rows.last, &reference,
+                        &columns.first, &columns.last, &query_limits, &reference_limits, &inverses, &radii, &skip_self,
+                        &most, &report))
     return nullptr;
   return guarded([&]() -> PyObject* {
     const Kernel& how = kernel_of(kernel);
     const HeldSet x(query), y(reference);
-    const Buffer rows(query_limits, size_t(padded(x.codes.n)) * 4);
-    const Buffer columns(reference_limits, size_t(padded(y.codes.n)) * 4);
+    check(rows, x.codes.n);
+    check(columns, y.codes.n);
+    const Buffer row_limits(query_limits, size_t(padded(x.codes.n)) * 4);
+    const Buffer column_limits(reference_limits, size_t(padded(y.codes.n)) * 4);
     const Buffer balls(radii, size_t(y.features.rows) * 8);
     const int n_ratios = int(PyTuple_Size(inverses));
     if (n_ratios < 0 || n_ratios > MOST_RATIOS) throw std::runtime_error("too many sets of ratios");
     std::vector<Buffer> held;
-    Limits limits{rows.as<const float>(), columns.as<const float>(), n_ratios, {}, balls.as<const double>()};
+    Limits limits{row_limits.as<const float>(), column_limits.as<const float>(), n_ratios, {}, balls.as<const double>()};
     for (int s = 0; s < n_ratios; s++) {
       held.emplace_back(item(inverses, s), size_t(padded(y.codes.n)) * 4);
       limits.inverse[s] = held.back().as<const float>();
     }
     std::vector<Pair> pairs;
+    Outcome outcome = Outcome::stopped;
     if (!unlocked(report, [&](const Tick& tick) {
-          return near_pairs(x.set, y.set, how, limits, skip_self != 0, pairs, tick);
+          outcome = near_pairs(x.set, rows, y.set, columns, how, limits, skip_self != 0, most, pairs, tick);
+          return outcome != Outcome::stopped;
         }))
       return nullptr;
+    if (outcome == Outcome::too_many) Py_RETURN_NONE;
     return PyBytes_FromStringAndSize(reinterpret_cast<const char*>(pairs.data()), Py_ssize_t(pairs.size() * sizeof(Pair)));
   });
 }
@@ -253,7 +266,8 @@ PyMethodDef METHODS[] = {
     {"encode", py_encode, METH_VARARGS, "encode(kernel, features, center, scale, signs, extra_error, codes)"},
     {"nearest", py_nearest, METH_VARARGS, "nearest(kernel, query, reference, scale, k, own, out, report)"},
     {"near_pairs", py_near_pairs, METH_VARARGS,
-     "near_pairs(kernel, query, reference, query_limits, reference_limits, inverses, radii, skip_self, report)"},
+     "near_pairs(kernel, query, rows, reference, columns, query_limits, reference_limits, inverses, radii, skip_self, "
+     "most, report): rows and columns are (first, last) panels; None where there are more than `most` pairs"},
     {"pair_distances", py_pair_distances, METH_VARARGS, "pair_distances(x, i, y, j, n, out)"},
     {nullptr, nullptr, 0, nullptr},
 };

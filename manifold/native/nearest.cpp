@@ -12,7 +12,6 @@ namespace {
 
 constexpr long CHUNK = 2;        // panels of rows that one thread takes at a time, against all columns
 constexpr long BAND = 4;         // panels beside the diagonal that are not skipped: they give the first radii
-constexpr long PROBE = 200;      // tiles that decide whether projections pay
 constexpr double ROUND_UP = 1 + 0x1p-20;
 
 struct Candidate {
@@ -137,7 +136,7 @@ long nearest(const Set& query, const Set& reference, const Kernel& kernel, doubl
     const bool band_only = pass == 0, band_done = pass == 1 && coarse;
     if (band_done) {
       const Limits limits{found.limit.data(), found.limit.data(), 0, {}, nullptr};
-      coarse = 2 * surviving_tiles(query, reference, kernel, limits, PROBE) < PROBE;
+      coarse = projections_pay(query, reference, kernel, limits);
     }
 #pragma omp parallel for schedule(dynamic, 1)
     for (long chunk = 0; chunk < chunks; chunk++) {
@@ -151,15 +150,14 @@ long nearest(const Set& query, const Set& reference, const Kernel& kernel, doubl
           if (once && q < p) continue;
           const bool in_band = q <= p + BAND;
           if (band_only ? !in_band : band_done && in_band) continue;
-          const long left = y.n - q * PANEL;
-          const uint64_t valid = left >= PANEL ? (uint64_t(1) << PANEL) - 1 : (uint64_t(1) << left) - 1;
+          const uint64_t valid = valid_columns(y.n, q);
           const bool both = once && p != q;
           const float* columns = both ? &found.limit[q * PANEL] : &never[q * PANEL];
           for (long row = p * PANEL; row < std::min((p + 1) * PANEL, x.n); row += ROWS) {
             if (band_done && coarse) {
               kernel.tile({*query.coarse, row, *reference.coarse, q, &found.limit[row], columns, 0, {}, {}}, bounds,
                           hits);
-              if (!std::any_of(hits, hits + ROWS, [valid](uint64_t h) { return h & valid; })) continue;
+              if (!any(hits, valid)) continue;
             }
             kernel.tile({x, row, y, q, &found.limit[row], columns, 0, {}, {}}, bounds, hits);
             for (long r = 0; r < std::min(ROWS, x.n - row); r++)

@@ -11,18 +11,9 @@
 namespace genmend {
 namespace {
 
-constexpr long CHUNK = 2;  // panels of query rows that one thread takes at a time, against all of the reference
-constexpr long PROBE = 200;
+constexpr long CHUNK = 2;    // panels of query rows that one thread takes at a time, against all of the reference
+constexpr long PROBE = 200;  // tiles that decide whether projections pay
 constexpr double ROUND_UP = 1 + 0x1p-20;
-
-bool any(const uint64_t* hits, uint64_t valid) {
-  return std::any_of(hits, hits + ROWS, [valid](uint64_t h) { return h & valid; });
-}
-
-uint64_t valid_columns(long n, long panel) {
-  const long left = n - panel * PANEL;
-  return left >= PANEL ? (uint64_t(1) << PANEL) - 1 : (uint64_t(1) << left) - 1;
-}
 
 struct Sweep {
   const Set& query;
@@ -30,19 +21,25 @@ struct Sweep {
   const Kernel& kernel;
   const Limits& limits;
   bool skip_self, coarse;
+  long most;
 
-  // Query rows of one chunk against all of the reference.
-  void chunk(long top, long bottom, std::vector<Pair>& pairs) const {
-    const Codes &x = query.codes, &y = reference.codes;
+  // Query panels against reference panels, from panel `start` on and round, where the nearest are expected.
+  // `found` counts the pairs of all threads.
+  void chunk(Panels rows, Panels columns, long start, std::vector<Pair>& pairs, std::atomic<long>& found) const {
+    const Codes& x = query.codes;
     alignas(64) float bounds[ROWS * PANEL];
     uint64_t hits[ROWS];
     // The least (distance / radius)^2 found so far for each row, rounded up.
-    std::vector<float> least((bottom - top) * PANEL * MOST_RATIOS, INFINITY);
-    const auto least_of = [&](int s, long row) { return &least[(s * (bottom - top)) * PANEL + row - top * PANEL]; };
-    for (long q = 0; q < (y.n + PANEL - 1) / PANEL; q++) {
-      const uint64_t valid = valid_columns(y.n, q);
-      for (long row = top * PANEL; row < std::min(bottom * PANEL, x.n); row += ROWS) {
-        Tile tile{x, row, y, q, limits.query + row, limits.reference + q * PANEL, limits.n_ratios, {}, {}};
+    const long height = (rows.last - rows.first) * PANEL;
+    std::vector<float> least(height * MOST_RATIOS, INFINITY);
+    const auto least_of = [&](int s, long row) { return &least[s * height + row - rows.first * PANEL]; };
+    const long width = columns.last - columns.first;
+    for (long step = 0; step < width && found <= most; step++) {
+      const long q = columns.first + (start - columns.first + step) % width;
+      const uint64_t valid = valid_columns(reference.codes.n, q);
+      const size_t before = pairs.size();
+      for (long row = rows.first * PANEL; row < std::min(rows.last * PANEL, x.n); row += ROWS) {
+        Tile tile{x, row, reference.codes, q, limits.query + row, limits.reference + q * PANEL, limits.n_ratios, {}, {}};
         for (int s = 0; s < limits.n_ratios; s++) {
           tile.inverse[s] = limits.inverse[s] + q * PANEL;
           tile.least[s] = least_of(s, row);
@@ -60,6 +57,7 @@ struct Sweep {
             if (open(tile, r, c, bounds[r * PANEL + c])) measure(row + r, q * PANEL + c, least_of, pairs);
           }
       }
+      found += long(pairs.size() - before);
     }
   }
 
@@ -89,12 +87,21 @@ struct Sweep {
 
 }  // namespace
 
-long surviving_tiles(const Set& query, const Set& reference, const Kernel& kernel, const Limits& limits, long tiles) {
+bool any(const uint64_t* hits, uint64_t valid) {
+  return std::any_of(hits, hits + ROWS, [valid](uint64_t h) { return h & valid; });
+}
+
+uint64_t valid_columns(long n, long panel) {
+  const long left = n - panel * PANEL;
+  return left >= PANEL ? (uint64_t(1) << PANEL) - 1 : (uint64_t(1) << left) - 1;
+}
+
+bool projections_pay(const Set& query, const Set& reference, const Kernel& kernel, const Limits& limits) {
   std::mt19937_64 random(0);
   const long n_rows = query.codes.n / ROWS, n_panels = reference.codes.n / PANEL;
-  if (!n_rows || !n_panels) return tiles;
+  if (!query.coarse || !reference.coarse || !n_rows || !n_panels) return false;
   long survivors = 0;
-  for (long t = 0; t < tiles; t++) {
+  for (long t = 0; t < PROBE; t++) {
     const long row = long(random() % n_rows) * ROWS, panel = long(random() % n_panels);
     alignas(64) float bounds[ROWS * PANEL];
     uint64_t hits[ROWS];
@@ -102,31 +109,36 @@ long surviving_tiles(const Set& query, const Set& reference, const Kernel& kerne
                  {}, {}}, bounds, hits);
     survivors += any(hits, valid_columns(reference.codes.n, panel));
   }
-  return survivors;
+  return 2 * survivors < PROBE;
 }
 
-bool near_pairs(const Set& query, const Set& reference, const Kernel& kernel, const Limits& limits, bool skip_self,
-                std::vector<Pair>& pairs, const Tick& tick) {
-  const long panels = (query.codes.n + PANEL - 1) / PANEL, chunks = (panels + CHUNK - 1) / CHUNK;
-  // Ratios start without a limit, so projections rule little out for them.
-  const bool coarse = query.coarse && reference.coarse && !limits.n_ratios &&
-                      2 * surviving_tiles(query, reference, kernel, limits, PROBE) < PROBE;
-  const Sweep sweep{query, reference, kernel, limits, skip_self, coarse};
+Outcome near_pairs(const Set& query, Panels rows, const Set& reference, Panels columns, const Kernel& kernel,
+                   const Limits& limits, bool skip_self, long most, std::vector<Pair>& pairs, const Tick& tick) {
+  const long chunks = (rows.last - rows.first + CHUNK - 1) / CHUNK;
+  const Sweep sweep{query,     reference, kernel, limits, skip_self,
+                    projections_pay(query, reference, kernel, limits), most};
+  const long query_panels = (query.codes.n + PANEL - 1) / PANEL;
   std::vector<std::vector<Pair>> found(chunks);  // joined in the order of the rows, whichever thread was first
   std::atomic<bool> stopped{false};
-  std::atomic<long> done{0};
+  std::atomic<long> done{0}, n_found{0};
 #pragma omp parallel for schedule(dynamic, 1)
   for (long chunk = 0; chunk < chunks; chunk++) {
-    if (stopped) continue;
-    sweep.chunk(chunk * CHUNK, std::min(panels, (chunk + 1) * CHUNK), found[chunk]);
+    if (stopped || n_found > most) continue;
+    const Panels mine{rows.first + chunk * CHUNK, std::min(rows.last, rows.first + (chunk + 1) * CHUNK)};
+    // Both sets are in the order of the same clusters, if in any.
+    const long start = columns.first + (columns.last - columns.first) * mine.first / query_panels;
+    sweep.chunk(mine, columns, start, found[chunk], n_found);
     done++;
     if (omp_get_thread_num() == 0 && !tick(double(done) / double(chunks))) stopped = true;
   }
+  if (stopped) return Outcome::stopped;
+  if (n_found > most) return Outcome::too_many;
+  pairs.reserve(n_found);
   for (auto& one : found) {
     pairs.insert(pairs.end(), one.begin(), one.end());
     std::vector<Pair>().swap(one);
   }
-  return !stopped;
+  return Outcome::done;
 }
 
 }  // namespace genmend

@@ -41,12 +41,23 @@ struct Limits {
 long nearest(const Set& query, const Set& reference, const Kernel& kernel, double scale, long k, long own,
              double* distances, const Tick& tick);
 
-// All pairs within the limits, and for each set of ratios the pairs of least distance / radius of every query, in an
-// order that does not depend on the number of threads. `skip_self`: leave out i == j. False if `tick` stopped it.
-bool near_pairs(const Set& query, const Set& reference, const Kernel& kernel, const Limits& limits, bool skip_self,
-                std::vector<Pair>& pairs, const Tick& tick);
+// Panels of the codes from `first` on, `last` left out.
+struct Panels {
+  long first, last;
+};
 
-// Of `tiles` tiles drawn at random, how many have a pair within the limits by their projections.
-long surviving_tiles(const Set& query, const Set& reference, const Kernel& kernel, const Limits& limits, long tiles);
+enum class Outcome { done, stopped, too_many };
+
+// All pairs of these panels within the limits, and for each set of ratios the pairs of least distance / radius of every
+// query, in an order that does not depend on the number of threads. `skip_self`: leave out i == j. Gives up with
+// too_many soon after `most` pairs were found.
+Outcome near_pairs(const Set& query, Panels rows, const Set& reference, Panels columns, const Kernel& kernel,
+                   const Limits& limits, bool skip_self, long most, std::vector<Pair>& pairs, const Tick& tick);
+
+// Whether fewer than half of some tiles, drawn at random, have a pair within the limits by their projections.
+bool projections_pay(const Set& query, const Set& reference, const Kernel& kernel, const Limits& limits);
+
+uint64_t valid_columns(long n, long panel);                // a bit for each row of a panel that holds one
+bool any(const uint64_t* hits, uint64_t valid);            // of the hits of a tile
 
 }  // namespace genmend

@@ -2,9 +2,24 @@
 
 import numpy as np
 import pytest
+import torch
 
-from manifold import prdc, radii, sweep
+from manifold import Manifold, prdc, radii, sweep, torch_screen
 from manifold.screen import Screen
+from manifold.torch_screen import TorchScreen
+
+
+def torch_half(x):
+    screen = TorchScreen.of(x)
+    assert screen.codes.element_size() == 2  # its products were found to be summed in float32
+    return screen
+
+
+def torch_single(x):
+    return TorchScreen.of(x, half=False)
+
+
+SCREENS = [Screen.of, torch_half, torch_single]
 
 
 def gaussian(rng, n, d):
@@ -32,33 +47,73 @@ def many_magnitudes(rng, n, d):
 def table(screen, x, y):
     buffer = np.empty(len(x) * len(y), dtype=np.float32)
     bounds = screen.bounds(screen.encode(y), slice(0, len(x)), buffer).astype(np.longdouble)
+    bounds *= np.where(bounds > 0, screen.shrink, 1)
     truth = ((y.astype(np.longdouble)[:, None] - x.astype(np.longdouble)) ** 2).sum(axis=2) * screen.scale**2
     return bounds, truth
 
 
+@pytest.mark.parametrize("screen_of", SCREENS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("d", [1, 3, 64, 1500])
 @pytest.mark.parametrize("make", [gaussian, same_sign, far_clusters, one_column, many_magnitudes])
-def test_bound_never_exceeds_the_squared_distance(make, d, dtype):
+def test_bound_never_exceeds_the_squared_distance(make, d, dtype, screen_of):
     rng = np.random.default_rng(d)
     x, y = make(rng, 60, d).astype(dtype), make(rng, 50, d).astype(dtype)
     y[:10] = x[:10]
     y[10:20] = x[10:20] * dtype(1 + 1e-6)
     y[20:30] *= 1000
     y[30] *= dtype(1e16)
-    bounds, truth = table(Screen.of(x), x, y)
+    screen = screen_of(x)
+    bounds, truth = table(screen, x, y)
     assert (bounds <= truth).all()
+    own, again = screen.encode(x[5:40]), screen.encode_own(slice(5, 40))
+    assert (own == again).all()
 
 
-def test_bound_is_close():
+@pytest.mark.parametrize(("screen_of", "share"), [(Screen.of, 1e-3), (torch_single, 1e-3), (torch_half, 0.03)])
+def test_bound_is_close(screen_of, share):
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((2, 100, 256)) + 1e4
-    bounds, truth = table(Screen.of(x), x, y)
-    assert (bounds >= truth * (1 - 1e-3)).all()
+    bounds, truth = table(screen_of(x), x, y)
+    assert (bounds >= truth * (1 - share)).all()
+
+
+def test_sums_in_half_precision_are_found_out(monkeypatch):
+    x = np.random.default_rng(0).uniform(0.5, 1, (100, 512))
+
+    def summed_in_half(rows, columns):
+        total = torch.zeros(len(rows), len(columns), dtype=torch.bfloat16)
+        for k in range(rows.shape[1]):
+            total += rows[:, k, None] * columns[:, k]
+        return total
+
+    monkeypatch.setattr(torch_screen, "_product", summed_in_half)
+    assert TorchScreen.of(x).codes.dtype == torch.float32
+
+
+@pytest.mark.parametrize("k", [1, 5])
+def test_tiles_that_stay_tensors_give_the_same(monkeypatch, k):
+    """What a CUDA device would hand over, here from the CPU."""
+    rng = np.random.default_rng(2)
+    x, y = rng.standard_normal((2, 300, 4)) @ rng.standard_normal((4, 20))
+    x[:7] = x[7]
+    monkeypatch.setenv("GENMEND_ENGINE", "numpy")
+    expected = Manifold(k).fit(x).evaluate(y), prdc(x, y, k)[k]
+    monkeypatch.setenv("GENMEND_ENGINE", "torch")
+    monkeypatch.setattr(TorchScreen, "bounds", lambda self, codes, part, out: (codes @ self.codes[part].T).float())
+    scores, at = Manifold(k, block_size=64).fit(x).evaluate(y), prdc(x, y, k, block_size=64)[k]
+    for name in vars(scores):
+        np.testing.assert_array_equal(getattr(scores, name), getattr(expected[0], name))
+    for name in ("ball_count", "covered", "recalled"):
+        np.testing.assert_array_equal(getattr(at, name), getattr(expected[1], name))
+    own = Manifold(k, block_size=64).fit(x).evaluate(leave_one_out=True)
+    monkeypatch.setenv("GENMEND_ENGINE", "numpy")
+    np.testing.assert_array_equal(own.rarity, Manifold(k).fit(x).rarity(leave_one_out=True))
 
 
 def measured_share(monkeypatch, x, y):
-    """Share of all pairs that `prdc` measures exactly."""
+    """Share of all pairs that `prdc` measures exactly with the numpy engine (the compiled one measures by itself)."""
+    monkeypatch.setenv("GENMEND_ENGINE", "numpy")
     measured = []
     for module in (sweep, radii):
         exact = module.pair_distances

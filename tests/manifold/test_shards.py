@@ -8,9 +8,9 @@ import pytest
 import torch
 from manifold_brute_force import answers, distances, radii
 
-from manifold import Manifold, prdc
+from manifold import Manifold, prdc, shard_worker
+from manifold.engine import screen_of
 from manifold.feature_files import open_features
-from manifold.screen import Screen
 from manifold.sharded import ShardedManifold
 from manifold.shards import ShardScores, merge_nearest, merge_queries, merge_references, realism_balls, sweep_shard
 
@@ -33,7 +33,7 @@ def same(one, other):
 def partial(rows, queries, closed=True):
     r, q = radii(X, 3), radii(Y, 3)
     return sweep_shard(
-        Screen.of(X[rows]), X[rows], Y[queries], r[rows], start=rows.start, closed=closed,
+        screen_of(X[rows]), X[rows], Y[queries], r[rows], start=rows.start, closed=closed,
         kept=realism_balls(r)[rows], query_radii=q[queries], block_size=16,
     )  # fmt: skip
 
@@ -149,8 +149,8 @@ def test_only_one_shard_is_encoded_at_a_time(monkeypatch):
         encoded.append(len(features))
         return original(features)
 
-    original = Screen.of
-    monkeypatch.setattr(Screen, "of", of)
+    original = shard_worker.screen_of
+    monkeypatch.setattr(shard_worker, "screen_of", of)
     for keep_codes in (False, True):
         sharded = ShardedManifold(3, keep_codes=keep_codes).from_radii(SHARDS, radii(X, 3))
         encoded.clear()
