@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from manifold.features.extractor import ImageExtractor
-from manifold.features.local_weights import one_line
+from manifold.features.local_weights import check_weights, one_line
 
 __all__ = ["load"]
 
@@ -38,6 +38,8 @@ def load(name: str, path: str = "") -> ImageExtractor:
             f"open_clip:{name} needs weights: write open_clip:{name}@PATH with a file, or one of open_clip's tags "
             f"({', '.join(tags) or 'it has none'}); got {path!r}."
         )
+    if path not in tags:
+        check_weights(path)
     try:
         model = open_clip.create_model(name, pretrained=path, pretrained_text=False, weights_only=True)
     except OSError as error:

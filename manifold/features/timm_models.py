@@ -7,11 +7,10 @@ DINOv2 models are taken at 224 pixels with the whole image squeezed in, as FD-DI
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 from manifold.features.extractor import ImageExtractor
-from manifold.features.local_weights import one_line
+from manifold.features.local_weights import check_weights, one_line
 
 __all__ = ["load"]
 
@@ -40,8 +39,8 @@ def load(name: str, path: str = "") -> ImageExtractor:
     if not timm.is_model(name):
         similar = timm.list_models(f"*{name.partition('.')[0]}*")[:3]
         raise ValueError(f"timm has no model called {name!r}; e.g. {', '.join(similar) or 'see timm.list_models()'}.")
-    if path and not Path(path).is_file():
-        raise ValueError(f"There is no weights file {path}; give the path of a .safetensors or .pth state dict.")
+    if path:
+        check_weights(path)
     options: dict[str, Any] = {"img_size": _DINOV2_SIDE} if "dinov2" in name else {}
     try:
         network = timm.create_model(

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from manifold.features import ImageExtractor, UnusableSampleError, feature_set, features_of, loading
+from manifold.features import ImageExtractor, UnusableSampleError, feature_set, features_of, load_extractor, loading
 
 
 @pytest.fixture(autouse=True)
@@ -88,11 +88,43 @@ def test_an_npz_of_several_arrays_says_which(tmp_path):
         features_of(tmp_path / "none.npz")
 
 
-def test_nothing_of_a_pickle_is_run(tmp_path, capsys):
-    class Harm:
-        def __reduce__(self):
-            return (print, ("code of a file was run",))
+class Harm:
+    def __reduce__(self):
+        return (print, ("code of a file was run",))
 
+
+LIBRARIES = [("timm", "test_resnet.r160_in1k"), ("torchvision", "resnet18"), ("open_clip", "RN50")]
+
+
+@pytest.mark.parametrize(("library", "model"), LIBRARIES)
+@pytest.mark.parametrize("ending", ["pth", "bin"])
+def test_no_library_unpickles_weights(tmp_path, capsys, monkeypatch, library, model, ending):
+    pytest.importorskip(library)
+    monkeypatch.setattr(loading, "_own", {})
+    torch.save({"state_dict": {"conv1.weight": Harm()}}, tmp_path / f"harm.{ending}")
+    with pytest.raises(ValueError, match=rf"harm\.{ending}"):
+        load_extractor(f"{library}:{model}@{tmp_path / f'harm.{ending}'}")
+    assert "was run" not in capsys.readouterr().out
+
+
+def test_a_refused_pickle_comes_without_the_advice_to_run_it(tmp_path):
+    torch.save({"a": Harm()}, tmp_path / "harm.pth")
+    with pytest.raises(ValueError, match=r"holds pickled objects, which could run code; save a state dict") as error:
+        load_extractor(f"torchvision:resnet18@{tmp_path / 'harm.pth'}")
+    assert "weights_only" not in str(error.value)
+
+
+def test_timm_s_own_default_does_not_matter(tmp_path, capsys, monkeypatch):
+    """Some of its releases unpickle: what it would be given is looked at first."""
+    timm = pytest.importorskip("timm")
+    torch.save({"state_dict": {"conv1.weight": Harm()}}, tmp_path / "harm.pth")
+    monkeypatch.setattr(timm, "create_model", lambda *_, **__: torch.load(tmp_path / "harm.pth", weights_only=False))
+    with pytest.raises(ValueError, match=r"harm\.pth cannot be read as weights"):
+        load_extractor(f"timm:test_resnet.r160_in1k@{tmp_path / 'harm.pth'}")
+    assert "was run" not in capsys.readouterr().out
+
+
+def test_nothing_of_a_pickle_is_run(tmp_path, capsys):
     np.save(tmp_path / "a.npy", np.array([Harm()], dtype=object), allow_pickle=True)
     np.savez(tmp_path / "a.npz", np.array([Harm()], dtype=object), allow_pickle=True)
     for name in ("a.npy", "a.npz"):
