@@ -92,8 +92,9 @@ def features_of(
     source
         A folder of images or audio files (with its subfolders, sorted; hidden files are left out), one such file, or a
         list of them; images as a tensor or array, ``[n, 3, h, w]`` or ``[n, h, w, 3]``, or gray ``[n, h, w]``, floats
-        in [0, 1] or uint8; a list of 1-D waves with `sample_rate`; features ``[n, d]``, as an array or the path of a
-        .npy, .npz or .safetensors file, for which `extractor` is not used.
+        in [0, 1] or uint8, or a list of such single ones or of Pillow's; waves with `sample_rate`, a list of 1-D ones
+        or an array ``[n, samples]``; features ``[n, d]``, as an array or the path of a .npy, .npz or .safetensors file,
+        for which `extractor` is not used.
     extractor : str or callable
         As `load_extractor` takes it.
     sample_rate : int, optional
@@ -129,7 +130,7 @@ def features_of(
         raise ValueError(f"on_error is {on_error!r}; 'raise', 'skip' and 'report' are accepted.")
     batch_size = as_count(batch_size, "batch_size")
     limit = None if limit is None else as_count(limit, "limit")
-    array = _features_given(source)
+    array = _features_given(source) if sample_rate is None else None
     if array is not None:
         values, name = array
         names = [str(index) for index in range(len(values))][:limit]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from manifold.features.unusable import UnusableSampleError
 
-__all__ = ["IMAGE_SUFFIXES", "decode_image", "image_bytes", "read_image"]
+__all__ = ["IMAGE_SUFFIXES", "decode_image", "image_bytes", "read_image", "rgb_of"]
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 # What counts as an image in a folder; a format that is not read is an error there, not silently left out.
@@ -64,7 +64,7 @@ def decode_image(content: bytes, path: str | Path) -> Tensor:
                 if image.width * image.height > MOST_PIXELS:
                     raise UnusableSampleError(path, _too_large(image.width, image.height))
                 image.load()  # only this finds a file that ends too early
-                pixels = _rgb(ImageOps.exif_transpose(image))
+                pixels = rgb_of(ImageOps.exif_transpose(image))
     except UnusableSampleError:
         raise
     except UnidentifiedImageError as error:  # its message is of the memory address of the bytes
@@ -81,7 +81,7 @@ def _too_large(width: int, height: int) -> str:
     return f"it declares {width} x {height} pixels, and {MOST_PIXELS // 10**6} megapixels are the most"
 
 
-def _rgb(image: Any) -> np.ndarray:
+def rgb_of(image: Any) -> np.ndarray:
     """``[h, w, 3]`` float32 in [0, 1] of a Pillow image of any mode."""
     if image.mode.startswith("I;16"):
         gray = np.asarray(image).astype(np.float32) / 65535

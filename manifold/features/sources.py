@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from manifold.features.audio_files import AUDIO_SUFFIXES, check_wave, read_audio
-from manifold.features.image_files import FORMATS, IMAGE_SUFFIXES, decode_image, image_bytes
+from manifold.features.image_files import FORMATS, IMAGE_SUFFIXES, decode_image, image_bytes, rgb_of
 from manifold.features.unusable import UnusableSampleError
 from manifold.inputs import is_tensor
 
@@ -22,8 +22,8 @@ __all__ = ["Samples", "samples_of"]
 
 _HASHED_BYTES = 1 << 32
 _ACCEPTED = (
-    "a folder or list of images (PNG, JPEG, WEBP) or audio files, images [n, 3, h, w] in [0, 1] or uint8, "
-    "a list of 1-D waves with sample_rate, or features [n, d] (.npy, .npz, .safetensors)"
+    "a folder or list of images (PNG, JPEG, WEBP) or audio files, images [n, 3, h, w] in [0, 1] or uint8 or a list of "
+    "images, waves with their sample_rate, or features [n, d] (.npy, .npz, .safetensors)"
 )
 
 
@@ -66,15 +66,19 @@ def samples_of(source: Any, sample_rate: int | None = None) -> Samples:
             return _files([path], [path.name], str(path))
         raise FileNotFoundError(f"There is no {path}; give {_ACCEPTED}.")
     if is_tensor(source):
-        return _images(source.detach().cpu().numpy())
+        source = source.detach().cpu().numpy()
     if isinstance(source, np.ndarray):
-        return _images(source)
+        return _images(source) if sample_rate is None else _waves(list(source), sample_rate)
     if isinstance(source, Sequence) and source and all(isinstance(entry, (str, os.PathLike)) for entry in source):
         return _files([Path(entry) for entry in source], [str(entry) for entry in source], "a list of files")
-    if isinstance(source, Sequence) and source and all(np.ndim(entry) == 1 for entry in source):
-        return _waves([np.asarray(entry) for entry in source], sample_rate)
-    if isinstance(source, Sequence) and not source:
-        raise ValueError(f"The source is an empty list; give {_ACCEPTED}.")
+    if isinstance(source, Sequence) and not isinstance(source, bytes):
+        if not source:
+            raise ValueError(f"The source is an empty list; give {_ACCEPTED}.")
+        shapes = {_n_dimensions(entry) for entry in source}
+        if shapes == {1}:
+            return _waves([_array(entry) for entry in source], sample_rate)
+        if shapes <= {2, 3}:
+            return _image_list(source)
     raise TypeError(f"The source is a {type(source).__name__}; give {_ACCEPTED}.")
 
 
@@ -129,9 +133,46 @@ def _digest_of_file(path: Path) -> bytes:
         raise UnusableSampleError(path, f"{error.strerror or error}; give a file that can be read") from error
 
 
+def _n_dimensions(entry: Any) -> int:
+    return 3 if _is_pillow(entry) else int(np.ndim(entry))
+
+
+def _is_pillow(entry: Any) -> bool:
+    return hasattr(entry, "getbands")
+
+
+def _array(entry: Any) -> np.ndarray:
+    """One wave or image: an array, a tensor, numbers, or a picture of Pillow's (transparency laid on white)."""
+    if _is_pillow(entry):
+        return rgb_of(entry)
+    return entry.detach().cpu().numpy() if is_tensor(entry) else np.asarray(entry)
+
+
+def _image_list(images: Sequence[Any]) -> Samples:
+    """Images of sizes of their own, each turned into an array only when its turn comes."""
+
+    def single(index: int) -> Samples:
+        try:
+            return _images(_array(images[index])[None])
+        except ValueError as error:
+            raise UnusableSampleError(f"image {index}", str(error)) from error
+
+    def load(index: int) -> tuple[bytes, Tensor]:
+        try:
+            return single(index).load(0)
+        except UnusableSampleError as error:
+            raise UnusableSampleError(f"image {index}", error.reason) from error
+
+    return Samples(
+        "images", _numbers(images), lambda index: single(index).digest(0), load, f"{len(images)} images in memory"
+    )
+
+
 def _waves(waves: list[np.ndarray], sample_rate: int | None) -> Samples:
     if sample_rate is None:
         raise ValueError("The source is a list of waves: give their sample_rate in Hertz, too.")
+    if not waves or any(wave.ndim != 1 for wave in waves):
+        raise ValueError(f"Waves have shapes {[wave.shape for wave in waves][:3]}; give at least one, mono [samples].")
     rate = int(sample_rate)
 
     def load(index: int) -> tuple[bytes, tuple[np.ndarray, int]]:
