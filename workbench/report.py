@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Sequence
 from numbers import Real
@@ -14,7 +15,7 @@ from workbench.report_blocks import Audio, Block, Facts, Figure, Paragraph, Pict
 if TYPE_CHECKING:
     import jinja2
 
-__all__ = ["Audio", "Facts", "Figure", "Paragraph", "Picture", "Section", "Table", "write_report"]
+__all__ = ["Audio", "Facts", "Figure", "Paragraph", "Picture", "Section", "Table", "need_packages", "write_report"]
 
 LONG_TEXT = 40  # characters
 
@@ -63,6 +64,21 @@ def write_report(path: str | os.PathLike[str], title: str, summary: str, section
     return Path(path)
 
 
+def need_packages() -> None:
+    """Raise, before hours of work and not after them, where a package is missing that a report with figures needs.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If jinja2 or matplotlib is missing; the message says what to install.
+    """
+    for package in ("jinja2", "matplotlib"):
+        try:
+            importlib.import_module(package)
+        except ModuleNotFoundError as error:
+            raise _missing(package) from error
+
+
 def _template() -> jinja2.Template:
     try:
         import jinja2
@@ -80,7 +96,7 @@ def _template() -> jinja2.Template:
 
 def _missing(package: str) -> ModuleNotFoundError:
     return ModuleNotFoundError(
-        f"Reports need {package}, which is not installed: run `pip install genmend[report]`.", name=package
+        f"Reports need {package}, which is not installed: run `pip install 'genmend[report]'`.", name=package
     )
 
 

@@ -15,6 +15,7 @@ from manifold.evaluation_result import Evaluation
 from manifold.features import FeatureSet, features_of
 from manifold.features.feature_files import FEATURE_SUFFIXES
 from manifold.features.sources import samples_of
+from workbench.report import need_packages
 from workbench.score_report import write_score_report
 from workbench.tables import write_json
 
@@ -107,8 +108,11 @@ def run_score(
     ------
     ValueError, TypeError, OSError
         For what cannot be read, sets of different kinds or widths, and fewer than k + 1 samples.
+    ModuleNotFoundError
+        If a package of the report is missing: before anything is computed.
     """
     settings = settings or ScoreSettings()
+    need_packages()
     if out.exists() and not out.is_dir():
         raise FileExistsError(f"--out is {out}, which is a file; give a folder, which is made where there is none.")
     kinds = [_kind(source) for source in (reference, query)]

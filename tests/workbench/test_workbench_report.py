@@ -183,6 +183,6 @@ def test_a_missing_package_is_named_with_its_remedy(package, tmp_path, monkeypat
 
     if package == "jinja2":
         monkeypatch.setitem(sys.modules, "jinja2", None)
-    with pytest.raises(ModuleNotFoundError, match=rf"need {package}.*pip install genmend\[report\]"):
+    with pytest.raises(ModuleNotFoundError, match=rf"need {package}.*pip install 'genmend\[report\]'"):
         write_report(tmp_path / "r.html", "t", "", [Section("One", [Figure("f", Drawing())])])
     assert list(tmp_path.iterdir()) == []

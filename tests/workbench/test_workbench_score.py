@@ -275,6 +275,19 @@ def test_a_file_in_the_place_of_out_is_refused_before_anything_is_computed(folde
     assert calls.read_text() == ""
 
 
+@pytest.mark.parametrize("package", ["jinja2", "matplotlib"])
+def test_a_package_that_the_page_needs_is_missed_before_anything_is_computed(folder, monkeypatch, package):
+    calls = folder / "calls.txt"
+    calls.write_text("")
+    monkeypatch.setitem(sys.modules, package, None)
+    done = genmend(folder, "real", "made", "--out", "poor", *IMAGES, "--no-resume")
+    assert done.returncode == 2
+    remedy = "run `pip install 'genmend[report]'`."
+    assert done.stderr == f"genmend: Reports need {package}, which is not installed: {remedy}\n"
+    assert calls.read_text() == ""
+    assert not (folder / "poor").exists()
+
+
 def test_the_numbers_are_told_on_stderr_and_only_json_goes_to_stdout(folder):
     silent = genmend(folder, "x.npy", "y.npy", "--out", "told", "--k", "3")
     assert silent.stdout == ""
