@@ -41,7 +41,7 @@ Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 @cache
 def native_kernels() -> tuple[str, ...]:
-    """Kernels that work here, best first: of int8-vnni, int8-avx2, bf16. Empty without the extension."""
+    """Kernels that work here, best first: of int8-amx, int8-vnni, int8-avx2, bf16. Empty without the extension."""
     try:
         from manifold import _native
     except ImportError:
@@ -194,11 +194,8 @@ class NativeScreen:
         """As `sweep.near_pairs`, about `most_pairs` at a time; a `query_screen` in other units is not used."""
         limits = squared_limits(radii, self.scale)
         inverse = 1 / np.maximum(limits, np.float32(_SMALLEST_SQUARED_RADIUS))
-        of_reference = (
-            self.own.in_order(limits, -np.inf),
-            tuple(self.own.in_order(np.where(balls, inverse, np.nan), np.nan) for balls in ball_sets),
-            np.ascontiguousarray(radii, dtype=np.float64),
-        )
+        ratios = tuple(self.own.in_order(np.where(balls, inverse, np.nan), np.nan) for balls in ball_sets)
+        of_reference = self.own.in_order(limits, -np.inf), ratios, np.ascontiguousarray(radii, dtype=np.float64)
         encoded = self if skip_self and query is self.features else query_screen
         if encoded is not None and encoded.center is not self.center:
             encoded = None
@@ -211,7 +208,7 @@ class NativeScreen:
                 yield rows.start + pairs["i"], pairs["j"], pairs["distance"]
 
     def _pieces(
-        self, block: _Set, limits: np.ndarray, of_reference: tuple[Any, ...], skip_self: bool, most: int
+        self, block: _Set, limits: np.ndarray, of_reference: tuple[Any, Any, Any], skip_self: bool, most: int
     ) -> Iterator[np.ndarray]:
         """The pairs of a block of queries, cut into pieces small enough: fewer rows, then fewer columns."""
         from manifold import _native
@@ -223,8 +220,8 @@ class NativeScreen:
                 rows, columns = waiting.pop()
                 smallest = rows[1] - rows[0] == 1 and columns[1] - columns[0] == 1
                 found = _native.near_pairs(
-                    self.kernel, query, rows, reference, columns, limits, *of_reference, skip_self,
-                    _UNLIMITED if smallest else most, report,
+                    self.kernel, query, rows, reference, columns, limits, of_reference[0], of_reference[1],
+                    of_reference[2], skip_self, _UNLIMITED if smallest else most, report,
                 )  # fmt: skip
                 if found is not None:
                     yield np.frombuffer(found, dtype=_PAIR)

@@ -4,9 +4,8 @@
 
 namespace genmend {
 
-// Rows of a panel (the unit of storage) and of a tile (the unit of work: ROWS of one set against a PANEL of another).
+// Rows of a panel: the unit of storage.
 constexpr long PANEL = 48;
-constexpr long ROWS = 8;
 
 // With c a centred row and q its code: |c - step q| <= error, |step q| <= length (error and length rounded up);
 // lower <= |c|^2 <= upper, each with its share of all float32 rounding taken off or added.

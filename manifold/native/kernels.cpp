@@ -1,4 +1,4 @@
-// The tile functions: portable C++, AVX2, AVX-512 VNNI (int8) and AVX-512 BF16.
+// The tile functions: portable C++, AVX2, AVX-512 VNNI and AMX (int8), and AVX-512 BF16.
 #include "kernels.h"
 
 #include <cmath>
@@ -6,11 +6,19 @@
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #define GENMEND_X86 1
+#include <cpuid.h>
 #include <immintrin.h>
+#endif
+#if defined(GENMEND_X86) && defined(__linux__)
+#define GENMEND_AMX 1
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 namespace genmend {
 namespace {
+
+constexpr long ROWS = 8;  // of all kernels but AMX's
 
 // One of the operands of an integer product has to be unsigned: 128 is added to the column's codes, and 128 times the
 // sum of the row's codes taken off the product.
@@ -181,6 +189,67 @@ AVX512_BF16 void tile_bf16(const Tile& t, float* bounds, uint64_t* hits) {
   }
 }
 
+#ifdef GENMEND_AMX
+#define AMX __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,amx-tile,amx-int8")))
+
+constexpr long AMX_ROWS = 16, AMX_WORDS = 16;  // a tile register: 16 rows of 64 bytes
+
+struct alignas(64) TileShapes {
+  uint8_t palette = 1, start_row = 0, reserved[14] = {};
+  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+
+AMX void amx_begin() {
+  static const TileShapes shapes;
+  _tile_loadconfig(&shapes);
+}
+
+AMX void amx_end() { _tile_release(); }
+
+// A panel of y, four codes of a row in a word and words outermost, is already the right operand.
+AMX void tile_amx(const Tile& t, float* bounds, uint64_t* hits) {
+  const uint32_t* b = t.y.packed + t.panel * t.y.words * PANEL;
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  for (long w = 0; w < t.x.words; w += AMX_WORDS, b += AMX_WORDS * PANEL) {
+    _tile_loadd(3, t.row_codes + w, t.x.words * 4);
+    _tile_loadd(4, b, PANEL * 4);
+    _tile_loadd(5, b + 16, PANEL * 4);
+    _tile_loadd(6, b + 32, PANEL * 4);
+    _tile_dpbssd(0, 3, 4);
+    _tile_dpbssd(1, 3, 5);
+    _tile_dpbssd(2, 3, 6);
+  }
+  alignas(64) int32_t dot[AMX_ROWS * PANEL];
+  _tile_stored(0, dot, PANEL * 4);
+  _tile_stored(1, dot + 16, PANEL * 4);
+  _tile_stored(2, dot + 32, PANEL * 4);
+  std::memset(hits, 0, AMX_ROWS * sizeof *hits);
+  for (long r = 0; r < AMX_ROWS; r++) {
+    const RowTerms x = row_terms(t.x, t.row + r);
+#pragma GCC unroll 3
+    for (long v = 0; v < 3; v++)
+      finish_avx512(t, r, 16 * v, _mm512_cvtepi32_ps(_mm512_load_si512(dot + r * PANEL + 16 * v)), x, bounds, hits);
+  }
+}
+
+// Tile registers need the CPU, the operating system, and a permission of this process.
+bool amx_available() {
+  unsigned a, b, c, d;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d >> 24 & 1) || !(d >> 25 & 1)) return false;
+  constexpr int REQUEST_PERMISSION = 0x1023, TILE_DATA = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+}
+#else
+bool amx_available() { return false; }
+void amx_begin() {}
+void amx_end() {}
+constexpr long AMX_ROWS = 16;
+constexpr TileFunction tile_amx = nullptr;
+#endif
+
 #endif  // GENMEND_X86
 
 struct Candidate {
@@ -194,22 +263,44 @@ const Candidate* candidates() {
   const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   static const Candidate all[] = {
-      {{"int8-vnni", false, 127, tile_vnni}, avx512 && __builtin_cpu_supports("avx512vnni")},
-      {{"int8-avx2", false, AVX2_LEVELS, tile_avx2}, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")},
-      {{"bf16", true, 0, tile_bf16}, avx512 && __builtin_cpu_supports("avx512bf16")},
-      {{"int8-portable", false, 127, tile_portable}, true},
-      {{nullptr, false, 0, nullptr}, true},
+      {{"int8-amx", false, 127, AMX_ROWS, true, tile_amx}, avx512 && amx_available()},
+      {{"int8-vnni", false, 127, ROWS, false, tile_vnni}, avx512 && __builtin_cpu_supports("avx512vnni")},
+      {{"int8-avx2", false, AVX2_LEVELS, ROWS, false, tile_avx2},
+       __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")},
+      {{"bf16", true, 0, ROWS, false, tile_bf16}, avx512 && __builtin_cpu_supports("avx512bf16")},
+      {{"int8-portable", false, 127, ROWS, false, tile_portable}, true},
+      {{nullptr, false, 0, 0, false, nullptr}, true},
   };
 #else
   static const Candidate all[] = {
-      {{"int8-portable", false, 127, tile_portable}, true},
-      {{nullptr, false, 0, nullptr}, true},
+      {{"int8-portable", false, 127, ROWS, false, tile_portable}, true},
+      {{nullptr, false, 0, 0, false, nullptr}, true},
   };
 #endif
   return all;
 }
 
 }  // namespace
+
+RowCodes::RowCodes(const Kernel& kernel, const Codes& x, long first, long last)
+    : by_row_(kernel.by_row), first_(first), words_(x.words) {
+  if (!by_row_) return;
+  const long end = (last + kernel.rows - 1) / kernel.rows * kernel.rows;
+  codes_.resize((end - first) * words_);
+  for (long r = first; r < end; r++) {
+    const uint32_t* from = x.packed + r / PANEL * words_ * PANEL + r % PANEL;
+    for (long w = 0; w < words_; w++) codes_[(r - first) * words_ + w] = from[w * PANEL];
+  }
+#ifdef GENMEND_X86
+  amx_begin();
+#endif
+}
+
+RowCodes::~RowCodes() {
+#ifdef GENMEND_X86
+  if (by_row_) amx_end();
+#endif
+}
 
 const Kernel* kernel_named(const char* name) {
   for (const Candidate* one = candidates(); one->kernel.name; one++)
@@ -227,7 +318,7 @@ const char* const* kernel_names() {
 
 // Extreme and mixed codes of step 1 and no error: the bound is -2 times the product, here an integer below 2^24.
 bool kernel_works(const Kernel& kernel) {
-  constexpr long WORDS = 37;
+  constexpr long WORDS = 48;
   static uint32_t packed[2][WORDS * PANEL];
   float zero[PANEL] = {}, one[PANEL], never[PANEL];
   int32_t sum[2][PANEL] = {};
@@ -255,11 +346,12 @@ bool kernel_works(const Kernel& kernel) {
       }
   const Codes x{PANEL, WORDS, packed[0], zero, zero, one, zero, zero, sum[0], id};
   const Codes y{PANEL, WORDS, packed[1], zero, zero, one, zero, zero, sum[1], id};
-  for (long row = 0; row < PANEL; row += ROWS) {
-    float bounds[ROWS * PANEL];
-    uint64_t hits[ROWS];
-    kernel.tile({x, row, y, 0, never, zero, 0, {}, {}}, bounds, hits);
-    for (long r = 0; r < ROWS; r++)
+  const RowCodes row_codes(kernel, x, 0, PANEL);
+  for (long row = 0; row < PANEL; row += kernel.rows) {
+    alignas(64) float bounds[MOST_ROWS * PANEL];
+    uint64_t hits[MOST_ROWS];
+    kernel.tile({x, row, row_codes.at(row), y, 0, never, zero, 0, {}, {}}, bounds, hits);
+    for (long r = 0; r < kernel.rows; r++)
       for (long c = 0; c < PANEL; c++) {
         long dot = 0;
         for (long w = 0; w < WORDS; w++)

@@ -4,14 +4,16 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <optional>
 
 #include "passes.h"
 
 namespace genmend {
 namespace {
 
-constexpr long CHUNK = 2;        // panels of rows that one thread takes at a time, against all columns
+constexpr long CHUNK = 4;        // panels of rows that one thread takes at a time, against all columns
 constexpr long BAND = 4;         // panels beside the diagonal that are not skipped: they give the first radii
+constexpr long MOST_CANDIDATES = 6;  // and 2 k: how many wait until some are measured; 8 bytes each
 constexpr double ROUND_UP = 1 + 0x1p-20;
 
 struct Candidate {
@@ -24,8 +26,8 @@ class Neighbours {
  public:
   Neighbours(const Set& query, const Set& reference, double scale, long k)
       : limit(query.codes.n + PANEL, INFINITY), query_(query), reference_(reference), scale2_(scale * scale), k_(k),
-        upper_(query.codes.n * k, INFINITY), candidates_(query.codes.n), exact_(query.codes.n),
-        locks_(query.codes.n) {}
+        upper_(query.codes.n * k, INFINITY), exact_(query.codes.n * k), counts_(query.codes.n),
+        candidates_(query.codes.n), locks_(query.codes.n) {}
 
   // Scaled squared distance that a new neighbour's lower bound must not exceed. Read without a lock: it only falls.
   std::vector<float> limit;
@@ -46,11 +48,11 @@ class Neighbours {
 
   void finish(long i, double* distances) {
     measure(i);
-    for (long r = 0; r < k_; r++) distances[r] = exact_[i][r];
+    std::copy_n(&exact_[i * k_], k_, distances);
   }
 
  private:
-  size_t most() const { return 16 + 2 * k_; }
+  size_t most() const { return MOST_CANDIDATES + 2 * k_; }
 
   // A max-heap of the k smallest upper bounds; its root limits the k-th distance.
   void push_upper(long i, float upper) {
@@ -79,26 +81,25 @@ class Neighbours {
 
   void measure(long i) {
     auto& mine = candidates_[i];
-    auto& best = exact_[i];  // ascending distances
+    double* best = &exact_[i * k_];  // ascending distances
+    int32_t& n = counts_[i];
     long count = 0;
     std::sort(mine.begin(), mine.end(), [](const Candidate& a, const Candidate& b) { return a.bound < b.bound; });
     for (const Candidate& one : mine) {
-      if (long(best.size()) == k_ && one.bound > limit_of(best.back())) break;
+      if (n == k_ && one.bound > limit_of(best[k_ - 1])) break;
       count++;
       const double distance = std::sqrt(squared_distance(query_.features, query_.codes.id[i], reference_.features,
                                                          reference_.codes.id[one.row]));
-      const auto at = std::upper_bound(best.begin(), best.end(), distance);
-      if (long(best.size()) < k_) {
-        best.insert(at, distance);
-      } else if (at != best.end()) {
-        std::move_backward(at, best.end() - 1, best.end());
-        *at = distance;
-      }
+      double* at = std::upper_bound(best, best + n, distance);
+      if (at == best + k_) continue;
+      n = std::min<int32_t>(n + 1, int32_t(k_));
+      std::move_backward(at, best + n - 1, best + n);
+      *at = distance;
     }
     mine.clear();
     measured.fetch_add(count, std::memory_order_relaxed);
-    if (long(best.size()) == k_)  // nothing lowers a zero
-      limit[i] = best.back() == 0 ? -INFINITY : std::min(limit[i], limit_of(best.back()));
+    if (n == k_)  // nothing lowers a zero
+      limit[i] = best[k_ - 1] == 0 ? -INFINITY : std::min(limit[i], limit_of(best[k_ - 1]));
   }
 
   float limit_of(double distance) const { return float(distance * distance * scale2_ * ROUND_UP); }
@@ -108,8 +109,9 @@ class Neighbours {
   const double scale2_;
   const long k_;
   std::vector<float> upper_;
+  std::vector<double> exact_;
+  std::vector<int32_t> counts_;  // of distances in exact_
   std::vector<std::vector<Candidate>> candidates_;
-  std::vector<std::vector<double>> exact_;
   std::vector<std::atomic_flag> locks_;
 };
 
@@ -141,9 +143,13 @@ long nearest(const Set& query, const Set& reference, const Kernel& kernel, doubl
 #pragma omp parallel for schedule(dynamic, 1)
     for (long chunk = 0; chunk < chunks; chunk++) {
       if (stopped) continue;
-      alignas(64) float bounds[ROWS * PANEL];
-      uint64_t hits[ROWS];
+      alignas(64) float bounds[MOST_ROWS * PANEL];
+      uint64_t hits[MOST_ROWS];
       const long top = chunk * CHUNK, bottom = std::min(row_panels, top + CHUNK);
+      const long first = top * PANEL, last = std::min(bottom * PANEL, x.n);
+      const RowCodes codes(kernel, x, first, last);
+      std::optional<RowCodes> coarse_codes;
+      if (band_done && coarse) coarse_codes.emplace(kernel, *query.coarse, first, last);
       for (long q = once ? top : 0; q < panels; q++) {
         if (band_only && q > bottom + BAND) break;
         for (long p = top; p < bottom; p++) {
@@ -153,14 +159,14 @@ long nearest(const Set& query, const Set& reference, const Kernel& kernel, doubl
           const uint64_t valid = valid_columns(y.n, q);
           const bool both = once && p != q;
           const float* columns = both ? &found.limit[q * PANEL] : &never[q * PANEL];
-          for (long row = p * PANEL; row < std::min((p + 1) * PANEL, x.n); row += ROWS) {
+          for (long row = p * PANEL; row < std::min((p + 1) * PANEL, x.n); row += kernel.rows) {
             if (band_done && coarse) {
-              kernel.tile({*query.coarse, row, *reference.coarse, q, &found.limit[row], columns, 0, {}, {}}, bounds,
-                          hits);
-              if (!any(hits, valid)) continue;
+              kernel.tile({*query.coarse, row, coarse_codes->at(row), *reference.coarse, q, &found.limit[row], columns,
+                           0, {}, {}}, bounds, hits);
+              if (!any(hits, kernel.rows, valid)) continue;
             }
-            kernel.tile({x, row, y, q, &found.limit[row], columns, 0, {}, {}}, bounds, hits);
-            for (long r = 0; r < std::min(ROWS, x.n - row); r++)
+            kernel.tile({x, row, codes.at(row), y, q, &found.limit[row], columns, 0, {}, {}}, bounds, hits);
+            for (long r = 0; r < std::min(kernel.rows, x.n - row); r++)
               for (uint64_t rest = hits[r] & valid; rest; rest &= rest - 1) {
                 const long c = __builtin_ctzll(rest), i = row + r, j = q * PANEL + c;
                 if (own >= 0 && x.id[i] + own == y.id[j]) continue;

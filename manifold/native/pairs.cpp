@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <optional>
 #include <random>
 
 #include "passes.h"
@@ -11,7 +12,7 @@
 namespace genmend {
 namespace {
 
-constexpr long CHUNK = 2;    // panels of query rows that one thread takes at a time, against all of the reference
+constexpr long CHUNK = 4;    // panels of query rows that one thread takes at a time, against all of the reference
 constexpr long PROBE = 200;  // tiles that decide whether projections pay
 constexpr double ROUND_UP = 1 + 0x1p-20;
 
@@ -27,31 +28,36 @@ struct Sweep {
   // `found` counts the pairs of all threads.
   void chunk(Panels rows, Panels columns, long start, std::vector<Pair>& pairs, std::atomic<long>& found) const {
     const Codes& x = query.codes;
-    alignas(64) float bounds[ROWS * PANEL];
-    uint64_t hits[ROWS];
+    alignas(64) float bounds[MOST_ROWS * PANEL];
+    uint64_t hits[MOST_ROWS];
     // The least (distance / radius)^2 found so far for each row, rounded up.
     const long height = (rows.last - rows.first) * PANEL;
     std::vector<float> least(height * MOST_RATIOS, INFINITY);
     const auto least_of = [&](int s, long row) { return &least[s * height + row - rows.first * PANEL]; };
-    const long width = columns.last - columns.first;
+    const long width = columns.last - columns.first, first = rows.first * PANEL, last = std::min(rows.last * PANEL, x.n);
+    const RowCodes codes(kernel, x, first, last);
+    std::optional<RowCodes> coarse_codes;
+    if (coarse) coarse_codes.emplace(kernel, *query.coarse, first, last);
     for (long step = 0; step < width && found <= most; step++) {
       const long q = columns.first + (start - columns.first + step) % width;
       const uint64_t valid = valid_columns(reference.codes.n, q);
       const size_t before = pairs.size();
-      for (long row = rows.first * PANEL; row < std::min(rows.last * PANEL, x.n); row += ROWS) {
-        Tile tile{x, row, reference.codes, q, limits.query + row, limits.reference + q * PANEL, limits.n_ratios, {}, {}};
+      for (long row = first; row < last; row += kernel.rows) {
+        Tile tile{x, row, codes.at(row), reference.codes, q, limits.query + row, limits.reference + q * PANEL,
+                  limits.n_ratios, {}, {}};
         for (int s = 0; s < limits.n_ratios; s++) {
           tile.inverse[s] = limits.inverse[s] + q * PANEL;
           tile.least[s] = least_of(s, row);
         }
         if (coarse) {
-          const Tile projected{*query.coarse, row, *reference.coarse, q, tile.row_limit, tile.column_limit,
-                               tile.n_ratios, {tile.inverse[0], tile.inverse[1]}, {tile.least[0], tile.least[1]}};
+          const Tile projected{*query.coarse, row, coarse_codes->at(row), *reference.coarse, q, tile.row_limit,
+                               tile.column_limit, tile.n_ratios, {tile.inverse[0], tile.inverse[1]},
+                               {tile.least[0], tile.least[1]}};
           kernel.tile(projected, bounds, hits);
-          if (!any(hits, valid)) continue;
+          if (!any(hits, kernel.rows, valid)) continue;
         }
         kernel.tile(tile, bounds, hits);
-        for (long r = 0; r < std::min(ROWS, x.n - row); r++)
+        for (long r = 0; r < std::min(kernel.rows, x.n - row); r++)
           for (uint64_t rest = hits[r] & valid; rest; rest &= rest - 1) {
             const long c = __builtin_ctzll(rest);
             if (open(tile, r, c, bounds[r * PANEL + c])) measure(row + r, q * PANEL + c, least_of, pairs);
@@ -87,8 +93,8 @@ struct Sweep {
 
 }  // namespace
 
-bool any(const uint64_t* hits, uint64_t valid) {
-  return std::any_of(hits, hits + ROWS, [valid](uint64_t h) { return h & valid; });
+bool any(const uint64_t* hits, long rows, uint64_t valid) {
+  return std::any_of(hits, hits + rows, [valid](uint64_t h) { return h & valid; });
 }
 
 uint64_t valid_columns(long n, long panel) {
@@ -98,16 +104,17 @@ uint64_t valid_columns(long n, long panel) {
 
 bool projections_pay(const Set& query, const Set& reference, const Kernel& kernel, const Limits& limits) {
   std::mt19937_64 random(0);
-  const long n_rows = query.codes.n / ROWS, n_panels = reference.codes.n / PANEL;
+  const long n_rows = query.codes.n / kernel.rows, n_panels = reference.codes.n / PANEL;
   if (!query.coarse || !reference.coarse || !n_rows || !n_panels) return false;
   long survivors = 0;
   for (long t = 0; t < PROBE; t++) {
-    const long row = long(random() % n_rows) * ROWS, panel = long(random() % n_panels);
-    alignas(64) float bounds[ROWS * PANEL];
-    uint64_t hits[ROWS];
-    kernel.tile({*query.coarse, row, *reference.coarse, panel, limits.query + row, limits.reference + panel * PANEL, 0,
-                 {}, {}}, bounds, hits);
-    survivors += any(hits, valid_columns(reference.codes.n, panel));
+    const long row = long(random() % n_rows) * kernel.rows, panel = long(random() % n_panels);
+    alignas(64) float bounds[MOST_ROWS * PANEL];
+    uint64_t hits[MOST_ROWS];
+    const RowCodes codes(kernel, *query.coarse, row, row + kernel.rows);
+    kernel.tile({*query.coarse, row, codes.at(row), *reference.coarse, panel, limits.query + row,
+                 limits.reference + panel * PANEL, 0, {}, {}}, bounds, hits);
+    survivors += any(hits, kernel.rows, valid_columns(reference.codes.n, panel));
   }
   return 2 * survivors < PROBE;
 }

@@ -57,7 +57,7 @@ Outcome near_pairs(const Set& query, Panels rows, const Set& reference, Panels c
 // Whether fewer than half of some tiles, drawn at random, have a pair within the limits by their projections.
 bool projections_pay(const Set& query, const Set& reference, const Kernel& kernel, const Limits& limits);
 
-uint64_t valid_columns(long n, long panel);                // a bit for each row of a panel that holds one
-bool any(const uint64_t* hits, uint64_t valid);            // of the hits of a tile
+uint64_t valid_columns(long n, long panel);                   // a bit for each row of a panel that holds one
+bool any(const uint64_t* hits, long rows, uint64_t valid);    // of the hits of a tile
 
 }  // namespace genmend
