@@ -211,6 +211,17 @@ def test_a_row_shows_undefined_totals_as_such():
     assert row.endswith("KID 0.25")
 
 
+def test_face_verdicts_compare_with_the_control():
+    found = {
+        name: {"k": {"3": {"precision": precision, "recall": recall}}}
+        for name, precision, recall in (("own_normal_again", 0.7, 0.7), ("before", 0.6, 0.75), ("after", 0.72, 0.6))
+    }
+    assert face_scores.verdicts(found) == [
+        "  precision: +0.120 by the correction, to 0.020 above the control",
+        "  recall: -0.150 by the correction, to 0.100 below the control",
+    ]
+
+
 def test_face_tables_say_what_they_are_relative_to():
     assert face_scores.RELATIVE == "relative to the model's own normal samples, not to photographs"
     at = dict.fromkeys(face_scores.METRICS, 0.25)
