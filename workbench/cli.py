@@ -156,10 +156,10 @@ def score(
     query: Annotated[Path, typer.Argument(help="What to score against it: the same kinds.")],
     out: Out,
     k: Annotated[str, typer.Option(help="Numbers of neighbours, comma-separated.")] = "3,5",
-    metrics: Annotated[str, typer.Option(help="Comma-separated, e.g. precision,rarity; all but frechet if empty.")] = "",
+    metrics: Annotated[str, typer.Option(help="Comma-separated, e.g. precision,kid; if empty all but frechet.")] = "",
     features: Annotated[
         str,
-        typer.Option(help="E.g. clip-vit-b16, timm:MODEL@WEIGHTS, module:callable; the usual one of the kind if empty."),
+        typer.Option(help="E.g. clip-vit-b16, timm:MODEL@WEIGHTS, module:callable; if empty the usual of the kind."),
     ] = "",
     open_balls: Annotated[bool, typer.Option("--open-balls", help="distance < radius, as the prdc package.")] = False,
     bootstrap: Annotated[int, typer.Option(help="Resamples behind the 95 % intervals; 0: none.", min=0)] = 0,
