@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from manifold.atomic import whole_file
 
 # Raised when what a piece holds changes its meaning: old files are then no longer used.
 _FORMAT = 1
@@ -66,7 +66,8 @@ def in_pieces(
         if piece is None:
             piece = function(start, stop)
             if path is not None:
-                _write(path, piece)
+                with whole_file(path) as file:
+                    np.savez(file, **piece, **{_NAMES: np.array(list(piece))})  # type: ignore[arg-type]  # numpy's stub takes every keyword for allow_pickle
         found.append(piece)
     return {name: np.concatenate([piece[name] for piece in found]) for name in found[0]}
 
@@ -98,17 +99,3 @@ def _read(path: Path) -> Arrays | None:
     except Exception:  # the format has check sums; whatever damage makes its reader raise, computing again is right
         return None
     return piece if list(piece) == names else None
-
-
-def _write(path: Path, piece: Arrays) -> None:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            np.savez(file, **piece, **{_NAMES: np.array(list(piece))})  # type: ignore[arg-type]  # numpy's stub takes every keyword for allow_pickle
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
