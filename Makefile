@@ -14,6 +14,8 @@ OMP_NUM_THREADS ?= 2
 export OMP_NUM_THREADS
 
 VENV := .venv
+# Sources of the compiled engine: an installation builds it anew when they change.
+NATIVE := setup.py $(wildcard manifold/native/*)
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
 GENMEND := $(BIN)/genmend
@@ -55,7 +57,7 @@ clean:
 	find activations manifold gans workbench tests experiments benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean
-	rm -rf $(VENV)
+	rm -rf $(VENV) manifold/_native.*.so
 
 # The stamps are written last: a step that failed half-way is done again.
 $(VENV)/.created:
@@ -65,12 +67,12 @@ $(VENV)/.created:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.installed-demo: pyproject.toml $(VENV)/.created
+$(VENV)/.installed-demo: pyproject.toml $(NATIVE) $(VENV)/.created
 	$(PIP) -e '.[demo]'
 	@touch $@
 
-$(VENV)/.installed-test: pyproject.toml $(VENV)/.created
-	$(PIP) -e '.[demo,diffusion,tts,dev]'
+$(VENV)/.installed-test: pyproject.toml $(NATIVE) $(VENV)/.created
+	$(PIP) -e '.[demo,diffusion,tts,metrics,ray,dev]'
 	@touch $@
 
 # The package's own EfficientNet-Lite0, without its dependencies, is the oracle for ours.

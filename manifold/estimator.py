@@ -20,7 +20,7 @@ class Manifold(BaseEstimator):
 
     Every answer equals a float64 brute-force check by direct differences, whatever offset the features share. Query and
     reference may be numpy arrays or torch tensors of floats or integers; per-sample answers are arrays, or tensors on
-    the query's device for a tensor (computed with numpy on the CPU for now). Where a method takes
+    the query's device for a tensor (distances are measured on the CPU). Where a method takes
     `leave_one_out=True` instead of a query, it scores the reference itself, each sample against the balls of all the
     others.
 
@@ -146,10 +146,19 @@ class Manifold(BaseEstimator):
         as_closed(self.closed)
         return as_count(self.k, "k"), as_count(self.block_size, "block_size")
 
+    def __getstate__(self) -> Any:
+        # Codes are as large as half the features, and only right for an engine that may not be where this is loaded.
+        return {name: value for name, value in super().__getstate__().items() if name != "_screen"}
+
     def _set(self, features: np.ndarray, screen: AnyScreen, radii: np.ndarray) -> Self:
         self.reference_, self.radii_, self._screen = features, radii, screen
         self.n_features_in_ = features.shape[1]
         return self
+
+    def _current_screen(self) -> AnyScreen:
+        if not hasattr(self, "_screen"):
+            self._screen = screen_of(self.reference_)
+        return self._screen
 
     def _all_balls(self) -> np.ndarray:
         check_is_fitted(self, "radii_")
@@ -185,7 +194,7 @@ class Manifold(BaseEstimator):
         hits = BallHits(self.radii_, len(features), self.closed)
         ratios = [np.full(len(features), np.inf) for _ in ball_sets]
         for pairs in near_pairs(
-            self._screen,
+            self._current_screen(),
             self.reference_,
             features,
             self.radii_,

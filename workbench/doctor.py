@@ -11,9 +11,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from manifold.native_engine import native_kernels
 from manifold.weights import PACKAGES, MissingWeightsError, cache_folder, find_weights
 from workbench.doctor_text import format_diagnosis
 from workbench.extras import DISTRIBUTION, Extra, installed_extras
@@ -76,6 +78,7 @@ class Diagnosis:
     threads: int | None
     blas: tuple[str, ...]
     native_kernel: str | None
+    native_kernels: tuple[str, ...]
     weights: tuple[Weights, ...]
     cache: str
     cache_free_gigabytes: float | None
@@ -121,6 +124,12 @@ def diagnose(requirements: Sequence[str] | None = None) -> Diagnosis:
             f"OPENBLAS_CORETYPE is preset to {preset!r}, which can halve the speed of matrix products: "
             "unset it and OpenBLAS chooses by the processor."
         )
+    kernels = native_kernels()
+    if find_spec("manifold._native") is None:
+        findings.append(
+            "The compiled manifold engine was not built, so torch or numpy does its work, several times slower: install "
+            "a C++ compiler and then genmend again (pip install --force-reinstall --no-deps; in a checkout with -e .)."
+        )
     cache = cache_folder()
     if reason := _not_writable(cache):
         findings.append(f"The cache folder {cache} {reason}: set GENMEND_CACHE to a folder that can be written.")
@@ -135,7 +144,8 @@ def diagnose(requirements: Sequence[str] | None = None) -> Diagnosis:
         cores=_cores(),
         threads=torch["threads"],
         blas=blas,
-        native_kernel=None,
+        native_kernel=kernels[0] if kernels else None,
+        native_kernels=kernels,
         weights=tuple(map(_weights, PACKAGES)),
         cache=str(cache),
         cache_free_gigabytes=_free_gigabytes(cache),

@@ -19,7 +19,7 @@ def format_diagnosis(diagnosis: Diagnosis) -> str:
     diagnosis : Diagnosis
         From `workbench.doctor.diagnose`.
     """
-    kernel = diagnosis.native_kernel or "none in this version; numpy searches"
+    kernel = ", ".join(diagnosis.native_kernels) or "none works here; torch or numpy searches"
     free = "" if diagnosis.cache_free_gigabytes is None else f" ({diagnosis.cache_free_gigabytes} GB free)"
     lines = [
         f"genmend        {diagnosis.genmend or 'not installed'}",
@@ -29,7 +29,7 @@ def format_diagnosis(diagnosis: Diagnosis) -> str:
         f"devices        {', '.join(diagnosis.devices)}",
         f"cores          {diagnosis.cores} (threads of torch: {diagnosis.threads or 'unknown'})",
         f"BLAS           {'; '.join(diagnosis.blas) or 'none recognised'}",
-        f"native kernel  {kernel}",
+        f"native kernels {kernel}",
         f"cache          {diagnosis.cache}{free}",
     ]
     lines += ["", "Weights"] + [line for weights in diagnosis.weights for line in _weights_lines(weights)]

@@ -45,6 +45,10 @@ def requirement_of(name, requirements):
     return line
 
 
+# Python, and the compiled engine: its sources stay behind, its module is made at the place of installation.
+BUILT_OR_SOURCE = {".py", ".pyc", ".cpp", ".h", ".so", ".pyd"}
+
+
 def unlisted(listed, folders):
     """Folders with Python files that the distribution would leave out."""
     return sorted(set(folders) - set(listed))
@@ -110,7 +114,7 @@ def test_what_make_installs_exists():
 def test_every_file_that_the_rooms_read_is_package_data():
     data = PROJECT["tool"]["setuptools"]["package-data"]
     for room in rooms():
-        found = [file for file in (ROOT / room).rglob("*") if file.is_file() and file.suffix not in {".py", ".pyc"}]
+        found = [file for file in (ROOT / room).rglob("*") if file.is_file() and file.suffix not in BUILT_OR_SOURCE]
         left_out = [
             file for file in found if not any(file.match(f"{room}/{pattern}") for pattern in data.get(room, []))
         ]

@@ -1,6 +1,7 @@
 """The scikit-learn contract, results as dictionaries, and saving by arrays."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -110,3 +111,13 @@ def test_prdc_totals():
     assert "only 50 samples" in totals["warnings"][1]
     many = np.random.default_rng(1).standard_normal((2, 1000, 2))
     assert prdc(*many, 3).warnings == ()
+
+
+def test_a_pickled_manifold_leaves_its_codes_behind():
+    x = np.random.default_rng(0).standard_normal((500, 256)).astype(np.float32)
+    manifold = Manifold(k=3).fit(x)
+    stored = pickle.dumps(manifold)
+    assert len(stored) < x.nbytes + 500 * 8 + 2000
+    again = pickle.loads(stored)
+    np.testing.assert_array_equal(again.rarity(x[:20] * 1.01), manifold.rarity(x[:20] * 1.01))
+    assert "_screen" in vars(manifold)

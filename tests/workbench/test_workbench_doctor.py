@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from manifold.native_engine import native_kernels
 from manifold.weights import PACKAGES
 from workbench import doctor, extras
 from workbench.doctor import diagnose, format_diagnosis
@@ -114,8 +115,9 @@ def test_the_dictionary_is_plain_json_and_says_the_same(quick):
     assert result["extras"][1]["packages"][0]["name"] == "genmend-no-such-package"
     assert result["extras"][1]["complete"] is False
     assert result["weights"][0]["command"] == "genmend fetch faces"
-    assert result["native_kernel"] is None
-    assert "none in this version" in format_diagnosis(diagnosis)
+    assert result["native_kernels"] == list(native_kernels())
+    assert result["native_kernel"] == (result["native_kernels"] or [None])[0]
+    assert f"native kernels {', '.join(native_kernels()) or 'none'}" in format_diagnosis(diagnosis)
     assert result["blas"]
     assert result["cores"] >= 1
 
@@ -162,3 +164,13 @@ def test_torch_in_the_current_folder_is_not_imported(monkeypatch, tmp_path):
     (tmp_path / "torch.py").write_text("raise SystemExit('planted')")
     monkeypatch.chdir(tmp_path)
     assert "planted" not in str(doctor._torch())
+
+
+@pytest.mark.parametrize("built", [False, True])
+def test_a_missing_kernel_is_said(monkeypatch, built):
+    monkeypatch.setattr(doctor, "native_kernels", tuple)
+    monkeypatch.setattr(doctor, "find_spec", lambda name: object() if built else None)
+    diagnosis = diagnose()
+    assert diagnosis.native_kernel is None
+    assert any("C++ compiler" in finding for finding in diagnosis.findings) is not built
+    assert "native kernels none works here" in format_diagnosis(diagnosis)
