@@ -3,8 +3,8 @@
 `evaluate` compares two sets by every metric at once, with per-sample arrays and intervals; `prdc`, `precision`,
 `recall`, `density`, `coverage`, `kid`, `frechet_distance` and `vendi_score` are single ones. Per-sample answers come
 from `Manifold` (a scikit-learn estimator), `NormalRegion` (one for each group of vectors) and `ShardedManifold` (a
-reference larger than memory, or than a machine). All equal a float64 brute-force check. `manifold.features` turns images and
-recordings into features, `manifold.figures` draws.
+reference larger than memory, or than a machine). All equal a float64 brute-force check. `manifold.features` turns
+images and recordings into features, `manifold.figures` draws.
 """
 
 from __future__ import annotations

@@ -91,8 +91,8 @@ def prdc(
     ----------
     reference, query
         (n, d) and (m, d) features of the same extractor, n and m at least k + 1; real and generated samples. Numpy or
-        torch (screened on the reference's device, measured on the CPU); per-sample arrays come back as what the set they are about
-        came in.
+        torch (screened on the reference's device, measured on the CPU); per-sample arrays come back as what the set
+        they are about came in.
     k
         One number of neighbours or several.
     closed

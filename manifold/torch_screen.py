@@ -61,12 +61,15 @@ class TorchScreen(Screen):
 
     @property
     def shrink(self) -> float:
+        """As of `Screen`: takes off what rounding a product may add."""
         return 1 / (1 + 2 * _HALF_UNIT) if self._half else 1.0
 
     def encode(self, query: np.ndarray) -> Any:
+        """As of `Screen`: a tensor on the device of `codes`."""
         return self._encoded(query, str(self.codes.device), query=True)
 
     def encode_own(self, rows: slice) -> Any:
+        """As of `Screen`."""
         d, parts = self.codes.shape[1] - 2 * self._parts, self._parts
         codes = self.codes[rows].clone()
         codes[:, :d] *= -0.5

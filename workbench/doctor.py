@@ -127,8 +127,8 @@ def diagnose(requirements: Sequence[str] | None = None) -> Diagnosis:
     kernels = native_kernels()
     if find_spec("manifold._native") is None:
         findings.append(
-            "The compiled manifold engine was not built, so torch or numpy does its work, several times slower: install "
-            "a C++ compiler and then genmend again (pip install --force-reinstall --no-deps; in a checkout with -e .)."
+            "The compiled manifold engine was not built, so torch or numpy does its work, several times slower: "
+            "install a C++ compiler and then genmend again (with --force-reinstall --no-deps; in a checkout with -e .)."
         )
     cache = cache_folder()
     if reason := _not_writable(cache):
