@@ -8,6 +8,7 @@ import torch_fidelity
 from torch_fidelity.metric_kid import kid_features_to_metric
 
 from manifold import frechet as frechet_module
+from manifold import kernel_distance
 from manifold.evaluation import evaluate
 from manifold.frechet import frechet_distance
 from manifold.kernel_distance import kid, squared_mmd
@@ -150,3 +151,14 @@ def test_frechet_without_a_package(sets, monkeypatch):
 def test_frechet_of_one_sample(sets):
     with pytest.raises(ValueError, match="reference has 1 sample"):
         frechet_distance(sets[0][:1], sets[1])
+
+
+@pytest.mark.parametrize(("n", "m", "size"), [(90, 70, 40), (1200, 1300, 40)])  # by whole kernels, and subset by subset
+def test_kid_is_the_mean_over_its_subsets(monkeypatch, n, m, size):
+    monkeypatch.setattr(kernel_distance, "SUBSET_SIZE", size)
+    x, y = np.random.default_rng(3).standard_normal((n, 7)) * 2, np.random.default_rng(4).standard_normal((m, 7))
+    rng = np.random.default_rng(9)
+    subsets = [(rng.choice(n, size, replace=False), rng.choice(m, size, replace=False)) for _ in range(100)]
+    expected = np.mean([squared_mmd(x[i], y[j]) for i, j in subsets])
+    assert kid(x, y, seed=9) == pytest.approx(expected, rel=1e-12)
+    assert expected > 0.1
