@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from manifold.distances import pair_distances
-from manifold.engine import screen_of
+from manifold.engine import AnyScreen, screen_of
 from manifold.inputs import as_count, as_features, like
 from manifold.radii import BLOCK_SIZE
 from manifold.sweep import near_pairs
 
 _SOME_ROWS = 127  # behind the centre and the scale of what faiss sees
 _REACH = 1e9  # in that scale; float32 does not overflow when it is squared
-_ADDED_ROWS = 65_536
+_ADDED_ROWS = 8192  # centred at a time, in float64
 _BALL_CANDIDATES = 8
 _COMMON_BALLS = 0.9  # share of the balls, by radius, that share one search radius
 _ROUND_UP = 1 + 2.0**-40  # more than the roundings of a sum of radius and gap
@@ -70,27 +70,27 @@ def nearest_neighbors(reference: Any, query: Any, n: int = 1, *, block_size: int
     y, n, block = as_features(query, "query", x.shape[1]), as_count(n, "n"), as_count(block_size, "block_size")
     if n > len(x):
         raise ValueError(f"n is {n}, but the reference has {len(x)} samples; ask for at most as many")
-    distances, indices = nearest_samples(x, y, n, block)
+    distances, indices = nearest_samples(screen_of(x), x, y, n, block)
     return Neighbors(like(distances, query), like(indices, query))
 
 
 def nearest_samples(
-    reference: np.ndarray, query: np.ndarray, n: int, block_size: int
+    screen: AnyScreen, reference: np.ndarray, query: np.ndarray, n: int, block_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(m, n) distances and indices for checked features and n at most the length of the reference."""
+    """(m, n) distances and indices for a reference's screen, checked features, and n at most the reference's length."""
     reach = np.full(len(query), np.inf)  # without proposals everything is measured
     proposed = _proposals(reference, query, n)
     if proposed is not None:
         reach = _distances(query, reference, proposed).max(axis=1)
     best = _Least(len(query), n)
-    screen, no_balls = screen_of(reference), np.zeros(len(reference))
+    no_balls = np.zeros(len(reference))
     for i, j, distances in near_pairs(screen, reference, query, no_balls, reach, block_size=block_size):
         best.add(i, j, distances)
     return best.values, best.indices
 
 
 def nearest_balls(
-    reference: np.ndarray, radii: np.ndarray, query: np.ndarray, block_size: int
+    screen: AnyScreen, reference: np.ndarray, radii: np.ndarray, query: np.ndarray, block_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """(m,) least distance - radius over all balls, and the ball that attains it, of equal ones the first.
 
@@ -108,7 +108,7 @@ def nearest_balls(
         reach = (gap + common) * _ROUND_UP
         own_reach = np.where(radii > common, (gap.max() + radii) * _ROUND_UP, 0)
     best = _Least(len(query), 1)
-    for i, j, distances in near_pairs(screen_of(reference), reference, query, own_reach, reach, block_size=block_size):
+    for i, j, distances in near_pairs(screen, reference, query, own_reach, reach, block_size=block_size):
         best.add(i, j, distances - radii[j])
     return best.values[:, 0], best.indices[:, 0]
 

@@ -13,10 +13,11 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from manifold.distances import pair_distances
+from manifold.engine import screen_of
 from manifold.estimator import Manifold
 from manifold.inputs import as_closed, as_count, as_features, like, need_samples, to_array
 from manifold.nearest import nearest_balls, nearest_samples
-from manifold.radii import BLOCK_SIZE, knn_radii
+from manifold.radii import BLOCK_SIZE
 from manifold.smallest_move import step_inside, stored_like
 
 Group = str | int | None
@@ -101,7 +102,8 @@ class NormalRegion(BaseEstimator):
     Attributes
     ----------
     vectors_
-        (n, d) the fitted vectors, group after group. They do not depend on k: `refit` learns from them again.
+        (n, d) the fitted vectors, group after group; not a copy where they came in this form, so do not write to them.
+        They do not depend on k: `refit` learns from them again.
     rows_
         (n,) int64: which row of the array given to `fit` each of them was.
     radii_
@@ -112,6 +114,8 @@ class NormalRegion(BaseEstimator):
         dict group -> `Manifold`, for groups with a reference.
     without_reference_
         Tuple of the fitted groups that were too small.
+    settings_
+        dict of the parameters it was fitted with: all answers are theirs, whatever `set_params` says, until `refit`.
     n_features_in_
         d.
 
@@ -206,7 +210,9 @@ class NormalRegion(BaseEstimator):
         for group, manifold, rows in parts:
             reference = manifold.reference_
             columns = slice(min(n, len(reference)))
-            distances[rows, columns], j = nearest_samples(reference, features[rows], columns.stop, self._checked()[2])
+            distances[rows, columns], j = nearest_samples(
+                manifold._current_screen(), reference, features[rows], columns.stop, manifold.block_size
+            )
             found[rows, columns] = self.rows_[self.groups_[group]][j]
             neighbors[rows, columns] = reference[j]
         return NormalNeighbors(like(distances, vectors), like(found, vectors), like(neighbors, vectors))
@@ -224,11 +230,17 @@ class NormalRegion(BaseEstimator):
         toward, ended = np.full(len(features), -1), features.astype(np.float64)
         for group, manifold, rows in parts:
             rows = rows[states[rows] == RegionState.OUTSIDE]
-            balls = np.flatnonzero(manifold.radii_ > 0) if not manifold.closed else np.arange(len(manifold.radii_))
-            if not len(rows) or not len(balls):
+            if not len(rows):
                 continue
-            centers, radii = manifold.reference_[balls], manifold.radii_[balls]
-            ball = nearest_balls(centers, radii, features[rows], self._checked()[2])[1]
+            balls, screen = np.arange(len(manifold.radii_)), manifold._current_screen()
+            centers, radii = manifold.reference_, manifold.radii_
+            if not manifold.closed and not radii.all():  # open balls of radius 0 are empty
+                balls = np.flatnonzero(radii)
+                if not len(balls):
+                    continue
+                centers, radii = centers[balls], radii[balls]
+                screen = screen_of(centers)
+            ball = nearest_balls(screen, centers, radii, features[rows], manifold.block_size)[1]
             ended[rows], arrived = step_inside(features[rows], centers[ball], radii[ball], manifold.closed, vectors)
             toward[rows[arrived]] = self.rows_[self.groups_[group]][balls[ball[arrived]]]
         moved = np.flatnonzero(toward >= 0)
@@ -259,27 +271,49 @@ class NormalRegion(BaseEstimator):
         if largest < min_size:
             need_samples(largest, k, "vectors" if None in groups else "vectors of the largest group")
             raise ValueError(f"the largest group has {largest} vectors; at least min_size = {min_size} are needed")
-        radii = np.full(len(vectors), np.nan)
-        for part in groups.values():
+        radii, manifolds = np.full(len(vectors), np.nan), {}
+        for group, part in groups.items():
             if part.stop - part.start >= min_size:
-                radii[part] = knn_radii(vectors[part], k, block_size=block_size)
-        return self._assemble(vectors, rows, radii, groups)
+                manifolds[group] = Manifold(k, closed=self.closed, block_size=block_size).fit(vectors[part])
+                radii[part] = manifolds[group].radii_
+        return self._assemble(vectors, rows, radii, groups, manifolds)
 
-    def _assemble(
+    def _restore(
         self, vectors: np.ndarray, rows: np.ndarray, radii: np.ndarray, groups: Mapping[Group, slice]
     ) -> Self:
-        """Set everything that is learnt, from what is kept in a file."""
-        k, _, block_size, quantile = self._checked()
+        """Set everything that is learnt from what is kept in a file; the same bits as `fit`."""
+        k, _, block_size, _ = self._checked()
+        manifolds = {
+            group: Manifold.from_radii(vectors[part], radii[part], k=k, closed=self.closed, block_size=block_size)
+            for group, part in groups.items()
+            if not np.isnan(radii[part.start])
+        }
+        return self._assemble(vectors, rows, radii, groups, manifolds)
+
+    def _assemble(
+        self,
+        vectors: np.ndarray,
+        rows: np.ndarray,
+        radii: np.ndarray,
+        groups: Mapping[Group, slice],
+        manifolds: dict[Group, Manifold],
+    ) -> Self:
+        """Set the learnt attributes, and cut the radii of the manifolds."""
+        k, min_size, block_size, quantile = self._checked()
+        self.settings_: dict[str, Any] = {
+            "k": k,
+            "quantile": quantile,
+            "closed": bool(self.closed),
+            "min_size": None if self.min_size is None else min_size,
+            "block_size": block_size,
+        }
         self.vectors_, self.rows_, self.radii_, self.groups_ = vectors, rows, radii, dict(groups)
         self.n_features_in_ = vectors.shape[1]
-        self.manifolds_ = {}
-        for group, part in groups.items():
-            if not np.isnan(radii[part.start]):
-                longest = np.quantile(radii[part], quantile, method="inverted_cdf")
-                self.manifolds_[group] = Manifold.from_radii(
-                    vectors[part], np.minimum(radii[part], longest), k=k, closed=self.closed, block_size=block_size
-                )
-        self.without_reference_ = tuple(group for group in groups if group not in self.manifolds_)
+        for manifold in manifolds.values():
+            longest = np.quantile(manifold.radii_, quantile, method="inverted_cdf")
+            manifold.radii_ = np.minimum(manifold.radii_, longest)
+        self.manifolds_ = manifolds
+        self.without_reference_ = tuple(group for group in groups if group not in manifolds)
         return self
 
     def _parts(self, vectors: Any, groups: Any) -> tuple[np.ndarray, Iterator[tuple[Group, Manifold, np.ndarray]]]:

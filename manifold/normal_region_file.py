@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+from sklearn.utils.validation import check_is_fitted
 
+from manifold.atomic import whole_file
 from manifold.inputs import as_features
 from manifold.normal_region import Group, NormalRegion
 from manifold.pieces import digest
@@ -19,6 +21,8 @@ _METADATA = "genmend.normal_region"  # one key only: safetensors does not keep t
 _SCHEMA = 1
 _ARRAYS = {"vectors", "rows", "radii"}
 _SETTINGS = {"k", "quantile", "closed", "min_size", "block_size"}
+# What checking the content of a hostile file may raise.
+_REFUSED = (SafetensorError, ValueError, TypeError, LookupError, OverflowError, AttributeError, RecursionError)
 
 
 class NormalRegionFileError(ValueError):
@@ -38,26 +42,15 @@ def save_normal_region(path: str | os.PathLike[str], region: NormalRegion) -> No
     OSError
         If the file cannot be written; an old one is left as it was.
     """
-    from safetensors.numpy import save
-    from sklearn.utils.validation import check_is_fitted
-
     check_is_fitted(region, "radii_")
-    k, _, block_size, quantile = region._checked()
     arrays = {"vectors": region.vectors_, "rows": region.rows_.astype(np.int64), "radii": region.radii_}
-    content = json.dumps(
-        {
-            "settings": {
-                "k": k,
-                "quantile": quantile,
-                "closed": bool(region.closed),
-                "min_size": None if region.min_size is None else int(region.min_size),
-                "block_size": block_size,
-            },
-            "groups": [[group, part.stop - part.start] for group, part in region.groups_.items()],
-        }
-    )
+    # safetensors writes the memory as it lies, also that of a transposed or a strided array.
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    groups = [[group, part.stop - part.start] for group, part in region.groups_.items()]
+    content = json.dumps({"settings": region.settings_, "groups": groups})
     described = json.dumps({"schema": _SCHEMA, "digest": _digest(content, arrays), "region": content})
-    _write_whole(Path(path), save(arrays, {_METADATA: described}))
+    with whole_file(path) as file:
+        file.write(save(arrays, {_METADATA: described}))
 
 
 def load_normal_region(path: str | os.PathLike[str]) -> NormalRegion:
@@ -70,8 +63,6 @@ def load_normal_region(path: str | os.PathLike[str]) -> NormalRegion:
     OSError
         If there is no such file, or it cannot be read.
     """
-    from safetensors import SafetensorError, safe_open
-
     path = Path(path)
     with path.open("rb"):  # the ordinary error where it is missing, a folder, or not ours to read
         pass
@@ -83,7 +74,7 @@ def load_normal_region(path: str | os.PathLike[str]) -> NormalRegion:
                 raise ValueError("it holds something else")
             arrays = {name: file.get_tensor(name) for name in sorted(names)}
         return _region(metadata[_METADATA], arrays)
-    except (SafetensorError, ValueError, TypeError, LookupError, OverflowError, AttributeError, RecursionError) as error:
+    except _REFUSED as error:
         reason = str(error) or type(error).__name__
         raise NormalRegionFileError(f"{path} cannot be loaded as a normal region: {reason}; only whole files written "
                                     f"by save_normal_region are accepted.") from error  # fmt: skip
@@ -106,7 +97,7 @@ def _region(described: str, arrays: dict[str, np.ndarray]) -> NormalRegion:
     groups = _groups(content["groups"], len(vectors))
     _check_rows(arrays["rows"], len(vectors))
     _check_radii(arrays["radii"], groups, min_size, len(vectors))
-    return region._assemble(vectors, arrays["rows"], arrays["radii"], groups)
+    return region._restore(vectors, arrays["rows"], arrays["radii"], groups)
 
 
 def _object(text: Any, keys: set[str]) -> dict[str, Any]:
@@ -146,17 +137,3 @@ def _check_radii(radii: np.ndarray, groups: dict[Group, slice], min_size: int, n
 
 def _digest(content: str, arrays: dict[str, np.ndarray]) -> str:
     return digest(content, *(arrays[name] for name in sorted(arrays)))
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
