@@ -1,6 +1,7 @@
 # make demo and make test each do all their set-up; a second call reuses what is there.
 #   make demo                     the demo, written to demo/ (ARGS="--seed 1" passes options on)
 #   make test                     the tests that need no more than the two small weights files (ARGS="-k name")
+#   make bench                    the manifold metrics beside prdc, torch-fidelity, scikit-learn and faiss
 #   make PYTHON=python3.12 demo   choose the Python that .venv is made with
 # pip's own settings (its configuration file, PIP_* variables) say where packages come from.
 
@@ -23,10 +24,10 @@ GENMEND := $(BIN)/genmend
 .DEFAULT_GOAL := help
 # Two installations into one environment must not run beside each other (make -j).
 .NOTPARALLEL:
-.PHONY: help demo test real lint bench wheel clean distclean
+.PHONY: help demo test real lint bench million wheel clean distclean
 
 help:
-	@echo "make demo | test | real | lint | bench | wheel | clean | distclean"
+	@echo "make demo | test | real | lint | bench | million | wheel | clean | distclean"
 	@sed -n 's/^#  *make/  make/p' Makefile
 
 demo: $(VENV)/.installed-demo
@@ -46,7 +47,11 @@ lint: $(VENV)/.installed-test
 	$(BIN)/mypy
 
 bench: $(VENV)/.installed-test
-	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" $(ARGS); done
+	$(BIN)/python benchmarks/manifold_speed.py $(ARGS)
+
+# A million references out of core: 2 GB of disk, some minutes.
+million: $(VENV)/.installed-test
+	$(BIN)/python benchmarks/million.py $(ARGS)
 
 wheel: $(VENV)/.created
 	$(BIN)/python -m pip wheel --disable-pip-version-check --no-deps --wheel-dir dist .

@@ -14,32 +14,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from contenders import features
+from machine import anonymous_peak, conditions, cpu_name, status, timer
 
 NEIGHBORS = 64  # of faiss flat, as many as it needs to come near the true rarities
 ROWS_WRITTEN = 20_000
-SAMPLED_EVERY = 0.02  # seconds
-
-
-def features(seed: int, n: int, d: int) -> np.ndarray:
-    """(n, d) float32: 50 clusters in 30 dimensions through a random ReLU network, as features of deep networks look."""
-    rng, weights = np.random.default_rng(seed), np.random.default_rng(0)
-    centers = 2 * weights.standard_normal((50, 30))
-    first, second = weights.standard_normal((30, 256)) / 5, weights.standard_normal((256, d)) / 16
-    latent = centers[rng.integers(0, 50, n)] + rng.standard_normal((n, 30))
-    return np.maximum(np.maximum(latent @ first, 0) @ second, 0).astype(np.float32)
 
 
 def write(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -61,15 +48,15 @@ def radii(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     from manifold.feature_files import open_features
 
     reference, said = open_features(folder / "reference.npy", check=False), {"radii": "exact"}
-    base = memory()
-    with Peak() as peak, Timer() as timer:
+    base = status("RssAnon")
+    with anonymous_peak() as memory, timer() as taken:
         if options.exact_radii:
             found = knn_radii(reference, options.k)
         else:
             neighbors = approximate_neighbors(reference, k=options.k, effort=4)
             found, said = neighbors.radii, neighbors.to_dict()
     np.save(folder / "radii.npy", found)
-    return said | {"cpu_s": timer.cpu, "wall_s": timer.wall, "anonymous_mb": peak.mb - base}
+    return said | {"cpu_s": taken.cpu, "wall_s": taken.wall, "anonymous_mb": memory.peak - base}
 
 
 def ours(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -81,13 +68,13 @@ def ours(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     known = np.load(folder / "radii.npy")
     warm = features(0, 200, options.d)
     Manifold(options.k).fit(warm).evaluate(warm)  # imports, thread pools and kernels are not what is measured
-    base = memory()
-    with Peak() as peak:
-        with Timer() as fit:
+    base = status("RssAnon")
+    with anonymous_peak() as memory:
+        with timer() as fit:
             manifold = Manifold.from_radii(reference, known, k=options.k)
-        with Timer() as sweep:
+        with timer() as sweep:
             rarity = manifold.rarity(query)
-        with Timer() as everything:
+        with timer() as everything:
             manifold.evaluate(query)
     np.save(folder / "rarity.npy", rarity)
     return {
@@ -96,8 +83,8 @@ def ours(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         "rarity_queries_per_s": len(query) / sweep.wall,
         "evaluate_queries_per_cpu_s": len(query) / everything.cpu,
         "inside": float(np.isfinite(rarity).mean()),
-        "anonymous_mb": peak.mb - base,
-        "process_anonymous_mb": peak.mb,
+        "anonymous_mb": memory.peak - base,
+        "process_anonymous_mb": memory.peak,
     }
 
 
@@ -110,16 +97,16 @@ def faiss_flat(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     known, true = np.load(folder / "radii.npy"), np.load(folder / "rarity.npy")[: options.faiss_queries]
     wanted = min(NEIGHBORS, len(reference))
     faiss.knn(query[:10], reference[:1000], min(wanted, 1000))
-    base = memory()
-    with Peak() as peak, Timer() as timer:
+    base = status("RssAnon")
+    with anonymous_peak() as memory, timer() as taken:
         squared, neighbors = faiss.knn(query, reference, wanted)
     found = np.where(np.sqrt(np.maximum(squared, 0)) <= known[neighbors], known[neighbors], np.inf).min(axis=1)
     return {
         "queries": len(query),
-        "queries_per_cpu_s": len(query) / timer.cpu,
-        "queries_per_s": len(query) / timer.wall,
+        "queries_per_cpu_s": len(query) / taken.cpu,
+        "queries_per_s": len(query) / taken.wall,
         "rarity_identical": float((found == np.where(np.isnan(true), np.inf, true)).mean()),
-        "anonymous_mb": peak.mb - base,
+        "anonymous_mb": memory.peak - base,
     }
 
 
@@ -131,43 +118,6 @@ STAGES: dict[str, Callable[[Path, argparse.Namespace], dict[str, Any]]] = {
 }
 
 
-class Timer:
-    """CPU and wall seconds of a block."""
-
-    def __enter__(self) -> Timer:
-        self.cpu, self.wall = -time.process_time(), -time.perf_counter()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.cpu += time.process_time()
-        self.wall += time.perf_counter()
-
-
-class Peak:
-    """Largest anonymous memory of this process during a block, sampled by a thread."""
-
-    def __enter__(self) -> Peak:
-        self.mb, self._done = memory(), threading.Event()
-        self._thread = threading.Thread(target=self._sample)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-        self.mb = max(self.mb, memory())
-
-    def _sample(self) -> None:
-        while not self._done.wait(SAMPLED_EVERY):
-            self.mb = max(self.mb, memory())
-
-
-def memory() -> float:
-    """Anonymous resident memory of this process, in MB (10^6 bytes)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("RssAnon"))
-
-
 def run(stage: str, folder: str, arguments: list[str], threads: int) -> dict[str, Any]:
     """A stage in a process of its own."""
     env = os.environ | {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
@@ -176,12 +126,6 @@ def run(stage: str, folder: str, arguments: list[str], threads: int) -> dict[str
     found = json.loads(done.stdout)
     print(f"{stage}: {json.dumps(found)}", file=sys.stderr)
     return found
-
-
-def cpu_name() -> str:
-    """What the system calls its processor."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def table(found: dict[str, dict[str, Any]], options: argparse.Namespace) -> str:
@@ -196,8 +140,9 @@ def table(found: dict[str, dict[str, Any]], options: argparse.Namespace) -> str:
          them["anonymous_mb"], them["rarity_identical"]),
     ]  # fmt: skip
     return "\n".join([
+        conditions("numpy", "faiss-cpu"),
         f"{options.n} x {options.d} float32, mapped; {options.queries} queries; k = {options.k}; "
-        f"{options.threads} thread(s); {cpu_name()}",
+        f"{options.threads} thread(s)",
         f"radii: {given['radii']}{recall}, {given['cpu_s']:.1f} cpu-s; encoding: {us['fit_cpu_s']:.1f} cpu-s; "
         f"ours / faiss: {one / them['queries_per_cpu_s']:.2f}",
         "",

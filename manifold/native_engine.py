@@ -31,7 +31,7 @@ _PROBE_ROWS = 200
 _MOST_MEASURED = 100
 _QUERY_ROWS = 16_384
 # Projections have to be made and sorted: not for fewer rows, nor for features hardly wider than they are.
-_PROJECTED_ROWS, _PROJECTED_WIDTH = 16_384, 4 * N_DIRECTIONS
+_PROJECTED_ROWS, _PROJECTED_WIDTH = 16_384, 4 * (N_DIRECTIONS + 1)
 _PAIR = np.dtype([("i", np.int64), ("j", np.int64), ("distance", np.float64)])
 _SMALLEST_SQUARED_RADIUS = 2.0**-80
 _UNLIMITED = (1 << 62) - 1
@@ -255,11 +255,16 @@ def _encoded_set(
 ) -> _Set:
     ids, coarse = np.arange(len(features)), None
     if projection is not None:
-        projected, error = projection.projected(features)
-        ids = projection.order(projected)
-        width = projected.shape[1]
-        coarse = _encode(projected, ids, kernel, np.zeros(width), 1.0, signs[: _padded_width(width)], error)
+        ids, coarse = _projected_codes(features, kernel, signs, projection)
     return _Set(features, _encode(features, ids, kernel, center, scale, signs), coarse)
+
+
+def _projected_codes(
+    features: np.ndarray, kernel: str, signs: np.ndarray, projection: Projection
+) -> tuple[np.ndarray, _Codes]:
+    projected, error = projection.projected(features)
+    ids, width = projection.order(projected), projected.shape[1]
+    return ids, _encode(projected, ids, kernel, np.zeros(width), 1.0, signs[: _padded_width(width)], error)
 
 
 def _encode(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-N_DIRECTIONS = 64
+N_DIRECTIONS = 63  # and what they leave out: 64 values, which codes come in multiples of
 _N_CLUSTERS = 150
 _SAMPLED_ROWS = 2048
 _CLUSTERED_ROWS = 8192

@@ -103,10 +103,10 @@ double centred(const T* row, long d, const Encoding& encoding, float* v) {
   return norm2;
 }
 
-void encode_row(const Features& features, long r, const Encoding& encoding, const Kernel& kernel,
+// Row `row` of the features becomes row `r` of the codes.
+void encode_row(const Features& features, long row, long r, const Encoding& encoding, const Kernel& kernel,
                 const CodeArrays& out, float* v) {
   const long d = features.columns, padded = out.words * (kernel.bfloat16 ? 2 : 4);
-  const long row = out.id[r];
   double norm2 = features.float64 ? centred(static_cast<const double*>(features.data) + row * d, d, encoding, v)
                                   : centred(static_cast<const float*>(features.data) + row * d, d, encoding, v);
   const bool far = !(norm2 <= FAR);
@@ -139,11 +139,13 @@ void encode_row(const Features& features, long r, const Encoding& encoding, cons
 
 void encode(const Features& features, const Encoding& encoding, const Kernel& kernel, const CodeArrays& out) {
   const long padded = out.words * (kernel.bfloat16 ? 2 : 4);
+  std::vector<int64_t> place(out.n);  // of each row of the features, which are read in their own order
+  for (long r = 0; r < out.n; r++) place[out.id[r]] = r;
 #pragma omp parallel
   {
     std::vector<float> v(padded);
 #pragma omp for schedule(dynamic, 64)
-    for (long r = 0; r < out.n; r++) encode_row(features, r, encoding, kernel, out, v.data());
+    for (long row = 0; row < out.n; row++) encode_row(features, row, place[row], encoding, kernel, out, v.data());
   }
   for (long r = out.n; r < (out.n + PANEL - 1) / PANEL * PANEL; r++) {
     out.lower[r] = INFINITY;

@@ -12,7 +12,7 @@ struct CodeArrays {
   uint32_t* packed;
   float *lower, *upper, *step, *length, *error;
   int32_t* sum;
-  const int64_t* id;  // given: code row r is feature row id[r]
+  const int64_t* id;  // given: code row r is feature row id[r], each of them once
 };
 
 struct Encoding {

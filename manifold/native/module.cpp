@@ -177,6 +177,7 @@ PyObject* py_encode(PyObject*, PyObject* args) {
     HeldFeatures from(features);
     HeldCodes to(codes, true);
     const Buffer middle(center, size_t(from.features.columns) * 8), flips(signs, size_t(to.words) * 16 / (how.bfloat16 ? 2 : 1));
+    if (to.n != from.rows) throw std::runtime_error("as many codes as features were expected");
     for (long r = 0; r < to.n; r++)
       if (to.codes.id[r] < 0 || to.codes.id[r] >= from.rows) throw std::runtime_error("an id is out of range");
     const Encoding encoding{middle.as<const double>(), scale, flips.as<const float>(), extra};

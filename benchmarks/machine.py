@@ -1,0 +1,124 @@
+"""What a benchmark has to know of its machine: names, clocks, memory, and how fast it multiplies matrices."""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+
+SAMPLED_EVERY = 0.02  # seconds
+
+
+@dataclass
+class Seconds:
+    """Of a block, once it is done."""
+
+    cpu: float = 0.0
+    wall: float = 0.0
+
+
+@contextmanager
+def timer() -> Iterator[Seconds]:
+    """CPU seconds of the process, all threads together, and wall seconds."""
+    taken = Seconds(-time.process_time(), -time.perf_counter())
+    yield taken
+    taken.cpu += time.process_time()
+    taken.wall += time.perf_counter()
+
+
+@dataclass
+class Megabytes:
+    """Of a block, once it is done."""
+
+    peak: float = 0.0
+
+
+@contextmanager
+def anonymous_peak() -> Iterator[Megabytes]:
+    """Largest anonymous memory of this process (mapped files do not count), sampled by a thread; Linux."""
+    most, done = Megabytes(status("RssAnon")), threading.Event()
+
+    def sample() -> None:
+        while not done.wait(SAMPLED_EVERY):
+            most.peak = max(most.peak, status("RssAnon"))
+
+    thread = threading.Thread(target=sample)
+    thread.start()
+    try:
+        yield most
+    finally:
+        done.set()
+        thread.join()
+        most.peak = max(most.peak, status("RssAnon"))
+
+
+def status(field: str) -> float:
+    """A field of /proc/self/status in MB (10^6 bytes)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(field))
+
+
+def forget_peak() -> None:
+    """Have VmHWM start anew from what is resident now."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def cpu_name() -> str:
+    """What the system calls its processor."""
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    return platform.processor() or platform.machine()
+
+
+def conditions(*packages: str) -> str:
+    """The machine, the versions and the settings that numbers depend on, on one line."""
+    from manifold.engine import engine_name
+    from manifold.native_engine import native_kernels
+
+    found = []
+    for name in packages:
+        with suppress(PackageNotFoundError):
+            found.append(f"{name} {version(name)}")
+    settings = {name: os.environ[name] for name in sorted(os.environ) if name.startswith(("OPENBLAS_", "OMP_", "MKL_"))}
+    return (
+        f"{cpu_name()}, {os.cpu_count()} logical cores; engine {engine_name()}, kernels "
+        f"{', '.join(native_kernels()) or 'none'}; Python {platform.python_version()}, {', '.join(found)}; environment "
+        f"{settings or 'plain'}"
+    )
+
+
+def product_rates(side: int = 2048) -> dict[str, float]:
+    """10^9 operations a CPU second of square matrix products: float32 by numpy and torch, int8 by torch (0: none)."""
+    import torch
+
+    rng = np.random.default_rng(0)
+    single = rng.standard_normal((side, side), dtype=np.float32)
+    tensor = torch.from_numpy(single)
+    whole = torch.from_numpy(rng.integers(-127, 128, (side, side), dtype=np.int8))
+    return {
+        "float32 numpy": _rate(lambda: single @ single, side),
+        "float32 torch": _rate(lambda: tensor @ tensor, side),
+        "int8 torch": _rate(lambda: torch._int_mm(whole, whole), side),
+    }
+
+
+def _rate(product: Callable[[], object], side: int) -> float:
+    try:
+        product()
+    except RuntimeError:
+        return 0.0
+    fastest = float("inf")
+    for _ in range(5):
+        with timer() as taken:
+            product()
+        fastest = min(fastest, taken.cpu)
+    return 2 * side**3 / fastest / 1e9
