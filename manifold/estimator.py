@@ -13,6 +13,7 @@ from manifold.inputs import as_closed, as_count, as_features, device_of, like, n
 from manifold.radii import BLOCK_SIZE, radii_of
 from manifold.scores import ManifoldScores, reciprocal, relative_distance
 from manifold.sweep import BallHits, near_pairs
+from manifold.tallies import realism_balls
 
 
 class Manifold(BaseEstimator):
@@ -168,9 +169,7 @@ class Manifold(BaseEstimator):
         if not median_filter:
             return self._all_balls()
         check_is_fitted(self, "radii_")
-        median = np.median(self.radii_)
-        below = self.radii_ < median
-        return below if below.any() else self.radii_ == median
+        return realism_balls(self.radii_)
 
     def _answer(self, name: str, query: Any, leave_one_out: bool, **balls: np.ndarray) -> Any:
         scores, given = self._sweep(query, leave_one_out, **balls)

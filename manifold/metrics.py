@@ -9,12 +9,9 @@ import numpy as np
 
 from manifold.engine import screen_of, screens_of
 from manifold.inputs import as_closed, as_count, as_features, device_of, like, need_samples
-from manifold.prdc_result import PRDC, PRDCAtK
+from manifold.prdc_result import PRDC, PRDCAtK, size_warnings
 from manifold.radii import BLOCK_SIZE, counts, radii_of
 from manifold.sweep import BallHits, is_within, near_pairs
-
-# Below this the metrics move by several hundredths from draw to draw.
-FEW_SAMPLES = 1000
 
 
 def precision(reference: Any, query: Any, k: int = 3, closed: bool = True, *, block_size: int = BLOCK_SIZE) -> float:
@@ -143,7 +140,7 @@ def prdc(
         )
         for one, hit, found in zip(several, hits, recalled, strict=True)
     }
-    return PRDC(closed=closed, n_reference=len(x), n_query=len(y), at=at, warnings=_warnings(len(x), len(y)))
+    return PRDC(closed=closed, n_reference=len(x), n_query=len(y), at=at, warnings=size_warnings(len(x), len(y)))
 
 
 def _hits(
@@ -158,12 +155,3 @@ def _hits(
     for pairs in near_pairs(screen, x, y, radii, block_size=block):
         hits.add(pairs)
     return hits
-
-
-def _warnings(n: int, m: int) -> tuple[str, ...]:
-    found = []
-    if n != m:
-        found.append(f"{n} reference and {m} query samples: values depend on both; compare only equal sizes")
-    if min(n, m) < FEW_SAMPLES:
-        found.append(f"only {min(n, m)} samples in the smaller set: differences of several hundredths are chance")
-    return tuple(found)
