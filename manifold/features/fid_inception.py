@@ -2,6 +2,7 @@
 
 The TensorFlow graph of 2015, not torchvision's inception_v3: 2,048 pooled features of the whole image at 299 x 299,
 resized as TensorFlow 1 did. Fréchet distances in these features are FID.
+Untested on the real weights file: tests compare with torch-fidelity's own network on random weights.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The image tower of any open_clip model as an extractor: its projected image embedding, not of unit length."""
+"""The image tower of any open_clip model as an extractor: its projected image embedding, not of unit length.
+
+Untested on real weights, which no package carries: tests use a model of that library, built with random ones.
+"""
 
 from __future__ import annotations
 

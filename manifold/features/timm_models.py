@@ -2,6 +2,7 @@
 
 DINOv2 models are taken at 224 pixels with the whole image squeezed in, as FD-DINOv2 does (Stein et al., arXiv
 2306.04675), not at timm's 518.
+Untested on real weights, which no package carries: tests use models of that library, built with random ones.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""torchaudio's wav2vec2 bundles (WAV2VEC2_BASE, HUBERT_BASE, WAVLM_BASE, ...): the mean last hidden state."""
+"""torchaudio's wav2vec2 bundles (WAV2VEC2_BASE, HUBERT_BASE, WAVLM_BASE, ...): the mean last hidden state.
+
+Untested on real weights, which no package carries: tests use small networks of the same layout, with random ones.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""CLIP image towers and wav2vec2-like audio encoders in transformers' folders: config.json and model.safetensors."""
+"""CLIP image towers and wav2vec2-like audio encoders in transformers' folders: config.json and model.safetensors.
+
+Untested on real weights, which no package carries: tests use small networks of the same layout, with random ones.
+"""
 
 from __future__ import annotations
 

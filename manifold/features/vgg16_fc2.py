@@ -2,6 +2,7 @@
 
 One name, five feature spaces: distances in one say nothing about those in another. The weights are torchvision's; the
 TensorFlow network of the first precision and recall (arXiv 1904.06991) has others, and so other values than all these.
+Untested on the real weights file: tests compare with the published pipelines on random weights in the same layout.
 """
 
 from __future__ import annotations
