@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from manifold.engine import AnyScreen, screen_of
 from manifold.feature_files import open_features, widened
 from manifold.pieces import digest
 from manifold.radii import nearest_distances
-from manifold.shards import ShardScores, sweep_shard
+from manifold.shards import sweep_shard, without_reference
+from manifold.tallies import Balls, Tallies
 
 # How often Ray starts a lost worker again and repeats its call before that is an error.
 RETRIES = 3
@@ -68,11 +70,30 @@ class ShardWorker:
             return np.empty((len(query), 0))
         return nearest_distances(screen, features, query, there, own=own, block_size=self._block_size)
 
-    def sweep(self, shard: int, query: np.ndarray | None, radii: np.ndarray, **options: Any) -> ShardScores:
-        """`sweep_shard` of queries, or (None) of the shard's own samples, each without its own ball."""
+    def sweep(
+        self,
+        shard: int,
+        query: np.ndarray | None,
+        balls: Balls,
+        n_reference: int,
+        query_radii: np.ndarray | None = None,
+    ) -> Tallies:
+        """`sweep_shard` of queries, or (None) of the shard's own samples, each without its own ball.
+
+        Of queries whose radii are given what `prdc` asks for; of others their scores, and nothing about the shard.
+        """
         features, screen = self._encode(shard)
-        options |= {"skip_self": query is None, "block_size": self._block_size}
-        return sweep_shard(screen, features, features if query is None else query, radii, **options)
+        found = sweep_shard(
+            screen,
+            features,
+            features if query is None else query,
+            replace(balls, query_radii=query_radii),
+            n_reference=n_reference,
+            ratios=query_radii is None,
+            skip_self=query is None,
+            block_size=self._block_size,
+        )
+        return without_reference(found) if query_radii is None else found
 
     def _encode(self, shard: int) -> tuple[np.ndarray, AnyScreen]:
         if shard not in self._encoded:

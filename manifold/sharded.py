@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any, Self
 
@@ -17,20 +18,13 @@ from manifold.prdc_result import PRDCAtK
 from manifold.radii import BLOCK_SIZE, radii_of
 from manifold.scores import ManifoldScores
 from manifold.shard_worker import HereCalls, RayCalls
-from manifold.shards import (
-    ShardScores,
-    as_manifold_scores,
-    as_prdc,
-    merge_nearest,
-    merge_queries,
-    merge_references,
-    realism_balls,
-)
+from manifold.shards import as_manifold_scores, as_prdc, balls_of_rows, merge_nearest, merge_queries, merge_references
+from manifold.tallies import Balls, Tallies
 
 # Rows handed over at a time: at 1024 float32 features 256 MB.
 PIECE_SIZE = 65_536
-# What a shard's sweep says about the queries (and not about the shard): what a piece on disk keeps.
-_PER_QUERY = ("ball_count", "least_radius", "ball", "ratio", "kept_ratio")
+# What scores are made of: what a piece on disk keeps.
+_SCORED = ("ball_count", "rank", "ratio", "kept_ratio")
 
 Folder = str | os.PathLike[str] | None
 
@@ -142,8 +136,10 @@ class ShardedManifold:
         self._check_fitted()
         if leave_one_out is (query is not None):
             raise ValueError("give either a query or leave_one_out=True, which scores the reference itself")
-        kept = realism_balls(self.radii_, median_filter)
-        shared = [(self._calls.share(self.radii_[rows]), self._calls.share(kept[rows])) for rows in self._slices()]
+        balls = self._balls()
+        if not median_filter:
+            balls = replace(balls, kept=np.ones(len(self.radii_), dtype=bool))
+        shared = self._shared(balls)
         if leave_one_out:
             features, n, piece_size = None, len(shared), 1
         else:
@@ -151,16 +147,15 @@ class ShardedManifold:
             n, piece_size = len(features), self.piece_size
 
         def scores(start: int, stop: int) -> dict[str, np.ndarray]:
-            found = self._own_shard(start, shared) if features is None else self._sweep(features[start:stop], shared)
-            return {name: getattr(found, name) for name in _PER_QUERY}
+            found = self._own_shard(start, shared) if features is None else self._swept(features[start:stop], shared)
+            return {name: getattr(found, name) for name in _SCORED}
 
         inputs: Sequence[Any] = ()
         if folder is not None:
             told = "leave one out" if features is None else digest(features)
-            inputs = ("scores", self.closed, median_filter, told, self.radii_, *self._digests())
+            inputs = ("tallies", self.closed, median_filter, told, self.radii_, *self._digests())
         found = in_pieces(scores, n, folder, piece_size, inputs=inputs, description="scores")
-        nothing = np.empty(0, dtype=bool)
-        whole = as_manifold_scores(ShardScores(**found, covered=nothing, recalled=nothing))
+        whole = as_manifold_scores(replace(Tallies.empty(0, 0), **found), balls)
         return whole.map(lambda values: like(values, query))
 
     def prdc(self, query: Any) -> PRDCAtK:
@@ -172,15 +167,11 @@ class ShardedManifold:
         features = as_features(query, "query", self.n_features_in_)
         need_samples(len(features), self.k, "query")
         query_radii = radii_of(screen_of(features), features, (self.k,), self.block_size)[:, 0]
-        shared = [(self._calls.share(self.radii_[rows]), None) for rows in self._slices()]
+        shared = self._shared(self._balls())
+        pieces = [slice(start, start + self.piece_size) for start in range(0, len(features), self.piece_size)]
         return as_prdc(
-            merge_queries([
-                self._sweep(features[start : start + self.piece_size], shared,
-                            query_radii=query_radii[start : start + self.piece_size])
-                for start in range(0, len(features), self.piece_size)
-            ]),
-            self.k,
-        )  # fmt: skip
+            merge_queries([self._swept(features[rows], shared, query_radii[rows]) for rows in pieces]), self.k
+        )
 
     def close(self) -> None:
         """Let the shards go, and end the Ray workers that hold them; `fit` or `from_radii` open them again."""
@@ -234,34 +225,32 @@ class ShardedManifold:
             ]), self.k)[:, -1])  # fmt: skip
         return {"radii": np.concatenate(found)}
 
-    def _sweep(
-        self, query: np.ndarray, shared: Sequence[tuple[Any, Any]], query_radii: np.ndarray | None = None
-    ) -> ShardScores:
-        """Queries against all shards at once."""
-        handle = self._calls.share(query)
-        return merge_references(self._calls.get([
-            self._sweep_one(shard, handle, shared, query_radii) for shard in range(len(shared))
-        ]))  # fmt: skip
+    def _balls(self) -> Balls:
+        return Balls.of(self.radii_, None, closed=self.closed, probabilistic=False)
 
-    def _own_shard(self, shard: int, shared: Sequence[tuple[Any, Any]]) -> ShardScores:
+    def _shared(self, balls: Balls) -> list[Any]:
+        """A handle of each shard's balls."""
+        return [self._calls.share(balls_of_rows(balls, rows)) for rows in self._slices()]
+
+    def _swept(self, query: np.ndarray, shared: Sequence[Any], query_radii: np.ndarray | None = None) -> Tallies:
+        """Queries against all shards at once."""
+        handle, n = self._calls.share(query), self.starts_[-1]
+        calls = [self._calls.call("sweep", shard, handle, balls, n, query_radii) for shard, balls in enumerate(shared)]
+        return merge_references(self._calls.get(calls))
+
+    def _own_shard(self, shard: int, shared: Sequence[Any]) -> Tallies:
         """The samples of a shard against all balls but their own."""
         rows = self._slices()[shard]
         pieces = [
             self._calls.call("rows", shard, first, min(first + self.piece_size, rows.stop - rows.start))
             for first in range(0, rows.stop - rows.start, self.piece_size)
         ]
+        n = self.starts_[-1]
         called = [
-            [self._sweep_one(other, piece, shared) for piece in ([None] if other == shard else pieces)]
-            for other in range(len(shared))
+            [self._calls.call("sweep", other, piece, balls, n) for piece in ([None] if other == shard else pieces)]
+            for other, balls in enumerate(shared)
         ]
         return merge_references([merge_queries(self._calls.get(handles)) for handles in called])
-
-    def _sweep_one(
-        self, shard: int, query: Any, shared: Sequence[tuple[Any, Any]], query_radii: np.ndarray | None = None
-    ) -> Any:
-        radii, kept = shared[shard]
-        options = {"start": self.starts_[shard], "closed": self.closed, "kept": kept, "query_radii": query_radii}
-        return self._calls.call("sweep", shard, query, radii, **options)
 
     def _checked_query(self, query: Any) -> Any:
         if not isinstance(query, FeatureShards):

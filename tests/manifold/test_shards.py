@@ -1,7 +1,7 @@
 """Merging what shards say, and `ShardedManifold` in this process: bit for bit the numbers of one pass."""
 
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -12,7 +12,18 @@ from manifold import Manifold, prdc, shard_worker
 from manifold.engine import screen_of
 from manifold.feature_files import open_features
 from manifold.sharded import ShardedManifold
-from manifold.shards import ShardScores, merge_nearest, merge_queries, merge_references, realism_balls, sweep_shard
+from manifold.shards import (
+    PER_QUERY,
+    PER_REFERENCE,
+    as_manifold_scores,
+    balls_of_rows,
+    merge_nearest,
+    merge_queries,
+    merge_references,
+    sweep_shard,
+    without_reference,
+)
+from manifold.tallies import Balls, Tallies, merge
 
 rng = np.random.default_rng(0)
 # On a coarse grid: many equal distances, equal radii and duplicates, across the shards too.
@@ -30,12 +41,13 @@ def same(one, other):
         np.testing.assert_array_equal(a, b, err_msg=name)
 
 
+def whole_balls(closed=True):
+    return Balls.of(radii(X, 3), None, closed=closed, probabilistic=False)
+
+
 def partial(rows, queries, closed=True):
-    r, q = radii(X, 3), radii(Y, 3)
-    return sweep_shard(
-        screen_of(X[rows]), X[rows], Y[queries], r[rows], start=rows.start, closed=closed,
-        kept=realism_balls(r)[rows], query_radii=q[queries], block_size=16,
-    )  # fmt: skip
+    balls = replace(balls_of_rows(whole_balls(closed), rows), query_radii=radii(Y, 3)[queries])
+    return sweep_shard(screen_of(X[rows]), X[rows], Y[queries], balls, n_reference=90, block_size=16)
 
 
 @pytest.mark.parametrize("closed", [True, False])
@@ -49,31 +61,48 @@ def test_any_grouping_of_parts_equals_float64_loops(closed):
     same(merge_queries([merge_references([partial(r, q, closed) for r in CUTS]) for q in pieces]), whole)
     same(merge_references([merge_queries([partial(r, q, closed) for q in pieces]) for r in CUTS]), whole)
 
-    true = answers(X, Y, 3, closed)
-    np.testing.assert_array_equal(whole.ball_count, true.ball_count)
-    np.testing.assert_array_equal(whole.ball, true.nearest_ball)
-    np.testing.assert_array_equal(np.where(whole.ball < 0, np.nan, whole.least_radius), true.rarity)
-    np.testing.assert_array_equal(whole.covered, true.covered)
+    true, balls = answers(X, Y, 3, closed), whole_balls(closed)
+    scores = as_manifold_scores(whole, balls)
+    np.testing.assert_array_equal(scores.inside, true.ball_count > 0)
+    np.testing.assert_array_equal(scores.ball_count, true.ball_count)
+    np.testing.assert_array_equal(scores.nearest_ball, true.nearest_ball)
+    np.testing.assert_array_equal(scores.rarity, true.rarity)
+    np.testing.assert_allclose(scores.score, true.score, rtol=1e-12)
+    np.testing.assert_allclose(scores.realism, true.realism, rtol=1e-12)
+    np.testing.assert_array_equal(whole.query_count > 0, true.covered)
     np.testing.assert_array_equal(whole.recalled, true.recalled)
-    np.testing.assert_allclose(whole.ratio, true.score, rtol=1e-12)
-    with np.errstate(divide="ignore"):
-        np.testing.assert_allclose(1 / whole.kept_ratio, true.realism, rtol=1e-12)
+    table, within = distances(Y, X), np.less_equal if closed else np.less
+    np.testing.assert_array_equal(whole.query_count, within(table, balls.radii).sum(axis=0))
+    clipped = np.minimum(balls.radii, np.median(balls.radii))
+    np.testing.assert_array_equal(whole.clipped_count, within(table, clipped).sum(axis=1))
+    np.testing.assert_array_equal(whole.holds_reference, within(table, radii(Y, 3)[:, None]).any(axis=1))
 
 
 def test_merges_by_hand():
-    def one(count, radius, ball, ratio, covered):
-        return ShardScores(*map(np.array, ([count], [radius], [ball], [ratio], [ratio], [covered], [covered])))
+    def one(count, rank, ratio, flag):
+        return Tallies(*map(np.array, (
+            [count], [count], [count], [rank], [ratio], [ratio], [flag], [flag], [-ratio], [-ratio]
+        )))  # fmt: skip
 
-    parts = [one(2, 1.5, 3, 0.5, False), one(0, np.inf, -1, 2.0, True), one(1, 1.5, 9, 0.25, False)]
+    def values(tallies, names):
+        return [getattr(tallies, name).tolist() for name in names]
+
+    assert sorted(PER_QUERY + PER_REFERENCE) == sorted(field.name for field in fields(Tallies))
+    parts = [one(2, 3, 0.5, False), one(0, 9, 2.0, True), one(1, 7, 0.25, False)]
     merged = merge_references(parts)
-    assert [getattr(merged, field.name).tolist() for field in fields(merged)] == [
-        [3], [1.5], [3], [0.25], [0.25], [False, True, False], [False, True, False]
-    ]  # fmt: skip
+    assert values(merged, PER_QUERY) == [[3], [3], [3], [0.25], [0.25], [True], [-2.75]]
+    assert values(merged, PER_REFERENCE) == [[2, 0, 1], [False, True, False], [-0.5, -2, -0.25]]
     joined = merge_queries(parts)
-    assert joined.ball.tolist() == [3, -1, 9]
-    assert joined.covered.tolist() == [True]
-    outside = merge_references([parts[1], parts[1]])
-    assert (outside.ball.tolist(), outside.least_radius.tolist()) == ([-1], [np.inf])
+    assert values(joined, PER_REFERENCE) == [[3], [True], [-2.75]]
+    assert values(joined, PER_QUERY) == [
+        [2, 0, 1], [2, 0, 1], [3, 9, 7], [0.5, 2, 0.25], [0.5, 2, 0.25], [False, True, False], [-0.5, -2, -0.25]
+    ]  # fmt: skip
+    same(merge(merge(parts[0], parts[1]), parts[2]), replace(
+        merged, **{name: getattr(joined, name) for name in PER_REFERENCE}
+    ))  # fmt: skip
+    few = merge_references([without_reference(part) for part in parts])
+    assert values(few, PER_QUERY) == values(merged, PER_QUERY)
+    assert values(few, PER_REFERENCE) == [[], [], []]
 
 
 def test_nearest_of_shards_are_the_nearest_of_all():
@@ -85,10 +114,11 @@ def test_nearest_of_shards_are_the_nearest_of_all():
     assert np.isfinite(few[:, 0]).all()
 
 
-@pytest.mark.parametrize(("below", "kept"), [([1.0, 2, 3], [True, False, False]), ([1.0, 1, 3], [True, True, False])])
-def test_realism_balls_are_those_of_all_radii(below, kept):
-    assert realism_balls(np.array(below)).tolist() == kept
-    assert realism_balls(np.array(below), median_filter=False).all()
+def test_the_balls_of_a_shard_are_those_among_all():
+    whole = Balls.of(np.array([4.0, 1, 3, 1]), None, closed=False, probabilistic=False)
+    own = balls_of_rows(whole, slice(2, 4))
+    assert (own.radii.tolist(), own.rank.tolist(), own.kept.tolist()) == ([3, 1], [2, 1], [False, True])
+    assert (own.clipped.tolist(), own.closed) == ([2, 1], False)
 
 
 @pytest.mark.parametrize("closed", [True, False])
