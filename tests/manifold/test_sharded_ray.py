@@ -63,15 +63,40 @@ def same(one, other):
 
 
 def test_two_workers_give_the_numbers_of_one_process(files, whole):
-    sharded = ShardedManifold(3, workers=2, piece_size=16)
-    for reference in (files, SHARDS):
-        sharded.fit(reference)  # the second time in place of the first: the CPUs are free again
-        assert len(sharded._held.actors) == 2
-        np.testing.assert_array_equal(sharded.radii_, whole.radii_)
-        same(sharded.evaluate(Y), whole.evaluate(Y))
-        same(sharded.evaluate(leave_one_out=True), whole.evaluate(leave_one_out=True))
-        same(sharded.prdc(Y), prdc(X, Y, 3)[3])
-    sharded.close()
+    with closing(ShardedManifold(3, workers=2, piece_size=16)) as sharded:
+        for reference in (files, SHARDS):
+            sharded.fit(reference)  # the second time in place of the first: the CPUs are free again
+            assert len(sharded._held.actors) == 2
+            np.testing.assert_array_equal(sharded.radii_, whole.radii_)
+            same(sharded.evaluate(Y), whole.evaluate(Y))
+            same(sharded.evaluate(leave_one_out=True), whole.evaluate(leave_one_out=True))
+            same(sharded.prdc(Y), prdc(X, Y, 3)[3])
+
+
+def test_one_process_goes_on_where_workers_stopped(files, whole, tmp_path, monkeypatch):
+    with closing(ShardedManifold(3, workers=2, piece_size=16)) as sharded:
+        same(sharded.fit(files, folder=tmp_path).evaluate(Y, folder=tmp_path), whole.evaluate(Y))
+    pieces = sorted(tmp_path.iterdir())
+    assert len(pieces) == -(-90 // 16) + -(-40 // 16)
+    computed = []
+    for method in ("nearest", "sweep"):
+        monkeypatch.setattr(ShardWorker, method, counted(method, computed))
+    for path in (pieces[0], pieces[-1]):  # one of the radii, one of the scores, or two of one kind
+        path.unlink()
+    alone = ShardedManifold(3, piece_size=16).fit(files, folder=tmp_path)
+    np.testing.assert_array_equal(alone.radii_, whole.radii_)
+    same(alone.evaluate(Y, folder=tmp_path), whole.evaluate(Y))
+    assert 0 < len(computed) <= 2 * len(SHARDS) + 3  # three shards a piece, and a piece may lie in all three
+
+
+def counted(method, calls):
+    original = getattr(ShardWorker, method)
+
+    def call(self, *arguments, **options):
+        calls.append(method)
+        return original(self, *arguments, **options)
+
+    return call
 
 
 def exiting(method, mark, always=False):
@@ -91,16 +116,19 @@ def exiting(method, mark, always=False):
     return Exiting
 
 
-def waiting(mark):
-    """A worker that waits in its first sweep, to be killed from outside."""
+def waiting(method, mark):
+    """A worker that waits in its first call of `method`, to be killed from outside."""
 
     class Waiting(ShardWorker):
-        def sweep(self, *arguments, **options):
-            if not mark.exists():
-                mark.touch()
-                time.sleep(60)
-            return super().sweep(*arguments, **options)
+        pass
 
+    def wait(self, *arguments, **options):
+        if not mark.exists():
+            mark.touch()
+            time.sleep(60)
+        return getattr(ShardWorker, method)(self, *arguments, **options)
+
+    setattr(Waiting, method, wait)
     return Waiting
 
 
@@ -115,24 +143,30 @@ def test_a_worker_that_dies_is_replaced(files, whole, tmp_path, monkeypatch, met
     assert mark.exists()
 
 
-def test_a_worker_killed_in_the_middle_of_a_sweep(files, whole, tmp_path, monkeypatch):
-    mark = tmp_path / "began"
-    monkeypatch.setattr("manifold.shard_worker.ShardWorker", waiting(mark))
-    sharded = ShardedManifold(3, workers=2).from_radii(files, whole.radii_)
-    found = []
-    sweep = threading.Thread(target=lambda: found.append(sharded.evaluate(Y)))
-    sweep.start()
-    deadline = time.monotonic() + 60
-    while not mark.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    killed = time.monotonic()
-    for actor in sharded._held.actors:  # whichever of the two waits
-        ray.kill(actor, no_restart=False)
-    sweep.join(timeout=50)
-    assert time.monotonic() - killed < 50  # not merely slept through
-    same(found[0], whole.evaluate(Y))
-    sharded.close()
+@pytest.mark.parametrize("method", ["nearest", "sweep"])
+def test_a_worker_killed_in_the_middle(files, whole, tmp_path, monkeypatch, method):
+    mark, found = tmp_path / "began", []
+    monkeypatch.setattr("manifold.shard_worker.ShardWorker", waiting(method, mark))
+    with closing(ShardedManifold(3, workers=2, piece_size=16)) as sharded:
+        if method == "sweep":
+            sharded.from_radii(files, whole.radii_)
+        work = threading.Thread(
+            target=lambda: found.append(sharded.fit(files).radii_ if method == "nearest" else sharded.evaluate(Y))
+        )
+        work.start()
+        deadline = time.monotonic() + 60
+        while not mark.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        killed = time.monotonic()
+        for actor in sharded._held.actors:  # whichever of the two waits
+            ray.kill(actor, no_restart=False)
+        work.join(timeout=50)
+        assert time.monotonic() - killed < 50  # not merely slept through
+        if method == "nearest":
+            np.testing.assert_array_equal(found[0], whole.radii_)
+        else:
+            same(found[0], whole.evaluate(Y))
 
 
 def test_a_worker_that_always_dies_is_an_error(files, whole, tmp_path, monkeypatch):
