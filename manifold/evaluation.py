@@ -20,6 +20,7 @@ from manifold.vendi import vendi_score
 
 METRICS = (*TOTALS_OF, "vendi", "kid", "frechet")
 _DEFAULT = tuple(name for name in METRICS if name != "frechet")
+_OF_QUERY_BALLS = {"recall", "symmetric_precision", "symmetric_recall", "p_recall"}
 # Two sets of one distribution reach about 1.06 (Naeem et al., README of prdc).
 _HIGH_DENSITY = 1.1
 
@@ -46,8 +47,9 @@ def evaluate(
     Parameters
     ----------
     reference, query
-        (n, d) and (m, d) features of the same extractor, n and m at least k + 1; real and generated samples. Numpy or
-        torch; results are numpy, to be saved.
+        (n, d) and (m, d) features of the same extractor, real and generated samples; n at least k + 1, and so m where
+        the query's own balls are asked for (recall, the symmetric pair, P-recall). Numpy or torch; results are numpy,
+        to be saved.
     k
         One number of neighbours or several.
     metrics
@@ -101,13 +103,15 @@ def evaluate(
     arrays: dict[int, dict[str, np.ndarray]] = {}
     if at_k:
         need_samples(len(x), several[-1], "reference")
-        need_samples(len(y), several[-1], "query")
+        query_balls = not _OF_QUERY_BALLS.isdisjoint(at_k)
+        if query_balls:
+            need_samples(len(y), several[-1], "query")
         arrays = per_sample_arrays(
             x,
             y,
             several,
             closed=closed,
-            query_balls=not {"recall", "symmetric_precision", "symmetric_recall", "p_recall"}.isdisjoint(at_k),
+            query_balls=query_balls,
             ratios="realism" in at_k,
             probabilistic=not {"p_precision", "p_recall"}.isdisjoint(at_k),
             leave_one_out=not {"rarity", "clipped_density"}.isdisjoint(at_k),

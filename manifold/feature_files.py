@@ -164,9 +164,11 @@ def _mapped_npy(path: Path) -> np.ndarray:
             shape, column_major, dtype = read(file)
             offset = file.tell()
     except _UNREADABLE as error:
-        raise ValueError(f"{path} is no intact .npy file ({error}); write it again with numpy.save") from error
+        raise ValueError(
+            f"{path} is no intact .npy file: its header cannot be read; write it again with numpy.save"
+        ) from error
     if dtype.type not in _STORED.values() or dtype.type is np.uint16 or not dtype.isnative:
-        raise ValueError(f"{path} holds {dtype}; {_ACCEPTED}, in this machine's byte order")
+        raise ValueError(f"{path} holds {dtype}; {_ACCEPTED}, in this machine's byte order; save it as one of them")
     return _memmap(path, dtype, shape, offset, "F" if column_major else "C")
 
 

@@ -7,6 +7,8 @@ nearest can be, and `near_pairs` finds everything within that bound. A poor prop
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +23,7 @@ from manifold.sweep import near_pairs
 _SOME_ROWS = 127  # behind the centre and the scale of what faiss sees
 _REACH = 1e9  # in that scale; float32 does not overflow when it is squared
 _ADDED_ROWS = 8192  # centred at a time, in float64
+_WORTH_THREADS = 100_000_000  # multiplications, some ten milliseconds
 _BALL_CANDIDATES = 8
 _COMMON_BALLS = 0.9  # share of the balls, by radius, that share one search radius
 _ROUND_UP = 1 + 2.0**-40  # more than the roundings of a sum of radius and gap
@@ -142,8 +145,6 @@ def _proposals(reference: np.ndarray, query: np.ndarray, n: int) -> np.ndarray |
         import faiss
     except ImportError:
         return None
-    if sys.platform == "darwin":  # torch and faiss bring an OpenMP each there, and two teams of threads crash
-        faiss.omp_set_num_threads(1)
     some = reference[:: -(-len(reference) // _SOME_ROWS)].astype(np.float64)
     center = np.median(some, axis=0)  # float32 cancels far from the origin (faiss FAQ)
     scale = 1 / max(np.median(np.abs(some - center).max(axis=1)), 1e-100)
@@ -156,10 +157,27 @@ def _proposals(reference: np.ndarray, query: np.ndarray, n: int) -> np.ndarray |
     for start in range(0, len(reference), _ADDED_ROWS):
         index.add(centred(reference[start : start + _ADDED_ROWS]))
     found = np.empty((len(query), n), dtype=np.int64)
-    for start in range(0, len(query), _ADDED_ROWS):
-        found[start : start + _ADDED_ROWS] = index.search(centred(query[start : start + _ADDED_ROWS]), n)[1]
+    with _own_threads(faiss, len(query) * reference.size):
+        for start in range(0, len(query), _ADDED_ROWS):
+            found[start : start + _ADDED_ROWS] = index.search(centred(query[start : start + _ADDED_ROWS]), n)[1]
     found[(found < 0).any(axis=1)] = np.arange(n)  # faiss's sign for nothing found; any proposal will do
     return found
+
+
+@contextmanager
+def _own_threads(faiss: Any, multiplications: int) -> Iterator[None]:
+    """One thread for faiss where more are no help, or a danger; afterwards as many as before.
+
+    faiss brings an OpenMP of its own, whose threads wait on the cores that the engine's want next: on two cores a small
+    search took ten times as long with two. On macOS two teams of threads crash.
+    """
+    before = faiss.omp_get_max_threads()
+    if multiplications < _WORTH_THREADS or sys.platform == "darwin":
+        faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
 
 
 def _distances(query: np.ndarray, reference: np.ndarray, indices: np.ndarray) -> np.ndarray:

@@ -171,9 +171,7 @@ class NormalRegion(BaseEstimator):
         rows = rows_by_group(groups, len(features))
         order = np.concatenate(list(rows.values()))
         stops = np.cumsum([len(part) for part in rows.values()]).tolist()
-        slices = {
-            group: slice(stop - len(part), stop) for (group, part), stop in zip(rows.items(), stops, strict=True)
-        }
+        slices = {group: slice(stop - len(part), stop) for (group, part), stop in zip(rows.items(), stops, strict=True)}
         in_order = features if (np.diff(order) == 1).all() else features[order]
         return self._learn(in_order, order, slices)
 
@@ -278,9 +276,7 @@ class NormalRegion(BaseEstimator):
                 radii[part] = manifolds[group].radii_
         return self._assemble(vectors, rows, radii, groups, manifolds)
 
-    def _restore(
-        self, vectors: np.ndarray, rows: np.ndarray, radii: np.ndarray, groups: Mapping[Group, slice]
-    ) -> Self:
+    def _restore(self, vectors: np.ndarray, rows: np.ndarray, radii: np.ndarray, groups: Mapping[Group, slice]) -> Self:
         """Set everything that is learnt from what is kept in a file; the same bits as `fit`."""
         k, _, block_size, _ = self._checked()
         manifolds = {

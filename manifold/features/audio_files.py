@@ -43,7 +43,7 @@ def read_audio(path: str | Path) -> tuple[NDArray[np.float32], int]:
         import soundfile
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "Reading audio needs the package soundfile, which is not installed: pip install 'genmend[tts]'.",
+            "Reading audio needs the package soundfile, which is not installed: pip install 'genmend[audio]'.",
             name="soundfile",
         ) from error
     blocks = []

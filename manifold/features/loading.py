@@ -38,9 +38,9 @@ _EXTRAS = {
     "torchvision": "vision",
     "transformers": "vision",
     "onnx": "vision",
-    "faster_whisper": "audio-eval",
-    "ctranslate2": "audio-eval",
-    "librosa": "tts",
+    "faster_whisper": "audio",
+    "ctranslate2": "audio",
+    "librosa": "audio",
     "torchaudio": "tts",
     "torch_fidelity": "metrics",
 }

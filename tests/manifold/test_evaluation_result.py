@@ -228,3 +228,12 @@ def test_evaluation_is_frozen(everything):
     assert isinstance(everything, Evaluation)
     with pytest.raises(AttributeError):
         everything.seed = 4
+
+
+def test_one_query_is_enough_where_it_needs_no_balls_of_its_own():
+    x = np.random.default_rng(0).standard_normal((50, 3))
+    alone = evaluate(x, x[:1] + 0.01, 3, ("precision", "rarity", "realism", "coverage"))[3]
+    together = evaluate(x, x[:5] + 0.01, 3, ("precision", "rarity", "realism"))[3]
+    assert (alone.precision, alone.rarity[0], alone.realism[0]) == (1, together.rarity[0], together.realism[0])
+    with pytest.raises(ValueError, match=r"query: need at least k\+1 samples, got 1 sample"):
+        evaluate(x, x[:1], 3, ("precision", "recall"))

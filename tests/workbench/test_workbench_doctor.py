@@ -60,7 +60,7 @@ def test_every_extra_of_the_project_says_what_it_enables():
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     assert set(extras.ENABLES) - {""} == set(project["optional-dependencies"])
     # Rooms that import these packages are here: what they bring is not for later.
-    for name in ("metrics", "ray", "tts", "audio-eval", "vision"):
+    for name in ("metrics", "ray", "tts", "audio", "vision"):
         assert not extras.ENABLES[name].startswith("later:")
 
 
