@@ -154,10 +154,10 @@ def _proposals(reference: np.ndarray, query: np.ndarray, n: int) -> np.ndarray |
             return np.clip((features - center) * scale, -_REACH, _REACH).astype(np.float32)
 
     index: Any = faiss.IndexFlatL2(reference.shape[1])
-    for start in range(0, len(reference), _ADDED_ROWS):
-        index.add(centred(reference[start : start + _ADDED_ROWS]))
     found = np.empty((len(query), n), dtype=np.int64)
     with _own_threads(faiss, len(query) * reference.size):
+        for start in range(0, len(reference), _ADDED_ROWS):
+            index.add(centred(reference[start : start + _ADDED_ROWS]))
         for start in range(0, len(query), _ADDED_ROWS):
             found[start : start + _ADDED_ROWS] = index.search(centred(query[start : start + _ADDED_ROWS]), n)[1]
     found[(found < 0).any(axis=1)] = np.arange(n)  # faiss's sign for nothing found; any proposal will do

@@ -84,6 +84,32 @@ def test_faiss_is_asked(monkeypatch):
     assert share > 0.95  # good proposals: else the proof costs time
 
 
+@pytest.mark.parametrize(("least_work", "threads"), [(10**9, 1), (0, 3)])
+def test_threads_of_faiss_are_given_back(monkeypatch, least_work, threads):
+    import faiss
+
+    class Index(faiss.IndexFlatL2):
+        def search(self, *given_):
+            seen.append(faiss.omp_get_max_threads())
+            return super().search(*given_)
+
+    seen, before = [], faiss.omp_get_max_threads()
+    monkeypatch.setattr(nearest, "_WORTH_THREADS", least_work)
+    monkeypatch.setattr(faiss, "IndexFlatL2", Index)
+    monkeypatch.setattr(sys, "platform", "linux")
+    faiss.omp_set_num_threads(3)
+    try:
+        assert_nearest(X, Y, 2)
+        assert (seen, faiss.omp_get_max_threads()) == ([threads], 3)
+        monkeypatch.setattr(Index, "search", None)
+        with pytest.raises(TypeError):
+            nearest_neighbors(X, Y, 2)
+        assert faiss.omp_get_max_threads() == 3
+        monkeypatch.undo()
+    finally:
+        faiss.omp_set_num_threads(before)
+
+
 @FEW
 @given(st.data(), st.integers(1, 3), st.integers(1, 12), st.integers(1, 9), st.integers(1, 30))
 def test_ties_and_duplicates(data, d, n_reference, n_query, block_size):
