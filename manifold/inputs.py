@@ -85,7 +85,7 @@ def _what_is_wrong(features: np.ndarray, name: str) -> str:
             return f"{name} contains NaN in row {index}; finite features are accepted; drop or mend the row"
         if np.isinf(row).any():
             return f"{name} contains inf in row {index}; finite features are accepted; drop or mend the row"
-        if np.abs(row).max() >= LARGEST:
+        if float(np.abs(row).max()) >= LARGEST:
             return f"{name} reaches {np.abs(row).max():.1e} in row {index}; below {LARGEST:.0e} is accepted; rescale"
     raise AssertionError("unreachable: a value out of range is in some row")
 

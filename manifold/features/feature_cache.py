@@ -7,8 +7,6 @@ digest of its own content, so a damaged one is found out, thrown away and comput
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save
 
+from manifold.atomic import whole_file
 from manifold.weights import cache_folder
 
 __all__ = ["SCHEMA", "ShardWriter", "cached_rows", "folder_of"]
@@ -84,20 +83,12 @@ class ShardWriter:
     def _write(self) -> None:
         if self._rows:
             keys = np.frombuffer(b"".join(self._rows), dtype=np.uint8).reshape(len(self._rows), -1)
-            _write_whole(self._folder, save({"keys": keys, "values": np.stack(list(self._rows.values()))}))
+            content = save({"keys": keys, "values": np.stack(list(self._rows.values()))})
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with whole_file(self._folder / _name(content)) as file:
+                file.write(content)
             self._rows = {}
         self._written = time.monotonic()
-
-
-def _write_whole(folder: Path, content: bytes) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=folder, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(name, folder / _name(content))
-    finally:
-        Path(name).unlink(missing_ok=True)
 
 
 def _name(content: bytes) -> str:

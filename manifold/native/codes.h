@@ -20,4 +20,7 @@ struct Codes {
   const int64_t* id;   // which row of the features this is
 };
 
+// Threads for so many multiplications: little work is done before a team has woken up on a busy machine.
+int threads_for(double multiplications);
+
 }  // namespace genmend

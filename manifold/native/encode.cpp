@@ -1,6 +1,8 @@
 // Encoding: rounding is bounded row by row, and every bound is itself rounded outwards.
 #include "encode.h"
 
+#include <omp.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -141,7 +143,7 @@ void encode(const Features& features, const Encoding& encoding, const Kernel& ke
   const long padded = out.words * (kernel.bfloat16 ? 2 : 4);
   std::vector<int64_t> place(out.n);  // of each row of the features, which are read in their own order
   for (long r = 0; r < out.n; r++) place[out.id[r]] = r;
-#pragma omp parallel
+#pragma omp parallel num_threads(threads_for(100.0 * out.n * padded))
   {
     std::vector<float> v(padded);
 #pragma omp for schedule(dynamic, 64)
@@ -154,5 +156,7 @@ void encode(const Features& features, const Encoding& encoding, const Kernel& ke
     out.sum[r] = 0;
   }
 }
+
+int threads_for(double multiplications) { return multiplications < 1e8 ? 1 : omp_get_max_threads(); }
 
 }  // namespace genmend

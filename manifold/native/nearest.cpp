@@ -131,6 +131,7 @@ long nearest(const Set& query, const Set& reference, const Kernel& kernel, doubl
   const std::vector<float> never(y.n + PANEL, -INFINITY);
   Neighbours found(query, reference, scale, k);
   bool coarse = once && query.coarse;
+  const int threads = threads_for(double(x.n) * y.n * x.words);
   std::atomic<bool> stopped{false};
   std::atomic<long> done{0};
   // With projections: first the tiles beside the diagonal, where similar rows lie, so that limits are known.
@@ -140,7 +141,7 @@ long nearest(const Set& query, const Set& reference, const Kernel& kernel, doubl
       const Limits limits{found.limit.data(), found.limit.data(), 0, {}, nullptr};
       coarse = projections_pay(query, reference, kernel, limits);
     }
-#pragma omp parallel for schedule(dynamic, 1)
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
     for (long chunk = 0; chunk < chunks; chunk++) {
       if (stopped) continue;
       alignas(64) float bounds[MOST_ROWS * PANEL];
@@ -183,7 +184,7 @@ long nearest(const Set& query, const Set& reference, const Kernel& kernel, doubl
     done = 0;
   }
   if (stopped) return -1;
-#pragma omp parallel for schedule(dynamic, 64)
+#pragma omp parallel for schedule(dynamic, 64) num_threads(threads)
   for (long i = 0; i < x.n; i++) found.finish(i, distances + x.id[i] * k);
   return found.measured;
 }

@@ -128,7 +128,8 @@ Outcome near_pairs(const Set& query, Panels rows, const Set& reference, Panels c
   std::vector<std::vector<Pair>> found(chunks);  // joined in the order of the rows, whichever thread was first
   std::atomic<bool> stopped{false};
   std::atomic<long> done{0}, n_found{0};
-#pragma omp parallel for schedule(dynamic, 1)
+  const double work = double(rows.last - rows.first) * (columns.last - columns.first) * PANEL * PANEL * query.codes.words;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads_for(work))
   for (long chunk = 0; chunk < chunks; chunk++) {
     if (stopped || n_found > most) continue;
     const Panels mine{rows.first + chunk * CHUNK, std::min(rows.last, rows.first + (chunk + 1) * CHUNK)};

@@ -234,7 +234,7 @@ def test_a_killed_run_is_resumed_and_gives_the_same(tmp_path, cache):
 
 def test_a_file_left_by_a_killed_write_is_not_read(cache):
     computed(IMAGES)
-    (shards(cache)[0].parent / "tmpabc.part").write_bytes(b"half a shard")
+    (shards(cache)[0].parent / ".abc.safetensors.0123.tmp").write_bytes(b"half a shard")
     assert computed(IMAGES)[1] == 0
 
 
