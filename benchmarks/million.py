@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from contenders import features
+from contenders import DATA
 from machine import anonymous_peak, conditions, cpu_name, status, timer
 
 NEIGHBORS = 64  # of faiss flat, as many as it needs to come near the true rarities
@@ -35,9 +35,9 @@ def write(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     reference = np.lib.format.open_memmap(folder / "reference.npy", mode="w+", dtype=np.float32, shape=shape)
     for block, start in enumerate(range(0, options.n, ROWS_WRITTEN)):
         rows = slice(start, min(start + ROWS_WRITTEN, options.n))
-        reference[rows] = features(block + 1, rows.stop - start, options.d)
+        reference[rows] = DATA[options.data](block + 1, rows.stop - start, options.d)
     reference.flush()
-    np.save(folder / "query.npy", features(0, options.queries, options.d))
+    np.save(folder / "query.npy", DATA[options.data](0, options.queries, options.d))
     return {}
 
 
@@ -66,7 +66,7 @@ def ours(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
 
     reference, query = open_features(folder / "reference.npy", check=False), np.load(folder / "query.npy")
     known = np.load(folder / "radii.npy")
-    warm = features(0, 200, options.d)
+    warm = DATA[options.data](0, 200, options.d)
     Manifold(options.k).fit(warm).evaluate(warm)  # imports, thread pools and kernels are not what is measured
     base = status("RssAnon")
     with anonymous_peak() as memory:
@@ -141,7 +141,7 @@ def table(found: dict[str, dict[str, Any]], options: argparse.Namespace) -> str:
     ]  # fmt: skip
     return "\n".join([
         conditions("numpy", "faiss-cpu"),
-        f"{options.n} x {options.d} float32, mapped; {options.queries} queries; k = {options.k}; "
+        f"{options.n} x {options.d} float32, {options.data}, mapped; {options.queries} queries; k = {options.k}; "
         f"{options.threads} thread(s)",
         f"radii: {given['radii']}{recall}, {given['cpu_s']:.1f} cpu-s; encoding: {us['fit_cpu_s']:.1f} cpu-s; "
         f"ours / faiss: {one / them['queries_per_cpu_s']:.2f}",
@@ -157,6 +157,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--n", type=int, default=1_000_000, help="reference samples")
     parser.add_argument("--d", type=int, default=512, help="features of a sample")
+    parser.add_argument("--data", choices=DATA, default="clustered", help="how the features lie (clustered)")
     parser.add_argument("--queries", type=int, default=10_000)
     parser.add_argument("--faiss-queries", type=int, default=500, help="how many of them faiss gets")
     parser.add_argument("--k", type=int, default=5)

@@ -27,14 +27,15 @@ from manifold.screen import middle_and_scale, squared_limits
 _PANEL = 48  # rows of a panel of codes (native/codes.h)
 _WIDTH = 64  # codes are padded to a multiple of this many values
 _PROBE_ROWS = 200
-# More distances than this for each row, and finer codes are the faster ones (performance.md 1.3).
-_MOST_MEASURED = 100
+# Finer codes pay where more distances than this, also as a share of the reference, have to be measured for each row: a
+# distance costs some dozens of times what finer codes add to a pair.
+_MOST_MEASURED, _MOST_MEASURED_SHARE = 100, 0.03
 _QUERY_ROWS = 16_384
 # Projections have to be made and sorted: not for fewer rows, nor for features hardly wider than they are.
 _PROJECTED_ROWS, _PROJECTED_WIDTH = 16_384, 4 * (N_DIRECTIONS + 1)
 _PAIR = np.dtype([("i", np.int64), ("j", np.int64), ("distance", np.float64)])
 _SMALLEST_SQUARED_RADIUS = 2.0**-80
-_UNLIMITED = (1 << 62) - 1
+_MOST_PAIRS, _UNLIMITED = 1 << 18, (1 << 62) - 1  # at a time: some 30 MB with what is made of them
 
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -150,7 +151,8 @@ class NativeScreen:
         screen = cls._with_kernel(features, names[0] if kernel == "auto" else kernel, projected)
         if kernel == "auto" and "bf16" in names[1:] and len(features) > 10 * _PROBE_ROWS:
             rows = np.random.default_rng(0).choice(len(features), _PROBE_ROWS, replace=False)
-            if screen._measured_by(features[np.sort(rows)]) > _MOST_MEASURED * _PROBE_ROWS:
+            most = max(_MOST_MEASURED, _MOST_MEASURED_SHARE * len(features))
+            if screen._measured_by(features[np.sort(rows)]) > most * _PROBE_ROWS:
                 return cls._with_kernel(features, "bf16", projected)
         return screen
 
@@ -204,7 +206,9 @@ class NativeScreen:
             mine = np.full(len(block.features), -np.inf)
             if query_radii is not None:
                 mine = squared_limits(query_radii[rows], self.scale)
-            for pairs in self._pieces(block, block.in_order(mine, -np.inf), of_reference, skip_self, most_pairs):
+            for pairs in self._pieces(
+                block, block.in_order(mine, -np.inf), of_reference, skip_self, min(most_pairs, _MOST_PAIRS)
+            ):
                 yield rows.start + pairs["i"], pairs["j"], pairs["distance"]
 
     def _pieces(

@@ -77,8 +77,11 @@ class Projection:
 
         index = faiss.IndexFlatL2(self.clusters.shape[1])
         index.add(self.clusters)
-        with np.errstate(over="ignore"):
-            nearest = index.search(np.nan_to_num(projected, posinf=0, neginf=0), 1)[1][:, 0]
+        nearest = np.empty(len(projected), dtype=np.int32)
+        for start in range(0, len(projected), _ROWS):
+            rows = slice(start, start + _ROWS)
+            finite = np.nan_to_num(projected[rows], posinf=0, neginf=0)
+            nearest[rows] = index.search(finite, 1)[1][:, 0]
         return np.argsort(nearest, kind="stable")
 
 

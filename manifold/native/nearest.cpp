@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <memory>
 #include <optional>
 
 #include "passes.h"
@@ -26,8 +27,9 @@ class Neighbours {
  public:
   Neighbours(const Set& query, const Set& reference, double scale, long k)
       : limit(query.codes.n + PANEL, INFINITY), query_(query), reference_(reference), scale2_(scale * scale), k_(k),
-        upper_(query.codes.n * k, INFINITY), exact_(query.codes.n * k), counts_(query.codes.n),
-        candidates_(query.codes.n), locks_(query.codes.n) {}
+        most_(MOST_CANDIDATES + 2 * k), upper_(query.codes.n * k, INFINITY), exact_(query.codes.n * k),
+        counts_(query.codes.n), candidates_(new Candidate[query.codes.n * most_]), waiting_(query.codes.n),
+        locks_(query.codes.n) {}
 
   // Scaled squared distance that a new neighbour's lower bound must not exceed. Read without a lock: it only falls.
   std::vector<float> limit;
@@ -38,9 +40,8 @@ class Neighbours {
     while (locks_[i].test_and_set(std::memory_order_acquire)) {
     }
     if (lower <= limit[i]) {
-      auto& mine = candidates_[i];
-      if (mine.size() >= most()) compact(i);
-      mine.push_back({lower, int32_t(row)});
+      if (waiting_[i] == most_) compact(i);
+      candidates_[i * most_ + waiting_[i]++] = {lower, int32_t(row)};
       push_upper(i, upper);
     }
     locks_[i].clear(std::memory_order_release);
@@ -52,8 +53,6 @@ class Neighbours {
   }
 
  private:
-  size_t most() const { return MOST_CANDIDATES + 2 * k_; }
-
   // A max-heap of the k smallest upper bounds; its root limits the k-th distance.
   void push_upper(long i, float upper) {
     float* heap = &upper_[i * k_];
@@ -72,31 +71,31 @@ class Neighbours {
   }
 
   void compact(long i) {
-    auto& mine = candidates_[i];
+    Candidate* mine = &candidates_[i * most_];
     const float now = limit[i];
-    mine.erase(std::remove_if(mine.begin(), mine.end(), [now](const Candidate& c) { return c.bound > now; }),
-               mine.end());
-    if (2 * mine.size() > most()) measure(i);
+    waiting_[i] = int32_t(
+        std::remove_if(mine, mine + waiting_[i], [now](const Candidate& c) { return c.bound > now; }) - mine);
+    if (2 * waiting_[i] > most_) measure(i);
   }
 
   void measure(long i) {
-    auto& mine = candidates_[i];
+    Candidate* mine = &candidates_[i * most_];
     double* best = &exact_[i * k_];  // ascending distances
     int32_t& n = counts_[i];
     long count = 0;
-    std::sort(mine.begin(), mine.end(), [](const Candidate& a, const Candidate& b) { return a.bound < b.bound; });
-    for (const Candidate& one : mine) {
-      if (n == k_ && one.bound > limit_of(best[k_ - 1])) break;
+    std::sort(mine, mine + waiting_[i], [](const Candidate& a, const Candidate& b) { return a.bound < b.bound; });
+    for (const Candidate* one = mine; one < mine + waiting_[i]; one++) {
+      if (n == k_ && one->bound > limit_of(best[k_ - 1])) break;
       count++;
       const double distance = std::sqrt(squared_distance(query_.features, query_.codes.id[i], reference_.features,
-                                                         reference_.codes.id[one.row]));
+                                                         reference_.codes.id[one->row]));
       double* at = std::upper_bound(best, best + n, distance);
       if (at == best + k_) continue;
       n = std::min<int32_t>(n + 1, int32_t(k_));
       std::move_backward(at, best + n - 1, best + n);
       *at = distance;
     }
-    mine.clear();
+    waiting_[i] = 0;
     measured.fetch_add(count, std::memory_order_relaxed);
     if (n == k_)  // nothing lowers a zero
       limit[i] = best[k_ - 1] == 0 ? -INFINITY : std::min(limit[i], limit_of(best[k_ - 1]));
@@ -107,11 +106,12 @@ class Neighbours {
   const Set& query_;
   const Set& reference_;
   const double scale2_;
-  const long k_;
+  const long k_, most_;
   std::vector<float> upper_;
   std::vector<double> exact_;
   std::vector<int32_t> counts_;  // of distances in exact_
-  std::vector<std::vector<Candidate>> candidates_;
+  std::unique_ptr<Candidate[]> candidates_;  // most_ for each row, of which waiting_ are there; pages come when used
+  std::vector<int32_t> waiting_;
   std::vector<std::atomic_flag> locks_;
 };
 
