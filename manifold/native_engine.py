@@ -30,7 +30,7 @@ _PROBE_ROWS = 200
 # Finer codes pay where more distances than this, also as a share of the reference, have to be measured for each row: a
 # distance costs some dozens of times what finer codes add to a pair.
 _MOST_MEASURED, _MOST_MEASURED_SHARE = 100, 0.03
-_QUERY_ROWS = 16_384
+_QUERY_ROWS, _FIRST_SHARE = 8192, 16
 # Projections have to be made and sorted: not for fewer rows, nor for features hardly wider than they are.
 _PROJECTED_ROWS, _PROJECTED_WIDTH = 16_384, 4 * (N_DIRECTIONS + 1)
 _PAIR = np.dtype([("i", np.int64), ("j", np.int64), ("distance", np.float64)])
@@ -194,10 +194,7 @@ class NativeScreen:
         query_screen: NativeScreen | None = None,
     ) -> Iterator[Pairs]:
         """As `sweep.near_pairs`, about `most_pairs` at a time; a `query_screen` in other units is not used."""
-        limits = squared_limits(radii, self.scale)
-        inverse = 1 / np.maximum(limits, np.float32(_SMALLEST_SQUARED_RADIUS))
-        ratios = tuple(self.own.in_order(np.where(balls, inverse, np.nan), np.nan) for balls in ball_sets)
-        of_reference = self.own.in_order(limits, -np.inf), ratios, np.ascontiguousarray(radii, dtype=np.float64)
+        of_reference = self._limits(radii, ball_sets)
         encoded = self if skip_self and query is self.features else query_screen
         if encoded is not None and encoded.center is not self.center:
             encoded = None
@@ -211,28 +208,56 @@ class NativeScreen:
             ):
                 yield rows.start + pairs["i"], pairs["j"], pairs["distance"]
 
+    def _limits(self, radii: np.ndarray, ball_sets: Sequence[np.ndarray]) -> tuple[Any, Any, Any]:
+        """Of the reference: its squared radii, the inverse ones of each set of balls, and the radii as they are."""
+        limits = squared_limits(radii, self.scale)
+        inverse = 1 / np.maximum(limits, np.float32(_SMALLEST_SQUARED_RADIUS))
+        ratios = tuple(self.own.in_order(np.where(balls, inverse, np.nan), np.nan) for balls in ball_sets)
+        return self.own.in_order(limits, -np.inf), ratios, np.ascontiguousarray(radii, dtype=np.float64)
+
     def _pieces(
         self, block: _Set, limits: np.ndarray, of_reference: tuple[Any, Any, Any], skip_self: bool, most: int
     ) -> Iterator[np.ndarray]:
-        """The pairs of a block of queries, cut into pieces small enough: fewer rows, then fewer columns."""
+        """The pairs of a block of queries, as many rows at a time as had half of `most` pairs the last time."""
+        first, n_panels = 0, block.codes.n_panels
+        height = -(-n_panels // _FIRST_SHARE)
+        with _progress() as report:
+            while first < n_panels:
+                last, count = min(first + height, n_panels), 0
+                for pairs in self._cut((first, last), block, limits, of_reference, skip_self, most, report):
+                    count += len(pairs)
+                    yield pairs
+                height = max(1, (last - first) * most // (2 * max(count, 1)))
+                first = last
+
+    def _cut(
+        self,
+        rows: tuple[int, int],
+        block: _Set,
+        limits: np.ndarray,
+        of_reference: tuple[Any, Any, Any],
+        skip_self: bool,
+        most: int,
+        report: Any,
+    ) -> Iterator[np.ndarray]:
+        """The pairs of some panels of queries, cut where there are too many: fewer rows, then fewer columns."""
         from manifold import _native
 
         query, reference = block.tuple(), self.own.tuple()
-        waiting = [((0, block.codes.n_panels), (0, self.own.codes.n_panels))]
-        with _progress() as report:
-            while waiting:
-                rows, columns = waiting.pop()
-                smallest = rows[1] - rows[0] == 1 and columns[1] - columns[0] == 1
-                found = _native.near_pairs(
-                    self.kernel, query, rows, reference, columns, limits, of_reference[0], of_reference[1],
-                    of_reference[2], skip_self, _UNLIMITED if smallest else most, report,
-                )  # fmt: skip
-                if found is not None:
-                    yield np.frombuffer(found, dtype=_PAIR)
-                elif rows[1] - rows[0] > 1:
-                    waiting += [(half, columns) for half in reversed(_halves(rows))]
-                else:
-                    waiting += [(rows, half) for half in reversed(_halves(columns))]
+        waiting = [(rows, (0, self.own.codes.n_panels))]
+        while waiting:
+            rows, columns = waiting.pop()
+            smallest = rows[1] - rows[0] == 1 and columns[1] - columns[0] == 1
+            found = _native.near_pairs(
+                self.kernel, query, rows, reference, columns, limits, of_reference[0], of_reference[1],
+                of_reference[2], skip_self, _UNLIMITED if smallest else most, report,
+            )  # fmt: skip
+            if found is not None:
+                yield np.frombuffer(found, dtype=_PAIR)
+            elif rows[1] - rows[0] > 1:
+                waiting += [(half, columns) for half in reversed(_halves(rows))]
+            else:
+                waiting += [(rows, half) for half in reversed(_halves(columns))]
 
     def _run_nearest(self, query: _Set, own: int, out: np.ndarray, report: Any) -> int:
         from manifold import _native
