@@ -79,9 +79,9 @@ def approximate_neighbors(
 
     Good for radii of a very large reference: those found are upper bounds, and the recall says how good. Not for
     rarity, precision or density: these ask which balls contain a sample, and a large ball contains samples that have
-    hundreds of nearer neighbours. Of 10,000 queries against 1,000,000 references, even an *exact* search of 64
-    neighbours gave 0.6 % wrong rarities, and an IVF index at recall 1.00 gave 1.5 %; the exact sweep of `Manifold` was
-    then faster than the index. So take the radii from here at most (`Manifold.from_radii`), and sweep exactly.
+    hundreds of nearer neighbours. Against 1,000,000 references even an *exact* search of 64 neighbours gave 2.2 % wrong
+    rarities, and was a seventeenth as fast as the exact sweep of `Manifold` (`benchmarks/million.py --exact-radii`, 500
+    queries, compiled engine). So take the radii from here at most (`Manifold.from_radii`), and sweep exactly.
 
     Parameters
     ----------
