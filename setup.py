@@ -12,7 +12,9 @@ native = Extension(
     depends=sorted(glob("manifold/native/*.h")),
     language="c++",
     # No contraction to fused multiply-adds: distances equal numpy's bit for bit.
-    extra_compile_args=["-std=c++17", "-O3", "-ffp-contract=off", "-fopenmp", "-fvisibility=hidden", "-g0"] if gnu else [],
+    extra_compile_args=(
+        ["-std=c++17", "-O3", "-g0", "-ffp-contract=off", "-fopenmp", "-fvisibility=hidden"] if gnu else []
+    ),
     extra_link_args=["-fopenmp"] if gnu else [],
     optional=True,
 )
