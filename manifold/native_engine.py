@@ -22,7 +22,7 @@ import numpy as np
 
 from manifold.distances import numpy_pair_distances
 from manifold.projection import N_DIRECTIONS, Projection
-from manifold.screen import middle_and_scale, squared_limits
+from manifold.screen import LEAST_SQUARED_RADIUS, middle_and_scale, squared_limits
 
 _PANEL = 48  # rows of a panel of codes (native/codes.h)
 _WIDTH = 64  # codes are padded to a multiple of this many values
@@ -34,7 +34,6 @@ _QUERY_ROWS, _FIRST_SHARE = 8192, 16
 # Projections have to be made and sorted: not for fewer rows, nor for features hardly wider than they are.
 _PROJECTED_ROWS, _PROJECTED_WIDTH = 16_384, 4 * (N_DIRECTIONS + 1)
 _PAIR = np.dtype([("i", np.int64), ("j", np.int64), ("distance", np.float64)])
-_SMALLEST_SQUARED_RADIUS = 2.0**-80
 _MOST_PAIRS, _UNLIMITED = 1 << 18, (1 << 62) - 1  # at a time: some 30 MB with what is made of them
 
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -211,7 +210,7 @@ class NativeScreen:
     def _limits(self, radii: np.ndarray, ball_sets: Sequence[np.ndarray]) -> tuple[Any, Any, Any]:
         """Of the reference: its squared radii, the inverse ones of each set of balls, and the radii as they are."""
         limits = squared_limits(radii, self.scale)
-        inverse = 1 / np.maximum(limits, np.float32(_SMALLEST_SQUARED_RADIUS))
+        inverse = 1 / np.maximum(limits, LEAST_SQUARED_RADIUS)
         ratios = tuple(self.own.in_order(np.where(balls, inverse, np.nan), np.nan) for balls in ball_sets)
         return self.own.in_order(limits, -np.inf), ratios, np.ascontiguousarray(radii, dtype=np.float64)
 

@@ -23,6 +23,8 @@ import numpy as np
 _UNIT = 2.0**-24  # unit roundoff of float32
 _UNDERFLOW = np.float32(2.0**-80)  # covers products that underflow; in scaled units, where the reference spans about 1
 FAR = 2.0**40  # a squared norm beyond which float32 could overflow (also when divided by a small squared radius)
+# The squared radius below which a ratio is bounded as if the radius were this.
+LEAST_SQUARED_RADIUS = np.float32(2.0**-80)
 _ROUND_UP = 1 + 2.0**-20  # more than the float32 roundings of a threshold
 # Distances whose squares float64 cannot hold (about 1e-150) are to vanish beside _UNDERFLOW, as they do when measured.
 _LEAST_EXPONENT = -400

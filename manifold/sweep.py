@@ -13,13 +13,11 @@ import numpy as np
 from manifold.distances import pair_distances
 from manifold.engine import AnyScreen
 from manifold.native_engine import NativeScreen
-from manifold.screen import squared_limits
+from manifold.screen import LEAST_SQUARED_RADIUS, squared_limits
 from manifold.tiles import exclude, least_in_rows, near, scaled_columns, some_columns
 
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
 
-# The squared radius, in the screen's scaled units, below which a ratio is bounded as if the radius were this.
-_LEAST_SQUARED_RADIUS = np.float32(2.0**-80)
 _ROUND_UP = 1 + 2.0**-20
 
 
@@ -65,7 +63,7 @@ def near_pairs(
     ball_limits = screen.thresholds(radii)
     query_limits = None if query_radii is None else screen.thresholds(query_radii)
     # Of the limits as they are: rounding of the product, which raises them, is taken off the bounds instead.
-    inverse = screen.shrink / np.maximum(squared_limits(radii, screen.scale), _LEAST_SQUARED_RADIUS)
+    inverse = screen.shrink / np.maximum(squared_limits(radii, screen.scale), LEAST_SQUARED_RADIUS)
     buffer = np.empty(min(block_size, m) * min(block_size, n), dtype=np.float32)
 
     for top in range(0, m, block_size):
