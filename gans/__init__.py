@@ -4,7 +4,7 @@
 ``fit_correction`` finds the neurons responsible and makes a correction; ``corrected`` applies it with judgement.
 """
 
-from gans.corrected import UNTOUCHED, Corrected, Corrector, Treatment, corrected
+from gans.corrected import UNTOUCHED, Corrected, CorrectedGenerator, Treatment, corrected
 from gans.correction import Contrast, Rung, default_rungs, fit_correction, rung_edits
 from gans.detection import ArtifactDetector, Detection
 from gans.detector_file import DetectorFileError, load_detector, save_detector
@@ -19,7 +19,7 @@ __all__ = [
     "ArtifactDetector",
     "Contrast",
     "Corrected",
-    "Corrector",
+    "CorrectedGenerator",
     "Detection",
     "DetectorFileError",
     "Generator",

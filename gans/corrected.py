@@ -15,7 +15,7 @@ from gans.generator import Generator
 from manifold import Manifold
 from manifold.features import extract, extractor_of_file
 
-__all__ = ["UNTOUCHED", "Corrected", "Corrector", "Treatment", "corrected"]
+__all__ = ["UNTOUCHED", "Corrected", "CorrectedGenerator", "Treatment", "corrected"]
 
 UNTOUCHED = -1
 
@@ -75,7 +75,7 @@ class Corrected(Treatment):
     images: Tensor
 
 
-class Corrector:
+class CorrectedGenerator:
     """A generator with a correction: call it with latents. `corrected` makes one.
 
     The model itself is edited only while a rung is tried, and is as before after every call, also after an error.
@@ -144,7 +144,7 @@ class Corrector:
         return below_gate & (manifold_score <= self._stop_rule["normal_manifold_score"])
 
 
-def corrected(generator: Generator, correction: Correction, **options: Any) -> Corrector:
+def corrected(generator: Generator, correction: Correction, **options: Any) -> CorrectedGenerator:
     """The generator as the correction mends it: ``corrected(generator, correction)(latents)``.
 
     Parameters
@@ -165,4 +165,4 @@ def corrected(generator: Generator, correction: Correction, **options: Any) -> C
     ValueError
         If it has no gate or no stop rule.
     """
-    return Corrector(generator, correction, **options)
+    return CorrectedGenerator(generator, correction, **options)

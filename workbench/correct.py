@@ -14,7 +14,7 @@ from torch import Tensor
 
 from activations import AblateNeurons, CapNeurons, Correction, atomic_write, load_correction, save_correction
 from activations.digests import weights_digest
-from gans import Corrector, Generator, Treatment, ablated_share, corrected, fit_correction
+from gans import CorrectedGenerator, Generator, Treatment, ablated_share, corrected, fit_correction
 from workbench.charts import ladder_chart, score_histogram
 from workbench.checkpoints import checkpointed, settings_key, tensor_digest
 from workbench.detect import DetectorSettings, fit_key, fitted_detector
@@ -121,7 +121,13 @@ def _digest(correction: Correction) -> str:
 
 
 def _corrected_chunk(
-    mend: Corrector, latents: Tensor, first: int, out: Path, about: dict[str, Any], resume: bool, progress: bool
+    mend: CorrectedGenerator,
+    latents: Tensor,
+    first: int,
+    out: Path,
+    about: dict[str, Any],
+    resume: bool,
+    progress: bool,
 ) -> dict[str, NDArray[Any]]:
     key = settings_key(about | {"latents": tensor_digest(latents), "first": first})
     rows = range(first, first + len(latents))
@@ -143,7 +149,7 @@ def _write_images(folder: Path, images: Tensor, first: int) -> None:
             Image.fromarray(pixels).save(temporary, format="PNG")
 
 
-def _write_correct_report(path: Path, run: CorrectRun, mend: Corrector, latents: Tensor) -> None:
+def _write_correct_report(path: Path, run: CorrectRun, mend: CorrectedGenerator, latents: Tensor) -> None:
     done, totals = run.treatment, run.to_dict()
     shown = np.flatnonzero(done.changed)[np.argsort(-done.gate_before[done.changed], kind="stable")][:12]
     blocks: list[Any] = []

@@ -33,9 +33,7 @@ class Preprocessing:
 
 
 PUBLISHED = {
-    "rarity": Preprocessing(
-        "bicubic", _IMAGENET, True, "Rarity Score, image files: hichoe95/Rarity-Score at ec2ebd8"
-    ),
+    "rarity": Preprocessing("bicubic", _IMAGENET, True, "Rarity Score, image files: hichoe95/Rarity-Score at ec2ebd8"),
     "rarity-tensors": Preprocessing("nearest", _NONE, True, "Rarity Score, tensors in [0, 1]: as above"),
     "divrare": Preprocessing(
         "nearest", _SYMMETRIC, True, "rare and diverse generation (AAAI 2025): sbrblee/DivRareGen at 9f980f6"

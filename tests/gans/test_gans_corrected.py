@@ -17,7 +17,7 @@ from activations import (
     load_correction,
     save_correction,
 )
-from gans import UNTOUCHED, ArtifactDetector, Corrector, Rung, corrected, fit_correction
+from gans import UNTOUCHED, ArtifactDetector, CorrectedGenerator, Rung, corrected, fit_correction
 from manifold import Manifold
 from manifold.features import load_extractor
 
@@ -312,7 +312,7 @@ def test_from_detector_to_mended_samples(generator, latents, tmp_path):
     correction = fit_correction(generator, detector, rungs=rungs)
     save_correction(tmp_path / "c", correction)
     mend = corrected(generator, load_correction(tmp_path / "c"))
-    assert isinstance(mend, Corrector)
+    assert isinstance(mend, CorrectedGenerator)
     result = mend(generator.latents(150, 9) * torch.linspace(1, 1.8, 150)[:, None])
     assert 5 < result.changed.sum() < 100
     assert np.median(result.manifold_after[result.changed]) < np.median(result.manifold_before[result.changed])

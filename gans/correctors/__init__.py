@@ -1,0 +1,1 @@
+"""Every published way to mend broken samples, and ours, behind one interface."""

@@ -1,0 +1,63 @@
+"""The interface of all corrections: fit on a generator's samples, then edits or moved latents for any others."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import torch
+from sklearn.base import BaseEstimator
+from torch import Tensor
+
+from activations import Edit, edited
+from gans.generator import Generator
+
+__all__ = ["Corrector"]
+
+
+class Corrector(BaseEstimator):
+    """Base of the correctors: a subclass overrides `fit`, and `edits` or `moved` or both.
+
+    A *static* corrector gives the same edits for any latents, so they can be kept in a correction file; one that edits
+    each sample in its own way gives edits for exactly the latents it was asked for, in their order.
+    """
+
+    def fit(
+        self,
+        generator: Generator,
+        normal: Tensor,
+        broken: Tensor | None = None,
+        *,
+        masks: Tensor | None = None,
+        progress: bool = False,
+    ) -> Self:
+        """Learn from samples of the generator.
+
+        Parameters
+        ----------
+        generator : Generator
+        normal, broken : Tensor ``[n, *latent_shape]``
+            Latents of normal samples, and of broken ones (by labels or by a detector) where the method needs some.
+        masks : Tensor ``[n_broken, h, w]``, optional
+            Where each broken sample is broken, 0..1, at the image's size.
+        progress : bool
+            Show progress bars.
+        """
+        raise NotImplementedError
+
+    def edits(self, latents: Tensor) -> tuple[Edit, ...]:
+        """The edits that mend the samples of these latents, in the order of the layers."""
+        return ()
+
+    def moved(self, latents: Tensor) -> Tensor:
+        """Latents to generate from in place of these; the same ones where the method leaves latents alone."""
+        return latents
+
+    def correct(self, generator: Generator, latents: Tensor) -> Tensor:
+        """Images ``[n, 3, h, w]`` in 0..1 of these latents, every one corrected; the model is as before afterwards."""
+        latents = self.moved(generator.checked_latents(latents))
+        batches = latents.split(generator.batch_size)
+        images = []
+        for batch in batches:
+            with edited(generator.module, *self.edits(batch)):
+                images.append(generator.generate(batch))
+        return torch.cat(images)

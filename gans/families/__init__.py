@@ -1,0 +1,1 @@
+"""Generators of published families in pure PyTorch, by the layouts of their public checkpoints."""

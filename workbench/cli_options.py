@@ -1,0 +1,85 @@
+"""What the commands of the command line share: options, the generator they name, how they end."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+__all__ = [
+    "BatchSize",
+    "Device",
+    "Extractor",
+    "Json",
+    "LatentShape",
+    "Latents",
+    "Layers",
+    "Model",
+    "NReference",
+    "NStatistics",
+    "Out",
+    "Resume",
+    "Seed",
+    "finish",
+    "generator_from",
+    "note",
+    "show_progress",
+]
+
+Model = Annotated[str, typer.Argument(help="'faces', or module:callable that returns your generator.")]
+Latents = Annotated[Path, typer.Option(help="A .npy array [n, *latent shape].", exists=True, dir_okay=False)]
+Out = Annotated[Path, typer.Option(help="Folder for all results.")]
+LatentShape = Annotated[str, typer.Option(help="Of your own module, e.g. 128 or 64,1,1.")]
+Layers = Annotated[str, typer.Option(help="Layers to inspect, comma-separated; all activation layers if empty.")]
+Extractor = Annotated[str, typer.Option(help="efficientnet-lite0, clip-vit-b16, or module:callable.")]
+Seed = Annotated[int, typer.Option(help="Of the model's own samples that the detector learns from.", min=0)]
+NStatistics = Annotated[int, typer.Option(help="Own samples behind the activation rates.", min=2)]
+NReference = Annotated[int, typer.Option(help="Own samples behind the normal manifold.", min=10)]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")]
+BatchSize = Annotated[int, typer.Option(help="Images a forward pass.", min=1)]
+Resume = Annotated[bool, typer.Option(help="Go on from what an interrupted run left in --out.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+
+
+def generator_from(
+    model: str, latent_shape: str, layers: str, device: str, batch_size: int, extractor: str = ""
+) -> Any:
+    """The generator that MODEL and its options name, on the device; a named extractor is put there too."""
+    from dataclasses import replace
+
+    from torch import nn
+
+    from gans import load_generator
+    from manifold.features import load_extractor
+
+    try:
+        shape = tuple(int(part) for part in latent_shape.split(",")) if latent_shape else None
+    except ValueError:
+        raise ValueError(f"--latent-shape is {latent_shape!r}; give whole numbers, e.g. 128 or 64,1,1.") from None
+    named = tuple(name.strip() for name in layers.split(",")) if layers else ()
+    generator = load_generator(model, shape, named)
+    generator.module.to(device)
+    features = load_extractor(extractor) if extractor else None
+    if isinstance(features, nn.Module):
+        features.to(device)
+    return replace(generator, batch_size=batch_size)
+
+
+def show_progress() -> bool:
+    """Whether somebody looks at stderr."""
+    return sys.stderr.isatty()
+
+
+def note(text: str) -> None:
+    """A message for people: stderr, so that stdout holds the result alone."""
+    print(text, file=sys.stderr)
+
+
+def finish(result: dict[str, Any], out: Path, as_json: bool) -> None:
+    """Print the result as JSON where asked for, and say where the report is."""
+    if as_json:
+        typer.echo(json.dumps(result, allow_nan=False))
+    note(f"Report: {out / 'report.html'}")
