@@ -47,6 +47,8 @@ _MODULES = {
     "activations.pull_to_mean": "activations.edits",
     "activations.cap_neurons": "activations.edits",
     "diffusion.amplify_low_frequencies": "diffusion",
+    "gans.replace_units": "gans.sample_edits",
+    "gans.scale_each_sample": "gans.sample_edits",
     "tts.replace_vectors": "tts",
 }
 _classes: dict[str, type[Edit]] = {}
