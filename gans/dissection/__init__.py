@@ -1,1 +1,1 @@
-"""What the units of a layer stand for, what they cause, and which of them make artifacts."""
+"""GAN Dissection: what each unit of a generator stands for, what it causes, and which units break images."""

@@ -1,0 +1,134 @@
+"""What a unit can agree with: concepts, each a mask of an image; and masks as packed bits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from manifold.named_object import named_object
+
+__all__ = ["Concepts", "SoftConcepts", "checked_masks", "load_concepts", "pack", "unpack", "with_parts"]
+
+HALVES = ("top", "bottom", "left", "right")
+
+
+@runtime_checkable
+class Concepts(Protocol):
+    """Anything that says where in an image its concepts are: a segmenter, or a rule.
+
+    Attributes
+    ----------
+    names : sequence of str
+        One a concept.
+    objects : sequence of str, optional
+        Those of `names` that are things with a top and a bottom; only these get part variants. None where left out.
+    """
+
+    names: Sequence[str]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Masks ``[n, n_concepts, h, w]``, bool, of images ``[n, 3, h, w]`` in 0..1."""
+
+
+@runtime_checkable
+class SoftConcepts(Concepts, Protocol):
+    """Concepts with a differentiable form, which the search for causal units needs."""
+
+    def soft(self, images: Tensor) -> Tensor:
+        """How much of each pixel each concept is, ``[n, n_concepts, h, w]`` in 0..1, with a gradient to the images."""
+
+
+def load_concepts(name: str) -> Concepts:
+    """Concepts by name: ``classical``, ``face-parser``, or ``module:callable`` for your own.
+
+    The callable takes no arguments and returns the `Concepts`, as a class does.
+
+    Raises
+    ------
+    ValueError
+        If the name has another form, or the callable returns something without `names` that takes images.
+    manifold.weights.MissingWeightsError
+        For ``face-parser`` before ``genmend fetch face-parser``.
+    """
+    if name == "classical":
+        from gans.dissection.classical import ClassicalConcepts
+
+        return ClassicalConcepts()
+    if name == "face-parser":
+        from gans.dissection.face_parser import load_face_parser
+
+        return load_face_parser()
+    built = named_object(name) if ":" in name else None
+    found = built() if callable(built) else None
+    if not callable(found) or not hasattr(found, "names"):
+        raise ValueError(
+            f"The segmenter {name!r} is neither 'classical' nor 'face-parser' nor module:callable with a callable that "
+            "returns something with `names` that maps images to masks: see gans.dissection.Concepts."
+        )
+    return found
+
+
+def checked_masks(concepts: Concepts, images: Tensor) -> Tensor:
+    """Masks ``[n, n_concepts, h, w]``, bool, on the CPU.
+
+    Raises
+    ------
+    ValueError
+        If the segmenter returned another shape or dtype.
+    """
+    masks = concepts(images)
+    wanted = (len(images), len(concepts.names), *images.shape[2:])
+    if tuple(masks.shape) != wanted or masks.dtype != torch.bool:
+        raise ValueError(
+            f"The segmenter returned {masks.dtype} of shape {tuple(masks.shape)} for images {tuple(images.shape)}; "
+            f"it has to return torch.bool of shape {wanted}: one mask a concept at the size of the image."
+        )
+    return masks.cpu()
+
+
+def pack(masks: Tensor) -> NDArray[np.uint8]:
+    """Masks ``[n, c, h, w]`` at eight pixels a byte, ``[n, c, ceil(h * w / 8)]``."""
+    return np.packbits(masks.flatten(2).numpy(), axis=2)
+
+
+def unpack(packed: NDArray[np.uint8], side: tuple[int, int]) -> Tensor:
+    """What `pack` was given; `side` is (h, w)."""
+    height, width = side
+    bits = np.unpackbits(packed, axis=2, count=height * width)
+    return torch.from_numpy(bits).bool().unflatten(2, (height, width))
+
+
+def part_names(concepts: Concepts) -> list[str]:
+    """Names of the concepts, and behind them ``top of NAME`` and so on for each object."""
+    objects = getattr(concepts, "objects", ())
+    return [*concepts.names, *(f"{half} of {name}" for name in objects for half in HALVES)]
+
+
+def with_parts(masks: Tensor, concepts: Concepts) -> Tensor:
+    """Masks of all `part_names`: after the concepts themselves, the halves of each object.
+
+    The halves are those of the box round all pixels that an image has of the object, so that units for a part get a
+    label; a middle row or column of an odd box belongs to the bottom or right half. Bau et al. (arXiv 1811.10597) speak
+    of top, bottom, left and right halves; the box is our reading of them.
+    """
+    objects = getattr(concepts, "objects", ())
+    if not objects:
+        return masks
+    chosen = masks[:, [list(concepts.names).index(name) for name in objects]]
+    upper = _first_half(chosen.any(3))[..., :, None]
+    left = _first_half(chosen.any(2))[..., None, :]
+    halves = torch.stack([chosen & upper, chosen & ~upper, chosen & left, chosen & ~left], dim=2)
+    return torch.cat([masks, halves.flatten(1, 2)], dim=1)
+
+
+def _first_half(present: Tensor) -> Tensor:
+    """Which places along the last axis lie before the middle of the stretch from the first to the last True."""
+    places = torch.arange(present.shape[-1])
+    first = torch.where(present, places, present.shape[-1]).amin(-1, keepdim=True)
+    last = torch.where(present, places, -1).amax(-1, keepdim=True)
+    return 2 * places < first + last
