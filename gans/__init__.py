@@ -8,13 +8,16 @@ from gans.corrected import UNTOUCHED, Corrected, CorrectedGenerator, Treatment, 
 from gans.correction import Contrast, Rung, default_rungs, fit_correction, rung_edits
 from gans.detection import ArtifactDetector, Detection
 from gans.detector_file import DetectorFileError, load_detector, save_detector
-from gans.faces import DCGAN, load_faces
+from gans.eyes import EYE_COLOURS, load_eyes
+from gans.faces import load_faces
+from gans.families.dcgan import DCGAN
 from gans.generator import Generator, activation_layers, load_generator
 from gans.rare_activation import RareActivation, ablated_share
 from gans.soft_logistic import LinearScore, cross_validated_scores, fit_soft_logistic
 
 __all__ = [
     "DCGAN",
+    "EYE_COLOURS",
     "UNTOUCHED",
     "ArtifactDetector",
     "Contrast",
@@ -35,6 +38,7 @@ __all__ = [
     "fit_correction",
     "fit_soft_logistic",
     "load_detector",
+    "load_eyes",
     "load_faces",
     "load_generator",
     "rung_edits",

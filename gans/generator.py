@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from manifold.named_object import named_object
 
 __all__ = ["Generator", "activation_layers", "load_generator"]
 
+_DRAW_BLOCK = 64
 _ACTIVATIONS = (
     nn.ReLU,
     nn.ReLU6,
@@ -39,7 +42,7 @@ class Generator:
     module : nn.Module
         In eval mode; it is never changed for longer than an edit is attached.
     latent_shape : tuple of int
-        Shape of one latent, drawn from N(0, 1).
+        Shape of one latent, drawn from N(0, 1) unless there is a `draw`.
     layers : tuple of str
         Dotted names of the activation layers, in order of depth, whose outputs ``[n, C, H, W]`` are inspected. Empty:
         every activation module with such an output (`activation_layers`).
@@ -51,6 +54,13 @@ class Generator:
         For reports.
     batch_size : int
         Latents a forward pass; small batches stay in the processor's cache.
+    draw : callable, optional
+        ``draw(normal)`` makes latents ``[n, *latent_shape]`` of standard normal numbers ``[n, *draw_shape]``, row by
+        row, where latents are not normal themselves, e.g. the w of StyleGAN.
+    draw_shape : tuple of int, optional
+        Where it differs from `latent_shape`.
+    settings : mapping
+        What the module is run with (truncation, noise, label): plain JSON values, for reports and for cached work.
     """
 
     module: nn.Module
@@ -60,6 +70,9 @@ class Generator:
     call: Callable[[nn.Module, Tensor], Tensor] | None = None
     name: str = "generator"
     batch_size: int = 32
+    draw: Callable[[Tensor], Tensor] | None = None
+    draw_shape: tuple[int, ...] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "latent_shape", tuple(self.latent_shape))
@@ -85,17 +98,22 @@ class Generator:
         return next((parameter.device for parameter in self.module.parameters()), torch.device("cpu"))
 
     def latents(self, n: int, seed: int, start: int = 0) -> Tensor:
-        """Standard normal latents ``[n, *latent_shape]``: item i depends on ``(seed, start + i)`` alone.
+        """Random latents ``[n, *latent_shape]``: item i depends on ``(seed, start + i)`` alone.
 
-        So a prefix of a longer draw is the shorter draw, and work can be resumed or split anywhere.
+        They are standard normal, or what `draw` makes of such numbers. A prefix of a longer draw is the shorter draw,
+        bit for bit, so work can be resumed or split anywhere.
         """
         if n < 1 or seed < 0 or start < 0:
             raise ValueError(f"n={n}, seed={seed}, start={start}: n has to be at least 1, seed and start at least 0.")
-        draws = np.empty((n, *self.latent_shape), dtype=np.float32)
-        for item in range(n):
-            stream = np.random.Generator(np.random.Philox(key=[seed, start + item]))
-            draws[item] = stream.standard_normal(self.latent_shape, dtype=np.float32)
-        return torch.from_numpy(draws)
+        if self.draw is None:
+            return _normal(n, seed, start, self.latent_shape)
+        shape = self.latent_shape if self.draw_shape is None else self.draw_shape
+        # In whole blocks at fixed places: the rounding of a matrix product depends on the row's place in the batch.
+        first = start - start % _DRAW_BLOCK
+        numbers = _normal(-(-(start + n - first) // _DRAW_BLOCK) * _DRAW_BLOCK, seed, first, shape)
+        with torch.no_grad():
+            drawn = torch.cat([self.draw(block.to(self.device)).cpu() for block in numbers.split(_DRAW_BLOCK)])
+        return drawn[start - first : start - first + n]
 
     def checked_latents(self, latents: Tensor | np.ndarray) -> Tensor:
         """Latents as a float32 tensor.
@@ -150,6 +168,14 @@ class Generator:
         return images.expand(-1, 3, -1, -1)
 
 
+def _normal(n: int, seed: int, start: int, shape: tuple[int, ...]) -> Tensor:
+    draws = np.empty((n, *shape), dtype=np.float32)
+    for item in range(n):
+        stream = np.random.Generator(np.random.Philox(key=[seed, start + item]))
+        draws[item] = stream.standard_normal(shape, dtype=np.float32)
+    return torch.from_numpy(draws)
+
+
 @torch.no_grad()
 def activation_layers(generator: Generator) -> tuple[str, ...]:
     """Names of the activation modules of the ReLU family whose output is a stack of feature maps.
@@ -172,30 +198,59 @@ def activation_layers(generator: Generator) -> tuple[str, ...]:
     return found
 
 
-def load_generator(model: str, latent_shape: Sequence[int] | None = None, layers: Sequence[str] = ()) -> Generator:
-    """A generator by name: ``faces``, or ``module:callable`` for one of your own.
+def load_generator(
+    model: str, latent_shape: Sequence[int] | None = None, layers: Sequence[str] = (), **options: Any
+) -> Generator:
+    """A generator by name.
 
-    The callable takes no arguments and returns a `Generator`, or an nn.Module that maps latents of `latent_shape` to
-    images in -1..1.
+    Parameters
+    ----------
+    model : str
+        ``faces``; ``eyes``, or ``eyes:brown`` for one class; a folder (or the .safetensors in it) that
+        ``genmend convert`` wrote; or ``module:callable`` for one of your own. The callable takes no arguments and
+        returns a `Generator`, or an nn.Module that maps latents of `latent_shape` to images in -1..1.
+    latent_shape : sequence of int, optional
+        Needed for an nn.Module alone.
+    layers : sequence of str
+        In place of the generator's own choice.
+    **options
+        For a converted generator: those of its family, e.g. ``psi=0.7, space="w"`` (`gans.load_converted`).
 
     Raises
     ------
     ValueError
         If the name has another form, the callable returns something else, or a module comes without `latent_shape`.
     """
+    name, _, label = model.partition(":")
+    if options and not Path(model).exists():
+        raise ValueError(f"MODEL {model!r} takes no options {sorted(options)}; converted folders alone do.")
     if model == "faces":
         from gans.faces import load_faces
 
         generator = load_faces()
-        return replace(generator, layers=tuple(layers)) if layers else generator
+    elif name == "eyes":
+        from gans.eyes import load_eyes
+
+        generator = load_eyes(label or None)
+    elif model and Path(model).exists():
+        from gans.conversion_folder import load_converted
+
+        generator = load_converted(model, **options)
+    else:
+        generator = _own_generator(model, latent_shape, layers)
+    return replace(generator, layers=tuple(layers)) if layers else generator
+
+
+def _own_generator(model: str, latent_shape: Sequence[int] | None, layers: Sequence[str]) -> Generator:
+    """The generator that ``module:callable`` returns, or one round the nn.Module that it returns."""
     named = named_object(model) if ":" in model else None
     built = named() if callable(named) else None
     if isinstance(built, Generator):
-        return replace(built, layers=tuple(layers)) if layers else built
+        return built
     if not isinstance(built, nn.Module):
         raise ValueError(
-            f"MODEL {model!r} is neither 'faces' nor module:callable with a callable that returns an nn.Module or a "
-            "gans.Generator."
+            f"MODEL {model!r} is neither 'faces' nor 'eyes' nor a folder written by `genmend convert` nor "
+            "module:callable with a callable that returns an nn.Module or a gans.Generator."
         )
     if latent_shape is None:
         raise ValueError(f"{model} returns an nn.Module, so its latent shape is needed: give --latent-shape, e.g. 128.")
