@@ -55,8 +55,8 @@ class Generator:
     batch_size : int
         Latents a forward pass; small batches stay in the processor's cache.
     draw : callable, optional
-        ``draw(normal)`` makes latents ``[n, *latent_shape]`` of standard normal numbers ``[n, *draw_shape]``, row by
-        row, where latents are not normal themselves, e.g. the w of StyleGAN.
+        ``draw(module, normal)`` makes latents ``[n, *latent_shape]`` of standard normal numbers ``[n, *draw_shape]``,
+        row by row, where latents are not normal themselves, e.g. the w of StyleGAN.
     draw_shape : tuple of int, optional
         Where it differs from `latent_shape`.
     settings : mapping
@@ -70,7 +70,7 @@ class Generator:
     call: Callable[[nn.Module, Tensor], Tensor] | None = None
     name: str = "generator"
     batch_size: int = 32
-    draw: Callable[[Tensor], Tensor] | None = None
+    draw: Callable[[nn.Module, Tensor], Tensor] | None = None
     draw_shape: tuple[int, ...] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -112,7 +112,7 @@ class Generator:
         first = start - start % _DRAW_BLOCK
         numbers = _normal(-(-(start + n - first) // _DRAW_BLOCK) * _DRAW_BLOCK, seed, first, shape)
         with torch.no_grad():
-            drawn = torch.cat([self.draw(block.to(self.device)).cpu() for block in numbers.split(_DRAW_BLOCK)])
+            drawn = torch.cat([self.draw(self.module, block.to(self.device)).cpu() for block in numbers.split(_DRAW_BLOCK)])
         return drawn[start - first : start - first + n]
 
     def checked_latents(self, latents: Tensor | np.ndarray) -> Tensor:

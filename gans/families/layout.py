@@ -47,6 +47,8 @@ class Layout:
         ``adapt(module, config, name, options)``: the `Generator`.
     options : dict
         What a user can choose when loading, with the defaults.
+    extras : tuple of str
+        Arrays that may stand beside the generator's in the file, and are used where they do.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Layout:
     build: Callable[[Config], nn.Module]
     adapt: Callable[[nn.Module, Config, str, Mapping[str, Any]], Generator]
     options: Mapping[str, Any]
+    extras: tuple[str, ...] = ()
 
     def matches(self, shapes: Shapes) -> bool:
         """Whether the names look like this layout's."""

@@ -1,0 +1,203 @@
+"""The two public layouts of StyleGAN2 checkpoints, read into the one module.
+
+NVIDIA: NVlabs/stylegan2-ada-pytorch at 375a436003d1, training/networks.py (names, shapes), torch_utils/persistence.py
+(what a .pkl holds). rosinality: rosinality/stylegan2-pytorch at 7e46e4754bf4, model.py (names, shapes), and
+convert_weight.py at 1376b90bc35a (``g_ema`` and ``latent_avg``). Untested on real files: none can be had from a package
+registry; the tests build tiny models of both layouts.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from activations.digests import model_layout
+from gans.families.layout import Config, Layout, LayoutError, Shapes, State
+from gans.families.resampling import fir_kernel
+from gans.families.stylegan2 import StyleGAN2
+from gans.families.stylegan2_adapter import OPTIONS, mean_style, stylegan2_generator
+from gans.generator import Generator
+
+__all__ = ["NVIDIA", "ROSINALITY"]
+
+_TAPS = (1, 3, 3, 1)  # of every public model; other filters are told apart by their values, see `_check_filters`
+_NVIDIA_CLAMP = 256.0  # what train.py of stylegan2-ada-pytorch trains with
+
+
+def _build(config: Config) -> StyleGAN2:
+    widths = {int(side): width for side, width in config["widths"].items()}
+    return StyleGAN2(**(config | {"widths": widths, "taps": _TAPS})).eval()
+
+
+def _adapt(module: nn.Module, config: Config, name: str, options: Mapping[str, Any]) -> Generator:
+    assert isinstance(module, StyleGAN2)
+    return stylegan2_generator(module, name, **options)
+
+
+def _size(shapes: Shapes, name: str, axis: int) -> int:
+    """One length of one array; LayoutError where it isn't there."""
+    if len(shapes.get(name, ())) <= axis:
+        raise LayoutError(
+            f"The file has no {name} of at least {axis + 1} dimensions, so the model's sizes can't be told."
+        )
+    return int(shapes[name][axis])
+
+
+def _check_filters(state: State, names: list[str], gain: float = 1.0) -> None:
+    wrong = [name for name in names if not torch.allclose(state[name].float(), fir_kernel(_TAPS) * gain, atol=1e-4)]
+    if wrong:
+        raise LayoutError(
+            f"Filters other than [1, 3, 3, 1] are not supported, and the file has some: {', '.join(wrong)}."
+        )
+
+
+def _nvidia_config(shapes: Shapes, stored: Mapping[str, Any]) -> Config:
+    sides = sorted(
+        int(found[1]) for name in shapes if (found := re.fullmatch(r"synthesis\.b(\d+)\.conv1\.weight", name))
+    )
+    n_mapping = sum(bool(re.fullmatch(r"mapping\.fc\d+\.weight", name)) for name in shapes)
+    if not sides or not n_mapping:
+        raise LayoutError(
+            "The file has no synthesis.bN.conv1.weight, or no mapping.fcN.weight: no StyleGAN2 of NVIDIA's."
+        )
+    conditional = "mapping.embed.weight" in shapes
+    embedded = _size(shapes, "mapping.embed.weight", 0) if conditional else 0
+    synthesis, mapping = stored.get("synthesis_kwargs", {}), stored.get("mapping_kwargs", {})
+    return {
+        "z_width": _size(shapes, "mapping.fc0.weight", 1) - embedded,
+        "w_width": _size(shapes, f"mapping.fc{n_mapping - 1}.weight", 0),
+        "widths": {str(side): _size(shapes, f"synthesis.b{side}.conv1.weight", 0) for side in sides},
+        "n_mapping": n_mapping,
+        "n_classes": _size(shapes, "mapping.embed.weight", 1) if conditional else 0,
+        "embedded": embedded,
+        "channels": _size(shapes, f"synthesis.b{sides[-1]}.torgb.weight", 0),
+        # A state dict alone does not tell it; a .pkl does, also where there is none.
+        "clamp": synthesis.get("conv_clamp") if "synthesis_kwargs" in stored else _NVIDIA_CLAMP,
+        "mapping_rate": float(mapping.get("lr_multiplier", 0.01)),
+    }
+
+
+def _nvidia_translated(state: State, config: Config) -> State:
+    _check_filters(state, [name for name in state if name.endswith("resample_filter")])
+    return dict(state)
+
+
+NVIDIA = Layout(
+    name="stylegan2-nvidia",
+    source="NVlabs/stylegan2-ada-pytorch at 375a436003d1, training/networks.py",
+    marks=("mapping.fc0.weight", "synthesis.b4.const"),
+    config=_nvidia_config,
+    expected=lambda config: model_layout(_build(config)),
+    translated=_nvidia_translated,
+    build=_build,
+    adapt=_adapt,
+    options=OPTIONS,
+)
+
+
+def _rosinality_config(shapes: Shapes, stored: Mapping[str, Any]) -> Config:
+    n_mapping = sum(bool(re.fullmatch(r"style\.\d+\.weight", name)) for name in shapes)
+    n_convolutions = sum(bool(re.fullmatch(r"convs\.\d+\.conv\.weight", name)) for name in shapes)
+    widths = [_size(shapes, "conv1.conv.weight", 1)]
+    widths += [_size(shapes, f"convs.{number}.conv.weight", 1) for number in range(0, n_convolutions, 2)]
+    return {
+        "z_width": _size(shapes, "style.1.weight", 1),
+        "w_width": _size(shapes, f"style.{n_mapping}.weight", 0),
+        "widths": {str(4 * 2**number): width for number, width in enumerate(widths)},
+        "n_mapping": n_mapping,
+        "n_classes": 0,
+        "embedded": 0,
+        "channels": 3,
+        "clamp": None,
+        "mapping_rate": 0.01,
+    }
+
+
+Convert = Callable[[Tensor], Tensor]
+_Row = tuple[str, tuple[int, ...], Convert]  # our name, the shape there, how the array becomes ours
+
+
+def _same(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+def _first(tensor: Tensor) -> Tensor:
+    return tensor[0]
+
+
+def _scaled(tensor: Tensor) -> Tensor:
+    """Kernels as they are demodulated there: times 1 / sqrt(fan in) first, which matters beside the small constant."""
+    return tensor[0] / math.sqrt(tensor[0, 0].numel())
+
+
+def _rosinality_rows(config: Config) -> dict[str, _Row]:
+    """Every name of a rosinality checkpoint, with what becomes of it."""
+    ours = model_layout(_build(config))
+    rows: dict[str, _Row] = {}
+
+    def row(
+        theirs: str, name: str, lead: tuple[int, ...] = (), tail: tuple[int, ...] = (), how: Convert = _same
+    ) -> None:
+        rows[theirs] = (name, (*lead, *ours[name], *tail), how)
+
+    for layer in range(config["n_mapping"]):
+        row(f"style.{layer + 1}.weight", f"mapping.fc{layer}.weight")
+        row(f"style.{layer + 1}.bias", f"mapping.fc{layer}.bias")
+    row("input.input", "synthesis.b4.const", (1,), how=_first)
+    sides = [int(side) for side in config["widths"]]
+    convolutions = [f"synthesis.b{side}.conv{number}" for side in sides for number in (0, 1)][1:]
+    for number, name in enumerate(convolutions):
+        theirs = "conv1" if number == 0 else f"convs.{number - 1}"
+        row(f"{theirs}.conv.weight", f"{name}.weight", (1,), how=_scaled)
+        row(f"{theirs}.conv.modulation.weight", f"{name}.affine.weight")
+        row(f"{theirs}.conv.modulation.bias", f"{name}.affine.bias")
+        row(f"{theirs}.noise.weight", f"{name}.noise_strength", (1,), how=_first)
+        row(f"{theirs}.activate.bias", f"{name}.bias")
+        row(f"noises.noise_{number}", f"{name}.noise_const", (1, 1), how=lambda tensor: tensor[0, 0])
+        if name.endswith("conv0"):
+            row(f"{theirs}.conv.blur.kernel", f"{name}.resample_filter", how=lambda tensor: tensor / 4)
+    for number, side in enumerate(sides):
+        theirs, name = "to_rgb1" if number == 0 else f"to_rgbs.{number - 1}", f"synthesis.b{side}.torgb"
+        row(f"{theirs}.conv.weight", f"{name}.weight", (1,), how=_first)
+        row(f"{theirs}.conv.modulation.weight", f"{name}.affine.weight")
+        row(f"{theirs}.conv.modulation.bias", f"{name}.affine.bias")
+        row(f"{theirs}.bias", f"{name}.bias", (1,), (1, 1), how=torch.Tensor.flatten)
+        if number:
+            row(f"{theirs}.upsample.kernel", f"synthesis.b{side}.resample_filter", how=lambda tensor: tensor / 4)
+    return rows
+
+
+def _rosinality_translated(state: State, config: Config) -> State:
+    module = _build(config)
+    rows = _rosinality_rows(config)
+    _check_filters(state, [name for name in rows if name.endswith("kernel")], gain=4.0)
+    # Filters that are there in NVIDIA's layout alone stay as the module was built.
+    ours = {**module.state_dict(), **{name: how(state[theirs]) for theirs, (name, _, how) in rows.items()}}
+    average = state.get("latent_avg")
+    if average is None:
+        module.load_state_dict(ours)
+        average = mean_style(module)
+    return ours | {"mapping.w_avg": average.flatten()}
+
+
+def _rosinality_expected(config: Config) -> Shapes:
+    return {theirs: shape for theirs, (_, shape, _) in _rosinality_rows(config).items()}
+
+
+ROSINALITY = Layout(
+    name="stylegan2-rosinality",
+    source="rosinality/stylegan2-pytorch at 7e46e4754bf4, model.py",
+    marks=("style.1.weight", "input.input", "conv1.conv.modulation.weight"),
+    config=_rosinality_config,
+    expected=_rosinality_expected,
+    translated=_rosinality_translated,
+    build=_build,
+    adapt=_adapt,
+    options=OPTIONS,
+    extras=("latent_avg",),
+)
