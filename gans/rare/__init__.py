@@ -1,1 +1,36 @@
-"""Rare but real-looking samples: optimise latents towards low density inside the normal manifold."""
+"""Rare but normal-looking samples: optimise latents towards low density inside the normal manifold.
+
+Fit a density (`GaussianMixtureDensity`, `FlowDensity`) to an `ArtifactDetector`'s own normal features, make a
+`RareSpace` of both, and ask `rare_samples` for versions of reference latents. `log_volumes` and `polarity_rows` are
+the baseline that resamples instead.
+"""
+
+from gans.rare.density import FeatureDensity, GaussianMixtureDensity
+from gans.rare.density_file import DensityFileError, load_density, save_density
+from gans.rare.flow import FlowDensity
+from gans.rare.objective import RareObjective
+from gans.rare.polarity import log_volumes, polarity_rows
+from gans.rare.samples import RareSamples
+from gans.rare.search import RareSearch, rare_samples
+from gans.rare.space import Measured, RareSpace, label_free_artifact_score
+from gans.rare.whitening import Whitening, fit_whitening
+
+__all__ = [
+    "DensityFileError",
+    "FeatureDensity",
+    "FlowDensity",
+    "GaussianMixtureDensity",
+    "Measured",
+    "RareObjective",
+    "RareSamples",
+    "RareSearch",
+    "RareSpace",
+    "Whitening",
+    "fit_whitening",
+    "label_free_artifact_score",
+    "load_density",
+    "log_volumes",
+    "polarity_rows",
+    "rare_samples",
+    "save_density",
+]
