@@ -23,13 +23,15 @@ class Concepts(Protocol):
 
     Attributes
     ----------
-    names : sequence of str
-        One a concept.
     objects : sequence of str, optional
         Those of `names` that are things with a top and a bottom; only these get part variants. None where left out.
+    digest : str, optional
+        Changes whenever the masks would: kept masks go by it.
     """
 
-    names: Sequence[str]
+    @property
+    def names(self) -> Sequence[str]:
+        """One a concept."""
 
     def __call__(self, images: Tensor) -> Tensor:
         """Masks ``[n, n_concepts, h, w]``, bool, of images ``[n, 3, h, w]`` in 0..1."""

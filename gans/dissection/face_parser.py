@@ -48,7 +48,7 @@ class FaceParser:
     objects = names[1:]
 
     def __init__(self, network: BiSeNet) -> None:
-        self.network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self.network = network.eval().requires_grad_(False)
 
     @property
     def digest(self) -> str:

@@ -1,0 +1,178 @@
+"""The passes over a generator's samples: what its units do, and how often they do it where a concept is.
+
+All run the generator up to the last layer asked for, batch by batch, and keep nothing of the size of the activations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from activations import TopSamples, UnitQuantiles, record
+from gans.dissection.agreement import pair_counts
+from gans.dissection.counting import Counts, count_at, count_at_levels
+from gans.dissection.thresholds import TAIL_FRACTIONS
+from gans.generator import Generator
+from gans.rare_activation import recorded_batches
+
+__all__ = [
+    "UnitStatistics",
+    "candidate_levels",
+    "level_counts",
+    "pairs_of_images",
+    "threshold_counts",
+    "unit_peaks",
+    "unit_statistics",
+]
+
+MOST_VALUES = 1 << 26  # of one layer, held to find its levels
+
+
+@dataclass(frozen=True)
+class UnitStatistics:
+    """Of the units of one layer.
+
+    Attributes
+    ----------
+    threshold : Tensor ``[U]``
+        Their upper quantile, float64.
+    samples, peaks : Tensor ``[U, k]``
+        The samples with the highest activation anywhere, and that activation, falling.
+    """
+
+    threshold: Tensor
+    samples: Tensor
+    peaks: Tensor
+
+
+def unit_statistics(
+    generator: Generator,
+    latents: Tensor,
+    layers: Sequence[str],
+    *,
+    tail: float = 0.005,
+    n_top: int = 8,
+    progress: bool = False,
+) -> dict[str, UnitStatistics]:
+    """Exact upper quantile of each unit over all positions and samples, and its top-activating samples, by layer.
+
+    Parameters
+    ----------
+    tail : float in (0, 1)
+        Share of a unit's values above its threshold: 0.005 is the classic of network dissection.
+    n_top : int
+        Samples kept a unit, by their highest activation.
+    """
+    quantiles = {layer: UnitQuantiles(len(latents), tail) for layer in layers}
+    tops = {layer: TopSamples(n_top) for layer in layers}
+    for outputs in recorded_batches(generator, latents, layers, "units", progress):
+        for layer in layers:
+            quantiles[layer].update(outputs[layer])
+            tops[layer].update(outputs[layer])
+    return {
+        layer: UnitStatistics(
+            quantiles[layer].quantile(1 - tail).cpu(), tops[layer].samples.cpu(), tops[layer].values.cpu()
+        )
+        for layer in layers
+    }
+
+
+def candidate_levels(
+    generator: Generator, latents: Tensor, layers: Sequence[str], *, progress: bool = False
+) -> dict[str, Tensor]:
+    """Quantiles of each unit at `TAIL_FRACTIONS`, ``[U, 100]`` rising, by layer.
+
+    Of so many of the samples, from the first, as can be held: the levels are places to look, not results.
+    """
+    found = {}
+    with torch.no_grad(), record(generator.module, list(layers), stop=True) as outputs:
+        generator.run(generator.checked_latents(latents[:1]))
+    for layer in tqdm(layers, desc="levels", disable=not progress, leave=False):
+        n = max(1, min(len(latents), MOST_VALUES // outputs[layer].numel()))
+        maps = torch.cat([batch[layer].cpu() for batch in recorded_batches(generator, latents[:n], [layer], "levels")])
+        found[layer] = _at_fractions(maps.transpose(0, 1).flatten(1))
+    return found
+
+
+def _at_fractions(values: Tensor) -> Tensor:
+    """Quantiles of each row, interpolated linearly, at 1 less each tail fraction."""
+    rising = values.sort(dim=1).values
+    position = (1 - torch.tensor(TAIL_FRACTIONS, dtype=torch.float64)) * (values.shape[1] - 1)
+    below = position.floor().long()
+    above = (below + 1).clamp(max=values.shape[1] - 1)
+    return torch.lerp(rising[:, below].double(), rising[:, above].double(), position - below)
+
+
+def threshold_counts(
+    generator: Generator, latents: Tensor, masks: Tensor, thresholds: Mapping[str, Tensor], *, progress: bool = False
+) -> dict[str, Counts]:
+    """`count_at` of all samples, by layer; `masks` are those of the same samples, ``[n, C, h, w]``."""
+    found: dict[str, Counts] = {}
+    for maps, part in _beside(generator, latents, masks, list(thresholds), "agreement", progress):
+        for layer, threshold in thresholds.items():
+            counts = count_at(maps[layer], part, threshold)
+            found[layer] = found[layer] + counts if layer in found else counts
+    return found
+
+
+def level_counts(
+    generator: Generator,
+    latents: Tensor,
+    masks: Tensor,
+    levels: Mapping[str, Tensor],
+    places: Tensor | None = None,
+    *,
+    progress: bool = False,
+) -> dict[str, Counts]:
+    """`count_at_levels` of all samples, by layer."""
+    found: dict[str, Counts] = {}
+    for maps, part in _beside(generator, latents, masks, list(levels), "agreement at all levels", progress):
+        for layer, rising in levels.items():
+            counts = count_at_levels(maps[layer], part, rising, places)
+            found[layer] = found[layer] + counts if layer in found else counts
+    return found
+
+
+def pairs_of_images(
+    generator: Generator,
+    latents: Tensor,
+    masks: Tensor,
+    concepts: Mapping[str, Tensor],
+    thresholds: Mapping[str, Tensor],
+    *,
+    progress: bool = False,
+) -> dict[str, NDArray[np.int64]]:
+    """`pair_counts` of all samples, ``[n, U, 2]``, by layer: one concept ``[U]`` and threshold ``[U]`` a unit."""
+    parts: dict[str, list[NDArray[np.int64]]] = {layer: [] for layer in concepts}
+    for maps, part in _beside(generator, latents, masks, list(concepts), "agreement by image", progress):
+        for layer in concepts:
+            parts[layer].append(pair_counts(maps[layer], part, concepts[layer], thresholds[layer]))
+    return {layer: np.concatenate(values) for layer, values in parts.items()}
+
+
+def unit_peaks(
+    generator: Generator, latents: Tensor, layers: Sequence[str], *, progress: bool = False
+) -> dict[str, Tensor]:
+    """The highest activation of each unit in each sample, ``[n, U]``, by layer."""
+    parts: dict[str, list[Tensor]] = {layer: [] for layer in layers}
+    for outputs in recorded_batches(generator, latents, layers, "peaks", progress):
+        for layer in layers:
+            parts[layer].append(outputs[layer].flatten(2).amax(2).cpu())
+    return {layer: torch.cat(values) for layer, values in parts.items()}
+
+
+def _beside(
+    generator: Generator, latents: Tensor, masks: Tensor, layers: Sequence[str], what: str, progress: bool
+) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+    """Yield each batch's feature maps by layer, on the CPU, beside its masks."""
+    if len(masks) != len(latents):
+        raise ValueError(f"There are {len(masks)} masks for {len(latents)} samples; give those of the same samples.")
+    batches = recorded_batches(generator, latents, layers, what, progress)
+    for outputs, part in zip(batches, masks.split(generator.batch_size), strict=True):
+        yield {layer: outputs[layer].cpu() for layer in layers}, part
