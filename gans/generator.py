@@ -112,7 +112,9 @@ class Generator:
         first = start - start % _DRAW_BLOCK
         numbers = _normal(-(-(start + n - first) // _DRAW_BLOCK) * _DRAW_BLOCK, seed, first, shape)
         with torch.no_grad():
-            drawn = torch.cat([self.draw(self.module, block.to(self.device)).cpu() for block in numbers.split(_DRAW_BLOCK)])
+            drawn = torch.cat(
+                [self.draw(self.module, block.to(self.device)).cpu() for block in numbers.split(_DRAW_BLOCK)]
+            )
         return drawn[start - first : start - first + n]
 
     def checked_latents(self, latents: Tensor | np.ndarray) -> Tensor:
@@ -147,7 +149,7 @@ class Generator:
         """Images ``[n, 3, h, w]`` float32 on the CPU in 0..1 (clamped; grey ones repeated to three channels)."""
         checked = self.checked_latents(latents)
         batches = tqdm(checked.split(self.batch_size), desc="images", disable=not progress, leave=False)
-        return torch.cat([self._to_unit_range(self.run(batch)) for batch in batches])
+        return torch.cat([self.to_unit_range(self.run(batch)) for batch in batches])
 
     def sample(self, n: int, seed: int, *, progress: bool = False) -> Tensor:
         """`generate` of `latents`: n images of this seed."""
@@ -157,7 +159,8 @@ class Generator:
         """The same adapter round another module of the same kind, e.g. a fresh copy."""
         return replace(self, module=module)
 
-    def _to_unit_range(self, raw: Tensor) -> Tensor:
+    def to_unit_range(self, raw: Tensor) -> Tensor:
+        """Raw images of `run` as `generate` returns them: ``[n, 3, h, w]``, 0..1, on the CPU; gradients flow."""
         if raw.ndim != 4 or raw.shape[1] not in (1, 3):
             raise ValueError(
                 f"{self.name} returned shape {tuple(raw.shape)}; images have shape [n, 3 or 1, height, width]: "
