@@ -78,7 +78,8 @@ class ReplaceUnits(Edit):
     layer : str
         Dotted name; its output is ``(n, units, ...)``.
     units : Tensor
-        int64 ``(n, m)``: for each sample m channel indices, each once, from 0. With m = 0 nothing changes.
+        int64 ``(n, m)``: for each sample m channel indices, each once, from 0; -1 stands for none and fills up the
+        rows of samples with fewer.
     values : Tensor
         Floating ``(n, m, ...)``: what to put there; position axes of length 1 or full length, or none at all.
     strength : float
@@ -108,9 +109,10 @@ class ReplaceUnits(Edit):
             raise ValueError(
                 f"values has shape {tuple(values.shape)} for units of shape {tuple(units.shape)}; give one map a unit."
             )
-        repeated = (units.sort(1).values.diff(dim=1) == 0).any()
-        if units.numel() and (units.min() < 0 or repeated):
-            raise ValueError("units has a negative index, or one twice in the same sample; give each once, from 0.")
+        ordered = units.sort(1).values
+        repeated = (ordered.diff(dim=1) == 0) & (ordered[:, 1:] >= 0)
+        if (units < -1).any() or repeated.any():
+            raise ValueError("units has an index below -1, or one twice in the same sample; give each once, from 0.")
         object.__setattr__(self, "units", units)
         object.__setattr__(self, "values", values)
 
@@ -118,20 +120,23 @@ class ReplaceUnits(Edit):
         """Return ``(n, units, ...)`` with the listed units replaced; the others keep every bit."""
         dtype = working_dtype(output, self.layer)
         _check_batch(self, "units", self.units, output, all_units=False)
-        if not self.units.numel():
+        n_units = output.shape[1]
+        if not (self.units >= 0).any():
             return output
-        if self.units.max() >= output.shape[1]:
+        if self.units.max() >= n_units:
             raise ValueError(
                 f"ReplaceUnits lists unit {int(self.units.max())} of layer {self.layer!r}, which has "
-                f"{output.shape[1]}; count from 0."
+                f"{n_units}; count from 0."
             )
-        index = self.units.to(output.device).reshape(*self.units.shape, *[1] * (output.dim() - 2))
-        index = index.expand(*self.units.shape, *output.shape[2:])
-        listed = output.gather(1, index)
+        # One unit more, cut off at the end, takes what is put into none.
+        padded = torch.cat([output, output[:, :1]], 1) if (self.units < 0).any() else output
+        units = torch.where(self.units < 0, n_units, self.units).to(output.device)
+        index = units.reshape(*units.shape, *[1] * (output.dim() - 2)).expand(*units.shape, *output.shape[2:])
+        listed = padded.gather(1, index)
         values = _spread(self, "values", self.values, listed).to(output.device, dtype)
         amount = torch.as_tensor(self.strength if strength is None else strength, dtype=dtype, device=output.device)
         replaced = ((1 - amount) * listed.to(dtype) + amount * values).to(output.dtype)
-        return output.scatter(1, index, torch.where(amount > 0, replaced, listed))
+        return padded.scatter(1, index, torch.where(amount > 0, replaced, listed))[:, :n_units]
 
 
 def _floating(name: str, values: Any) -> Tensor:

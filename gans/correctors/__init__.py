@@ -1,1 +1,34 @@
-"""Every published way to mend broken samples, and ours, behind one interface."""
+"""Every published way to mend broken samples, and ours, behind one interface: `fit`, then `edits`, `moved`, `correct`.
+
+Which one when:
+
+- `RareNeurons` needs nothing but the generator. Start here.
+- `DefectiveUnits` needs labelled broken samples, and masks of what is broken in them; without masks it trains a
+  classifier and takes its Grad-CAM. Its edits name units, so they can be looked at.
+- `LocallyActiveUnits` needs no label either and edits each sample in its own way; it can't be kept in a file.
+- `LatentOptimisation` and `Truncation` leave the network alone and move the latents: baselines.
+- `RandomUnits` and `RandomNeurons` are controls: what any edit of that size does. Report them beside every correction.
+"""
+
+from gans.correctors.corrector import Corrector
+from gans.correctors.defective_score import defective_score, unit_masks
+from gans.correctors.defective_units import DefectiveUnits
+from gans.correctors.locally_active_units import LocallyActiveUnits
+from gans.correctors.manifold_guided import FeatureTarget, ManifoldGuided
+from gans.correctors.matched_control import RandomNeurons, RandomUnits
+from gans.correctors.rare_neurons import RareNeurons
+from gans.correctors.truncation import Truncation
+
+__all__ = [
+    "Corrector",
+    "DefectiveUnits",
+    "FeatureTarget",
+    "LocallyActiveUnits",
+    "ManifoldGuided",
+    "RandomNeurons",
+    "RandomUnits",
+    "RareNeurons",
+    "Truncation",
+    "defective_score",
+    "unit_masks",
+]

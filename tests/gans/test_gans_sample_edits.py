@@ -34,11 +34,13 @@ def test_every_sample_is_scaled_by_its_own_factors(output, shape, strength):
 @pytest.mark.parametrize("shape", [(3, 2), (3, 2, 1, 1), (3, 2, 8, 8)])
 @pytest.mark.parametrize("strength", [1.0, 0.3])
 def test_listed_units_are_replaced_and_no_others(output, shape, strength):
-    units, values = torch.tensor([[0, 4], [3, 1], [2, 0]]), random(*shape)
+    units, values = torch.tensor([[0, 4], [3, -1], [-1, -1]]), random(*shape)
     found = ReplaceUnits(LAYER, units, values, strength).apply(output)
     expected = output.clone()
     for n in range(3):
         for place, unit in enumerate(units[n].tolist()):
+            if unit < 0:
+                continue
             expected[n, unit] = (1 - strength) * output[n, unit] + strength * values[n, place]
     torch.testing.assert_close(found, expected)
     for n in range(3):
@@ -54,6 +56,7 @@ def test_identity_keeps_every_bit(output):
         ScaleEachSample(LAYER, random(3, 5), strength=0.0),
         ReplaceUnits(LAYER, torch.tensor([[0], [0], [0]]), random(3, 1), strength=0.0),
         ReplaceUnits(LAYER, torch.zeros(3, 0, dtype=torch.int64), random(3, 0)),
+        ReplaceUnits(LAYER, torch.full((3, 2), -1), random(3, 2)),
     ):
         assert edit.apply(odd).numpy().tobytes() == odd.numpy().tobytes()
 
@@ -98,7 +101,7 @@ def test_through_a_correction_file(tmp_path):
         (lambda: ScaleEachSample(LAYER, torch.full((3, 5), torch.nan)), ValueError),
         (lambda: ReplaceUnits(LAYER, torch.ones(3, 2), torch.ones(3, 2)), TypeError),
         (lambda: ReplaceUnits(LAYER, torch.tensor([[1, 1]]), torch.ones(1, 2)), ValueError),
-        (lambda: ReplaceUnits(LAYER, torch.tensor([[-1, 1]]), torch.ones(1, 2)), ValueError),
+        (lambda: ReplaceUnits(LAYER, torch.tensor([[-2, 1]]), torch.ones(1, 2)), ValueError),
         (lambda: ReplaceUnits(LAYER, torch.tensor([[0, 1]]), torch.ones(2, 2)), ValueError),
         (lambda: ScaleEachSample(LAYER, torch.ones(2, 5)).apply(torch.ones(SHAPE)), ValueError),
         (lambda: ScaleEachSample(LAYER, torch.ones(3, 4)).apply(torch.ones(SHAPE)), ValueError),
