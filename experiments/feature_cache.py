@@ -32,6 +32,9 @@ class CachedExtractor:
         self._known: dict[str, np.ndarray] = load_file(self._path) if self._path.is_file() else {}
 
     def __call__(self, images: Tensor) -> Tensor:
+        if images.requires_grad:  # gradients flow through the network, not through what is remembered
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self._bfloat16):
+                return self._extractor(images).float()
         keys = [hashlib.sha256(image.contiguous().numpy().tobytes()).hexdigest() for image in images]
         missing = list({key: row for row, key in enumerate(keys) if key not in self._known}.items())
         for start in tqdm(range(0, len(missing), 16), desc=self.name, disable=len(missing) < 256, leave=False):

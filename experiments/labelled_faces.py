@@ -18,7 +18,8 @@ class LabelledFaces:
     """Latents and two raters' labels, 0 normal to 2 clear artifact.
 
     `share` is the raters' mean in [0, 1]; `artifact` and `normal` are the consensus task (2 for both, 0 for both);
-    `full` is the full task, a + b >= 3 against the rest.
+    `full` is the full task, a + b >= 3 against the rest. `boxes` ``[n, 4]``: x0, y0, x1, y1 in pixels round what is
+    broken, NaN where rater A drew none.
     """
 
     latents: Tensor
@@ -26,6 +27,7 @@ class LabelledFaces:
     artifact: np.ndarray
     normal: np.ndarray
     full: np.ndarray
+    boxes: np.ndarray
 
     @property
     def consensus(self) -> np.ndarray:
@@ -38,4 +40,5 @@ def load_labelled_faces(folder: Path = FOLDER) -> LabelledFaces:
     a = np.array([int(row["rater_a"]) for row in rows])
     b = np.array([int(row["rater_b"]) for row in rows])
     latents = torch.from_numpy(np.load(folder / "latents.npy", allow_pickle=False))
-    return LabelledFaces(latents, (a + b) / 4, (a == 2) & (b == 2), (a == 0) & (b == 0), a + b >= 3)
+    boxes = np.array([[float(row[side] or "nan") for side in ("x0", "y0", "x1", "y1")] for row in rows])
+    return LabelledFaces(latents, (a + b) / 4, (a == 2) & (b == 2), (a == 0) & (b == 0), a + b >= 3, boxes)

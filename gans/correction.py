@@ -33,8 +33,20 @@ from manifold import Manifold
 
 __all__ = ["Contrast", "Rung", "default_rungs", "fit_correction", "rung_edits"]
 
-# Share of the neurons that are capped, and pull of the first layer to its mean.
-_CONTRAST_LADDER = ((0.1, 0.0), (0.2, 0.05), (0.3, 0.1), (0.4, 0.15), (0.5, 0.2), (0.6, 0.2))
+# Share of the neurons that are capped, and pull of the first layer to its mean. Small steps: a sample stops at the first
+# rung that is enough, so what it is changed beyond need is at most one step.
+_CONTRAST_LADDER = (
+    (0.05, 0.0),
+    (0.1, 0.0),
+    (0.15, 0.025),
+    (0.2, 0.05),
+    (0.25, 0.075),
+    (0.3, 0.1),
+    (0.4, 0.15),
+    (0.5, 0.2),
+    (0.6, 0.2),
+    (0.8, 0.25),
+)
 # Recorded in every correction, so that gate and stop rule can be moved without fitting it anew.
 QUANTILES = (0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99)
 

@@ -192,7 +192,8 @@ class ManifoldGuided(Corrector):
         for layer in self.layers_:
             gains = torch.ones(len(latents), self._n_units(layer))
             outside = (self.excess(latents, found) > 0).nonzero()[:, 0]
-            for rows in tqdm(outside.split(16), desc=f"gains of {layer}", disable=not progress, leave=False):
+            parts = outside.split(16) if len(outside) else ()
+            for rows in tqdm(parts, desc=f"gains of {layer}", disable=not progress, leave=False):
                 gains[rows] = self._descend(latents[rows], layer, _rows_of(found, rows))
             found = (*found, ScaleEachSample(layer, gains))
         return found

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from activations import CapNeurons, Correction, Gate, PullToMean
-from experiments.face_correction import Judge, cosine, fit_judge, random_control, with_stop_quantile
+from experiments.face_correction import Judge, cosine, fit_judge
+from experiments.face_methods import random_control, with_gate_quantile
 from experiments.feature_cache import CachedExtractor
 from experiments.labelled_faces import load_labelled_faces
 from gans import LinearScore
@@ -67,10 +68,11 @@ def test_the_random_control_moves_the_mask_and_nothing_else(correction):
     assert torch.equal(cap.ceiling, correction.ladder[0][1].ceiling)
 
 
-def test_a_stop_quantile_moves_only_what_is_enough(correction):
-    moved = with_stop_quantile(correction, 0.5)
-    assert moved.info["stop_rule"] == {"enough_gate_score": -2.0, "k": 3}
+def test_a_gate_quantile_moves_only_the_gate(correction):
+    moved = with_gate_quantile(correction, 0.5)
+    assert moved.gate.threshold == -2.0
     assert moved.ladder == correction.ladder
+    assert moved.info == correction.info
 
 
 def test_cosine_is_by_row():
