@@ -116,7 +116,7 @@ def prepare_probe(
     """
     share = masks.flatten(1).double().mean(1)
     present = (share >= PRESENT).nonzero()[:n_each, 0]
-    absent = (share == 0).nonzero()[:n_each, 0]
+    absent = (share < PRESENT).nonzero()[:n_each, 0]
     if min(len(present), len(absent)) < 5:
         raise ValueError(
             f"{len(present)} samples have the concept {name!r} and {len(absent)} lack it; at least 5 of each are "

@@ -1,0 +1,106 @@
+"""The causal part of a dissection: what the units of a concept do when they are switched off, or put in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from activations import Edit, edited
+from gans import Generator
+from gans.dissection import Agreement
+from gans.dissection.alpha import optimised_alpha, top_units
+from gans.dissection.causal import MOST_SEGMENTED, CausalEffect, ablation, causal_effect, insertion, prepare_probe
+from workbench.dissect_masks import MaskStore
+
+__all__ = ["CausalSettings", "CausalStudy", "causal_study"]
+
+N_DRAWS = 3
+SHOWN = 10
+
+
+@dataclass(frozen=True)
+class CausalSettings:
+    """How a concept's units are tried.
+
+    `alpha_steps` of the search for causal units follow the gradient; with 0 the units of highest IoU are taken.
+    """
+
+    n_units: int = 20
+    n_segmented: int = MOST_SEGMENTED
+    alpha_steps: int = 0
+    alpha_batch: int = 4
+
+
+@dataclass(frozen=True)
+class CausalStudy:
+    """The effect, how the units were ranked, and up to ten images ``[10, 3, h, w]`` of each step, by its name."""
+
+    effect: CausalEffect
+    ranking: str
+    rows: dict[str, Tensor]
+
+
+def causal_study(
+    generator: Generator,
+    asked: str,
+    store: MaskStore,
+    agreements: Mapping[str, Agreement],
+    n: int,
+    *,
+    settings: CausalSettings,
+    seed: int,
+    progress: bool,
+) -> CausalStudy:
+    """Try the units of ``CONCEPT`` or ``CONCEPT@LAYER``; without a layer, that of the highest IoU.
+
+    Raises
+    ------
+    ValueError
+        If the layer was not dissected.
+    """
+    name, _, layer = asked.partition("@")
+    concept = list(store.concepts.names).index(name)
+    layer = layer or max(agreements, key=lambda candidate: float(agreements[candidate].iou[:, concept].max()))
+    if layer not in agreements:
+        raise ValueError(f"Layer {layer!r} of the causal concept {asked!r} was not dissected: {', '.join(agreements)}.")
+    masks = torch.cat([part[:, concept] for _, part in store.chunks(n, seed)])
+    n_each = settings.n_segmented // (2 * (1 + N_DRAWS))
+    probe = prepare_probe(generator, layer, generator.latents(n, seed), masks, concept, n_each=n_each, name=name)
+    iou = agreements[layer].iou[:, concept]
+    if settings.alpha_steps:
+        alpha = optimised_alpha(
+            generator,
+            probe,
+            store.concepts,
+            iou,
+            n_steps=settings.alpha_steps,
+            batch_size=settings.alpha_batch,
+            seed=seed,
+            progress=progress,
+        )
+        ranking = f"optimised alpha ({settings.alpha_steps} steps), ties by IoU"
+    else:
+        alpha, ranking = torch.zeros_like(iou), "IoU"
+    units = top_units(alpha, iou, min(settings.n_units, len(iou) // 2))
+    effect = causal_effect(generator, probe, store.concepts, units, n_draws=N_DRAWS, seed=seed, progress=progress)
+    rng = np.random.default_rng(seed)  # the first of the random sets behind the effect
+    others = rng.choice(np.setdiff1d(np.arange(len(iou)), units), len(units), replace=False).tolist()
+    present, absent = probe.present[:SHOWN], probe.absent[:SHOWN]
+    rows = {
+        "with the concept": generator.generate(present),
+        "its units off": _with(generator, ablation(probe, units), present),
+        "random units off": _with(generator, ablation(probe, others), present),
+        "without the concept": generator.generate(absent),
+        "its units put in": _with(generator, insertion(probe, units), absent),
+        "random units put in": _with(generator, insertion(probe, others), absent),
+    }
+    return CausalStudy(effect, ranking, rows)
+
+
+def _with(generator: Generator, edit: Edit, latents: Tensor) -> Tensor:
+    with edited(generator.module, edit):
+        return generator.generate(latents)
