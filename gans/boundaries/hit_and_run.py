@@ -1,0 +1,115 @@
+"""Walk at random inside a region: a random direction, a random point of the line inside, and again."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from gans.boundaries.bounds import Bounds, prior_shell
+from gans.boundaries.chord import random_directions
+from gans.boundaries.exploration import Exploration, verified
+from gans.boundaries.region import GenerativeRegion
+
+__all__ = ["Density", "hit_and_run"]
+
+Density = Literal["prior", "uniform"]
+N_SHRINKS = 64  # of the bracket: float32 cannot tell the ends of a shorter one apart
+
+
+def hit_and_run(
+    region: GenerativeRegion,
+    n: int = 64,
+    *,
+    bounds: Bounds | None = None,
+    density: Density = "prior",
+    n_moves: int = 200,
+    seed: int = 0,
+    progress: bool = False,
+) -> Exploration:
+    """Sample n latents inside a region by as many independent walks from the query; each gives its last latent.
+
+    Every move draws a direction, then points of that line between the ends of the bounds until one is inside; a point
+    outside becomes the new end on its side. That leaves the density invariant in any region, convex or not, without
+    knowing where the region ends. How long a walk has to be depends on the region; a longer one that finds a larger
+    spread says that the shorter one was too short.
+
+    Source: Smith, "Efficient Monte Carlo procedures for generating points uniformly distributed over bounded regions",
+    1984; shrinking of the bracket: Neal, "Slice sampling", 2003, figure 5. Its use here is ours.
+
+    Parameters
+    ----------
+    region : GenerativeRegion
+    n : int
+        Walks.
+    bounds : Bounds, optional
+        The shell that holds 99.9 % of the prior where None; extended to the query.
+    density : "prior" or "uniform"
+        What the latents are drawn from, inside the region and the bounds: N(0, 1), or equal everywhere.
+    n_moves : int
+    seed : int
+    progress : bool
+    """
+    if n < 1 or n_moves < 1:
+        raise ValueError(f"n={n}, n_moves={n_moves}: both have to be at least 1.")
+    if density not in ("prior", "uniform"):
+        raise ValueError(f"density is {density!r}; give 'prior' or 'uniform'.")
+    query = region.query.flatten(1)
+    bounds = (bounds or prior_shell(region.generator.latent_shape)).reaching(query)
+    draw = torch.Generator().manual_seed(seed)
+    latents = query.repeat(n, 1)
+    n_tested = n_inside = 0
+    for _ in tqdm(range(n_moves), desc="hit and run", disable=not progress, leave=False):
+        latents, tested, inside = _move(region, bounds, latents, density, draw)
+        n_tested, n_inside = n_tested + tested, n_inside + inside
+    settings = {"density": density, "n_moves": n_moves, "seed": seed}
+    return verified("hit-and-run", region, latents, n_tested, n_inside, settings)
+
+
+def _move(
+    region: GenerativeRegion, bounds: Bounds, latents: Tensor, density: Density, draw: torch.Generator
+) -> tuple[Tensor, int, int]:
+    """One move of every walk: the new latents ``[n, d]``, how many points were tested, and how many were inside."""
+    shape = region.query.shape[1:]
+    directions = random_directions(latents, draw)
+    low, high = bounds.bracket(latents, directions)
+    moved = latents.clone()
+    waiting = torch.arange(len(latents), device=latents.device)
+    n_tested = 0
+    for _ in range(N_SHRINKS):
+        starts, ways = latents[waiting], directions[waiting]
+        along = _between(low[waiting], high[waiting], -(starts * ways).sum(1) if density == "prior" else None, draw)
+        points = starts + along[:, None] * ways
+        ok = bounds.contains(points)
+        n_tested += int(ok.sum())
+        ok[ok.clone()] = region.contains(points[ok].reshape(-1, *shape)) if ok.any() else ok[ok.clone()]
+        moved[waiting[ok]] = points[ok]
+        outside, ends = waiting[~ok], along[~ok]
+        low[outside] = torch.where(ends < 0, ends, low[outside])
+        high[outside] = torch.where(ends < 0, high[outside], ends)
+        waiting = outside
+        if not len(waiting):
+            break
+    return moved, n_tested, len(latents) - len(waiting)
+
+
+def _between(low: Tensor, high: Tensor, mean: Tensor | None, draw: torch.Generator) -> Tensor:
+    """Draws ``[n]`` between the ends: uniform, or from N(mean, 1) cut off at the ends."""
+    uniform = torch.rand(len(low), generator=draw, dtype=torch.float64).to(low.device, torch.float64)
+    low64, high64 = low.double(), high.double()
+    even = low64 + uniform * (high64 - low64)
+    if mean is None:
+        return even.to(low)
+    start, end = low64 - mean, high64 - mean
+    # In the left tail probabilities keep their digits; what lies to the right is mirrored there.
+    mirrored = start > 0
+    left, right = torch.where(mirrored, -end, start), torch.where(mirrored, -start, end)
+    below, above = torch.special.ndtr(left), torch.special.ndtr(right)
+    point = torch.special.ndtri(below + uniform * (above - below))
+    point = torch.where(mirrored, -point, point) + mean
+    # So far out, or so short, that probabilities tell nothing: a short piece is as good as even.
+    usable = point.isfinite() & (above - below > 1e-290) & ((high64 - low64) > 1e-6)
+    point = torch.where(usable, point, even)
+    return torch.minimum(torch.maximum(point, low64), high64).to(low)
