@@ -4,6 +4,8 @@
 ``fit_correction`` finds the neurons responsible and makes a correction; ``corrected`` applies it with judgement.
 """
 
+from gans.conversion_folder import load_converted
+from gans.convert import ConversionError, convert
 from gans.corrected import UNTOUCHED, Corrected, CorrectedGenerator, Treatment, corrected
 from gans.correction import Contrast, Rung, default_rungs, fit_correction, rung_edits
 from gans.detection import ArtifactDetector, Detection
@@ -21,6 +23,7 @@ __all__ = [
     "UNTOUCHED",
     "ArtifactDetector",
     "Contrast",
+    "ConversionError",
     "Corrected",
     "CorrectedGenerator",
     "Detection",
@@ -32,11 +35,13 @@ __all__ = [
     "Treatment",
     "ablated_share",
     "activation_layers",
+    "convert",
     "corrected",
     "cross_validated_scores",
     "default_rungs",
     "fit_correction",
     "fit_soft_logistic",
+    "load_converted",
     "load_detector",
     "load_eyes",
     "load_faces",

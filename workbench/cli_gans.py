@@ -108,6 +108,52 @@ def correct(
 
 
 @commands.command()
+def dissect(
+    model: Model,
+    out: Out,
+    layer: Annotated[
+        list[str] | None, typer.Option(help="Layer to dissect, again for more; all activation layers if not given.")
+    ] = None,
+    segmenter: Annotated[
+        list[str] | None, typer.Option(help="classical, face-parser, or module:callable; again for more.")
+    ] = None,
+    n_images: Annotated[int, typer.Option(help="Samples to segment; classical sees --n-statistics.", min=8)] = 2_000,
+    n_statistics: Annotated[int, typer.Option(help="Samples behind the units' statistics.", min=8)] = 10_000,
+    thresholds: Annotated[str, typer.Option(help="iqr: the best for each concept; fixed: the top 0.5 %.")] = "iqr",
+    rule: Annotated[str, typer.Option(help="Which units are detectors: paper or code.")] = "paper",
+    causal: Annotated[
+        list[str] | None, typer.Option(help="CONCEPT or CONCEPT@LAYER: test whether its units cause it.")
+    ] = None,
+    n_units: Annotated[int, typer.Option(help="Units that a causal test switches off.", min=1)] = 20,
+    alpha_steps: Annotated[int, typer.Option(help="Steps of the search for causal units; 0: by IoU.", min=0)] = 0,
+    latent_shape: LatentShape = "",
+    seed: Annotated[int, typer.Option(help="Of the samples; seed + 1 chooses thresholds.", min=0)] = 0,
+    device: Device = "cpu",
+    batch_size: BatchSize = 32,
+    resume: Resume = True,
+    as_json: Json = False,
+) -> None:
+    """Label units with concepts, test what they cause; galleries of what excites them."""
+    from workbench.dissect import DissectSettings, run_dissect
+    from workbench.dissect_causal import CausalSettings
+
+    settings = DissectSettings(
+        segmenters=tuple(segmenter or ["classical"]),
+        n_images=n_images,
+        n_statistics=n_statistics,
+        thresholds=thresholds,  # type: ignore[arg-type]  # DissectSettings checks it
+        rule=rule,  # type: ignore[arg-type]
+        causal=tuple(causal or ()),
+        causal_settings=CausalSettings(n_units=n_units, alpha_steps=alpha_steps),
+        seed=seed,
+    )
+    named = [name for name in layer or () if name != "all"]
+    generator = generator_from(model, latent_shape, ",".join(named), device, batch_size)
+    run = run_dissect(generator, out, settings=settings, resume=resume, progress=show_progress())
+    finish(run.to_dict(), out, as_json)
+
+
+@commands.command()
 def rare(
     model: Model,
     out: Out,
@@ -158,3 +204,25 @@ def rare(
         progress=show_progress(),
     )
     finish(run.to_dict(), out, as_json)
+
+
+@commands.command()
+def convert(
+    file: Annotated[Path, typer.Argument(help="A foreign checkpoint: .pkl, .pt, .pth.")],
+    out: Out,
+    family: Annotated[str, typer.Option(help="Its layout; by the names of its arrays if auto.")] = "auto",
+    group: Annotated[str, typer.Option(help="Which of its models, e.g. g_ema; the averaged one if empty.")] = "",
+    n_classes: Annotated[int, typer.Option(help="Of a conditional DCGAN.", min=0)] = 0,
+    i_trust_this_file: Annotated[bool, typer.Option("--i-trust-this-file", help="Needed: see SECURITY.md.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Turn a foreign checkpoint into safetensors and JSON, to use as MODEL."""
+    import json
+
+    from workbench.cli_options import note
+    from workbench.convert import in_words, run_convert
+
+    converted = run_convert(file, out, family, trusted=i_trust_this_file, group=group, n_classes=n_classes)
+    if as_json:
+        typer.echo(json.dumps(converted.to_dict(), allow_nan=False))
+    note(in_words(converted))

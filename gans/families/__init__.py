@@ -1,1 +1,13 @@
-"""Generators of published families in pure PyTorch, by the layouts of their public checkpoints."""
+"""Families of generators: a module each, and the layouts of the public checkpoints that it takes."""
+
+from gans.families.biggan_deep import LAYOUT as _BIGGAN_DEEP
+from gans.families.dcgan import LAYOUT as _DCGAN
+from gans.families.layout import Layout, LayoutError
+from gans.families.progan import DISSECTION, ZOO
+from gans.families.stylegan2_layouts import NVIDIA, ROSINALITY
+
+__all__ = ["LAYOUTS", "Layout", "LayoutError"]
+
+LAYOUTS: dict[str, Layout] = {
+    layout.name: layout for layout in (_DCGAN, DISSECTION, ZOO, NVIDIA, ROSINALITY, _BIGGAN_DEEP)
+}

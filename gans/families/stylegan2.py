@@ -81,6 +81,8 @@ def modulated_convolution(
 class StyleMapping(nn.Module):
     """z (and one-hot labels) to w: normalised, then dense layers `fc0`, `fc1`, ...; `w_avg` is the mean w."""
 
+    w_avg: Tensor
+
     def __init__(self, z_width: int, w_width: int, n_layers: int, n_classes: int, embedded: int, rate: float) -> None:
         super().__init__()
         self.z_width, self.n_layers = z_width, n_layers
@@ -208,9 +210,10 @@ class Synthesis(nn.Module):
         first = 0
         for side in self.sides:
             block = self.get_submodule(f"b{side}")
+            assert isinstance(block, Block)
             # The w of a block's image is also that of the next block's first convolution.
             x, image = block(x, image, ws[:, first : first + block.n_convolutions + 1].unbind(1), noise)
-            first += int(block.n_convolutions)
+            first += block.n_convolutions
         assert image is not None
         return image
 

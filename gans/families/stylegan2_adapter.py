@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from gans.families.labels import ClassOfLatent, check_label, latent_width
 from gans.families.stylegan2 import NOISES, StyleGAN2
 from gans.generator import Generator
 
-__all__ = ["OPTIONS", "SPACES", "stylegan2_generator"]
+__all__ = ["OPTIONS", "SPACES", "mean_style", "stylegan2_generator"]
 
 SPACES = ("z", "w", "w+")
 OPTIONS: Mapping[str, Any] = {"space": "z", "psi": 1.0, "cutoff": None, "noise": "const", "label": None}
@@ -40,11 +40,15 @@ class _Styled:
         one_hot = functional.one_hot(labels, self.n_classes).to(z.dtype)
         return module.styles(z, one_hot, psi=self.psi, cutoff=self.cutoff)
 
-    def draw(self, module: StyleGAN2, z: Tensor) -> Tensor:
+    def draw(self, module: nn.Module, z: Tensor) -> Tensor:
+        """Latents of z, which are w or w+."""
+        assert isinstance(module, StyleGAN2)
         ws = self.styles(module, z)
         return ws if self.space == "w+" else ws[:, 0]
 
-    def call(self, module: StyleGAN2, latents: Tensor) -> Tensor:
+    def call(self, module: nn.Module, latents: Tensor) -> Tensor:
+        """Raw images of latents."""
+        assert isinstance(module, StyleGAN2)
         if self.space == "z":
             ws = self.styles(module, latents)
         else:
