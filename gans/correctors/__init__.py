@@ -13,6 +13,7 @@ Which one when:
 from gans.correctors.corrector import Corrector
 from gans.correctors.defective_score import defective_score, unit_masks
 from gans.correctors.defective_units import DefectiveUnits
+from gans.correctors.latent_optimisation import LatentOptimisation
 from gans.correctors.locally_active_units import LocallyActiveUnits
 from gans.correctors.manifold_guided import FeatureTarget, ManifoldGuided
 from gans.correctors.matched_control import RandomNeurons, RandomUnits
@@ -23,6 +24,7 @@ __all__ = [
     "Corrector",
     "DefectiveUnits",
     "FeatureTarget",
+    "LatentOptimisation",
     "LocallyActiveUnits",
     "ManifoldGuided",
     "RandomNeurons",
