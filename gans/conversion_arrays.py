@@ -25,6 +25,7 @@ _TENSORS = {
     Name("torch._utils", "_rebuild_parameter"),
     Name("torch._utils", "_rebuild_parameter_with_state"),
 }
+_RECONSTRUCTORS = (Name("copy_reg", "_reconstructor"), Name("copyreg", "_reconstructor"))
 _PLAIN = {
     Name("collections", "OrderedDict"),
     Name("_codecs", "encode"),
@@ -33,8 +34,7 @@ _PLAIN = {
     Name("__builtin__", "set"),
     Name("builtins", "object"),
     Name("__builtin__", "object"),
-    Name("copy_reg", "_reconstructor"),
-    Name("copyreg", "_reconstructor"),
+    *_RECONSTRUCTORS,
 }
 _NUMPY = {"numpy", "numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric"}
 _NUMPY_NAMES = {"ndarray", "dtype", "_reconstruct", "scalar", "_frombuffer"}
@@ -98,7 +98,7 @@ def _parts(value: Any) -> dict[Any, Any]:
     if isinstance(value, list | tuple):
         return dict(enumerate(value))
     if isinstance(value, Made):
-        return value.entries or _attributes(value)
+        return _entries(value) or _attributes(value)
     return value if isinstance(value, dict) else {}
 
 
@@ -115,7 +115,9 @@ def _attributes(made: Made) -> dict[Any, Any]:
 
 def _entries(value: Any) -> dict[Any, Any]:
     if isinstance(value, Made):
-        return value.entries
+        # Protocols 0 and 1 hand a dict's own class the entries as its last argument.
+        given = value.args[-1] if value.of in _RECONSTRUCTORS and value.args else None
+        return value.entries or (given if isinstance(given, dict) else {})
     return value if isinstance(value, dict) else {}
 
 
