@@ -48,7 +48,7 @@ def write_dissect_report(path: Path, run: DissectRun, generator: Generator) -> N
     found = sum(int(units.detector.sum()) for units in run.layers.values())
     judged = ", ".join(f"{n} samples for {name}" for name, n in run.n_judged.items())
     summary = (
-        f"{found} of {total} units in {len(run.layers)} layers detect one of {len(run.concepts)} concepts "
+        f"{found} of {total} units in {', '.join(run.layers)} detect one of {len(run.concepts)} concepts "
         f"({judged}).\n\n"
         "A unit detects the concept that its mask overlaps best where their intersection over union, pooled over all "
         f"images, is above 0.05 and {_rule(run)}. Agreement is no cause: see Causes where it was tested."

@@ -172,7 +172,7 @@ class Stages:
                 pixels, unit, concept, both = (
                     arrays[f"{layer}.{name}"] for name in ("pixels", "unit", "concept", "both")
                 )
-                part = Counts(int(pixels), *map(torch.from_numpy, (unit, concept, both)))
+                part = Counts(pixels.item(), *map(torch.from_numpy, (unit, concept, both)))
                 totals[layer] = totals[layer] + part if layer in totals else part
         return totals
 

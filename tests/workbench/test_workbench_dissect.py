@@ -1,0 +1,130 @@
+"""genmend dissect on a generator of one's own: files, what they say, resuming, refusals."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from gans import Generator
+from workbench.checkpoints import checkpointed
+from workbench.dissect import DissectSettings, run_dissect
+from workbench.dissect_causal import CausalSettings
+
+
+class Painter(nn.Module):
+    """Latents [n, 128] to 16x16 images: units 0 and 1 of 8 paint red, unit 2 green."""
+
+    def __init__(self):
+        super().__init__()
+        self.act = nn.ReLU()
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, z):
+        maps = self.act(z.view(-1, 8, 4, 4))
+        paint = torch.stack([maps[:, 0] + maps[:, 1], maps[:, 2], torch.zeros_like(maps[:, 0])], 1)
+        return nn.functional.interpolate(paint * self.scale, scale_factor=4)
+
+
+class Colours:
+    names = ("is red", "is green")
+
+    def __init__(self):
+        self.n_calls = 0
+
+    def __call__(self, images):
+        self.n_calls += 1
+        return images[:, :2] > 0.9
+
+
+@pytest.fixture
+def generator():
+    return Generator(Painter().eval().requires_grad_(False), (128,), ("act",), value_range=(0, 1), name="painter")
+
+
+def dissected(generator, out, concepts=None, **options):
+    settings = DissectSettings(segmenters=("mine",), n_images=300, n_statistics=300, **options)
+    return run_dissect(generator, out, settings=settings, concepts={"mine": concepts or Colours()}, progress=False)
+
+
+@pytest.mark.parametrize("way", ["iqr", "fixed"])
+def test_the_units_that_paint_are_found(generator, tmp_path, way):
+    run = dissected(generator, tmp_path, thresholds=way)
+    assert run.label("act", 2) == "is green"
+    units = run.layers["act"]
+    assert units.iou[2] > units.iou[3:].max()
+    assert (units.interval[:3, 0] < units.iou[:3]).all()
+    assert (units.iou[:3] < units.interval[:3, 1]).all()
+    if way == "fixed":
+        assert {run.label("act", 0), run.label("act", 1)} == {"is red"}
+    else:  # each paints only half of the red: no threshold agrees with it on more than 0.8 of the pixels
+        assert not {run.label("act", 0), run.label("act", 1)} & {"is red"}
+        assert units.iou[2] > 0.5
+        assert units.detector[2]
+    with (tmp_path / "units.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["unit"] for row in rows] == [str(unit) for unit in range(8)]
+    assert float(rows[2]["iou"]) == units.iou[2]
+    assert load_file(tmp_path / "iou.safetensors")["act.iou"].shape == (8, 2)
+    assert json.loads((tmp_path / "summary.json").read_text()) == json.loads(json.dumps(run.to_dict()))
+    report = (tmp_path / "report.html").read_text()
+    assert "painter" in report
+    assert "act unit 2: is green" in (tmp_path / "pages" / "act.html").read_text()
+
+
+def test_an_interrupted_run_goes_on_to_the_same_result(generator, tmp_path, monkeypatch):
+    whole = dissected(generator, tmp_path / "whole")
+    done = 0
+
+    def stops_after_three(folder, name, resume, compute):
+        nonlocal done
+        done += 1
+        if done > 3:
+            raise KeyboardInterrupt
+        return checkpointed(folder, name, resume, compute)
+
+    monkeypatch.setattr("workbench.dissect_stages.checkpointed", stops_after_three)
+    with pytest.raises(KeyboardInterrupt):
+        dissected(generator, tmp_path / "parts")
+    monkeypatch.setattr("workbench.dissect_stages.checkpointed", checkpointed)
+    concepts = Colours()
+    resumed = dissected(generator, tmp_path / "parts", concepts)
+    assert resumed.to_dict() == whole.to_dict()
+    assert np.array_equal(resumed.layers["act"].iou, whole.layers["act"].iou)
+    again = Colours()
+    dissected(generator, tmp_path / "parts", again)
+    assert again.n_calls == 0  # every mask was kept
+
+
+def test_causes_are_tested_against_random_units(generator, tmp_path):
+    def shifted(n, seed, start=0):
+        """Red in every second sample alone."""
+        latents = plain(n, seed, start).view(n, 8, 4, 4)
+        latents[torch.arange(start, start + n) % 2 == 1, :2] = 0
+        return latents.flatten(1)
+
+    plain = generator.latents
+    object.__setattr__(generator, "latents", shifted)
+    causal = CausalSettings(n_units=2, n_segmented=160)
+    run = dissected(generator, tmp_path, causal=("is red",), causal_settings=causal)
+    effect = run.causal[0].effect
+    assert set(effect.units) == {0, 1}
+    assert effect.erased == 1
+    assert effect.random_effect == pytest.approx(0, abs=1e-6)
+    assert "Causes" in (tmp_path / "report.html").read_text()
+
+
+def test_what_cannot_be_done_is_said(generator, tmp_path):
+    with pytest.raises(ValueError, match="No segmenter has the concept 'hat'"):
+        dissected(generator, tmp_path, causal=("hat",))
+    with pytest.raises(ValueError, match="accepted are 'iqr' and 'fixed'"):
+        DissectSettings(thresholds="best")
+    with pytest.raises(ValueError, match="give --thresholds iqr"):
+        DissectSettings(thresholds="fixed", rule="code")
+    with pytest.raises(ValueError, match="name at least one, and each once"):
+        DissectSettings(segmenters=("classical", "classical"))
+    with pytest.raises(ValueError, match="at least 8"):
+        DissectSettings(n_images=3)
