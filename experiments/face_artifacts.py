@@ -49,7 +49,7 @@ def main() -> None:
     results = {"detection": [asdict(row) for row in rows]}
     lite, layers, clip = spaces.values()
     measured_in = {space.name: space.extractor for space in (lite, clip)}
-    for steer, judge in ((layers, clip), (clip, lite), (lite, clip)):
+    for steer, judge in ((layers, clip), (clip, lite), (lite, clip))[: options.directions]:
         outcomes, gates = correction_outcomes(generator, faces, steer, judge, measured_in, seed=options.seed)
         table = [correction_row(outcome, faces, outcomes, options.seed) for outcome in outcomes]
         title = f"Correction steered in {steer.name}, judged in {judge.name}"
@@ -61,9 +61,9 @@ def main() -> None:
         trade_off_figure(table, title).savefig(options.out / f"trade_off_{stem}.png", dpi=110)
         for space in spaces.values():
             space.extractor.save()
+        (options.out / "tables.txt").write_text("\n".join(lines) + "\n")
+        (options.out / "results.json").write_text(json.dumps(results, indent=1))
     correction_picture(generator, faces, layers, options.seed).save(options.out / "corrected.png")
-    (options.out / "tables.txt").write_text("\n".join(lines) + "\n")
-    (options.out / "results.json").write_text(json.dumps(results, indent=1))
 
 
 def correction_row(outcome: Outcome, faces: LabelledFaces, everyone: list[Outcome], seed: int) -> dict:
@@ -144,6 +144,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--cache", type=Path, default=RESULTS / "cache")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--directions", type=int, default=3, help="steering and judging spaces: the first 1, 2 or 3")
     parser.add_argument("--float32", action="store_true", help="CLIP in float32: three times as long")
     return parser.parse_args()
 
