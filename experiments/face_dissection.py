@@ -36,6 +36,7 @@ RESULTS = Path(__file__).with_name("results") / "face_dissection"
 POOL_SEED, N_POOL, N_TOP = 5, 2_000, 200
 N_WORST, N_DRAWS = 20, 20
 LAYER = "main.2"
+PARTS = ("classical", "face-parser", "units")
 
 
 def main() -> None:
@@ -49,21 +50,20 @@ def main() -> None:
         ),
         "classical": DissectSettings(thresholds="fixed"),
     }
-    lines, results = [], {}
+    kept = options.out / "results.json"
+    results = json.loads(kept.read_text()) if kept.is_file() else {}
     for name in options.parts:
         if name == "units":
-            found, text = artifact_units(generator, load_labelled_faces(), options.cache, options.seed)
-            results["artifact units"] = found
-            lines += text
-            continue
-        run = run_dissect(generator, options.cache / name, settings=runs[name])
-        shutil.copy(options.cache / name / "concepts.png", options.out / f"concepts_{name}.png")
-        results[name] = run.to_dict()
-        lines += dissection_lines(name, run)
+            found, lines = artifact_units(generator, load_labelled_faces(), options.cache, options.seed)
+        else:
+            run = run_dissect(generator, options.cache / name, settings=runs[name])
+            shutil.copy(options.cache / name / "concepts.png", options.out / f"concepts_{name}.png")
+            found, lines = run.to_dict(), dissection_lines(name, run)
+        results[name] = {"lines": lines, "found": found}
+        kept.write_text(json.dumps(results, indent=1))
+        tables = [line for part in PARTS if part in results for line in results[part]["lines"]]
+        (options.out / "tables.txt").write_text("\n".join(tables) + "\n")
         print("\n".join(lines), flush=True)
-    (options.out / "tables.txt").write_text("\n".join(lines) + "\n")
-    (options.out / "results.json").write_text(json.dumps(results, indent=1))
-    print("\n".join(lines))
 
 
 def dissection_lines(name: str, run: DissectRun) -> list[str]:
@@ -165,7 +165,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--cache", type=Path, default=RESULTS / "cache")
-    parser.add_argument("--parts", nargs="+", default=["classical", "face-parser", "units"])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--n-causal", type=int, default=480, help="images segmented for the causal test, up to 1200")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
