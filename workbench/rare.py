@@ -126,7 +126,7 @@ def run_rare(
     out.mkdir(parents=True, exist_ok=True)
     save_density(out / "density.safetensors", space.density)
     with atomic_write(out / "rare.npz") as temporary, temporary.open("wb") as file:
-        np.savez(file, **samples.arrays())
+        np.savez(file, **samples.arrays())  # type: ignore[arg-type]
     with atomic_write(out / "latents.npy") as temporary, temporary.open("wb") as file:
         np.save(file, samples.latents[samples.found])
     write_csv(out / "rare.csv", samples.columns())
@@ -138,9 +138,7 @@ def run_rare(
     return run
 
 
-def rare_space(
-    generator: Generator, work: Path, settings: RareSettings, *, resume: bool, progress: bool
-) -> RareSpace:
+def rare_space(generator: Generator, work: Path, settings: RareSettings, *, resume: bool, progress: bool) -> RareSpace:
     """Detector, density and artifact score of the generator's own samples, or what an interrupted run has left."""
     detector = fitted_detector(generator, work, settings.detector, resume=resume, progress=progress)
     density = fitted_density(
@@ -156,16 +154,14 @@ def rare_space(
     return RareSpace.from_detector(detector, density, artifact_score=score, max_artifact_score=limit)
 
 
-def fitted_density(
-    features: NDArray[Any], kind: str, path: Path, *, resume: bool, progress: bool
-) -> FeatureDensity:
+def fitted_density(features: NDArray[Any], kind: str, path: Path, *, resume: bool, progress: bool) -> FeatureDensity:
     """A density of this kind fitted on `features`, or the one that an interrupted run left at `path`."""
     if resume and path.is_file():
         return load_density(path)
-    density = _DENSITIES[kind]().fit(features, progress=progress)  # type: ignore[attr-defined]
+    density = _DENSITIES[kind]().fit(features, progress=progress)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_density(path, density)
-    return density  # type: ignore[no-any-return]
+    return density
 
 
 def searched(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure as Drawing
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -28,8 +29,8 @@ def versions_picture(
     """
     shown = min(samples.n_references, n_references or samples.n_references)
     n_columns = 1 + samples.n_versions
-    drawing = Drawing(figsize=(1.15 * n_columns, 1.35 * shown + 0.3), layout="constrained")
-    drawing.get_layout_engine().set(w_pad=0.02, h_pad=0.02, hspace=0.01, wspace=0.01)  # type: ignore[union-attr]
+    layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, hspace=0.01, wspace=0.01)
+    drawing = Drawing(figsize=(1.15 * n_columns, 1.35 * shown + 0.3), layout=layout)
     axes = drawing.subplots(shown, n_columns, squeeze=False)
     place = np.cumsum(samples.found) - 1
     reference_pixels, found_pixels = to_pixels(references), to_pixels(found)
@@ -46,9 +47,7 @@ def versions_picture(
     return drawing
 
 
-def density_chart(
-    samples: RareSamples, own_log_prob: NDArray[np.float64], own_rarity: NDArray[np.float64]
-) -> Drawing:
+def density_chart(samples: RareSamples, own_log_prob: NDArray[np.float64], own_rarity: NDArray[np.float64]) -> Drawing:
     """Log-density against rarity: own normal samples (each among the others), references, and versions."""
     drawing = Drawing(figsize=(6.4, 4.2), layout="constrained")
     axes = drawing.subplots()
