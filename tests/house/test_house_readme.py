@@ -21,12 +21,16 @@ def test_python_snippets_run(snippet, tmp_path, monkeypatch):
     exec(compile(snippet, "README.md", "exec"), names)
     if "result" in names:
         assert len(names["result"].images) == 8
+    elif "build" in names:
+        assert names["build"]().sample(2, seed=0).shape == (2, 3, 8, 8)
+    elif "corrector" in names:
+        assert names["mended"].shape == (4, 3, 64, 64)
     else:
         assert 0.8 < names["scores"][5].coverage <= 1
 
 
 def test_there_are_snippets_to_run():
-    assert len(SNIPPETS) == 2
+    assert len(SNIPPETS) == 4
 
 
 def test_commands_and_their_options_exist():
