@@ -5,6 +5,7 @@ from gans.boundaries.bounds import Box, NormShell, prior_shell
 from gans.boundaries.chord import chord, random_directions
 from gans.boundaries.exploration import Exploration, farthest_points, mean_distance, spread
 from gans.boundaries.hit_and_run import hit_and_run
+from gans.boundaries.homogeneity import Homogeneity, ball_round, homogeneity, rotated_round
 from gans.boundaries.preactivation import preactivations
 from gans.boundaries.region import GenerativeRegion, generative_region
 from gans.boundaries.tree import grow_tree
@@ -14,18 +15,22 @@ __all__ = [
     "Exploration",
     "GateSettings",
     "GenerativeRegion",
+    "Homogeneity",
     "NormShell",
     "SupportingSet",
+    "ball_round",
     "chord",
     "compare_with_rankings",
     "farthest_points",
     "generative_region",
     "grow_tree",
     "hit_and_run",
+    "homogeneity",
     "mean_distance",
     "preactivations",
     "prior_shell",
     "random_directions",
+    "rotated_round",
     "spread",
     "supporting_set",
 ]
