@@ -64,7 +64,7 @@ def test_with_a_direction_for_each_dimension_the_gradient_is_exact(generator, ow
         for row, latent in enumerate(latents):
             jacobian = torch.autograd.functional.jacobian(partial(activity, generator, layer=layer), latent[None])
             here = activity(generator, latent[None], layer)[0]
-            expected = jacobian.flatten(1).norm(dim=1) * here / (variance + 0.1 * variance.mean())
+            expected = jacobian[0].flatten(1).norm(dim=1) * here / (variance + 0.1 * variance.mean())
             torch.testing.assert_close(scores[layer][row], expected, atol=1e-4, rtol=1e-4)
 
 
