@@ -39,7 +39,7 @@ test: $(VENV)/.installed-test
 
 # The tests on real weights, CLIP's included, and the long ones.
 real: $(VENV)/.installed-real
-	$(GENMEND) fetch faces efficientnet-lite0 clip-vit-b16 mobilenet-v2 whisper-tiny speaker
+	$(GENMEND) fetch faces eyes efficientnet-lite0 clip-vit-b16 mobilenet-v2 whisper-tiny speaker
 	$(BIN)/python -m pytest -m "real or slow or clip" $(ARGS)
 
 lint: $(VENV)/.installed-test

@@ -33,8 +33,8 @@ from manifold import Manifold
 
 __all__ = ["Contrast", "Rung", "default_rungs", "fit_correction", "rung_edits"]
 
-# Share of the neurons that are capped, and pull of the first layer to its mean. Small steps: a sample stops at the first
-# rung that is enough, so what it is changed beyond need is at most one step.
+# Share of the neurons that are capped, and pull of the first layer to its mean. Small steps: a sample stops at the
+# first rung that is enough, so what it is changed beyond need is at most one step.
 _CONTRAST_LADDER = (
     (0.05, 0.0),
     (0.1, 0.0),

@@ -157,7 +157,7 @@ def test_missing_weights_name_the_command_and_the_package(cache):
 
 @pytest.mark.parametrize("function", [find_weights, fetch_weights])
 def test_an_unknown_name_lists_the_known_ones(cache, function):
-    with pytest.raises(ValueError, match=r"'face'; there are clip-vit-b16, efficientnet-lite0, eyes, face-parser, faces"):
+    with pytest.raises(ValueError, match=r"'face'; there are clip-vit-b16, .*eyes, face-parser, faces"):
         function("face")
 
 
