@@ -207,6 +207,60 @@ def rare(
 
 
 @commands.command()
+def explore(
+    model: Model,
+    out: Out,
+    latents: Annotated[
+        Path | None, typer.Option(help="Queries, a .npy array [n, *latent shape].", exists=True, dir_okay=False)
+    ] = None,
+    n_queries: Annotated[int, typer.Option(help="Queries to draw where no --latents are given.", min=1)] = 4,
+    layer: Annotated[str, typer.Option(help="Whose boundaries; the first activation layer if empty.")] = "",
+    tolerance: Annotated[
+        float, typer.Option(help="RMSE (0..1) that the boundaries alone may miss the image by.")
+    ] = 0.05,
+    granularity: Annotated[
+        str, typer.Option(help="neuron, or unit for whole feature maps: looser regions.")
+    ] = "neuron",
+    method: Annotated[str, typer.Option(help="hit-and-run or tree.")] = "hit-and-run",
+    n: Annotated[int, typer.Option(help="Latents to explore round each query.", min=2)] = 32,
+    n_moves: Annotated[int, typer.Option(help="Moves of each walk of hit-and-run.", min=1)] = 200,
+    extractor: Annotated[
+        str, typer.Option(help="Its features tell how alike images are; '' for pixels alone.")
+    ] = "efficientnet-lite0",
+    latent_shape: LatentShape = "",
+    seed: Annotated[int, typer.Option(help="Of the queries; query i is explored with seed + i.", min=0)] = 0,
+    device: Device = "cpu",
+    batch_size: BatchSize = 32,
+    resume: Resume = True,
+    as_json: Json = False,
+) -> None:
+    """Find the few boundaries that make an image, and samples on the same side of all of them."""
+    from workbench.detect import load_latents
+    from workbench.explore import ExploreSettings, run_explore
+
+    settings = ExploreSettings(
+        tolerance=tolerance,
+        granularity=granularity,  # type: ignore[arg-type]  # ExploreSettings checks it
+        method=method,  # type: ignore[arg-type]
+        n=n,
+        n_moves=n_moves,
+        extractor=extractor,
+        seed=seed,
+    )
+    generator = generator_from(model, latent_shape, layer, device, batch_size, extractor)
+    run = run_explore(
+        generator,
+        out,
+        latents=None if latents is None else load_latents(latents, generator),
+        n_queries=n_queries,
+        settings=settings,
+        resume=resume,
+        progress=show_progress(),
+    )
+    finish(run.to_dict(), out, as_json)
+
+
+@commands.command()
 def convert(
     file: Annotated[Path, typer.Argument(help="A foreign checkpoint: .pkl, .pt, .pth.")],
     out: Out,

@@ -1,0 +1,136 @@
+"""genmend explore on a generator of one's own: files, what they say, resuming, refusals."""
+
+import csv
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from gans import Generator
+from gans.boundaries import GateSettings, generative_region, spread
+from workbench import cli
+from workbench.checkpoints import checkpointed
+from workbench.explore import ExploreSettings, run_explore
+
+GATES = GateSettings(n_rounds=3, n_steps=8, n_draws=2)
+SCRATCH = """
+import torch
+from torch import nn
+
+def build():
+    torch.manual_seed(5)
+    net = nn.Sequential(nn.Linear(6, 32), nn.Unflatten(1, (2, 4, 4)), nn.ReLU(), nn.Conv2d(2, 3, 1), nn.Tanh())
+    return net
+"""
+
+
+@pytest.fixture
+def generator():
+    torch.manual_seed(5)
+    net = nn.Sequential(nn.Linear(6, 32), nn.Unflatten(1, (2, 4, 4)), nn.ReLU(), nn.Conv2d(2, 3, 1), nn.Tanh())
+    return Generator(net.eval().requires_grad_(False), (6,), name="tiny")
+
+
+def settings(**options):
+    return ExploreSettings(**{"tolerance": 0.02, "n": 6, "n_moves": 5, "extractor": "", "gates": GATES} | options)
+
+
+def run(generator, out, **options):
+    return run_explore(generator, out, n_queries=2, settings=settings(**options), progress=False)
+
+
+@pytest.mark.parametrize(("granularity", "method"), [("neuron", "hit-and-run"), ("unit", "tree")])
+def test_explored_latents_are_in_the_region_and_the_control_is_as_spread(generator, tmp_path, granularity, method):
+    result = run(generator, tmp_path, granularity=granularity, method=method)
+    with np.load(tmp_path / "explored.npz") as arrays:
+        assert arrays["queries"].shape == (2, 6)
+        for i in range(2):
+            query, mask = (torch.from_numpy(arrays[name][i]) for name in ("queries", "masks"))
+            latents, rotated = (torch.from_numpy(arrays[f"{name}_{i:03d}"]) for name in ("latents", "rotated"))
+            assert mask.shape == ((2,) if granularity == "unit" else (2, 4, 4))
+            assert generative_region(generator, query[None], "2", mask, margin=0.0).contains(latents).all()
+            assert spread(rotated) == pytest.approx(spread(latents), abs=1e-5)
+            assert torch.equal(query, generator.latents(2, 0)[i])
+            variance = generator.generate(latents).double().var(0).mean()
+            assert result.queries[i].facts["region_pixel_variance"] == pytest.approx(float(variance), rel=1e-9)
+            assert result.queries[i].facts["rmse"] <= 0.02
+    with (tmp_path / "queries.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["n_members"]) for row in rows] == [query.mask.sum() for query in result.queries]
+    assert rows[0]["region_feature_distance"] == ""
+    assert json.loads((tmp_path / "summary.json").read_text()) == result.to_dict()
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<img") == 2
+    assert "tiny" in page
+
+
+def test_an_interrupted_run_goes_on_to_the_same_result(generator, tmp_path, monkeypatch):
+    whole = run(generator, tmp_path / "whole")
+    done = []
+
+    def stops_after_one(folder, name, resume, compute):
+        if done:
+            raise KeyboardInterrupt
+        done.append(name)
+        return checkpointed(folder, name, resume, compute)
+
+    monkeypatch.setattr("workbench.explore.checkpointed", stops_after_one)
+    with pytest.raises(KeyboardInterrupt):
+        run(generator, tmp_path / "stopped")
+    assert not (tmp_path / "stopped" / "summary.json").exists()
+    computed = []
+
+    def counts(folder, name, resume, compute):
+        return checkpointed(folder, name, resume, lambda: computed.append(name) or compute())
+
+    monkeypatch.setattr("workbench.explore.checkpointed", counts)
+    assert run(generator, tmp_path / "stopped").to_dict() == whole.to_dict()
+    assert len(computed) == 1
+    for name in ("queries.csv", "summary.json"):
+        assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def command(monkeypatch, tmp_path, *arguments):
+    (tmp_path / "explore_scratch.py").write_text(SCRATCH)
+    monkeypatch.syspath_prepend(tmp_path)
+    arguments = ["genmend", "explore", "explore_scratch:build", "--latent-shape", "6", "--extractor", "", *arguments]
+    monkeypatch.setattr(sys, "argv", [*arguments, "--out", str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return ended.value.code or 0
+
+
+def test_the_command_prints_its_summary_and_takes_latents(monkeypatch, capsys, tmp_path):
+    latents = torch.randn(1, 6, generator=torch.Generator().manual_seed(1))
+    np.save(tmp_path / "z.npy", latents.numpy())
+    options = ["--latents", str(tmp_path / "z.npy"), "--n", "4", "--n-moves", "3", "--json"]
+    options += ["--tolerance", "0.02", "--granularity", "unit"]
+    assert command(monkeypatch, tmp_path, *options) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert printed["layer"] == "2"
+    assert printed["n_queries"] == 1
+    with np.load(tmp_path / "out" / "explored.npz") as arrays:
+        assert torch.equal(torch.from_numpy(arrays["queries"]), latents)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--layer", "nowhere"], "nowhere"),
+        (["--layer", "3"], "'3' is Conv2d"),
+        (["--method", "flood"], "'hit-and-run' or 'tree'"),
+        (["--granularity", "map"], "'neuron' or 'unit'"),
+        (["--tolerance", "0"], "above 0"),
+        (["--tolerance", "1", "--granularity", "unit"], "no boundary is needed"),
+    ],
+)
+def test_bad_input_ends_with_2_and_says_why(monkeypatch, capsys, tmp_path, options, message):
+    assert command(monkeypatch, tmp_path, *options) == 2
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert printed.out == ""
+    assert not (tmp_path / "out" / "summary.json").exists()

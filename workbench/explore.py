@@ -1,0 +1,266 @@
+"""``genmend explore``: what the generator itself treats as alike, round queries, with tables, pictures and a report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from activations import atomic_write
+from activations.digests import weights_digest
+from gans import Generator
+from gans.boundaries import (
+    Exploration,
+    GateSettings,
+    GenerativeRegion,
+    ball_round,
+    compare_with_rankings,
+    generative_region,
+    grow_tree,
+    hit_and_run,
+    homogeneity,
+    mean_distance,
+    preactivations,
+    rotated_round,
+    spread,
+    supporting_set,
+)
+from manifold.features import load_extractor
+from workbench.checkpoints import checkpointed, settings_key, tensor_digest
+from workbench.explore_report import write_explore_report
+from workbench.tables import write_csv, write_json
+
+__all__ = ["ExploreRun", "ExploreSettings", "ExploredQuery", "explored", "run_explore"]
+
+N_RANDOM = 4  # random sets that a supporting set is compared with
+
+
+@dataclass(frozen=True)
+class ExploreSettings:
+    """How boundaries are found and their region is explored.
+
+    Attributes
+    ----------
+    tolerance : float
+        RMSE in 0..1 that the supporting set alone has to stay within.
+    granularity : "neuron" or "unit"
+    method : "hit-and-run" or "tree"
+    n : int
+        Latents to explore, 2 or more.
+    n_moves : int
+        Of each walk of hit-and-run.
+    extractor : str
+        Its features tell how alike images are; empty: pixels alone.
+    seed : int
+        Of the queries, where they are drawn; query i is explored with ``seed + i``.
+    gates : GateSettings
+        How the supporting set is learnt.
+    """
+
+    tolerance: float = 0.05
+    granularity: Literal["neuron", "unit"] = "neuron"
+    method: Literal["hit-and-run", "tree"] = "hit-and-run"
+    n: int = 32
+    n_moves: int = 200
+    extractor: str = "efficientnet-lite0"
+    seed: int = 0
+    gates: GateSettings = field(default_factory=GateSettings)
+
+    def __post_init__(self) -> None:
+        if not self.tolerance > 0:
+            raise ValueError(f"tolerance is {self.tolerance}; give an RMSE above 0 in the image's 0..1 range.")
+        if self.granularity not in ("neuron", "unit"):
+            raise ValueError(f"granularity is {self.granularity!r}; give 'neuron' or 'unit'.")
+        if self.method not in ("hit-and-run", "tree"):
+            raise ValueError(f"method is {self.method!r}; give 'hit-and-run' or 'tree'.")
+        if self.n < 2 or self.n_moves < 1:
+            raise ValueError(f"n={self.n}, n_moves={self.n_moves}: give at least 2 latents and 1 move.")
+
+
+@dataclass(frozen=True)
+class ExploredQuery:
+    """One query's supporting set, and latents inside its region.
+
+    Attributes
+    ----------
+    query : Tensor
+        ``[1, *latent_shape]``.
+    mask : Tensor
+        bool, the supporting set: ``[C, H, W]`` of neurons, ``[C]`` of units.
+    latents, rotated : Tensor
+        ``[n, *latent_shape]``: inside the region, and the same rotated round the query (`rotated_round`).
+    facts : dict
+        The row of ``queries.csv``; NaN is unknown.
+    """
+
+    query: Tensor = field(repr=False)
+    mask: Tensor = field(repr=False)
+    latents: Tensor = field(repr=False)
+    rotated: Tensor = field(repr=False)
+    facts: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON's view."""
+        return {name: None if np.isnan(value) else value for name, value in self.facts.items()}
+
+
+@dataclass(frozen=True)
+class ExploreRun:
+    """Result of ``genmend explore``."""
+
+    model: str
+    layer: str
+    queries: tuple[ExploredQuery, ...]
+    settings: dict[str, Any]
+
+    def columns(self) -> dict[str, NDArray[np.float64]]:
+        """The table of ``queries.csv``."""
+        return {name: np.array([query.facts[name] for query in self.queries]) for name in self.queries[0].facts}
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON's view, as in ``summary.json``."""
+        means = {name: None if np.isnan(column).any() else column.mean() for name, column in self.columns().items()}
+        return {
+            "model": self.model,
+            "layer": self.layer,
+            "n_queries": len(self.queries),
+            "mean": means,
+            "queries": [query.to_dict() for query in self.queries],
+            "settings": self.settings,
+        }
+
+
+def run_explore(
+    generator: Generator,
+    out: Path,
+    *,
+    latents: Tensor | None = None,
+    n_queries: int = 4,
+    settings: ExploreSettings | None = None,
+    resume: bool = True,
+    progress: bool = True,
+) -> ExploreRun:
+    """Explore the region of each latent (or of `n_queries` drawn ones) in the generator's first layer.
+
+    Files: ``queries.csv`` (a row a query), ``explored.npz`` (queries, masks, latents, rotated latents),
+    ``summary.json``, ``report.html``; ``work/`` holds what an interrupted run goes on from.
+    """
+    settings = settings or ExploreSettings()
+    layer = generator.layers[0]
+    if latents is None:
+        latents = generator.latents(n_queries, settings.seed)
+    preactivations(generator, latents[:1], layer)  # a layer without boundaries is refused before hours of work
+    extractor = load_extractor(settings.extractor) if settings.extractor else None
+    about = asdict(settings) | {"weights": weights_digest(generator.module), "layer": layer}
+    queries = []
+    for i, query in enumerate(latents.split(1)):
+        key = settings_key(about | {"latent": tensor_digest(query), "seed": settings.seed + i})
+
+        def compute(query: Tensor = query, seed: int = settings.seed + i) -> dict[str, NDArray[Any]]:
+            found = explored(generator, query, layer, settings, seed, extractor, progress=progress)
+            tensors = {"query": found.query, "mask": found.mask, "latents": found.latents, "rotated": found.rotated}
+            return {name: tensor.numpy() for name, tensor in tensors.items()} | {"facts": _as_array(found.facts)}
+
+        queries.append(_read(checkpointed(out / "work", f"explored-{key}", resume, compute)))
+    run = ExploreRun(generator.name, layer, tuple(queries), asdict(settings))
+    with atomic_write(out / "explored.npz") as temporary, temporary.open("wb") as file:
+        np.savez(file, **_arrays(queries))  # type: ignore[arg-type]
+    write_csv(out / "queries.csv", run.columns())
+    write_json(out / "summary.json", run.to_dict())
+    write_explore_report(out / "report.html", run.to_dict(), queries, generator)
+    return run
+
+
+def explored(
+    generator: Generator,
+    query: Tensor,
+    layer: str,
+    settings: ExploreSettings,
+    seed: int,
+    extractor: Callable[[Tensor], Tensor] | None,
+    *,
+    progress: bool,
+) -> ExploredQuery:
+    """The supporting set of one query, latents inside its region, and how alike they are, each with its controls."""
+    found = supporting_set(
+        generator,
+        query,
+        layer,
+        tolerance=settings.tolerance,
+        granularity=settings.granularity,
+        settings=settings.gates,
+        progress=progress,
+    )
+    if not found.n:
+        raise ValueError(
+            f"The image stays within the tolerance {settings.tolerance} (RMSE {found.rmse:.4f}) with all of {layer!r} "
+            "set to 0: no boundary is needed; give a smaller tolerance."
+        )
+    facts: dict[str, float] = {"n_members": found.n, "n_candidates": found.n_candidates, "rmse": found.rmse}
+    for name, figures in compare_with_rankings(generator, found, n_random=N_RANDOM, seed=seed).items():
+        facts |= {f"{name}_{key}": value for key, value in figures.items()}
+    region = generative_region(generator, query, layer, found.mask)
+    exploration = _exploration(region, settings, seed, progress)
+    latents = exploration.latents
+    if len(latents) < 2:
+        raise ValueError(
+            f"{settings.method} found {len(latents)} latent inside the region of {found.n} boundaries; a comparison "
+            "takes two: allow a larger tolerance, or choose whole units."
+        )
+    facts |= {
+        "n_explored": len(latents),
+        "acceptance": exploration.acceptance,
+        "mean_distance": exploration.mean_distance,
+    }
+    rotated = rotated_round(query, latents, seed)
+    sets = {"region": latents, "rotated": rotated}
+    for norm in ("l2", "linf"):
+        sets[f"{norm}_ball"] = ball_round(query, len(latents), exploration.mean_distance, norm, seed)  # type: ignore[arg-type]
+    origin = torch.zeros_like(query)
+    for name, members in sets.items():
+        alike = homogeneity(generator, members, extractor)
+        distance = alike.feature_distance
+        facts |= {
+            f"{name}_pixel_variance": alike.pixel_variance,
+            f"{name}_feature_distance": float("nan") if distance is None else distance,
+            f"{name}_spread": spread(members),
+            f"{name}_norm": mean_distance(members, origin),
+            f"{name}_inside": float(region.contains(members.to(generator.device)).double().mean()),
+        }
+    facts = {name: float(value) for name, value in facts.items()}
+    return ExploredQuery(query.cpu(), found.mask.cpu(), latents, rotated, facts)
+
+
+def _exploration(region: GenerativeRegion, settings: ExploreSettings, seed: int, progress: bool) -> Exploration:
+    if settings.method == "tree":
+        return grow_tree(region, settings.n, seed=seed, progress=progress)
+    return hit_and_run(region, settings.n, n_moves=settings.n_moves, seed=seed, progress=progress)
+
+
+def _as_array(facts: dict[str, float]) -> NDArray[np.uint8]:
+    """Facts as bytes of JSON: a file of arrays keeps their names, order and every digit."""
+    return np.frombuffer(json.dumps(facts).encode(), np.uint8)
+
+
+def _read(arrays: dict[str, NDArray[Any]]) -> ExploredQuery:
+    """An `ExploredQuery` of what `checkpointed` kept."""
+    tensors = {name: torch.from_numpy(values) for name, values in arrays.items() if name != "facts"}
+    return ExploredQuery(**tensors, facts=json.loads(arrays["facts"].tobytes()))
+
+
+def _arrays(queries: list[ExploredQuery]) -> dict[str, NDArray[Any]]:
+    """``queries`` and ``masks`` stacked; ``latents_000``, ``rotated_000``... apart, as their counts may differ."""
+    stacked = {
+        "queries": torch.cat([query.query for query in queries]).numpy(),
+        "masks": torch.stack([query.mask for query in queries]).numpy(),
+    }
+    for i, query in enumerate(queries):
+        stacked |= {f"latents_{i:03d}": query.latents.numpy(), f"rotated_{i:03d}": query.rotated.numpy()}
+    return stacked
