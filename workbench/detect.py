@@ -68,7 +68,8 @@ def load_latents(path: Path, generator: Generator) -> Tensor:
 
 def fit_key(generator: Generator, settings: DetectorSettings) -> str:
     """Names what is fitted with these settings on this generator."""
-    return settings_key(asdict(settings) | {"weights": weights_digest(generator.module), "layers": generator.layers})
+    about = {"weights": weights_digest(generator.module), "layers": generator.layers, "run": dict(generator.settings)}
+    return settings_key(asdict(settings) | about)
 
 
 def fitted_detector(
@@ -96,6 +97,7 @@ def measured(
     """`ArtifactDetector.measure`, piece by piece, each kept as it is done."""
     about = {
         "weights": weights_digest(generator.module),
+        "run": dict(generator.settings),
         "extractor": str(detector.extractor),
         "rates": {layer: tensor_digest(rate) for layer, rate in detector.rare_.rates_.items()},
         "rate": detector.rate,
