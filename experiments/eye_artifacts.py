@@ -1,7 +1,7 @@
 """Detection and correction without labels on the eye generator, for which no labels exist.
 
 Run twice, with the same options. The first run scores samples, corrects them, and writes two numbered, unmarked
-pictures: ``blind.png`` with the highest-scored samples and as many random others, ``blind_corrected.png`` with what ours
+pictures: ``blind.png`` with the highest-scored samples and as many others, ``blind_corrected.png`` with what ours
 and random neurons made of some of them. A person rates them in ``experiments/data/eye_ratings.csv`` (seed, position,
 broken 0/1); the second run unblinds the ratings. "Normal" is relative to the model's own samples, not to paintings.
 """
