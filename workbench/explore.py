@@ -222,7 +222,7 @@ def explored(
     rotated = rotated_round(query, latents, seed)
     sets = {"region": latents, "rotated": rotated}
     for norm in ("l2", "linf"):
-        sets[f"{norm}_ball"] = ball_round(query, len(latents), exploration.mean_distance, norm, seed)  # type: ignore[arg-type]
+        sets[f"{norm}_ball"] = ball_round(query, len(latents), exploration.mean_distance, norm, seed)
     origin = torch.zeros_like(query)
     for name, members in sets.items():
         alike = homogeneity(generator, members, extractor)

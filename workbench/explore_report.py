@@ -81,7 +81,7 @@ def write_explore_report(
             Section("Regions", pictures),
             Section("How alike", [_alike_table(mean), _per_query_table(queries)]),
             Section(
-                "How few", [_fewness_table(mean, queries), Paragraph("Latents: explored.npz; table: queries.csv.")]
+                "How few", [_fewness_table(mean, len(queries)), Paragraph("Latents: explored.npz; table: queries.csv.")]
             ),
             Section("Settings", [Facts("What this run used", {"layer": summary["layer"], **summary["settings"]})]),
         ],
