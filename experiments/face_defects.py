@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument("--layers", nargs="+", default=["main.2", "main.5", "main.8", "main.11"])
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    faces, generator = load_labelled_faces(), load_faces()
+    faces, generator = load_labelled_faces(), replace(load_faces(), batch_size=256)
     halves = train_test_split(
         np.arange(len(faces.latents)), test_size=0.5, random_state=options.seed, stratify=np.round(faces.share * 4)
     )
