@@ -47,8 +47,8 @@ def attribution_masks(
         - *grad-cam*: the last feature map, enlarged bilinearly;
         - *guided-grad-cam*: times guided backpropagation (plain gradients where a network has no nn.ReLU modules);
         - *integrated-gradients*: from black, 16 steps, the sum over the colours of the positive part;
-        - *occlusion*: the loss of the artifact's logit under a grey square of a quarter of the side, in steps of an
-          eighth: about 50 passes an image.
+        - *occlusion*: how much the artifact's logit falls under a grey square of a quarter of the side, in steps of an
+          eighth, in relation to the other places: about 50 passes an image.
     threshold : float in [0, 1], optional
         1 where a map is at or above this share of the way from its least to its greatest value in this very image, else
         0. None: these shares themselves. A map that is constant marks nothing.
@@ -77,7 +77,7 @@ def attribution_masks(
         raw = METHODS[method](module, layer, batch, artifact).detach().float()
         size = (batch.shape[2], batch.shape[3])
         raw = nn.functional.interpolate(raw, size=size, mode="bilinear", align_corners=False)
-        masks.append(_shares(raw.clamp(min=0).sum(1)))
+        masks.append(_shares(raw.sum(1)))
     soft = torch.cat(masks)
     return soft if threshold is None else ((soft >= threshold) & (soft > 0)).float()
 
@@ -190,13 +190,13 @@ def _grad_cam(module: nn.Module, layer: nn.Module, images: Tensor, artifact: int
 def _guided_grad_cam(module: nn.Module, layer: nn.Module, images: Tensor, artifact: int) -> Tensor:
     explained = _captum().GuidedGradCam(module, layer)
     found: Tensor = explained.attribute(images, target=artifact, interpolate_mode="bilinear")
-    return found
+    return found.clamp(min=0)
 
 
 def _integrated_gradients(module: nn.Module, layer: nn.Module, images: Tensor, artifact: int) -> Tensor:
     explained = _captum().IntegratedGradients(module)
     found: Tensor = explained.attribute(images, target=artifact, n_steps=16, internal_batch_size=16)
-    return found
+    return found.clamp(min=0)
 
 
 @torch.no_grad()
