@@ -15,7 +15,7 @@ from sklearn.model_selection import StratifiedKFold
 from tqdm import tqdm
 
 from activations import Correction
-from experiments.face_methods import Extractor, Space, own_methods, published_methods
+from experiments.face_methods import Extractor, Space, fold_free_correctors, own_methods, published_methods
 from experiments.labelled_faces import LabelledFaces
 from gans import Generator, LinearScore, cross_validated_scores, fit_correction, fit_soft_logistic
 
@@ -74,6 +74,7 @@ def correction_outcomes(
     folds = StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(faces.latents, np.round(faces.share * 4))
     collected: dict[str, dict[str, list]] = {}
     gates, order = [], []
+    fold_free = fold_free_correctors(generator, faces.latents[faces.normal])
     for fold, (training, test) in enumerate(tqdm(list(folds), desc=f"{steer.name} -> {judge_space.name}")):
         rows = test[faces.consensus[test]]
         order.append(rows)
@@ -85,7 +86,7 @@ def correction_outcomes(
         originals = {name: extractor(before).numpy() for name, extractor in measured_in.items()}
         methods = (
             *own_methods(generator, faces.latents[rows], steer, correction, seed + fold),
-            *published_methods(generator, faces, training, rows, steer, seed + fold),
+            *published_methods(generator, faces, training, rows, steer, fold_free, seed + fold),
         )
         for method, make in methods:
             images, given_up = make()

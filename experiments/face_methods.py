@@ -91,10 +91,30 @@ def own_methods(
         yield f"{name}, ungated", lambda made=made: mended(made, False)
 
 
+def fold_free_correctors(generator: Generator, latents: Tensor) -> dict[str, Corrector]:
+    """The fitted correctors that learn from the generator's own samples alone, so that every fold has the same ones."""
+    correctors: dict[str, Corrector] = {
+        "truncation psi=0.7": Truncation(0.7),
+        "truncation psi=0.5": Truncation(0.5),
+        "rare R=0.1 main.2+5": RareNeurons(0.1, EARLY),
+        "rare R=0.2 main.2+5": RareNeurons(0.2, EARLY),
+        "rare R=0.3 main.2+5": RareNeurons(0.3, EARLY),
+        "rare R=0.2 main.2+5+8": RareNeurons(0.2, WIDER),
+        "local activation, contrast": LocallyActiveUnits("contrast", EARLY),
+    }
+    return {name: corrector.fit(generator, latents) for name, corrector in correctors.items()}
+
+
 def published_methods(
-    generator: Generator, faces: LabelledFaces, training: np.ndarray, rows: np.ndarray, steer: Space, seed: int
+    generator: Generator,
+    faces: LabelledFaces,
+    training: np.ndarray,
+    rows: np.ndarray,
+    steer: Space,
+    fold_free: dict[str, Corrector],
+    seed: int,
 ) -> Iterator[Method]:
-    """Correctors fitted on the training rows' consensus samples, applied to all of `rows` without a gate."""
+    """Correctors applied to all of `rows` without a gate: `fold_free`, and those fitted on the training rows."""
     normal = faces.latents[training[faces.normal[training]]]
     broken_rows = training[faces.artifact[training]]
     broken = faces.latents[broken_rows]
@@ -107,19 +127,14 @@ def published_methods(
         corrector.fit(generator, reference, broken, masks=masks)
         return corrector.correct(generator, faces.latents[rows]), None
 
-    plain: dict[str, Corrector] = {
-        "truncation psi=0.7": Truncation(0.7),
-        "truncation psi=0.5": Truncation(0.5),
-        "rare R=0.1 main.2+5": RareNeurons(0.1, EARLY),
-        "rare R=0.2 main.2+5": RareNeurons(0.2, EARLY),
-        "rare R=0.3 main.2+5": RareNeurons(0.3, EARLY),
-        "rare R=0.2 main.2+5+8": RareNeurons(0.2, WIDER),
-        "random neurons for rare R=0.2 main.2+5+8": RandomNeurons(RareNeurons(0.2, WIDER), seed=seed),
-        "local activation, contrast": LocallyActiveUnits("contrast", EARLY),
-        "random units for local activation": RandomUnits(LocallyActiveUnits("contrast", EARLY), seed=seed),
+    for name, corrector in fold_free.items():
+        yield name, lambda corrector=corrector: (corrector.correct(generator, faces.latents[rows]), None)
+    controls: dict[str, Corrector] = {
+        "random neurons for rare R=0.2 main.2+5+8": RandomNeurons(fold_free["rare R=0.2 main.2+5+8"], seed=seed),
+        "random units for local activation": RandomUnits(fold_free["local activation, contrast"], seed=seed),
     }
-    for name, corrector in plain.items():
-        yield name, lambda corrector=corrector: run(corrector)
+    for name, control in controls.items():
+        yield name, lambda control=control: run(control)
     for mode in ("global", "sequential", "pull"):
         for contrast in (False, True):
             made = DefectiveUnits(mode, contrast=contrast)

@@ -10,10 +10,12 @@ from gans.corrected import UNTOUCHED, Corrected, CorrectedGenerator, Treatment, 
 from gans.correction import Contrast, Rung, default_rungs, fit_correction, rung_edits
 from gans.detection import ArtifactDetector, Detection
 from gans.detector_file import DetectorFileError, load_detector, save_detector
+from gans.discriminator_score import DiscriminatorScore
 from gans.eyes import EYE_COLOURS, load_eyes
 from gans.faces import load_faces
 from gans.families.dcgan import DCGAN
 from gans.generator import Generator, activation_layers, load_generator
+from gans.local_activation import LocalActivation
 from gans.rare_activation import RareActivation, ablated_share
 from gans.soft_logistic import LinearScore, cross_validated_scores, fit_soft_logistic
 
@@ -28,8 +30,10 @@ __all__ = [
     "CorrectedGenerator",
     "Detection",
     "DetectorFileError",
+    "DiscriminatorScore",
     "Generator",
     "LinearScore",
+    "LocalActivation",
     "RareActivation",
     "Rung",
     "Treatment",

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from activations import AblateNeurons, ActivationRate, CapNeurons, Correction, Edit, Gate, MeanVariance, PullToMean
 from gans.detection import ArtifactDetector
-from gans.generator import Generator
+from gans.generator import Generator, early_layers
 from gans.rare_activation import RareActivation, recorded_batches
 from gans.soft_logistic import cross_validated_scores, fit_soft_logistic
 from manifold import Manifold
@@ -84,8 +84,8 @@ class Rung:
 
 
 def default_rungs(layers: Sequence[str], select: Literal["rare", "contrast"] = "contrast") -> tuple[Rung, ...]:
-    """A ladder over the first half of the inspected layers: where content is laid out, before it is drawn."""
-    early = tuple(layers[: max(1, (len(layers) + 1) // 2)])
+    """A ladder over the `early_layers` of the inspected ones."""
+    early = early_layers(layers)
     if select == "rare":
         return tuple(Rung("rare", rate, early) for rate in (0.05, 0.1, 0.15, 0.2, 0.25, 0.3))
     return tuple(Rung("contrast", share, early, pull=pull) for share, pull in _CONTRAST_LADDER)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from activations import find_layer, record
 from manifold.named_object import named_object
 
-__all__ = ["Generator", "activation_layers", "load_generator"]
+__all__ = ["Generator", "activation_layers", "early_layers", "layer_shapes", "load_generator"]
 
 _DRAW_BLOCK = 64
 _ACTIVATIONS = (
@@ -144,12 +144,24 @@ class Generator:
         latents = latents.to(self.device)
         return self.module(latents) if self.call is None else self.call(self.module, latents)
 
+    def images(self, latents: Tensor) -> Tensor:
+        """`run` as images ``[n, 3, h, w]`` float32 in 0..1, where the module is; gradients flow to the latents."""
+        raw = self.run(latents)
+        if raw.ndim != 4 or raw.shape[1] not in (1, 3):
+            raise ValueError(
+                f"{self.name} returned shape {tuple(raw.shape)}; images have shape [n, 3 or 1, height, width]: "
+                "give `call` to turn the module's output into that."
+            )
+        low, high = self.value_range
+        images = ((raw.float() - low) / (high - low)).clamp(0, 1)
+        return images.expand(-1, 3, -1, -1)
+
     @torch.no_grad()
     def generate(self, latents: Tensor | np.ndarray, *, progress: bool = False) -> Tensor:
         """Images ``[n, 3, h, w]`` float32 on the CPU in 0..1 (clamped; grey ones repeated to three channels)."""
         checked = self.checked_latents(latents)
         batches = tqdm(checked.split(self.batch_size), desc="images", disable=not progress, leave=False)
-        return torch.cat([self.to_unit_range(self.run(batch)) for batch in batches])
+        return torch.cat([self.images(batch).cpu() for batch in batches])
 
     def sample(self, n: int, seed: int, *, progress: bool = False) -> Tensor:
         """`generate` of `latents`: n images of this seed."""
@@ -159,17 +171,6 @@ class Generator:
         """The same adapter round another module of the same kind, e.g. a fresh copy."""
         return replace(self, module=module)
 
-    def to_unit_range(self, raw: Tensor) -> Tensor:
-        """Raw images of `run` as `generate` returns them: ``[n, 3, h, w]``, 0..1, on the CPU; gradients flow."""
-        if raw.ndim != 4 or raw.shape[1] not in (1, 3):
-            raise ValueError(
-                f"{self.name} returned shape {tuple(raw.shape)}; images have shape [n, 3 or 1, height, width]: "
-                "give `call` to turn the module's output into that."
-            )
-        low, high = self.value_range
-        images = ((raw.float().cpu() - low) / (high - low)).clamp(0, 1)
-        return images.expand(-1, 3, -1, -1)
-
 
 def _normal(n: int, seed: int, start: int, shape: tuple[int, ...]) -> Tensor:
     draws = np.empty((n, *shape), dtype=np.float32)
@@ -177,6 +178,19 @@ def _normal(n: int, seed: int, start: int, shape: tuple[int, ...]) -> Tensor:
         stream = np.random.Generator(np.random.Philox(key=[seed, start + item]))
         draws[item] = stream.standard_normal(shape, dtype=np.float32)
     return torch.from_numpy(draws)
+
+
+def early_layers(layers: Sequence[str]) -> tuple[str, ...]:
+    """The first half of the inspected layers (rounded up): where content is laid out, before it is drawn."""
+    return tuple(layers[: max(1, (len(layers) + 1) // 2)])
+
+
+@torch.no_grad()
+def layer_shapes(generator: Generator, layers: Sequence[str]) -> dict[str, torch.Size]:
+    """What each layer puts out for one sample, e.g. ``[C, H, W]``, by layer."""
+    with record(generator.module, layers, reduce=lambda output: output.shape[1:]) as shapes:
+        generator.run(torch.zeros(1, *generator.latent_shape))
+    return {layer: shapes[layer] for layer in layers}
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,12 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
 from activations import atomic_write
+from activations.digests import weights_digest
 
-__all__ = ["checkpointed", "settings_key", "tensor_digest"]
+if TYPE_CHECKING:
+    from gans import Generator
+
+__all__ = ["checkpointed", "generator_facts", "settings_key", "tensor_digest"]
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -24,6 +28,14 @@ Arrays = dict[str, NDArray[Any]]
 def settings_key(settings: Mapping[str, Any]) -> str:
     """A short name for exactly these settings: other settings, other files."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def generator_facts(generator: Generator) -> dict[str, Any]:
+    """What the samples of a generator depend on beside their latents: its weights, and label, truncation, noise.
+
+    Part of the key of everything that is kept of its samples. It reads all weights: ask once, not for every piece.
+    """
+    return {"weights": weights_digest(generator.module), "run": dict(generator.settings)}
 
 
 def tensor_digest(values: Tensor) -> str:

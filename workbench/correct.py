@@ -13,10 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 from activations import AblateNeurons, CapNeurons, Correction, atomic_write, load_correction, save_correction
-from activations.digests import weights_digest
 from gans import CorrectedGenerator, Generator, Treatment, ablated_share, corrected, fit_correction
 from workbench.charts import ladder_chart, score_histogram
-from workbench.checkpoints import checkpointed, settings_key, tensor_digest
+from workbench.checkpoints import checkpointed, generator_facts, settings_key, tensor_digest
 from workbench.detect import DetectorSettings, fit_key, fitted_detector
 from workbench.pictures import heat_overlay, image_grid, to_pixels
 from workbench.report import Facts, Figure, Picture, Section, write_report
@@ -63,7 +62,7 @@ def run_correct(
     mend = corrected(generator, correction, gate=gate, allow_other_weights=allow_other_weights)
     out.mkdir(parents=True, exist_ok=True)
     save_correction(out / "correction.safetensors", correction)
-    about = {"weights": weights_digest(generator.module), "gate": gate, "correction": _digest(correction)}
+    about = generator_facts(generator) | {"gate": gate, "correction": _digest(correction)}
     parts = [
         _corrected_chunk(mend, chunk, number * CHUNK, out, about, resume, progress)
         for number, chunk in enumerate(latents.split(CHUNK))

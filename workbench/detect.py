@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from activations import record
-from activations.digests import weights_digest
 from gans import ArtifactDetector, Detection, Generator, load_detector, save_detector
+from gans.generator import layer_shapes
 from workbench.charts import score_histogram
-from workbench.checkpoints import checkpointed, settings_key, tensor_digest
+from workbench.checkpoints import checkpointed, generator_facts, settings_key, tensor_digest
 from workbench.pictures import gallery
 from workbench.report import Facts, Figure, Paragraph, Picture, Section, write_report
 from workbench.tables import write_csv, write_json
@@ -68,7 +66,7 @@ def load_latents(path: Path, generator: Generator) -> Tensor:
 
 def fit_key(generator: Generator, settings: DetectorSettings) -> str:
     """Names what is fitted with these settings on this generator."""
-    about = {"weights": weights_digest(generator.module), "layers": generator.layers, "run": dict(generator.settings)}
+    about = generator_facts(generator) | {"layers": generator.layers}
     return settings_key(asdict(settings) | about)
 
 
@@ -96,8 +94,7 @@ def measured(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """`ArtifactDetector.measure`, piece by piece, each kept as it is done."""
     about = {
-        "weights": weights_digest(generator.module),
-        "run": dict(generator.settings),
+        **generator_facts(generator),
         "extractor": str(detector.extractor),
         "rates": {layer: tensor_digest(rate) for layer, rate in detector.rare_.rates_.items()},
         "rate": detector.rate,
@@ -154,10 +151,7 @@ def run_detect(
 def check_detector(detector: ArtifactDetector, generator: Generator) -> None:
     """Raise unless the detector's rates were measured on a model of this layout."""
     wanted = {layer: tuple(rate.shape) for layer, rate in detector.rare_.rates_.items()}
-    latents = torch.zeros(1, *generator.latent_shape)
-    with torch.no_grad(), record(generator.module, list(wanted)) as outputs:
-        generator.run(latents)
-    found = {layer: tuple(outputs[layer].shape[1:]) for layer in wanted}
+    found = {layer: tuple(shape) for layer, shape in layer_shapes(generator, list(wanted)).items()}
     if found != wanted:
         raise ValueError(f"The detector was fitted on layers {wanted}, but {generator.name} has {found}; fit it anew.")
 

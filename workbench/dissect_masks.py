@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from activations.digests import weights_digest
 from gans import Generator
 from gans.dissection.concepts import Concepts, checked_masks, pack, part_names, unpack, with_parts
-from workbench.checkpoints import checkpointed, settings_key
+from workbench.checkpoints import checkpointed, generator_facts, settings_key
 
 __all__ = ["CHUNK", "MaskStore"]
 
@@ -62,10 +62,12 @@ class MaskStore:
         }
 
     def _key(self, start: int, n: int, seed: int) -> str:
-        return settings_key({
-            "weights": weights_digest(self.generator.module),
+        return settings_key(self._facts | {"samples": [seed, start, n]})
+
+    @cached_property
+    def _facts(self) -> dict[str, Any]:
+        return generator_facts(self.generator) | {
             "segmenter": self.segmenter,
             "digest": getattr(self.concepts, "digest", ""),
             "names": list(self.concepts.names),
-            "samples": [seed, start, n],
-        })  # fmt: skip
+        }

@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from activations.digests import weights_digest
 from gans import Generator
 from gans.dissection import (
     Agreement,
@@ -28,7 +27,7 @@ from gans.dissection import (
     threshold_counts,
     unit_statistics,
 )
-from workbench.checkpoints import checkpointed, settings_key, tensor_digest
+from workbench.checkpoints import checkpointed, generator_facts, settings_key, tensor_digest
 from workbench.dissect_masks import MaskStore
 
 __all__ = ["N_PLACES", "Stages"]
@@ -190,9 +189,9 @@ class Stages:
         }
 
     def _kept(self, name: str, about: Mapping[str, Any], compute: Callable[[], Arrays]) -> Arrays:
-        key = settings_key({**about, "weights": self._weights, "layers": list(self.layers), "seed": self.seed})
+        key = settings_key({**about, **self._facts, "layers": list(self.layers), "seed": self.seed})
         return checkpointed(self.folder, f"{name}-{key}", self.resume, compute)
 
     @cached_property
-    def _weights(self) -> str:
-        return weights_digest(self.generator.module)
+    def _facts(self) -> dict[str, Any]:
+        return generator_facts(self.generator)

@@ -13,8 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from activations import atomic_write
-from activations.digests import weights_digest
 from gans import Generator
 from gans.boundaries import (
     Exploration,
@@ -33,9 +31,9 @@ from gans.boundaries import (
     supporting_set,
 )
 from manifold.features import load_extractor
-from workbench.checkpoints import checkpointed, settings_key, tensor_digest
+from workbench.checkpoints import checkpointed, generator_facts, settings_key, tensor_digest
 from workbench.explore_report import write_explore_report
-from workbench.tables import write_csv, write_json
+from workbench.tables import write_csv, write_json, write_npz
 
 __all__ = ["ExploreRun", "ExploreSettings", "ExploredQuery", "explored", "run_explore"]
 
@@ -158,7 +156,7 @@ def run_explore(
         latents = generator.latents(n_queries, settings.seed)
     preactivations(generator, latents[:1], layer)  # a layer without boundaries is refused before hours of work
     extractor = load_extractor(settings.extractor) if settings.extractor else None
-    about = asdict(settings) | {"weights": weights_digest(generator.module), "layer": layer}
+    about = asdict(settings) | generator_facts(generator) | {"layer": layer}
     queries = []
     for i, query in enumerate(latents.split(1)):
         key = settings_key(about | {"latent": tensor_digest(query), "seed": settings.seed + i})
@@ -170,8 +168,7 @@ def run_explore(
 
         queries.append(_read(checkpointed(out / "work", f"explored-{key}", resume, compute)))
     run = ExploreRun(generator.name, layer, tuple(queries), asdict(settings))
-    with atomic_write(out / "explored.npz") as temporary, temporary.open("wb") as file:
-        np.savez(file, **_arrays(queries))  # type: ignore[arg-type]
+    write_npz(out / "explored.npz", _arrays(queries))
     write_csv(out / "queries.csv", run.columns())
     write_json(out / "summary.json", run.to_dict())
     write_explore_report(out / "report.html", run.to_dict(), queries, generator)

@@ -14,7 +14,6 @@ from scipy.stats import pearsonr, spearmanr
 from torch import Tensor
 
 from activations import atomic_write
-from activations.digests import weights_digest
 from gans import Generator
 from gans.rare import (
     FeatureDensity,
@@ -28,11 +27,11 @@ from gans.rare import (
     rare_samples,
     save_density,
 )
-from workbench.checkpoints import checkpointed, settings_key, tensor_digest
+from workbench.checkpoints import checkpointed, generator_facts, settings_key, tensor_digest
 from workbench.detect import DetectorSettings, fit_key, fitted_detector
 from workbench.pictures import png, to_pixels
 from workbench.rare_report import write_rare_report
-from workbench.tables import write_csv, write_json
+from workbench.tables import write_csv, write_json, write_npz
 
 __all__ = ["RareRun", "RareSettings", "fitted_density", "rare_space", "run_rare", "searched"]
 
@@ -125,8 +124,7 @@ def run_rare(
     )
     out.mkdir(parents=True, exist_ok=True)
     save_density(out / "density.safetensors", space.density)
-    with atomic_write(out / "rare.npz") as temporary, temporary.open("wb") as file:
-        np.savez(file, **samples.arrays())  # type: ignore[arg-type]
+    write_npz(out / "rare.npz", samples.arrays())
     with atomic_write(out / "latents.npy") as temporary, temporary.open("wb") as file:
         np.save(file, samples.latents[samples.found])
     write_csv(out / "rare.csv", samples.columns())
@@ -177,7 +175,7 @@ def searched(
     """`rare_samples`, as many references at a time as fill a batch, each such group kept as it is done."""
     seed, n_versions = settings.detector.seed + 3, settings.search.n_versions
     about = asdict(settings) | {
-        "weights": weights_digest(generator.module),
+        **generator_facts(generator),
         "layers": generator.layers,
         "limit": space.max_artifact_score,
     }

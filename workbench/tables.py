@@ -1,4 +1,4 @@
-"""Results as files: CSV and JSON, each written whole or not at all."""
+"""Results as files: CSV, JSON and arrays, each written whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from activations import atomic_write
 
-__all__ = ["write_csv", "write_json"]
+__all__ = ["write_csv", "write_json", "write_npz"]
 
 
 def write_csv(path: str | os.PathLike[str], columns: Mapping[str, NDArray[Any]]) -> None:
@@ -30,6 +30,12 @@ def write_json(path: str | os.PathLike[str], values: Mapping[str, Any]) -> None:
     text = json.dumps(values, indent=1, allow_nan=False)
     with atomic_write(path) as temporary:
         temporary.write_text(text + "\n")
+
+
+def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Arrays under their names, for `numpy.load`."""
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 def _cells(values: NDArray[Any]) -> list[Any]:

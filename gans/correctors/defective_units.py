@@ -19,7 +19,7 @@ from gans.correctors.corrector import Corrector
 from gans.correctors.defective_score import checked_masks, defective_score
 from gans.correctors.edited_layers import chosen_layers, needed_broken
 from gans.defect_classifier import DefectClassifier
-from gans.generator import Generator
+from gans.generator import Generator, layer_shapes
 from gans.rare_activation import recorded_batches
 
 __all__ = ["DefectiveUnits"]
@@ -229,7 +229,7 @@ class DefectiveUnits(Corrector):
             mean = statistic.mean.float().cpu()
             return PullToMean(layer, mean, units=units, strength=self.strength * (1 - self.keep))
         ceiling = _unit_quantiles(generator, normal, (layer,), self.quantile, progress)[layer]
-        shape = _map_shape(generator, normal, layer)
+        shape = layer_shapes(generator, [layer])[layer]
         mask = torch.zeros(shape, dtype=torch.bool)
         mask[list(units)] = True
         return CapNeurons(layer, ceiling.float()[:, None, None].expand(shape), mask, self.strength)
@@ -244,7 +244,3 @@ def _unit_quantiles(
         for layer in layers:
             statistics[layer].update(outputs[layer])
     return {layer: statistic.quantile(level).cpu() for layer, statistic in statistics.items()}
-
-
-def _map_shape(generator: Generator, latents: Tensor, layer: str) -> torch.Size:
-    return next(recorded_batches(generator, latents[:1], [layer], "shape"))[layer].shape[1:]

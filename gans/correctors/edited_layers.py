@@ -7,14 +7,9 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from activations import find_layer
-from gans.generator import Generator
+from gans.generator import Generator, early_layers
 
-__all__ = ["chosen_layers", "early_layers", "needed_broken"]
-
-
-def early_layers(layers: Sequence[str]) -> tuple[str, ...]:
-    """The first half of the inspected layers (rounded up): where content is laid out, before it is drawn."""
-    return tuple(layers[: max(1, (len(layers) + 1) // 2)])
+__all__ = ["chosen_layers", "needed_broken"]
 
 
 def chosen_layers(generator: Generator, layers: Sequence[str] | None) -> tuple[str, ...]:

@@ -114,8 +114,5 @@ class LatentOptimisation(Corrector):
         return moving.detach()
 
     def _features(self, latents: Tensor) -> Tensor:
-        raw = self.generator_.run(latents).float()
-        low, high = self.generator_.value_range
-        images = ((raw - low) / (high - low)).clamp(0, 1)
-        features: Tensor = self.extractor_(images.expand(-1, 3, -1, -1)).float()
+        features: Tensor = self.extractor_(self.generator_.images(latents)).float()
         return features

@@ -5,7 +5,7 @@ inside the k-NN manifold of normal samples and, where broken samples were given,
 apart is as low as that of a normal sample. One layer after the other: a later layer is touched only for the samples
 that the earlier ones did not bring back. Samples that are normal already keep every bit.
 
-A sample can satisfy one feature space without being mended (`experiments.face_correctors` measures how often): several
+A sample can satisfy one feature space without being mended (`experiments.face_artifacts` measures how often): several
 extractors at once are harder to satisfy for nothing.
 """
 
@@ -22,9 +22,11 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from tqdm import tqdm
 
-from activations import Edit, edited, record
+from activations import Edit, edited
 from gans.correctors.corrector import Corrector
-from gans.generator import Generator
+from gans.correctors.edited_layers import chosen_layers
+from gans.generator import Generator, layer_shapes
+from gans.nearest_ball import relative_distance
 from gans.sample_edits import ScaleEachSample
 from gans.soft_logistic import LinearScore, cross_validated_scores, fit_soft_logistic
 from manifold import Manifold
@@ -91,9 +93,7 @@ class FeatureTarget:
         """
         features = self.extractor(images)
         reference, radii = self.reference.to(features.device), self.radii.to(features.device)
-        with torch.no_grad():  # which ball is nearest to holding the sample does not depend on the last bits
-            ball = (torch.cdist(features, reference) / radii.clamp(min=1e-12)).argmin(1)
-        distance = (features - reference[ball]).norm(dim=1) / radii[ball].clamp(min=1e-12)
+        distance = relative_distance(features, reference, radii.clamp(min=1e-12))
         excess = (distance - self.manifold_limit).clamp(min=0)
         if self.weights is not None:
             score = features @ self.weights.to(features.device) + self.bias
@@ -165,7 +165,7 @@ class ManifoldGuided(Corrector):
         named: Sequence[Any] = [self.extractors] if one else list(self.extractors)  # type: ignore[arg-type]
         if not named:
             raise ValueError("extractors is empty; name at least one, e.g. 'efficientnet-lite0'.")
-        layers = generator.layers[: (len(generator.layers) + 1) // 2] if self.layers is None else tuple(self.layers)
+        layers = chosen_layers(generator, self.layers)
         images = [None if z is None else generator.generate(z, progress=progress) for z in (normal, broken)]
         targets = []
         for extractor in map(load_extractor, named):
@@ -189,12 +189,14 @@ class ManifoldGuided(Corrector):
         check_is_fitted(self, "targets_")
         latents = self.generator_.checked_latents(latents)
         found: tuple[ScaleEachSample, ...] = ()
-        for layer in self.layers_:
-            gains = torch.ones(len(latents), self._n_units(layer))
-            outside = (self.excess(latents, found) > 0).nonzero()[:, 0]
+        outside = torch.arange(len(latents))
+        for layer, shape in layer_shapes(self.generator_, self.layers_).items():
+            gains = torch.ones(len(latents), shape[0])
+            if len(outside):
+                outside = outside[self.excess(latents[outside], _rows_of(found, outside)) > 0]
             parts = outside.split(16) if len(outside) else ()
             for rows in tqdm(parts, desc=f"gains of {layer}", disable=not progress, leave=False):
-                gains[rows] = self._descend(latents[rows], layer, _rows_of(found, rows))
+                gains[rows] = self._descend(latents[rows], layer, gains[rows], _rows_of(found, rows))
             found = (*found, ScaleEachSample(layer, gains))
         return found
 
@@ -204,21 +206,21 @@ class ManifoldGuided(Corrector):
         parts = []
         for rows in torch.arange(len(latents)).split(16):
             with edited(self.generator_.module, *_rows_of(edits, rows)):
-                images = self.generator_.to_unit_range(self.generator_.run(latents[rows]))
+                images = self.generator_.images(latents[rows]).cpu()
             parts.append(self._total_excess(images))
         return torch.cat(parts)
 
     def _total_excess(self, images: Tensor) -> Tensor:
         return torch.stack([target.excess(images) for target in self.targets_]).sum(0)
 
-    def _descend(self, latents: Tensor, layer: str, fixed: tuple[ScaleEachSample, ...]) -> Tensor:
-        """Gains ``[n, C]`` of one layer: of each sample the first that are inside, or those of the least excess."""
-        gains = torch.ones(len(latents), self._n_units(layer), requires_grad=True)
+    def _descend(self, latents: Tensor, layer: str, start: Tensor, fixed: tuple[ScaleEachSample, ...]) -> Tensor:
+        """Gains ``[n, C]`` of one layer from `start` on: the first that are inside, or those of the least excess."""
+        gains = start.clone().requires_grad_(True)
         optimiser = torch.optim.Adam([gains], lr=self.learning_rate)
-        best, lowest = torch.ones_like(gains), torch.full((len(latents),), torch.inf)
+        best, lowest = start.clone(), torch.full((len(latents),), torch.inf)
         for step in range(self.n_steps + 1):
             with edited(self.generator_.module, *fixed, ScaleEachSample(layer, gains)):
-                images = self.generator_.to_unit_range(self.generator_.run(latents))
+                images = self.generator_.images(latents).cpu()
             excess = self._total_excess(images)
             better = excess.detach() < lowest
             best[better], lowest[better] = gains.detach()[better], excess.detach()[better]
@@ -232,11 +234,6 @@ class ManifoldGuided(Corrector):
             with torch.no_grad():
                 gains.clamp_(0, self.largest_gain)
         return best
-
-    def _n_units(self, layer: str) -> int:
-        with torch.no_grad(), record(self.generator_.module, [layer], stop=True) as outputs:
-            self.generator_.run(self.generator_.latents(1, seed=0))
-        return int(outputs[layer].shape[1])
 
 
 def _rows_of(edits: Sequence[ScaleEachSample], rows: Tensor) -> tuple[ScaleEachSample, ...]:

@@ -14,10 +14,10 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from activations import AblateNeurons, CapNeurons, Edit, PullToMean, ScaleUnits, record
+from activations import AblateNeurons, CapNeurons, Edit, PullToMean, ScaleUnits
 from gans.correctors.corrector import Corrector
 from gans.correctors.locally_active_units import LocallyActiveUnits
-from gans.generator import Generator
+from gans.generator import Generator, layer_shapes
 from gans.sample_edits import ScaleEachSample
 
 __all__ = ["RandomNeurons", "RandomUnits"]
@@ -45,8 +45,7 @@ class _MatchedControl(Corrector):
             self.corrector_ = clone(self.corrector).fit(generator, normal, broken, masks=masks, progress=progress)
         one = generator.checked_latents(normal)[:1]
         layers = tuple(dict.fromkeys(edit.layer for edit in self.corrector_.edits(one)))
-        with torch.no_grad(), record(generator.module, layers, reduce=lambda output: output.shape[1:]) as shapes:
-            generator.run(one)
+        shapes = layer_shapes(generator, layers)
         # One order for each layer, so that a second edit of it meets the same places, and each sample, in any batch.
         draw = torch.Generator().manual_seed(self.seed)
         self.orders_: dict[str, Tensor] = {

@@ -113,7 +113,7 @@ def _amount(
 ) -> Tensor:
     """The concept's soft mask in the changed samples, ``[n, h, w]``."""
     with _changed(generator, probe.layer, change):
-        images = generator.to_unit_range(generator.run(latents))
+        images = generator.images(latents).cpu()
     return concepts.soft(images)[:, probe.concept].cpu()
 
 

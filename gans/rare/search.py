@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gans.generator import Generator
+from gans.nearest_ball import relative_distance
 from gans.rare.objective import RareObjective, pair_distances
 from gans.rare.samples import RareSamples
 from gans.rare.space import RareSpace
@@ -153,7 +154,7 @@ def _descend(
     best_step = np.full(len(latents), -1)
     for step in range(search.n_steps + 1):
         with torch.enable_grad():
-            features = space.network(unit_range_images(generator, latents)).float()
+            features = space.network(generator.images(latents)).float()
             if step == 0 and objective.anchor == "own_start":
                 anchors = features.detach()
             losses = _losses(latents, features, anchors, limits, space, search)
@@ -170,13 +171,6 @@ def _descend(
     return best.cpu(), best_step
 
 
-def unit_range_images(generator: Generator, latents: Tensor) -> Tensor:
-    """`Generator.generate` with a gradient and without leaving the device: images ``[n, 3, h, w]`` in 0..1."""
-    low, high = generator.value_range
-    images = (generator.run(latents).float() - low) / (high - low)
-    return images.clamp(0, 1).expand(-1, 3, -1, -1)
-
-
 def _losses(
     latents: Tensor, features: Tensor, anchors: Tensor, limits: Tensor, space: RareSpace, search: RareSearch
 ) -> Tensor:
@@ -188,7 +182,7 @@ def _losses(
     if search.objective.artifact and math.isfinite(space.max_artifact_score):
         artifact = (space.artifact_scores(features) - space.max_artifact_score) / space.artifact_std
     if search.objective.manifold:
-        manifold = _beyond_nearest_ball(features, space)
+        manifold = relative_distance(features, *space.tensors(features)) - 1
     losses = search.objective.loss(
         log_prob=(space.density.log_prob(features) / space.density.n_dims_).float().view(by_reference),
         distance=((features - anchors).norm(dim=1) / space.unit).view(by_reference),
@@ -199,14 +193,6 @@ def _losses(
         manifold_excess=manifold.view(by_reference),
     )
     return losses.flatten()
-
-
-def _beyond_nearest_ball(features: Tensor, space: RareSpace) -> Tensor:
-    """Distance / radius - 1 of the ball that is relatively nearest, ``[n]``: at most 0 inside; differentiable."""
-    reference, radii = space.tensors(features)
-    with torch.no_grad():
-        nearest = (torch.cdist(features, reference) / radii).argmin(1)
-    return (features - reference[nearest]).norm(dim=1) / radii[nearest] - 1
 
 
 def _gradient(losses: Tensor, latents: Tensor) -> Tensor:

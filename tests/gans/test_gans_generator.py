@@ -5,12 +5,13 @@ import sys
 import numpy as np
 import pytest
 import torch
-from gans_toys import LATENT_WIDTH, LAYERS, ToyNet, toy_generator, toy_net, written_out
+from gans_toys import LATENT_WIDTH, LAYERS, SIDES, ToyNet, toy_generator, toy_net, written_out
 from torch import nn
 from torch.nn import functional
 
 from activations import UnknownLayerError
 from gans import Generator, activation_layers, load_generator
+from gans.generator import layer_shapes
 
 BATCH_TOLERANCE = 1e-5  # reliability.md, section 4: batch size on the CPU
 
@@ -276,3 +277,21 @@ def test_a_missing_dependency_of_an_own_module_is_reported_as_such(models):
 def test_a_module_in_training_mode_is_refused():
     with pytest.raises(ValueError, match=r"training mode.*\.eval\(\)"):
         Generator(nn.Sequential(nn.Linear(16, 12), nn.Identity()), (16,), layers=("1",))
+
+
+def test_images_are_those_of_generate_and_let_gradients_through():
+    generator = toy_generator()
+    latents = generator.latents(3, seed=1).requires_grad_(True)
+    images = generator.images(latents)
+    assert torch.equal(images.detach(), generator.generate(latents.detach()))
+    images.sum().backward()
+    assert latents.grad.abs().sum() > 0
+
+
+def test_layer_shapes_are_those_of_one_sample():
+    generator = toy_generator()
+    shapes = layer_shapes(generator, LAYERS)
+    assert {layer: shape[1:] for layer, shape in shapes.items()} == {
+        layer: (side, side) for layer, side in SIDES.items()
+    }
+    assert list(shapes) == list(LAYERS)
