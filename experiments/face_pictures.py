@@ -11,6 +11,16 @@ from experiments.face_methods import Space
 from experiments.labelled_faces import LabelledFaces
 from gans import Generator, corrected
 
+_KINDS = {
+    "rare R": "rare neurons off",
+    "truncation": "truncation",
+    "defective": "defective units, all forms",
+    "local": "local activation",
+    "manifold": "manifold-guided gains",
+    "latent": "latent optimisation",
+    "ours": "ladder with stop rule",
+}
+
 
 def trade_off_figure(table: list[dict], title: str) -> Figure:
     """Still flagged against change of clean samples: a curve per fixed ladder, a point per method."""
@@ -29,21 +39,24 @@ def trade_off_figure(table: list[dict], title: str) -> Figure:
         "defective": ("D", "tab:purple"),
         "local": ("v", "tab:brown"),
         "manifold": ("P", "tab:cyan"),
+        "latent": ("X", "tab:pink"),
         "ours": ("*", "tab:green"),
     }
-    for method, (x, y) in position.items():
-        for prefix, (marker, colour) in marks.items():
-            if method.startswith(prefix):
-                axes.plot(x, y, marker, color=colour, markersize=13 if marker == "*" else 7)
-                axes.annotate(method, (x, y), xytext=(6, 4), textcoords="offset points", fontsize=8)
+    for prefix, (marker, colour) in marks.items():
+        of_kind = {method: xy for method, xy in position.items() if method.startswith(prefix)}
+        size = 13 if marker == "*" else 7
+        axes.plot(*zip(*of_kind.values(), strict=True), marker, color=colour, markersize=size, label=_KINDS[prefix])
+        for method, xy in of_kind.items() if len(of_kind) <= 5 else ():  # more of them lie on one another
+            axes.annotate(method, xy, xytext=(6, 4), textcoords="offset points", fontsize=8)
     axes.axhline(0.12, color="black", linewidth=0.7, linestyle=":")
     axes.axvline(0.05, color="black", linewidth=0.7, linestyle=":")
     axes.set_xlabel(f"change of clean samples: 1 - mean cosine in {space} (left is better)")
     axes.set_ylabel("consensus artifacts still flagged (lower is better)")
-    axes.set_ylim(0, 1)
-    axes.set_xlim(right=max(x for x, _ in position.values()) + 0.07)  # room for the last name
-    axes.set_title(title)
-    axes.legend(loc="lower right")
+    axes.set_ylim(0, 1.05)
+    worst = max(x for method, (x, _) in position.items() if not method.startswith("random neurons for"))
+    axes.set_xlim(-0.015, worst + 0.12)  # room for the last name; the control of rare neurons lies far outside
+    axes.set_title(title, pad=12)
+    axes.legend(loc="center right", fontsize=8)
     return figure
 
 
