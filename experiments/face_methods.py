@@ -101,6 +101,8 @@ def fold_free_correctors(generator: Generator, latents: Tensor) -> dict[str, Cor
         "rare R=0.3 main.2+5": RareNeurons(0.3, EARLY),
         "rare R=0.2 main.2+5+8": RareNeurons(0.2, WIDER),
         "local activation, contrast": LocallyActiveUnits("contrast", EARLY),
+        # The estimator and layer that validation chooses in experiments.face_defects.
+        "local activation, differential, main.5": LocallyActiveUnits("differential", ("main.5",)),
     }
     return {name: corrector.fit(generator, latents) for name, corrector in correctors.items()}
 
@@ -132,6 +134,9 @@ def published_methods(
     controls: dict[str, Corrector] = {
         "random neurons for rare R=0.2 main.2+5+8": RandomNeurons(fold_free["rare R=0.2 main.2+5+8"], seed=seed),
         "random units for local activation": RandomUnits(fold_free["local activation, contrast"], seed=seed),
+        "random units for local activation, main.5": RandomUnits(
+            fold_free["local activation, differential, main.5"], seed=seed
+        ),
     }
     for name, control in controls.items():
         yield name, lambda control=control: run(control)
