@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
-from activations import atomic_write
 from gans.detection import ArtifactDetector
+from gans.fitted_file import load_fitted, save_fitted
 from gans.rare_activation import RareActivation
 from gans.soft_logistic import LinearScore
 from manifold import Manifold
@@ -22,7 +18,6 @@ from manifold.features import extractor_of_file
 
 __all__ = ["DetectorFileError", "load_detector", "save_detector"]
 
-_SCHEMA = "genmend.detector/1"
 _SETTINGS = ("rate", "k", "n_statistics", "n_reference", "flagged_share", "seed")
 
 
@@ -41,7 +36,7 @@ def save_detector(path: str | os.PathLike[str], detector: ArtifactDetector) -> N
     if not isinstance(detector.extractor, str):
         raise ValueError("Only a detector whose extractor is given by name can be saved; use module:callable.")
     rare = detector.rare_
-    tensors = {f"rates/{layer}": values.contiguous() for layer, values in rare.rates_.items()}
+    tensors = {f"rates/{layer}": values for layer, values in rare.rates_.items()}
     for name in ("own_features", "own_counts", "own_normal"):
         tensors[name] = torch.from_numpy(np.ascontiguousarray(getattr(detector, f"{name}_")))
     tensors["radii"] = torch.from_numpy(detector.manifold_.radii_)
@@ -59,8 +54,7 @@ def save_detector(path: str | os.PathLike[str], detector: ArtifactDetector) -> N
     if detector.supervised_ is not None:
         tensors["supervised"] = torch.from_numpy(detector.supervised_.weights)
         facts["supervised"] = [detector.supervised_.bias, detector.supervised_.regularisation]
-    with atomic_write(path) as temporary:
-        save_file(tensors, temporary, metadata={"schema": _SCHEMA, "detector": json.dumps(facts)})
+    save_fitted(path, "detector", tensors, facts)
 
 
 def load_detector(path: str | os.PathLike[str]) -> ArtifactDetector:
@@ -73,25 +67,7 @@ def load_detector(path: str | os.PathLike[str]) -> ArtifactDetector:
     FileNotFoundError
         If there is none.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no detector file {path}; `genmend detect` writes one into its --out folder.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            # Cloned, for what it gives is the mapped file itself.
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - no mapping
-        if metadata.get("schema") != _SCHEMA:
-            raise DetectorFileError(f"{path} is of kind {metadata.get('schema')!r}; a file of {_SCHEMA!r} is needed.")
-        return _restored(json.loads(metadata["detector"], parse_constant=_refused), tensors)
-    except DetectorFileError:
-        raise
-    except (SafetensorError, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise DetectorFileError(f"{path} is not a whole detector file ({error}); fit the detector again.") from error
-
-
-def _refused(constant: str) -> float:
-    raise ValueError(f"it holds {constant}")
+    return load_fitted(path, "detector", _restored, command="detect", error=DetectorFileError)
 
 
 def _restored(facts: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> ArtifactDetector:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from activations import atomic_write
+from gans.fitted_file import load_fitted, save_fitted
 from gans.rare.density import FeatureDensity, GaussianMixtureDensity
 from gans.rare.flow import FlowDensity
 from gans.rare.whitening import Whitening
 
 __all__ = ["DensityFileError", "load_density", "save_density"]
 
-_SCHEMA = "genmend.density/1"
 _KINDS: dict[str, type[FeatureDensity]] = {"gmm": GaussianMixtureDensity, "flow": FlowDensity}
 _MIXTURE = ("weights", "means", "precisions_cholesky")
 _FITTED = {"gmm": (), "flow": ("n_epochs", "held_out_curve")}
@@ -44,12 +39,7 @@ def save_density(path: str | os.PathLike[str], density: FeatureDensity) -> None:
         "held_out_log_prob": density.held_out_log_prob_,
         "fitted": {name: getattr(density, f"{name}_") for name in _FITTED[kind]},
     }
-    with atomic_write(path) as temporary:
-        save_file(
-            {name: values.contiguous() for name, values in tensors.items()},
-            temporary,
-            metadata={"schema": _SCHEMA, "density": json.dumps(facts, allow_nan=False)},
-        )
+    save_fitted(path, "density", tensors, facts)
 
 
 def load_density(path: str | os.PathLike[str]) -> FeatureDensity:
@@ -62,20 +52,7 @@ def load_density(path: str | os.PathLike[str]) -> FeatureDensity:
     FileNotFoundError
         If there is none.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no density file {path}; `genmend rare` writes one into its --out folder.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - no mapping
-        if metadata.get("schema") != _SCHEMA:
-            raise DensityFileError(f"{path} is of kind {metadata.get('schema')!r}; a file of {_SCHEMA!r} is needed.")
-        return _restored(json.loads(metadata["density"]), tensors)
-    except DensityFileError:
-        raise
-    except (SafetensorError, LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise DensityFileError(f"{path} is not a whole density file ({error}); fit the density again.") from error
+    return load_fitted(path, "density", _restored, command="rare", error=DensityFileError)
 
 
 def _restored(facts: dict[str, Any], tensors: dict[str, Tensor]) -> FeatureDensity:

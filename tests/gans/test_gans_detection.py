@@ -307,7 +307,7 @@ def test_a_write_that_fails_leaves_the_old_file(detector, tmp_path, monkeypatch)
     def full_disk(*arguments, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("gans.detector_file.save_file", full_disk)
+    monkeypatch.setattr("gans.fitted_file.save_file", full_disk)
     with pytest.raises(OSError, match="No space left"):
         save_detector(path, detector)
     assert path.read_bytes() == b"old"
