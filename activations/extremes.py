@@ -12,6 +12,8 @@ from activations.statistics import check_shape, checked_batch
 
 __all__ = ["TopSamples", "UnitQuantiles"]
 
+GROUP = 8  # samples whose values are first looked at together
+
 
 class UnitQuantiles:
     """Exact upper quantiles of each unit over all samples and positions.
@@ -52,22 +54,27 @@ class UnitQuantiles:
         self.count = 0
         self._shape: torch.Size | None = None
         self._parts: list[Tensor] = []  # (units, some) each: the kept values first, then candidates
-        self._floor: Tensor | None = None  # (units, 1): the smallest value kept once there are enough
+        self._floor: Tensor | None = None  # (units,): the smallest value kept once there are enough
 
     @torch.no_grad()
     def update(self, batch: Tensor) -> None:
         """Take a batch, shape ``(n, units, ...)``."""
-        batch = checked_batch(batch, self)
-        self._admit(batch.shape[1:], len(batch))
-        if not len(batch):
-            return
-        values = batch.transpose(0, 1).flatten(1)
-        if self._floor is None:
+        if self._floor is None or not len(batch):
+            batch = checked_batch(batch, self)
+            self._admit(batch.shape[1:], len(batch))
+            if not len(batch):
+                return
+            values = batch.transpose(0, 1).flatten(1)
             candidates = values.topk(min(self._kept(), values.shape[1]), dim=1, sorted=False).values
         else:
-            candidates = _above(values, self._floor)
+            batch = checked_batch(batch, self, for_nan=False)
+            peaks = _group_peaks(batch)
+            if peaks.amax().isnan():  # the largest of values of which one is NaN is NaN
+                checked_batch(batch, self)
+            self._admit(batch.shape[1:], len(batch))
+            candidates = _above(batch.flatten(2), peaks, self._floor)
         self._parts.append(candidates)
-        self._shrink(at_least=3 * self._kept())
+        self._shrink()
 
     @torch.no_grad()
     def merge(self, other: UnitQuantiles) -> None:
@@ -82,7 +89,7 @@ class UnitQuantiles:
         self._admit(other._shape, other.count)
         device = self._parts[0].device if self._parts else None
         self._parts += [part.to(device) for part in other._parts]
-        self._shrink(at_least=3 * self._kept())
+        self._shrink()
 
     def quantile(self, q: float | Sequence[float]) -> Tensor:
         """Return quantiles, interpolated linearly between neighbours as ``numpy.quantile`` does.
@@ -109,13 +116,12 @@ class UnitQuantiles:
             raise ValueError(f"q is {q}, but this statistic keeps [{lowest:g}, 1] only; build it with tail={1 - q:g}.")
         if not self._parts or self._shape is None:
             raise ValueError("UnitQuantiles has seen no sample, and at least one is needed; call update(batch) first.")
-        largest = torch.cat(self._parts, 1).sort(dim=1, descending=True).values.double()
         total = self.count * math.prod(self._shape[1:])
         position = q * (total - 1)
         below = math.floor(position)
-        lower = largest[:, total - 1 - below]
-        upper = largest[:, max(total - 2 - below, 0)]
-        return torch.lerp(lower, upper, position - below)
+        largest = torch.cat(self._parts, 1).topk(total - below, dim=1, sorted=False).values
+        lower = largest.topk(min(2, total - below), dim=1, largest=False).values.double()
+        return torch.lerp(lower[:, 0], lower[:, -1], position - below)
 
     def _admit(self, shape: torch.Size, count: int) -> None:
         if self.count + count > self.samples:
@@ -133,23 +139,49 @@ class UnitQuantiles:
         # One more than the formula, against the rounding of tail * total.
         return min(total, math.ceil((total - 1) * self.tail) + 2)
 
-    def _shrink(self, at_least: int) -> None:
-        if sum(part.shape[1] for part in self._parts) < at_least:
+    def _shrink(self) -> None:
+        """Let go of what is surely too small, once there are twice as many as needed; at first, as soon as enough."""
+        enough = self._kept() * (1 if self._floor is None else 2)
+        if sum(part.shape[1] for part in self._parts) < enough:
             return
         kept = torch.cat(self._parts, 1).topk(self._kept(), dim=1, sorted=False).values
         self._parts = [kept]
-        self._floor = kept.amin(1, keepdim=True)
+        self._floor = kept.amin(1)
 
 
-def _above(values: Tensor, floor: Tensor) -> Tensor:
-    """Return the values of each row above its floor, ``(rows, most)``, filled up with the lowest value there is."""
-    rows, columns = (values > floor).nonzero(as_tuple=True)
-    counts = rows.bincount(minlength=len(values))
-    # nonzero() goes row by row, so the place within its row is the place in the list less what earlier rows take.
-    places = torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
-    above = values.new_full((len(values), int(counts.max())), -torch.inf)
-    above[rows, places] = values[rows, columns]
-    return above
+def _group_peaks(batch: Tensor) -> Tensor:
+    """The largest value of every neuron within each group of `GROUP` samples, ``(units, groups, positions)``.
+
+    Few groups reach a unit's floor, and this reduction, along whole rows of memory, is the quickest way to tell which.
+    """
+    return torch.stack([part.amax(0) for part in batch.flatten(2).split(GROUP)], 1).flatten(2)
+
+
+def _above(batch: Tensor, peaks: Tensor, floor: Tensor) -> Tensor:
+    """Return the values of each unit above its floor, ``(units, most)``, filled up with the lowest value there is.
+
+    `batch` is ``(n, units, positions)``, `peaks` what `_group_peaks` makes of it, `floor` ``(units,)``.
+    """
+    n, n_units, n_positions = batch.shape
+    n_groups, sample = peaks.shape[1], n_units * n_positions
+    hits = (peaks > floor[:, None, None]).flatten().nonzero()[:, 0]
+    units = hits.div(n_groups * n_positions, rounding_mode="floor")
+    places = hits - units * (n_groups * n_positions)
+    groups = places.div(n_positions, rounding_mode="floor")
+    first = groups * (GROUP * sample) + units * n_positions + (places - groups * n_positions)
+    steps = torch.arange(GROUP, device=batch.device)
+    # The last group may be short: what would lie behind the batch is masked.
+    there = groups[:, None] * GROUP + steps < n
+    values = batch.flatten().take((first[:, None] + steps * sample).clamp(max=n * sample - 1))
+    chosen = ((values > floor.take(units)[:, None]) & there).flatten().nonzero()[:, 0]
+    units = units.take(chosen.div(GROUP, rounding_mode="floor"))
+    counts = units.bincount(minlength=n_units)
+    most = int(counts.max())
+    # nonzero() goes unit by unit, so the place within its row is the place in the list less what earlier units take.
+    shift = torch.arange(n_units, device=batch.device) * most - (counts.cumsum(0) - counts)
+    above = batch.new_full((n_units * most,), -torch.inf)
+    above[torch.arange(len(units), device=batch.device) + shift.take(units)] = values.flatten().take(chosen)
+    return above.view(n_units, most)
 
 
 class TopSamples:
@@ -187,10 +219,12 @@ class TopSamples:
     @torch.no_grad()
     def update(self, batch: Tensor) -> None:
         """Take a batch, shape ``(n, units, ...)``; its samples are numbered on from those before."""
-        batch = checked_batch(batch, self)
+        batch = checked_batch(batch, self, for_nan=False)
         if not len(batch):
             return
         peaks = batch.flatten(2).amax(2) if batch.dim() > 2 else batch
+        if peaks.isnan().any():
+            checked_batch(batch, self)
         numbers = torch.arange(len(batch), device=batch.device) + (self._first + self.count)
         self._add(peaks.T, numbers.expand(peaks.shape[1], -1))
         self.count += len(batch)

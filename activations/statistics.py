@@ -14,13 +14,15 @@ from torch import Tensor
 __all__ = ["ActivationRate", "MeanVariance", "check_shape", "checked_batch"]
 
 
-def checked_batch(batch: Tensor, statistic: object) -> Tensor:
+def checked_batch(batch: Tensor, statistic: object, *, for_nan: bool = True) -> Tensor:
     """Return the batch cut from any gradient, after refusing what would spoil a statistic.
+
+    Whoever will see a NaN in what it makes of the batch may leave that check, which reads all of it, for then.
 
     Raises
     ------
     ValueError
-        If it is not ``(n, units, ...)``, or has a NaN.
+        If it is not ``(n, units, ...)``, or has a NaN (unless `for_nan` is off).
     """
     name = type(statistic).__name__
     if batch.dim() < 2:
@@ -28,7 +30,7 @@ def checked_batch(batch: Tensor, statistic: object) -> Tensor:
     batch = batch.detach()
     if batch.device.type == "mps":  # has no float64
         batch = batch.cpu()
-    if batch.isnan().any():
+    if for_nan and batch.isnan().any():
         row = int(batch.flatten(1).isnan().any(1).nonzero()[0])
         raise ValueError(f"{name} got NaN in row {row} of a batch, but numbers are needed; find where they are lost.")
     return batch
