@@ -17,7 +17,7 @@ from gans.families import LAYOUTS
 from gans.families.layout import fitted
 from gans.generator import Generator
 
-__all__ = ["load_converted", "save_generator"]
+__all__ = ["converted_options", "load_converted", "save_generator"]
 
 _ARRAYS, _SETTINGS = "generator.safetensors", "generator.json"
 _KIND, _SCHEMA = "genmend.generator", 1
@@ -83,6 +83,19 @@ def load_converted(path: str | os.PathLike[str], **options: Any) -> Generator:
             f"{folder / _SETTINGS} has a config that {layout.name} can't be built from ({error})."
         ) from error
     return layout.adapt(fitted(module, state), content["config"], str(content["name"]), chosen)
+
+
+def converted_options(path: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:
+    """Family of the converted generator at `path`, and what `load_converted` lets one choose, with the present values.
+
+    Raises
+    ------
+    ValueError
+        If the folder is damaged or of a newer version.
+    """
+    path = Path(path)
+    content = _settings(path if path.is_dir() else path.parent, path)
+    return content["family"], {**LAYOUTS[content["family"]].options, **content["options"]}
 
 
 def _settings(folder: Path, path: Path) -> dict[str, Any]:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from activations import Correction, edited
+from activations import Correction, Edit, edited
 from gans.generator import Generator
 from manifold import Manifold
 from manifold.features import extract, extractor_of_file
+
+if TYPE_CHECKING:
+    from gans.correctors import Corrector
 
 __all__ = ["UNTOUCHED", "Corrected", "CorrectedGenerator", "Treatment", "corrected"]
 
@@ -88,6 +92,7 @@ class CorrectedGenerator:
         *,
         gate: bool = True,
         extractor: Callable[[Tensor], Tensor] | None = None,
+        corrector: Corrector | None = None,
         allow_other_weights: bool = False,
     ) -> None:
         if correction.gate is None or "stop_rule" not in correction.info:
@@ -99,6 +104,7 @@ class CorrectedGenerator:
         self.generator = generator
         self.correction = correction
         self.gated = gate
+        self._corrector = corrector
         self._gate = correction.gate
         self._stop_rule = correction.info["stop_rule"]
         self._extractor = extractor or extractor_of_file(correction.gate.extractor)
@@ -120,11 +126,10 @@ class CorrectedGenerator:
         rung_of = np.full(len(latents), UNTOUCHED)
         climbing = np.flatnonzero(needs)
         lowest = np.full(len(latents), np.inf)
-        for rung, edits in enumerate(self.correction.ladder):
+        for rung, attempt in enumerate(self._attempts(progress)):
             if not len(climbing):
                 break
-            with edited(self.generator.module, *edits):
-                tried = self.generator.generate(latents[climbing], progress=progress)
+            tried = attempt(latents[climbing])
             gate_score, manifold_score = self._scores(tried, progress)
             better = self._is_normal(gate_score, manifold_score) & (gate_score < lowest[climbing])
             taken = climbing[better]
@@ -134,6 +139,16 @@ class CorrectedGenerator:
             climbing = climbing[lowest[climbing] > self._stop_rule["enough_gate_score"]]
         given_up = needs & (rung_of == UNTOUCHED)
         return Corrected(rung_of, given_up, gate_before, gate_after, manifold_before, manifold_after, images)
+
+    def _attempts(self, progress: bool) -> list[Callable[[Tensor], Tensor]]:
+        """What is tried in turn: each takes latents and gives images."""
+        if self._corrector is not None:
+            return [partial(self._corrector.correct, self.generator)]
+        return [partial(self._edited, edits, progress=progress) for edits in self.correction.ladder]
+
+    def _edited(self, edits: tuple[Edit, ...], latents: Tensor, *, progress: bool) -> Tensor:
+        with edited(self.generator.module, *edits):
+            return self.generator.generate(latents, progress=progress)
 
     def _scores(self, images: Tensor, progress: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         features = extract(self._extractor, images, progress=progress)
@@ -156,7 +171,9 @@ def corrected(generator: Generator, correction: Correction, **options: Any) -> C
     **options
         ``gate`` (bool, default True): where False every sample is taken for one that needs correction, and gets at
         least the first rung. ``extractor`` (callable, optional): in place of the one that the gate names; for those
-        that have no name. ``allow_other_weights`` (bool, default False).
+        that have no name. ``corrector`` (a fitted `gans.correctors.Corrector`, optional): tried in place of the ladder,
+        of which gate and stop rule stay; for methods that edit each sample in its own way or move latents.
+        ``allow_other_weights`` (bool, default False).
 
     Raises
     ------

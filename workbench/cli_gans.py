@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -19,8 +20,10 @@ from workbench.cli_options import (
     NReference,
     NStatistics,
     Out,
+    Psi,
     Resume,
     Seed,
+    Space,
     finish,
     generator_from,
     show_progress,
@@ -40,6 +43,8 @@ def detect(
     threshold: Annotated[float | None, typer.Option(help="Flag above this combined score.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Exit 1 if any sample is flagged.")] = False,
     latent_shape: LatentShape = "",
+    psi: Psi = None,
+    space: Space = "",
     layers: Layers = "",
     extractor: Extractor = "efficientnet-lite0",
     n_statistics: NStatistics = 10_000,
@@ -53,7 +58,7 @@ def detect(
     """Score every latent's sample: how broken is it? Higher = more broken."""
     from workbench.detect import DetectorSettings, load_latents, run_detect
 
-    generator = generator_from(model, latent_shape, layers, device, batch_size, extractor)
+    generator = generator_from(model, latent_shape, layers, device, batch_size, extractor, psi=psi, space=space)
     run = run_detect(
         generator,
         load_latents(latents, generator),
@@ -74,10 +79,28 @@ def correct(
     model: Model,
     latents: Latents,
     out: Out,
+    method: Annotated[
+        str,
+        typer.Option(
+            help="ladder, defective-units, rare-neurons, locally-active-units, manifold-guided, truncation, "
+            "latent-optimisation; random-units and random-neurons are controls of the second and third."
+        ),
+    ] = "ladder",
+    parameters: Annotated[
+        list[str] | None, typer.Option("--set", help="NAME=VALUE of the method, e.g. share=0.3; again for more.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Folder with latents.npy and labels.csv, to learn from in place of a detector.")
+    ] = None,
+    masks: Annotated[
+        Path | None, typer.Option(help="A .npy array [n, h, w]: where each latent of --labels is broken, 0..1.")
+    ] = None,
     correction: Annotated[Path | None, typer.Option(help="A correction file, in place of making one.")] = None,
     gate: Annotated[bool, typer.Option(help="Correct only what the gate flags; --no-gate takes every sample.")] = True,
     allow_other_weights: Annotated[bool, typer.Option(help="Use a correction made for other weights.")] = False,
     latent_shape: LatentShape = "",
+    psi: Psi = None,
+    space: Space = "",
     layers: Layers = "",
     extractor: Extractor = "efficientnet-lite0",
     n_statistics: NStatistics = 10_000,
@@ -90,14 +113,25 @@ def correct(
 ) -> None:
     """Mend the samples that need it; write them before and after, and the mend as a file."""
     from workbench.correct import run_correct
+    from workbench.correct_methods import MethodSettings, parsed_parameters
     from workbench.detect import DetectorSettings, load_latents
+    from workbench.labelled_samples import load_labelled
 
-    generator = generator_from(model, latent_shape, layers, device, batch_size, extractor)
+    if correction is not None and (method != "ladder" or parameters or labels):
+        raise ValueError("--correction is a correction made before; leave out --method, --set and --labels with it.")
+    if masks is not None and labels is None:
+        raise ValueError("--masks are those of labelled latents; give --labels too.")
+    wanted = MethodSettings(method, parsed_parameters(parameters or ()))
+    wanted.check_masks(masks)
+    generator = generator_from(model, latent_shape, layers, device, batch_size, extractor, psi=psi, space=space)
+    if labels is not None:
+        wanted = replace(wanted, labels=load_labelled(labels, generator, masks))
     run = run_correct(
         generator,
         load_latents(latents, generator),
         out,
         correction_file=correction,
+        method=wanted,
         gate=gate,
         settings=DetectorSettings(extractor, n_statistics=n_statistics, n_reference=n_reference, seed=seed),
         allow_other_weights=allow_other_weights,
@@ -127,6 +161,8 @@ def dissect(
     n_units: Annotated[int, typer.Option(help="Units that a causal test switches off.", min=1)] = 20,
     alpha_steps: Annotated[int, typer.Option(help="Steps of the search for causal units; 0: by IoU.", min=0)] = 0,
     latent_shape: LatentShape = "",
+    psi: Psi = None,
+    space: Space = "",
     seed: Annotated[int, typer.Option(help="Of the samples; seed + 1 chooses thresholds.", min=0)] = 0,
     device: Device = "cpu",
     batch_size: BatchSize = 32,
@@ -148,7 +184,7 @@ def dissect(
         seed=seed,
     )
     named = [name for name in layer or () if name != "all"]
-    generator = generator_from(model, latent_shape, ",".join(named), device, batch_size)
+    generator = generator_from(model, latent_shape, ",".join(named), device, batch_size, psi=psi, space=space)
     run = run_dissect(generator, out, settings=settings, resume=resume, progress=show_progress())
     finish(run.to_dict(), out, as_json)
 
@@ -172,6 +208,8 @@ def rare(
         float | None, typer.Option(help="In log-odds; by default 80 % of own normal samples lie below the limit.")
     ] = None,
     latent_shape: LatentShape = "",
+    psi: Psi = None,
+    space: Space = "",
     layers: Layers = "",
     extractor: Extractor = "efficientnet-lite0",
     n_statistics: NStatistics = 10_000,
@@ -193,7 +231,7 @@ def rare(
         max_artifact_score=max_artifact_score,
         search=RareSearch(n_versions=n_versions, n_steps=steps, noise=noise, k_reference=k_reference),
     )
-    generator = generator_from(model, latent_shape, layers, device, batch_size, extractor)
+    generator = generator_from(model, latent_shape, layers, device, batch_size, extractor, psi=psi, space=space)
     run = run_rare(
         generator,
         out,
@@ -228,6 +266,8 @@ def explore(
         str, typer.Option(help="Its features tell how alike images are; '' for pixels alone.")
     ] = "efficientnet-lite0",
     latent_shape: LatentShape = "",
+    psi: Psi = None,
+    space: Space = "",
     seed: Annotated[int, typer.Option(help="Of the queries; query i is explored with seed + i.", min=0)] = 0,
     device: Device = "cpu",
     batch_size: BatchSize = 32,
@@ -247,7 +287,7 @@ def explore(
         extractor=extractor,
         seed=seed,
     )
-    generator = generator_from(model, latent_shape, layer, device, batch_size, extractor)
+    generator = generator_from(model, latent_shape, layer, device, batch_size, extractor, psi=psi, space=space)
     run = run_explore(
         generator,
         out,

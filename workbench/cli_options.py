@@ -21,8 +21,10 @@ __all__ = [
     "NReference",
     "NStatistics",
     "Out",
+    "Psi",
     "Resume",
     "Seed",
+    "Space",
     "finish",
     "generator_from",
     "note",
@@ -36,6 +38,10 @@ Model = Annotated[
 Latents = Annotated[Path, typer.Option(help="A .npy array [n, *latent shape].", exists=True, dir_okay=False)]
 Out = Annotated[Path, typer.Option(help="Folder for all results.")]
 LatentShape = Annotated[str, typer.Option(help="Of your own module, e.g. 128 or 64,1,1.")]
+Psi = Annotated[
+    float | None, typer.Option(help="Truncation: psi of a converted StyleGAN2, truncation of a BigGAN-deep.")
+]
+Space = Annotated[str, typer.Option(help="Latent space of a converted StyleGAN2: z, w or w+; also of --latents.")]
 Layers = Annotated[str, typer.Option(help="Layers to inspect, comma-separated; all activation layers if empty.")]
 Extractor = Annotated[str, typer.Option(help="efficientnet-lite0, clip-vit-b16, or module:callable.")]
 Seed = Annotated[int, typer.Option(help="Of the model's own samples that the detector learns from.", min=0)]
@@ -48,7 +54,15 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on 
 
 
 def generator_from(
-    model: str, latent_shape: str, layers: str, device: str, batch_size: int, extractor: str = ""
+    model: str,
+    latent_shape: str,
+    layers: str,
+    device: str,
+    batch_size: int,
+    extractor: str = "",
+    *,
+    psi: float | None = None,
+    space: str = "",
 ) -> Any:
     """The generator that MODEL and its options name, on the device; a named extractor is put there too."""
     from dataclasses import replace
@@ -63,12 +77,31 @@ def generator_from(
     except ValueError:
         raise ValueError(f"--latent-shape is {latent_shape!r}; give whole numbers, e.g. 128 or 64,1,1.") from None
     named = tuple(name.strip() for name in layers.split(",")) if layers else ()
-    generator = load_generator(model, shape, named)
+    generator = load_generator(model, shape, named, **_family_options(model, psi, space))
     generator.module.to(device)
     features = load_extractor(extractor) if extractor else None
     if isinstance(features, nn.Module):
         features.to(device)
     return replace(generator, batch_size=batch_size)
+
+
+def _family_options(model: str, psi: float | None, space: str) -> dict[str, Any]:
+    """What --psi and --space say, in the words of the model's family."""
+    chosen = {name: value for name, value in (("psi", psi), ("space", space)) if value not in (None, "")}
+    if not chosen:
+        return {}
+    flags = " and ".join(f"--{name}" for name in chosen)
+    if not Path(model).exists():
+        raise ValueError(f"MODEL {model!r} takes no {flags}; a folder of genmend convert does, if its family has them.")
+    from gans.conversion_folder import converted_options
+
+    family, known = converted_options(model)
+    if "truncation" in known and "psi" in chosen:  # the same by another name
+        chosen["truncation"] = chosen.pop("psi")
+    missing = [name for name in chosen if name not in known]
+    if missing:
+        raise ValueError(f"{family} takes no --{' and no --'.join(missing)}; leave it out.")
+    return chosen
 
 
 def show_progress() -> bool:

@@ -13,30 +13,49 @@ from PIL import Image
 from torch import Tensor
 
 from activations import AblateNeurons, CapNeurons, Correction, atomic_write, load_correction, save_correction
-from gans import CorrectedGenerator, Generator, Treatment, ablated_share, corrected, fit_correction
-from workbench.charts import ladder_chart, score_histogram
+from gans import CorrectedGenerator, Generator, Treatment, ablated_share, corrected
+from gans.correctors import Corrector
 from workbench.checkpoints import checkpointed, generator_facts, settings_key, tensor_digest
-from workbench.detect import DetectorSettings, fit_key, fitted_detector
+from workbench.correct_fitting import fitted_method
+from workbench.correct_methods import MethodSettings
+from workbench.correct_report import write_correct_report
+from workbench.detect import DetectorSettings
 from workbench.pictures import heat_overlay, image_grid, to_pixels
-from workbench.report import Facts, Figure, Picture, Section, write_report
 from workbench.tables import write_csv, write_json
 
-__all__ = ["CorrectRun", "before_after_grid", "run_correct", "switched_off"]
+__all__ = ["CorrectRun", "before_after_grid", "run_correct", "switched_off", "switches_neurons"]
 
 CHUNK = 64
+N_SHOWN = 12
 
 
 @dataclass(frozen=True)
 class CorrectRun:
-    """Result of ``genmend correct``."""
+    """Result of ``genmend correct``.
+
+    `limits`: the gate score above which a sample is flagged, and the distance / radius above which it is outside the
+    normal manifold. `in_file`: whether ``correction.safetensors`` does the same.
+    """
 
     model: str
+    method: str
     treatment: Treatment
+    limits: tuple[float, float]
+    in_file: bool
     settings: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON's view, as in ``summary.json``."""
-        return {"model": self.model, **self.treatment.to_dict(), "settings": self.settings}
+        done, (gate, manifold) = self.treatment, self.limits
+        return {
+            "model": self.model,
+            "method": self.method,
+            **done.to_dict(),
+            "n_flagged": _before_after(done.gate_before > gate, done.gate_after > gate),
+            "n_outside": _before_after(done.manifold_before > manifold, done.manifold_after > manifold),
+            "in_correction_file": self.in_file,
+            "settings": self.settings,
+        }
 
 
 def run_correct(
@@ -45,6 +64,7 @@ def run_correct(
     out: Path,
     *,
     correction_file: Path | None = None,
+    method: MethodSettings | None = None,
     gate: bool = True,
     settings: DetectorSettings | None = None,
     allow_other_weights: bool = False,
@@ -53,27 +73,44 @@ def run_correct(
 ) -> CorrectRun:
     """Correct latents and write everything to `out`.
 
-    Files: ``before/`` and ``after/`` with a PNG a row, ``corrections.csv``, ``correction.safetensors``,
-    ``summary.json``, ``report.html``; ``work/`` holds what an interrupted run goes on from.
+    Files: ``before/`` and ``after/`` with a PNG a row, ``corrections.csv``, ``summary.json``, ``report.html``; where
+    the method can be kept in one ``correction.safetensors``; ``work/`` holds what an interrupted run goes on from.
     """
-    settings = settings or DetectorSettings()
-    work = out / "work"
-    correction = _correction(generator, work, correction_file, settings, resume=resume, progress=progress)
-    mend = corrected(generator, correction, gate=gate, allow_other_weights=allow_other_weights)
+    settings, method = settings or DetectorSettings(), method or MethodSettings()
+    if correction_file is not None:
+        correction, corrector = load_correction(correction_file), None
+    else:
+        work = out / "work"
+        correction, corrector = fitted_method(generator, work, method, settings, resume=resume, progress=progress)
+    mend = corrected(generator, correction, gate=gate, corrector=corrector, allow_other_weights=allow_other_weights)
     out.mkdir(parents=True, exist_ok=True)
-    save_correction(out / "correction.safetensors", correction)
     about = generator_facts(generator) | {"gate": gate, "correction": _digest(correction)}
     parts = [
         _corrected_chunk(mend, chunk, number * CHUNK, out, about, resume, progress)
         for number, chunk in enumerate(latents.split(CHUNK))
     ]
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    used = {"correction_file": str(correction_file or ""), "gate": gate, "correction": correction.info}
-    run = CorrectRun(generator.name, Treatment(**joined), used if correction_file else used | asdict(settings))
+    run = _run(generator, correction, Treatment(**joined), corrector, correction_file, method, settings, gate)
+    if run.in_file:
+        save_correction(out / "correction.safetensors", correction)
+    else:  # of an earlier run with another method
+        (out / "correction.safetensors").unlink(missing_ok=True)
     write_csv(out / "corrections.csv", run.treatment.columns())
     write_json(out / "summary.json", run.to_dict())
-    _write_correct_report(out / "report.html", run, mend, latents)
+    shown = np.flatnonzero(run.treatment.changed)
+    shown = shown[np.argsort(-run.treatment.gate_before[shown], kind="stable")][:N_SHOWN]
+    grid = b""
+    if len(shown):
+        after = _read_images(out / "after", shown)
+        grid = before_after_grid(generator, correction, latents[torch.from_numpy(shown)], after, joined["rung"][shown])
+    middle = "where neurons were switched off" if switches_neurons(correction) else "where the image changed"
+    write_correct_report(out / "report.html", run.to_dict(), run.treatment, correction, shown, grid, middle)
     return run
+
+
+def switches_neurons(correction: Correction) -> bool:
+    """Whether single neurons are edited, so that a map can show where."""
+    return any(isinstance(edit, AblateNeurons | CapNeurons) for rung in correction.ladder for edit in rung)
 
 
 def switched_off(generator: Generator, correction: Correction, latents: Tensor, rungs: NDArray[np.int64]) -> Tensor:
@@ -90,24 +127,36 @@ def switched_off(generator: Generator, correction: Correction, latents: Tensor, 
 def before_after_grid(
     generator: Generator, correction: Correction, latents: Tensor, after: Tensor, rungs: Any
 ) -> bytes:
-    """Three rows as one PNG: before, where neurons were switched off, after."""
+    """Three rows as one PNG: before, where neurons were switched off (or else where the image changed), after."""
     before = generator.generate(latents)
-    heat = heat_overlay(before, switched_off(generator, correction, latents, np.asarray(rungs)))
-    return image_grid([before, heat, after])
+    if switches_neurons(correction):
+        heat = switched_off(generator, correction, latents, np.asarray(rungs))
+    else:
+        heat = (after - before).abs().mean(1)
+    return image_grid([before, heat_overlay(before, heat), after])
 
 
-def _correction(
-    generator: Generator, work: Path, file: Path | None, settings: DetectorSettings, *, resume: bool, progress: bool
-) -> Correction:
-    if file is not None:
-        return load_correction(file)
-    path = work / f"correction-{fit_key(generator, settings)}.safetensors"
-    if resume and path.is_file():
-        return load_correction(path)
-    detector = fitted_detector(generator, work, settings, resume=resume, progress=progress)
-    correction = fit_correction(generator, detector, progress=progress)
-    save_correction(path, correction)
-    return correction
+def _before_after(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> dict[str, int]:
+    return {"before": int(before.sum()), "after": int(after.sum())}
+
+
+def _run(
+    generator: Generator,
+    correction: Correction,
+    treatment: Treatment,
+    corrector: Corrector | None,
+    file: Path | None,
+    method: MethodSettings,
+    settings: DetectorSettings,
+    gate: bool,
+) -> CorrectRun:
+    assert correction.gate is not None  # else `corrected` has refused it
+    used: dict[str, Any] = {"correction_file": str(file or ""), "gate": gate, "correction": correction.info}
+    if file is None:
+        used |= asdict(settings) | method.facts()
+    limits = correction.gate.threshold, float(correction.info["stop_rule"]["normal_manifold_score"])
+    name = str(correction.info.get("method", "")) if file else method.method
+    return CorrectRun(generator.name, name, treatment, limits, corrector is None, used)
 
 
 def _digest(correction: Correction) -> str:
@@ -148,29 +197,7 @@ def _write_images(folder: Path, images: Tensor, first: int) -> None:
             Image.fromarray(pixels).save(temporary, format="PNG")
 
 
-def _write_correct_report(path: Path, run: CorrectRun, mend: CorrectedGenerator, latents: Tensor) -> None:
-    done, totals = run.treatment, run.to_dict()
-    shown = np.flatnonzero(done.changed)[np.argsort(-done.gate_before[done.changed], kind="stable")][:12]
-    blocks: list[Any] = []
-    if len(shown):
-        chosen = latents[torch.from_numpy(shown)]
-        after = mend(chosen).images
-        grid = before_after_grid(mend.generator, mend.correction, chosen, after, done.rung[shown])
-        blocks.append(
-            Picture(f"Before, where neurons were switched off, after: rows {', '.join(map(str, shown))}", grid)
-        )
-    before_after = {"before": done.gate_before, "after": done.gate_after}
-    rungs = ladder_chart(totals["n_by_rung"], len(mend.correction.ladder), totals["n_given_up"])
-    write_report(
-        path,
-        f"genmend correct: {run.model}",
-        f"{totals['n_changed']} of {totals['n']} samples were corrected, {totals['n_given_up']} given up (no rung "
-        "brought them back among the model's own normal samples; they stay as they were), the others left untouched.",
-        [
-            Section("Samples", [*blocks, Figure("The rung that was taken.", rungs)]),
-            Section(
-                "Scores", [Figure("Gate score, higher = more broken.", score_histogram(before_after, "gate score"))]
-            ),
-            Section("Settings", [Facts("What this run used", totals)]),
-        ],
-    )
+def _read_images(folder: Path, rows: NDArray[np.int64]) -> Tensor:
+    """Images ``[n, 3, h, w]`` in 0..1, as `_write_images` rounded them."""
+    pixels = np.stack([np.asarray(Image.open(folder / f"{row:05d}.png")) for row in rows])
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
