@@ -27,6 +27,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from activations.outputs import first_tensor, with_first_tensor
+
 __all__ = [
     "Edit",
     "check_strength",
@@ -46,7 +48,9 @@ _MODULES = {
     "activations.ablate_neurons": "activations.edits",
     "activations.pull_to_mean": "activations.edits",
     "activations.cap_neurons": "activations.edits",
+    "diffusion.amplify_band": "diffusion",
     "diffusion.amplify_low_frequencies": "diffusion",
+    "diffusion.amplify_token_update": "diffusion",
     "gans.replace_units": "gans.sample_edits",
     "gans.scale_each_sample": "gans.sample_edits",
     "tts.replace_vectors": "tts",
@@ -91,6 +95,15 @@ class Edit(ABC):
         ValueError
             If the shape does not fit the edit, naming the layer.
         """
+
+    def edit_output(self, output: Any, inputs: tuple[Any, ...], named_inputs: dict[str, Any], strength: Tensor) -> Any:
+        """Return what the layer is to return in place of `output`; called by the hook that `attach` registers.
+
+        By default the first tensor is replaced by what `apply` makes of it. A subclass overrides this where it needs
+        the layer's inputs, or another one of several tensors.
+        """
+        tensor = first_tensor(output, self.layer)
+        return with_first_tensor(output, self.apply(tensor, strength.to(tensor.device)), self.layer)
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):

@@ -18,7 +18,6 @@ from activations.compiled import compiled_and_run, mark, unmark
 from activations.contract import Edit
 from activations.correction import Correction
 from activations.layers import find_layer
-from activations.outputs import first_tensor, with_first_tensor
 
 __all__ = ["Handle", "attach", "edited"]
 
@@ -35,11 +34,9 @@ class _EditHook:
             self.strength = torch.tensor(edit.strength, device=device, dtype=dtype)
             self.placed = _on_device(edit, device)
 
-    def __call__(self, module: nn.Module, inputs: Any, output: Any) -> Any:
+    def __call__(self, module: nn.Module, inputs: tuple[Any, ...], named_inputs: dict[str, Any], output: Any) -> Any:
         self.ran = True
-        name = self.placed.layer
-        tensor = first_tensor(output, name)
-        return with_first_tensor(output, self.placed.apply(tensor, self.strength.to(tensor.device)), name)
+        return self.placed.edit_output(output, inputs, named_inputs, self.strength)
 
     def set(self, edit: Edit) -> None:
         self.edit = edit
@@ -176,7 +173,7 @@ def attach(
     with ExitStack() as undo:
         undo.callback(handle._take_off)
         for layer, hook in zip(layers, hooks, strict=True):
-            handle._attached.append((layer, hook, layer.register_forward_hook(hook)))
+            handle._attached.append((layer, hook, layer.register_forward_hook(hook, with_kwargs=True)))
             mark(layer)
         undo.pop_all()
     return handle

@@ -1,0 +1,239 @@
+"""The plug-in: amplify what any diffusers pipeline draws, and take it off again.
+
+with amplified(pipe, down=(1.075, 1.15, 2.6), mid=2.8):
+    image = pipe("a creative chair").images[0]
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from activations import Correction, Edit, Handle, attach, load_correction, save_correction
+from diffusion.amplify import AmplifyLowFrequencies
+from diffusion.blocks import denoiser_of, plain_module
+from diffusion.choice import amplification_edits
+from diffusion.sigma import SigmaWindow, sigma_of
+from diffusion.token_update import AmplifyTokenUpdate
+
+__all__ = ["Amplification", "amplified", "disable_amplification", "enable_amplification", "save_amplification"]
+
+Schedule = Callable[[float], float]
+_active: weakref.WeakKeyDictionary[nn.Module, Amplification] = weakref.WeakKeyDictionary()
+
+
+class Amplification:
+    """Edits on a denoiser, kept in step with what only its pipeline knows: noise level, guidance, token grid.
+
+    Attributes
+    ----------
+    edits : tuple of Edit
+        As they were chosen.
+    schedule : callable or None
+        Noise level -> strength in [0, 1].
+    """
+
+    def __init__(self, pipe: Any, edits: Sequence[Edit], schedule: Schedule | None) -> None:
+        self.edits = tuple(edits)
+        self.schedule = schedule
+        self._pipe = weakref.ref(pipe)
+        self._denoiser = denoiser_of(pipe)
+        self._strength = 1.0
+        self._attached: tuple[Edit, ...] = ()
+        self._handle = self._attach(self.edits)
+        halves = any(getattr(edit, "rows", "both") != "both" for edit in edits)
+        if schedule is not None and isinstance(pipe, nn.Module):
+            self._handle.remove()
+            raise ValueError("A bare module has no scheduler, so no noise level is known; give the pipeline.")
+        tokens = any(isinstance(edit, AmplifyTokenUpdate) for edit in edits)
+        self._watch = None
+        if schedule is not None or tokens or (halves and not isinstance(pipe, nn.Module)):
+            self._watch = self._denoiser.register_forward_pre_hook(self._before_step, with_kwargs=True)
+
+    @property
+    def strength(self) -> float:
+        """Share of the whole change, in [0, 1]; the schedule multiplies it."""
+        return self._strength
+
+    def set(self, *, strength: float, edit: int | None = None) -> None:
+        """Change the strength of all edits, or of one, without a recompile; see `activations.Handle.set`."""
+        self._handle.set(strength=strength, edit=edit)
+        if edit is None:
+            self._strength = strength
+        else:
+            changed = list(self.edits)
+            changed[edit] = replace(changed[edit], strength=strength)  # type: ignore[type-var]
+            self.edits = self._attached = tuple(changed)
+
+    def remove(self) -> None:
+        """Take everything off; a second call does nothing."""
+        if self._watch is not None:
+            self._watch.remove()
+        self._handle.remove()
+
+    def _attach(self, edits: tuple[Edit, ...]) -> Handle:
+        self._attached = edits
+        return attach(plain_module(self._denoiser), *edits)
+
+    @torch.compiler.disable
+    def _before_step(self, denoiser: nn.Module, inputs: tuple[Any, ...], named_inputs: dict[str, Any]) -> None:
+        pipe = self._pipe()
+        wanted = tuple(_fitted(edit, pipe, denoiser, inputs, named_inputs) for edit in self.edits)
+        if wanted != self._attached:
+            self._handle.__exit__(RuntimeError)  # without the warning about layers that have not run yet
+            self._handle = self._attach(wanted)
+        if self.schedule is not None:
+            step = named_inputs.get("timestep", inputs[1] if len(inputs) > 1 else None)
+            share = self.schedule(sigma_of(pipe.scheduler, step))  # type: ignore[union-attr]
+            for position, edit in enumerate(wanted):
+                self._handle.set(strength=share * self._strength * edit.strength, edit=position)
+
+
+def enable_amplification(
+    pipe: Any,
+    preset: str | None = None,
+    *,
+    correction: Correction | str | os.PathLike[str] | None = None,
+    edits: Sequence[Edit] | None = None,
+    schedule: Schedule | None = None,
+    allow_other_weights: bool = False,
+    **choice: Any,
+) -> Amplification:
+    """Amplify until `disable_amplification`; what was enabled before on the same denoiser is taken off first.
+
+    Parameters
+    ----------
+    pipe
+        Any diffusers pipeline with a U-Net (or a transformer: experimental), or its denoiser.
+    preset, **choice
+        Gains and further settings; see `diffusion.amplification_edits`.
+    correction
+        In their place, a correction or its file, as `save_amplification` writes it.
+    edits
+        In their place, edits of your own, such as the controls of `AmplifyBand`.
+    schedule
+        Noise level -> strength in [0, 1], such as a `SigmaWindow`; None: all steps alike, as published.
+    allow_other_weights
+        Take a correction that was made for other weights of the same layout.
+
+    Returns
+    -------
+    Amplification
+
+    Raises
+    ------
+    TypeError, ValueError
+        If settings do not fit; nothing has been changed then.
+    RuntimeError
+        If the denoiser is compiled and has already run: enable first, with strength 0 what is to come later.
+    """
+    denoiser = denoiser_of(pipe)
+    if (correction is not None) + (edits is not None) + bool(preset is not None or choice) != 1:
+        raise ValueError("Give one of: gains or a preset, correction=, edits=.")
+    if correction is not None:
+        made = correction if isinstance(correction, Correction) else load_correction(correction)
+        made.check(plain_module(denoiser), allow_other_weights=allow_other_weights)
+        edits = made.ladder[0]
+        window = made.info.get("sigma_window")
+        if schedule is None and window is not None:
+            schedule = SigmaWindow(window[0], float("inf") if window[1] is None else window[1])
+    elif edits is None:
+        edits = amplification_edits(denoiser, preset, **choice)
+    disable_amplification(pipe)
+    _active[denoiser] = Amplification(pipe, edits, schedule)
+    return _active[denoiser]
+
+
+def disable_amplification(pipe: Any) -> None:
+    """Take off what `enable_amplification` put on; the model is as it was. Nothing enabled: does nothing."""
+    active = _active.pop(denoiser_of(pipe), None)
+    if active is not None:
+        active.remove()
+
+
+@contextmanager
+def amplified(pipe: Any, preset: str | None = None, **settings: Any) -> Iterator[Amplification]:
+    """Amplify for the length of a block; arguments and errors are those of `enable_amplification`.
+
+    What was enabled before is enabled again afterwards.
+    """
+    denoiser = denoiser_of(pipe)
+    before = _active.get(denoiser)
+    active = enable_amplification(pipe, preset, **settings)
+    try:
+        yield active
+    finally:
+        if _active.get(denoiser) is active:
+            disable_amplification(pipe)
+        if before is not None:
+            enable_amplification(pipe, edits=before.edits, schedule=before.schedule).set(strength=before.strength)
+
+
+def save_amplification(
+    path: str | os.PathLike[str], pipe: Any, *, any_weights: bool = False, info: dict[str, Any] | None = None
+) -> None:
+    """Write what is enabled on a pipeline as a correction file.
+
+    Parameters
+    ----------
+    path
+        Written whole or not at all.
+    pipe
+        A pipeline on which amplification is enabled.
+    any_weights
+        Leave digests of the weights out: the file fits every model of the layout, such as fine-tuned ones.
+    info
+        Anything JSON holds, such as figures that were measured.
+
+    Raises
+    ------
+    ValueError
+        If nothing is enabled, or the schedule is no `SigmaWindow`, which alone a file can hold.
+    """
+    denoiser = denoiser_of(pipe)
+    active = _active.get(denoiser)
+    if active is None:
+        raise ValueError("No amplification is enabled on this pipeline; call enable_amplification first.")
+    facts: dict[str, Any] = {"pipeline": type(pipe).__name__} | (info or {})
+    if isinstance(active.schedule, SigmaWindow):
+        window = asdict(active.schedule)
+        facts["sigma_window"] = [window["low"], None if window["high"] == float("inf") else window["high"]]
+    elif active.schedule is not None:
+        raise ValueError("The schedule is a function, which a file cannot hold; use a SigmaWindow.")
+    edits = [replace(edit, strength=edit.strength * active.strength) for edit in active.edits]  # type: ignore[type-var]
+    save_correction(path, Correction.of(plain_module(denoiser), [edits], info=facts, preset=any_weights))
+
+
+def _fitted(edit: Edit, pipe: Any, denoiser: nn.Module, inputs: tuple[Any, ...], named_inputs: dict[str, Any]) -> Edit:
+    """The edit as this call needs it: with all rows or none where there is no guidance, with the grid of its tokens."""
+    if isinstance(edit, AmplifyLowFrequencies) and edit.rows != "both" and not _guided(pipe):
+        return replace(edit, rows="both", strength=edit.strength if edit.rows == "conditional" else 0.0)
+    if isinstance(edit, AmplifyTokenUpdate) and edit.height == 0:
+        height, width = _token_grid(denoiser, inputs, named_inputs)
+        return replace(edit, height=height, width=width)
+    return edit
+
+
+def _guided(pipe: Any) -> bool:
+    """Whether the pipeline's present call holds unconditional and conditional rows."""
+    if not hasattr(pipe, "do_classifier_free_guidance"):
+        raise ValueError(
+            f"{type(pipe).__name__} does not say whether its rows are conditional; leave rows at its default, 'both'."
+        )
+    return bool(pipe.do_classifier_free_guidance)
+
+
+def _token_grid(denoiser: nn.Module, inputs: tuple[Any, ...], named_inputs: dict[str, Any]) -> tuple[int, int]:
+    hidden = named_inputs.get("hidden_states", inputs[0] if inputs else None)
+    if named_inputs.get("img_ids") is not None:  # Flux: packed latents, whose places come beside them
+        places = named_inputs["img_ids"].reshape(-1, 3)
+        return int(places[:, 1].max()) + 1, int(places[:, 2].max()) + 1
+    patch = int(getattr(denoiser, "config", {}).get("patch_size", 1))
+    return hidden.shape[-2] // patch, hidden.shape[-1] // patch  # type: ignore[union-attr]
