@@ -23,7 +23,7 @@ from workbench.dissect_stages import Stages
 from workbench.report import need_packages
 from workbench.tables import write_csv, write_json
 
-__all__ = ["DissectRun", "DissectSettings", "LayerUnits", "run_dissect"]
+__all__ = ["DissectRun", "DissectSettings", "LayerUnits", "labelled_units", "run_dissect"]
 
 NO_CONCEPT = "none"
 
@@ -160,19 +160,7 @@ def run_dissect(
     names = tuple(name for store in stores for name in store.names)
     _check_names(names, stores, settings)
     stages = Stages(generator, chosen, settings.seed, out / "work", resume, progress)
-    statistics = stages.statistics(settings.n_statistics, settings.tail, settings.n_top)
-    agreements, n_judged = {}, {}
-    for store in stores:
-        n = settings.n_statistics if store.segmenter == "classical" else settings.n_images
-        agreements[store.segmenter], n_judged[store.segmenter] = stages.agreement(
-            store, n, settings.thresholds, statistics
-        )
-    joined = {layer: _joined([agreements[store.segmenter][layer] for store in stores]) for layer in chosen}
-    pairs = _best_pairs(stages, stores, n_judged, joined)
-    units = {}
-    for layer in chosen:
-        top = statistics[layer]
-        units[layer] = _layer_units(joined[layer], pairs[layer], settings, top.samples.numpy(), top.threshold.numpy())
+    units, joined, agreements, n_judged = labelled_units(stages, stores, settings)
     causal = tuple(
         causal_study(
             generator,
@@ -191,6 +179,33 @@ def run_dissect(
     write_pages(out / "pages", run, generator, progress=progress)
     write_dissect_report(out / "report.html", run, generator)
     return run
+
+
+def labelled_units(
+    stages: Stages, stores: Sequence[MaskStore], settings: DissectSettings
+) -> tuple[dict[str, LayerUnits], dict[str, Agreement], dict[str, dict[str, Agreement]], dict[str, int]]:
+    """All units under their best concepts: everything of a dissection but causes and pages.
+
+    Returns
+    -------
+    units, joined : dict by layer
+        The rows of the table, and the agreement with the concepts of all segmenters side by side.
+    agreements, n_judged : dict by segmenter
+        The agreement with its concepts by layer, and the samples behind it.
+    """
+    statistics = stages.statistics(settings.n_statistics, settings.tail, settings.n_top)
+    agreements, n_judged = {}, {}
+    for store in stores:
+        n = settings.n_statistics if store.segmenter == "classical" else settings.n_images
+        agreements[store.segmenter], n_judged[store.segmenter] = stages.agreement(
+            store, n, settings.thresholds, statistics
+        )
+    joined = {layer: _joined([agreements[store.segmenter][layer] for store in stores]) for layer in stages.layers}
+    pairs = _best_pairs(stages, stores, n_judged, joined)
+    units = {}
+    for layer, top in statistics.items():
+        units[layer] = _layer_units(joined[layer], pairs[layer], settings, top.samples.numpy(), top.threshold.numpy())
+    return units, joined, agreements, n_judged
 
 
 def _check_names(names: Sequence[str], stores: Sequence[MaskStore], settings: DissectSettings) -> None:

@@ -23,6 +23,7 @@ from gans.dissection import (
     best_levels,
     candidate_levels,
     level_counts,
+    pair_threshold_counts,
     pairs_of_images,
     threshold_counts,
     unit_statistics,
@@ -89,13 +90,14 @@ class Stages:
                 layer: agreement_of(counts[layer], fixed[layer][:, None].expand(-1, width)) for layer in self.layers
             }, n
         n_validation = min(n // 4, MOST_VALIDATION)
-        levels, best = self._levels(store, n_validation)
-
-        def count(latents: Tensor, masks: Tensor) -> dict[str, Counts]:
-            found = level_counts(self.generator, latents, masks, levels, self._places(masks))
-            return {layer: found[layer].at_level(best[layer].level) for layer in self.layers}
-
-        counts = self._counted(store, n - n_validation, {layer: best[layer].threshold for layer in self.layers}, count)
+        best = self._levels(store, n_validation)
+        chosen = {layer: best[layer].threshold for layer in self.layers}
+        counts = self._counted(
+            store,
+            n - n_validation,
+            chosen,
+            lambda latents, masks: pair_threshold_counts(self.generator, latents, masks, chosen, self._places(masks)),
+        )
         return {
             layer: agreement_of(counts[layer], best[layer].threshold, best[layer].quality) for layer in self.layers
         }, n - n_validation
@@ -120,8 +122,8 @@ class Stages:
             parts.append(self._kept("pairs", about | {"start": start, "n": len(masks)}, compute))
         return {layer: np.concatenate([part[layer] for part in parts]).astype(np.int64) for layer in self.layers}
 
-    def _levels(self, store: MaskStore, n: int) -> tuple[dict[str, Tensor], dict[str, BestLevels]]:
-        """Candidate thresholds of all units, and the best for each concept, from samples of ``seed + 1``."""
+    def _levels(self, store: MaskStore, n: int) -> dict[str, BestLevels]:
+        """The best threshold of all units for each concept, from samples of ``seed + 1``."""
 
         def compute() -> Arrays:
             levels = candidate_levels(
@@ -136,13 +138,11 @@ class Stages:
             for layer in self.layers:
                 best = best_levels(totals[layer], levels[layer])
                 arrays |= {f"{layer}.{name}": value.numpy() for name, value in vars(best).items()}
-                arrays[f"{layer}.levels"] = levels[layer].numpy()
             return arrays
 
         arrays = self._kept("levels", self._about(store) | {"n": n}, compute)
-        levels = {layer: torch.from_numpy(arrays[f"{layer}.levels"]) for layer in self.layers}
         parts = ("level", "threshold", "quality")
-        return levels, {
+        return {
             layer: BestLevels(*(torch.from_numpy(arrays[f"{layer}.{part}"]) for part in parts)) for layer in self.layers
         }
 

@@ -6,11 +6,12 @@ Source: Bau et al., "GAN Dissection: Visualizing and Understanding Generative Ad
 
 from gans.dissection.agreement import Agreement, agreement_of, bootstrap_interval, detects
 from gans.dissection.concepts import Concepts, SoftConcepts, load_concepts
-from gans.dissection.counting import Counts, count_at, count_at_levels
+from gans.dissection.counting import Counts, count_at, count_at_levels, count_at_pairs
 from gans.dissection.measuring import (
     UnitStatistics,
     candidate_levels,
     level_counts,
+    pair_threshold_counts,
     pairs_of_images,
     threshold_counts,
     unit_peaks,
@@ -31,10 +32,12 @@ __all__ = [
     "candidate_levels",
     "count_at",
     "count_at_levels",
+    "count_at_pairs",
     "detects",
     "information_quality",
     "level_counts",
     "load_concepts",
+    "pair_threshold_counts",
     "pairs_of_images",
     "threshold_counts",
     "unit_peaks",

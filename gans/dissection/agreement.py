@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gans.dissection.counting import Counts, floored
+from gans.dissection.counting import Counts, exceeding, floored, pixels_of_both
 from gans.dissection.upsampling import upsample
 
 __all__ = ["Agreement", "agreement_of", "bootstrap_interval", "detects", "pair_counts"]
@@ -97,9 +97,11 @@ def pair_counts(maps: Tensor, masks: Tensor, concept: Tensor, threshold: Tensor)
     either = masks.sum((2, 3))[:, concept]  # the concept's own pixels; what the unit adds follows
     for image, mask in enumerate(masks.flatten(2)):
         units = reach[image].nonzero()[:, 0]
-        on = upsample(maps[image, units], side) > limits[units, None]
-        both[image, units] = (on & mask[concept[units]]).sum(1)
-        either[image, units] += on.sum(1) - both[image, units]
+        on = exceeding(upsample(maps[image, units], side), limits[units, None])
+        # With all concepts, of which one a unit is wanted: the product takes less than picking the masks apart.
+        found = pixels_of_both(on, mask)
+        both[image, units] = found.gather(1, concept[units, None])[:, 0]
+        either[image, units] += found[:, -1] - both[image, units]
     return torch.stack([both, either], 2).numpy()
 
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from activations import TopSamples, UnitQuantiles, record
 from gans.dissection.agreement import pair_counts
-from gans.dissection.counting import Counts, count_at, count_at_levels
+from gans.dissection.counting import Counts, count_at, count_at_levels, count_at_pairs
 from gans.dissection.thresholds import TAIL_FRACTIONS
 from gans.generator import Generator
 from gans.rare_activation import recorded_batches
@@ -25,6 +25,7 @@ __all__ = [
     "UnitStatistics",
     "candidate_levels",
     "level_counts",
+    "pair_threshold_counts",
     "pairs_of_images",
     "threshold_counts",
     "unit_peaks",
@@ -135,6 +136,24 @@ def level_counts(
     for maps, part in _beside(generator, latents, masks, list(levels), "agreement at all levels", progress):
         for layer, rising in levels.items():
             counts = count_at_levels(maps[layer], part, rising, places)
+            found[layer] = found[layer] + counts if layer in found else counts
+    return found
+
+
+def pair_threshold_counts(
+    generator: Generator,
+    latents: Tensor,
+    masks: Tensor,
+    thresholds: Mapping[str, Tensor],
+    places: Tensor | None = None,
+    *,
+    progress: bool = False,
+) -> dict[str, Counts]:
+    """`count_at_pairs` of all samples, by layer."""
+    found: dict[str, Counts] = {}
+    for maps, part in _beside(generator, latents, masks, list(thresholds), "agreement of pairs", progress):
+        for layer, pairs in thresholds.items():
+            counts = count_at_pairs(maps[layer], part, pairs, places)
             found[layer] = found[layer] + counts if layer in found else counts
     return found
 

@@ -15,6 +15,7 @@ from gans.dissection import (
     candidate_levels,
     count_at,
     count_at_levels,
+    count_at_pairs,
     detects,
     information_quality,
     level_counts,
@@ -105,11 +106,24 @@ def test_counts_at_levels_are_those_at_each_threshold():
         one = count_at(maps, masks, levels[:, level])
         assert torch.equal(counts.unit[level], one.unit)
         assert torch.equal(counts.both[level], one.both)
-    chosen = torch.tensor([[0, 1, 3]] * 5)
-    picked = counts.at_level(chosen)
-    unit, _, both = counted_by_hand(maps, masks, levels.gather(1, chosen))
-    assert np.array_equal(picked.unit, unit)
-    assert np.array_equal(picked.both, both)
+
+
+def test_counts_of_pairs_are_those_at_each_pairs_threshold():
+    maps, masks = some(seed=4)
+    thresholds = torch.linspace(0, 1.4, 15, dtype=torch.float64).view(5, 3)
+    thresholds[3, 1] = torch.nan
+    counts = count_at_pairs(maps, masks, thresholds)
+    unit, concept, both = counted_by_hand(maps, masks, thresholds)
+    assert np.array_equal(counts.unit, unit)
+    assert np.array_equal(counts.concept, concept)
+    assert np.array_equal(counts.both, both)
+    assert counts.unit[3].tolist() == [unit[3, 0], 0, unit[3, 2]]
+    places = torch.tensor([3, 200, 411, 559])
+    some_places = count_at_pairs(maps, masks, thresholds, places)
+    levels = count_at_levels(maps, masks, thresholds[:, :1], places)
+    assert torch.equal(some_places.unit[:, 0], levels.unit[0, :, 0])
+    assert torch.equal(some_places.both[:, 0], levels.both[0, :, 0])
+    assert some_places.pixels == levels.pixels
 
 
 def test_counts_of_some_places_alone():
