@@ -21,7 +21,7 @@ from gans.conversion_folder import save_generator
 from gans.families import LAYOUTS
 from gans.families.layout import check_shapes, fitted
 
-__all__ = ["ConversionError", "Converted", "convert"]
+__all__ = ["ConversionError", "Converted", "convert", "file_sha256"]
 
 _SECONDS = 3600
 
@@ -44,6 +44,8 @@ class Converted:
         Name and digest of the file.
     group : str
         Which of the file's groups of arrays was taken, e.g. ``g_ema``.
+    other_groups : dict
+        How many arrays each of the others has.
     n_arrays, n_parameters : int
         Of the generator.
     reader : str
@@ -63,6 +65,7 @@ class Converted:
     source: str
     source_sha256: str
     group: str
+    other_groups: Mapping[str, int]
     n_arrays: int
     n_parameters: int
     reader: str
@@ -136,8 +139,9 @@ def convert(
         family=layout.name,
         folder=str(out),
         source=source.name,
-        source_sha256=_sha256(source),
+        source_sha256=file_sha256(source),
         group=chosen,
+        other_groups={name: len(other) for name, other in groups.items() if name != chosen},
         n_arrays=len(state),
         n_parameters=sum(parameter.numel() for parameter in module.parameters()),
         reader=contents["reader"],
@@ -180,6 +184,7 @@ def _read_in_child(source: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return contents, arrays
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

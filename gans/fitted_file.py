@@ -53,7 +53,9 @@ def load_fitted(
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"There is no {kind} file {path}; `genmend {command}` writes one into its --out folder.")
+        raise FileNotFoundError(
+            f"There is no {kind} file {path}; `genmend {command}` writes one into its --out folder."
+        )
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

@@ -26,6 +26,7 @@ from workbench.cli_options import (
     Space,
     finish,
     generator_from,
+    note,
     show_progress,
 )
 
@@ -204,6 +205,9 @@ def rare(
         int, typer.Option(help="A version stays as near its reference as this many own samples are.", min=1)
     ] = 100,
     density: Annotated[str, typer.Option(help="gmm, or flow (needs the extra flows).")] = "gmm",
+    artifact_limit: Annotated[
+        bool, typer.Option(help="Accept only versions that look no more broken than normal samples.")
+    ] = True,
     max_artifact_score: Annotated[
         float | None, typer.Option(help="In log-odds; by default 80 % of own normal samples lie below the limit.")
     ] = None,
@@ -228,6 +232,7 @@ def rare(
     settings = RareSettings(
         DetectorSettings(extractor, n_statistics=n_statistics, n_reference=n_reference, seed=seed),
         density=density,  # type: ignore[arg-type]  # RareSettings checks it
+        artifact_limit=artifact_limit,
         max_artifact_score=max_artifact_score,
         search=RareSearch(n_versions=n_versions, n_steps=steps, noise=noise, k_reference=k_reference),
     )
@@ -308,15 +313,25 @@ def convert(
     group: Annotated[str, typer.Option(help="Which of its models, e.g. g_ema; the averaged one if empty.")] = "",
     n_classes: Annotated[int, typer.Option(help="Of a conditional DCGAN.", min=0)] = 0,
     i_trust_this_file: Annotated[bool, typer.Option("--i-trust-this-file", help="Needed: see SECURITY.md.")] = False,
+    samples: Annotated[bool, typer.Option(help="Load the result and draw some; --no-samples for huge models.")] = True,
+    seed: Annotated[int, typer.Option(help="Of these samples.", min=0)] = 0,
+    device: Device = "cpu",
+    batch_size: Annotated[int | None, typer.Option(help="Images a forward pass; the family's own.", min=1)] = None,
+    resume: Annotated[bool, typer.Option(help="Read nothing that was converted before, by its digest.")] = True,
     as_json: Json = False,
 ) -> None:
     """Turn a foreign checkpoint into safetensors and JSON, to use as MODEL."""
-    import json
+    from workbench.convert import SampleSettings, in_words, run_convert
 
-    from workbench.cli_options import note
-    from workbench.convert import in_words, run_convert
-
-    converted = run_convert(file, out, family, trusted=i_trust_this_file, group=group, n_classes=n_classes)
-    if as_json:
-        typer.echo(json.dumps(converted.to_dict(), allow_nan=False))
-    note(in_words(converted))
+    run = run_convert(
+        file,
+        out,
+        family,
+        trusted=i_trust_this_file,
+        group=group,
+        n_classes=n_classes,
+        samples=SampleSettings(seed, device, batch_size) if samples else None,
+        resume=resume,
+    )
+    note(in_words(run))
+    finish(run.to_dict(), out, as_json)

@@ -47,6 +47,8 @@ class RareSettings:
     detector : DetectorSettings
         Of the own samples; ``seed + 2`` of theirs draws references, ``seed + 3`` the search's noise.
     density : "gmm" or "flow"
+    artifact_limit : bool
+        Whether versions have to stay below a limit at all; where False no artifact score is learnt.
     max_artifact_score : float, optional
         Log-odds; None: the limit that a share `artifact_quantile` of the own normal samples is below.
     artifact_quantile : float
@@ -56,6 +58,7 @@ class RareSettings:
 
     detector: DetectorSettings = field(default_factory=lambda: DetectorSettings(n_reference=5_000))
     density: Literal["gmm", "flow"] = "gmm"
+    artifact_limit: bool = True
     max_artifact_score: float | None = None
     artifact_quantile: float = 0.8
     search: RareSearch = field(default_factory=RareSearch)
@@ -65,13 +68,15 @@ class RareSettings:
             raise ValueError(f"density is {self.density!r}; give one of {', '.join(_DENSITIES)}.")
         if self.max_artifact_score is not None and not math.isfinite(self.max_artifact_score):
             raise ValueError(f"max_artifact_score is {self.max_artifact_score}; give a finite number of log-odds.")
+        if self.max_artifact_score is not None and not self.artifact_limit:
+            raise ValueError("An artifact limit was given and ruled out; leave out one of the two.")
 
 
 @dataclass(frozen=True)
 class RareRun:
     """Result of ``genmend rare``.
 
-    `correlation`: how minus the log-density goes with rarity over the own normal samples.
+    `max_artifact_score`: infinite where there is no limit. `correlation`: how minus the log-density goes with rarity over the own normal samples.
     """
 
     model: str
@@ -85,7 +90,7 @@ class RareRun:
         return {
             "model": self.model,
             **self.samples.to_dict(),
-            "max_artifact_score": self.max_artifact_score,
+            "max_artifact_score": self.max_artifact_score if math.isfinite(self.max_artifact_score) else None,
             "minus_log_prob_against_rarity": self.correlation,
             "relative_to": "the model's own normal samples, not photographs",
             "settings": self.settings,
@@ -146,6 +151,8 @@ def rare_space(generator: Generator, work: Path, settings: RareSettings, *, resu
         resume=resume,
         progress=progress,
     )
+    if not settings.artifact_limit:
+        return RareSpace.from_detector(detector, density)
     score, limit = label_free_artifact_score(detector, settings.artifact_quantile)
     if settings.max_artifact_score is not None:
         limit = settings.max_artifact_score

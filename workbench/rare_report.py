@@ -79,8 +79,8 @@ def write_rare_report(
     before, after = summary["reference_rarity_percentile_mean"], summary["rarity_percentile_mean"]
     text = (
         f"{summary['n_found']} of {len(samples.found)} versions were found, {summary['n_given_up']} given up: all "
-        "found ones lie inside the normal manifold, no further from their reference than d*, and below the artifact "
-        "limit. Normal means: like the model's own normal samples, not like photographs."
+        f"found ones lie inside the normal manifold, no further from their reference than d*, and {_limit(summary)}. "
+        "Normal means: like the model's own normal samples, not like photographs."
     )
     write_report(
         path,
@@ -109,6 +109,12 @@ def write_rare_report(
             Section("Settings", [Facts("What this run found and used", summary)]),
         ],
     )
+
+
+def _limit(summary: dict[str, Any]) -> str:
+    if summary["max_artifact_score"] is None:
+        return "had no artifact limit to keep, as asked for: they may be broken"
+    return "below the artifact limit"
 
 
 def _cell(axes: Any, pixels: NDArray[np.uint8], label: str, color: str = "black") -> None:

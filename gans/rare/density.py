@@ -152,6 +152,6 @@ def held_out_split(n: int, seed: int, at_least: int = 10) -> tuple[NDArray[np.in
     if n - n_held_out < at_least or not n_held_out:
         raise ValueError(
             f"There are {n} samples, {n - n_held_out} without the held-out ones; this density needs {at_least}: give "
-            "more samples, or ask for fewer components."
+            "more samples (--n-reference), or ask for fewer components."
         )
     return np.sort(rows[n_held_out:]), np.sort(rows[:n_held_out])

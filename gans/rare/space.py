@@ -25,6 +25,8 @@ from manifold.features import extract, load_extractor
 
 __all__ = ["Measured", "RareSpace", "label_free_artifact_score"]
 
+_FEWEST_BROKEN = 5  # one for each fold of the cross-validation
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -184,11 +186,18 @@ def label_free_artifact_score(
     Raises
     ------
     ValueError
-        If `quantile` is outside (0, 1].
+        If `quantile` is outside (0, 1], or fewer than 5 own samples stand out.
     """
     if not 0 < quantile <= 1:
         raise ValueError(f"The artifact quantile is {quantile}; give a share of normal samples in (0, 1], e.g. 0.8.")
     features, broken = detector.own_features_, (~detector.own_normal_).astype(float)
+    if broken.sum() < _FEWEST_BROKEN:
+        cause = "" if detector.own_counts_.any() else " (no neuron of the inspected layers is rarely active)"
+        raise ValueError(
+            "An artifact limit is learnt from own samples with more rarely active neurons than the rest, and "
+            f"{int(broken.sum())} of {len(broken)} have such{cause}, {_FEWEST_BROKEN} are needed: give more own samples "
+            "(--n-reference, --n-statistics), other --layers, or go without the limit (--no-artifact-limit)."
+        )
     score = fit_soft_logistic(features, broken, regularisation=regularisation)
     # Normal samples look too normal to a model that was fitted on them.
     unseen = cross_validated_scores(features, broken, regularisation=regularisation)
