@@ -43,44 +43,67 @@ def low_change(x: Tensor, band: Band, change: Tensor | float, mean_change: Tenso
         In place of `change`, for the mean of each map (frequency 0).
     """
     height, width = x.shape[-2:]
-    basis = _basis(height, width, band, x.dtype, x.device)
-    if basis is None:
-        return _low_change_by_fft(x, band, change, mean_change)
-    across, down, weights = basis
-    amounts = weights * change
-    if mean_change is not None:
-        amounts = torch.cat([weights[:1] * mean_change, amounts[1:]])
+    matrices = _constant(height, width, band.cutoff, band.unit, band.transition, x.dtype, x.device)
+    if isinstance(matrices, Tensor):
+        amounts = _with_mean(matrices * change, mean_change)
+        return torch.fft.irfft2(torch.fft.rfft2(x) * amounts, s=(height, width))
+    across, down, weights = matrices
+    amounts = _with_mean(weights * change, mean_change)
     rows = x.reshape(-1, width) @ across.T
     coefficients = rows.view(-1, height * len(across)) @ down
     rows = (coefficients * amounts) @ down.T
     return (rows.view(-1, len(across)) @ across).view(x.shape)
 
 
-@lru_cache(maxsize=64)
-def _basis(
-    height: int, width: int, band: Band, dtype: torch.dtype, device: torch.device
-) -> tuple[Tensor, Tensor, Tensor] | None:
-    """``across`` [m, width], ``down`` [height * m, n] and weights [n], frequency 0 first; None where an FFT is better.
+def _with_mean(amounts: Tensor, mean_change: Tensor | float | None) -> Tensor:
+    """Put another amount in the first place, that of frequency 0."""
+    if mean_change is None:
+        return amounts
+    flat = amounts.flatten()
+    first = torch.as_tensor(mean_change, dtype=flat.dtype, device=flat.device).reshape(1)
+    return torch.cat([first, flat[1:]]).view(amounts.shape)
 
-    Coefficient k of a map is the product of row j(k) of the axis down and row i(k) of the axis across.
+
+Matrices = tuple[Tensor, Tensor, Tensor] | Tensor
+
+
+@torch.compiler.assume_constant_result  # a compiled graph holds the matrices; it does not build them
+def _constant(
+    height: int,
+    width: int,
+    cutoff: float,
+    unit: CutoffUnit,
+    transition: float,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Matrices:
+    return _matrices(height, width, Band(cutoff, unit, transition), dtype, device)
+
+
+@lru_cache(maxsize=64)
+def _matrices(height: int, width: int, band: Band, dtype: torch.dtype, device: torch.device) -> Matrices:
+    """``across`` [m, width], ``down`` [height * m, n] and weights [n], frequency 0 first.
+
+    Coefficient k of a map is the product of row j(k) of the axis down and row i(k) of the axis across. Where there are
+    more of them than half the map has pixels: the weights of all bins alone, as ``rfft2`` lays them out.
     """
     with torch.inference_mode(False), torch.no_grad():
         edge = band.cutoff + band.transition / 2
         rows, row_frequencies = _axis_basis(height, edge, band.unit)
         columns, column_frequencies = _axis_basis(width, edge, band.unit)
-        weights = low_weights(
-            torch.hypot(row_frequencies[:, None], column_frequencies[None]), band.cutoff, band.transition
-        )
+        distances = torch.hypot(row_frequencies[:, None], column_frequencies[None])
+        weights = low_weights(distances, band.cutoff, band.transition)
         kept = weights.nonzero()
         if len(kept) > height * width / 2:
-            return None
+            return low_weights(radius(height, width, band.unit), band.cutoff, band.transition).to(device, dtype)
         down = torch.zeros(height, len(columns), len(kept), dtype=torch.float64)
         for k, (i, j) in enumerate(kept.tolist()):
             down[:, j, k] = rows[i]
         down = down.view(height * len(columns), len(kept))
-        return tuple(  # type: ignore[return-value]
+        across, down, weights = (
             part.to(device, dtype).contiguous() for part in (columns, down, weights[kept[:, 0], kept[:, 1]])
         )
+        return across, down, weights
 
 
 def _axis_basis(size: int, edge: float, unit: CutoffUnit) -> tuple[Tensor, Tensor]:
@@ -96,19 +119,3 @@ def _axis_basis(size: int, edge: float, unit: CutoffUnit) -> tuple[Tensor, Tenso
         rows += [wave / wave.norm() for wave in waves]
         frequencies += [frequency] * len(waves)
     return torch.stack(rows), torch.tensor(frequencies, dtype=torch.float64)
-
-
-def _low_change_by_fft(x: Tensor, band: Band, change: Tensor | float, mean_change: Tensor | float | None) -> Tensor:
-    height, width = x.shape[-2:]
-    amounts = _fft_weights(height, width, band, x.dtype, x.device) * change
-    if mean_change is not None:
-        first = torch.zeros_like(amounts)
-        first[0, 0] = 1
-        amounts = torch.where(first > 0, torch.as_tensor(mean_change, dtype=x.dtype, device=x.device), amounts)
-    return torch.fft.irfft2(torch.fft.rfft2(x) * amounts, s=(height, width))
-
-
-@lru_cache(maxsize=64)
-def _fft_weights(height: int, width: int, band: Band, dtype: torch.dtype, device: torch.device) -> Tensor:
-    with torch.inference_mode(False), torch.no_grad():
-        return low_weights(radius(height, width, band.unit), band.cutoff, band.transition).to(device, dtype)

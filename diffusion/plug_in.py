@@ -44,7 +44,8 @@ class Amplification:
         self.edits = tuple(edits)
         self.schedule = schedule
         self._pipe = weakref.ref(pipe)
-        self._denoiser = denoiser_of(pipe)
+        # Weak: the table of what is active must not keep a model alive.
+        self._denoiser = weakref.ref(denoiser_of(pipe))
         self._strength = 1.0
         self._attached: tuple[Edit, ...] = ()
         self._handle = self._attach(self.edits)
@@ -55,7 +56,7 @@ class Amplification:
         tokens = any(isinstance(edit, AmplifyTokenUpdate) for edit in edits)
         self._watch = None
         if schedule is not None or tokens or (halves and not isinstance(pipe, nn.Module)):
-            self._watch = self._denoiser.register_forward_pre_hook(self._before_step, with_kwargs=True)
+            self._watch = denoiser_of(pipe).register_forward_pre_hook(self._before_step, with_kwargs=True)
 
     @property
     def strength(self) -> float:
@@ -80,7 +81,7 @@ class Amplification:
 
     def _attach(self, edits: tuple[Edit, ...]) -> Handle:
         self._attached = edits
-        return attach(plain_module(self._denoiser), *edits)
+        return attach(plain_module(self._denoiser()), *edits)
 
     @torch.compiler.disable
     def _before_step(self, denoiser: nn.Module, inputs: tuple[Any, ...], named_inputs: dict[str, Any]) -> None:

@@ -203,13 +203,11 @@ def flux(folder: Path) -> FluxPipeline:
     _shake(transformer)
     nothing = dict.fromkeys(("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"))
     return _quiet(
-        FluxPipeline(
-            transformer=transformer, vae=_vae(1), scheduler=FlowMatchEulerDiscreteScheduler(), **nothing
-        )
+        FluxPipeline(transformer=transformer, vae=_vae(1), scheduler=FlowMatchEulerDiscreteScheduler(), **nothing)
     )
 
 
-def _quiet(pipe):  # noqa: ANN001, ANN202
+def _quiet(pipe):
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
