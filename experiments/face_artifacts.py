@@ -1,10 +1,12 @@
 """Find and mend the labelled artifacts of the face generator: the tables of the README.
 
     python -m experiments.face_artifacts
+    python -m experiments.face_artifacts --directions 2
 
-Writes results/face_artifacts/: tables.txt, results.json, trade_off.png, corrected.png. Needs the weights `faces`,
-`efficientnet-lite0` and `clip-vit-b16` (genmend fetch). About half an hour on two cores; interrupted, it goes on from
-the features that its cache holds.
+Directions are pairs of steering and judging space: 1 layers of Lite0 -> CLIP, 2 CLIP -> Lite0, 3 Lite0 -> CLIP; what
+earlier runs measured of the others stays in the tables. Writes results/face_artifacts/: tables.txt, results.json,
+trade_off_*.png, corrected.png. Needs the weights `faces`, `efficientnet-lite0` and `clip-vit-b16` (genmend fetch).
+About half an hour on two cores; interrupted, it goes on from the features that its cache holds.
 """
 
 from __future__ import annotations
@@ -44,26 +46,38 @@ def main() -> None:
         spaces[name] = Space(name, extractor, detector, measured[name][0])
     lines = [_header(options)]
     rows, _ = detection_rows(faces, {n: s.detector for n, s in spaces.items()}, measured, options.seed)
-    lines += ["", "Detection, AUROC [95 % bootstrap interval over samples]", *map(str, rows)]
-    _say(lines)
-    results = {"detection": [asdict(row) for row in rows]}
+    detection = ["", "Detection, AUROC [95 % bootstrap interval over samples]", *map(str, rows)]
+    print("\n".join([_header(options), *detection]), flush=True)
+    kept = options.out / "results.json"
+    results = json.loads(kept.read_text()) if kept.is_file() else {}
+    results["detection"] = [asdict(row) for row in rows]
     lite, layers, clip = spaces.values()
-    measured_in = {space.name: space.extractor for space in (lite, clip)}
-    for steer, judge in ((layers, clip), (clip, lite), (lite, clip))[: options.directions]:
+    directions = ((layers, clip), (clip, lite), (lite, clip))
+    for number in options.directions:
+        steer, judge = directions[number - 1]
+        measured_in = {space.name: space.extractor for space in (lite, judge)}
         outcomes, gates = correction_outcomes(generator, faces, steer, judge, measured_in, seed=options.seed)
         table = [correction_row(outcome, faces, outcomes, options.seed) for outcome in outcomes]
-        title = f"Correction steered in {steer.name}, judged in {judge.name}"
-        section = ["", title, *(f"  fold {gate}" for gate in gates), *map(format_row, table)]
-        _say(section)
-        lines += section
+        title = _title(steer, judge)
         results[title] = {"folds": gates, "table": table}
         stem = f"{steer.name}_judged_by_{judge.name}"
         trade_off_figure(table, title).savefig(options.out / f"trade_off_{stem}.png", dpi=110)
         for space in spaces.values():
             space.extractor.save()
+        print("\n".join(_section(title, results[title])), flush=True)
+        sections = [_section(name, results[name]) for name in (_title(*pair) for pair in directions) if name in results]
+        lines = [_header(options), *detection, *(line for section in sections for line in section)]
         (options.out / "tables.txt").write_text("\n".join(lines) + "\n")
-        (options.out / "results.json").write_text(json.dumps(results, indent=1))
+        kept.write_text(json.dumps(results, indent=1))
     correction_picture(generator, faces, layers, options.seed).save(options.out / "corrected.png")
+
+
+def _title(steer: Space, judge: Space) -> str:
+    return f"Correction steered in {steer.name}, judged in {judge.name}"
+
+
+def _section(title: str, result: dict) -> list[str]:
+    return ["", title, *(f"  fold {gate}" for gate in result["folds"]), *map(format_row, result["table"])]
 
 
 def correction_row(outcome: Outcome, faces: LabelledFaces, everyone: list[Outcome], seed: int) -> dict:
@@ -135,16 +149,12 @@ def _header(options: argparse.Namespace) -> str:
     )
 
 
-def _say(lines: list[str]) -> None:
-    print("\n".join(lines), flush=True)
-
-
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--cache", type=Path, default=RESULTS / "cache")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--directions", type=int, default=3, help="steering and judging spaces: the first 1, 2 or 3")
+    parser.add_argument("--directions", type=int, nargs="+", choices=(1, 2, 3), default=[1, 2])
     parser.add_argument("--float32", action="store_true", help="CLIP in float32: three times as long")
     return parser.parse_args()
 
