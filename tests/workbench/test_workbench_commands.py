@@ -1,57 +1,20 @@
 """The commands as a stranger runs them: a generator and an extractor of one's own, in a scratch folder."""
 
 import csv
-import io
 import json
 import os
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
+from scratch_commands import SCRATCH, genmend
 
 from activations import load_correction
-from workbench.cli import main
 from workbench.correct import _digest as correction_digest
 
-SCRATCH = '''
-import torch
-from torch import nn
-
-
-class Painter(nn.Module):
-    """Latents [n, 12] to images [n, 3, 32, 32] in -1..1."""
-
-    def __init__(self):
-        super().__init__()
-        self.start = nn.Linear(12, 24 * 8 * 8)
-        self.wake = nn.LeakyReLU(0.2, inplace=True)
-        self.grow = nn.ConvTranspose2d(24, 12, 4, 2, 1)
-        self.bloom = nn.ReLU()
-        self.paint = nn.ConvTranspose2d(12, 3, 4, 2, 1)
-
-    def forward(self, z):
-        x = self.wake(self.start(z).view(-1, 24, 8, 8))
-        return torch.tanh(self.paint(self.bloom(self.grow(x))))
-
-
-def build():
-    torch.manual_seed(5)
-    return Painter()
-
-
-def other_weights():
-    torch.manual_seed(6)
-    return Painter()
-
-
-def extractor():
-    return lambda images: nn.functional.adaptive_avg_pool2d(images, 4).flatten(1)
-'''
 OPTIONS = ["--latent-shape", "12", "--extractor", "scratch:extractor", "--n-statistics", "400", "--n-reference", "300"]
 
 
@@ -67,20 +30,6 @@ def folder(tmp_path_factory):
     holed[7, 3] = np.nan
     np.save(folder / "nan.npy", holed)
     return folder
-
-
-def genmend(folder, *arguments, **environment):
-    """Run the command line in this process: a new one would import torch every time."""
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        patch.chdir(folder)
-        patch.setattr(sys, "argv", ["genmend", *map(str, arguments)])
-        patch.setattr(sys, "path", list(sys.path))
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        with pytest.raises(SystemExit) as stop:
-            main()
-    return SimpleNamespace(returncode=stop.value.code, stdout=out.getvalue(), stderr=err.getvalue())
 
 
 @pytest.fixture(scope="module")
