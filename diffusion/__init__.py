@@ -4,7 +4,11 @@ from diffusion.amplify import AmplifyLowFrequencies
 from diffusion.blocks import block_layers, denoiser_of
 from diffusion.choice import amplification_edits
 from diffusion.control_bands import AmplifyBand
+from diffusion.drawing import draw
+from diffusion.freeu import FREEU_SETTINGS, freeu
 from diffusion.frequency_bands import band_share
+from diffusion.gain_search import GainSearch, search_gains
+from diffusion.novelty import Novelty
 from diffusion.plug_in import (
     Amplification,
     amplified,
@@ -13,23 +17,42 @@ from diffusion.plug_in import (
     save_amplification,
 )
 from diffusion.presets import PRESETS, Preset
+from diffusion.published_search import PublishedChoice, published_search
+from diffusion.scorers import aesthetic_score, class_probability, clip_score, lpips_change
 from diffusion.sigma import SigmaWindow
 from diffusion.token_update import AmplifyTokenUpdate
+from diffusion.trials import Comparison, Scores, compared, measure_of
 
 __all__ = [
+    "FREEU_SETTINGS",
     "PRESETS",
     "Amplification",
     "AmplifyBand",
     "AmplifyLowFrequencies",
     "AmplifyTokenUpdate",
+    "Comparison",
+    "GainSearch",
+    "Novelty",
     "Preset",
+    "PublishedChoice",
+    "Scores",
     "SigmaWindow",
+    "aesthetic_score",
     "amplification_edits",
     "amplified",
     "band_share",
     "block_layers",
+    "class_probability",
+    "clip_score",
+    "compared",
     "denoiser_of",
     "disable_amplification",
+    "draw",
     "enable_amplification",
+    "freeu",
+    "lpips_change",
+    "measure_of",
+    "published_search",
     "save_amplification",
+    "search_gains",
 ]
