@@ -71,14 +71,11 @@ def amplification_edits(
     slots = block_layers(denoiser)
     gains = gain_by_slot(slots, down or (), 1.0 if mid is None else mid, up or ())
     cutoffs = _cutoff_by_slot(gains, 5.0 if cutoff is None else cutoff)
-    edits = tuple(
+    return tuple(
         AmplifyLowFrequencies(slots[slot], gain, cutoffs[slot], **options)
         for slot, gain in gains.items()
         if gain != 1 or options.get("mean_gain") not in (None, 1)
     )
-    if not edits and preset is None and not gains:
-        raise ValueError("No gain was given; give down, mid or up, a preset, or edits of your own.")
-    return edits
 
 
 def gain_by_slot(slots: Mapping[str, str], down: Sequence[float], mid: float, up: Sequence[float]) -> dict[str, float]:

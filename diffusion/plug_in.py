@@ -81,7 +81,7 @@ class Amplification:
 
     def _attach(self, edits: tuple[Edit, ...]) -> Handle:
         self._attached = edits
-        return attach(plain_module(self._denoiser()), *edits)
+        return attach(plain_module(denoiser_of(self._denoiser())), *edits)
 
     @torch.compiler.disable
     def _before_step(self, denoiser: nn.Module, inputs: tuple[Any, ...], named_inputs: dict[str, Any]) -> None:

@@ -1,0 +1,65 @@
+"""Images of a pipeline from prompts and seeds: one seed, one image, whatever the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+__all__ = ["draw"]
+
+
+@torch.no_grad()
+def draw(
+    pipe: Any,
+    prompts: str | Sequence[str],
+    seeds: Sequence[int],
+    *,
+    batch_size: int = 16,
+    progress: bool = False,
+    **settings: Any,
+) -> Tensor:
+    """Draw every prompt with every seed: ``[n_prompts * n_seeds, 3, height, width]`` float32 in 0..1, on the CPU.
+
+    Parameters
+    ----------
+    pipe
+        A text-to-image pipeline of diffusers.
+    prompts
+        One or more; the images of the first come first, in the order of the seeds.
+    seeds
+        The noise of image i comes from a CPU generator with this seed, so it is the same for every prompt, batch size
+        and amplification.
+    batch_size
+        Images a call.
+    **settings
+        Passed to the pipeline: ``num_inference_steps``, ``guidance_scale``, ``height``, ...
+
+    Raises
+    ------
+    ValueError
+        If there is no prompt, no seed, or the pipeline returns values that are not finite.
+    """
+    prompts = [prompts] if isinstance(prompts, str) else list(prompts)
+    if not prompts or not len(seeds):
+        raise ValueError(f"There are {len(prompts)} prompts and {len(seeds)} seeds; give at least one of each.")
+    pairs = [(prompt, int(seed)) for prompt in prompts for seed in seeds]
+    was_quiet = dict(getattr(pipe, "_progress_bar_config", {}))
+    pipe.set_progress_bar_config(disable=True)
+    try:
+        parts = []
+        batches = [pairs[start : start + batch_size] for start in range(0, len(pairs), batch_size)]
+        for batch in tqdm(batches, desc="images", disable=not progress, leave=False):
+            generators = [torch.Generator().manual_seed(seed) for _, seed in batch]
+            words = [prompt for prompt, _ in batch]
+            made = pipe(prompt=words, generator=generators, output_type="pt", **settings).images
+            parts.append(made.float().cpu())
+    finally:
+        pipe.set_progress_bar_config(**was_quiet)
+    images = torch.cat(parts)
+    if not torch.isfinite(images).all():
+        raise ValueError("The pipeline drew values that are not finite; use bfloat16 or float32, or smaller gains.")
+    return images

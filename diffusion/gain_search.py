@@ -1,0 +1,263 @@
+"""Our choice of gains: all blocks together, the newest images whose usability is provably kept.
+
+search = search_gains(pipe, "a creative chair", usability={"clip": clip_score()}, novelty=novelty, seeds=range(16))
+with amplified(pipe, edits=search.edits): ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.stats import qmc
+from tqdm import tqdm
+
+from activations import Edit
+from diffusion.blocks import block_layers, denoiser_of
+from diffusion.choice import amplification_edits
+from diffusion.scorers import Scorer
+from diffusion.trials import Comparison, Measure, Scores, compared, measure_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["GainSearch", "Trial", "search_gains"]
+
+Gains = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One choice of gains, measured."""
+
+    gains: Gains
+    edits: tuple[Edit, ...]
+    comparison: Comparison
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        found = vars(self.comparison)
+        return {"gains": self.gains} | {
+            key: list(value) if isinstance(value, tuple) else value for key, value in found.items()
+        }
+
+
+@dataclass(frozen=True)
+class GainSearch:
+    """What was tried, and what was chosen.
+
+    Attributes
+    ----------
+    gains : dict
+        Slot -> gain; all 1 where no trial keeps the usability.
+    edits : tuple of Edit
+        To attach; empty where nothing is amplified.
+    trials : tuple of Trial
+        Everything that was measured, each on as many seeds as it lived through.
+    tau : float
+    prompts, seeds : tuple
+
+    Notes
+    -----
+    The figures of the chosen trial are of the seeds that chose it, so they flatter: report on other seeds.
+    """
+
+    gains: Gains
+    edits: tuple[Edit, ...]
+    trials: tuple[Trial, ...]
+    tau: float
+    prompts: tuple[str, ...]
+    seeds: tuple[int, ...]
+    front: tuple[int, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "front", _pareto_front(self.trials))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {
+            "gains": self.gains,
+            "tau": self.tau,
+            "prompts": list(self.prompts),
+            "seeds": list(self.seeds),
+            "front": list(self.front),
+            "trials": [trial.to_dict() for trial in self.trials],
+        }
+
+    def plot(self) -> Figure:
+        """Usability against novelty of all trials, with the Pareto front and the choice."""
+        from diffusion.search_figure import search_figure
+
+        return search_figure(self)
+
+
+def search_gains(
+    pipe: Any,
+    prompts: str | Sequence[str],
+    usability: Mapping[str, Scorer],
+    novelty: Scorer,
+    seeds: Sequence[int] = tuple(range(16)),
+    *,
+    largest: Mapping[str, float] | None = None,
+    cutoff: float | Mapping[str, float] = 5.0,
+    tau: float = 0.95,
+    n_trials: int = 24,
+    n_refined: int = 12,
+    search_seed: int = 0,
+    cache: str | Path | None = None,
+    scorers_key: str = "",
+    progress: bool = False,
+    edit_options: Mapping[str, Any] | None = None,
+    measure: Measure | None = None,
+    **settings: Any,
+) -> GainSearch:
+    """Search the gains of several blocks together; maximise novelty where usability is kept.
+
+    Trials are drawn evenly (Sobol, in the log of the gain), raced on growing numbers of seeds (a quarter, a half, all:
+    each time those that cannot keep the usability are dropped, and of the rest the newer half goes on), then as many
+    as `n_refined` are tried round the best. The choice is the newest trial whose usability, at the lower end of a
+    one-sided 95 % interval over paired samples, is at least ``tau`` of the unamplified; for every scorer.
+
+    Parameters
+    ----------
+    pipe, prompts
+        As `diffusion.draw` takes them; with several prompts one choice is made for all.
+    usability
+        Name -> scorer; each must be kept.
+    novelty
+        A scorer such as `Novelty`; NaN where a sample does not count.
+    seeds
+        Of the noise.
+    largest
+        Slot -> the largest gain to try; by default 2 for each down block, 4 for the last one and the middle.
+    cutoff
+        One number, or slot -> cutoff.
+    tau
+        Share of the unamplified usability to keep.
+    n_trials, n_refined
+        Choices in the race, and round its best.
+    search_seed
+        Of the trials.
+    cache, scorers_key
+        As `diffusion.measure_of` has them: an interrupted search goes on.
+    edit_options
+        Further fields of `AmplifyLowFrequencies`.
+    measure
+        In place of one made from the pipeline and the scorers.
+    **settings
+        Passed to the pipeline.
+
+    Raises
+    ------
+    ValueError
+        If a slot is unknown, or fewer than 4 seeds are given.
+    """
+    prompts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
+    seeds = tuple(map(int, seeds))
+    if len(seeds) < 4:
+        raise ValueError(f"{len(seeds)} seeds are too few for an interval; give at least 4, better 16.")
+    denoiser = denoiser_of(pipe)
+    limits = _limits(list(block_layers(denoiser)), largest)
+    if measure is None:
+        measure = measure_of(
+            pipe, prompts, usability, novelty, cache=cache, scorers_key=scorers_key, progress=progress, **settings
+        )
+    measured = measure
+    options = {"cutoff": cutoff, **(edit_options or {})}
+    trials: list[Trial] = []
+
+    def trial(gains: Gains, n_seeds: int) -> Trial:
+        edits = amplification_edits(denoiser, **_by_side(gains), **options) if set(gains.values()) != {1.0} else ()
+        part = seeds[:n_seeds]
+        made = Trial(gains, edits, compared(measured(edits, part), _plain(measured, part), seed=search_seed))
+        trials.append(made)
+        return made
+
+    rounds = (max(4, len(seeds) // 4), max(4, len(seeds) // 2), len(seeds))
+    living = _even_gains(limits, n_trials, search_seed)
+    finalists: list[Trial] = []
+    for number, n_seeds in enumerate(rounds):
+        described = f"race {number + 1} of {len(rounds)}, {n_seeds} seeds"
+        found = [trial(gains, n_seeds) for gains in tqdm(living, desc=described, disable=not progress)]
+        possible = sorted((one for one in found if not one.comparison.hopeless(tau)), key=_newness, reverse=True)
+        finalists = possible
+        living = [one.gains for one in possible[: max(1, len(living) // 2)]]
+    centre = _best(finalists, tau)
+    refined = _gains_near(
+        centre.gains if centre is not None else dict.fromkeys(limits, 1.0), limits, n_refined, search_seed
+    )
+    finalists += [trial(gains, len(seeds)) for gains in tqdm(refined, desc="refining", disable=not progress)]
+    best = _best(finalists, tau)
+    gains = best.gains if best is not None else dict.fromkeys(limits, 1.0)
+    return GainSearch(gains, best.edits if best is not None else (), tuple(trials), tau, prompts, seeds)
+
+
+def _plain(measure: Measure, seeds: Sequence[int]) -> Scores:
+    return measure((), seeds)
+
+
+def _newness(trial: Trial) -> float:
+    return -np.inf if np.isnan(trial.comparison.novelty) else trial.comparison.novelty
+
+
+def _best(trials: Sequence[Trial], tau: float) -> Trial | None:
+    """The newest feasible trial that is newer than nothing at all."""
+    feasible = [trial for trial in trials if trial.comparison.feasible(tau) and _newness(trial) > 1]
+    return max(feasible, key=_newness, default=None)
+
+
+def _limits(slots: Sequence[str], largest: Mapping[str, float] | None) -> dict[str, float]:
+    if largest is None:
+        downs = [slot for slot in slots if slot.startswith("down")]
+        return dict.fromkeys(downs[:-1], 2.0) | {slot: 4.0 for slot in (*downs[-1:], "mid") if slot in slots}
+    unknown = [slot for slot in largest if slot not in slots]
+    if unknown or not largest:
+        raise ValueError(
+            f"largest names {', '.join(largest) or 'nothing'}; accepted are {', '.join(slots)}; choose some."
+        )
+    return {slot: float(limit) for slot, limit in largest.items()}
+
+
+def _even_gains(limits: Mapping[str, float], n: int, seed: int) -> list[Gains]:
+    points = qmc.Sobol(len(limits), rng=seed).random_base2(max(1, int(np.ceil(np.log2(n)))))[:n]
+    return [_gains(point, limits) for point in points]
+
+
+def _gains_near(centre: Gains, limits: Mapping[str, float], n: int, seed: int) -> list[Gains]:
+    """Half of them a little about the best, half on the way from it to no amplification."""
+    draw = np.random.default_rng(seed + 1)
+    place = np.array([np.log(centre[slot]) / np.log(limit) for slot, limit in limits.items()])
+    near = [np.clip(place + draw.normal(0, 0.12, len(place)), 0, 1) for _ in range(n - n // 2)]
+    weaker = [place * share for share in np.linspace(0.5, 0.9, n // 2)]
+    return [_gains(point, limits) for point in (*near, *weaker)]
+
+
+def _gains(point: Any, limits: Mapping[str, float]) -> Gains:
+    return {slot: round(float(limit**share), 4) for share, (slot, limit) in zip(point, limits.items(), strict=True)}
+
+
+def _by_side(gains: Gains) -> dict[str, Any]:
+    """From slots to the arguments down, mid and up."""
+    found: dict[str, Any] = {"mid": gains.get("mid", 1.0)}
+    for side in ("down", "up"):
+        numbers = [int(slot.removeprefix(side)) for slot in gains if slot.startswith(side)]
+        found[side] = tuple(gains.get(f"{side}{i}", 1.0) for i in range(max(numbers, default=-1) + 1))
+    return found
+
+
+def _pareto_front(trials: Sequence[Trial]) -> tuple[int, ...]:
+    """Positions of the trials, of the largest number of samples, that no other beats in usability and novelty."""
+    n = max((trial.comparison.n for trial in trials), default=0)
+    points = {
+        i: (min(trial.comparison.usability.values()), _newness(trial))
+        for i, trial in enumerate(trials)
+        if trial.comparison.n == n
+    }
+    return tuple(
+        i
+        for i, (u, v) in points.items()
+        if not any((a >= u and b >= v) and (a > u or b > v) for a, b in points.values())
+    )

@@ -1,0 +1,140 @@
+"""Scorers: what an image is worth to its prompt. A scorer is any ``(images, prompt) -> [n]``; higher is better.
+
+Images are ``[n, 3, height, width]`` in 0..1. Hub models load by name or path and never at import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+__all__ = ["Scorer", "aesthetic_score", "class_probability", "clip_score", "lpips_change"]
+
+Scorer = Callable[[Tensor, str], NDArray[np.floating]]
+
+
+def class_probability(
+    classifier: nn.Module | Callable[[Tensor], Tensor], class_of: Mapping[str, int], *, batch_size: int = 64
+) -> Scorer:
+    """Probability, in 0..1, that a classifier gives to the class of the prompt.
+
+    Parameters
+    ----------
+    classifier
+        Images in 0..1 -> logits ``[n, classes]``.
+    class_of
+        Prompt -> its class.
+    """
+
+    @torch.no_grad()
+    def score(images: Tensor, prompt: str) -> NDArray[np.floating]:
+        if prompt not in class_of:
+            raise ValueError(
+                f"No class is known for the prompt {prompt!r}; known are {', '.join(map(repr, class_of))}."
+            )
+        logits = torch.cat([classifier(batch) for batch in images.split(batch_size)])
+        probabilities: NDArray[np.floating] = logits.float().softmax(1)[:, class_of[prompt]].cpu().numpy()
+        return probabilities
+
+    return score
+
+
+def clip_score(model: str = "openai/clip-vit-base-patch32", *, device: str = "cpu", batch_size: int = 16) -> Scorer:
+    """Cosine, -1..1, of CLIP's image and text vectors, as C3 takes it: the whole prompt, no factor, no clamp.
+
+    `model` is a hub name or folder of a CLIP or SigLIP model with its processor. Cosines of different models are not
+    comparable.
+
+    Raises
+    ------
+    OSError
+        At once, if the model cannot be loaded.
+    """
+    from transformers import AutoModel, AutoProcessor
+
+    network = AutoModel.from_pretrained(model).eval().to(device)
+    processor = AutoProcessor.from_pretrained(model)
+
+    @torch.no_grad()
+    def score(images: Tensor, prompt: str) -> NDArray[np.floating]:
+        text = processor(text=[prompt], return_tensors="pt", padding="max_length", truncation=True).to(device)
+        word = nn.functional.normalize(_vectors(network.get_text_features(**text)), dim=1)
+        found = []
+        for batch in images.split(batch_size):
+            pixels = processor(images=list(batch), return_tensors="pt", do_rescale=False)["pixel_values"].to(device)
+            seen = nn.functional.normalize(_vectors(network.get_image_features(pixel_values=pixels)), dim=1)
+            found.append((seen @ word.T)[:, 0].cpu())
+        cosines: NDArray[np.floating] = torch.cat(found).numpy()
+        return cosines
+
+    return score
+
+
+def aesthetic_score(
+    predictor: str | None = None, encoder: str = "google/siglip-so400m-patch14-384", *, device: str = "cpu"
+) -> Scorer:
+    """Aesthetic predictor v2.5, about 1..10 (5.5 and more is called great); in float32, since bfloat16 rounds it.
+
+    It favours saturated, centred, painterly images, which low-frequency gain produces: always check content as well.
+
+    Parameters
+    ----------
+    predictor, encoder
+        Hub names or paths, as the package aesthetic-predictor-v2-5 has them.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If that package is not installed.
+    """
+    try:
+        from aesthetic_predictor_v2_5 import convert_v2_5_from_siglip
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "The aesthetic score needs the package aesthetic-predictor-v2-5; pip install aesthetic-predictor-v2-5."
+        ) from error
+    settings: dict[str, Any] = {} if predictor is None else {"predictor_name_or_path": predictor}
+    network, processor = convert_v2_5_from_siglip(encoder_model_name=encoder, **settings)
+    network = network.float().eval().to(device)
+
+    @torch.no_grad()
+    def score(images: Tensor, prompt: str) -> NDArray[np.floating]:
+        found = []
+        for image in images:
+            pixels = processor(images=image, return_tensors="pt", do_rescale=False).pixel_values.to(device)
+            found.append(float(network(pixels).logits.squeeze()))
+        return np.array(found)
+
+    return score
+
+
+def lpips_change(
+    originals: Tensor, *, net: Literal["alex", "vgg"] = "alex", side: int = 256
+) -> Callable[[Tensor], NDArray[np.floating]]:
+    """How far images have moved from the same-seed originals, by LPIPS at one fixed size; 0 is no change.
+
+    Higher also where noise or artifacts were added: read it beside usability. By torchmetrics, whose backbone weights
+    come from torchvision's hub.
+    """
+    from torchmetrics.functional.image import learned_perceptual_image_patch_similarity as lpips
+
+    @torch.no_grad()
+    def change(images: Tensor) -> NDArray[np.floating]:
+        if images.shape != originals.shape:
+            raise ValueError(f"Images are {tuple(images.shape)}, originals {tuple(originals.shape)}; give same seeds.")
+        sized = [nn.functional.interpolate(x, (side, side), mode="bilinear") for x in (images, originals)]
+        pairs = zip(*(x.clamp(0, 1).split(1) for x in sized), strict=True)
+        return np.array([float(lpips(one, other, net_type=net, normalize=True)) for one, other in pairs])
+
+    return change
+
+
+def _vectors(found: Any) -> Tensor:
+    """The feature vectors, which newer transformers wrap in an output object."""
+    vectors: Tensor = found if isinstance(found, Tensor) else found.pooler_output
+    return vectors
