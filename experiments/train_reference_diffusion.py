@@ -1,6 +1,6 @@
 """Train the reference pipeline: text to 32x32 garments, in diffusers format, on one CPU core.
 
-    python -m experiments.train_reference_diffusion --minutes 100
+    python -m experiments.train_reference_diffusion --minutes 75
 
 Writes reference_diffusion/: pipeline/ (averaged weights, half precision, the smallest usable state every 30 minutes),
 log.csv and curve.png. The state to go on from lies in the user's cache: run the same command again after an
@@ -199,7 +199,7 @@ def draw_curve(log: list[list[float]], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=100)
+    parser.add_argument("--minutes", type=float, default=75)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
