@@ -1,7 +1,9 @@
 """Creativity for diffusion pipelines: amplify low frequencies in their blocks, and choose the gains by measurement."""
 
 from diffusion.amplify import AmplifyLowFrequencies
+from diffusion.attention_maps import attention_maps
 from diffusion.blocks import block_layers, denoiser_of
+from diffusion.capture import BlockFeatures, capture
 from diffusion.choice import amplification_edits
 from diffusion.control_bands import AmplifyBand
 from diffusion.drawing import draw
@@ -20,6 +22,7 @@ from diffusion.presets import PRESETS, Preset
 from diffusion.published_search import PublishedChoice, published_search
 from diffusion.scorers import aesthetic_score, class_probability, clip_score, lpips_change
 from diffusion.sigma import SigmaWindow
+from diffusion.token_maps import TokenMaps
 from diffusion.token_update import AmplifyTokenUpdate
 from diffusion.trials import Comparison, Scores, compared, measure_of
 
@@ -30,6 +33,7 @@ __all__ = [
     "AmplifyBand",
     "AmplifyLowFrequencies",
     "AmplifyTokenUpdate",
+    "BlockFeatures",
     "Comparison",
     "GainSearch",
     "Novelty",
@@ -37,11 +41,14 @@ __all__ = [
     "PublishedChoice",
     "Scores",
     "SigmaWindow",
+    "TokenMaps",
     "aesthetic_score",
     "amplification_edits",
     "amplified",
+    "attention_maps",
     "band_share",
     "block_layers",
+    "capture",
     "class_probability",
     "clip_score",
     "compared",

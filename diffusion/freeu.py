@@ -161,9 +161,9 @@ def _stages(unet: Any, form: FreeUForm, channels: tuple[int, int] | None) -> lis
         wanted = {first: 1, second: 2}
     keys = [number if form == "diffusers" else n_hidden for number, _, n_hidden in found]
     if not wanted.keys() <= set(keys):
+        what = "up blocks" if form == "diffusers" else "channels of the backbone"
         raise ValueError(
-            f"Stages 1 and 2 are {tuple(wanted)}, but there are {sorted(set(keys))} ("
-            f"{'up blocks' if form == 'diffusers' else 'channels of the backbone'}); give two of them as stage_channels."
+            f"Stages 1 and 2 are {tuple(wanted)}, but the {what} are {sorted(set(keys))}; give two as stage_channels."
         )
     return [
         (resnet, n_hidden, wanted[key]) for key, (_, resnet, n_hidden) in zip(keys, found, strict=True) if key in wanted
