@@ -68,11 +68,12 @@ class UnitQuantiles:
             candidates = values.topk(min(self._kept(), values.shape[1]), dim=1, sorted=False).values
         else:
             batch = checked_batch(batch, self, for_nan=False)
-            peaks = _group_peaks(batch)
+            maps = batch.reshape(*batch.shape[:2], -1)  # one position where an output has none
+            peaks = _group_peaks(maps)
             if peaks.amax().isnan():  # the largest of values of which one is NaN is NaN
                 checked_batch(batch, self)
             self._admit(batch.shape[1:], len(batch))
-            candidates = _above(batch.flatten(2), peaks, self._floor)
+            candidates = _above(maps, peaks, self._floor)
         self._parts.append(candidates)
         self._shrink()
 
@@ -154,7 +155,7 @@ def _group_peaks(batch: Tensor) -> Tensor:
 
     Few groups reach a unit's floor, and this reduction, along whole rows of memory, is the quickest way to tell which.
     """
-    return torch.stack([part.amax(0) for part in batch.flatten(2).split(GROUP)], 1).flatten(2)
+    return torch.stack([part.amax(0) for part in batch.split(GROUP)], 1)
 
 
 def _above(batch: Tensor, peaks: Tensor, floor: Tensor) -> Tensor:

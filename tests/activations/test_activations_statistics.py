@@ -106,6 +106,15 @@ def test_quantiles_of_a_long_stream_are_exact_and_hold_little(order):
     assert most <= 3 * kept + 8 * 16 < 600 * 16 / 10
 
 
+def test_quantiles_of_outputs_without_positions_are_exact_over_many_batches():
+    array = np.random.default_rng(4).normal(size=(600, 5)).astype(np.float32)
+    quantiles = UnitQuantiles(samples=600, tail=0.01)
+    for part in torch.from_numpy(array).split(8):
+        quantiles.update(part)
+    exact = np.quantile(array.astype(np.float64), [0.99, 1.0], axis=0)
+    np.testing.assert_allclose(quantiles.quantile([0.99, 1.0]), exact, rtol=1e-13)
+
+
 @examples
 @given(batches(), st.integers(1, 4))
 def test_top_samples_are_the_highest_peaks_earliest_first(case, k):
