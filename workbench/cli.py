@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from workbench.cli_diffusion import commands as diffusion_commands
 from workbench.cli_gans import commands as gan_commands
 from workbench.cli_options import Device, Json, Out, Resume, finish, note, show_progress
 
@@ -23,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(gan_commands)
+app.add_typer(diffusion_commands)
 
 
 @app.command()

@@ -20,7 +20,7 @@ ENABLES = {
     "vision": "image features: EfficientNet-Lite0, MobileNetV2, CLIP, models of timm, torchvision and transformers",
     "explain": "masks of what is broken, by attribution: Grad-CAM and others",
     "demo": "genmend demo",
-    "diffusion": "later: diffusers pipelines",
+    "diffusion": "genmend amplify: low frequencies of diffusers pipelines",
     "tts": "wav2vec2 features of recordings; later: text-to-speech models",
     "audio": "genmend score on recordings: Whisper features, speaker vectors",
     "audio-eval": "later: word error rate and speech quality",

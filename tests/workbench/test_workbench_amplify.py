@@ -1,0 +1,141 @@
+"""``genmend amplify`` on a saved pipeline of random weights: files, figures, resumption, errors."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "diffusion"))
+import diffusion_toys
+
+from activations import load_correction
+from workbench.cli import _run, app
+from workbench.cli_diffusion import gains_of
+
+FAST = ["--steps", "1", "--height", "16", "--width", "16", "--guidance", "0", "--n", "3", "--n-cloud", "8"]
+FEATURES = ["--features", "test_workbench_amplify:pixel_features"]
+
+
+def pixel_features():
+    return lambda images: images.flatten(1)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("toy")
+    diffusion_toys.sd15(place).save_pretrained(place / "pipe")
+    return place / "pipe"
+
+
+def genmend(*arguments, capsys=None, monkeypatch=None):
+    sys.argv = ["genmend", *map(str, arguments)]
+    return _run(app)
+
+
+@pytest.fixture(autouse=True)
+def arguments_restored(monkeypatch):
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+
+
+def test_pairs_figures_and_files(folder, tmp_path, capsys):
+    gains = ["--gains", "down0=1.5,mid=3,up3=4", "--cutoff", "2", "--control", "high"]
+    words = ["--prompt", "a chair", "--prompt", "a lamp"]
+    out = tmp_path / "out"
+    assert genmend("amplify", folder, "--out", out, *words, *gains, *FAST, *FEATURES, "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result == json.loads((out / "summary.json").read_text())
+    assert list(result["gains"].values()) == [1.5, 3, 4]
+    assert result["n"] == 6
+    assert result["novelty"] > 0
+    assert result["pixel_change"] > 1e-4
+    assert result["control"]["n"] == 6
+    assert result["usability"] == {}
+    names = sorted(path.name for path in (out / "original").iterdir())
+    assert names == sorted(path.name for path in (out / "amplified").iterdir())
+    assert len(names) == 6
+    before, after = (np.asarray(Image.open(out / kind / names[0])).astype(int) for kind in ("original", "amplified"))
+    assert before.shape == (16, 16, 3)
+    assert np.abs(before - after).max() > 0
+    assert len(load_correction(out / "amplification.safetensors").ladder[0]) == 3
+    page = (out / "report.html").read_text()
+    assert "a lamp" in page
+    assert page.count("data:image/png") >= 3
+    rows = (out / "samples.csv").read_text().splitlines()
+    assert len(rows) == 7
+
+    # Again: nothing is drawn anew, and the file gives the same images.
+    stamps = {path: path.stat().st_mtime_ns for path in (out / "work").rglob("*.safetensors")}
+    assert genmend("amplify", folder, "--out", out, *words, *gains, *FAST, *FEATURES, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == result
+    assert {path: path.stat().st_mtime_ns for path in (out / "work").rglob("*.safetensors")} == stamps
+    filed = ["--correction", out / "amplification.safetensors"]
+    assert genmend("amplify", folder, "--out", tmp_path / "filed", *words, *filed, *FAST, *FEATURES) == 0
+    again = np.asarray(Image.open(tmp_path / "filed" / "amplified" / names[0])).astype(int)
+    np.testing.assert_array_equal(again, after)
+
+
+def test_a_search(folder, tmp_path, capsys, monkeypatch):
+    from workbench import amplify
+
+    monkeypatch.setattr(amplify, "clip_score", lambda name: lambda images, prompt: images.mean((1, 2, 3)).numpy() + 1)
+    chosen = ["--search", "--n-search", "4", "--n-trials", "2", "--usability", "clip:mean", "--cutoff", "2"]
+    options = ["--prompt", "a", *chosen, *FAST, *FEATURES, "--json"]
+    assert genmend("amplify", folder, "--out", tmp_path, *options) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert len(result["search"]["trials"]) >= 3
+    assert "The search" in (tmp_path / "report.html").read_text()
+    assert set(result["usability"]) == {"clip:mean"}
+
+
+def test_gain_1_changes_nothing(folder, tmp_path, capsys):
+    options = ["--prompt", "a", "--gains", "1,1", *FAST, *FEATURES, "--json"]
+    assert genmend("amplify", folder, "--out", tmp_path, *options) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["pixel_change"] == 0
+    assert result["novelty"] == 1
+    assert not (tmp_path / "amplification.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], "exactly one of"),
+        (["--gains", "1.5", "--preset", "sdxl"], "exactly one of"),
+        (["--gains", "a=b"], "give down0=1.1"),
+        (["--gains", "left=1.5"], "left"),
+        (["--gains", "mid=-1"], "gain is -1.0"),
+        (["--preset", "sdxl-9"], "accepted are sdxl-turbo"),
+        (["--search"], "needs a usability scorer"),
+        (["--gains", "1.5", "--usability", "taste"], "clip:MODEL"),
+        (["--gains", "1.5", "--dtype", "int8"], "bfloat16"),
+        (["--gains", "1.5", "--n-cloud", "3"], "at least 6"),
+        (["--blocks", "1=1.5"], "for transformers"),
+        (["--blocks", "x=1.5"], "numbers of blocks"),
+        (["--gains", "1.5", "--cutoff", "-1"], "cutoff is -1.0"),
+    ],
+)
+def test_errors_end_with_2_and_say_why(folder, tmp_path, capsys, options, words):
+    given = [*FAST, *FEATURES] if "--n-cloud" not in options else [*FAST[:-2], *FEATURES]
+    assert genmend("amplify", folder, "--out", tmp_path / "out", "--prompt", "a", *given, *options) == 2
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert words in message
+    assert not (tmp_path / "out" / "summary.json").exists()
+
+
+def test_models_that_are_none(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    for model, words in (
+        (tmp_path / "missing", "no such folder"),
+        (tmp_path / "empty", "model_index.json"),
+    ):
+        assert genmend("amplify", model, "--out", tmp_path / "out", "--prompt", "a", "--gains", "1.5") == 2
+        assert words in capsys.readouterr().err
+
+
+def test_gains_by_name_and_in_order():
+    assert gains_of("1.1, 1.3,1.8") == {"down0": 1.1, "down1": 1.3, "mid": 1.8}
+    assert gains_of("up1=1.5,mid=2") == {"up1": 1.5, "mid": 2.0}
