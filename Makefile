@@ -58,7 +58,7 @@ million: $(VENV)/.installed-test
 reference-data: $(VENV)/.installed-test
 	$(BIN)/python -c 'from experiments.image_data import FASHION, fetch; print(fetch(FASHION))'
 
-# Interrupted, the same command goes on; remove experiments/reference_diffusion/*.safetensors to train the judges anew.
+# Interrupted, the same command goes on; remove diffusion/reference/*.safetensors to train the judges anew.
 reference: reference-data
 	$(BIN)/python -m experiments.reference_classifier
 	$(BIN)/python -m experiments.train_reference_diffusion $(ARGS)

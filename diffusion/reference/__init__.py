@@ -1,0 +1,88 @@
+"""The reference pipeline: a small text-to-image model that comes with genmend, and scorers for it, without downloads.
+
+It draws garments of 32x32 pixels from prompts such as "a creative dress". It was trained by
+``python -m experiments.train_reference_diffusion`` on Fashion-MNIST (MIT licence); see experiments/reference_diffusion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from diffusion.reference.networks import GARMENTS, WEIGHTS, garment_probabilities, load_network, novelty_features
+
+if TYPE_CHECKING:
+    from diffusers import StableDiffusionPipeline
+
+    from diffusion.scorers import Scorer
+
+__all__ = ["garment_in", "garment_scorer", "guide_usability", "load_reference", "novelty_extractor"]
+
+_OTHER_WORDS = {
+    "pants": "trousers",
+    "sweater": "pullover",
+    "trainer": "sneaker",
+    "handbag": "bag",
+    "boot": "ankle boot",
+}
+
+
+def load_reference() -> StableDiffusionPipeline:
+    """Load the pipeline in float32 on the CPU.
+
+    Raises
+    ------
+    FileNotFoundError
+        If its weights are not beside this module.
+    """
+    from diffusers import StableDiffusionPipeline
+
+    folder = WEIGHTS / "pipeline"
+    if not (folder / "model_index.json").is_file():
+        raise FileNotFoundError(f"{folder} holds no pipeline; train it with `make reference`, or install genmend anew.")
+    import torch
+
+    pipe: StableDiffusionPipeline = StableDiffusionPipeline.from_pretrained(str(folder), dtype=torch.float32)
+    return pipe
+
+
+def garment_in(prompt: str) -> int:
+    """Class of the garment that a prompt names.
+
+    Raises
+    ------
+    ValueError
+        If it names none.
+    """
+    words = prompt.lower()
+    named = [garment for garment in GARMENTS if garment in words]
+    named += [garment for word, garment in _OTHER_WORDS.items() if word in words.split()]
+    if not named:
+        raise ValueError(f"{prompt!r} names none of the garments {', '.join(GARMENTS)}; use one of these words.")
+    return GARMENTS.index(max(named, key=len))  # "t-shirt" holds "shirt"
+
+
+def garment_scorer(name: str) -> Scorer:
+    """Probability of the prompted garment by the network "guide" or "judge"; 0..1, higher is better."""
+    network = load_network(name)
+
+    def score(images: Tensor, prompt: str) -> NDArray[np.floating]:
+        found: NDArray[np.floating] = garment_probabilities(network, images)[:, garment_in(prompt)].numpy()
+        return found
+
+    return score
+
+
+def guide_usability() -> Mapping[str, Scorer]:
+    """The usability scorer of a search: what is chosen by the guide can be judged by the judge."""
+    return {"guide": garment_scorer("guide")}
+
+
+def novelty_extractor() -> Callable[[Tensor], Tensor]:
+    """Images in 0..1 -> codes ``[n, 64]`` of the autoencoder."""
+    network = load_network("novelty")
+    return lambda images: novelty_features(network, images)
