@@ -264,9 +264,13 @@ def explore(
     granularity: Annotated[
         str, typer.Option(help="neuron, or unit for whole feature maps: looser regions.")
     ] = "neuron",
-    method: Annotated[str, typer.Option(help="hit-and-run or tree.")] = "hit-and-run",
+    method: Annotated[
+        str, typer.Option(help="bouncing (layers affine in the latent), hit-and-run, tree; auto: one of the first two.")
+    ] = "auto",
     n: Annotated[int, typer.Option(help="Latents to explore round each query.", min=2)] = 32,
-    n_moves: Annotated[int, typer.Option(help="Moves of each walk of hit-and-run.", min=1)] = 200,
+    n_moves: Annotated[
+        int | None, typer.Option(help="Moves of each walk; by default 50 of bouncing, 1000 of hit-and-run.", min=1)
+    ] = None,
     extractor: Annotated[
         str, typer.Option(help="Its features tell how alike images are; '' for pixels alone.")
     ] = "efficientnet-lite0",

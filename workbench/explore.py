@@ -15,10 +15,14 @@ from torch import Tensor
 
 from gans import Generator
 from gans.boundaries import (
+    AffineRegion,
     Exploration,
     GateSettings,
     GenerativeRegion,
+    SupportingSet,
+    affine_or_same,
     ball_round,
+    bouncing,
     compare_with_rankings,
     generative_region,
     grow_tree,
@@ -26,10 +30,13 @@ from gans.boundaries import (
     homogeneity,
     mean_distance,
     preactivations,
+    random_set,
     rotated_round,
     spread,
     supporting_set,
 )
+from gans.boundaries.bouncing import N_BOUNCING_MOVES
+from gans.boundaries.hit_and_run import N_MOVES
 from manifold.features import load_extractor
 from workbench.checkpoints import checkpointed, generator_facts, settings_key, tensor_digest
 from workbench.explore_report import write_explore_report
@@ -37,7 +44,8 @@ from workbench.tables import write_csv, write_json, write_npz
 
 __all__ = ["ExploreRun", "ExploreSettings", "ExploredQuery", "explored", "run_explore"]
 
-N_RANDOM = 4  # random sets that a supporting set is compared with
+N_RANDOM = 4  # random sets that a supporting set's error is compared with
+METHODS = ("auto", "bouncing", "hit-and-run", "tree")
 
 
 @dataclass(frozen=True)
@@ -49,11 +57,12 @@ class ExploreSettings:
     tolerance : float
         RMSE in 0..1 that the supporting set alone has to stay within.
     granularity : "neuron" or "unit"
-    method : "hit-and-run" or "tree"
+    method : "auto", "bouncing", "hit-and-run" or "tree"
+        ``auto`` is bouncing where the layer is affine in the latent, which alone it can do, and else hit-and-run.
     n : int
         Latents to explore, 2 or more.
-    n_moves : int
-        Of each walk of hit-and-run.
+    n_moves : int, optional
+        Of each walk; 50 of bouncing and 1000 of hit-and-run where None.
     extractor : str
         Its features tell how alike images are; empty: pixels alone.
     seed : int
@@ -64,9 +73,9 @@ class ExploreSettings:
 
     tolerance: float = 0.05
     granularity: Literal["neuron", "unit"] = "neuron"
-    method: Literal["hit-and-run", "tree"] = "hit-and-run"
+    method: Literal["auto", "bouncing", "hit-and-run", "tree"] = "auto"
     n: int = 32
-    n_moves: int = 200
+    n_moves: int | None = None
     extractor: str = "efficientnet-lite0"
     seed: int = 0
     gates: GateSettings = field(default_factory=GateSettings)
@@ -76,9 +85,9 @@ class ExploreSettings:
             raise ValueError(f"tolerance is {self.tolerance}; give an RMSE above 0 in the image's 0..1 range.")
         if self.granularity not in ("neuron", "unit"):
             raise ValueError(f"granularity is {self.granularity!r}; give 'neuron' or 'unit'.")
-        if self.method not in ("hit-and-run", "tree"):
-            raise ValueError(f"method is {self.method!r}; give 'hit-and-run' or 'tree'.")
-        if self.n < 2 or self.n_moves < 1:
+        if self.method not in METHODS:
+            raise ValueError(f"method is {self.method!r}; accepted are {', '.join(METHODS)}.")
+        if self.n < 2 or (self.n_moves is not None and self.n_moves < 1):
             raise ValueError(f"n={self.n}, n_moves={self.n_moves}: give at least 2 latents and 1 move.")
 
 
@@ -144,11 +153,13 @@ def run_explore(
     settings: ExploreSettings | None = None,
     resume: bool = True,
     progress: bool = True,
+    work: Path | None = None,
 ) -> ExploreRun:
     """Explore the region of each latent (or of `n_queries` drawn ones) in the generator's first layer.
 
     Files: ``queries.csv`` (a row a query), ``explored.npz`` (queries, masks, latents, rotated latents),
-    ``summary.json``, ``report.html``; ``work/`` holds what an interrupted run goes on from.
+    ``summary.json``, ``report.html``; ``work/`` (or the folder `work`, which runs may
+    share) holds what an interrupted run goes on from.
     """
     settings = settings or ExploreSettings()
     layer = generator.layers[0]
@@ -156,17 +167,21 @@ def run_explore(
         latents = generator.latents(n_queries, settings.seed)
     preactivations(generator, latents[:1], layer)  # a layer without boundaries is refused before hours of work
     extractor = load_extractor(settings.extractor) if settings.extractor else None
-    about = asdict(settings) | generator_facts(generator) | {"layer": layer}
+    about = generator_facts(generator) | {"layer": layer}
+    work = work or out / "work"
     queries = []
     for i, query in enumerate(latents.split(1)):
-        key = settings_key(about | {"latent": tensor_digest(query), "seed": settings.seed + i})
+        seed = settings.seed + i
+        facts = about | {"latent": tensor_digest(query), "seed": seed}
+        found, few = _kept_set(generator, query, layer, settings, seed, work, facts, resume, progress)
 
-        def compute(query: Tensor = query, seed: int = settings.seed + i) -> dict[str, NDArray[Any]]:
-            found = explored(generator, query, layer, settings, seed, extractor, progress=progress)
-            tensors = {"query": found.query, "mask": found.mask, "latents": found.latents, "rotated": found.rotated}
-            return {name: tensor.numpy() for name, tensor in tensors.items()} | {"facts": _as_array(found.facts)}
+        def compute(found: SupportingSet = found, seed: int = seed) -> dict[str, NDArray[Any]]:
+            done = explored(generator, found, settings, seed, extractor, progress=progress)
+            tensors = {"query": done.query, "mask": done.mask, "latents": done.latents, "rotated": done.rotated}
+            return {name: tensor.numpy() for name, tensor in tensors.items()} | {"facts": _as_array(done.facts)}
 
-        queries.append(_read(checkpointed(out / "work", f"explored-{key}", resume, compute)))
+        key = settings_key(asdict(settings) | facts)
+        queries.append(_read(checkpointed(work, f"explored-{key}", resume, compute), few))
     run = ExploreRun(generator.name, layer, tuple(queries), asdict(settings))
     write_npz(out / "explored.npz", _arrays(queries))
     write_csv(out / "queries.csv", run.columns())
@@ -175,70 +190,114 @@ def run_explore(
     return run
 
 
-def explored(
+def _kept_set(
     generator: Generator,
     query: Tensor,
     layer: str,
+    settings: ExploreSettings,
+    seed: int,
+    work: Path,
+    about: dict[str, Any],
+    resume: bool,
+    progress: bool,
+) -> tuple[SupportingSet, dict[str, float]]:
+    """The supporting set and what is known of its size, kept apart: every way to explore begins with it."""
+    options = {name: asdict(settings)[name] for name in ("tolerance", "granularity", "gates")}
+
+    def compute() -> dict[str, NDArray[Any]]:
+        found = supporting_set(
+            generator,
+            query,
+            layer,
+            tolerance=settings.tolerance,
+            granularity=settings.granularity,
+            settings=settings.gates,
+            progress=progress,
+        )
+        if not found.n:
+            raise ValueError(
+                f"The image stays within the tolerance {settings.tolerance} (RMSE {found.rmse:.4f}) with all of "
+                f"{layer!r} set to 0: no boundary is needed; give a smaller tolerance."
+            )
+        facts: dict[str, float] = {"n_members": found.n, "n_candidates": found.n_candidates, "rmse": found.rmse}
+        for name, figures in compare_with_rankings(generator, found, n_random=N_RANDOM, seed=seed).items():
+            facts |= {f"{name}_{key}": value for key, value in figures.items()}
+        return {"mask": found.mask.cpu().numpy(), "facts": _as_array(facts)}
+
+    arrays = checkpointed(work, f"supporting-{settings_key(about | options)}", resume, compute)
+    facts = _facts(arrays["facts"])
+    mask = torch.from_numpy(arrays["mask"])
+    found = SupportingSet(layer, query.cpu(), mask, int(facts["n_candidates"]), facts["rmse"], settings.tolerance)
+    return found, facts
+
+
+def explored(
+    generator: Generator,
+    found: SupportingSet,
     settings: ExploreSettings,
     seed: int,
     extractor: Callable[[Tensor], Tensor] | None,
     *,
     progress: bool,
 ) -> ExploredQuery:
-    """The supporting set of one query, latents inside its region, and how alike they are, each with its controls."""
-    found = supporting_set(
-        generator,
-        query,
-        layer,
-        tolerance=settings.tolerance,
-        granularity=settings.granularity,
-        settings=settings.gates,
-        progress=progress,
-    )
-    if not found.n:
-        raise ValueError(
-            f"The image stays within the tolerance {settings.tolerance} (RMSE {found.rmse:.4f}) with all of {layer!r} "
-            "set to 0: no boundary is needed; give a smaller tolerance."
-        )
-    facts: dict[str, float] = {"n_members": found.n, "n_candidates": found.n_candidates, "rmse": found.rmse}
-    for name, figures in compare_with_rankings(generator, found, n_random=N_RANDOM, seed=seed).items():
-        facts |= {f"{name}_{key}": value for key, value in figures.items()}
-    region = generative_region(generator, query, layer, found.mask)
+    """Latents inside a supporting set's region, and how alike their images are, with controls.
+
+    The controls: the same latents rotated round the query; balls of the same mean distance to it; latents explored the
+    same way inside the boundaries of as many random neurons, and these rotated.
+    """
+    query = found.latent
+    region = affine_or_same(generative_region(generator, query, found.layer, found.mask))
     exploration = _exploration(region, settings, seed, progress)
     latents = exploration.latents
     if len(latents) < 2:
         raise ValueError(
-            f"{settings.method} found {len(latents)} latent inside the region of {found.n} boundaries; a comparison "
+            f"{exploration.method} found {len(latents)} latent inside the region of {found.n} boundaries; a comparison "
             "takes two: allow a larger tolerance, or choose whole units."
         )
-    facts |= {
+    facts: dict[str, float] = {
         "n_explored": len(latents),
         "acceptance": exploration.acceptance,
         "mean_distance": exploration.mean_distance,
+        "r_hat": exploration.settings.get("r_hat", float("nan")),
+        "effective_size": exploration.settings.get("effective_size", float("nan")),
     }
     rotated = rotated_round(query, latents, seed)
-    sets = {"region": latents, "rotated": rotated}
+    sets: dict[str, Tensor] = {"region": latents, "rotated": rotated}
     for norm in ("l2", "linf"):
         sets[f"{norm}_ball"] = ball_round(query, len(latents), exploration.mean_distance, norm, seed)
-    origin = torch.zeros_like(query)
+    mask = random_set(generator, found, seed)
+    other = _exploration(
+        affine_or_same(generative_region(generator, query, found.layer, mask)), settings, seed, progress
+    )
+    facts["random_set_r_hat"] = other.settings.get("r_hat", float("nan"))
+    sets |= {"random_set": other.latents, "random_set_rotated": rotated_round(query, other.latents, seed)}
     for name, members in sets.items():
-        alike = homogeneity(generator, members, extractor)
-        distance = alike.feature_distance
-        facts |= {
-            f"{name}_pixel_variance": alike.pixel_variance,
-            f"{name}_feature_distance": float("nan") if distance is None else distance,
-            f"{name}_spread": spread(members),
-            f"{name}_norm": mean_distance(members, origin),
-            f"{name}_inside": float(region.contains(members.to(generator.device)).double().mean()),
-        }
-    facts = {name: float(value) for name, value in facts.items()}
-    return ExploredQuery(query.cpu(), found.mask.cpu(), latents, rotated, facts)
+        facts |= {f"{name}_{key}": value for key, value in _set_facts(generator, region, members, extractor).items()}
+    return ExploredQuery(query, found.mask, latents, rotated, {name: float(value) for name, value in facts.items()})
+
+
+def _set_facts(
+    generator: Generator, region: GenerativeRegion, members: Tensor, extractor: Callable[[Tensor], Tensor] | None
+) -> dict[str, float]:
+    """How alike and how spread one set is; NaN is unknown, as all likeness is of a set of one."""
+    alike = homogeneity(generator, members, extractor) if len(members) > 1 else None
+    distance = None if alike is None else alike.feature_distance
+    return {
+        "pixel_variance": float("nan") if alike is None else alike.pixel_variance,
+        "feature_distance": float("nan") if distance is None else distance,
+        "spread": spread(members),
+        "norm": mean_distance(members, torch.zeros_like(members[:1])),
+        "inside": float(region.contains(members.to(generator.device)).double().mean()),
+    }
 
 
 def _exploration(region: GenerativeRegion, settings: ExploreSettings, seed: int, progress: bool) -> Exploration:
     if settings.method == "tree":
         return grow_tree(region, settings.n, seed=seed, progress=progress)
-    return hit_and_run(region, settings.n, n_moves=settings.n_moves, seed=seed, progress=progress)
+    if settings.method == "bouncing" or (settings.method == "auto" and isinstance(region, AffineRegion)):
+        n_moves = settings.n_moves or N_BOUNCING_MOVES
+        return bouncing(region, settings.n, n_moves=n_moves, seed=seed, progress=progress)
+    return hit_and_run(region, settings.n, n_moves=settings.n_moves or N_MOVES, seed=seed, progress=progress)
 
 
 def _as_array(facts: dict[str, float]) -> NDArray[np.uint8]:
@@ -246,10 +305,14 @@ def _as_array(facts: dict[str, float]) -> NDArray[np.uint8]:
     return np.frombuffer(json.dumps(facts).encode(), np.uint8)
 
 
-def _read(arrays: dict[str, NDArray[Any]]) -> ExploredQuery:
-    """An `ExploredQuery` of what `checkpointed` kept."""
+def _facts(kept: NDArray[np.uint8]) -> dict[str, float]:
+    return dict(json.loads(kept.tobytes()))
+
+
+def _read(arrays: dict[str, NDArray[Any]], few: dict[str, float]) -> ExploredQuery:
+    """An `ExploredQuery` of what `checkpointed` kept; `few` is what is known of its supporting set."""
     tensors = {name: torch.from_numpy(values) for name, values in arrays.items() if name != "facts"}
-    return ExploredQuery(**tensors, facts=json.loads(arrays["facts"].tobytes()))
+    return ExploredQuery(**tensors, facts=few | _facts(arrays["facts"]))
 
 
 def _arrays(queries: list[ExploredQuery]) -> dict[str, NDArray[Any]]:

@@ -23,8 +23,16 @@ if TYPE_CHECKING:
 
 __all__ = ["query_picture", "write_explore_report"]
 
+MIXED = 1.1  # split R-hat above which walks have not
 _SHOWN = 8  # queries on the page, and samples of each
-_SETS = {"region": "region", "rotated": "rotated", "l2_ball": "L2 ball", "linf_ball": "L-infinity ball"}
+_SETS = {
+    "region": "region",
+    "rotated": "region, rotated",
+    "l2_ball": "L2 ball",
+    "linf_ball": "L-infinity ball",
+    "random_set": "random boundaries",
+    "random_set_rotated": "random boundaries, rotated",
+}
 
 
 def query_picture(generator: Generator, found: ExploredQuery) -> Drawing:
@@ -66,7 +74,7 @@ def write_explore_report(
         f"{summary['layer']} (mean over {len(queries)} queries) alone reproduce the image within an RMSE of "
         f"{summary['settings']['tolerance']}. Samples on the query's side of all their boundaries vary {ratio:.2f} "
         "times as much, in pixel variance, as the same samples rotated round the query. Below 1: the region holds "
-        "images that are more alike than its size alone explains."
+        "images that are more alike than its size alone explains." + _beside_random(mean) + _mixing(mean)
     )
     caption = (
         "Query {}. Above: samples of its region, the farthest from each other first. Below, the control: the same "
@@ -88,6 +96,20 @@ def write_explore_report(
     )
 
 
+def _beside_random(mean: dict[str, Any]) -> str:
+    if mean["random_set_pixel_variance"] is None:
+        return ""
+    ratio = mean["random_set_pixel_variance"] / max(mean["random_set_rotated_pixel_variance"], 1e-12)
+    return f" For as many active members chosen at random the same ratio is {ratio:.2f}."
+
+
+def _mixing(mean: dict[str, Any]) -> str:
+    if mean["r_hat"] is None:
+        return ""
+    verdict = "the walks have mixed" if mean["r_hat"] < MIXED else "the walks have not mixed: give more --n-moves"
+    return f"\n\nSplit R-hat of the walks, the largest over all coordinates, is {mean['r_hat']:.3f}: {verdict}."
+
+
 def _positions(mask: Tensor) -> NDArray[np.int64] | None:
     """Members at each position ``[H, W]``; None where units or a flat layer have none."""
     return mask.sum(0).numpy() if mask.ndim == 3 else None
@@ -102,7 +124,8 @@ def _alike_table(mean: dict[str, Any]) -> Table:
     keys = ("pixel_variance", "feature_distance", "spread", "norm", "inside")
     return Table(
         "Means over the queries; lower variance and feature distance = more alike. All sets have the same mean "
-        "distance to the query; the rotated one has the region's spread and norms, too, the balls have not.",
+        "distance to the query but those of random boundaries: as many walls through neurons drawn at random, explored the "
+        "same way. A rotated set has the spread and norms of the set it is made of, the balls have not.",
         ["set", "pixel variance", "feature distance", "latent spread", "latent norm", "share inside the region"],
         [[label, *(mean[f"{name}_{key}"] for key in keys)] for name, label in _SETS.items()],
     )
@@ -112,6 +135,7 @@ def _per_query_table(queries: Sequence[ExploredQuery]) -> Table:
     keys = (
         "n_members",
         "acceptance",
+        "r_hat",
         "mean_distance",
         "region_spread",
         "region_pixel_variance",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
@@ -10,12 +11,14 @@ from tqdm import tqdm
 
 from gans.boundaries.bounds import Bounds, prior_shell
 from gans.boundaries.chord import random_directions
+from gans.boundaries.convergence import KEPT_STATES, mixing
 from gans.boundaries.exploration import Exploration, verified
 from gans.boundaries.region import GenerativeRegion
 
-__all__ = ["Density", "hit_and_run"]
+__all__ = ["N_MOVES", "Density", "hit_and_run", "walks"]
 
 Density = Literal["prior", "uniform"]
+N_MOVES = 1000
 N_SHRINKS = 64  # of the bracket: float32 cannot tell the ends of a shorter one apart
 
 
@@ -25,7 +28,7 @@ def hit_and_run(
     *,
     bounds: Bounds | None = None,
     density: Density = "prior",
-    n_moves: int = 200,
+    n_moves: int = N_MOVES,
     seed: int = 0,
     progress: bool = False,
 ) -> Exploration:
@@ -33,8 +36,9 @@ def hit_and_run(
 
     Every move draws a direction, then points of that line between the ends of the bounds until one is inside; a point
     outside becomes the new end on its side. That leaves the density invariant in any region, convex or not, without
-    knowing where the region ends. How long a walk has to be depends on the region; a longer one that finds a larger
-    spread says that the shorter one was too short.
+    knowing where the region ends. How long a walk has to be depends on the region: the ``r_hat`` among the
+    settings of what it found tells (`gans.boundaries.convergence`). On the face generator's first layer 20,000 moves
+    are too few; where the layer is affine, use `bouncing`.
 
     Source: Smith, "Efficient Monte Carlo procedures for generating points uniformly distributed over bounded regions",
     1984; shrinking of the bracket: Neal, "Slice sampling", 2003, figure 5. Its use here is ours.
@@ -52,6 +56,32 @@ def hit_and_run(
     seed : int
     progress : bool
     """
+    query = latents = region.query.flatten(1)
+    states, every = [], -(-n_moves // KEPT_STATES)
+    n_tested = n_inside = 0
+    path = walks(region, n, bounds=bounds, density=density, n_moves=n_moves, seed=seed, progress=progress)
+    for move, (latents, tested, inside) in enumerate(path):
+        n_tested, n_inside = n_tested + tested, n_inside + inside
+        if move % every == 0:
+            states.append(latents)
+    settings = {"density": density, "n_moves": n_moves, "seed": seed, **mixing(states, query)}
+    return verified("hit-and-run", region, latents, n_tested, n_inside, settings)
+
+
+def walks(
+    region: GenerativeRegion,
+    n: int,
+    *,
+    bounds: Bounds | None = None,
+    density: Density = "prior",
+    n_moves: int = N_MOVES,
+    seed: int = 0,
+    progress: bool = False,
+) -> Iterator[tuple[Tensor, int, int]]:
+    """Yield, after every move, where the walks of `hit_and_run` are, flat ``[n, d]``; points tested; walks that moved.
+
+    A longer walk begins with the shorter one of the same seed.
+    """
     if n < 1 or n_moves < 1:
         raise ValueError(f"n={n}, n_moves={n_moves}: both have to be at least 1.")
     if density not in ("prior", "uniform"):
@@ -60,12 +90,9 @@ def hit_and_run(
     bounds = (bounds or prior_shell(region.generator.latent_shape)).reaching(query)
     draw = torch.Generator().manual_seed(seed)
     latents = query.repeat(n, 1)
-    n_tested = n_inside = 0
     for _ in tqdm(range(n_moves), desc="hit and run", disable=not progress, leave=False):
-        latents, tested, inside = _move(region, bounds, latents, density, draw)
-        n_tested, n_inside = n_tested + tested, n_inside + inside
-    settings = {"density": density, "n_moves": n_moves, "seed": seed}
-    return verified("hit-and-run", region, latents, n_tested, n_inside, settings)
+        latents, n_tested, n_inside = _move(region, bounds, latents, density, draw)
+        yield latents, n_tested, n_inside
 
 
 def _move(

@@ -42,7 +42,7 @@ def run(generator, out, **options):
     return run_explore(generator, out, n_queries=2, settings=settings(**options), progress=False)
 
 
-@pytest.mark.parametrize(("granularity", "method"), [("neuron", "hit-and-run"), ("unit", "tree")])
+@pytest.mark.parametrize(("granularity", "method"), [("neuron", "hit-and-run"), ("neuron", "auto"), ("unit", "tree")])
 def test_explored_latents_are_in_the_region_and_the_control_is_as_spread(generator, tmp_path, granularity, method):
     result = run(generator, tmp_path, granularity=granularity, method=method)
     with np.load(tmp_path / "explored.npz") as arrays:
@@ -57,6 +57,9 @@ def test_explored_latents_are_in_the_region_and_the_control_is_as_spread(generat
             variance = generator.generate(latents).double().var(0).mean()
             assert result.queries[i].facts["region_pixel_variance"] == pytest.approx(float(variance), rel=1e-9)
             assert result.queries[i].facts["rmse"] <= 0.02
+            facts = result.queries[i].facts
+            assert facts["random_set_rotated_spread"] == pytest.approx(facts["random_set_spread"], abs=1e-5)
+            assert np.isnan(facts["r_hat"])  # 5 moves tell nothing
     with (tmp_path / "queries.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["n_members"]) for row in rows] == [query.mask.sum() for query in result.queries]
@@ -88,7 +91,7 @@ def test_an_interrupted_run_goes_on_to_the_same_result(generator, tmp_path, monk
 
     monkeypatch.setattr("workbench.explore.checkpointed", counts)
     assert run(generator, tmp_path / "stopped").to_dict() == whole.to_dict()
-    assert len(computed) == 1
+    assert [name.split("-")[0] for name in computed] == ["explored", "supporting", "explored"]
     for name in ("queries.csv", "summary.json"):
         assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
@@ -122,7 +125,7 @@ def test_the_command_prints_its_summary_and_takes_latents(monkeypatch, capsys, t
     [
         (["--layer", "nowhere"], "nowhere"),
         (["--layer", "3"], "'3' is Conv2d"),
-        (["--method", "flood"], "'hit-and-run' or 'tree'"),
+        (["--method", "flood"], "auto, bouncing, hit-and-run, tree"),
         (["--granularity", "map"], "'neuron' or 'unit'"),
         (["--tolerance", "0"], "above 0"),
         (["--tolerance", "1", "--granularity", "unit"], "no boundary is needed"),
