@@ -2,7 +2,10 @@
 
 from diffusion.amplify import AmplifyLowFrequencies
 from diffusion.attention_maps import attention_maps
+from diffusion.band_energy import BandEnergies, band_energy
 from diffusion.blocks import block_layers, denoiser_of
+from diffusion.boosted_noise import boosted_latents, later_timesteps
+from diffusion.cads import cads
 from diffusion.capture import BlockFeatures, capture
 from diffusion.choice import amplification_edits
 from diffusion.control_bands import AmplifyBand
@@ -33,6 +36,7 @@ __all__ = [
     "AmplifyBand",
     "AmplifyLowFrequencies",
     "AmplifyTokenUpdate",
+    "BandEnergies",
     "BlockFeatures",
     "Comparison",
     "GainSearch",
@@ -46,8 +50,11 @@ __all__ = [
     "amplification_edits",
     "amplified",
     "attention_maps",
+    "band_energy",
     "band_share",
     "block_layers",
+    "boosted_latents",
+    "cads",
     "capture",
     "class_probability",
     "clip_score",
@@ -57,6 +64,7 @@ __all__ = [
     "draw",
     "enable_amplification",
     "freeu",
+    "later_timesteps",
     "lpips_change",
     "measure_of",
     "published_search",

@@ -112,7 +112,7 @@ def freeu(
 
 
 def backbone_gain(hidden: Tensor, b: float) -> Tensor:
-    """Gain of the backbone at each place, ``[n, 1, height, width]`` in 1..b: the paper's equation 5.
+    """Gain of the backbone at each place, ``[n, 1, height, width]`` in 1..b.
 
     ``hidden`` is ``[n, channels, height, width]``. Where the structure map is constant the gain is 1.
     """

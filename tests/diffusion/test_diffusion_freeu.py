@@ -36,7 +36,7 @@ def authors_skip(skip, s):
 
 
 def paper_skip(skip, s, cutoff):
-    """Equation 6 in float64, by the full complex transform."""
+    """The paper's spectral scaling in float64, by the full complex transform."""
     height, width = skip.shape[-2:]
     radius = torch.hypot(*torch.meshgrid(
         torch.fft.fftfreq(height, 1 / height).double(), torch.fft.fftfreq(width, 1 / width).double(), indexing="ij"
