@@ -124,8 +124,8 @@ def _alike_table(mean: dict[str, Any]) -> Table:
     keys = ("pixel_variance", "feature_distance", "spread", "norm", "inside")
     return Table(
         "Means over the queries; lower variance and feature distance = more alike. All sets have the same mean "
-        "distance to the query but those of random boundaries: as many walls through neurons drawn at random, explored the "
-        "same way. A rotated set has the spread and norms of the set it is made of, the balls have not.",
+        "distance to the query but those of random boundaries: the walls of as many neurons drawn at random, explored "
+        "the same way. A rotated set has the spread and norms of the set it is made of, the balls have not.",
         ["set", "pixel variance", "feature distance", "latent spread", "latent norm", "share inside the region"],
         [[label, *(mean[f"{name}_{key}"] for key in keys)] for name, label in _SETS.items()],
     )

@@ -1,8 +1,8 @@
 """Samples that the generator itself treats alike: smallest supporting boundary sets and walks inside them."""
 
 from gans.boundaries.affine_region import AffineRegion, affine_or_same
-from gans.boundaries.boundary_set import GateSettings, SupportingSet, compare_with_rankings, supporting_set
 from gans.boundaries.bouncing import bouncing, bouncing_walks
+from gans.boundaries.boundary_set import GateSettings, SupportingSet, compare_with_rankings, supporting_set
 from gans.boundaries.bounds import Box, NormShell, prior_shell
 from gans.boundaries.chord import chord, random_directions
 from gans.boundaries.convergence import Convergence, convergence

@@ -42,7 +42,7 @@ class AffineRegion(GenerativeRegion):
 def affine_or_same(region: GenerativeRegion) -> GenerativeRegion:
     """An `AffineRegion` where the members are affine functions of the latent, to 1e-9; else the region as it is.
 
-    An affine region is returned as it is. Found by trying, in float64: half-way between latents, affine functions are half-way between their values.
+    Found by trying, in float64: half-way between latents, affine functions are half-way between their values.
     """
     if isinstance(region, AffineRegion):
         return region

@@ -18,6 +18,7 @@ __all__ = ["grow_tree"]
 
 FEWEST, MOST = 0.2, 0.6  # shares of a batch that are accepted: below and above, the step is halved and doubled
 SHORTEST = 1 / 32  # of the first step: a tree of tiny branches in a corner explores nothing
+TINIEST = 1 / 1024  # of the first step: tried only where every node is stuck
 N_BLOCKED = 8  # branches that failed; a node with more sprouts no others, or nodes in corners would get all targets
 
 
@@ -36,7 +37,7 @@ def grow_tree(
 
     A target is drawn, the nearest node found, and the point one step from that node to the target added where it is
     inside. Targets of one batch see the tree as it was before the batch. The tree stops at `n_nodes`, at `n_tests`, or
-    when no node is left that may sprout; fewer than n latents come back where it has fewer nodes.
+    when no node is left that may sprout, however short the step; fewer than n latents come back where it has fewer nodes.
 
     Parameters
     ----------
@@ -64,7 +65,12 @@ def grow_tree(
     n_tested = 0
     batch = region.generator.batch_size
     with tqdm(total=n_nodes, desc="tree", disable=not progress, leave=False) as bar:
-        while len(nodes) < n_nodes and n_tested < n_tests and (blocked <= N_BLOCKED).any():
+        while len(nodes) < n_nodes and n_tested < n_tests:
+            if not (blocked <= N_BLOCKED).any():
+                if step is not None or length <= first_length * TINIEST:
+                    break
+                length /= 2
+                blocked.zero_()
             targets = bounds.sample(min(batch, n_tests - n_tested), query.shape[1], draw).to(query)
             parents = _nearest(nodes, targets, blocked <= N_BLOCKED)
             points = _steps(nodes[parents], targets, length)
@@ -78,7 +84,7 @@ def grow_tree(
                 share = float(ok.float().mean())
                 factor = 0.5 if share < FEWEST else 2.0 if share > MOST else 1.0
                 shorter = length > first_length * SHORTEST and factor < 1
-                length = max(length * factor, first_length * SHORTEST)
+                length = max(length * factor, min(length, first_length * SHORTEST))
                 if shorter:  # what blocked a long branch need not block a short one
                     blocked.zero_()
     chosen = farthest_points(nodes, n + 1)[1:]  # the first is the query itself
