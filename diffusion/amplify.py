@@ -16,7 +16,7 @@ from torch import Tensor
 
 from activations.contract import Edit, edit_type, working_dtype
 from diffusion.frequency_bands import CutoffUnit, check_band
-from diffusion.low_pass import Band, low_change
+from diffusion.low_pass import Band, low_change, with_low_change
 from diffusion.published_operator import published_change
 
 __all__ = ["AmplifyLowFrequencies", "Rows", "added", "check_gain", "row_weights"]
@@ -120,9 +120,18 @@ class AmplifyLowFrequencies(Edit):
         if self.gain == 1 and self.mean_gain in (None, 1):
             return output
         amount = torch.as_tensor(self.strength if strength is None else strength, dtype=dtype, device=output.device)
+        if self._plain and output.dtype != torch.float16:
+            mean_change = None if self.mean_gain is None else amount * (self.mean_gain - 1)
+            made = with_low_change(output.to(dtype), self.band, amount * (self.gain - 1), mean_change)
+            return torch.where(amount != 0, made.to(output.dtype), output)
         if self.rows != "both":
             amount = amount * row_weights(output, self.rows, self.layer).to(dtype)[:, None, None, None]
         return added(output, self._change(output.to(dtype)), amount, keep_energy=self.keep_energy)
+
+    @property
+    def _plain(self) -> bool:
+        """Whether every place and row gets the same change, so that it can be added as it is made."""
+        return self.rows == "both" and self.where is None and not self.keep_energy and not self.as_published
 
     def _change(self, x: Tensor) -> Tensor:
         if self.as_published:
