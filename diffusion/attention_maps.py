@@ -192,7 +192,7 @@ def _mean_probabilities(attention: Any, tokens: Tensor, text: Tensor, mask: Tens
     for head in range(attention.heads):  # one by one: all at once would be several times as much memory
         logits = attention.scale * (query[:, head].float() @ key[:, head].float().transpose(1, 2))
         total = total + (logits if mask is None else logits + mask[:, head]).softmax(-1)
-    return total / attention.heads  # type: ignore[return-value]
+    return total / attention.heads
 
 
 def _grid(n_places: int, latent: tuple[int, int], layer: str) -> tuple[int, int]:

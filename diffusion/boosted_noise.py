@@ -62,7 +62,7 @@ def boosted_latents(
     default = config.get("sample_size")
     if n_channels is None or (default is None and None in (height, width)):
         raise TypeError(f"{type(pipe).__name__} tells no channels or no size of its latents; give height and width.")
-    rows, columns = (default, default) if not isinstance(default, Sequence) else default
+    rows, columns = default if isinstance(default, Sequence) else (default or 0,) * 2
     size = (rows * factor if height is None else height, columns * factor if width is None else width)
     if any(side <= 0 or side % factor for side in size):
         raise ValueError(f"The images are {size[0]} x {size[1]}, but multiples of {factor} are needed.")
