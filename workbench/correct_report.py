@@ -29,7 +29,7 @@ def write_correct_report(
 ) -> None:
     """Write the page; `grid` is the picture of the rows `shown`, whose middle row shows what `middle` says."""
     rows = ", ".join(map(str, shown))
-    samples = Picture(f"Before, {middle}, after: rows {rows}", grid) if grid else Paragraph("No sample was changed.")
+    samples = Picture(f"Before, {middle}, after: rows {rows}", grid) if grid else Paragraph(_unchanged(totals))
     write_report(
         path,
         f"genmend correct: {totals['model']}",
@@ -52,6 +52,15 @@ def _kept(totals: dict[str, Any]) -> str:
         f"Method: {totals['method']}. There is no correction file: this method finds an edit, or another latent, for "
         "each sample, and no file of edits can hold that. Run this command again on other latents, or use "
         "gans.correctors in Python."
+    )
+
+
+def _unchanged(totals: dict[str, Any]) -> str:
+    if not totals["n_given_up"]:
+        return "No sample was changed: the gate found none that needs it."
+    return (
+        "No sample was changed: nothing that was tried came out normal enough to be kept. A higher normal_quantile or "
+        "manifold_quantile (--set) admits more."
     )
 
 
