@@ -92,8 +92,8 @@ def few_lines(run: ExploreRun) -> list[str]:
     return [
         f"{len(run.queries)} queries, layer {run.layer}, tolerance RMSE {run.settings['tolerance']}: "
         f"{mean['n_members']:.0f} of {mean['n_candidates']:.0f} active neurons reproduce the image (mean); by "
-        f"magnitude {mean['magnitude_n_needed']:.0f} are needed, by first-order effect {mean['first_order_n_needed']:.0f}, at "
-        f"random {mean['random_n_needed']:.0f}.",
+        f"magnitude {mean['magnitude_n_needed']:.0f} are needed, by first-order effect "
+        f"{mean['first_order_n_needed']:.0f}, at random {mean['random_n_needed']:.0f}.",
         "",
     ]
 

@@ -161,6 +161,10 @@ def dissect(
     ] = None,
     n_units: Annotated[int, typer.Option(help="Units that a causal test switches off.", min=1)] = 20,
     alpha_steps: Annotated[int, typer.Option(help="Steps of the search for causal units; 0: by IoU.", min=0)] = 0,
+    artifact_units: Annotated[
+        str,
+        typer.Option(help="An extractor: rank units by how far from normal in it the images are that excite them."),
+    ] = "",
     latent_shape: LatentShape = "",
     psi: Psi = None,
     space: Space = "",
@@ -182,6 +186,7 @@ def dissect(
         rule=rule,  # type: ignore[arg-type]
         causal=tuple(causal or ()),
         causal_settings=CausalSettings(n_units=n_units, alpha_steps=alpha_steps),
+        artifact_units=artifact_units,
         seed=seed,
     )
     named = [name for name in layer or () if name != "all"]

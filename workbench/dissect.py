@@ -17,6 +17,8 @@ from safetensors.torch import save_file
 from activations import atomic_write
 from gans import Generator
 from gans.dissection import Agreement, Concepts, bootstrap_interval, detects, load_concepts
+from manifold.features import load_extractor
+from workbench.dissect_artifacts import ArtifactUnits, artifact_units
 from workbench.dissect_causal import CausalSettings, CausalStudy, causal_study
 from workbench.dissect_masks import MaskStore
 from workbench.dissect_stages import Stages
@@ -34,6 +36,8 @@ class DissectSettings:
 
     `n_images` samples are segmented by every segmenter but ``classical``, which sees all `n_statistics`; these are also
     behind the fixed thresholds and the galleries. `rule` says which units are detectors (`gans.dissection.detects`).
+    `artifact_units` names the extractor in whose features units are ranked by how far from normal the images are that
+    excite them, among `n_images` samples; not done where empty.
     """
 
     segmenters: tuple[str, ...] = ("classical",)
@@ -45,6 +49,7 @@ class DissectSettings:
     n_top: int = 8
     causal: tuple[str, ...] = ()
     causal_settings: CausalSettings = field(default_factory=CausalSettings)
+    artifact_units: str = ""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -87,6 +92,7 @@ class DissectRun:
     layers: dict[str, LayerUnits]
     n_judged: dict[str, int]
     causal: tuple[CausalStudy, ...]
+    artifact_units: ArtifactUnits | None
     settings: dict[str, Any]
 
     def label(self, layer: str, unit: int) -> str:
@@ -122,6 +128,7 @@ class DissectRun:
                 for layer, units in self.layers.items()
             },
             "causal": [study.effect.to_dict() | {"ranking": study.ranking} for study in self.causal],
+            "artifact_units": None if self.artifact_units is None else self.artifact_units.to_dict(),
             "settings": self.settings,
         }
 
@@ -152,6 +159,7 @@ def run_dissect(
 
     need_packages()
     settings = settings or DissectSettings()
+    extractor = load_extractor(settings.artifact_units) if settings.artifact_units else None  # missing: said at once
     chosen = tuple(layers) or generator.layers
     stores = [
         MaskStore(generator, name, (concepts or {}).get(name) or load_concepts(name), out / "work", resume)
@@ -163,18 +171,18 @@ def run_dissect(
     units, joined, agreements, n_judged = labelled_units(stages, stores, settings)
     causal = tuple(
         causal_study(
-            generator,
+            stages,
             asked,
             store := _store_of(asked, stores),
             agreements[store.segmenter],
             n_judged[store.segmenter],
-            settings=settings.causal_settings,
-            seed=settings.seed,
-            progress=progress,
+            settings.causal_settings,
         )
         for asked in settings.causal
     )
-    run = DissectRun(generator.name, names, units, n_judged, causal, asdict(settings) | {"layers": list(chosen)})
+    broken = artifact_units(stages, settings.artifact_units, settings.n_images, settings.n_top) if extractor else None
+    used = asdict(settings) | {"layers": list(chosen)}
+    run = DissectRun(generator.name, names, units, n_judged, causal, broken, used)
     _write_tables(out, run, joined)
     write_pages(out / "pages", run, generator, progress=progress)
     write_dissect_report(out / "report.html", run, generator)
@@ -298,6 +306,8 @@ def _write_tables(out: Path, run: DissectRun, joined: Mapping[str, Agreement]) -
         values = [getattr(units, name) for _, units in layers]
         if values[0] is not None:
             columns[name] = np.concatenate(values).tolist()
+    if run.artifact_units is not None:
+        columns["unit_kid"] = np.concatenate([run.artifact_units.kid[layer] for layer in run.layers]).tolist()
     columns["iou_low"], columns["iou_high"] = np.concatenate([units.interval for _, units in layers]).T.tolist()
     write_csv(out / "units.csv", {name: np.array(values) for name, values in columns.items()})
     tensors = {

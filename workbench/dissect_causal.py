@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -14,7 +15,9 @@ from gans import Generator
 from gans.dissection import Agreement
 from gans.dissection.alpha import optimised_alpha, top_units
 from gans.dissection.causal import MOST_SEGMENTED, CausalEffect, ablation, causal_effect, insertion, prepare_probe
+from workbench.checkpoints import tensor_digest
 from workbench.dissect_masks import MaskStore
+from workbench.dissect_stages import Arrays, Stages
 
 __all__ = ["CausalSettings", "CausalStudy", "causal_study"]
 
@@ -37,7 +40,10 @@ class CausalSettings:
 
 @dataclass(frozen=True)
 class CausalStudy:
-    """The effect, how the units were ranked, and up to ten images ``[10, 3, h, w]`` of each step, by its name."""
+    """The effect, how the units were ranked, and up to ten images of each step, by its name.
+
+    Images ``[10, 3, h, w]`` in 0..1, of 8 bits a value.
+    """
 
     effect: CausalEffect
     ranking: str
@@ -45,17 +51,16 @@ class CausalStudy:
 
 
 def causal_study(
-    generator: Generator,
+    stages: Stages,
     asked: str,
     store: MaskStore,
     agreements: Mapping[str, Agreement],
     n: int,
-    *,
     settings: CausalSettings,
-    seed: int,
-    progress: bool,
 ) -> CausalStudy:
     """Try the units of ``CONCEPT`` or ``CONCEPT@LAYER``; without a layer, that of the highest IoU.
+
+    The result is kept: an interrupted run goes on with the next concept.
 
     Raises
     ------
@@ -67,10 +72,24 @@ def causal_study(
     layer = layer or max(agreements, key=lambda candidate: float(agreements[candidate].iou[:, concept].max()))
     if layer not in agreements:
         raise ValueError(f"Layer {layer!r} of the causal concept {asked!r} was not dissected: {', '.join(agreements)}.")
+    iou = agreements[layer].iou[:, concept]
+    about = {"concept": name, "layer": layer, "n": n, "iou": tensor_digest(iou), **asdict(settings)}
+    return _read(
+        stages.kept(
+            "causal",
+            stages.about(store) | about,
+            lambda: _as_arrays(_studied(stages, store, concept, layer, iou, n, settings)),
+        )
+    )
+
+
+def _studied(
+    stages: Stages, store: MaskStore, concept: int, layer: str, iou: Tensor, n: int, settings: CausalSettings
+) -> CausalStudy:
+    generator, seed, progress, name = stages.generator, stages.seed, stages.progress, store.concepts.names[concept]
     masks = torch.cat([part[:, concept] for _, part in store.chunks(n, seed)])
     n_each = settings.n_segmented // (2 * (1 + N_DRAWS))
     probe = prepare_probe(generator, layer, generator.latents(n, seed), masks, concept, n_each=n_each, name=name)
-    iou = agreements[layer].iou[:, concept]
     if settings.alpha_steps:
         alpha = optimised_alpha(
             generator,
@@ -99,6 +118,22 @@ def causal_study(
         "random units put in": _with(generator, insertion(probe, others), absent),
     }
     return CausalStudy(effect, ranking, rows)
+
+
+def _as_arrays(study: CausalStudy) -> Arrays:
+    """A study for a file: facts as bytes of JSON, which keep their order and every digit, and pixels of 8 bits."""
+    facts = {"effect": vars(study.effect), "ranking": study.ranking, "titles": list(study.rows)}
+    arrays: Arrays = {"facts": np.frombuffer(json.dumps(facts).encode(), np.uint8)}
+    for number, images in enumerate(study.rows.values()):
+        arrays[f"row {number}"] = (images * 255).round().to(torch.uint8).numpy()
+    return arrays
+
+
+def _read(arrays: Arrays) -> CausalStudy:
+    facts = json.loads(arrays["facts"].tobytes())
+    effect = {name: tuple(value) if isinstance(value, list) else value for name, value in facts["effect"].items()}
+    rows = {title: torch.from_numpy(arrays[f"row {number}"]) / 255 for number, title in enumerate(facts["titles"])}
+    return CausalStudy(CausalEffect(**effect), facts["ranking"], rows)
 
 
 def _with(generator: Generator, edit: Edit, latents: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from gans import Generator
+from workbench.dissect_artifacts import N_FRECHET, distance_histogram
 from workbench.dissect_causal import CausalStudy
 from workbench.dissect_gallery import unit_rows
 from workbench.pictures import image_grid
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["write_dissect_report", "write_pages"]
 
 UNITS_A_CONCEPT, MOST_SHOWN, MOST_ROWS = 3, 90, 100
+N_FAR, N_FAR_PICTURED = 20, 12
 LEGEND = "The samples that excite the unit most; dark where it is off, its edge yellow."
 
 
@@ -34,7 +36,7 @@ def write_pages(folder: Path, run: DissectRun, generator: Generator, *, progress
         for label in sorted(set(labels), key=lambda name: (-labels.count(name), name)):
             chosen = [unit for unit, name in enumerate(labels) if name == label]
             chosen.sort(key=lambda unit: -units.iou[unit])
-            sections.append(Section(f"{label} ({len(chosen)})", [pictures[unit] for unit in chosen]))
+            sections.append(Section(f"{label} ({len(chosen)})", [pictures[unit] for unit in chosen], closed=True))
         summary = (
             f"All {len(labels)} units of {layer}, under the concept of highest IoU each; {int(units.detector.sum())} "
             f"are detectors. {LEGEND}"
@@ -58,15 +60,18 @@ def write_dissect_report(path: Path, run: DissectRun, generator: Generator) -> N
         f"genmend dissect: {run.model}",
         summary,
         [
-            Section("Units", _gallery_blocks(run, generator)),
             Section("Concepts", _concept_blocks(run)),
+            Section("Units", _gallery_blocks(run, generator), closed=True),
             *(
-                [Section("Causes", [block for study in run.causal for block in _causal_blocks(study)])]
+                [Section("Causes", [block for study in run.causal for block in _causal_blocks(study)], closed=True)]
                 if run.causal
                 else []
             ),
-            Section("Table", [_table(run), Paragraph("All units: units.csv; all pairs: iou.safetensors.")]),
-            Section("Settings", [Facts("What this run used", run.settings)]),
+            *([Section("Far from normal", _far_blocks(run, generator), closed=True)] if run.artifact_units else []),
+            Section(
+                "Table", [_table(run), Paragraph("All units: units.csv; all pairs: iou.safetensors.")], closed=True
+            ),
+            Section("Settings", [Facts("What this run used", run.settings)], closed=True),
         ],
     )
 
@@ -153,6 +158,40 @@ def _causal_blocks(study: CausalStudy) -> list[Paragraph | Picture | Table]:
         Paragraph(text),
         *pictures,
         Table(f"{effect.concept} in {effect.layer}", ["units", "erased", "added", "effect"], rows),
+    ]
+
+
+def _far_blocks(run: DissectRun, generator: Generator) -> list[Paragraph | Figure | Picture | Table]:
+    """Units whose top images are furthest from own-normal ones: distribution, table, galleries."""
+    found = run.artifact_units
+    assert found is not None
+    text = (
+        f"For each unit, the {found.n_top} of {found.n_pool} samples that excite it most, and how far they lie from "
+        f"the generator's own normal samples in {found.extractor}: their kernel distance (unit-KID), about 0 for "
+        "samples like these. Not relative to photographs; no proof that a unit breaks images: switch it off and look."
+    )
+    rows = [
+        (layer, unit, run.label(layer, unit), float(found.kid[layer][unit]), found.frechet[layer].get(unit))
+        for layer, unit in found.worst(N_FAR)
+    ]
+    pictures = {}
+    for layer, values in run.layers.items():
+        units = [unit for name, unit in found.worst(N_FAR_PICTURED) if name == layer]
+        drawn = unit_rows(generator, layer, found.samples[layer], values.top_threshold, units, run.settings["seed"])
+        for unit, png in drawn:
+            caption = f"{layer} unit {unit}: unit-KID {found.kid[layer][unit]:.4f}"
+            pictures[layer, unit] = Picture(caption, png, alt=f"{caption}. {LEGEND}", density=0.6)
+    return [
+        Paragraph(text),
+        Figure(
+            "All units; the number of units on a logarithmic scale.", distance_histogram(found.kid, found.extractor)
+        ),
+        Table(
+            f"The {len(rows)} units furthest off; frechet_{found.extractor} of the {N_FRECHET} worst of each layer.",
+            ["layer", "unit", "concept", "unit-KID", "Fréchet distance"],
+            rows,
+        ),
+        *(pictures[pair] for pair in found.worst(N_FAR_PICTURED)),
     ]
 
 

@@ -31,7 +31,7 @@ from gans.dissection import (
 from workbench.checkpoints import checkpointed, generator_facts, settings_key, tensor_digest
 from workbench.dissect_masks import MaskStore
 
-__all__ = ["N_PLACES", "Stages"]
+__all__ = ["N_PLACES", "Arrays", "Stages"]
 
 N_PLACES = 1024  # pixels of each image behind thresholds chosen by information quality
 MOST_VALIDATION = 1000
@@ -66,7 +66,7 @@ class Stages:
                 for name in ("threshold", "samples", "peaks")
             }
 
-        arrays = self._kept("units", {"n": n, "tail": tail, "n_top": n_top}, compute)
+        arrays = self.kept("units", {"n": n, "tail": tail, "n_top": n_top}, compute)
         parts = ("threshold", "samples", "peaks")
         return {
             layer: UnitStatistics(*(torch.from_numpy(arrays[f"{layer}.{part}"]) for part in parts))
@@ -108,7 +108,7 @@ class Stages:
         """Pixels of both and of either for one concept a unit, image by image, ``[n, U, 2]``, over all pixels."""
         about = {
             layer: [tensor_digest(concepts[layer]), tensor_digest(thresholds[layer])] for layer in self.layers
-        } | self._about(store)
+        } | self.about(store)
         parts = []
         for start, masks in store.chunks(n, self.seed, progress=self.progress):
 
@@ -119,7 +119,7 @@ class Stages:
                     for layer, values in pairs_of_images(self.generator, latents, masks, concepts, thresholds).items()
                 }
 
-            parts.append(self._kept("pairs", about | {"start": start, "n": len(masks)}, compute))
+            parts.append(self.kept("pairs", about | {"start": start, "n": len(masks)}, compute))
         return {layer: np.concatenate([part[layer] for part in parts]).astype(np.int64) for layer in self.layers}
 
     def _levels(self, store: MaskStore, n: int) -> dict[str, BestLevels]:
@@ -140,7 +140,7 @@ class Stages:
                 arrays |= {f"{layer}.{name}": value.numpy() for name, value in vars(best).items()}
             return arrays
 
-        arrays = self._kept("levels", self._about(store) | {"n": n}, compute)
+        arrays = self.kept("levels", self.about(store) | {"n": n}, compute)
         parts = ("level", "threshold", "quality")
         return {
             layer: BestLevels(*(torch.from_numpy(arrays[f"{layer}.{part}"]) for part in parts)) for layer in self.layers
@@ -154,7 +154,7 @@ class Stages:
         count: Callable[[Tensor, Tensor], dict[str, Counts]],
     ) -> dict[str, Counts]:
         """Counts of n samples, chunk by chunk."""
-        about = self._about(store) | {layer: tensor_digest(values) for layer, values in thresholds.items()}
+        about = self.about(store) | {layer: tensor_digest(values) for layer, values in thresholds.items()}
         totals: dict[str, Counts] = {}
         for start, masks in store.chunks(n, self.seed, progress=self.progress):
 
@@ -166,7 +166,7 @@ class Stages:
                     for name, value in vars(counts).items()
                 }
 
-            arrays = self._kept("counts", about | {"start": start, "n": len(masks)}, compute)
+            arrays = self.kept("counts", about | {"start": start, "n": len(masks)}, compute)
             for layer in self.layers:
                 pixels, unit, concept, both = (
                     arrays[f"{layer}.{name}"] for name in ("pixels", "unit", "concept", "both")
@@ -181,14 +181,16 @@ class Stages:
         order = np.random.default_rng(self.seed).permutation(n_pixels)[:N_PLACES]
         return torch.from_numpy(np.sort(order))
 
-    def _about(self, store: MaskStore) -> dict[str, Any]:
+    def about(self, store: MaskStore) -> dict[str, Any]:
+        """What the masks depend on beside the samples."""
         return {
             "segmenter": store.segmenter,
             "digest": getattr(store.concepts, "digest", ""),
             "names": list(store.names),
         }
 
-    def _kept(self, name: str, about: Mapping[str, Any], compute: Callable[[], Arrays]) -> Arrays:
+    def kept(self, name: str, about: Mapping[str, Any], compute: Callable[[], Arrays]) -> Arrays:
+        """What `compute` returns, or what an earlier run with the same generator, layers, seed and `about` left."""
         key = settings_key({**about, **self._facts, "layers": list(self.layers), "seed": self.seed})
         return checkpointed(self.folder, f"{name}-{key}", self.resume, compute)
 

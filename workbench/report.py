@@ -56,7 +56,10 @@ def write_report(path: str | os.PathLike[str], title: str, summary: str, section
     True
     """
     template = _template()
-    views = [{"title": section.title, "blocks": [_view(block) for block in section.blocks]} for section in sections]
+    views = [
+        {"title": section.title, "closed": section.closed, "blocks": [_view(block) for block in section.blocks]}
+        for section in sections
+    ]
     text = template.render(title=title, summary=_paragraphs(summary), sections=views)
     with atomic_write(path) as temporary:
         # A file name may hold bytes that are no text (lone surrogates in Python): they are spelled out.

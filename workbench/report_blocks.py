@@ -126,10 +126,11 @@ Block: TypeAlias = Paragraph | Table | Facts | Picture | Audio | Figure
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands under it."""
+    """A heading and what stands under it; a `closed` one opens when it is clicked, and draws nothing before."""
 
     title: str
     blocks: Sequence[Block]
+    closed: bool = False
 
 
 def cell_text(value: Any, exact: bool = False) -> str:

@@ -37,7 +37,7 @@ def grow_tree(
 
     A target is drawn, the nearest node found, and the point one step from that node to the target added where it is
     inside. Targets of one batch see the tree as it was before the batch. The tree stops at `n_nodes`, at `n_tests`, or
-    when no node is left that may sprout, however short the step; fewer than n latents come back where it has fewer nodes.
+    when no node is left that may sprout, however short the step; fewer than n latents come back of a smaller tree.
 
     Parameters
     ----------

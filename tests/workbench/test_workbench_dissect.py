@@ -99,7 +99,7 @@ def test_an_interrupted_run_goes_on_to_the_same_result(generator, tmp_path, monk
     assert again.n_calls == 0  # every mask was kept
 
 
-def test_causes_are_tested_against_random_units(generator, tmp_path):
+def test_causes_are_tested_against_random_units_and_kept(generator, tmp_path, monkeypatch):
     def shifted(n, seed, start=0):
         """Red in every second sample alone."""
         latents = plain(n, seed, start).view(n, 8, 4, 4)
@@ -115,6 +115,50 @@ def test_causes_are_tested_against_random_units(generator, tmp_path):
     assert effect.erased == 1
     assert effect.random_effect == pytest.approx(0, abs=1e-6)
     assert "Causes" in (tmp_path / "report.html").read_text()
+
+    def computes_no_cause(folder, name, resume, compute):
+        assert resume
+        return checkpointed(folder, name, resume, compute if not name.startswith("causal") else pytest.fail)
+
+    monkeypatch.setattr("workbench.dissect_stages.checkpointed", computes_no_cause)
+    again = dissected(generator, tmp_path, causal=("is red",), causal_settings=causal)
+    assert again.causal[0].effect == run.causal[0].effect
+    assert again.causal[0].rows.keys() == run.causal[0].rows.keys()
+    assert all(torch.equal(again.causal[0].rows[name], images) for name, images in run.causal[0].rows.items())
+
+
+def colour_features(images):
+    """Colours and their squares, which tell a sample with much red from the rest."""
+    means = images.mean((2, 3))
+    return torch.cat([means, means.square()], 1)
+
+
+def extractor():
+    return colour_features
+
+
+def test_units_whose_images_are_far_from_normal_are_ranked(generator, tmp_path):
+    run = dissected(generator, tmp_path, artifact_units="test_workbench_dissect:extractor")
+    found = run.artifact_units
+    assert (found.n_pool, found.n_top) == (300, 30)
+    painters = found.kid["act"][:3]
+    assert painters.min() > found.kid["act"][3:].max()  # only units 0 to 2 change the picture
+    assert {unit for _, unit in found.worst(3)} == {0, 1, 2}
+    worst = run.to_dict()["artifact_units"]["layers"]["act"]["worst"][0]
+    assert worst["kid"] == found.kid["act"].max()
+    latents = generator.latents(300, 0).view(300, 8, 16).amax(2)
+    assert found.samples["act"][0, 0] == latents[:, 0].argmax()
+    with (tmp_path / "units.csv").open(newline="") as file:
+        assert [float(row["unit_kid"]) for row in csv.DictReader(file)] == found.kid["act"].tolist()
+    report = (tmp_path / "report.html").read_text()
+    assert "Far from normal" in report
+    assert f"act unit {found.worst(1)[0][1]}: unit-KID" in report
+    assert "Far from normal" not in dissected_report(generator, tmp_path / "without")
+
+
+def dissected_report(generator, out):
+    dissected(generator, out)
+    return (out / "report.html").read_text()
 
 
 def test_what_cannot_be_done_is_said(generator, tmp_path):

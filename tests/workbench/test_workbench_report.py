@@ -108,6 +108,17 @@ def test_images_decode_with_their_size_and_an_alternative_text(page):
     assert second["alt"] == "Histogram"
 
 
+def test_a_closed_section_is_opened_by_its_heading_or_by_a_link(tmp_path):
+    sections = [Section("Open", [Picture("a", png())]), Section("Closed", [Picture("b", png())], closed=True)]
+    page = Page(write_report(tmp_path / "r.html", "T", "", sections).read_text(encoding="utf-8"))
+    tags = [tag for tag, _ in page.tags if tag in ("section", "details", "summary", "img")]
+    assert tags == ["section", "img", "section", "details", "summary", "img"]
+    assert "open" not in page.all("details")[0]
+    assert [link["href"] for link in page.all("a")] == ["#section-1", "#within-2"]
+    assert page.all("div")[-1]["id"] == "within-2"
+    assert all(image["loading"] == "lazy" for image in page.all("img"))
+
+
 def test_sentences_in_a_table_keep_a_width_to_be_read_in(tmp_path):
     sentence = "A sentence that would become a column of single words on a telephone."
     table = Table("Meanings", ["name", "what it says", "value"], [["a", sentence, 1.0], ["b", "short", 2.0]])
