@@ -76,7 +76,8 @@ class RareSettings:
 class RareRun:
     """Result of ``genmend rare``.
 
-    `max_artifact_score`: infinite where there is no limit. `correlation`: how minus the log-density goes with rarity over the own normal samples.
+    `max_artifact_score`: infinite where there is no limit. `correlation`: how minus the log-density goes with rarity
+    over the own normal samples.
     """
 
     model: str

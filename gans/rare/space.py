@@ -195,8 +195,8 @@ def label_free_artifact_score(
         cause = "" if detector.own_counts_.any() else " (no neuron of the inspected layers is rarely active)"
         raise ValueError(
             "An artifact limit is learnt from own samples with more rarely active neurons than the rest, and "
-            f"{int(broken.sum())} of {len(broken)} have such{cause}, {_FEWEST_BROKEN} are needed: give more own samples "
-            "(--n-reference, --n-statistics), other --layers, or go without the limit (--no-artifact-limit)."
+            f"{int(broken.sum())} of {len(broken)} have such{cause}, {_FEWEST_BROKEN} are needed: give more own "
+            "samples (--n-reference, --n-statistics), other --layers, or go without the limit (--no-artifact-limit)."
         )
     score = fit_soft_logistic(features, broken, regularisation=regularisation)
     # Normal samples look too normal to a model that was fitted on them.
