@@ -1,10 +1,12 @@
 """Speed of unit statistics beside the plain ways, on the face generator's activations: CPU seconds, one thread.
 
 Agreement: pooled counts of unit and concept at the top 0.5 %, ours against upsampling every map (with boolean products
-counted mask by mask, as gandissect does). Quantiles: ours against storing all values and one topk. Results have to be
-equal; only ratios within one run mean something.
+counted mask by mask, as gandissect does); counts have to be equal. Quantiles: ours against storing all values and one
+topk, which has to give the same, and against two sketches of the package datasketches, which are approximate: KLL (with
+k = 4096, for the default of 200 is coarser than the tail) and the t-digest (k = 200). Only ratios within one run mean
+something.
 
-    python benchmarks/unit_statistics.py            # about a minute
+    python benchmarks/unit_statistics.py            # some minutes; pip install datasketches for its sketches
     python benchmarks/unit_statistics.py --save     # also as benchmarks/results/units-<CPU>.txt
 """
 
@@ -16,6 +18,7 @@ import re
 import statistics
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from machine import conditions, cpu_name, timer
@@ -23,7 +26,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from activations import UnitQuantiles, record
-from gans import load_faces
+from gans import Generator, load_faces
 from gans.dissection import count_at
 from gans.dissection.classical import ClassicalConcepts
 
@@ -35,7 +38,7 @@ TAIL = 0.005
 def main() -> None:
     """Measure, print, and save where asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--n", type=int, default=256, help="samples of the quantiles")
+    parser.add_argument("--n", type=int, default=2000, help="samples of the quantiles")
     parser.add_argument("--n-agreement", type=int, default=32, help="samples of the agreement, one mask each")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--save", action="store_true")
@@ -43,28 +46,25 @@ def main() -> None:
     torch.set_num_threads(1)
     generator = load_faces()
     latents = generator.latents(options.n, 0)
-    parts = []
-    for batch in latents.split(generator.batch_size):
-        with torch.no_grad(), record(generator.module, list(generator.layers)) as outputs:
-            generator.run(batch)
-        parts.append(dict(outputs))
     few = latents[: options.n_agreement]
     masks = ClassicalConcepts()(generator.generate(few))[:, 4:5]  # one concept: orange, about skin
-    lines = [conditions("torch", "numpy"), "", "CPU seconds, median, one thread; ratio: theirs / ours", ""]
+    lines = [conditions("torch", "numpy", "datasketches"), ""]
+    lines += [f"CPU seconds, median, one thread; ratio: theirs / ours. {options.n} samples", ""]
+    total: dict[str, float] = {}
     for layer in generator.layers:
-        batches = [part[layer] for part in parts]
-        theirs, ours, same = quantiles(batches, options.repeats)
-        lines.append(
-            f"{layer:8s} quantiles  store all {theirs:.3f}, ours {ours:.3f}, ratio {theirs / ours:.1f}, {same}"
-        )
-        maps = torch.cat(batches)[: len(few)]
-        threshold = exact_quantile(torch.cat(batches))
+        batches = recorded(generator, latents, layer)
+        seconds, notes = quantiles(batches, options.repeats)
+        total = {name: total.get(name, 0) + value for name, value in seconds.items()}
+        lines += [f"{layer:8s} quantiles  {line}" for line in compared(seconds, notes)]
+        maps = torch.cat(batches[: -(-len(few) // len(batches[0]))])[: len(few)]
+        threshold = exact_quantile(batches)
         theirs, ours, same = agreement(maps, masks, threshold, options.repeats)
         target = f", target {TARGETS[layer]:g}" if layer in TARGETS else ""
         lines.append(
             f"{layer:8s} agreement  upsample all {theirs:.3f}, ours {ours:.3f}, ratio {theirs / ours:.1f}{target}, "
             f"{same}"
         )
+    lines += ["", *(f"all      quantiles  {line}" for line in compared(total, {}))]
     print("\n".join(lines))
     if options.save:
         name = re.sub(r"\W+", "-", cpu_name()).strip("-")
@@ -72,8 +72,18 @@ def main() -> None:
         (RESULTS / f"units-{name}.txt").write_text("\n".join(lines) + "\n")
 
 
-def quantiles(batches: list[Tensor], repeats: int) -> tuple[float, float, str]:
-    """Seconds of theirs and of ours, and whether the quantiles are equal."""
+def recorded(generator: Generator, latents: Tensor, layer: str) -> list[Tensor]:
+    """A layer's outputs, batch by batch."""
+    parts = []
+    for batch in latents.split(generator.batch_size):
+        with torch.no_grad(), record(generator.module, [layer], stop=True) as outputs:
+            generator.run(batch)
+        parts.append(outputs[layer])
+    return parts
+
+
+def quantiles(batches: list[Tensor], repeats: int) -> tuple[dict[str, float], dict[str, str]]:
+    """Seconds of each way, ours last, and what is to be said of its result."""
 
     def ours() -> Tensor:
         found = UnitQuantiles(sum(map(len, batches)), TAIL)
@@ -81,14 +91,57 @@ def quantiles(batches: list[Tensor], repeats: int) -> tuple[float, float, str]:
             found.update(batch)
         return found.quantile(1 - TAIL)
 
-    theirs = median(lambda: exact_quantile(torch.cat(batches)), repeats)
-    mine = median(ours, repeats)
-    return theirs, mine, equal(torch.equal(ours(), exact_quantile(torch.cat(batches))))
+    exact = exact_quantile(batches)
+    seconds = {"store all": median(lambda: exact_quantile(batches), repeats)}
+    notes = {"ours": equal(torch.equal(ours(), exact))}
+    for name, sketch in sketches().items():
+        seconds[name] = median(lambda sketch=sketch: sketched(batches, sketch), 1)
+        notes[name] = f"largest error of rank {rank_error(batches, sketched(batches, sketch)):.5f}"
+    return seconds | {"ours": median(ours, repeats)}, notes
 
 
-def exact_quantile(maps: Tensor) -> Tensor:
+def sketches() -> dict[str, Callable[[], Any]]:
+    """Constructors of the sketches, if there are any."""
+    try:
+        import datasketches
+    except ModuleNotFoundError:
+        return {}
+    return {
+        "KLL": lambda: datasketches.kll_floats_sketch(4096),
+        "t-digest": lambda: datasketches.tdigest_float(200),
+    }
+
+
+def sketched(batches: list[Tensor], sketch: Callable[[], Any]) -> Tensor:
+    """The upper quantile of each unit by a sketch for each, fed batch by batch."""
+    units = [sketch() for _ in range(batches[0].shape[1])]
+    for batch in batches:
+        for unit, values in zip(units, batch.transpose(0, 1).flatten(1).contiguous().numpy(), strict=True):
+            unit.update(values)
+    return torch.tensor([unit.get_quantile(1 - TAIL) for unit in units], dtype=torch.float64)
+
+
+def rank_error(batches: list[Tensor], found: Tensor) -> float:
+    """The largest distance, over the units, of the share of values not above the quantile to what it should be."""
+    above = sum((batch.flatten(2) > found[:, None]).sum((0, 2)) for batch in batches)
+    n = sum(batch.numel() for batch in batches) / len(found)
+    return float((above / n - TAIL).abs().max())
+
+
+def compared(seconds: dict[str, float], notes: dict[str, str]) -> list[str]:
+    """A line for each way but ours."""
+    ours = seconds["ours"]
+    lines = []
+    for name, value in seconds.items():
+        if name != "ours":
+            said = notes.get("ours" if name == "store all" else name, "")
+            lines.append(f"{name:9s} {value:.3f}, ours {ours:.3f}, ratio {value / ours:.1f}{said and ', '}{said}")
+    return lines
+
+
+def exact_quantile(batches: list[Tensor]) -> Tensor:
     """The upper quantile of each unit from all values at once, interpolated."""
-    values = maps.transpose(0, 1).flatten(1)
+    values = torch.cat(batches).transpose(0, 1).flatten(1)
     position = (1 - TAIL) * (values.shape[1] - 1)
     below = math.floor(position)
     largest = values.topk(values.shape[1] - below, dim=1).values.double()
