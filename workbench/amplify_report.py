@@ -23,9 +23,7 @@ def write_amplify_report(
 ) -> None:
     """Write the page; `pairs` are pictures of each prompt, `scores` those of the originals and the amplified."""
     summary = run.to_dict()
-    rows = "above: original; below: amplified" + (
-        f"; last: the control band {settings.control!r}" if run.control else ""
-    )
+    rows = "from above: original, amplified" + (f", control band {settings.control!r}" if run.control else "")
     pictures = [
         Picture(f"{prompt!r}, seeds from {settings.seed} on; {rows}.", picture)
         for prompt, picture in zip(settings.prompts, pairs, strict=True)

@@ -55,8 +55,8 @@ def load_text_to_image(model: str, *, device: str = "cpu", dtype: str = "float32
     if model == "reference":
         from diffusion.reference import guide_usability, load_reference, novelty_extractor
 
-        pipe: Any = load_reference()
-        pipe = pipe.to(device, getattr(torch, dtype))
+        pipe: Any = load_reference(getattr(torch, dtype))
+        pipe = pipe.to(device)
         settings = {"num_inference_steps": 20, "guidance_scale": 3.0}
         return TextToImage(pipe, settings, guide_usability, novelty_extractor())
     from diffusers import DiffusionPipeline

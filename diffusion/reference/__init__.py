@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -31,8 +32,8 @@ _OTHER_WORDS = {
 }
 
 
-def load_reference() -> StableDiffusionPipeline:
-    """Load the pipeline in float32 on the CPU.
+def load_reference(dtype: torch.dtype = torch.float32) -> StableDiffusionPipeline:
+    """Load the pipeline on the CPU.
 
     Raises
     ------
@@ -44,9 +45,7 @@ def load_reference() -> StableDiffusionPipeline:
     folder = WEIGHTS / "pipeline"
     if not (folder / "model_index.json").is_file():
         raise FileNotFoundError(f"{folder} holds no pipeline; train it with `make reference`, or install genmend anew.")
-    import torch
-
-    pipe: StableDiffusionPipeline = StableDiffusionPipeline.from_pretrained(str(folder), dtype=torch.float32)
+    pipe: StableDiffusionPipeline = StableDiffusionPipeline.from_pretrained(str(folder), dtype=dtype)
     return pipe
 
 

@@ -116,7 +116,8 @@ def test_a_closed_section_is_opened_by_its_heading_or_by_a_link(tmp_path):
     assert "open" not in page.all("details")[0]
     assert [link["href"] for link in page.all("a")] == ["#section-1", "#within-2"]
     assert page.all("div")[-1]["id"] == "within-2"
-    assert all(image["loading"] == "lazy" for image in page.all("img"))
+    # Lazily loaded pictures stay white on paper and in a screenshot; sections that are closed are not drawn anyway.
+    assert not any("loading" in image for image in page.all("img"))
 
 
 def test_sentences_in_a_table_keep_a_width_to_be_read_in(tmp_path):
