@@ -25,12 +25,15 @@ def test_python_snippets_run(snippet, tmp_path, monkeypatch):
         assert names["build"]().sample(2, seed=0).shape == (2, 3, 8, 8)
     elif "corrector" in names:
         assert names["mended"].shape == (4, 3, 64, 64)
+    elif "pipe" in names:
+        assert names["images"].shape == (4, 3, 32, 32)
+        assert (tmp_path / "amplification.safetensors").is_file()
     else:
         assert 0.8 < names["scores"][5].coverage <= 1
 
 
 def test_there_are_snippets_to_run():
-    assert len(SNIPPETS) == 4
+    assert len(SNIPPETS) == 5
 
 
 def test_commands_and_their_options_exist():
