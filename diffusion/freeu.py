@@ -74,7 +74,7 @@ def freeu(
         Of the paper's form, in FFT bins. The paper has a threshold and no value for it; our reading, 1.5, is the mean
         and its eight neighbours.
     stage_channels
-        Channels of the backbone in stages 1 and 2; by default the most that there are and half as many, which are the
+        Channels of the backbone in stages 1 and 2; by default the two largest numbers that there are, which are the
         published 1280 and 640 in Stable Diffusion.
 
     Notes
@@ -154,13 +154,12 @@ def _hook(n_hidden: int, b: float, s: float, form: FreeUForm, cutoff: float) -> 
 def _stages(unet: Any, form: FreeUForm, channels: tuple[int, int] | None) -> list[tuple[nn.Module, int, int]]:
     """Each ResNet of a stage, how many of its first input channels are backbone, and the stage."""
     found = list(_decoder(unet))
-    most = max(n_hidden for _, _, n_hidden in found)
     wanted = {0: 1, 1: 2}
     if form != "diffusers":
-        first, second = channels or (most, most // 2)
-        wanted = {first: 1, second: 2}
+        widest = channels or sorted({n_hidden for _, _, n_hidden in found}, reverse=True)[:2]
+        wanted = dict(zip(widest, (1, 2), strict=False))
     keys = [number if form == "diffusers" else n_hidden for number, _, n_hidden in found]
-    if not wanted.keys() <= set(keys):
+    if len(wanted) < 2 or not wanted.keys() <= set(keys):
         what = "up blocks" if form == "diffusers" else "channels of the backbone"
         raise ValueError(
             f"Stages 1 and 2 are {tuple(wanted)}, but the {what} are {sorted(set(keys))}; give two as stage_channels."

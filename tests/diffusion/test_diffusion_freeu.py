@@ -189,6 +189,7 @@ class TestOnAUNet:
         ({"s2": "x"}, TypeError, "s2 is 'x'"),
         ({"form": "ours"}, ValueError, "form is 'ours'"),
         ({"cutoff": 0.0}, ValueError, "cutoff is 0"),
+        ({"stage_channels": (64, 64)}, ValueError, r"are \(64,\)"),
         ({"stage_channels": (1280, 640)}, ValueError, r"backbone are \[32, 64\]"),
     ],
 )
