@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -131,7 +132,9 @@ def _as_arrays(study: CausalStudy) -> Arrays:
 
 def _read(arrays: Arrays) -> CausalStudy:
     facts = json.loads(arrays["facts"].tobytes())
-    effect = {name: tuple(value) if isinstance(value, list) else value for name, value in facts["effect"].items()}
+    effect: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in facts["effect"].items()
+    }
     rows = {title: torch.from_numpy(arrays[f"row {number}"]) / 255 for number, title in enumerate(facts["titles"])}
     return CausalStudy(CausalEffect(**effect), facts["ranking"], rows)
 
