@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 __all__ = ["PRESETS", "Preset", "preset_named"]
@@ -36,6 +36,14 @@ class Preset:
 
 
 _OURS = "Ours, not measured on this model: "
+_SD_15 = Preset(
+    (1.05, 1.1, 1.3, 1.3),
+    1.4,
+    (0.3125, 0.625, 0.625, 0.625, 0.625),
+    _OURS + "SDXL's of this table, with Turbo's shares of Nyquist",
+    "nyquist",
+    published=False,
+)
 PRESETS = {
     "sdxl-turbo": Preset(
         (1.075, 1.15, 2.6),
@@ -63,22 +71,8 @@ PRESETS = {
         _OURS + "about a third of Turbo's excess, over the same share of Nyquist at 1,024 px",
         published=False,
     ),
-    "sd-1.5": Preset(
-        (1.05, 1.1, 1.3, 1.3),
-        1.4,
-        (0.3125, 0.625, 0.625, 0.625, 0.625),
-        _OURS + "SDXL's of this table, with Turbo's shares of Nyquist",
-        "nyquist",
-        published=False,
-    ),
-    "sd-2.1": Preset(
-        (1.05, 1.1, 1.3, 1.3),
-        1.4,
-        (0.3125, 0.625, 0.625, 0.625, 0.625),
-        _OURS + "SD 1.5's, whose blocks are of the same layout",
-        "nyquist",
-        published=False,
-    ),
+    "sd-1.5": _SD_15,
+    "sd-2.1": replace(_SD_15, source=_OURS + "SD 1.5's, whose blocks are of the same layout"),
 }
 
 
