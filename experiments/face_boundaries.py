@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,7 @@ def main() -> None:
             options.cache / method,
             n_queries=options.n_queries,
             settings=settings,
+            progress=sys.stderr.isatty(),
             work=options.cache / "work",
         )
         if method == METHODS[0]:
