@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import qmc
 from tqdm import tqdm
 
@@ -117,8 +118,8 @@ def search_gains(
     """Search the gains of several blocks together; maximise novelty where usability is kept.
 
     Trials are drawn evenly (Sobol, in the log of the gain), raced on growing numbers of seeds (a quarter, a half, all:
-    each time those that cannot keep the usability are dropped, and of the rest the newer half goes on), then as many
-    as `n_refined` are tried round the best. The choice is the newest trial whose usability, at the lower end of a
+    the half that looks usable and newest goes on), then `n_refined` are tried between the best that is feasible and
+    the first that is not, and round the best. The choice is the newest trial whose usability, at the lower end of a
     one-sided 95 % interval over paired samples, is at least ``tau`` of the unamplified; for every scorer.
 
     Parameters
@@ -182,14 +183,13 @@ def search_gains(
     for number, n_seeds in enumerate(rounds):
         described = f"race {number + 1} of {len(rounds)}, {n_seeds} seeds"
         found = [trial(gains, n_seeds) for gains in tqdm(living, desc=described, disable=not progress)]
-        possible = sorted((one for one in found if not one.comparison.hopeless(tau)), key=_newness, reverse=True)
-        finalists = possible
-        living = [one.gains for one in possible[: max(1, len(living) // 2)]]
-    centre = _best(finalists, tau)
-    refined = _gains_near(
-        centre.gains if centre is not None else dict.fromkeys(limits, 1.0), limits, n_refined, search_seed
-    )
-    finalists += [trial(gains, len(seeds)) for gains in tqdm(refined, desc="refining", disable=not progress)]
+        finalists = sorted(found, key=lambda one: _promise(one, tau), reverse=True)
+        living = [one.gains for one in finalists[: max(1, len(living) // 2)]]
+    ends = _place(_best(finalists, tau), limits), _place(_newest_beyond(trials, tau), limits)
+    between = _gains_between(*ends, limits, n_refined - n_refined // 2)
+    finalists += [trial(gains, len(seeds)) for gains in tqdm(between, desc="between", disable=not progress)]
+    near = _gains_near(_place(_best(finalists, tau), limits), limits, n_refined // 2, search_seed)
+    finalists += [trial(gains, len(seeds)) for gains in tqdm(near, desc="near the best", disable=not progress)]
     best = _best(finalists, tau)
     gains = best.gains if best is not None else dict.fromkeys(limits, 1.0)
     return GainSearch(gains, best.edits if best is not None else (), tuple(trials), tau, prompts, seeds)
@@ -203,10 +203,22 @@ def _newness(trial: Trial) -> float:
     return -np.inf if np.isnan(trial.comparison.novelty) else trial.comparison.novelty
 
 
+def _promise(trial: Trial, tau: float) -> tuple[bool, float]:
+    """Who goes on in the race: those that look usable, the newest first; then the others, the most usable first."""
+    usable = min(trial.comparison.usability.values())
+    return (True, _newness(trial)) if usable >= tau else (False, usable)
+
+
 def _best(trials: Sequence[Trial], tau: float) -> Trial | None:
     """The newest feasible trial that is newer than nothing at all."""
     feasible = [trial for trial in trials if trial.comparison.feasible(tau) and _newness(trial) > 1]
     return max(feasible, key=_newness, default=None)
+
+
+def _newest_beyond(trials: Sequence[Trial], tau: float) -> Trial | None:
+    """The most usable of the trials that are not feasible: the feasible ones end somewhere on the way to it."""
+    beyond = [trial for trial in trials if not trial.comparison.feasible(tau) and _newness(trial) > 1]
+    return max(beyond, key=lambda trial: min(trial.comparison.usability.values()), default=None)
 
 
 def _limits(slots: Sequence[str], largest: Mapping[str, float] | None) -> dict[str, float]:
@@ -226,13 +238,24 @@ def _even_gains(limits: Mapping[str, float], n: int, seed: int) -> list[Gains]:
     return [_gains(point, limits) for point in points]
 
 
-def _gains_near(centre: Gains, limits: Mapping[str, float], n: int, seed: int) -> list[Gains]:
-    """Half of them a little about the best, half on the way from it to no amplification."""
+Place = NDArray[np.floating]  # one share a slot: 0 is gain 1, 1 the largest gain
+
+
+def _place(trial: Trial | None, limits: Mapping[str, float]) -> Place:
+    """Where a trial lies; gain 1 everywhere for none."""
+    gains = {} if trial is None else trial.gains
+    return np.array([np.log(gains.get(slot, 1.0)) / np.log(limit) for slot, limit in limits.items()])
+
+
+def _gains_between(inside: Place, beyond: Place, limits: Mapping[str, float], n: int) -> list[Gains]:
+    """Evenly from a feasible choice (or gain 1) towards one that is too strong."""
+    return [_gains(inside + share * (beyond - inside), limits) for share in np.linspace(0, 1, n + 2)[1:-1]]
+
+
+def _gains_near(place: Place, limits: Mapping[str, float], n: int, seed: int) -> list[Gains]:
+    """A little about the best so far, more often stronger than weaker."""
     draw = np.random.default_rng(seed + 1)
-    place = np.array([np.log(centre[slot]) / np.log(limit) for slot, limit in limits.items()])
-    near = [np.clip(place + draw.normal(0, 0.12, len(place)), 0, 1) for _ in range(n - n // 2)]
-    weaker = [place * share for share in np.linspace(0.5, 0.9, n // 2)]
-    return [_gains(point, limits) for point in (*near, *weaker)]
+    return [_gains(np.clip(place + draw.normal(0.04, 0.08, len(place)), 0, 1), limits) for _ in range(n)]
 
 
 def _gains(point: Any, limits: Mapping[str, float]) -> Gains:

@@ -77,10 +77,6 @@ class Comparison:
         """Whether every scorer's lower bound keeps at least `tau` of the unamplified usability."""
         return all(bound >= tau for bound in self.usability_lower.values())
 
-    def hopeless(self, tau: float) -> bool:
-        """Whether some scorer's upper bound lies below `tau`: more seeds would not help."""
-        return any(bound < tau for bound in self.usability_upper.values())
-
 
 def compared(amplified_scores: Scores, plain: Scores, *, seed: int = 0, n_resamples: int = 2_000) -> Comparison:
     """Compare pair by pair; a bootstrap resample takes samples of both together.

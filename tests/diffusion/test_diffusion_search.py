@@ -125,7 +125,6 @@ class TestComparison:
         assert found.novelty == pytest.approx(1.2)
         assert found.feasible(0.95)
         assert not found.feasible(0.98)
-        assert found.hopeless(0.98)
 
     def test_what_does_not_count(self):
         plain = Scores({"a": np.ones(4)}, np.array([1.0, 1.0, np.nan, np.nan]))
