@@ -114,6 +114,12 @@ def homogeneity_lines(run: ExploreRun, seed: int) -> tuple[dict[str, Any], list[
             for key in ("pixel_variance", "feature_distance", "spread", "norm", "inside")
         )
         lines.append(f"  {label:28s} {variance:15.4f} {distance:15.3f} {apart:8.2f} {norm:7.2f} {inside:7.3f}")
+    if np.isfinite(columns["r_hat"]).all():
+        learnt, random = columns["r_hat"], columns["random_set_r_hat"]
+        lines.append(
+            f"  split R-hat of the walks, mean (largest) over the queries: region {learnt.mean():.3f} "
+            f"({learnt.max():.3f}), random boundaries {random.mean():.3f} ({random.max():.3f})"
+        )
     found: dict[str, Any] = {"queries": {name: column.tolist() for name, column in columns.items()}, "ratios": {}}
     for measure, label in MEASURES.items():
         region = columns[f"region_{measure}"]

@@ -274,7 +274,7 @@ def explore(
     ] = "auto",
     n: Annotated[int, typer.Option(help="Latents to explore round each query.", min=2)] = 32,
     n_moves: Annotated[
-        int | None, typer.Option(help="Moves of each walk; by default 50 of bouncing, 1000 of hit-and-run.", min=1)
+        int | None, typer.Option(help="Moves of each walk; by default 100 of bouncing, 1000 of hit-and-run.", min=1)
     ] = None,
     extractor: Annotated[
         str, typer.Option(help="Its features tell how alike images are; '' for pixels alone.")

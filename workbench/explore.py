@@ -62,7 +62,7 @@ class ExploreSettings:
     n : int
         Latents to explore, 2 or more.
     n_moves : int, optional
-        Of each walk; 50 of bouncing and 1000 of hit-and-run where None.
+        Of each walk; 100 of bouncing and 1000 of hit-and-run where None.
     extractor : str
         Its features tell how alike images are; empty: pixels alone.
     seed : int
@@ -183,6 +183,7 @@ def run_explore(
         key = settings_key(asdict(settings) | facts)
         queries.append(_read(checkpointed(work, f"explored-{key}", resume, compute), few))
     run = ExploreRun(generator.name, layer, tuple(queries), asdict(settings))
+    out.mkdir(parents=True, exist_ok=True)
     write_npz(out / "explored.npz", _arrays(queries))
     write_csv(out / "queries.csv", run.columns())
     write_json(out / "summary.json", run.to_dict())

@@ -22,7 +22,7 @@ from gans.boundaries.region import GenerativeRegion
 
 __all__ = ["N_BOUNCING_MOVES", "bouncing", "bouncing_walks"]
 
-N_BOUNCING_MOVES = 50
+N_BOUNCING_MOVES = 100
 MOST_BOUNCES = 5000  # in one move; a walk that is not done by then stays where it was
 DURATION = math.pi / 2  # a quarter turn: without walls, a fresh draw from the prior
 
@@ -40,7 +40,7 @@ def bouncing(
 
     A move draws a velocity and follows ``z cos t + v sin t`` for a quarter turn; at a wall the velocity is reflected. A
     move that ends outside the bounds is refused, which leaves the prior inside region and bounds invariant. In 100
-    dimensions 50 such moves forget the query where thousands of `hit_and_run` do not (`convergence`).
+    dimensions 100 such moves forget the query where thousands of `hit_and_run` do not (`convergence`).
 
     Parameters
     ----------

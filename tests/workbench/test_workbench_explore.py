@@ -92,6 +92,17 @@ def test_an_interrupted_run_goes_on_to_the_same_result(generator, tmp_path, monk
     monkeypatch.setattr("workbench.explore.checkpointed", counts)
     assert run(generator, tmp_path / "stopped").to_dict() == whole.to_dict()
     assert [name.split("-")[0] for name in computed] == ["explored", "supporting", "explored"]
+    computed.clear()
+    shared = run_explore(
+        generator,
+        tmp_path / "new" / "folder",
+        n_queries=2,
+        settings=settings(n=5),
+        progress=False,
+        work=tmp_path / "stopped" / "work",
+    )
+    assert [name.split("-")[0] for name in computed] == ["explored", "explored"]  # the supporting sets are shared
+    assert len(shared.queries[0].latents) == 5
     for name in ("queries.csv", "summary.json"):
         assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
