@@ -6,8 +6,9 @@ Gains are chosen on seeds 0-15 and reported on seeds 100-131, for 8 prompts. The
 its probability of the prompted garment, and distances among its features. What is reported comes from networks that
 had no part: usability is the judge's mean probability of the prompted garment; novelty the mean distance to the 5th
 neighbour among 500 unamplified samples of the same prompt in the code of an autoencoder, counted only for samples
-inside the manifold of real garments of the class. Each control has the strongest gain whose usability, by the guide and
-on the seeds of the search, is no lower than the chosen gains': the same usability, another band.
+inside the manifold of real garments of the class. Each control is as strong as its usability, by the guide and on
+the seeds of the search, is no lower than the chosen gains' (with one gain in all blocks, and with gains in the
+proportions of the chosen ones): the same usability, another band.
 
 Writes results/diffusion_creativity/: tables.txt, results.json, pairs.png, search.png. Interrupted, it goes on from the
 scores that its cache holds.
@@ -59,6 +60,7 @@ CUTOFFS = {"down0": 0.3125, "down1": 0.625, "mid": 0.625}
 LARGEST = {"down0": 2.0, "down1": 4.0, "mid": 4.0}
 CONTROLS = ("full", "high", "random", "noise")
 STEPS = (1.05, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 6.0)  # gains of the controls, in all blocks
+SHARES = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)  # of ours' excess gains
 N_REAL = 1_000
 TAU = 0.95
 
@@ -112,7 +114,8 @@ def main() -> None:
     }
     kept = compared(search_measure(found.edits, CHOICE), search_measure((), CHOICE)).usability["guide"]
     for band in CONTROLS:
-        chosen[f"control: {band}"] = _matched(pipe, band, kept, search_measure)
+        chosen[f"control: {band}, one gain"] = _matched(_one_gain(band), kept, search_measure)
+        chosen[f"control: {band}, gains as ours"] = _matched(_like_ours(band, found.edits), kept, search_measure)
     rows = {"unamplified": _row((), report_measure)} | {
         name: _row(edits, report_measure) for name, edits in chosen.items()
     }
@@ -182,18 +185,31 @@ def _edits(pipe: Any, gains: Mapping[str, float]) -> tuple[Edit, ...]:
     return amplification_edits(pipe.unet, down=down, mid=gains["mid"], cutoff=CUTOFFS, cutoff_unit="nyquist")
 
 
-def _matched(pipe: Any, band: str, usability: float, measure: Measure) -> tuple[Edit, ...]:
-    """The control with the largest gain of `STEPS` that is as usable as ours; nothing where none is."""
+def _matched(ladder: Sequence[Sequence[Edit]], usability: float, measure: Measure) -> Sequence[Edit]:
+    """The strongest of a control's rungs, weak to strong, that is as usable as ours; nothing where none is."""
     plain, best = measure((), CHOICE), ()
-    for gain in STEPS:
-        edits = tuple(
-            AmplifyBand(layer, gain, CUTOFFS[slot], band, "nyquist")  # type: ignore[arg-type]
-            for slot, layer in (("down0", "down_blocks.0"), ("down1", "down_blocks.1"), ("mid", "mid_block"))
-        )
+    for edits in ladder:
         if compared(measure(edits, CHOICE), plain).usability["guide"] < usability:
             break
         best = edits
     return best
+
+
+def _one_gain(band: str) -> list[tuple[Edit, ...]]:
+    """A control with the same gain in all blocks."""
+    layers = {"down0": "down_blocks.0", "down1": "down_blocks.1", "mid": "mid_block"}
+    return [
+        tuple(AmplifyBand(layer, gain, CUTOFFS[slot], band, "nyquist") for slot, layer in layers.items())  # type: ignore[arg-type]
+        for gain in STEPS
+    ]
+
+
+def _like_ours(band: str, ours: Sequence[Edit]) -> list[tuple[Edit, ...]]:
+    """A control whose excess gains are in the proportions of ours."""
+    return [
+        tuple(AmplifyBand(e.layer, 1 + share * (e.gain - 1), e.cutoff, band, "nyquist") for e in ours)  # type: ignore[attr-defined, arg-type]
+        for share in SHARES
+    ]
 
 
 def _row(edits: Sequence[Edit], measure: Measure) -> dict[str, Any]:
