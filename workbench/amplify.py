@@ -140,7 +140,7 @@ def run_amplify(
                 return {"images": to_pixels(draw(model.pipe, prompt, seeds, **options))}
 
         pixels = checkpointed(work, f"images-{key}", resume, drawn)["images"]
-        return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().float() / 255
 
     def seeds_from(start: int, n: int) -> range:
         return range(settings.seed + start, settings.seed + start + n)
@@ -189,7 +189,7 @@ def run_amplify(
         edits,
         compared(scores[1], scores[0], seed=settings.seed),
         control,
-        float((torch.cat(after) - torch.cat(before)).abs().mean()),
+        round(float((torch.cat(after) - torch.cat(before)).abs().double().mean()), 8),
         search,
         _settings_in_words(settings, call),
     )
