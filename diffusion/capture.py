@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from activations import record
 from activations.contract import working_dtype
-from diffusion.blocks import block_layers, denoiser_of, is_transformer, plain_module
+from diffusion.blocks import block_layers, denoiser_of, plain_module
 from diffusion.guidance import conditional_rows
 from diffusion.timesteps import timestep_of
 
@@ -97,7 +97,7 @@ def capture(
         raise ValueError(f"rows is {rows!r}; accepted are 'both' and 'conditional'; choose one.")
     denoiser = denoiser_of(pipe)
     plain = plain_module(denoiser)
-    slots = {} if is_transformer(plain) or not hasattr(plain, "down_blocks") else block_layers(plain)
+    slots = block_layers(plain) if hasattr(plain, "down_blocks") else {}
     if isinstance(blocks, str):
         raise TypeError(f"blocks is the string {blocks!r}, but a list is needed; write [{blocks!r}].")
     layers = {block: slots.get(block, block) for block in blocks}

@@ -14,7 +14,7 @@ from diffusion.blocks import block_layers, is_transformer, transformer_layers
 from diffusion.presets import preset_named
 from diffusion.token_update import AmplifyTokenUpdate
 
-__all__ = ["amplification_edits", "gain_by_slot"]
+__all__ = ["amplification_edits", "edits_by_slot"]
 
 Cutoffs = float | Sequence[float] | Mapping[str, float]
 
@@ -53,8 +53,8 @@ def amplification_edits(
     TypeError, ValueError
         Of what does not fit the denoiser; the message says what does.
     """
-    _check_options(options, AmplifyTokenUpdate if is_transformer(denoiser) else AmplifyLowFrequencies)
     if is_transformer(denoiser):
+        _check_options(options, AmplifyTokenUpdate)
         if preset is not None or down is not None or mid is not None or up is not None:
             raise ValueError(
                 "A transformer has neither down, mid and up blocks nor a preset; give blocks={14: 1.05, ...}."
@@ -68,32 +68,37 @@ def amplification_edits(
         if cutoff is None:
             cutoff = chosen.cutoffs
             options = {"cutoff_unit": chosen.cutoff_unit} | options
-    slots = block_layers(denoiser)
-    gains = gain_by_slot(slots, down or (), 1.0 if mid is None else mid, up or ())
-    cutoffs = _cutoff_by_slot(gains, 5.0 if cutoff is None else cutoff)
-    return tuple(
-        AmplifyLowFrequencies(slots[slot], gain, cutoffs[slot], **options)
-        for slot, gain in gains.items()
-        if gain != 1 or options.get("mean_gain") not in (None, 1)
-    )
+    gains = {f"down{i}": gain for i, gain in enumerate(down or ())} | {"mid": 1.0 if mid is None else mid}
+    gains |= {f"up{i}": gain for i, gain in enumerate(up or ())}
+    return edits_by_slot(denoiser, gains, cutoff=cutoff, **options)
 
 
-def gain_by_slot(slots: Mapping[str, str], down: Sequence[float], mid: float, up: Sequence[float]) -> dict[str, float]:
-    """Slot -> gain, of the slots that a gain was given for.
+def edits_by_slot(
+    unet: nn.Module, gains: Mapping[str, float], *, cutoff: Cutoffs | None = None, **options: Any
+) -> tuple[Edit, ...]:
+    """Build one edit for each block whose gain is not 1, from gains by slot (``{"down0": 1.1, "mid": 1.8}``).
+
+    `cutoff` and `options` are those of `amplification_edits`; several cutoffs go in the order of the gains.
 
     Raises
     ------
-    ValueError
-        If there are more gains than blocks.
+    TypeError, ValueError
+        If the denoiser has no slots, or not these.
     """
-    gains = {f"down{i}": gain for i, gain in enumerate(down)} | {"mid": mid}
-    gains |= {f"up{i}": gain for i, gain in enumerate(up)}
+    _check_options(options, AmplifyLowFrequencies)
+    slots = block_layers(unet)
     unknown = [slot for slot, gain in gains.items() if slot not in slots and gain != 1]
     if unknown:
         raise ValueError(
-            f"Gains were given for {', '.join(unknown)}, but the blocks are {', '.join(slots)}; give fewer."
+            f"Gains were given for {', '.join(unknown)}, but the blocks are {', '.join(slots)}; give others."
         )
-    return {slot: gain for slot, gain in gains.items() if slot in slots}
+    known = {slot: gain for slot, gain in gains.items() if slot in slots}
+    cutoffs = _cutoff_by_slot(known, 5.0 if cutoff is None else cutoff)
+    return tuple(
+        AmplifyLowFrequencies(slots[slot], gain, cutoffs[slot], **options)
+        for slot, gain in known.items()
+        if gain != 1 or options.get("mean_gain") not in (None, 1)
+    )
 
 
 def _cutoff_by_slot(gains: Mapping[str, float], cutoff: Cutoffs) -> dict[str, float]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from activations.contract import Edit, edit_type, working_dtype
 from diffusion.amplify import added, check_gain
-from diffusion.frequency_bands import CutoffUnit, check_band, radius
+from diffusion.frequency_bands import CutoffUnit, band_share, check_band, radius
 
 __all__ = ["AmplifyBand", "BandName"]
 
@@ -91,7 +91,7 @@ class AmplifyBand(Edit):
 @lru_cache(maxsize=64)
 def _random_frequencies(height: int, width: int, cutoff: float, unit: CutoffUnit, seed: int) -> Tensor:
     """Bool, laid out as ``rfft2`` does: as many bins of the full spectrum as the low band holds, within one pair."""
-    n_wanted = int((radius(height, width, unit)[_full_index(height, width)] < cutoff).sum())
+    n_wanted = round(band_share(height, width, cutoff, unit) * height * width)
     order = torch.randperm(height * width, generator=torch.Generator().manual_seed(seed)).tolist()
     chosen = torch.zeros(height, width, dtype=torch.bool)
     n_chosen = 0
@@ -103,10 +103,3 @@ def _random_frequencies(height: int, width: int, cutoff: float, unit: CutoffUnit
             chosen[u, v] = chosen[-u % height, -v % width] = True
             n_chosen += 1 if (u, v) == (-u % height, -v % width) else 2
     return chosen[:, : width // 2 + 1]
-
-
-def _full_index(height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Where each bin of the full spectrum lies in the half that ``rfft2`` keeps (its own place, or that of -v)."""
-    down, across = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    mirrored = across > width // 2
-    return torch.where(mirrored, -down % height, down), torch.where(mirrored, width - across, across)

@@ -7,7 +7,7 @@ with amplified(pipe, edits=search.edits): ...
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from activations import Edit
 from diffusion.blocks import block_layers, denoiser_of
-from diffusion.choice import amplification_edits
+from diffusion.choice import edits_by_slot
 from diffusion.scorers import Scorer
-from diffusion.trials import Comparison, Measure, Scores, compared, measure_of
+from diffusion.trials import Comparison, Measure, compared, measure_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,10 +72,11 @@ class GainSearch:
     tau: float
     prompts: tuple[str, ...]
     seeds: tuple[int, ...]
-    front: tuple[int, ...] = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "front", _pareto_front(self.trials))
+    @property
+    def front(self) -> tuple[int, ...]:
+        """Positions of the trials on most seeds that no other beats in both usability and novelty."""
+        return _pareto_front(self.trials)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -167,13 +168,11 @@ def search_gains(
             pipe, prompts, usability, novelty, cache=cache, scorers_key=scorers_key, progress=progress, **settings
         )
     measured = measure
-    options = {"cutoff": cutoff, **(edit_options or {})}
     trials: list[Trial] = []
 
     def trial(gains: Gains, n_seeds: int) -> Trial:
-        edits = amplification_edits(denoiser, **_by_side(gains), **options) if set(gains.values()) != {1.0} else ()
-        part = seeds[:n_seeds]
-        made = Trial(gains, edits, compared(measured(edits, part), _plain(measured, part), seed=search_seed))
+        edits, part = edits_by_slot(denoiser, gains, cutoff=cutoff, **(edit_options or {})), seeds[:n_seeds]
+        made = Trial(gains, edits, compared(measured(edits, part), measured((), part), seed=search_seed))
         trials.append(made)
         return made
 
@@ -185,7 +184,7 @@ def search_gains(
         found = [trial(gains, n_seeds) for gains in tqdm(living, desc=described, disable=not progress)]
         finalists = sorted(found, key=lambda one: _promise(one, tau), reverse=True)
         living = [one.gains for one in finalists[: max(1, len(living) // 2)]]
-    ends = _place(_best(finalists, tau), limits), _place(_newest_beyond(trials, tau), limits)
+    ends = _place(_best(finalists, tau), limits), _place(_first_beyond(trials, tau), limits)
     between = _gains_between(*ends, limits, n_refined - n_refined // 2)
     finalists += [trial(gains, len(seeds)) for gains in tqdm(between, desc="between", disable=not progress)]
     near = _gains_near(_place(_best(finalists, tau), limits), limits, n_refined // 2, search_seed)
@@ -193,10 +192,6 @@ def search_gains(
     best = _best(finalists, tau)
     gains = best.gains if best is not None else dict.fromkeys(limits, 1.0)
     return GainSearch(gains, best.edits if best is not None else (), tuple(trials), tau, prompts, seeds)
-
-
-def _plain(measure: Measure, seeds: Sequence[int]) -> Scores:
-    return measure((), seeds)
 
 
 def _newness(trial: Trial) -> float:
@@ -215,7 +210,7 @@ def _best(trials: Sequence[Trial], tau: float) -> Trial | None:
     return max(feasible, key=_newness, default=None)
 
 
-def _newest_beyond(trials: Sequence[Trial], tau: float) -> Trial | None:
+def _first_beyond(trials: Sequence[Trial], tau: float) -> Trial | None:
     """The most usable of the trials that are not feasible: the feasible ones end somewhere on the way to it."""
     beyond = [trial for trial in trials if not trial.comparison.feasible(tau) and _newness(trial) > 1]
     return max(beyond, key=lambda trial: min(trial.comparison.usability.values()), default=None)
@@ -260,15 +255,6 @@ def _gains_near(place: Place, limits: Mapping[str, float], n: int, seed: int) ->
 
 def _gains(point: Any, limits: Mapping[str, float]) -> Gains:
     return {slot: round(float(limit**share), 4) for share, (slot, limit) in zip(point, limits.items(), strict=True)}
-
-
-def _by_side(gains: Gains) -> dict[str, Any]:
-    """From slots to the arguments down, mid and up."""
-    found: dict[str, Any] = {"mid": gains.get("mid", 1.0)}
-    for side in ("down", "up"):
-        numbers = [int(slot.removeprefix(side)) for slot in gains if slot.startswith(side)]
-        found[side] = tuple(gains.get(f"{side}{i}", 1.0) for i in range(max(numbers, default=-1) + 1))
-    return found
 
 
 def _pareto_front(trials: Sequence[Trial]) -> tuple[int, ...]:

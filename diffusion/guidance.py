@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-__all__ = ["conditional_rows"]
+__all__ = ["conditional_rows", "is_guided"]
 
 
 def conditional_rows(pipe: Any, n_rows: int, guided: bool | None = None) -> slice:
@@ -27,15 +27,7 @@ def conditional_rows(pipe: Any, n_rows: int, guided: bool | None = None) -> slic
         If the pipeline does not say, or there is no half of the rows.
     """
     if guided is None:
-        if isinstance(pipe, nn.Module):
-            guided = False
-        elif hasattr(pipe, "do_classifier_free_guidance"):
-            guided = bool(pipe.do_classifier_free_guidance)
-        else:
-            raise ValueError(
-                f"{type(pipe).__name__} does not say whether its rows are conditional; give guided=True (the first "
-                "half of the batch is unconditional) or guided=False."
-            )
+        guided = not isinstance(pipe, nn.Module) and is_guided(pipe)
     if not guided:
         return slice(0, n_rows)
     if n_rows % 2:
@@ -43,3 +35,19 @@ def conditional_rows(pipe: Any, n_rows: int, guided: bool | None = None) -> slic
             f"The denoiser got {n_rows} rows, which are not an unconditional and a conditional half; give guided=False."
         )
     return slice(n_rows // 2, n_rows)
+
+
+def is_guided(pipe: Any) -> bool:
+    """Whether the pipeline's present call holds unconditional rows before the conditional ones.
+
+    Raises
+    ------
+    ValueError
+        If the pipeline does not say.
+    """
+    if not hasattr(pipe, "do_classifier_free_guidance"):
+        raise ValueError(
+            f"{type(pipe).__name__} does not say whether its rows are conditional; take all rows, or where there is "
+            "such an option give guided=True (the first half of the batch is unconditional) or guided=False."
+        )
+    return bool(pipe.do_classifier_free_guidance)

@@ -10,7 +10,7 @@ import os
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,10 +20,20 @@ from activations import Correction, Edit, Handle, attach, load_correction, save_
 from diffusion.amplify import AmplifyLowFrequencies
 from diffusion.blocks import denoiser_of, plain_module
 from diffusion.choice import amplification_edits
+from diffusion.guidance import is_guided
 from diffusion.sigma import SigmaWindow, sigma_of
+from diffusion.timesteps import call_arguments, timestep_of
 from diffusion.token_update import AmplifyTokenUpdate
 
-__all__ = ["Amplification", "amplified", "disable_amplification", "enable_amplification", "save_amplification"]
+__all__ = [
+    "Amplification",
+    "amplified",
+    "disable_amplification",
+    "enable_amplification",
+    "read_amplification",
+    "save_amplification",
+    "write_amplification",
+]
 
 Schedule = Callable[[float], float]
 _active: weakref.WeakKeyDictionary[nn.Module, Amplification] = weakref.WeakKeyDictionary()
@@ -64,14 +74,19 @@ class Amplification:
         return self._strength
 
     def set(self, *, strength: float, edit: int | None = None) -> None:
-        """Change the strength of all edits, or of one, without a recompile; see `activations.Handle.set`."""
+        """Change the share of the whole, or the strength of one edit, without a recompile: they multiply.
+
+        Errors are those of `activations.Handle.set`.
+        """
         self._handle.set(strength=strength, edit=edit)
         if edit is None:
             self._strength = strength
         else:
-            changed = list(self.edits)
-            changed[edit] = replace(changed[edit], strength=strength)  # type: ignore[type-var]
-            self.edits = self._attached = tuple(changed)
+            chosen, attached = list(self.edits), list(self._attached)
+            for edits in (chosen, attached):
+                edits[edit] = replace(edits[edit], strength=strength)  # type: ignore[type-var]
+            self.edits, self._attached = tuple(chosen), tuple(attached)
+        self._set_strengths()
 
     def remove(self) -> None:
         """Take everything off; a second call does nothing."""
@@ -83,6 +98,10 @@ class Amplification:
         self._attached = edits
         return attach(plain_module(denoiser_of(self._denoiser())), *edits)
 
+    def _set_strengths(self, share: float = 1.0) -> None:
+        for position, edit in enumerate(self._attached):
+            self._handle.set(strength=share * self._strength * edit.strength, edit=position)
+
     @torch.compiler.disable
     def _before_step(self, denoiser: nn.Module, inputs: tuple[Any, ...], named_inputs: dict[str, Any]) -> None:
         pipe = self._pipe()
@@ -90,11 +109,10 @@ class Amplification:
         if wanted != self._attached:
             self._handle.__exit__(RuntimeError)  # without the warning about layers that have not run yet
             self._handle = self._attach(wanted)
+            self._set_strengths()
         if self.schedule is not None:
-            step = named_inputs.get("timestep", inputs[1] if len(inputs) > 1 else None)
-            share = self.schedule(sigma_of(pipe.scheduler, step))  # type: ignore[union-attr]
-            for position, edit in enumerate(wanted):
-                self._handle.set(strength=share * self._strength * edit.strength, edit=position)
+            step = timestep_of(denoiser, inputs, named_inputs)
+            self._set_strengths(self.schedule(sigma_of(pipe.scheduler, step)))  # type: ignore[union-attr]
 
 
 def enable_amplification(
@@ -139,12 +157,8 @@ def enable_amplification(
     if (correction is not None) + (edits is not None) + bool(preset is not None or choice) != 1:
         raise ValueError("Give one of: gains or a preset, correction=, edits=.")
     if correction is not None:
-        made = correction if isinstance(correction, Correction) else load_correction(correction)
-        made.check(plain_module(denoiser), allow_other_weights=allow_other_weights)
-        edits = made.ladder[0]
-        window = made.info.get("sigma_window")
-        if schedule is None and window is not None:
-            schedule = SigmaWindow(window[0], float("inf") if window[1] is None else window[1])
+        edits, window = read_amplification(denoiser, correction, allow_other_weights=allow_other_weights)
+        schedule = window if schedule is None else schedule
     elif edits is None:
         edits = amplification_edits(denoiser, preset, **choice)
     disable_amplification(pipe)
@@ -198,23 +212,47 @@ def save_amplification(
     ValueError
         If nothing is enabled, or the schedule is no `SigmaWindow`, which alone a file can hold.
     """
-    denoiser = denoiser_of(pipe)
-    active = _active.get(denoiser)
+    active = _active.get(denoiser_of(pipe))
     if active is None:
         raise ValueError("No amplification is enabled on this pipeline; call enable_amplification first.")
-    facts: dict[str, Any] = {"pipeline": type(pipe).__name__} | (info or {})
-    if isinstance(active.schedule, SigmaWindow):
-        window = asdict(active.schedule)
-        facts["sigma_window"] = [window["low"], None if window["high"] == float("inf") else window["high"]]
-    elif active.schedule is not None:
-        raise ValueError("The schedule is a function, which a file cannot hold; use a SigmaWindow.")
     edits = [replace(edit, strength=edit.strength * active.strength) for edit in active.edits]  # type: ignore[type-var]
-    save_correction(path, Correction.of(plain_module(denoiser), [edits], info=facts, preset=any_weights))
+    write_amplification(path, pipe, edits, active.schedule, any_weights=any_weights, info=info)
+
+
+def write_amplification(
+    path: str | os.PathLike[str],
+    pipe: Any,
+    edits: Sequence[Edit],
+    schedule: Schedule | None = None,
+    *,
+    any_weights: bool = False,
+    info: dict[str, Any] | None = None,
+) -> None:
+    """`save_amplification` of edits that need not be enabled."""
+    facts: dict[str, Any] = {"pipeline": type(pipe).__name__} | (info or {})
+    if isinstance(schedule, SigmaWindow):
+        facts["sigma_window"] = [schedule.low, None if schedule.high == float("inf") else schedule.high]
+    elif schedule is not None:
+        raise ValueError("The schedule is a function, which a file cannot hold; use a SigmaWindow.")
+    model = plain_module(denoiser_of(pipe))
+    save_correction(path, Correction.of(model, [edits], info=facts, preset=any_weights))
+
+
+def read_amplification(
+    denoiser: nn.Module, correction: Correction | str | os.PathLike[str], *, allow_other_weights: bool = False
+) -> tuple[tuple[Edit, ...], SigmaWindow | None]:
+    """Edits and window of what `save_amplification` wrote, once they are known to be for this denoiser."""
+    made = correction if isinstance(correction, Correction) else load_correction(correction)
+    made.check(plain_module(denoiser), allow_other_weights=allow_other_weights)
+    window = made.info.get("sigma_window")
+    if window is None:
+        return made.ladder[0], None
+    return made.ladder[0], SigmaWindow(window[0], float("inf") if window[1] is None else window[1])
 
 
 def _fitted(edit: Edit, pipe: Any, denoiser: nn.Module, inputs: tuple[Any, ...], named_inputs: dict[str, Any]) -> Edit:
     """The edit as this call needs it: with all rows or none where there is no guidance, with the grid of its tokens."""
-    if isinstance(edit, AmplifyLowFrequencies) and edit.rows != "both" and not _guided(pipe):
+    if isinstance(edit, AmplifyLowFrequencies) and edit.rows != "both" and not is_guided(pipe):
         return replace(edit, rows="both", strength=edit.strength if edit.rows == "conditional" else 0.0)
     if isinstance(edit, AmplifyTokenUpdate) and edit.height == 0:
         height, width = _token_grid(denoiser, inputs, named_inputs)
@@ -222,19 +260,10 @@ def _fitted(edit: Edit, pipe: Any, denoiser: nn.Module, inputs: tuple[Any, ...],
     return edit
 
 
-def _guided(pipe: Any) -> bool:
-    """Whether the pipeline's present call holds unconditional and conditional rows."""
-    if not hasattr(pipe, "do_classifier_free_guidance"):
-        raise ValueError(
-            f"{type(pipe).__name__} does not say whether its rows are conditional; leave rows at its default, 'both'."
-        )
-    return bool(pipe.do_classifier_free_guidance)
-
-
 def _token_grid(denoiser: nn.Module, inputs: tuple[Any, ...], named_inputs: dict[str, Any]) -> tuple[int, int]:
-    hidden = named_inputs.get("hidden_states", inputs[0] if inputs else None)
-    if named_inputs.get("img_ids") is not None:  # Flux: packed latents, whose places come beside them
-        places = named_inputs["img_ids"].reshape(-1, 3)
+    given = call_arguments(denoiser, inputs, named_inputs)
+    if given.get("img_ids") is not None:  # Flux: packed latents, whose places come beside them
+        places = given["img_ids"].reshape(-1, 3)
         return int(places[:, 1].max()) + 1, int(places[:, 2].max()) + 1
     patch = int(getattr(denoiser, "config", {}).get("patch_size", 1))
-    return hidden.shape[-2] // patch, hidden.shape[-1] // patch  # type: ignore[union-attr]
+    return given["hidden_states"].shape[-2] // patch, given["hidden_states"].shape[-1] // patch

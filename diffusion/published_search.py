@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from diffusion.choice import amplification_edits
+from diffusion.choice import edits_by_slot
 from diffusion.trials import Measure
 
 __all__ = ["GRID", "PublishedChoice", "choose_published", "published_search"]
@@ -93,7 +93,8 @@ def published_search(
         for name in plain:
             tables[name][slot] = [float(plain[name].mean())]
         for gain in gains:
-            found = measure(_one_block(denoiser, slot, gain, cutoff, options), seeds).usability
+            edits = edits_by_slot(denoiser, {slot: gain}, cutoff=cutoff, **options)
+            found = measure(edits, seeds).usability
             for name, values in found.items():
                 tables[name][slot].append(float(values.mean()))
     usability = {slot: np.zeros(len(gains) + 1) for slot, gains in grid.items()}
@@ -131,14 +132,3 @@ def choose_published(
     judged = usability[:-1] if legacy_index else usability[1:]
     passing = [gain for gain, found in zip(gains, judged, strict=True) if found >= tau * usability[0]]
     return max(passing, default=1.0)
-
-
-def _one_block(
-    denoiser: nn.Module, slot: str, gain: float, cutoff: float | Mapping[str, float], options: Mapping[str, Any]
-) -> tuple[Any, ...]:
-    where = cutoff if isinstance(cutoff, int | float) else cutoff[slot]
-    gains: dict[str, Any] = {"mid": gain} if slot == "mid" else {}
-    for side in ("down", "up"):
-        if slot.startswith(side):
-            gains[side] = (*(1.0,) * int(slot.removeprefix(side)), gain)
-    return amplification_edits(denoiser, **gains, cutoff=where, **options)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from activations import Edit, atomic_write
 from activations.contract import edit_name, field_names
@@ -20,7 +21,7 @@ from diffusion.drawing import draw
 from diffusion.plug_in import amplified
 from diffusion.scorers import Scorer
 
-__all__ = ["Comparison", "Measure", "Scores", "compared", "measure_of"]
+__all__ = ["Comparison", "Measure", "Scores", "compared", "described", "measure_of"]
 
 
 @dataclass(frozen=True)
@@ -143,10 +144,7 @@ def measure_of(
 
     def scores_of(edits: Sequence[Edit], seeds: Sequence[int]) -> list[dict[str, Any]]:
         """Scores of each seed: of each scorer one value for each prompt."""
-        if edits:
-            with amplified(pipe, edits=edits):
-                images = draw(pipe, prompts, seeds, progress=progress, **settings)
-        else:
+        with amplified(pipe, edits=edits):  # without edits: whatever else is enabled is off
             images = draw(pipe, prompts, seeds, progress=progress, **settings)
         by_prompt = images.split(len(seeds))
         scores = {
@@ -160,7 +158,7 @@ def measure_of(
         ]
 
     def measure(edits: Sequence[Edit], seeds: Sequence[int]) -> Scores:
-        key = hashlib.sha256(json.dumps([facts, [_described(edit) for edit in edits]]).encode()).hexdigest()[:24]
+        key = hashlib.sha256(json.dumps([facts, [described(edit) for edit in edits]]).encode()).hexdigest()[:24]
         path = None if cache is None else Path(cache) / f"{key}.json"
         if key not in kept:
             kept[key] = json.loads(path.read_text(encoding="utf-8")) if path is not None and path.is_file() else {}
@@ -185,8 +183,17 @@ def measure_of(
     return measure
 
 
-def _described(edit: Edit) -> dict[str, str]:
-    return {"type": edit_name(edit)} | {name: repr(getattr(edit, name)) for name in field_names(type(edit))}
+def described(edit: Edit) -> dict[str, str]:
+    """Everything an edit is, as text, for the key of what is kept of its images; of a tensor the digest."""
+    values = {name: getattr(edit, name) for name in field_names(type(edit))}
+    return {"type": edit_name(edit)} | {name: _as_text(value) for name, value in values.items()}
+
+
+def _as_text(value: Any) -> str:
+    if not isinstance(value, Tensor):
+        return repr(value)
+    content = hashlib.sha256(value.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
+    return f"{value.dtype} {tuple(value.shape)} {content}"
 
 
 def _means(values: NDArray[np.floating], draws: NDArray[np.integer]) -> NDArray[np.floating]:

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from activations import Correction, Edit, load_correction, save_correction
+from activations import Edit
 from activations.digests import weights_digest
 from diffusion import (
     AmplifyBand,
@@ -20,6 +20,7 @@ from diffusion import (
     GainSearch,
     Novelty,
     Scores,
+    SigmaWindow,
     amplification_edits,
     amplified,
     compared,
@@ -27,7 +28,10 @@ from diffusion import (
     search_gains,
 )
 from diffusion.blocks import denoiser_of
+from diffusion.choice import edits_by_slot
+from diffusion.plug_in import read_amplification, write_amplification
 from diffusion.scorers import Scorer, clip_score
+from diffusion.trials import described
 from manifold.features import load_extractor
 from workbench.amplify_report import write_amplify_report
 from workbench.checkpoints import checkpointed, settings_key
@@ -126,17 +130,17 @@ def run_amplify(
     need_packages()
     work, call = out / "work", {**model.settings, **(settings.call or {})}
     usability = _usability(model, settings)
+    window: SigmaWindow | None = None  # that of a correction file
     facts = {"weights": weights_digest(denoiser_of(model.pipe)), "call": {key: repr(call[key]) for key in sorted(call)}}
 
     def images(edits: Sequence[Edit], prompt: str, seeds: range) -> Tensor:
         """Kept as uint8, and rounded so at once: a resumed run sees what the first one saw."""
-        key = settings_key(facts | {"edits": repr(edits), "prompt": prompt, "seeds": [seeds.start, seeds.stop]})
+        about = {"edits": [described(edit) for edit in edits], "window": repr(window) if edits else ""}
+        key = settings_key(facts | about | {"prompt": prompt, "seeds": [seeds.start, seeds.stop]})
 
         def drawn() -> dict[str, Any]:
             options = {"batch_size": batch_size, "progress": progress, **call}
-            if not edits:
-                return {"images": to_pixels(draw(model.pipe, prompt, seeds, **options))}
-            with amplified(model.pipe, edits=edits):
+            with amplified(model.pipe, edits=edits, schedule=window if edits else None):
                 return {"images": to_pixels(draw(model.pipe, prompt, seeds, **options))}
 
         pixels = checkpointed(work, f"images-{key}", resume, drawn)["images"]
@@ -174,7 +178,12 @@ def run_amplify(
             **_cutoff(settings),
             **call,
         )
-    edits = search.edits if search is not None else _edits(model.pipe, settings)
+    if search is not None:
+        edits = search.edits
+    elif settings.correction is not None:
+        edits, window = read_amplification(denoiser_of(model.pipe), settings.correction)
+    else:
+        edits = _edits(denoiser_of(model.pipe), settings)
     seeds = seeds_from(0, settings.n)
     before = [images((), prompt, seeds) for prompt in settings.prompts]
     after = [images(edits, prompt, seeds) for prompt in settings.prompts]
@@ -198,7 +207,7 @@ def run_amplify(
     _write_samples(out / "samples.csv", settings, seeds, scores)
     if edits:
         info = {"figures": _plain(run.comparison), "prompts": list(settings.prompts)}
-        save_correction(out / "amplification.safetensors", Correction.of(denoiser_of(model.pipe), [edits], info=info))
+        write_amplification(out / "amplification.safetensors", model.pipe, edits, window, info=info)
     else:  # of an earlier run with other gains
         (out / "amplification.safetensors").unlink(missing_ok=True)
     write_json(out / "summary.json", run.to_dict())
@@ -206,30 +215,14 @@ def run_amplify(
     return run
 
 
-def _edits(pipe: Any, settings: AmplifySettings) -> tuple[Edit, ...]:
-    denoiser = denoiser_of(pipe)
-    if settings.correction is not None:
-        made = load_correction(settings.correction)
-        made.check(denoiser)
-        return made.ladder[0]
+def _edits(denoiser: nn.Module, settings: AmplifySettings) -> tuple[Edit, ...]:
     chosen = _cutoff(settings)
     chosen |= chosen.pop("edit_options", {})
     if settings.blocks:
         return amplification_edits(denoiser, blocks=settings.blocks, **chosen)
     if settings.preset:
         return amplification_edits(denoiser, settings.preset, **chosen)
-    gains = dict(settings.gains or {})
-    sides: dict[str, Any] = {"mid": gains.pop("mid", 1.0)}
-    for side in ("down", "up"):
-        numbers = {int(slot.removeprefix(side)): gains.pop(slot) for slot in list(gains) if _is_slot(slot, side)}
-        sides[side] = tuple(numbers.get(i, 1.0) for i in range(max(numbers, default=-1) + 1))
-    if gains:
-        raise ValueError(f"--gains names {', '.join(gains)}; slots are down0, down1, ..., mid, up0, ...")
-    return amplification_edits(denoiser, **sides, **chosen)
-
-
-def _is_slot(slot: str, side: str) -> bool:
-    return slot.startswith(side) and slot.removeprefix(side).isdigit()
+    return edits_by_slot(denoiser, settings.gains or {}, **chosen)
 
 
 def _cutoff(settings: AmplifySettings) -> dict[str, Any]:

@@ -159,6 +159,26 @@ class TestWhatIsEdited:
             active.set(strength=0.5, edit=0)
             assert [edit.strength for edit in active.edits] == [0.5, 1.0, 1.0, 1.0]
 
+    def test_strength_outlives_edits_that_are_attached_anew(self, pipe):
+        """Where guidance comes and goes, rows are fitted by attaching again."""
+        with amplified(pipe, mid=3.0, cutoff=100) as active:
+            active.set(strength=0.5)
+            expected = draw(pipe, guidance_scale=0.0)
+        with amplified(pipe, mid=3.0, cutoff=100, rows="conditional") as active:
+            active.set(strength=0.5)
+            np.testing.assert_allclose(draw(pipe, guidance_scale=0.0), expected, atol=1e-6)
+
+    def test_strengths_multiply_and_come_back_after_a_block(self, pipe):
+        edit = AmplifyLowFrequencies("mid_block", 3.0, 100, strength=0.5)
+        half = enable_amplification(pipe, edits=[edit])
+        expected = draw(pipe)
+        half.set(strength=1.0)
+        np.testing.assert_array_equal(draw(pipe), expected)
+        with amplified(pipe, edits=[]):
+            plain = draw(pipe)
+        np.testing.assert_array_equal(draw(pipe), expected)
+        assert np.abs(plain - expected).max() > 1e-4
+
     def test_controls_go_the_same_way(self, pipe):
         plain = draw(pipe)
         with amplified(pipe, edits=[AmplifyBand("mid_block", 3.0, 2, "high")]):

@@ -7,8 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from diffusion import Novelty, Scores, amplified, class_probability, compared, draw, measure_of, search_gains
+from diffusion import (
+    AmplifyLowFrequencies,
+    Novelty,
+    Scores,
+    amplified,
+    class_probability,
+    compared,
+    draw,
+    measure_of,
+    search_gains,
+)
 from diffusion.published_search import choose_published, published_search
+from diffusion.trials import described
 
 FAST = {"num_inference_steps": 1, "height": 16, "width": 16, "guidance_scale": 0.0}
 
@@ -171,6 +182,15 @@ class TestDrawing:
         more = measure((), [1, 0, 2])
         assert drawn == [2, 1]
         assert more.novelty[1] == few.novelty[0]
+
+
+def test_kept_scores_tell_large_masks_apart():
+    """What a tensor prints is cut short."""
+    masks = torch.zeros(2, 64, 64)
+    masks[1, 30, 30] = 1.0
+    one, other = (described(AmplifyLowFrequencies("mid_block", 2.0, 5, where=mask)) for mask in masks)
+    assert one != other
+    assert one == described(AmplifyLowFrequencies("mid_block", 2.0, 5, where=masks[0].clone()))
 
 
 class TestScorers:

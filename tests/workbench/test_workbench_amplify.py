@@ -12,6 +12,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "diffusion"))
 import diffusion_toys
 
 from activations import load_correction
+from diffusion import AmplifyLowFrequencies, SigmaWindow
+from diffusion.plug_in import read_amplification, write_amplification
 from workbench.cli import _run, app
 from workbench.cli_diffusion import gains_of
 
@@ -89,6 +91,19 @@ def test_a_search(folder, tmp_path, capsys, monkeypatch):
     assert len(result["search"]["trials"]) >= 3
     assert "The search" in (tmp_path / "report.html").read_text()
     assert set(result["usability"]) == {"clip:mean"}
+
+
+def test_the_window_of_a_correction_file_is_kept(folder, tmp_path, capsys):
+    from diffusers import StableDiffusionPipeline
+
+    pipe = StableDiffusionPipeline.from_pretrained(folder)
+    edit = AmplifyLowFrequencies("mid_block", 3.0, 2)
+    never = SigmaWindow(1e6, 1e7)  # no step has so much noise
+    write_amplification(tmp_path / "a.safetensors", pipe, [edit], never)
+    options = ["--prompt", "a", "--correction", tmp_path / "a.safetensors", *FAST, *FEATURES, "--json"]
+    assert genmend("amplify", folder, "--out", tmp_path / "out", *options) == 0
+    assert json.loads(capsys.readouterr().out)["pixel_change"] == 0
+    assert read_amplification(pipe.unet, tmp_path / "out" / "amplification.safetensors") == ((edit,), never)
 
 
 def test_gain_1_changes_nothing(folder, tmp_path, capsys):
