@@ -32,7 +32,6 @@ from diffusion import (
     AmplifyBand,
     Comparison,
     Novelty,
-    amplification_edits,
     amplified,
     band_share,
     compared,
@@ -41,6 +40,7 @@ from diffusion import (
     published_search,
     search_gains,
 )
+from diffusion.choice import edits_by_slot
 from diffusion.reference import garment_in, garment_scorer, load_reference, novelty_extractor
 from diffusion.reference.networks import load_network, outputs
 from diffusion.trials import Measure
@@ -181,8 +181,7 @@ def _measure(
 
 
 def _edits(pipe: Any, gains: Mapping[str, float]) -> tuple[Edit, ...]:
-    down = (gains["down0"], gains["down1"])
-    return amplification_edits(pipe.unet, down=down, mid=gains["mid"], cutoff=CUTOFFS, cutoff_unit="nyquist")
+    return edits_by_slot(pipe.unet, gains, cutoff=CUTOFFS, cutoff_unit="nyquist")
 
 
 def _matched(ladder: Sequence[Sequence[Edit]], usability: float, measure: Measure) -> Sequence[Edit]:
@@ -266,12 +265,8 @@ def _pairs(pipe: Any, chosen: Mapping[str, Sequence[Edit]]) -> bytes:
     """A row for no amplification and one for each method: two seeds of each prompt."""
     rows = []
     for edits in ((), *chosen.values()):
-        seeds = REPORT[:2]
-        if edits:
-            with amplified(pipe, edits=edits):
-                rows.append(draw(pipe, PROMPTS, seeds, **CALL))
-        else:
-            rows.append(draw(pipe, PROMPTS, seeds, **CALL))
+        with amplified(pipe, edits=edits):
+            rows.append(draw(pipe, PROMPTS, REPORT[:2], **CALL))
     return image_grid(rows, scale=2)
 
 

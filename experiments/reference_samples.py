@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
 from PIL import Image
 from scipy.stats import binomtest
 from torch import Tensor
 
+from diffusion import draw
 from diffusion.reference import load_reference
 from diffusion.reference.networks import GARMENTS, garment_probabilities, load_network
 from experiments.garments import with_article
@@ -32,22 +32,6 @@ SHOWN = 16  # samples of each prompt in the picture, the first seeds
 
 def prompt_of(garment: str) -> str:
     return f"a photo of {with_article([garment])}"
-
-
-def sample(pipeline: StableDiffusionPipeline, prompt: str, seeds: range, steps: int, guidance: float) -> Tensor:
-    """Pictures (n, 3, 32, 32) in 0..1, one for each seed; a seed's picture depends on no other."""
-    parts = []
-    for start in range(0, len(seeds), 25):
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds[start : start + 25]]
-        drawn = pipeline(
-            [prompt] * len(generators),
-            num_inference_steps=steps,
-            guidance_scale=guidance,
-            generator=generators,
-            output_type="pt",
-        )
-        parts.append(drawn.images)
-    return torch.cat(parts)
 
 
 def agreement(probabilities: Tensor, label: int) -> dict[str, object]:
@@ -98,11 +82,17 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     pipeline = load_reference()
-    pipeline.set_progress_bar_config(disable=True)
     judge = load_network("judge")
     rows, shown = {}, []
     for label, garment in enumerate(GARMENTS):
-        pictures = sample(pipeline, prompt_of(garment), SEEDS, options.steps, options.guidance)
+        pictures = draw(
+            pipeline,
+            prompt_of(garment),
+            SEEDS,
+            batch_size=25,
+            num_inference_steps=options.steps,
+            guidance_scale=options.guidance,
+        )
         rows[prompt_of(garment)] = agreement(garment_probabilities(judge, pictures), label)
         shown.append(pictures[:SHOWN])
     settings = f"seeds {SEEDS[0]}-{SEEDS[-1]}, {options.steps} DDIM steps, guidance {options.guidance}"

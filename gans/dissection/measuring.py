@@ -5,8 +5,9 @@ All run the generator up to the last layer asked for, batch by batch, and keep n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -114,12 +115,8 @@ def threshold_counts(
     generator: Generator, latents: Tensor, masks: Tensor, thresholds: Mapping[str, Tensor], *, progress: bool = False
 ) -> dict[str, Counts]:
     """`count_at` of all samples, by layer; `masks` are those of the same samples, ``[n, C, h, w]``."""
-    found: dict[str, Counts] = {}
-    for maps, part in _beside(generator, latents, masks, list(thresholds), "agreement", progress):
-        for layer, threshold in thresholds.items():
-            counts = count_at(maps[layer], part, threshold)
-            found[layer] = found[layer] + counts if layer in found else counts
-    return found
+    batches = _beside(generator, latents, masks, list(thresholds), "agreement", progress)
+    return _summed(batches, thresholds, count_at)
 
 
 def level_counts(
@@ -132,12 +129,8 @@ def level_counts(
     progress: bool = False,
 ) -> dict[str, Counts]:
     """`count_at_levels` of all samples, by layer."""
-    found: dict[str, Counts] = {}
-    for maps, part in _beside(generator, latents, masks, list(levels), "agreement at all levels", progress):
-        for layer, rising in levels.items():
-            counts = count_at_levels(maps[layer], part, rising, places)
-            found[layer] = found[layer] + counts if layer in found else counts
-    return found
+    batches = _beside(generator, latents, masks, list(levels), "agreement at all levels", progress)
+    return _summed(batches, levels, partial(count_at_levels, places=places))
 
 
 def pair_threshold_counts(
@@ -150,10 +143,20 @@ def pair_threshold_counts(
     progress: bool = False,
 ) -> dict[str, Counts]:
     """`count_at_pairs` of all samples, by layer."""
+    batches = _beside(generator, latents, masks, list(thresholds), "agreement of pairs", progress)
+    return _summed(batches, thresholds, partial(count_at_pairs, places=places))
+
+
+def _summed(
+    batches: Iterator[tuple[dict[str, Tensor], Tensor]],
+    thresholds: Mapping[str, Tensor],
+    count: Callable[[Tensor, Tensor, Tensor], Counts],
+) -> dict[str, Counts]:
+    """Counts of all batches of maps and masks, by layer."""
     found: dict[str, Counts] = {}
-    for maps, part in _beside(generator, latents, masks, list(thresholds), "agreement of pairs", progress):
-        for layer, pairs in thresholds.items():
-            counts = count_at_pairs(maps[layer], part, pairs, places)
+    for maps, masks in batches:
+        for layer, values in thresholds.items():
+            counts = count(maps[layer], masks, values)
             found[layer] = found[layer] + counts if layer in found else counts
     return found
 

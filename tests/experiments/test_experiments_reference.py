@@ -10,6 +10,7 @@ pytest.importorskip("matplotlib")
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 
+from diffusion import draw
 from diffusion.reference.networks import BUILDERS, garment_probabilities, novelty_features
 from experiments import garments, reference_classifier, reference_samples, train_reference_diffusion
 from experiments.garments import GARMENTS, SYNONYMS, caption, framed, traits, vocabulary, with_article
@@ -170,8 +171,8 @@ def test_a_seed_draws_the_same_picture_in_any_company(tmp_path):
     torch.manual_seed(0)
     pipeline = build_pipeline(vocabulary(), tmp_path, blocks=(8, 8))
     pipeline.set_progress_bar_config(disable=True)
-    many = reference_samples.sample(pipeline, "a bag", range(3), 2, 2.0)
-    alone = reference_samples.sample(pipeline, "a bag", range(2, 3), 2, 2.0)
+    many = draw(pipeline, "a bag", range(3), num_inference_steps=2, guidance_scale=2.0)
+    alone = draw(pipeline, "a bag", range(2, 3), num_inference_steps=2, guidance_scale=2.0)
     torch.testing.assert_close(many[2:], alone, atol=1e-4, rtol=0)
     assert not torch.allclose(many[0], many[1], atol=0.05)
 
