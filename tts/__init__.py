@@ -1,0 +1,1 @@
+"""Text-to-speech: hear where a voice loses its way, and mend it."""

