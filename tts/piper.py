@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ __all__ = ["PiperVoice"]
 HOP = 256  # samples of one frame, in every Piper voice
 _BLANK, _BEGIN, _END = "_", "^", "$"
 _MARKS = set("ˈˌːˑ")
+_PAUSES = re.compile(r"([.,;:!?])")
 _ENCODE_AT_ONCE = 32
 
 
@@ -194,8 +196,21 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def _given_clauses(text: str, phonemes: str) -> Iterable[tuple[str, str, str]]:
-    yield text, phonemes, ""
+def ipa_of_clauses(clauses: Sequence[tuple[str, str, str]]) -> str:
+    """Clauses of `espeak_phonemes` as one line, which `PiperVoice.tokenize` takes as `phonemes` to the same tokens."""
+    return " ".join(sounds + pause for _, sounds, pause in clauses)
+
+
+def _given_clauses(text: str, phonemes: str) -> list[tuple[str, str, str]]:
+    """One line of phonemes as clauses; the written words are matched where they are as many."""
+    parts = _PAUSES.split(phonemes)
+    clauses = [(sounds.strip(), pause) for sounds, pause in zip(parts[::2], [*parts[1::2], ""], strict=True)]
+    clauses = [clause for clause in clauses if clause[0]]
+    words = text.split()
+    if len(words) != sum(len(sounds.split()) for sounds, _ in clauses):
+        return [(sounds, sounds, pause) for sounds, pause in clauses]
+    left = iter(word.strip(".,;:!?\"") for word in words)
+    return [(" ".join(next(left) for _ in sounds.split()), sounds, pause) for sounds, pause in clauses]
 
 
 def _labels(words: list[str], sounds: list[str]) -> list[str]:
