@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import json
-import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tts.phonemes import espeak_phonemes
+from tts.ipa import IpaReader, ipa_of_clauses
 from tts.piper_graph import FRAMES, PiperGraphError, layer_tensors, open_graph, reachable, read_graph, with_given_noise
-from tts.tokens import Dropped, Tokens, check_same_layout, padded_ids
+from tts.symbol_table import SymbolTable
+from tts.tokens import Tokens, check_same_layout, padded_ids
 from tts.voice import Speech, Voice, check_text
 
-__all__ = ["PiperVoice"]
+__all__ = ["PiperVoice", "ipa_of_clauses"]
 
 HOP = 256  # samples of one frame, in every Piper voice
 _BLANK, _BEGIN, _END = "_", "^", "$"
-_MARKS = set("ˈˌːˑ")
-_PAUSES = re.compile(r"([.,;:!?])")
 _ENCODE_AT_ONCE = 32
 
 
@@ -69,7 +66,9 @@ class PiperVoice(Voice):
         self._session = open_graph(with_given_noise(reachable(self.model)), self.path)
         self._inputs = {given.name for given in self._session.get_inputs()}
         self._encoder = _encoder_session(self.model, list(self._tensors.values()), self.path)
-        self._ids: dict[str, list[int]] = self.config["phoneme_id_map"]
+        numbers: dict[str, list[int]] = self.config["phoneme_id_map"]
+        table = SymbolTable(self.name, numbers, _BEGIN, _END, blank=tuple(numbers[_BLANK]))
+        self._read = IpaReader(table, self.config.get("espeak", {}).get("voice", "en-us"))
 
     @classmethod
     def joe(cls, **options: Any) -> PiperVoice:
@@ -85,45 +84,7 @@ class PiperVoice(Voice):
 
     def tokenize_all(self, texts: Sequence[str], phonemes: Sequence[str] | None = None) -> list[Tokens]:
         """Several sentences, with one run of espeak-ng."""
-        if phonemes is not None:
-            pairs = zip(texts, phonemes, strict=True)
-            return [self._tokens(text or given, _given_clauses(text, given)) for text, given in pairs]
-        language = self.config.get("espeak", {}).get("voice", "en-us")
-        return [self._tokens(t, parts) for t, parts in zip(texts, espeak_phonemes(texts, language), strict=True)]
-
-    def _tokens(self, text: str, clauses: Sequence[tuple[str, str, str]]) -> Tokens:
-        spoken: list[tuple[str, int]] = []  # symbol, word
-        words: list[str] = []
-        dropped: list[Dropped] = []
-        for number, (clause, ipa, pause) in enumerate(clauses):
-            sounds = ipa.split()
-            labels = _labels(clause.split(), sounds)
-            if number:
-                spoken.append((" ", -1))
-            for i, (label, sound) in enumerate(zip(labels, sounds, strict=True)):
-                if i:
-                    spoken.append((" ", -1))
-                spoken += [(symbol, len(words)) for symbol in unicodedata.normalize("NFD", sound)]
-                words.append(label)
-            spoken += [(symbol, -1) for symbol in pause]
-        known = [(symbol, word) for symbol, word in spoken if symbol in self._ids]
-        dropped = [Dropped(symbol, word) for symbol, word in spoken if symbol not in self._ids]
-        if not any(symbol.isalpha() for symbol, _ in known):
-            raise ValueError(f"{self.name} knows no sound of {text!r}: give text or phonemes of its language.")
-        ids, symbols, kinds, word_of = [*self._ids[_BEGIN]], [_BEGIN], ["special"], [-1]
-        for symbol, word in [*known, (_END, -1)]:
-            for number in self._ids[_BLANK]:
-                ids.append(number)
-                symbols.append(_BLANK)
-                kinds.append("blank")
-                word_of.append(-1)
-            # A symbol may stand for several numbers; each is a token.
-            for number in self._ids[symbol]:
-                ids.append(number)
-                symbols.append(symbol)
-                kinds.append(_kind(symbol))
-                word_of.append(word)
-        return Tokens(text, tuple(ids), tuple(symbols), tuple(kinds), tuple(word_of), tuple(words), tuple(dropped))
+        return self._read(texts, phonemes)
 
     def encode(self, batch: Sequence[Tokens], layers: Sequence[str] | None = None) -> list[dict[str, np.ndarray]]:
         """As `Voice.encode`; in batches of sentences of like length."""
@@ -196,45 +157,13 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def ipa_of_clauses(clauses: Sequence[tuple[str, str, str]]) -> str:
-    """Clauses of `espeak_phonemes` as one line, which `PiperVoice.tokenize` takes as `phonemes` to the same tokens."""
-    return " ".join(sounds + pause for _, sounds, pause in clauses)
-
-
-def _given_clauses(text: str, phonemes: str) -> list[tuple[str, str, str]]:
-    """One line of phonemes as clauses; the written words are matched where they are as many."""
-    parts = _PAUSES.split(phonemes)
-    clauses = [(sounds.strip(), pause) for sounds, pause in zip(parts[::2], [*parts[1::2], ""], strict=True)]
-    clauses = [clause for clause in clauses if clause[0]]
-    words = text.split()
-    if len(words) != sum(len(sounds.split()) for sounds, _ in clauses):
-        return [(sounds, sounds, pause) for sounds, pause in clauses]
-    left = iter(word.strip(".,;:!?\"") for word in words)
-    return [(" ".join(next(left) for _ in sounds.split()), sounds, pause) for sounds, pause in clauses]
-
-
-def _labels(words: list[str], sounds: list[str]) -> list[str]:
-    """A label for each spoken word: the written ones where they match one to one, a number standing for all its words."""
-    numbers = [i for i, word in enumerate(words) if any(map(str.isdigit, word))]
-    if len(numbers) == 1 and len(sounds) > len(words):
-        i, more = numbers[0], len(sounds) - len(words)
-        words = [*words[:i], *[words[i]] * (1 + more), *words[i + 1 :]]
-    return words if len(words) == len(sounds) else sounds
-
-
-def _kind(symbol: str) -> str:
-    if symbol in (_BEGIN, _END):
-        return "special"
-    if symbol in _MARKS or unicodedata.combining(symbol):
-        return "mark"
-    return "phoneme" if symbol.isalpha() else "punctuation"
-
-
 def _scales(*values: float) -> tuple[float, ...]:
     names = ("noise", "duration_noise", "length")
     for name, value in zip(names, values, strict=True):
         if not (np.isfinite(value) and value >= 0) or (name == "length" and value == 0):
-            raise ValueError(f"{name} is {value}; a number {'above' if name == 'length' else 'of at least'} 0 is needed.")
+            raise ValueError(
+                f"{name} is {value}; a number {'above' if name == 'length' else 'of at least'} 0 is needed."
+            )
     return tuple(map(float, values))
 
 
