@@ -1,0 +1,104 @@
+"""English text as spoken words, so that "Twenty-one!" and "21" agree: what word errors are counted over."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+__all__ = ["number_words", "spoken_words"]
+
+LARGEST = 999_999_999
+
+_UNITS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen"
+).split()
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_ORDINALS = {
+    "one": "first",
+    "two": "second",
+    "three": "third",
+    "five": "fifth",
+    "eight": "eighth",
+    "nine": "ninth",
+    "twelve": "twelfth",
+}
+_WRITTEN = {"mr": "mister", "mrs": "missus", "dr": "doctor", "ok": "okay", "grey": "gray", "%": "percent", "&": "and"}
+_MONEY = {"$": "dollar", "£": "pound", "€": "euro"}
+
+_COMMA = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_PRICE = re.compile(r"([$£€])\s?(\d+(?:\.\d+)?)")
+_NUMBER = re.compile(r"(\d+)(?:\.(\d+)|(st|nd|rd|th)\b)?")
+_WORD = re.compile(r"[a-z]+(?:'[a-z]+)*|[%&]")
+# British spellings as American: either is a right transcript of the same sound.
+_BRITISH = (
+    (re.compile(r"(?<=\w\w)our(s|ed|ing|ite|able|ful)?$"), r"or\1"),
+    (re.compile(r"(?<=\w{4})is(e|ed|es|ing)$"), r"iz\1"),
+)
+
+
+def spoken_words(text: str) -> list[str]:
+    """Lower-case words without punctuation: numbers up to 999,999,999 spelled out, accents and British spellings gone.
+
+    Longer numbers are read digit by digit, years and times of day as plain numbers. Apostrophes stay inside words.
+
+    >>> spoken_words("Mr. Grey paid $21.50 on the 3rd, didn't he?")
+    ['mister', 'gray', 'paid', 'twenty', 'one', 'point', 'five', 'zero', 'dollars', 'on', 'the', 'third', "didn't", 'he']
+    """
+    plain = unicodedata.normalize("NFKD", text.lower()).replace("’", "'")
+    plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    plain = _PRICE.sub(_price, _COMMA.sub("", plain))
+    return [_one_spelling(word) for word in _WORD.findall(_NUMBER.sub(_spelled, plain))]
+
+
+def number_words(number: int) -> str:
+    """A whole number in words, without "and": from 0 to 999,999,999.
+
+    >>> number_words(1_000_215)
+    'one million two hundred fifteen'
+
+    Raises
+    ------
+    ValueError
+        For a number outside that range.
+    """
+    if not 0 <= number <= LARGEST:
+        raise ValueError(f"{number} has no words here; give a whole number from 0 to {LARGEST:,}.")
+    for size, name in ((1_000_000, "million"), (1_000, "thousand"), (100, "hundred")):
+        if number >= size:
+            words = f"{number_words(number // size)} {name}"
+            return f"{words} {number_words(number % size)}" if number % size else words
+    if number < len(_UNITS):
+        return _UNITS[number]
+    tens = _TENS[number // 10 - 2]
+    return f"{tens} {_UNITS[number % 10]}" if number % 10 else tens
+
+
+def _spelled(match: re.Match[str]) -> str:
+    whole, decimals, ordinal = match.groups()
+    # More digits than a number has words for, or a 0 in front: a code, read digit by digit.
+    as_number = len(whole) <= len(str(LARGEST)) and (whole == "0" or whole[0] != "0")
+    words = number_words(int(whole)) if as_number else _digits(whole)
+    if decimals:
+        words += f" point {_digits(decimals)}"
+    return f" {_ordinal(words) if ordinal else words} "
+
+
+def _price(match: re.Match[str]) -> str:
+    return f"{match[2]} {_MONEY[match[1]]}{'' if match[2] == '1' else 's'}"
+
+
+def _digits(digits: str) -> str:
+    return " ".join(_UNITS[int(digit)] for digit in digits)
+
+
+def _ordinal(words: str) -> str:
+    *before, last = words.split()
+    made = _ORDINALS.get(last) or (f"{last[:-1]}ieth" if last.endswith("y") else f"{last}th")
+    return " ".join([*before, made])
+
+
+def _one_spelling(word: str) -> str:
+    for british, american in _BRITISH:
+        word = british.sub(american, word)
+    return _WRITTEN.get(word, word)
