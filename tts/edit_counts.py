@@ -33,7 +33,7 @@ class EditCounts:
 
     @property
     def rate(self) -> float:
-        """errors / length: 0 if equal, above 1 where more was added than was there; lower is better. NaN for nothing."""
+        """Errors a unit of the reference: 0 if equal, may exceed 1; lower is better. NaN for an empty reference."""
         return self.errors / self.length if self.length else float("nan")
 
     def __add__(self, other: EditCounts) -> EditCounts:

@@ -81,7 +81,7 @@ def phoneme_errors(reference: str, heard: str) -> EditCounts:
 
 
 def word_phoneme_errors(words: Sequence[str], heard: str) -> np.ndarray:
-    """(n_words,) phoneme errors of each word, as a share of its sounds: 0 read right, 1 or more misread; no word is NaN.
+    """(n_words,) phoneme errors of each word, as a share of its sounds; 0 is read right, NaN a word without sounds.
 
     The whole sentence is aligned, then each error goes to the word of its phoneme; an insertion goes to the word of the
     phoneme before it, at the begin of the sentence to the first word.
