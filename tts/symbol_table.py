@@ -69,6 +69,12 @@ class SymbolTable:
             laid += blank if i else []
             laid += [(number, one) for number in self.numbers[one.symbol]]
         laid += blank if self.blank_outside else []
-        ids, all_spoken = zip(*laid, strict=True)
-        columns = zip(*((one.symbol, one.kind, one.word) for one in all_spoken), strict=True)
-        return Tokens(text, ids, *columns, tuple(words), dropped)
+        return Tokens(
+            text,
+            ids=tuple(number for number, _ in laid),
+            symbols=tuple(one.symbol for _, one in laid),
+            kinds=tuple(one.kind for _, one in laid),
+            word_of=tuple(one.word for _, one in laid),
+            words=tuple(words),
+            dropped=dropped,
+        )

@@ -1,0 +1,98 @@
+"""Text and phonemes to tokens: layout, kinds, words, and what is dropped."""
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from tts.arpabet import ArpabetReader
+from tts.characters import CharacterReader
+from tts.ipa import IpaReader
+from tts.symbol_table import Spoken, SymbolTable
+
+LETTERS = {symbol: (i,) for i, symbol in enumerate(" .abcdeé")}
+ARPABET = {symbol: (i,) for i, symbol in enumerate([" ", ",", "AH0", "D", "HH", "L", "OW1", "END"])}
+
+
+def test_a_table_lays_out_blanks_between_and_outside():
+    spoken, numbers = [Spoken("a", "character", 0), Spoken("b", "character", 0)], {**LETTERS, "^": (90,), "$": (91,)}
+    laid = {
+        "plain": SymbolTable("v", numbers),
+        "piper": SymbolTable("v", numbers, "^", "$", blank=(99,)),
+        "mms": SymbolTable("v", numbers, blank=(99,), blank_outside=True),
+    }
+    ids = {name: table.tokens("ab", spoken, ["ab"]).ids for name, table in laid.items()}
+    assert ids == {"plain": (2, 3), "piper": (90, 99, 2, 99, 3, 99, 91), "mms": (99, 2, 99, 3, 99)}
+    tokens = laid["piper"].tokens("ab", spoken, ["ab"])
+    assert tokens.kinds == ("special", "blank", "character", "blank", "character", "blank", "special")
+    assert tokens.word_of == (-1, -1, 0, -1, 0, -1, -1)
+    assert tokens.symbols == ("^", "_", "a", "_", "b", "_", "$")
+
+
+def test_a_symbol_of_two_numbers_is_two_tokens():
+    tokens = SymbolTable("v", {"a": (4, 5)}, blank=(0,)).tokens("aa", [Spoken("a", "phoneme", 0)] * 2, ["aa"])
+    assert tokens.ids == (4, 5, 0, 4, 5)
+
+
+def test_characters_know_their_words_and_what_was_dropped():
+    tokens = CharacterReader(SymbolTable("v", LETTERS))(["Bad  café!"])[0]
+    assert tokens.phonemes == "bad caé"
+    assert tokens.words == ("Bad", "café")
+    assert tokens.word_of == (0, 0, 0, -1, 1, 1, 1)
+    assert [(one.symbol, one.word) for one in tokens.dropped] == [("f", 1), ("!", 1)]
+
+
+def test_capitals_stay_where_the_table_has_them_and_symbols_are_replaced():
+    table = SymbolTable("v", {"A": (0,), "a": (1,), "▁": (2,), "b": (3,)})
+    assert CharacterReader(table, replaced={" ": "▁"})(["Aa b"])[0].ids == (0, 1, 2, 3)
+    assert [one.symbol for one in CharacterReader(table, lower=False)(["aB"])[0].dropped] == ["B"]
+
+
+def test_vowel_signs_are_letters():
+    tokens = CharacterReader(SymbolTable("v", {"क": (0,), "ि": (1,), ".": (2,)}))(["कि."])[0]
+    assert tokens.kinds == ("character", "character", "punctuation")
+
+
+def test_characters_take_no_phonemes_and_need_a_known_letter():
+    reader = CharacterReader(SymbolTable("letters", LETTERS))
+    with pytest.raises(ValueError, match="letters reads characters and takes no phonemes"):
+        reader(["a"], ["a"])
+    with pytest.raises(ValueError, match="knows no sound of 'xyz"):
+        reader(["xyz."])
+
+
+def test_romanised_text_needs_uroman_or_latin_letters(monkeypatch):
+    reader = CharacterReader(SymbolTable("v", LETTERS), romanize=True)
+    assert reader(["ab"])[0].phonemes == "ab"
+    monkeypatch.setitem(sys.modules, "uroman", None)
+    with pytest.raises(ModuleNotFoundError, match="pip install uroman"):
+        reader(["вот"])
+    stand_in = SimpleNamespace(Uroman=lambda: SimpleNamespace(romanize_string=lambda text: "bad"))
+    monkeypatch.setitem(sys.modules, "uroman", stand_in)
+    assert reader(["вот"])[0].phonemes == "bad"
+
+
+def test_arpabet_is_given_by_spaces_and_bars():
+    tokens = ArpabetReader(SymbolTable("v", ARPABET, end="END"))(["Hello, old"], ["HH AH0 L OW1 , | OW1 L D ZH"])[0]
+    assert tokens.symbols == ("HH", "AH0", "L", "OW1", ",", " ", "OW1", "L", "D", "END")
+    assert tokens.words == ("Hello", "old")
+    assert tokens.word_of == (0, 0, 0, 0, -1, -1, 1, 1, 1, -1)
+    assert [(one.symbol, one.word) for one in tokens.dropped] == [("ZH", 1)]
+
+
+def test_arpabet_of_text_comes_from_a_callable_or_is_asked_for():
+    table = SymbolTable("v", ARPABET)
+    tokens = ArpabetReader(table, to_symbols=lambda text: ["L", "OW1", " ", ",", " ", "D"], space=False)(["low, d"])[0]
+    assert tokens.symbols == ("L", "OW1", ",", "D")
+    assert tokens.words == ("low", "d")
+    with pytest.raises(ModuleNotFoundError, match="pip install it, or give phonemes="):
+        ArpabetReader(table, missing="pip install it, or ")(["low"])
+
+
+def test_ipa_is_split_into_code_points():
+    numbers = {symbol: (i,) for i, symbol in enumerate("^$ ,aeˈː\u0329n")}
+    tokens = IpaReader(SymbolTable("v", numbers, "^", "$"))(["An era, no"], ["ˈan̩ eːxa, na"])[0]
+    assert tokens.phonemes == "ˈan\u0329 eːa, na"
+    assert tokens.words == ("An", "era", "no")
+    assert tokens.kinds[1:5] == ("mark", "phoneme", "phoneme", "mark")
+    assert [(one.symbol, one.word) for one in tokens.dropped] == [("x", 1)]
