@@ -2,8 +2,8 @@
 
     python -m experiments.reference_speech
 
-Writes shards of mel spectrograms, tokens and frames a token into the user's cache; interrupted, it goes on with the next
-shard. No training sentence holds one of `WITHHELD`: neighbouring phonemes that the model therefore never met.
+Writes shards of mel spectrograms, tokens and frames a token into the user's cache; interrupted, it goes on with the
+next shard. No training sentence holds one of `WITHHELD`: neighbouring phonemes that the model therefore never met.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +53,7 @@ def withheld_pairs(ipa: str) -> set[str]:
 
 
 def sentences() -> dict[str, str]:
-    """All short examples with their phonemes, in the order of seed 0; the first `N_SENTENCES` allowed ones are learnt."""
+    """All short examples with their phonemes, in an order of seed 0; the first `N_SENTENCES` allowed are learnt."""
     kept = folder() / "sentences.tsv"
     if not kept.is_file():
         kept.parent.mkdir(parents=True, exist_ok=True)

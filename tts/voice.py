@@ -1,4 +1,4 @@
-"""What every voice can do, whatever library its model comes from: read text, show its vectors, speak from a layer on."""
+"""What every voice can do, whatever library its model comes from: read text, show vectors, speak from a layer on."""
 
 from __future__ import annotations
 
