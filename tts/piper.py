@@ -65,7 +65,7 @@ class PiperVoice(Voice):
         self.layers = tuple(self._tensors)
         self._session = open_graph(with_given_noise(reachable(self.model)), self.path)
         self._inputs = {given.name for given in self._session.get_inputs()}
-        self._encoder = _encoder_session(self.model, list(self._tensors.values()), self.path)
+        self._encoders: dict[str, Any] = {}  # deepest layer -> session, made when it is first asked for
         numbers: dict[str, list[int]] = self.config["phoneme_id_map"]
         table = SymbolTable(self.name, numbers, _BEGIN, _END, blank=tuple(numbers[_BLANK]))
         self._read = IpaReader(table, self.config.get("espeak", {}).get("voice", "en-us"))
@@ -90,12 +90,13 @@ class PiperVoice(Voice):
         """As `Voice.encode`; in batches of sentences of like length."""
         asked = self.check_layers(layers)
         names = [self._tensors[layer] for layer in asked]
+        encoder = self._encoder_up_to(max(asked, key=self.layers.index)) if batch and asked else None
         vectors: list[dict[str, np.ndarray]] = [{} for _ in batch]
         order = sorted(range(len(batch)), key=lambda i: len(batch[i]))
         for start in range(0, len(order), _ENCODE_AT_ONCE):
             rows = order[start : start + _ENCODE_AT_ONCE]
             ids, lengths = padded_ids([batch[i] for i in rows])
-            outputs = self._encoder.run(names, {"input": ids, "input_lengths": lengths})
+            outputs = encoder.run(names, {"input": ids, "input_lengths": lengths})
             for j, i in enumerate(rows):
                 for layer, output in zip(asked, outputs, strict=True):
                     vectors[i][layer] = np.ascontiguousarray(output[j, :, : lengths[j]].T)
@@ -132,6 +133,13 @@ class PiperVoice(Voice):
             near = np.linalg.norm(delta, axis=1) <= 1e-5 * np.linalg.norm(given, axis=1)
             deltas[f"delta.{layer}"] = np.ascontiguousarray(np.where(near[:, None], 0, delta).T[None])
         return deltas
+
+    def _encoder_up_to(self, deepest: str) -> Any:
+        """The text encoder alone and no further than this layer: a twentieth of the work of speaking."""
+        if deepest not in self._encoders:
+            tensors = [self._tensors[layer] for layer in self.layers[: self.layers.index(deepest) + 1]]
+            self._encoders[deepest] = _encoder_session(self.model, tensors, self.path)
+        return self._encoders[deepest]
 
     def _latents(self) -> int:
         return next(int(w.dims[0]) // 2 for w in self.model.graph.initializer if w.name == "enc_p.proj.weight")
@@ -179,7 +187,6 @@ def _noise(generator: np.random.Generator, scale: float, shape: tuple[int, ...])
 
 
 def _encoder_session(model: Any, tensors: list[str], source: Path) -> Any:
-    """The text encoder alone, a tenth of the work."""
     import onnx
 
     inputs = ["input", "input_lengths"]

@@ -1,0 +1,71 @@
+"""The 200 sentences of the detection experiment, frozen in experiments/data/voice_detection.tsv (kind, text, IPA).
+
+    python -m experiments.detection_sentences
+
+80 ordinary ones (examples of WordNet that the corpus does not have), 40 with rare names, 80 carriers with a nonce word.
+Written once, before anything was measured on them; running this again writes the same file. Needs espeak-ng.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from experiments.speech_sentences import examples, shuffled
+from tts.corpus import read_sentences
+from tts.ipa import ipa_of_clauses
+from tts.phonemes import espeak_phonemes
+
+TARGET = Path(__file__).with_name("data") / "voice_detection.tsv"
+N_ORDINARY, N_NONCE, SEED = 80, 80, 1
+
+NAMES = (
+    ("Krzysztof", "Szczecin"), ("Nguyen", "Pleiku"), ("Llewellyn", "Aberystwyth"), ("Gwyneth", "Machynlleth"),
+    ("Siobhan", "Ballaghaderreen"), ("Zbigniew", "Rzeszow"), ("Quetzalcoatl", "Oaxaca"), ("Ngozi", "Ouagadougou"),
+    ("Thjodolf", "Reykjahlid"), ("Eyjafjall", "Hvolsvollur"), ("Dzhugashvili", "Tbilisi"), ("Mxolisi", "Umhlanga"),
+    ("Xiuying", "Qingdao"), ("Yrjo", "Jyvaskyla"), ("Ljubljana", "Krk"), ("Hrvoje", "Dubrovnik"),
+    ("Vlktor", "Brno"), ("Tchaikovsky", "Votkinsk"), ("Przybylski", "Bydgoszcz"), ("Ahuitzotl", "Tenochtitlan"),
+    ("Bhagyashree", "Thiruvananthapuram"), ("Vishwanath", "Vijayawada"), ("Tlaloc", "Popocatepetl"), ("Oyvind", "Tromso"),
+    ("Sjoerd", "Scheveningen"), ("Aoife", "Drogheda"), ("Mbappe", "Yaounde"), ("Nkrumah", "Kwahu"),
+    ("Kwabena", "Mpraeso"), ("Zvonimir", "Zadar"), ("Dzenan", "Zvornik"), ("Ptolemy", "Ctesiphon"),
+    ("Mnemosyne", "Cnidus"), ("Psellos", "Pskov"), ("Bjork", "Kjalarnes"), ("Hjalmar", "Fjaerland"),
+    ("Tsvetaeva", "Dnipro"), ("Schwyzer", "Appenzell"), ("Gbagbo", "Bouake"), ("Nxumalo", "Lobamba"),
+)  # fmt: skip
+NAME_CARRIERS = ("{} moved from {} last year.", "We met {} near {} in the spring.", "{} sent a letter to {}.",
+                 "My friend {} was born in {}.")  # fmt: skip
+NONCE_CARRIERS = ("She put the {} on the table.", "He said that {} was ready.", "They found a {} in the garden.",
+                  "I have never seen a {} before.")  # fmt: skip
+ONSETS = ("b", "bl", "ch", "d", "dw", "f", "fr", "gl", "h", "j", "kl", "m", "n", "pw", "sk", "shr", "sn", "spl", "th",
+          "thw", "tr", "v", "vl", "w", "y", "z", "zw")  # fmt: skip
+VOWELS = ("a", "e", "i", "o", "u", "ai", "ee", "oo", "ou", "oi", "ur")
+CODAS = ("b", "ck", "dge", "ft", "g", "lf", "lm", "mp", "ng", "nk", "p", "sh", "sk", "st", "th", "tz", "v", "x", "zz")
+
+
+def sentences() -> list[tuple[str, str, str]]:
+    """(kind, text, IPA) as they are frozen."""
+    lines = TARGET.read_text(encoding="utf-8").splitlines()
+    return [(kind, text, ipa) for kind, text, ipa in (line.split("\t") for line in lines)]
+
+
+def main() -> None:
+    known = {text for text, _ in read_sentences()}
+    ordinary = [text for text in shuffled(examples(5, 10), 7) if text not in known][:N_ORDINARY]
+    names = [NAME_CARRIERS[i % len(NAME_CARRIERS)].format(*pair) for i, pair in enumerate(NAMES)]
+    rng = np.random.default_rng(SEED)
+    nonce = [NONCE_CARRIERS[i % len(NONCE_CARRIERS)].format(_nonce(rng)) for i in range(N_NONCE)]
+    kinds = ["ordinary"] * len(ordinary) + ["name"] * len(names) + ["nonce"] * len(nonce)
+    texts = [*ordinary, *names, *nonce]
+    lines = zip(kinds, texts, map(ipa_of_clauses, espeak_phonemes(texts)), strict=True)
+    TARGET.write_text("".join("\t".join(line) + "\n" for line in lines), encoding="utf-8")
+    print(f"{len(texts)} sentences: {TARGET}")
+
+
+def _nonce(rng: np.random.Generator) -> str:
+    """One or two made-up syllables."""
+    parts = (ONSETS, VOWELS, CODAS) * int(rng.integers(1, 3))
+    return "".join(part[rng.integers(len(part))] for part in parts)
+
+
+if __name__ == "__main__":
+    main()
