@@ -38,11 +38,16 @@ def read_sentences(path: str | Path = ENGLISH) -> list[tuple[str, str | None]]:
 
 
 def tokenized(voice: Voice, sentences: Sequence[tuple[str, str | None]]) -> list[Tokens]:
-    """Each sentence as the voice's tokens; those that it knows no sound of are left out."""
+    """Each sentence as the voice's tokens; those that it knows no sound of are left out.
+
+    The phonemes are used where the voice takes them; voices that read characters, or other phonemes, read the text.
+    """
     found = []
     for text, phonemes in sentences:
-        try:
-            found.append(voice.tokenize(text, phonemes=phonemes))
-        except ValueError:
-            continue
+        for given in (phonemes, None) if phonemes is not None else (None,):
+            try:
+                found.append(voice.tokenize(text, phonemes=given))
+                break
+            except ValueError:
+                continue
     return found

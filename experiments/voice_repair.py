@@ -1,0 +1,277 @@
+"""Does moving off-manifold encoder vectors back help a voice that attends, and does it leave ordinary sentences alone?
+
+    python -m experiments.voice_repair [--parts withheld ordinary piper]
+
+withheld: the reference Tacotron 2 and sentences with pairs of sounds that its training never had. Kept are those whose
+version without the pair (its second sound replaced by the one that follows the first most often) is attended to
+without a skip, repeat or stall, and read with a phoneme error rate of at most 0.25. Layer, k and psi are chosen by
+phoneme errors on one part, the table is of the other. Compared: local repair (Algorithm 2), global, two readings of
+random, the best of five seeds by attention, and a window on the attention.
+
+ordinary: 200 sentences without such pairs, repair accepted by Whisper alone; the change is reported by judges that the
+gate never asked (hama, pocketsphinx, DNSMOS). piper: the same gate on the names and nonce words of the detection set,
+spoken by the Piper voice joe.
+
+Writes experiments/results/voice_repair/. Half an hour on one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from experiments.detection_sentences import sentences as detection_sentences
+from experiments.reference_speech import WITHHELD, training_sentences, unseen_sentences, withheld_pairs
+from tts import (
+    Speech,
+    Tokens,
+    Voice,
+    VoiceReference,
+    attention_alignment,
+    better,
+    fit_reference,
+    heard_by_whisper,
+    load_voice,
+    read_sentences,
+    repair,
+    tokenized,
+)
+from tts.error_rates import word_errors
+from tts.judges import PhonemeJudge, PocketsphinxJudge, WhisperJudge
+from tts.naturalness import dnsmos
+from tts.paired_bootstrap import PairedDifference, paired_bootstrap
+from tts.phoneme_errors import phoneme_errors
+
+RESULTS = Path(__file__).with_name("results") / "voice_repair"
+PARTS = ("withheld", "ordinary", "piper")
+N_REFERENCE, N_CHOICE, N_TEST, N_ORDINARY, N_SEEDS = 3_000, 40, 100, 200, 5
+LAYERS, KS, PSIS = ("convolutions.1", "convolutions.2", "lstm"), (5, 10), (0.0, 0.3)
+READ_RIGHT = 0.25  # phoneme error rate by hama, whose own is about 0.1 on this voice
+_MARKS = "ˈˌː"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    options.out.mkdir(parents=True, exist_ok=True)
+    kept = options.out / "results.json"
+    results: dict[str, Any] = json.loads(kept.read_text()) if kept.is_file() else {}
+    run = {"withheld": withheld_part, "ordinary": ordinary_part, "piper": piper_part}
+    for part in options.parts:
+        results[part] = run[part](results, options.seed)
+        kept.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        lines = [line for name in PARTS if name in results for line in [name, *results[name]["lines"], ""]]
+        (options.out / "tables.txt").write_text("\n".join(lines), encoding="utf-8")
+        print("\n".join(results[part]["lines"]), flush=True)
+
+
+def withheld_part(results: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    voice, judge = load_voice("tacotron"), PhonemeJudge()
+    references = {k: tacotron_reference(voice, k, seed) for k in KS}
+    hard = [pair for pair in unseen_sentences() if withheld_pairs(pair[1])]
+    kept, asked = [], 0
+    for text, ipa in tqdm(hard, desc="sentences read right without the pair"):
+        if len(kept) == N_CHOICE + N_TEST:
+            break
+        asked += 1
+        if _reads_right(voice, judge, without_pairs(text, ipa, references[KS[0]]), text, seed):
+            kept.append(voice.tokenize(text, phonemes=ipa))
+    choice, test = kept[:N_CHOICE], kept[N_CHOICE:]
+    chosen, table = choose(voice, judge, references, choice, seed)
+    layer, k, psi = chosen
+    ways = ways_to_speak(references[k], layer, psi)
+    lines = [
+        f"{len(kept)} of {asked} sentences with a withheld pair ({' '.join(WITHHELD)}) are read right without it: "
+        f"{len(choice)} choose, {len(test)} are reported.",
+        f"Chosen by phoneme errors on the first: {layer}, k = {k}, psi = {psi:g}. All tried: {table}",
+    ]
+    measured = {name: _measured(voice, judge, way, test, name, seed) for name, way in ways.items()}
+    lines += _rows(measured)
+    plain = {name: {m: v.tolist() for m, v in values.items()} for name, values in measured.items()}
+    return {"lines": lines, "layer": layer, "k": k, "psi": psi, "measured": plain}
+
+
+def ordinary_part(results: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    if "withheld" not in results:
+        raise ValueError("ordinary needs the layer, k and psi that the part withheld chooses: run that first.")
+    chosen = results["withheld"]
+    voice = load_voice("tacotron")
+    reference = tacotron_reference(voice, chosen["k"], seed)
+    plain = [pair for pair in unseen_sentences() if not withheld_pairs(pair[1])][:N_ORDINARY]
+    asked = [voice.tokenize(text, phonemes=ipa) for text, ipa in plain]
+    return gated(voice, reference, asked, chosen["layer"], chosen["psi"], seed)
+
+
+def piper_part(results: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    voice = load_voice("joe")
+    reference = fit_reference(voice, tokenized(voice, read_sentences()), layers=["encoder.3"], seed=seed)
+    asked = [voice.tokenize(t, phonemes=i) for kind, t, i in detection_sentences() if kind != "ordinary"]
+    return gated(voice, reference, asked, "encoder.3", 0.3, seed)
+
+
+def tacotron_reference(voice: Voice, k: int, seed: int) -> VoiceReference:
+    """From its own training transcripts."""
+    return fit_reference(voice, tokenized(voice, training_sentences()[:N_REFERENCE]), layers=LAYERS, k=k, seed=seed)
+
+
+def without_pairs(text: str, ipa: str, reference: VoiceReference) -> str:
+    """The phonemes with the second sound of each withheld pair replaced by the usual one after the first."""
+    sounds = list(ipa)
+    bare = [i for i, symbol in enumerate(sounds) if symbol not in _MARKS]
+    for one, other in itertools.pairwise(bare):
+        if sounds[one] + sounds[other] in WITHHELD:
+            usual = sorted(reference.following[sounds[one]].items(), key=lambda item: -item[1])
+            sounds[other] = next(s for s, _ in usual if sounds[one] + s not in WITHHELD and s != sounds[other])
+    return "".join(sounds)
+
+
+def _reads_right(voice: Voice, judge: PhonemeJudge, ipa: str, text: str, seed: int) -> bool:
+    if withheld_pairs(ipa):
+        return False  # the replacement made another one
+    tokens = voice.tokenize(text, phonemes=ipa)
+    speech = voice.speak(tokens, seed=seed)
+    if alignment_of(tokens, speech).error_rate > 0:
+        return False
+    return phoneme_errors(tokens.phonemes, judge(speech.audio, speech.sample_rate)).rate <= READ_RIGHT
+
+
+Way = Callable[[Voice, Tokens, int], Speech]
+
+
+def ways_to_speak(reference: VoiceReference, layer: str, psi: float) -> dict[str, Way]:
+    """Name -> how a sentence is said."""
+    windowed = load_voice("tacotron", attention_window=(1, 3))
+
+    def original(voice: Voice, tokens: Tokens, seed: int) -> Speech:
+        return voice.speak(tokens, seed=seed)
+
+    def repaired(center: str) -> Way:
+        def way(voice: Voice, tokens: Tokens, seed: int) -> Speech:
+            done = repair(voice, reference, tokens, layer=layer, psi=psi, center=center, seed=seed)
+            return voice.speak(tokens, {layer: done.vectors}, seed=seed)
+
+        return way
+
+    def best_of(voice: Voice, tokens: Tokens, seed: int) -> Speech:
+        said = [voice.speak(tokens, seed=seed + i) for i in range(N_SEEDS)]
+        found = [alignment_of(tokens, speech) for speech in said]
+        return said[min(range(N_SEEDS), key=lambda i: (found[i].error_rate, found[i].align_error))]
+
+    def constrained(voice: Voice, tokens: Tokens, seed: int) -> Speech:
+        return windowed.speak(tokens, seed=seed)
+
+    centers = ("local", "global", "random direction", "random vector")
+    return {
+        "original": original,
+        **{center: repaired(center) for center in centers},
+        f"best of {N_SEEDS} seeds": best_of,
+        "attention window": constrained,
+    }
+
+
+def choose(
+    voice: Voice, judge: PhonemeJudge, references: Mapping[int, VoiceReference], asked: list[Tokens], seed: int
+) -> tuple[tuple[str, int, float], str]:
+    """Layer, k and psi with the fewest phoneme errors of the local repair."""
+    tried = {}
+    for layer, k, psi in tqdm(list(itertools.product(LAYERS, KS, PSIS)), desc="layer, k, psi"):
+        way = ways_to_speak(references[k], layer, psi)["local"]
+        tried[layer, k, psi] = float(_measured(voice, judge, way, asked, "", seed)["phoneme errors"].mean())
+    best = min(tried, key=lambda setting: tried[setting])
+    return best, ", ".join(f"{layer} {k} {psi:g}: {rate:.3f}" for (layer, k, psi), rate in tried.items())
+
+
+def _measured(
+    voice: Voice, judge: PhonemeJudge, way: Way, asked: list[Tokens], name: str, seed: int
+) -> dict[str, np.ndarray]:
+    rows = []
+    for tokens in tqdm(asked, desc=name, disable=not name):
+        speech = way(voice, tokens, seed)
+        found = alignment_of(tokens, speech)
+        heard = judge(speech.audio, speech.sample_rate)
+        rows.append((found.error_rate, found.align_error, phoneme_errors(tokens.phonemes, heard).rate))
+    names = ("skips, repeats, stalls", "1 - largest attention", "phoneme errors")
+    return dict(zip(names, np.array(rows).T, strict=True))
+
+
+def _rows(measured: Mapping[str, Mapping[str, np.ndarray]]) -> list[str]:
+    lines = []
+    for measure, before in measured["original"].items():
+        lines.append(f"{measure}: original {before.mean():.4f}; difference to it [95 % interval], better/worse")
+        for name, values in measured.items():
+            if name != "original":
+                lines.append(f"  {name:18s} {_said(paired_bootstrap(before, values[measure]))}")
+    return lines
+
+
+def _said(found: PairedDifference) -> str:
+    return f"{found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}] {found.better}/{found.worse}"
+
+
+def gated(
+    voice: Voice, reference: VoiceReference, asked: list[Tokens], layer: str, psi: float, seed: int
+) -> dict[str, Any]:
+    """Repairs that Whisper accepted, and what the others hear of them."""
+    whisper, hama, sphinx = WhisperJudge(), PhonemeJudge(), PocketsphinxJudge()
+    n_flagged, accepted, rows, quality = 0, 0, [], []
+    for tokens in tqdm(asked, desc=f"{voice.name}, gated"):
+        done = repair(voice, reference, tokens, layer=layer, psi=psi, seed=seed)
+        said = [voice.speak(tokens, seed=seed)]
+        take = False
+        if done.changed:
+            n_flagged += 1
+            said.append(voice.speak(tokens, {layer: done.vectors}, seed=seed))
+            take = better(*(heard_by_whisper(whisper, speech, tokens.text) for speech in said))
+        accepted += take
+        # Ungated: repaired where anything was flagged; gated: where Whisper took it.
+        versions = [said[0], said[-1], said[-1] if take else said[0]]
+        heard = {id(s): (_phoneme_rate(hama, tokens, s), _word_rate(sphinx, tokens, s)) for s in said}
+        rows.append([value for version in versions for value in heard[id(version)]])
+        if take:
+            quality.append([dnsmos(s.audio, s.sample_rate).overall for s in said])
+    values = np.array(rows)
+    lines = [
+        f"{voice.name}, {layer}, psi = {psi:g}: {n_flagged} of {len(asked)} sentences have something to repair, Whisper "
+        f"accepts {accepted}."
+    ]
+    for i, name in enumerate(("phoneme errors (hama)", "word errors (pocketsphinx)")):
+        for j, which in ((2, "not gated"), (4, "gated")):
+            change = paired_bootstrap(values[:, i], values[:, j + i])
+            lines.append(f"  {name}, {which}: original {values[:, i].mean():.4f}, change {_said(change)}")
+    if len(quality) > 1:
+        lines.append(
+            f"  DNSMOS overall of the accepted: {_said(paired_bootstrap(*np.array(quality).T, lower_is_better=False))}"
+        )
+    return {"lines": lines, "values": values.tolist(), "accepted": int(accepted), "n": len(asked)}
+
+
+def _phoneme_rate(judge: PhonemeJudge, tokens: Tokens, speech: Speech) -> float:
+    return phoneme_errors(tokens.phonemes, judge(speech.audio, speech.sample_rate)).rate
+
+
+def _word_rate(judge: PocketsphinxJudge, tokens: Tokens, speech: Speech) -> float:
+    return word_errors(tokens.text, judge(speech.audio, speech.sample_rate)).rate
+
+
+def alignment_of(tokens: Tokens, speech: Speech) -> Any:
+    """How the attention went."""
+    assert speech.attention is not None
+    sounds = [kind == "phoneme" for kind in tokens.kinds]
+    step = speech.hop / speech.sample_rate
+    return attention_alignment(speech.attention, frame_seconds=step, heard=sounds, finished=speech.finished)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,234 @@
+"""``genmend speak``: say a text, show where the voice is lost, repair it, edit it; everything as files and a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from activations import atomic_write
+from tts import (
+    Diagnosis,
+    Repair,
+    Speech,
+    Verdict,
+    Voice,
+    VoiceReference,
+    better,
+    combination_repairs,
+    diagnose,
+    heard_by_whisper,
+    repair,
+    split_sentences,
+)
+from tts.tokens import Tokens
+from workbench.report import need_packages
+from workbench.tables import write_csv, write_json
+from workbench.voice_reference import reference_for
+
+__all__ = ["SpeakRun", "SpeakSettings", "SpokenSentence", "run_speak", "settings_with", "tokens_of", "write_wav"]
+
+PAUSE = 0.25  # seconds between two sentences of one text
+JUDGES = ("whisper", "none")
+
+
+@dataclass(frozen=True)
+class SpeakSettings:
+    """What to do with the text, and how.
+
+    `phonemes`: in place of the text's own. `layer`: "" for the middle one. `psi`, `copies`, `window`: of the repair.
+    `judge`: who accepts or refuses a repair. `corpus`: of the reference, genmend's own if None. `reference`: folder to
+    keep it in, the user's cache if None. `write_voice`: a new Piper voice with the accepted repairs in it.
+    """
+
+    phonemes: str | None = None
+    diagnose: bool = True
+    repair: bool = False
+    layer: str = ""
+    k: int = 5
+    psi: float = 0.3
+    copies: int = 24
+    window: int = 2
+    judge: str = "whisper"
+    corpus: Path | None = None
+    reference: Path | None = None
+    write_voice: Path | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.judge not in JUDGES:
+            raise ValueError(f"--judge is {self.judge!r}; accepted are {', '.join(JUDGES)}.")
+        if self.write_voice is not None and not self.repair:
+            raise ValueError("--write-voice needs --repair: there is nothing to write without a repair.")
+
+
+@dataclass(frozen=True)
+class SpokenSentence:
+    """One sentence: said, judged, and repaired where asked for.
+
+    `accepted` is None where no judge was asked, or where there was nothing to repair.
+    """
+
+    diagnosis: Diagnosis
+    speech: Speech
+    repair: Repair | None = None
+    repaired: Speech | None = None
+    verdicts: tuple[Verdict, Verdict] | None = None
+    accepted: bool | None = None
+
+    @property
+    def final(self) -> Speech:
+        """What a listener should get: the repaired one if it was accepted, or nobody judged it."""
+        return self.speech if self.repaired is None or self.accepted is False else self.repaired
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON's view."""
+        return {
+            **self.diagnosis.to_dict(),
+            "seconds": self.speech.seconds,
+            "finished": self.speech.finished,
+            "repair": None if self.repair is None else self.repair.to_dict(),
+            "accepted": self.accepted,
+            "heard": None if self.verdicts is None else [verdict.to_dict() for verdict in self.verdicts],
+        }
+
+
+@dataclass(frozen=True)
+class SpeakRun:
+    """Result of ``genmend speak``."""
+
+    voice: str
+    sentences: tuple[SpokenSentence, ...]
+    settings: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON's view, as in ``summary.json``."""
+        found = [sentence.to_dict() for sentence in self.sentences]
+        return {"voice": self.voice, "sentences": found, "settings": self.settings}
+
+
+def run_speak(voice: Voice, text: str, out: Path, settings: SpeakSettings, *, progress: bool = True) -> SpeakRun:
+    """Say a text and write everything to `out`.
+
+    Files: ``original.wav``, with a repair ``repaired.wav`` (the sentences whose repair was refused as they were),
+    ``tokens.csv``, ``summary.json``, ``report.html``.
+    """
+    need_packages()
+    from workbench.speak_report import write_speak_report
+
+    sentences = tokens_of(voice, text, settings.phonemes)
+    reference = reference_for(
+        voice, settings.corpus, settings.k, settings.seed, folder=settings.reference, progress=progress
+    )
+    judge = _judge(settings) if settings.repair else None
+    found = diagnose(voice, reference, sentences, layer=settings.layer or None)
+    spoken = tuple(_spoken(voice, reference, diagnosis, settings, judge) for diagnosis in found)
+    out.mkdir(parents=True, exist_ok=True)
+    write_wav(out / "original.wav", [sentence.speech for sentence in spoken])
+    if settings.repair:
+        write_wav(out / "repaired.wav", [sentence.final for sentence in spoken])
+    if settings.write_voice is not None:
+        _write_voice(voice, spoken, settings.write_voice)
+    run = SpeakRun(voice.name, spoken, settings_with(settings, reference))
+    write_csv(out / "tokens.csv", _token_columns(spoken))
+    write_json(out / "summary.json", run.to_dict())
+    write_speak_report(out / "report.html", run)
+    return run
+
+
+def tokens_of(voice: Voice, text: str, phonemes: str | None = None) -> list[Tokens]:
+    """Sentence by sentence; phonemes are one sentence."""
+    if phonemes is not None:
+        return [voice.tokenize(text, phonemes=phonemes)]
+    return [voice.tokenize(sentence) for sentence in split_sentences(text) or [text]]
+
+
+def write_wav(path: Path, speeches: Sequence[Speech]) -> None:
+    """Several sentences as one 16-bit file, short pauses between them; louder than full scale is made quieter."""
+    rate = speeches[0].sample_rate
+    pause = np.zeros(round(PAUSE * rate), dtype=np.float32)
+    parts = [part for speech in speeches for part in (pause, speech.audio.astype(np.float32))][1:]
+    audio = np.concatenate(parts)
+    audio = audio / max(1.0, float(np.abs(audio).max(initial=0.0)))
+    with atomic_write(path) as temporary:
+        soundfile.write(temporary, audio, rate, format="WAV", subtype="PCM_16")
+
+
+def _spoken(
+    voice: Voice, reference: VoiceReference, diagnosis: Diagnosis, settings: SpeakSettings, judge: Any
+) -> SpokenSentence:
+    tokens = diagnosis.tokens
+    speech = voice.speak(tokens, seed=settings.seed)
+    if not settings.repair:
+        return SpokenSentence(diagnosis, speech)
+    done = repair(
+        voice,
+        reference,
+        tokens,
+        layer=diagnosis.layer,
+        psi=settings.psi,
+        copies=settings.copies,
+        window=settings.window,
+        seed=settings.seed,
+    )
+    if not done.changed:
+        return SpokenSentence(diagnosis, speech, done)
+    repaired = voice.speak(tokens, {done.layer: done.vectors}, seed=settings.seed)
+    if judge is None:
+        return SpokenSentence(diagnosis, speech, done, repaired)
+    before, after = (heard_by_whisper(judge, said, tokens.text) for said in (speech, repaired))
+    return SpokenSentence(diagnosis, speech, done, repaired, (before, after), better(before, after))
+
+
+def _judge(settings: SpeakSettings) -> Any:
+    if settings.judge == "none":
+        return None
+    from tts.judges import WhisperJudge
+
+    return WhisperJudge()
+
+
+def _write_voice(voice: Voice, spoken: Sequence[SpokenSentence], path: Path) -> None:
+    from tts.piper import PiperVoice
+    from tts.piper_patch import write_into_piper
+
+    if not isinstance(voice, PiperVoice):
+        raise ValueError(f"--write-voice writes Piper voices, but {voice.name} is none; leave it out.")
+    taken = [s.repair for s in spoken if s.repair is not None and s.accepted is not False and s.repair.changed]
+    repairs = [found for done in taken for found in combination_repairs(voice, done)]
+    write_into_piper(voice, repairs, path)
+
+
+def settings_with(settings: SpeakSettings, reference: VoiceReference) -> dict[str, Any]:
+    """The settings as JSON's view, and what the reference was."""
+    paths = {name: str(value) for name, value in vars(settings).items() if isinstance(value, Path)}
+    n = {"n_reference_sentences": len(reference.phonemes), "base_rates": reference.base_rates}
+    return {**vars(settings), **paths, **n}
+
+
+def _token_columns(spoken: Sequence[SpokenSentence]) -> dict[str, Any]:
+    """One row for each spoken token."""
+    rows: list[dict[str, Any]] = []
+    for number, sentence in enumerate(spoken):
+        diagnosis, tokens = sentence.diagnosis, sentence.diagnosis.tokens
+        spans = sentence.speech.spans
+        for i in np.flatnonzero(tokens.spoken).tolist():
+            word = tokens.word_of[i]
+            rows.append(
+                {
+                    "sentence": number,
+                    "position": i,
+                    "symbol": tokens.symbols[i],
+                    "word": tokens.words[word] if word >= 0 else "",
+                    "state": diagnosis.states[i],
+                    "begin_s": np.nan if spans is None else float(spans[i, 0]),
+                    "end_s": np.nan if spans is None else float(spans[i, 1]),
+                    **{f"score_{layer}": float(row[i]) for layer, row in diagnosis.scores.items()},
+                    "nearest": " | ".join(diagnosis.nearest[i]),
+                }
+            )
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}

@@ -1,0 +1,135 @@
+"""The page of ``genmend speak``: listen first, then see where the voice is lost, then what was done about it."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import soundfile
+
+from tts import STATES, Speech
+from tts.figures import diagnosis_figure, score_heat_map
+from workbench.report import Audio, Facts, Figure, Paragraph, Section, Table, write_report
+
+if TYPE_CHECKING:
+    from workbench.speak import SpeakRun, SpokenSentence
+
+__all__ = ["wav_bytes", "write_speak_report"]
+
+
+def write_speak_report(path: Path, run: SpeakRun) -> None:
+    """Write the page."""
+    many = len(run.sentences) > 1
+    sections = []
+    for number, sentence in enumerate(run.sentences, start=1):
+        name = f"Sentence {number}: " if many else ""
+        sections.append(Section(f"{name}{_short(sentence.diagnosis.tokens.text)}", _sentence(sentence)))
+        if sentence.repair is not None:
+            sections.append(Section(f"{name}repair", _repair(sentence)))
+        sections.append(Section(f"{name}every layer", _layers(sentence), closed=True))
+    settings = {key: value for key, value in run.settings.items() if value is not None}
+    sections.append(Section("Settings", [Facts("What this run used", settings)], closed=True))
+    write_report(path, f"genmend speak: {run.voice}", _in_words(run), sections)
+
+
+def wav_bytes(speech: Speech) -> bytes:
+    """A 16-bit WAV file in memory."""
+    buffer = io.BytesIO()
+    loudest = max(1.0, float(np.abs(speech.audio).max(initial=0.0)))
+    soundfile.write(buffer, speech.audio / loudest, speech.sample_rate, format="WAV", subtype="PCM_16")
+    return buffer.getvalue()
+
+
+def _sentence(sentence: SpokenSentence) -> list[Any]:
+    diagnosis = sentence.diagnosis
+    caption = (
+        f"Along time: waveform, mel spectrogram, phonemes. Coloured by what {diagnosis.layer} says of each: "
+        f"{100 * diagnosis.outside:.0f} % are not inside the normal region; of ordinary held-out text, "
+        f"{100 * diagnosis.base_rate:.0f} % are not."
+    )
+    blocks: list[Any] = [Audio("As the voice says it.", wav_bytes(sentence.speech))]
+    if not sentence.speech.finished:
+        blocks.append(Paragraph("The voice did not find the end of this sentence and was stopped at its limit."))
+    blocks.append(Figure(caption, diagnosis_figure(diagnosis, sentence.speech)))
+    words = sorted(diagnosis.words, key=lambda word: (STATES.index(word.state), -np.nan_to_num(word.score)))
+    rows = [[w.word, w.state, f"{100 * w.outside:.0f} %", None if np.isnan(w.score) else w.score] for w in words]
+    header = ["word", "worst state", "not inside", "largest score"]
+    blocks.append(Table("Words, the most doubtful first. A score above 1 is outside.", header, rows))
+    dropped = diagnosis.tokens.dropped
+    if dropped:
+        lost = [[d.symbol, diagnosis.tokens.words[d.word] if d.word >= 0 else "", d.reason] for d in dropped]
+        blocks.append(Table("Dropped by the front end: no repair brings them back.", ["symbol", "word", "why"], lost))
+    return blocks
+
+
+def _layers(sentence: SpokenSentence) -> list[Any]:
+    diagnosis = sentence.diagnosis
+    blocks: list[Any] = [
+        Figure("Score of every layer and symbol; red is outside, grey has no reference.", score_heat_map(diagnosis))
+    ]
+    near = [
+        [diagnosis.tokens.symbols[i], float(diagnosis.scores[diagnosis.layer][i]), *contexts[:3]]
+        for i, contexts in enumerate(diagnosis.nearest)
+        if len(contexts) == 3
+    ]
+    if near:
+        header = ["symbol", "score", "nearest", "second", "third"]
+        blocks.append(Table("Symbols outside, and the reference contexts nearest to them.", header, near))
+    return blocks
+
+
+def _repair(sentence: SpokenSentence) -> list[Any]:
+    assert sentence.repair is not None
+    if sentence.repaired is None:
+        return [Paragraph("No symbol with a reference lies outside: nothing was repaired.")]
+    blocks: list[Any] = [Audio("With the flagged vectors repaired.", wav_bytes(sentence.repaired))]
+    if sentence.verdicts is None:
+        blocks.append(Paragraph("No judge was asked: listen to both before you use the repaired one."))
+    else:
+        before, after = sentence.verdicts
+        rows = [
+            [name, verdict.heard, verdict.errors, verdict.to_dict()["log_probability"]]
+            for name, verdict in (("original", before), ("repaired", after))
+        ]
+        outcome = "accepted" if sentence.accepted else "refused, the original is kept"
+        caption = f"What Whisper tiny heard. The repair was {outcome}."
+        blocks.append(Table(caption, ["", "heard", "word errors", "mean log probability"], rows))
+    header = ["symbol", "position", "score before", "after", "moved by", "normal copies", "center"]
+    moved = [
+        [
+            m.symbol,
+            m.position,
+            m.score,
+            m.score_after,
+            m.distance,
+            None if np.isnan(m.normal_copies) else m.normal_copies,
+            m.center,
+        ]
+        for m in sentence.repair.moved
+    ]
+    caption = (
+        f"What was moved in {sentence.repair.layer}, psi = {sentence.repair.psi:g}. Normal copies: the share of "
+        "perturbed copies of the sentence whose vector is inside; the fewer, the more lost the symbol."
+    )
+    return [*blocks, Table(caption, header, moved)]
+
+
+def _in_words(run: SpeakRun) -> str:
+    words = []
+    for sentence in run.sentences:
+        found = [word for word in sentence.diagnosis.words if word.state != "inside"]
+        text = _short(sentence.diagnosis.tokens.text)
+        if not found:
+            words.append(f"{text}: every symbol is where the voice has been before.")
+            continue
+        worst = ", ".join(f"{word.word} ({word.state})" for word in found[:6])
+        words.append(f"{text}: look at {worst}.")
+        if sentence.accepted is not None:
+            words[-1] += " The repair was accepted." if sentence.accepted else " The repair was refused."
+    return "\n\n".join(words)
+
+
+def _short(text: str, most: int = 70) -> str:
+    return text if len(text) <= most else text[: most - 1] + "\N{HORIZONTAL ELLIPSIS}"

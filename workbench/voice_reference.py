@@ -1,0 +1,49 @@
+"""The reference of a voice for the command line: kept in the user's cache, made the first time it is needed."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from manifold.weights import cache_folder
+from tts import VoiceReference, fit_reference, load_reference, read_sentences, save_reference, tokenized, voice_digest
+from tts.corpus import ENGLISH
+from tts.reference_file import ReferenceFileError
+from tts.voice import Voice
+from workbench.checkpoints import settings_key
+
+__all__ = ["reference_for"]
+
+_REVISION = 1  # another one makes all kept references anew
+
+
+def reference_for(
+    voice: Voice, corpus: Path | None, k: int, seed: int, *, folder: Path | None = None, progress: bool = False
+) -> VoiceReference:
+    """Load the reference of this voice, corpus and k, or make and keep it.
+
+    `folder`: where to keep it in place of the user's cache. Making one takes about a minute for a Piper voice.
+
+    Raises
+    ------
+    ValueError
+        If the corpus holds fewer than 20 sentences that this voice can read.
+    """
+    corpus = ENGLISH if corpus is None else corpus
+    content = hashlib.sha256(corpus.read_bytes()).hexdigest()
+    facts: dict[str, Any] = {"voice": voice_digest(voice), "corpus": content, "k": k, "seed": seed, "made": _REVISION}
+    kept = cache_folder() / "voices" / settings_key(facts) if folder is None else folder
+    if kept.is_dir():
+        try:
+            return load_reference(kept, voice)
+        except ReferenceFileError:
+            if folder is not None and any(kept.iterdir()):
+                raise
+    sentences = tokenized(voice, read_sentences(corpus))
+    bar = (lambda steps: tqdm(steps, desc="reference", leave=False)) if progress else None
+    reference = fit_reference(voice, sentences, k=k, seed=seed, progress=bar)
+    save_reference(kept, reference, voice)
+    return reference
