@@ -243,8 +243,8 @@ def gated(
             quality.append([dnsmos(s.audio, s.sample_rate).overall for s in said])
     values = np.array(rows)
     lines = [
-        f"{voice.name}, {layer}, psi = {psi:g}: {n_flagged} of {len(asked)} sentences have something to repair, Whisper "
-        f"accepts {accepted}."
+        f"{voice.name}, {layer}, psi = {psi:g}: {n_flagged} of {len(asked)} sentences have something to repair; "
+        f"Whisper accepts {accepted}."
     ]
     for i, name in enumerate(("phoneme errors (hama)", "word errors (pocketsphinx)")):
         for j, which in ((2, "not gated"), (4, "gated")):
