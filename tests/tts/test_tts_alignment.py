@@ -5,7 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from tts.alignment import attention_alignment, duration_alignment, longest_usual, with_their_blanks
+from tts.alignment import alignment_of, attention_alignment, duration_alignment, longest_usual, with_their_blanks
+from tts.tokens import Tokens
+from tts.voice import Speech
 
 
 def attention(path, n, peak=1.0):
@@ -172,6 +174,36 @@ def test_blanks_count_for_the_token_before_them():
 def test_bad_durations_are_refused(frames, symbols, message):
     with pytest.raises(ValueError, match=message):
         duration_alignment(np.array(frames), symbols, {})
+
+
+TOKENS = Tokens(
+    text="at no",
+    ids=(1, 4, 5, 6, 3, 7, 8, 2),
+    symbols=("^", "ˈ", "æ", "t", " ", "n", "o", "$"),
+    kinds=("special", "mark", "phoneme", "phoneme", "punctuation", "phoneme", "phoneme", "special"),
+    word_of=(-1, 0, 0, 0, -1, 1, 1, -1),
+    words=("at", "no"),
+)
+
+
+def test_speech_with_attention_is_read_by_it():
+    speech = Speech(np.zeros(80), 16_000, 1600, attention=attention([0, 2, 2, 5, 5, 7], 8, 0.9), finished=False)
+    found = alignment_of(TOKENS, speech)
+    assert (found.n, found.skipped, found.finished) == (4, (3, 6), False)
+    assert found.coverage == pytest.approx(0.9)  # both words have a token that was attended to
+    stalled = Speech(np.zeros(80), 16_000, 1600, attention=attention([0, 2, 3, 5, 6] + [7] * 11, 8))
+    assert alignment_of(TOKENS, stalled).stalled == (7,)
+
+
+def test_speech_without_attention_is_read_by_its_durations():
+    speech = Speech(np.zeros(80), 16_000, 256, frames=np.array([1, 1, 5, 1, 0, 9, 4, 1]))
+    assert alignment_of(TOKENS, speech).skipped == (3,)
+    assert alignment_of(TOKENS, speech, {"n": 8.0}).stalled == (5,)
+
+
+def test_speech_without_either_is_refused():
+    with pytest.raises(ValueError, match="neither attention nor frames"):
+        alignment_of(TOKENS, Speech(np.zeros(80), 16_000, 256))
 
 
 @pytest.mark.real("joe")
