@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from tts.phonemes import espeak_phonemes
 from tts.symbol_table import Spoken, SymbolTable
 from tts.tokens import Tokens
+from tts.word_labels import word_labels
 
 __all__ = ["IpaReader", "ipa_of_clauses"]
 
@@ -34,7 +35,7 @@ class IpaReader:
     def __call__(self, texts: Sequence[str], phonemes: Sequence[str] | None = None) -> list[Tokens]:
         """Tokens of sentences, with one run of espeak-ng where phonemes are not given."""
         if phonemes is None:
-            clauses = espeak_phonemes(texts, self.language)
+            clauses = [_labelled(parts) for parts in espeak_phonemes(texts, self.language)]
         else:
             clauses = [_given_clauses(text, given) for text, given in zip(texts, phonemes, strict=True)]
             texts = [text or given for text, given in zip(texts, phonemes, strict=True)]
@@ -46,12 +47,13 @@ def ipa_of_clauses(clauses: Sequence[tuple[str, str, str]]) -> str:
     return " ".join(sounds + pause for _, sounds, pause in clauses)
 
 
-def _symbols(clauses: Sequence[tuple[str, str, str]]) -> tuple[list[Spoken], list[str]]:
+_Clause = tuple[list[str], list[str], str]  # a label and the sounds of each word, the pause after them
+
+
+def _symbols(clauses: Sequence[_Clause]) -> tuple[list[Spoken], list[str]]:
     spoken: list[Spoken] = []
     words: list[str] = []
-    for number, (clause, ipa, pause) in enumerate(clauses):
-        sounds = ipa.split()
-        labels = _labels(clause.split(), sounds)
+    for number, (labels, sounds, pause) in enumerate(clauses):
         for i, (label, sound) in enumerate(zip(labels, sounds, strict=True)):
             if i or number:
                 spoken.append(Spoken(" ", "punctuation"))
@@ -61,25 +63,17 @@ def _symbols(clauses: Sequence[tuple[str, str, str]]) -> tuple[list[Spoken], lis
     return spoken, words
 
 
-def _given_clauses(text: str, phonemes: str) -> list[tuple[str, str, str]]:
-    """One line of phonemes as clauses; the written words are matched where they are as many."""
+def _labelled(clauses: Sequence[tuple[str, str, str]]) -> list[_Clause]:
+    return [(word_labels(text.split(), ipa.split()), ipa.split(), pause) for text, ipa, pause in clauses]
+
+
+def _given_clauses(text: str, phonemes: str) -> list[_Clause]:
+    """One line of phonemes as clauses, with the written words where a text is given too."""
     parts = _PAUSES.split(phonemes)
-    clauses = [(sounds.strip(), pause) for sounds, pause in zip(parts[::2], [*parts[1::2], ""], strict=True)]
-    clauses = [clause for clause in clauses if clause[0]]
-    words = text.split()
-    if len(words) != sum(len(sounds.split()) for sounds, _ in clauses):
-        return [(sounds, sounds, pause) for sounds, pause in clauses]
-    left = iter(word.strip('.,;:!?"') for word in words)
-    return [(" ".join(next(left) for _ in sounds.split()), sounds, pause) for sounds, pause in clauses]
-
-
-def _labels(words: list[str], sounds: list[str]) -> list[str]:
-    """A label for each spoken word: the written ones where they match one to one, a number for all its words."""
-    numbers = [i for i, word in enumerate(words) if any(map(str.isdigit, word))]
-    if len(numbers) == 1 and len(sounds) > len(words):
-        i, more = numbers[0], len(sounds) - len(words)
-        words = [*words[:i], *[words[i]] * (1 + more), *words[i + 1 :]]
-    return words if len(words) == len(sounds) else sounds
+    clauses = [(ipa.split(), pause) for ipa, pause in zip(parts[::2], [*parts[1::2], ""], strict=True) if ipa.strip()]
+    words = [word.strip('.,;:!?"()') for word in text.split()]
+    labels = iter(word_labels(words, [sound for sounds, _ in clauses for sound in sounds]))
+    return [([next(labels) for _ in sounds], sounds, pause) for sounds, pause in clauses]
 
 
 def _kind(symbol: str) -> str:
