@@ -49,8 +49,11 @@ class CharacterReader:
         return self.table.tokens(text, spoken, [word.strip(".,;:!?\"'()") or word for word in words])
 
     def _known_form(self, character: str) -> str:
-        form = self.replaced.get(character, character)
-        return form if form in self.table.numbers or not self.lower else form.lower()
+        for form in (character, character.lower()) if self.lower else (character,):
+            form = self.replaced.get(form, form)
+            if form in self.table.numbers:
+                return form
+        return character
 
 
 def _kind(character: str) -> str:
