@@ -14,6 +14,7 @@ import typer
 from workbench.cli_diffusion import commands as diffusion_commands
 from workbench.cli_gans import commands as gan_commands
 from workbench.cli_options import Device, Json, Out, Resume, finish, note, show_progress
+from workbench.cli_tts import commands as speech_commands
 
 __all__ = ["app", "main"]
 
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.add_typer(gan_commands)
 app.add_typer(diffusion_commands)
+app.add_typer(speech_commands)
 
 
 @app.command()

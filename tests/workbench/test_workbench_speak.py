@@ -1,0 +1,94 @@
+"""``genmend speak`` on the real Piper voice, phonemes given, with a small reference: files, page, batch, edits."""
+
+import csv
+import json
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import soundfile
+
+from tts.corpus import ENGLISH
+from tts.piper import PiperVoice
+from workbench.speak import SpeakSettings, run_speak
+from workbench.speak_batch import run_speak_batch
+
+pytestmark = pytest.mark.real("joe")
+TEXT, IPA = "Nguyen left.", "nˈuːjɛn lˈɛft."
+
+
+@pytest.fixture(scope="module")
+def voice():
+    return PiperVoice.joe()
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reference")
+    lines = ENGLISH.read_text(encoding="utf-8").splitlines()[:120]
+    (folder / "corpus.tsv").write_text("\n".join(lines), encoding="utf-8")
+    return {"corpus": folder / "corpus.tsv", "reference": folder / "kept", "judge": "none"}
+
+
+def test_diagnosis_and_repair_leave_audio_table_and_page(voice, settings, tmp_path):
+    run = run_speak(
+        voice, TEXT, tmp_path, SpeakSettings(phonemes=IPA, repair=True, psi=0.0, copies=6,
+                                             write_voice=tmp_path / "mended.onnx", **settings), progress=False
+    )  # fmt: skip
+    (sentence,) = run.sentences
+    assert sentence.diagnosis.layer == "encoder.4"  # the middle of encoder.1 to encoder.6
+    assert sentence.repair.changed
+    assert sentence.accepted is None
+    original, rate = soundfile.read(tmp_path / "original.wav")
+    repaired, _ = soundfile.read(tmp_path / "repaired.wav")
+    assert rate == 22050
+    assert len(original) == len(sentence.speech.audio)
+    assert len(original) != len(repaired) or not np.array_equal(original, repaired)
+    with (tmp_path / "tokens.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert "".join(row["symbol"] for row in rows) == sentence.diagnosis.tokens.phonemes
+    assert [row["state"] for row in rows] == [state for state in sentence.diagnosis.states if state]
+    assert all(float(a["end_s"]) <= float(b["begin_s"]) + 1e-9 for a, b in pairwise(rows))
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary == json.loads(json.dumps(run.to_dict()))
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.count("<audio") == 2
+    assert "Nguyen" in page
+    assert "No judge was asked" in page
+    mended = PiperVoice(tmp_path / "mended.onnx").speak(sentence.diagnosis.tokens)
+    np.testing.assert_allclose(mended.audio, sentence.repaired.audio, atol=1e-3)
+
+
+def test_the_reference_is_kept_and_used_again(voice, settings, tmp_path, monkeypatch):
+    wanted = SpeakSettings(phonemes=IPA, **settings)
+    first = run_speak(voice, TEXT, tmp_path / "one", wanted, progress=False)
+    monkeypatch.setattr("workbench.voice_reference.fit_reference", pytest.fail)
+    again = run_speak(voice, TEXT, tmp_path / "two", wanted, progress=False)
+    assert first.to_dict() == again.to_dict()
+
+
+def test_a_file_is_ranked_by_what_lies_outside(voice, settings, tmp_path):
+    lines = ["The car.\tðə kˈɑːɹ.", f"{TEXT}\t{IPA}", "Zgrbtl.\tzɡɹbtlzd.", "nothing\t漢字"]
+    (tmp_path / "lines.tsv").write_text("\n".join(lines), encoding="utf-8")
+    batch = run_speak_batch(voice, tmp_path / "lines.tsv", tmp_path, SpeakSettings(**settings), progress=False)
+    outside = [diagnosis.outside for diagnosis in batch.diagnoses]
+    assert outside == sorted(outside, reverse=True)
+    assert batch.diagnoses[0].tokens.text == "Zgrbtl."
+    assert len(batch.unreadable) == 1
+    with (tmp_path / "sentences.csv").open(encoding="utf-8") as file:
+        assert [row["text"] for row in csv.DictReader(file)] == [d.tokens.text for d in batch.diagnoses]
+    with (tmp_path / "pairs.csv").open(encoding="utf-8") as file:
+        pairs = {row["pair"]: row for row in csv.DictReader(file)}
+    assert pairs["ɡɹ"]["count"] == "1"
+    assert float(pairs["ɡɹ"]["outside"]) >= 0
+    assert "Zgrbtl." in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_settings_that_do_not_go_together_are_refused(voice, tmp_path):
+    with pytest.raises(ValueError, match="--judge is 'me'; accepted are whisper, none"):
+        SpeakSettings(judge="me")
+    with pytest.raises(ValueError, match="--write-voice needs --repair"):
+        SpeakSettings(write_voice=tmp_path / "new.onnx")
+    (tmp_path / "empty.txt").write_text("\n\n")
+    with pytest.raises(ValueError, match="holds no sentence"):
+        run_speak_batch(voice, tmp_path / "empty.txt", tmp_path, SpeakSettings())

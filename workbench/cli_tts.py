@@ -1,0 +1,80 @@
+"""The command for voices, as `workbench.cli` adds it to its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workbench.cli_options import Json, Out, finish, note, show_progress
+
+__all__ = ["commands"]
+
+commands = typer.Typer()
+
+
+@commands.command()
+def speak(
+    voice: Annotated[
+        str,
+        typer.Argument(help="joe, tacotron, a Piper .onnx, torchaudio:BUNDLE, a folder or hub name of transformers."),
+    ],
+    text: Annotated[str, typer.Argument(help="What to say; several sentences are judged one by one.")] = "",
+    out: Out = Path("speech"),
+    diagnose: Annotated[bool, typer.Option("--diagnose", help="Show where the voice is lost (always done).")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Repair the flagged symbols too.")] = False,
+    edit: Annotated[
+        list[str] | None, typer.Option(help='Prosody, e.g. "word:duration=1.5,pitch=+2st"; again for more.')
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="Sentences, one a line: rank them by risk and say nothing.", exists=True)
+    ] = None,
+    phonemes: Annotated[str | None, typer.Option(help="IPA in place of what espeak-ng makes of the text.")] = None,
+    layer: Annotated[str, typer.Option(help="Layer that decides and is repaired; the middle one if empty.")] = "",
+    k: Annotated[int, typer.Option(help="Neighbours that a ball of the normal region reaches to.", min=1)] = 5,
+    psi: Annotated[float, typer.Option(help="1 changes nothing, 0 moves all the way.", min=0, max=1)] = 0.3,
+    judge: Annotated[str, typer.Option(help="Who accepts or refuses a repair: whisper, or none.")] = "whisper",
+    corpus: Annotated[
+        Path | None, typer.Option(help="Ordinary sentences for the reference: TEXT, or TEXT tab IPA.", exists=True)
+    ] = None,
+    reference: Annotated[Path | None, typer.Option(help="Folder of the reference, in place of the cache.")] = None,
+    write_voice: Annotated[Path | None, typer.Option(help="A new Piper .onnx with the accepted repairs in it.")] = None,
+    noise: Annotated[float, typer.Option(help="Randomness of voices that have it; 0 compares best.", min=0)] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of everything that is random.", min=0)] = 0,
+    as_json: Json = False,
+) -> None:
+    """Say a text: diagnose where the voice is lost, repair it, edit its prosody, with audio and a page."""
+    from tts import load_voice
+    from workbench.speak import SpeakSettings, run_speak
+    from workbench.speak_batch import run_speak_batch
+    from workbench.speak_edit import run_speak_edit
+
+    if (file is not None) == bool(text.strip() or phonemes):
+        raise ValueError("Give either a text (or --phonemes), or --file with sentences.")
+    settings = SpeakSettings(
+        phonemes=phonemes,
+        diagnose=diagnose,
+        repair=repair,
+        layer=layer,
+        k=k,
+        psi=psi,
+        judge=judge,
+        corpus=corpus,
+        reference=reference,
+        write_voice=write_voice,
+        seed=seed,
+    )
+    loaded = load_voice(voice, **({"noise": noise} if noise else {}))
+    if file is not None:
+        if repair or edit:
+            raise ValueError("--file ranks sentences and takes neither --repair nor --edit; give one text for those.")
+        batch = run_speak_batch(loaded, file, out, settings, progress=show_progress())
+        note(f"Ranked: {out / 'sentences.csv'}, {out / 'pairs.csv'}")
+        finish(batch.to_dict(), out, as_json)
+    elif edit:
+        if repair:
+            raise ValueError("--edit and --repair are two runs: give one of them.")
+        finish(run_speak_edit(loaded, text, out, settings, edit, progress=show_progress()).to_dict(), out, as_json)
+    else:
+        finish(run_speak(loaded, text, out, settings, progress=show_progress()).to_dict(), out, as_json)

@@ -1,0 +1,167 @@
+"""``genmend speak --edit``: words longer, higher, louder or darker; asked for against achieved, and what else moved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from manifold.weights import cache_folder
+from tts import Voice, read_sentences, tokenized, voice_digest
+from tts.edit_requests import UNITS, EditRequest, parse_edit
+from workbench.checkpoints import settings_key
+from workbench.report import Audio, Facts, Figure, Paragraph, Section, Table, need_packages, write_report
+from workbench.speak_report import wav_bytes
+from workbench.tables import write_csv, write_json
+
+if TYPE_CHECKING:
+    from tts.probe_moves import ProbeMoves
+    from tts.prosody import ProsodyEdit
+    from workbench.speak import SpeakSettings
+
+__all__ = ["SpeakEdit", "run_speak_edit"]
+
+N_LABELLED = 80  # corpus sentences the voice says to learn how its vectors move with pitch, energy and tilt
+
+
+@dataclass(frozen=True)
+class SpeakEdit:
+    """Result of ``genmend speak --edit``: each wish on its own, applied to the sentence as the voice says it."""
+
+    voice: str
+    edits: tuple[ProsodyEdit, ...]
+    settings: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON's view, as in ``summary.json``."""
+        return {
+            "voice": self.voice,
+            "edits": [_without_nan(e.to_dict()) for e in self.edits],
+            "settings": self.settings,
+        }
+
+
+def run_speak_edit(
+    voice: Voice, text: str, out: Path, settings: SpeakSettings, edits: Sequence[str], *, progress: bool = True
+) -> SpeakEdit:
+    """Edit one sentence and write everything to `out`.
+
+    Files: ``original.wav``, ``edited.wav`` (``edited_2.wav``, ... for further wishes), ``edits.csv``, ``summary.json``,
+    ``report.html``. What is learnt of a voice for pitch, energy and tilt is kept in the user's cache.
+
+    Raises
+    ------
+    ValueError
+        For voices other than Piper's, or a text of several sentences.
+    """
+    from tts.piper import PiperVoice
+    from tts.piper_torch import to_torch
+    from tts.prosody import edit_prosody
+    from workbench.speak import tokens_of, write_wav
+
+    need_packages()
+    requests = [parse_edit(text) for text in edits]
+    if not isinstance(voice, PiperVoice):
+        raise ValueError(
+            f"--edit changes Piper voices, and {voice.name} is none; from Python, tts.edit_through takes any predictor."
+        )
+    sentences = tokens_of(voice, text, settings.phonemes)
+    if len(sentences) > 1:
+        raise ValueError(f"--edit takes one sentence, and the text has {len(sentences)}; give one of them.")
+    model = to_torch(voice) if any("duration" in request.changes for request in requests) else None
+    others = any(set(request.changes) - {"duration"} for request in requests)
+    moves = _moves(voice, settings, progress) if others else None
+    done = tuple(
+        edit_prosody(voice, sentences[0], request, model=model, moves=moves, seed=settings.seed) for request in requests
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    write_wav(out / "original.wav", [done[0].before])
+    for number, edit in enumerate(done, start=1):
+        write_wav(out / ("edited.wav" if number == 1 else f"edited_{number}.wav"), [edit.after])
+    run = SpeakEdit(voice.name, done, {"text": text, "edits": list(edits), "seed": settings.seed})
+    write_csv(out / "edits.csv", _columns(done))
+    write_json(out / "summary.json", run.to_dict())
+    _write_report(out / "report.html", run, requests)
+    return run
+
+
+def _moves(voice: Voice, settings: SpeakSettings, progress: bool) -> ProbeMoves:
+    """How the last layer moves with each attribute; learnt once for a voice."""
+    from tqdm import tqdm
+
+    from activations import atomic_write
+    from tts.corpus import ENGLISH
+    from tts.probe_moves import ProbeMoves, fit_moves, labelled
+
+    corpus = settings.corpus or ENGLISH
+    facts = {"voice": voice_digest(voice), "corpus": settings_key({"text": corpus.read_text(encoding="utf-8")})}
+    path = cache_folder() / "voices" / f"moves-{settings_key({**facts, 'n': N_LABELLED})}.safetensors"
+    if path.is_file():
+        return ProbeMoves.load(path)
+    text = read_sentences(corpus)
+    sentences = tokenized(voice, text[:: max(1, len(text) // N_LABELLED)])[:N_LABELLED]
+    labels = [
+        labelled(voice, [tokens])[0]
+        for tokens in tqdm(sentences, desc="learning the voice", leave=False, disable=not progress)
+    ]
+    layer = voice.layers[-1]
+    moves, _ = fit_moves(sentences, voice.encode(sentences, [layer]), labels, layer)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as temporary:
+        moves.save(temporary)
+    return moves
+
+
+def _rows(edit: ProsodyEdit) -> list[list[Any]]:
+    """Attribute, asked for, achieved, elsewhere, in its unit; attributes that were not asked for too."""
+    values = _without_nan(edit.to_dict())
+    return [
+        [name, unit or "factor", values["requested"].get(name), values["achieved"][name], values["elsewhere"][name]]
+        for name, unit in UNITS.items()
+    ]
+
+
+def _columns(edits: Sequence[ProsodyEdit]) -> dict[str, Any]:
+    import numpy as np
+
+    rows = [[edit.request.word, *row] for edit in edits for row in _rows(edit)]
+    names = ("word", "attribute", "unit", "requested", "achieved", "elsewhere")
+    columns = dict(zip(names, zip(*rows, strict=True), strict=True))
+    return {
+        name: np.array([np.nan if v is None else v for v in values], dtype=float)
+        if name in names[3:]
+        else np.array(values)
+        for name, values in columns.items()
+    }
+
+
+def _write_report(path: Path, run: SpeakEdit, requests: Sequence[EditRequest]) -> None:
+    first = run.edits[0]
+    sections = [Section("As the voice says it", [Audio(first.text, wav_bytes(first.before))])]
+    words = []
+    for edit, request in zip(run.edits, requests, strict=True):
+        wish = ", ".join(f"{name} {value:g} {UNITS[name]}".strip() for name, value in request.changes.items())
+        missed = [name for name, found in edit.calibrations.items() if not found.reached]
+        blocks: list[Any] = [
+            Audio(f"{request.word}: {wish}.", wav_bytes(edit.after)),
+            Table(
+                "Measured on the audio. What was not asked for moved too, in the word and elsewhere.",
+                ["attribute", "unit", "asked for", "achieved", "all other sounds"],
+                _rows(edit),
+            ),
+            Figure("Pitch before and after.", edit.plot()),
+        ]
+        if missed:
+            blocks.append(Paragraph(f"Not reached, the nearest that was found is kept: {', '.join(missed)}."))
+        sections.append(Section(f"{request.word}: {wish}", blocks))
+        reached = f"not reached: {', '.join(missed)}" if missed else "reached"
+        words.append(f"{request.word}: {wish}, {reached}.")
+    sections.append(Section("Settings", [Facts("What this run used", run.settings)], closed=True))
+    write_report(path, f"genmend speak: {run.voice}, edited", " ".join(words), sections)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    return None if isinstance(value, float) and value != value else value
