@@ -56,9 +56,10 @@ def test_the_torch_voice_says_what_the_onnx_voice_says(joe, text, phonemes):
     voice, model = joe
     tokens = voice.tokenize(text, phonemes=phonemes)
     speech, vectors = voice.speak(tokens), voice.encode([tokens])[0]
+    last = torch.from_numpy(vectors[voice.layers[-1]])
     with torch.no_grad():
         output = model(input_ids=torch.tensor([tokens.ids]), output_hidden_states=True)
-        durations = log_durations(model, torch.from_numpy(vectors[voice.layers[-1]]))
+        durations = log_durations(model, last)
     for layer, hidden in zip(voice.layers, output.hidden_states, strict=True):
         np.testing.assert_allclose(hidden[0], vectors[layer], atol=2e-5)
     np.testing.assert_array_equal(durations.exp().ceil(), speech.frames)
@@ -174,7 +175,7 @@ def test_long_blocks_and_several_speakers_are_read(speakers):
     ("missing", "message"),
     [
         ("dp/proj", "duration_predictor.conv_proj.weight"),
-        ("flow/flows/0/pre", "flow.flows.0.conv_pre"),
+        ("flow/flows/0/post", "flow.flows.0.conv_post"),
         ("dec/conv_pre", "dec.conv_pre"),
     ],
 )
