@@ -26,7 +26,7 @@ from tts.phonemes import espeak_phonemes
 from tts.piper import PiperVoice, ipa_of_clauses
 from tts.tokens import Tokens
 
-N_SENTENCES, N_SHARD = 6_000, 250
+N_SENTENCES, N_SHARD = 4_000, 250
 SECONDS = 2.6  # longer ones are left out: most of a batch would be padding
 # Pairs of the middle of the frequency list, of all kinds of sound; stress and length marks between two do not count.
 WITHHELD = ("sw", "ɡɹ", "ʃɪ", "vɪ", "θɹ", "bʌ", "ɑɡ", "kj", "ɔɪ", "æm", "pl", "fl")
