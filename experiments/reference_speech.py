@@ -125,7 +125,8 @@ def main() -> None:
         arrays = {
             "ids": np.concatenate(ids),
             "frames": np.concatenate(frames).astype(np.int32),
-            "mel": np.concatenate(mels, axis=1).astype(np.float16),
+            # In C order: safetensors writes the memory as it lies.
+            "mel": np.ascontiguousarray(np.concatenate(mels, axis=1), dtype=np.float16),
             "n_tokens": np.array([len(i) for i in ids]),
             "n_frames": np.array([m.shape[1] for m in mels]),
         }

@@ -1,7 +1,7 @@
 """Train the reference Tacotron 2 (tts/reference): a small attention model that speaks, with known gaps in its learning.
 
     python -m experiments.reference_speech
-    python -m experiments.train_reference_tacotron [--minutes 110]
+    python -m experiments.train_reference_tacotron [--minutes 65]
 
 torchaudio's class at reduced width, phonemes as input. The attention is guided: the voice that spoke the training
 sentences says how long each phoneme lasts, and attention away from it is penalised, strongly at first. The weights that
@@ -39,7 +39,7 @@ WIDTHS = {
     "postnet_embedding_dim": 192,
     "decoder_max_step": 500,
 }
-BATCH, LEARNING_RATE, SLACK = 32, 1e-3, 3.0  # slack of the guide, in frames
+BATCH, LEARNING_RATE, SLACK = 16, 1e-3, 3.0  # slack of the guide, in frames
 MEAN, DEVIATION = -5.0, 2.0  # the mels are learnt as (mel - MEAN) / DEVIATION
 
 
@@ -54,7 +54,7 @@ class Batch:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=110, help="time of training, all runs together")
+    parser.add_argument("--minutes", type=float, default=65, help="time of training, all runs together")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)
