@@ -6,8 +6,8 @@ On en_US-joe-medium, noise 0, sentences of 18-32 characters of the reference cor
 labelled: probes of every layer learn from 60 and are tested on 20. Then, on other sentences, one word of each of 30
 is stretched to 1.5 times its duration through the model's own predictor; 50 whole sentences are moved by -2, -1, 1
 and 2 semitones along the last layer's covariance, calibrated on pyin's median, with the phoneme error rate (hama)
-beside it; for 2 semitones also of a control, vectors moved as far in random directions. Last, on 10 sentences and uncalibrated:
-what other layers, other moves and a VAE make of 2 semitones.
+beside it; for 2 semitones also of a control, vectors moved as far in random directions. Last, on 10 sentences and
+uncalibrated: what other layers, other moves and a VAE make of 2 semitones.
 
 Writes results/voice_edits/: tables.txt, results.json, pitch.png.
 """
@@ -266,7 +266,7 @@ def _tables(result: dict[str, Any]) -> str:
         f"  all else: mean factor {durations['elsewhere_mean']:.3f}, largest change "
         f"{durations['elsewhere_largest_change']:.1%}; the word's pitch, median {durations['pitch_median']:+.2f} st",
         "",
-        f"Pitch of whole sentences, {len(result['pitch'])}, in semitones (pyin's median); phoneme error rates (hama) in "
+        f"Pitch of {len(result['pitch'])} whole sentences in semitones (pyin's median); phoneme error rates (hama) in "
         "points, change with 95 %:",
         "  requested  gain 1  calibrated  |error|  within 0.3  duration  PER before  change                 trials",
     ]
@@ -279,7 +279,8 @@ def _tables(result: dict[str, Any]) -> str:
         )
         if "control_per" in row:
             lines.append(
-                f"  random directions, as far: median {row['control_median']:+.2f} st, PER {_points(row['control_per'])}"
+                f"  random directions, as far: median {row['control_median']:+.2f} st, "
+                f"PER {_points(row['control_per'])}"
             )
     lines += ["", "What +2 semitones give without calibration, medians (moved: share of the vectors' length):"]
     for name, row in result["moves"].items():

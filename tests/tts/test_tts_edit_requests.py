@@ -1,0 +1,67 @@
+"""Edits as they are typed, and the tokens they mean."""
+
+import numpy as np
+import pytest
+from prosody_toys import hummed_tokens
+
+from tts.edit_requests import EditRequest, chosen_tokens, parse_edit
+
+
+@pytest.mark.parametrize(
+    ("text", "request_"),
+    [
+        ("word:duration=1.5,pitch=+2st", EditRequest("word", {"duration": 1.5, "pitch": 2.0})),
+        (" home#2 : pitch = -1.5 st ", EditRequest("home", {"pitch": -1.5}, 2)),
+        ("*:energy=3dB,tilt=-2", EditRequest("*", {"energy": 3.0, "tilt": -2.0})),
+        ("a:b:duration=.5x", EditRequest("a:b", {"duration": 0.5})),
+    ],
+)
+def test_edits_are_read(text, request_):
+    assert parse_edit(text) == request_
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "names no word"),
+        ("duration=1.5", "names no word"),
+        (":pitch=1st", "names no word"),
+        ("word#0:pitch=1st", "names no word"),
+        ("word#x:pitch=1st", "names no word"),
+        ("word:", "cannot be read"),
+        ("word:loudness=2", "cannot be read"),
+        ("word:pitch=high", "cannot be read"),
+        ("word:pitch=1st,", "cannot be read"),
+        ("word:pitch=nan", "cannot be read"),
+        ("word:pitch=2dB", "pitch is in st"),
+        ("word:duration=2st", "duration is a factor"),
+        ("word:pitch=1st,pitch=2st", "pitch twice"),
+        ("word:duration=0", "a factor from 0.25 to 4"),
+        ("word:duration=9", "a factor from 0.25 to 4"),
+        ("word:pitch=-13st", "give -12 to 12 st"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        parse_edit(text)
+
+
+def letters(tokens, chosen):
+    return "".join(symbol for symbol, picked in zip(tokens.symbols, chosen, strict=True) if picked)
+
+
+def test_a_word_is_its_symbols_with_their_blanks():
+    tokens = hummed_tokens(("Hum", "drum,", "hum"))
+    assert letters(tokens, chosen_tokens(tokens, EditRequest("drum", {}))) == "d_r_u_m_,_"
+    assert letters(tokens, chosen_tokens(tokens, EditRequest("hum", {}))) == "H_u_m_h_u_m_"
+    assert letters(tokens, chosen_tokens(tokens, EditRequest("hum", {}, 2))) == "h_u_m_"
+    everything = chosen_tokens(tokens, EditRequest("*", {}))
+    assert np.flatnonzero(~everything).tolist() == [0, len(tokens) - 1]
+
+
+def test_words_that_are_not_there_are_named():
+    tokens = hummed_tokens(("hum", "drum"))
+    with pytest.raises(LookupError, match="no word 'drm'; it has drum, hum; choose one"):
+        chosen_tokens(tokens, EditRequest("drm", {}))
+    with pytest.raises(LookupError, match="no occurrence 2 of word 'hum'"):
+        chosen_tokens(tokens, EditRequest("hum", {}, 2))
