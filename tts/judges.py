@@ -124,7 +124,8 @@ class WhisperJudge:
 class PocketsphinxJudge:
     """CMU pocketsphinx with the US English model of its package (BSD licence): the words.
 
-    A coarse second opinion of an old kind (hidden Markov models, a trigram language model): common words only.
+    A coarse second opinion of an old kind (hidden Markov models, a trigram language model): it hears the common words
+    that its language model expects, and over a third of the words of plain sentences wrong (experiments/judge_check).
     """
 
     def __init__(self) -> None:
@@ -133,7 +134,6 @@ class PocketsphinxJudge:
         except ModuleNotFoundError as error:
             raise missing("pocketsphinx", "PocketsphinxJudge needs") from error
         self._decoder = Decoder(loglevel="FATAL")
-        self._cepstral_mean = self._decoder.get_cmn(False)
 
     def __call__(self, audio: np.ndarray, sample_rate: int) -> str:
         """The words heard, lower case."""
@@ -141,8 +141,8 @@ class PocketsphinxJudge:
         if is_silent(wave):
             return ""
         samples = (np.clip(wave, -1, 1) * 32767).astype("<i2").tobytes()
-        # It goes on adapting its mean; set back, so that no sentence depends on the one before.
-        self._decoder.set_cmn(self._cepstral_mean)
+        # It goes on tracking the noise; begun anew, so that no sentence depends on the one before.
+        self._decoder.reinit_feat()
         self._decoder.start_utt()
         self._decoder.process_raw(samples, full_utt=True)
         self._decoder.end_utt()

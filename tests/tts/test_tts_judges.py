@@ -85,6 +85,16 @@ def test_a_judge_hears_the_same_whatever_it_heard_before(judge, spoken):
     assert judge(spoken.audio, spoken.sample_rate) == first != ""
 
 
+@pytest.mark.real("joe")
+def test_pocketsphinx_keeps_nothing_of_what_it_heard_before(spoken):
+    judge = judge_of("pocketsphinx", PocketsphinxJudge)
+    scores = []
+    for audio in (spoken.audio, 0.3 * spoken.audio[::-1], spoken.audio):
+        judge(audio, spoken.sample_rate)
+        scores.append(judge._decoder.hyp().best_score)
+    assert scores[0] == scores[2] != scores[1]
+
+
 @pytest.mark.parametrize("audio", [SILENCE, CLICK], ids=["silence", "click"])
 def test_what_holds_no_sound_is_heard_as_nothing(judge, audio):
     assert judge(audio, RATE) == ""
