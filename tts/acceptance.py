@@ -17,6 +17,8 @@ from tts.voice import Speech
 
 __all__ = ["Verdict", "better", "heard_by_whisper"]
 
+LEAST = -5.0  # natural logarithm of a word's probability, below which it counts as this
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -28,7 +30,7 @@ class Verdict:
     errors : int
         Words wrong, missing or added.
     log_probability : float
-        Mean natural logarithm of the true words' probabilities, at most 0; higher is better.
+        Mean natural logarithm of the true words' probabilities, each from -5 to 0; higher is better.
     """
 
     heard: str
@@ -47,7 +49,8 @@ def heard_by_whisper(judge: WhisperJudge, speech: Speech, text: str) -> Verdict:
         heard, logs = judge.listen(speech.audio, speech.sample_rate, text)
     except ValueError:  # silence, or far too long
         return Verdict("", word_errors(text, "").errors, -np.inf)
-    return Verdict(heard, word_errors(text, heard).errors, float(np.mean(logs)))
+    # What Whisper does not recognise at all is equally wrong, however improbable: one nonsense name must not decide.
+    return Verdict(heard, word_errors(text, heard).errors, float(np.mean(np.maximum(logs, LEAST))))
 
 
 def better(before: Verdict, after: Verdict, margin: float = 0.05) -> bool:

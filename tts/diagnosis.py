@@ -159,7 +159,7 @@ def diagnose(
     LookupError
         If the reference has no such layer.
     """
-    decides = reference.layers[len(reference.layers) // 2] if layer is None else layer
+    decides = reference.middle if layer is None else layer
     asked = tuple(dict.fromkeys((*(reference.layers if layers is None else layers), decides)))
     for name in asked:
         if name not in reference.regions:

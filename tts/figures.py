@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from tts.diagnosis import Diagnosis
     from tts.voice import Speech
 
-__all__ = ["STATE_COLOURS", "diagnosis_figure", "score_heat_map"]
+__all__ = ["SHOWN", "STATE_COLOURS", "diagnosis_figure", "score_heat_map"]
 
+SHOWN = {" ": "␣"}  # symbols that would not be seen
 STATE_COLOURS = {"inside": "#d9ead8", "outside": "#f4a582", "never seen": "#b2182b", "dropped": "#7f7f7f"}
 
 
@@ -135,4 +136,4 @@ def _with_blanks(diagnosis: Diagnosis) -> np.ndarray:
 
 
 def _shown(symbol: str) -> str:
-    return {" ": "␣"}.get(symbol, symbol)
+    return SHOWN.get(symbol, symbol)

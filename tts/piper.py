@@ -90,8 +90,10 @@ class PiperVoice(Voice):
         """As `Voice.encode`; in batches of sentences of like length."""
         asked = self.check_layers(layers)
         names = [self._tensors[layer] for layer in asked]
-        encoder = self._encoder_up_to(max(asked, key=self.layers.index)) if batch and asked else None
         vectors: list[dict[str, np.ndarray]] = [{} for _ in batch]
+        if not batch or not asked:
+            return vectors
+        encoder = self._encoder_up_to(max(asked, key=self.layers.index))
         order = sorted(range(len(batch)), key=lambda i: len(batch[i]))
         for start in range(0, len(order), _ENCODE_AT_ONCE):
             rows = order[start : start + _ENCODE_AT_ONCE]

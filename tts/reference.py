@@ -63,6 +63,11 @@ class VoiceReference:
         """The layers that have a region, in the voice's order."""
         return tuple(self.regions)
 
+    @property
+    def middle(self) -> str:
+        """The middle layer, the third of six: the default wherever one decides."""
+        return self.layers[(len(self.regions) - 1) // 2]
+
 
 def fit_reference(
     voice: Voice,

@@ -130,7 +130,7 @@ def repair(
         raise ValueError(f"psi is {psi}, but a number in [0, 1] is needed; 1 changes nothing, 0 moves to the center.")
     if center not in CENTERS:
         raise ValueError(f"center is {center!r}; accepted are {', '.join(map(repr, CENTERS))}.")
-    layer = reference.layers[len(reference.layers) // 2] if layer is None else layer
+    layer = reference.middle if layer is None else layer
     if layer not in reference.regions:
         raise LookupError(f"The reference has no layer {layer!r}; it has {', '.join(reference.layers)}.")
     vectors = voice.encode([tokens], [layer])[0][layer]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -65,7 +65,8 @@ def speak(
         write_voice=write_voice,
         seed=seed,
     )
-    loaded = load_voice(voice, **({"noise": noise} if noise else {}))
+    options: dict[str, Any] = {"noise": noise} if noise else {}
+    loaded = load_voice(voice, **options)
     if file is not None:
         if repair or edit:
             raise ValueError("--file ranks sentences and takes neither --repair nor --edit; give one text for those.")

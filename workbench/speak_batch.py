@@ -114,7 +114,7 @@ def risky_pairs(found: Sequence[Diagnosis], reference: VoiceReference) -> list[R
     for diagnosis in found:
         for i, j in statistics.pairs(diagnosis.tokens):
             pair = diagnosis.tokens.symbols[i], diagnosis.tokens.symbols[j]
-            outside[pair].append(np.mean([diagnosis.states[i] != "inside", diagnosis.states[j] != "inside"]))
+            outside[pair].append(sum(diagnosis.states[place] != "inside" for place in (i, j)) / 2)
             texts[pair][diagnosis.tokens.text] = None
     made = [
         RiskyPair(

@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 
 from tts import STATES, Speech
-from tts.figures import diagnosis_figure, score_heat_map
+from tts.figures import SHOWN, diagnosis_figure, score_heat_map
 from workbench.report import Audio, Facts, Figure, Paragraph, Section, Table, write_report
 
 if TYPE_CHECKING:
@@ -70,7 +70,11 @@ def _layers(sentence: SpokenSentence) -> list[Any]:
         Figure("Score of every layer and symbol; red is outside, grey has no reference.", score_heat_map(diagnosis))
     ]
     near = [
-        [diagnosis.tokens.symbols[i], float(diagnosis.scores[diagnosis.layer][i]), *contexts[:3]]
+        [
+            SHOWN.get(diagnosis.tokens.symbols[i], diagnosis.tokens.symbols[i]),
+            float(diagnosis.scores[diagnosis.layer][i]),
+            *contexts[:3],
+        ]
         for i, contexts in enumerate(diagnosis.nearest)
         if len(contexts) == 3
     ]
@@ -99,7 +103,7 @@ def _repair(sentence: SpokenSentence) -> list[Any]:
     header = ["symbol", "position", "score before", "after", "moved by", "normal copies", "center"]
     moved = [
         [
-            m.symbol,
+            SHOWN.get(m.symbol, m.symbol),
             m.position,
             m.score,
             m.score_after,
@@ -122,10 +126,10 @@ def _in_words(run: SpeakRun) -> str:
         found = [word for word in sentence.diagnosis.words if word.state != "inside"]
         text = _short(sentence.diagnosis.tokens.text)
         if not found:
-            words.append(f"{text}: every symbol is where the voice has been before.")
+            words.append(f'"{text}" Every symbol is where the voice has been before.')
             continue
         worst = ", ".join(f"{word.word} ({word.state})" for word in found[:6])
-        words.append(f"{text}: look at {worst}.")
+        words.append(f'"{text}" Look at {worst}.')
         if sentence.accepted is not None:
             words[-1] += " The repair was accepted." if sentence.accepted else " The repair was refused."
     return "\n\n".join(words)

@@ -36,7 +36,7 @@ def test_diagnosis_and_repair_leave_audio_table_and_page(voice, settings, tmp_pa
                                              write_voice=tmp_path / "mended.onnx", **settings), progress=False
     )  # fmt: skip
     (sentence,) = run.sentences
-    assert sentence.diagnosis.layer == "encoder.4"  # the middle of encoder.1 to encoder.6
+    assert sentence.diagnosis.layer == "encoder.3"  # the middle of encoder.1 to encoder.6
     assert sentence.repair.changed
     assert sentence.accepted is None
     original, rate = soundfile.read(tmp_path / "original.wav")
