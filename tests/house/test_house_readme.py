@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
+import tts
+from tts.corpus import read_sentences
 from workbench.cli import app
 
 ROOT = Path(__file__).parents[2]
@@ -13,10 +15,12 @@ README = (ROOT / "README.md").read_text()
 SNIPPETS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
-@pytest.mark.real("faces", "efficientnet-lite0")
+@pytest.mark.real("faces", "efficientnet-lite0", "joe")
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda snippet: snippet.splitlines()[0])
 def test_python_snippets_run(snippet, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    # The whole corpus takes a minute.
+    monkeypatch.setattr(tts, "read_sentences", lambda: read_sentences()[:150])
     names = {}
     exec(compile(snippet, "README.md", "exec"), names)
     if "result" in names:
@@ -28,12 +32,15 @@ def test_python_snippets_run(snippet, tmp_path, monkeypatch):
     elif "pipe" in names:
         assert names["images"].shape == (4, 3, 32, 32)
         assert (tmp_path / "amplification.safetensors").is_file()
+    elif "diagnosis" in names:
+        assert [word.word for word in names["diagnosis"].words] == ["Nguyen", "left"]
+        assert (tmp_path / "mended.onnx").is_file()
     else:
         assert 0.8 < names["scores"][5].coverage <= 1
 
 
 def test_there_are_snippets_to_run():
-    assert len(SNIPPETS) == 5
+    assert len(SNIPPETS) == 6
 
 
 def test_commands_and_their_options_exist():
