@@ -53,7 +53,7 @@ _MODULES = {
     "diffusion.amplify_token_update": "diffusion",
     "gans.replace_units": "gans.sample_edits",
     "gans.scale_each_sample": "gans.sample_edits",
-    "tts.replace_vectors": "tts",
+    "tts.replace_vectors": "tts.replace_vectors",
 }
 _classes: dict[str, type[Edit]] = {}
 

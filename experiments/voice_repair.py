@@ -35,7 +35,8 @@ from tts import (
     Tokens,
     Voice,
     VoiceReference,
-    attention_alignment,
+    attention_errors,
+    best_of,
     better,
     fit_reference,
     heard_by_whisper,
@@ -142,7 +143,7 @@ def _reads_right(voice: Voice, judge: PhonemeJudge, ipa: str, text: str, seed: i
         return False  # the replacement made another one
     tokens = voice.tokenize(text, phonemes=ipa)
     speech = voice.speak(tokens, seed=seed)
-    if alignment_of(tokens, speech).error_rate > 0:
+    if attention_errors(tokens, speech)[0] > 0:
         return False
     return phoneme_errors(tokens.phonemes, judge(speech.audio, speech.sample_rate)).rate <= READ_RIGHT
 
@@ -164,10 +165,8 @@ def ways_to_speak(reference: VoiceReference, layer: str, psi: float) -> dict[str
 
         return way
 
-    def best_of(voice: Voice, tokens: Tokens, seed: int) -> Speech:
-        said = [voice.speak(tokens, seed=seed + i) for i in range(N_SEEDS)]
-        found = [alignment_of(tokens, speech) for speech in said]
-        return said[min(range(N_SEEDS), key=lambda i: (found[i].error_rate, found[i].align_error))]
+    def best_by_attention(voice: Voice, tokens: Tokens, seed: int) -> Speech:
+        return best_of(voice, tokens, attention_errors, range(seed, seed + N_SEEDS))
 
     def constrained(voice: Voice, tokens: Tokens, seed: int) -> Speech:
         return windowed.speak(tokens, seed=seed)
@@ -176,7 +175,7 @@ def ways_to_speak(reference: VoiceReference, layer: str, psi: float) -> dict[str
     return {
         "original": original,
         **{center: repaired(center) for center in centers},
-        f"best of {N_SEEDS} seeds": best_of,
+        f"best of {N_SEEDS} seeds": best_by_attention,
         "attention window": constrained,
     }
 
@@ -199,9 +198,8 @@ def _measured(
     rows = []
     for tokens in tqdm(asked, desc=name, disable=not name):
         speech = way(voice, tokens, seed)
-        found = alignment_of(tokens, speech)
         heard = judge(speech.audio, speech.sample_rate)
-        rows.append((found.error_rate, found.align_error, phoneme_errors(tokens.phonemes, heard).rate))
+        rows.append((*attention_errors(tokens, speech), phoneme_errors(tokens.phonemes, heard).rate))
     names = ("skips, repeats, stalls", "1 - largest attention", "phoneme errors")
     return dict(zip(names, np.array(rows).T, strict=True))
 
@@ -263,14 +261,6 @@ def _phoneme_rate(judge: PhonemeJudge, tokens: Tokens, speech: Speech) -> float:
 
 def _word_rate(judge: PocketsphinxJudge, tokens: Tokens, speech: Speech) -> float:
     return word_errors(tokens.text, judge(speech.audio, speech.sample_rate)).rate
-
-
-def alignment_of(tokens: Tokens, speech: Speech) -> Any:
-    """How the attention went."""
-    assert speech.attention is not None
-    sounds = [kind == "phoneme" for kind in tokens.kinds]
-    step = speech.hop / speech.sample_rate
-    return attention_alignment(speech.attention, frame_seconds=step, heard=sounds, finished=speech.finished)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,14 @@
 """Text-to-speech: hear where a voice loses its way, and mend it."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from tts.acceptance import Verdict, better, heard_by_whisper
-from tts.alignment import Alignment, attention_alignment, duration_alignment
+from tts.alignment import alignment_of, attention_alignment, duration_alignment
+from tts.alignment_result import Alignment
+from tts.best_of import attention_errors, best_of
 from tts.corpus import read_sentences, tokenized
 from tts.diagnosis import STATES, Diagnosis, WordFinding, diagnose
 from tts.load import load_voice
@@ -11,9 +18,28 @@ from tts.pmi import PairStatistics
 from tts.reference import VoiceReference, fit_reference
 from tts.reference_file import load_reference, save_reference, voice_digest
 from tts.repair import MovedToken, Repair, repair
-from tts.replace_vectors import ReplaceVectors
 from tts.tokens import Dropped, Tokens
 from tts.voice import Speech, Voice
+
+if TYPE_CHECKING:
+    from tts.edit_requests import EditRequest, parse_edit
+    from tts.piper_torch import to_torch
+    from tts.probe_moves import ProbeMoves, fit_moves, labelled
+    from tts.prosody import ProsodyEdit, edit_prosody
+    from tts.replace_vectors import ReplaceVectors
+
+# Imported when asked for: they need torch, which takes a second.
+_LATER = {
+    "EditRequest": "edit_requests",
+    "ProbeMoves": "probe_moves",
+    "ProsodyEdit": "prosody",
+    "ReplaceVectors": "replace_vectors",
+    "edit_prosody": "prosody",
+    "fit_moves": "probe_moves",
+    "labelled": "probe_moves",
+    "parse_edit": "edit_requests",
+    "to_torch": "piper_torch",
+}
 
 __all__ = [
     "STATES",
@@ -21,8 +47,11 @@ __all__ = [
     "CombinationRepair",
     "Diagnosis",
     "Dropped",
+    "EditRequest",
     "MovedToken",
     "PairStatistics",
+    "ProbeMoves",
+    "ProsodyEdit",
     "Repair",
     "ReplaceVectors",
     "Speech",
@@ -31,21 +60,41 @@ __all__ = [
     "Voice",
     "VoiceReference",
     "WordFinding",
+    "alignment_of",
     "attention_alignment",
+    "attention_errors",
+    "best_of",
     "better",
     "combination_repairs",
     "diagnose",
     "duration_alignment",
+    "edit_prosody",
     "espeak_phonemes",
+    "fit_moves",
     "fit_reference",
     "heard_by_whisper",
+    "labelled",
     "load_reference",
     "load_voice",
+    "parse_edit",
     "read_sentences",
     "repair",
     "save_reference",
     "split_sentences",
+    "to_torch",
     "tokenized",
     "voice_digest",
     "write_into_piper",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'tts' has no attribute {name!r}")
+    found = getattr(import_module(f"tts.{_LATER[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -132,7 +132,10 @@ def risky_pairs(found: Sequence[Diagnosis], reference: VoiceReference) -> list[R
 
 
 def _sentence_columns(ranked: Sequence[Diagnosis]) -> dict[str, Any]:
-    worst = [max(d.words, key=lambda w: (w.outside, np.nan_to_num(w.score)), default=None) for d in ranked]
+    # By the number of its symbols, not their share, which is large in every short word next to a strange one.
+    worst = [
+        max(d.words, key=lambda w: (w.outside * len(w.tokens), np.nan_to_num(w.score)), default=None) for d in ranked
+    ]
     return {
         "text": np.array([d.tokens.text for d in ranked]),
         "outside": np.array([d.outside for d in ranked]),

@@ -12,6 +12,7 @@ from tts.corpus import ENGLISH
 from tts.piper import PiperVoice
 from workbench.speak import SpeakSettings, run_speak
 from workbench.speak_batch import run_speak_batch
+from workbench.speak_edit import run_speak_edit
 
 pytestmark = pytest.mark.real("joe")
 TEXT, IPA = "Nguyen left.", "nˈuːjɛn lˈɛft."
@@ -92,3 +93,32 @@ def test_settings_that_do_not_go_together_are_refused(voice, tmp_path):
     (tmp_path / "empty.txt").write_text("\n\n")
     with pytest.raises(ValueError, match="holds no sentence"):
         run_speak_batch(voice, tmp_path / "empty.txt", tmp_path, SpeakSettings())
+
+
+def test_a_word_is_said_longer_as_asked(voice, settings, tmp_path):
+    run = run_speak_edit(
+        voice, "The car left.", tmp_path, SpeakSettings(phonemes="ðə kˈɑːɹ lˈɛft.", **settings), ["car:duration=1.5"],
+        progress=False,
+    )  # fmt: skip
+    (edit,) = run.edits
+    assert edit.achieved["duration"] == pytest.approx(1.5, rel=0.05)
+    assert edit.elsewhere["duration"] == pytest.approx(1, abs=0.2)
+    original, _ = soundfile.read(tmp_path / "original.wav")
+    edited, _ = soundfile.read(tmp_path / "edited.wav")
+    assert len(edited) > len(original)
+    with (tmp_path / "edits.csv").open(encoding="utf-8") as file:
+        rows = {row["attribute"]: row for row in csv.DictReader(file)}
+    assert float(rows["duration"]["requested"]) == 1.5
+    assert float(rows["duration"]["achieved"]) == edit.achieved["duration"]
+    assert rows["pitch"]["requested"] == ""
+    assert (tmp_path / "report.html").read_text(encoding="utf-8").count("<audio") == 2
+    assert json.loads((tmp_path / "summary.json").read_text())["edits"][0]["requested"] == {"duration": 1.5}
+
+
+def test_edits_that_cannot_be_done_are_refused(voice, settings, tmp_path):
+    wanted = SpeakSettings(phonemes="ðə kˈɑːɹ.", **settings)
+    with pytest.raises(LookupError, match="has no word 'bus'"):
+        run_speak_edit(voice, "The car.", tmp_path, wanted, ["bus:duration=1.5"], progress=False)
+    with pytest.raises(ValueError, match="names no word"):
+        run_speak_edit(voice, "The car.", tmp_path, wanted, ["duration=1.5"], progress=False)
+    assert list(tmp_path.iterdir()) == []
