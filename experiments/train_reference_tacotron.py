@@ -1,7 +1,7 @@
 """Train the reference Tacotron 2 (tts/reference): a small attention model that speaks, with known gaps in its learning.
 
     python -m experiments.reference_speech
-    python -m experiments.train_reference_tacotron [--minutes 65]
+    python -m experiments.train_reference_tacotron [--minutes 60]
 
 torchaudio's class at reduced width, phonemes as input. The attention is guided: the voice that spoke the training
 sentences says how long each phoneme lasts, and attention away from it is penalised, strongly at first. The weights that
@@ -54,7 +54,7 @@ class Batch:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=65, help="time of training, all runs together")
+    parser.add_argument("--minutes", type=float, default=60, help="time of training, all runs together")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -166,7 +166,7 @@ def _step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, shar
 @torch.no_grad()
 def _follow(mean: nn.Module, model: nn.Module, step: int) -> None:
     """Running mean of the weights; the running statistics of the norms are copied."""
-    share = max(1 - 0.998, 1 / (1 + step))
+    share = max(0.01, 1 / (1 + step))
     for kept, new in zip(mean.state_dict().values(), model.state_dict().values(), strict=True):
         kept.lerp_(new, share) if kept.is_floating_point() else kept.copy_(new)
 
