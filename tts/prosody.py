@@ -83,7 +83,8 @@ class ProsodyEdit:
         for speech, label in ((self.before, "before"), (self.after, "after")):
             track = np.exp(frame_measures(speech)["pitch"])
             axes.plot(np.arange(len(track)) * speech.hop / speech.sample_rate, track, ".", markersize=4, label=label)
-        wishes = ", ".join(f"{name} {value:+g}{UNITS[name]}" for name, value in self.request.changes.items())
+        changes = self.request.changes.items()
+        wishes = ", ".join(f"{n} ×{v:g}" if n == "duration" else f"{n} {v:+g} {UNITS[n]}" for n, v in changes)
         axes.set(title=f"{self.text}  ({self.request.word}: {wishes})", xlabel="seconds", ylabel="pitch in Hz")
         axes.legend()
         return figure

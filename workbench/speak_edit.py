@@ -141,7 +141,8 @@ def _write_report(path: Path, run: SpeakEdit, requests: Sequence[EditRequest]) -
     sections = [Section("As the voice says it", [Audio(first.text, wav_bytes(first.before))])]
     words = []
     for edit, request in zip(run.edits, requests, strict=True):
-        wish = ", ".join(f"{name} {value:g} {UNITS[name]}".strip() for name, value in request.changes.items())
+        changes = request.changes.items()
+        wish = ", ".join(f"{n} ×{v:g}" if n == "duration" else f"{n} {v:+g} {UNITS[n]}" for n, v in changes)
         missed = [name for name, found in edit.calibrations.items() if not found.reached]
         blocks: list[Any] = [
             Audio(f"{request.word}: {wish}.", wav_bytes(edit.after)),
