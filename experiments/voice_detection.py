@@ -52,7 +52,7 @@ def main() -> None:
     kinds, texts, ipa = map(list, zip(*sentences(), strict=True))
     asked = [voice.tokenize(text, phonemes=sounds) for text, sounds in zip(texts, ipa, strict=True)]
     started = time.process_time()
-    found = [diagnose(voice, reference, [tokens], layers=())[0] for tokens in asked]
+    found = [diagnose(voice, reference, [tokens], layer=LAYER, layers=())[0] for tokens in asked]
     seconds = (time.process_time() - started) / len(asked)
     heard = heard_by_hama(voice, asked, options.out / "heard.json")
     errors = np.array([phoneme_errors(t.phonemes, h).rate for t, h in zip(asked, heard, strict=True)])

@@ -44,4 +44,4 @@ def attention_errors(tokens: Tokens, speech: Speech) -> tuple[float, float]:
     if speech.attention is None:
         raise ValueError("The voice has no attention to read errors from; judge the audio instead.")
     found = alignment_of(tokens, speech)
-    return found.error_rate, found.align_error
+    return found.error_rate, float(found.align_error or 0.0)
