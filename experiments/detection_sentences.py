@@ -3,7 +3,9 @@
     python -m experiments.detection_sentences
 
 80 ordinary ones (examples of WordNet that the corpus does not have), 40 with rare names, 80 carriers with a nonce word.
-Written once, before anything was measured on them; running this again writes the same file. Needs espeak-ng.
+Written once, before anything was measured on them; running this again writes the same file. Needs espeak-ng. Because
+the phoneme errors that are heard differ more between carriers than anything else does (which the first 200 showed), a
+second file has 160 other nonce words in the same carriers, to test the correlation within carriers.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ from tts.ipa import ipa_of_clauses
 from tts.phonemes import espeak_phonemes
 
 TARGET = Path(__file__).with_name("data") / "voice_detection.tsv"
+SECOND = Path(__file__).with_name("data") / "voice_detection_second.tsv"
 N_ORDINARY, N_NONCE, SEED = 80, 80, 1
+N_SECOND, SECOND_SEED = 160, 2
 
 NAMES = (
     ("Krzysztof", "Szczecin"), ("Nguyen", "Pleiku"), ("Llewellyn", "Aberystwyth"), ("Gwyneth", "Machynlleth"),
@@ -43,9 +47,9 @@ VOWELS = ("a", "e", "i", "o", "u", "ai", "ee", "oo", "ou", "oi", "ur")
 CODAS = ("b", "ck", "dge", "ft", "g", "lf", "lm", "mp", "ng", "nk", "p", "sh", "sk", "st", "th", "tz", "v", "x", "zz")
 
 
-def sentences() -> list[tuple[str, str, str]]:
-    """(kind, text, IPA) as they are frozen."""
-    lines = TARGET.read_text(encoding="utf-8").splitlines()
+def sentences(path: Path = TARGET) -> list[tuple[str, str, str]]:
+    """(kind, text, IPA) as they are frozen; the kind of the second file is the carrier."""
+    lines = path.read_text(encoding="utf-8").splitlines()
     return [(kind, text, ipa) for kind, text, ipa in (line.split("\t") for line in lines)]
 
 
@@ -56,10 +60,16 @@ def main() -> None:
     rng = np.random.default_rng(SEED)
     nonce = [NONCE_CARRIERS[i % len(NONCE_CARRIERS)].format(_nonce(rng)) for i in range(N_NONCE)]
     kinds = ["ordinary"] * len(ordinary) + ["name"] * len(names) + ["nonce"] * len(nonce)
-    texts = [*ordinary, *names, *nonce]
+    _write(TARGET, kinds, [*ordinary, *names, *nonce])
+    rng = np.random.default_rng(SECOND_SEED)
+    carriers = [NONCE_CARRIERS[i % len(NONCE_CARRIERS)] for i in range(N_SECOND)]
+    _write(SECOND, carriers, [carrier.format(_nonce(rng)) for carrier in carriers])
+
+
+def _write(path: Path, kinds: list[str], texts: list[str]) -> None:
     lines = zip(kinds, texts, map(ipa_of_clauses, espeak_phonemes(texts)), strict=True)
-    TARGET.write_text("".join("\t".join(line) + "\n" for line in lines), encoding="utf-8")
-    print(f"{len(texts)} sentences: {TARGET}")
+    path.write_text("".join("\t".join(line) + "\n" for line in lines), encoding="utf-8")
+    print(f"{len(texts)} sentences: {path}")
 
 
 def _nonce(rng: np.random.Generator) -> str:

@@ -24,7 +24,7 @@ from scipy.stats import rankdata, spearmanr
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
-from experiments.detection_sentences import sentences
+from experiments.detection_sentences import SECOND, sentences
 from manifold import NormalRegion
 from tts.corpus import read_sentences, tokenized
 from tts.diagnosis import Diagnosis, diagnose
@@ -59,6 +59,8 @@ def main() -> None:
     word_errors = [word_phoneme_errors(sounds_of_words(t), h) for t, h in zip(asked, heard, strict=True)]
     lines, results = tables(reference, found, np.array(kinds), errors, word_errors, options.seed)
     more, results["excess"] = excess_tables(found, np.array(kinds), asked, heard, options.seed)
+    lines += more
+    more, results["second"] = second_set(voice, reference, options.out / "heard.json", options.seed)
     lines += more
     lines.append(f"Diagnosis (encoding and scores of {LAYER}): {seconds:.3f} s of one core a sentence.")
     lines += ["", "Other layers and k, Spearman over all sentences, share outside as the score:"]
@@ -96,6 +98,26 @@ def excess_tables(
         "share outside | kind, length": partial_row(outside, excess, given, rng),
     }
     lines = ["After the fact, with errors beyond those that hama makes of the same sounds in the ordinary sentences:"]
+    lines += [f"  {name:40s} {r[0]:+.2f} [{r[1]:+.2f}, {r[2]:+.2f}]" for name, r in rows.items()]
+    return lines, rows
+
+
+def second_set(voice: PiperVoice, reference: VoiceReference, kept: Path, seed: int) -> tuple[list[str], dict[str, Any]]:
+    """160 other nonce words: fixed beforehand, the partial correlation given carrier and length."""
+    rng = np.random.default_rng(seed)
+    carriers, texts, ipa = map(list, zip(*sentences(SECOND), strict=True))
+    asked = [voice.tokenize(text, phonemes=sounds) for text, sounds in zip(texts, ipa, strict=True)]
+    found = diagnose(voice, reference, asked, layer=LAYER, layers=())
+    heard = heard_by_hama(voice, asked, kept)
+    errors = np.array([phoneme_errors(t.phonemes, h).rate for t, h in zip(asked, heard, strict=True)])
+    outside, npmi = np.array([d.outside for d in found]), np.array([d.npmi for d in found])
+    length = rankdata([d.tokens.spoken.sum() for d in found])
+    given = np.column_stack([length, *[np.array([c == one for c in carriers]) for one in sorted(set(carriers))[1:]]])
+    rows = {
+        "share outside | carrier, length": partial_row(outside, errors, given.astype(float), rng),
+        "control: negative NPMI | carrier, length": partial_row(-npmi, errors, given.astype(float), rng),
+    }
+    lines = [f"Second set, {len(asked)} nonce words in the same carriers, fixed before it was heard:"]
     lines += [f"  {name:40s} {r[0]:+.2f} [{r[1]:+.2f}, {r[2]:+.2f}]" for name, r in rows.items()]
     return lines, rows
 
