@@ -95,7 +95,7 @@ class ProbeMoves:
 
 
 def labelled(
-    voice: Voice, sentences: Sequence[Tokens], *, lowest: float = 50.0, highest: float = 400.0
+    voice: Voice, sentences: Sequence[Tokens], *, lowest: float = 60.0, highest: float = 400.0
 ) -> list[dict[str, NDArray[np.float64]]]:
     """Have the voice say each sentence, and label its tokens as `token_labels` does; pitch is sought in that range."""
     spoken = [voice.speak(tokens) for tokens in sentences]

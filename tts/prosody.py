@@ -99,7 +99,7 @@ def edit_prosody(
     moves: ProbeMoves | None = None,
     seed: int = 0,
     n_trials: int = 6,
-    lowest: float = 50.0,
+    lowest: float = 60.0,
     highest: float = 400.0,
 ) -> ProsodyEdit:
     """Change the last encoder layer's vectors of a word until it sounds as asked for.
@@ -248,7 +248,7 @@ def stretched(
 
 
 def attribute_levels(
-    speech: Speech, where: np.ndarray, *, lowest: float = 50.0, highest: float = 400.0
+    speech: Speech, where: np.ndarray, *, lowest: float = 60.0, highest: float = 400.0
 ) -> list[dict[str, float]]:
     """How long, high, loud and dark the chosen tokens (n,) are, and how the others; NaN where nothing is to measure.
 

@@ -20,20 +20,18 @@ _SILENCE = 1e-10  # power at which a frame's level ends, so that silence has one
 _LEAST_VOICED = 3  # frames: a median of fewer is no pitch
 
 
-def pitch_track(speech: Speech, *, lowest: float = 50.0, highest: float = 400.0, every: int = 1) -> NDArray[np.float64]:
+def pitch_track(speech: Speech, *, lowest: float = 60.0, highest: float = 400.0) -> NDArray[np.float64]:
     """Natural logarithm of the pitch in Hz, by ``librosa.pyin``; NaN in frames that it calls unvoiced.
 
     Parameters
     ----------
     lowest, highest
         In Hz. A range that fits the speaker is faster, and has fewer octave errors.
-    every
-        Measure each frame (1), each second one (2), ...
 
     Returns
     -------
     ndarray
-        (frames,), or that divided by `every`; in steps of a tenth of a semitone.
+        (frames,), in steps of a tenth of a semitone.
 
     Raises
     ------
@@ -47,14 +45,14 @@ def pitch_track(speech: Speech, *, lowest: float = 50.0, highest: float = 400.0,
         fmin=lowest,
         fmax=highest,
         sr=speech.sample_rate,
-        frame_length=2 * _window(speech.sample_rate),
-        hop_length=every * speech.hop,
+        frame_length=_window(speech.sample_rate),  # longer ones find no period in a creaky voice
+        hop_length=speech.hop,
         resolution=0.1,
     )
-    return np.asarray(np.log(pitch[: len(speech.audio) // (every * speech.hop)]), dtype=np.float64)
+    return np.asarray(np.log(pitch[: len(speech.audio) // speech.hop]), dtype=np.float64)
 
 
-def frame_measures(speech: Speech, *, lowest: float = 50.0, highest: float = 400.0) -> dict[str, NDArray[np.float64]]:
+def frame_measures(speech: Speech, *, lowest: float = 60.0, highest: float = 400.0) -> dict[str, NDArray[np.float64]]:
     """Measures of each frame of `Speech.hop` samples: attribute -> (frames,), of all attributes but the duration.
 
     Parameters

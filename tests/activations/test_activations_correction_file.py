@@ -24,6 +24,7 @@ from activations import (
     PullToMean,
     ScaleUnits,
     attach,
+    contract,
     edit_type,
     load_correction,
     save_correction,
@@ -143,8 +144,10 @@ def test_only_names_of_the_table_are_known():
 
 
 def test_a_room_that_is_not_there_is_named(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "tts", None)  # whatever is installed: importing it fails
-    with pytest.raises(ValueError, match=r"'tts\.replace_vectors' needs 'tts'"):
+    # Whatever is installed and was imported before: now importing it fails.
+    monkeypatch.setitem(__import__("sys").modules, "tts.replace_vectors", None)
+    monkeypatch.delitem(contract._classes, "tts.replace_vectors", raising=False)
+    with pytest.raises(ValueError, match=r"'tts\.replace_vectors' needs 'tts\.replace_vectors'"):
         edit_class("tts.replace_vectors")
 
 
