@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from experiments.reference_speech import Utterance, folder, shards, symbol_table, utterances
+from experiments.reference_speech import Utterance, folder, shards, symbol_table, training_sentences, utterances
 from tts.mel import LogMel
 
 TARGET = Path(__file__).parents[1] / "tts" / "reference"
@@ -184,7 +184,7 @@ def _keep(path: Path, model: nn.Module, mean: nn.Module, optimizer: torch.optim.
 
 
 def write(model: nn.Module, symbols: list[str], state: dict) -> None:
-    """The weights in half precision and how to use them."""
+    """The weights in half precision, how to use them, and what they learnt from."""
     TARGET.mkdir(parents=True, exist_ok=True)
     weights = {name: t.half() if t.is_floating_point() else t for name, t in model.state_dict().items()}
     described = {
@@ -195,6 +195,8 @@ def write(model: nn.Module, symbols: list[str], state: dict) -> None:
         "mel_deviation": DEVIATION,
         "training": {"steps": state["step"], "minutes_on_one_core": round(state["minutes"], 1)},
     }
+    transcripts = "".join(f"{text}\t{ipa}\n" for text, ipa in training_sentences())
+    (TARGET / "tacotron.tsv").write_text(transcripts, encoding="utf-8")
     partial = TARGET / ".partial"
     save_file({name: t.contiguous() for name, t in weights.items()}, partial)
     partial.replace(TARGET / "tacotron.safetensors")

@@ -29,7 +29,7 @@ import torch
 from tqdm import tqdm
 
 from experiments.detection_sentences import sentences as detection_sentences
-from experiments.reference_speech import WITHHELD, training_sentences, unseen_sentences, withheld_pairs
+from experiments.reference_speech import WITHHELD, unseen_sentences, withheld_pairs
 from tts import (
     Speech,
     Tokens,
@@ -124,7 +124,9 @@ def piper_part(results: Mapping[str, Any], seed: int) -> dict[str, Any]:
 
 def tacotron_reference(voice: Voice, k: int, seed: int) -> VoiceReference:
     """From its own training transcripts."""
-    return fit_reference(voice, tokenized(voice, training_sentences()[:N_REFERENCE]), layers=LAYERS, k=k, seed=seed)
+    return fit_reference(
+        voice, tokenized(voice, read_sentences(voice.transcripts)[:N_REFERENCE]), layers=LAYERS, k=k, seed=seed
+    )
 
 
 def without_pairs(text: str, ipa: str, reference: VoiceReference) -> str:

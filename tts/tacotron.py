@@ -103,7 +103,9 @@ class TacotronVoice(Voice):
 
     @classmethod
     def from_files(cls, weights: str | Path, **options: Any) -> TacotronVoice:
-        """A voice as ``experiments/train_reference_tacotron.py`` writes it: .safetensors, and a .json beside it.
+        """A voice as ``experiments/train_reference_tacotron.py`` writes it: .safetensors, a .json and a .tsv beside it.
+
+        The last, its training transcripts, may be missing.
 
         Raises
         ------
@@ -132,7 +134,10 @@ class TacotronVoice(Voice):
             scale = {name: float(described[name]) for name in ("mel_mean", "mel_deviation")}
         except (SafetensorError, RuntimeError, ValueError, LookupError, TypeError) as error:
             raise ValueError(f"{weights} and its .json are no Tacotron 2 of ours ({error}): get both again.") from error
-        return cls(model, symbols, mel, **{"name": weights.stem, **scale, **options})
+        voice = cls(model, symbols, mel, **{"name": weights.stem, **scale, **options})
+        transcripts = weights.with_suffix(".tsv")
+        voice.transcripts = transcripts if transcripts.is_file() else None
+        return voice
 
     @classmethod
     def from_bundle(cls, bundle: str, *, download: bool = False, **options: Any) -> TacotronVoice:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 
 import numpy as np
 
@@ -70,11 +71,14 @@ class Voice(ABC):
         Of the audio, in Hz.
     layers : tuple of str
         Layers of the text encoder, shallow to deep; the first is the embedding.
+    transcripts : Path or None
+        What the voice was trained on, as `read_sentences` takes it, where that is known: its best reference text.
     """
 
     name: str
     sample_rate: int
     layers: tuple[str, ...]
+    transcripts: Path | None = None
 
     @abstractmethod
     def tokenize(self, text: str = "", *, phonemes: str | None = None) -> Tokens:

@@ -25,6 +25,7 @@ def reference_for(
 ) -> VoiceReference:
     """Load the reference of this voice, corpus and k, or make and keep it.
 
+    `corpus`: if None, the voice's own training transcripts where they are known, else genmend's English text.
     `folder`: where to keep it in place of the user's cache. Making one takes about a minute for a Piper voice.
 
     Raises
@@ -32,7 +33,7 @@ def reference_for(
     ValueError
         If the corpus holds fewer than 20 sentences that this voice can read.
     """
-    corpus = ENGLISH if corpus is None else corpus
+    corpus = corpus or voice.transcripts or ENGLISH
     content = hashlib.sha256(corpus.read_bytes()).hexdigest()
     facts: dict[str, Any] = {"voice": voice_digest(voice), "corpus": content, "k": k, "seed": seed, "made": _REVISION}
     kept = cache_folder() / "voices" / settings_key(facts) if folder is None else folder
