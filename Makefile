@@ -65,7 +65,7 @@ reference: reference-data
 	$(BIN)/python -m experiments.train_reference_diffusion $(ARGS)
 	$(BIN)/python -m experiments.reference_samples
 
-# The small Tacotron 2 that the repair is tested on: two thirds of an hour of speech by the voice joe, 70 minutes of training.
+# The small Tacotron 2 that the repair is tested on: two thirds of an hour of speech by the voice joe, an hour of training.
 reference-tacotron: $(VENV)/.installed-test
 	$(GENMEND) fetch joe
 	$(BIN)/python -m experiments.reference_speech
