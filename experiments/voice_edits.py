@@ -336,10 +336,10 @@ def _plot(result: dict[str, Any]) -> Any:
             (cell["requested"] + offset, cell[key]) for row in result["pitch"] for cell in row["shifts"] if key in cell
         ]
         axes.plot(*zip(*cells, strict=True), "o", color=colour, alpha=0.4, markersize=4, label=label)
-    axes.plot(SHIFTS, SHIFTS, "_", color="black", markersize=50, label="requested")
+    axes.plot(SHIFTS, SHIFTS, "_", color="black", markersize=60, label="requested")
     axes.set(xlabel="semitones requested", ylabel="semitones measured", xticks=SHIFTS, ylim=(-6, 6))
     axes.set_title("Pitch of whole sentences, edited along the last layer's covariance")
-    axes.legend(loc="upper left", markerscale=0.5)
+    axes.legend(loc="lower right", markerscale=0.5)
     return figure
 
 
