@@ -329,7 +329,7 @@ def _plot(result: dict[str, Any]) -> Any:
     series = (
         ("uncalibrated", "gain 1", "C1", -0.2),
         ("achieved", "calibrated", "C0", 0.0),
-        ("control", "random", "C7", 0.2),
+        ("control", "random directions", "C7", 0.2),
     )
     for key, label, colour, offset in series:
         cells = [
@@ -337,9 +337,9 @@ def _plot(result: dict[str, Any]) -> Any:
         ]
         axes.plot(*zip(*cells, strict=True), "o", color=colour, alpha=0.4, markersize=4, label=label)
     axes.plot(SHIFTS, SHIFTS, "_", color="black", markersize=60, label="requested")
-    axes.set(xlabel="semitones requested", ylabel="semitones measured", xticks=SHIFTS, ylim=(-6, 6))
+    axes.set(xlabel="semitones requested", ylabel="semitones measured", xticks=SHIFTS)
     axes.set_title("Pitch of whole sentences, edited along the last layer's covariance")
-    axes.legend(loc="lower right", markerscale=0.5)
+    axes.legend(loc="center", markerscale=0.5)
     return figure
 
 
