@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -187,6 +187,9 @@ def _calibrated_move(
         found = Calibration(left, TOLERANCE[name], 0.0, 0.0, ())
     else:
         found = calibrated(further, left, tolerance=TOLERANCE[name], n_trials=n_trials)
+    if not abs(found.achieved - left) < abs(left):
+        # The answer went the other way (a pitch track that is an octave off does that): rather nothing than harm.
+        found = replace(found, gain=0.0, achieved=0.0)
     return vectors + np.float32(found.gain) * move, found
 
 

@@ -49,6 +49,15 @@ def test_pitch_and_energy_come_as_requested(hum):
     assert "bbbb" in edit.plot().axes[0].get_title()
 
 
+def test_an_answer_the_wrong_way_changes_nothing(hum):
+    voice, _ = hum
+    tokens = hummed_tokens(("aaaa", "bbbb"))
+    edit = edit_prosody(voice, tokens, parse_edit("bbbb:pitch=+2st"), moves=moves_of(pitch=-0.5), n_trials=2)
+    np.testing.assert_array_equal(edit.vectors["last"], voice.encode([tokens], ["last"])[0]["last"])
+    assert edit.to_dict()["reached"] == {"pitch": False}
+    assert len(edit.calibrations["pitch"].trials) == 2
+
+
 @pytest.mark.parametrize("factor", [1.5, 0.5])
 def test_durations_come_as_requested_also_beside_pitch(hum, factor):
     voice, model = hum
