@@ -13,7 +13,7 @@ from tts.ipa import IpaReader, ipa_of_clauses
 from tts.piper_graph import FRAMES, PiperGraphError, layer_tensors, open_graph, reachable, read_graph, with_given_noise
 from tts.symbol_table import SymbolTable
 from tts.tokens import Tokens, check_same_layout, padded_ids
-from tts.voice import Speech, Voice, check_text
+from tts.voice import Speech, Voice
 
 __all__ = ["PiperVoice", "ipa_of_clauses"]
 
@@ -76,15 +76,6 @@ class PiperVoice(Voice):
         from manifold.weights import find_weights
 
         return cls(find_weights("joe"), **options)
-
-    def tokenize(self, text: str = "", *, phonemes: str | None = None) -> Tokens:
-        """As `Voice.tokenize`; phonemes are IPA in the voice's symbols, words apart by spaces."""
-        check_text(text, phonemes)
-        return self.tokenize_all([text], None if phonemes is None else [phonemes])[0]
-
-    def tokenize_all(self, texts: Sequence[str], phonemes: Sequence[str] | None = None) -> list[Tokens]:
-        """Several sentences, with one run of espeak-ng."""
-        return self._read(texts, phonemes)
 
     def encode(self, batch: Sequence[Tokens], layers: Sequence[str] | None = None) -> list[dict[str, np.ndarray]]:
         """As `Voice.encode`; in batches of sentences of like length."""

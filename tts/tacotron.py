@@ -22,7 +22,7 @@ from tts.replace_vectors import ReplaceVectors
 from tts.seeding import seeded
 from tts.symbol_table import Reader, SymbolTable
 from tts.tokens import Tokens, check_same_layout, padded_ids
-from tts.voice import Speech, Voice, check_text
+from tts.voice import Speech, Voice
 
 __all__ = ["READS", "TacotronVoice"]
 
@@ -151,15 +151,6 @@ class TacotronVoice(Voice):
         voice = copy.copy(self)
         voice.attention_window = check_window((back, ahead))
         return voice
-
-    def tokenize(self, text: str = "", *, phonemes: str | None = None) -> Tokens:
-        """As `Voice.tokenize`."""
-        check_text(text, phonemes)
-        return self.tokenize_all([text], None if phonemes is None else [phonemes])[0]
-
-    def tokenize_all(self, texts: Sequence[str], phonemes: Sequence[str] | None = None) -> list[Tokens]:
-        """Several sentences, with one run of espeak-ng where it is needed."""
-        return self._read(texts, phonemes)
 
     @torch.no_grad()
     def encode(self, batch: Sequence[Tokens], layers: Sequence[str] | None = None) -> list[dict[str, np.ndarray]]:

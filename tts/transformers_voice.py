@@ -17,7 +17,7 @@ from tts.replace_vectors import ReplaceVectors
 from tts.seeding import seeded
 from tts.symbol_table import Reader
 from tts.tokens import Tokens, check_same_layout, padded_ids
-from tts.voice import Voice, check_text
+from tts.voice import Voice
 
 __all__ = ["TransformersVoice"]
 
@@ -44,15 +44,6 @@ class TransformersVoice(Voice):
         self.modules = {"embedding": embedding} | {f"encoder.{i + 1}": f"{encoder_layers}.{i}" for i in range(depth)}
         self.layers = tuple(self.modules)
         self._read = read
-
-    def tokenize(self, text: str = "", *, phonemes: str | None = None) -> Tokens:
-        """As `Voice.tokenize`."""
-        check_text(text, phonemes)
-        return self.tokenize_all([text], None if phonemes is None else [phonemes])[0]
-
-    def tokenize_all(self, texts: Sequence[str], phonemes: Sequence[str] | None = None) -> list[Tokens]:
-        """Several sentences at once."""
-        return self._read(texts, phonemes)
 
     @torch.no_grad()
     def encode(self, batch: Sequence[Tokens], layers: Sequence[str] | None = None) -> list[dict[str, np.ndarray]]:

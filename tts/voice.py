@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tts.symbol_table import Reader
 from tts.tokens import Tokens
 
 __all__ = ["MAX_CHARACTERS", "Speech", "Voice", "check_text"]
@@ -80,7 +81,8 @@ class Voice(ABC):
     layers: tuple[str, ...]
     transcripts: Path | None = None
 
-    @abstractmethod
+    _read: Reader  # texts and phonemes to tokens; set by every voice
+
     def tokenize(self, text: str = "", *, phonemes: str | None = None) -> Tokens:
         """One sentence as tokens.
 
@@ -98,6 +100,12 @@ class Voice(ABC):
         FileNotFoundError
             If espeak-ng is needed and not installed.
         """
+        check_text(text, phonemes)
+        return self.tokenize_all([text], None if phonemes is None else [phonemes])[0]
+
+    def tokenize_all(self, texts: Sequence[str], phonemes: Sequence[str] | None = None) -> list[Tokens]:
+        """Several sentences at once, with one run of espeak-ng where it is needed."""
+        return self._read(texts, phonemes)
 
     @abstractmethod
     def encode(self, batch: Sequence[Tokens], layers: Sequence[str] | None = None) -> list[dict[str, np.ndarray]]:
