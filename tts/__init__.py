@@ -24,6 +24,7 @@ from tts.voice import Speech, Voice
 if TYPE_CHECKING:
     from tts.edit_requests import EditRequest, parse_edit
     from tts.piper_torch import to_torch
+    from tts.predictor_edits import edit_through
     from tts.probe_moves import ProbeMoves, fit_moves, labelled
     from tts.prosody import ProsodyEdit, edit_prosody
     from tts.replace_vectors import ReplaceVectors
@@ -35,6 +36,7 @@ _LATER = {
     "ProsodyEdit": "prosody",
     "ReplaceVectors": "replace_vectors",
     "edit_prosody": "prosody",
+    "edit_through": "predictor_edits",
     "fit_moves": "probe_moves",
     "labelled": "probe_moves",
     "parse_edit": "edit_requests",
@@ -69,6 +71,7 @@ __all__ = [
     "diagnose",
     "duration_alignment",
     "edit_prosody",
+    "edit_through",
     "espeak_phonemes",
     "fit_moves",
     "fit_reference",
