@@ -70,6 +70,7 @@ reference-tacotron: $(VENV)/.installed-test
 	$(GENMEND) fetch joe
 	$(BIN)/python -m experiments.reference_speech
 	$(BIN)/python -m experiments.train_reference_tacotron $(ARGS)
+	$(BIN)/python -m experiments.reference_tacotron_check
 
 wheel: $(VENV)/.created
 	$(BIN)/python -m pip wheel --disable-pip-version-check --no-deps --wheel-dir dist .
