@@ -8,7 +8,7 @@ without a skip, repeat or stall, which is the rung that the model reached. Layer
 one part, the table is of the other. Compared: local repair (Algorithm 2), global, two readings of
 random, the best of five seeds by attention, and a window on the attention.
 
-long: 60 sentences of 10 to 14 words, where it learnt from 3 to 6: here the attention does fail.
+long: 60 sentences of 10 to 14 words, where it learnt from 3 to 6: does the attention fail there?
 
 ordinary: 200 sentences without such pairs, repair accepted by Whisper alone; the change is reported by judges that the
 gate never asked (hama, pocketsphinx, DNSMOS). piper: the same gate on the names and nonce words of the detection set,
