@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,6 @@ from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
 from experiments.detection_sentences import SECOND, sentences
-from manifold import NormalRegion
 from tts.corpus import read_sentences, tokenized
 from tts.diagnosis import Diagnosis, diagnose
 from tts.edit_counts import aligned
@@ -219,12 +219,9 @@ def other_settings(voice: PiperVoice, reference: VoiceReference, asked: list[Tok
     lines = []
     for layer in reference.layers:
         fitted = reference.regions[layer]
-        groups = np.empty(len(fitted.vectors_), dtype=object)
-        for symbol, part in fitted.groups_.items():
-            groups[part] = symbol
         cells = []
         for k in sorted({K, *OTHER_K}):
-            region = fitted if k == K else NormalRegion(k).fit(fitted.vectors_, groups=groups.tolist())
+            region = fitted if k == K else copy(fitted).set_params(k=k).refit()
             shares = [
                 np.mean(region.contains(v[layer][t.spoken], groups=np.array(t.symbols)[t.spoken]) != 1)
                 for t, v in zip(asked, vectors, strict=True)

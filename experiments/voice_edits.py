@@ -38,6 +38,7 @@ from tts.token_labels import ATTRIBUTES, median_pitch, pitch_track
 from tts.tokens import Tokens
 from tts.vector_edits import along_weights, random_direction
 from tts.voice import Speech
+from workbench.tables import without_nan
 
 RESULTS = Path(__file__).with_name("results") / "voice_edits"
 CORPUS = Path(__file__).parents[1] / "tts" / "corpus" / "english.tsv"
@@ -89,7 +90,7 @@ def main() -> None:
     text = _tables(result)
     print(text)
     (options.out / "tables.txt").write_text(text + "\n")
-    (options.out / "results.json").write_text(json.dumps(_without_nan(result), indent=1) + "\n")
+    (options.out / "results.json").write_text(json.dumps(without_nan(result), indent=1) + "\n")
     _plot(result).savefig(options.out / "pitch.png", dpi=110)
 
 
@@ -310,15 +311,6 @@ def _tables(result: dict[str, Any]) -> str:
 
 def _points(row: dict[str, Any]) -> str:
     return f"{100 * row['difference']:+5.1f} [{100 * row['low']:+5.1f}, {100 * row['high']:+5.1f}]"
-
-
-def _without_nan(value: Any) -> Any:
-    """JSON has no NaN: None in its place."""
-    if isinstance(value, dict):
-        return {key: _without_nan(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(inner) for inner in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def _plot(result: dict[str, Any]) -> Any:

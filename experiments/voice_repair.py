@@ -55,6 +55,7 @@ from tts.naturalness import dnsmos
 from tts.paired_bootstrap import PairedDifference, paired_bootstrap
 from tts.phoneme_errors import phoneme_errors
 from tts.phonemes import espeak_phonemes
+from tts.tacotron import TacotronVoice
 
 RESULTS = Path(__file__).with_name("results") / "voice_repair"
 PARTS = ("withheld", "long", "ordinary", "piper")
@@ -178,7 +179,6 @@ Way = Callable[[Voice, Tokens, int], Speech]
 
 def ways_to_speak(reference: VoiceReference, layer: str, psi: float) -> dict[str, Way]:
     """Name -> how a sentence is said."""
-    windowed = load_voice("tacotron", attention_window=(1, 3))
 
     def original(voice: Voice, tokens: Tokens, seed: int) -> Speech:
         return voice.speak(tokens, seed=seed)
@@ -194,7 +194,8 @@ def ways_to_speak(reference: VoiceReference, layer: str, psi: float) -> dict[str
         return best_of(voice, tokens, attention_errors, range(seed, seed + N_SEEDS))
 
     def constrained(voice: Voice, tokens: Tokens, seed: int) -> Speech:
-        return windowed.speak(tokens, seed=seed)
+        assert isinstance(voice, TacotronVoice)
+        return voice.constrained(back=1, ahead=3).speak(tokens, seed=seed)
 
     centers = ("local", "global", "random direction", "random vector")
     return {

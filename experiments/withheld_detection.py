@@ -41,10 +41,10 @@ def main() -> None:
     found = diagnose(voice, reference, tokens, n_nearest=0)
     lines = [
         f"{len(tokens)} sentences with withheld pairs ({' '.join(WITHHELD)}), {sum(map(sum, truth))} of "
-        f"{sum(map(len, map(sounds, tokens)))} sounds stand in one; AUROC of 'this sound does' [95 % interval]"
+        f"{sum(map(len, truth))} sounds stand in one; AUROC of 'this sound does' [95 % interval]"
     ]
     scores = {
-        layer: [np.nan_to_num(d.scores[layer][sounds(d.tokens)], nan=9.0) for d in found] for layer in reference.layers
+        layer: [np.nan_to_num(d.scores[layer][d.tokens.sounds], nan=9.0) for d in found] for layer in reference.layers
     }
     scores["negative NPMI"] = [-lowest_npmi(sentence, reference) for sentence in tokens]
     for name, values in scores.items():
@@ -63,14 +63,9 @@ def main() -> None:
     print("\n".join(lines))
 
 
-def sounds(tokens: Tokens) -> list[int]:
-    """Positions of the sounds; marks between two are passed over, spaces are not."""
-    return [i for i, kind in enumerate(tokens.kinds) if kind == "phoneme"]
-
-
 def in_withheld_pair(tokens: Tokens) -> np.ndarray:
     """(sounds,) 1 for both sounds of a withheld pair."""
-    places = sounds(tokens)
+    places = tokens.sounds
     hit = np.zeros(len(places), dtype=int)
     for (i, one), (j, other) in pairwise(enumerate(places)):
         same_word = tokens.word_of[one] == tokens.word_of[other]
@@ -81,7 +76,7 @@ def in_withheld_pair(tokens: Tokens) -> np.ndarray:
 
 def lowest_npmi(tokens: Tokens, reference: VoiceReference) -> np.ndarray:
     """(sounds,) of the pairs with its neighbours, the lower NPMI."""
-    statistics, places = PairStatistics(reference.following), sounds(tokens)
+    statistics, places = PairStatistics(reference.following), tokens.sounds
     lowest = np.full(len(places), 1.0)
     for (i, one), (j, other) in pairwise(enumerate(places)):
         value = np.nan_to_num(statistics.npmi(tokens.symbols[one], tokens.symbols[other]), nan=-1.0)

@@ -69,9 +69,8 @@ def perturbed(
 
 def _sounds_around(tokens: Tokens, position: int, window: int) -> tuple[list[int], list[int]]:
     """Positions of the nearest sounds before and after, nearest first."""
-    sounds = [i for i, kind in enumerate(tokens.kinds) if kind in _SOUNDS]
-    before = [i for i in reversed(sounds) if i < position][:window]
-    return before, [i for i in sounds if i > position][:window]
+    before = [i for i in reversed(tokens.sounds) if i < position][:window]
+    return before, [i for i in tokens.sounds if i > position][:window]
 
 
 def _substitute(

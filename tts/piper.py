@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tts.batches import rows_at_once
 from tts.ipa import IpaReader, ipa_of_clauses
 from tts.piper_graph import FRAMES, PiperGraphError, layer_tensors, open_graph, reachable, read_graph, with_given_noise
 from tts.symbol_table import SymbolTable
@@ -19,7 +20,6 @@ __all__ = ["PiperVoice", "ipa_of_clauses"]
 
 HOP = 256  # samples of one frame, in every Piper voice
 _BLANK, _BEGIN, _END = "_", "^", "$"
-_ENCODE_AT_ONCE = 32
 
 
 class PiperVoice(Voice):
@@ -85,9 +85,7 @@ class PiperVoice(Voice):
         if not batch or not asked:
             return vectors
         encoder = self._encoder_up_to(max(asked, key=self.layers.index))
-        order = sorted(range(len(batch)), key=lambda i: len(batch[i]))
-        for start in range(0, len(order), _ENCODE_AT_ONCE):
-            rows = order[start : start + _ENCODE_AT_ONCE]
+        for rows in rows_at_once(batch):
             ids, lengths = padded_ids([batch[i] for i in rows])
             outputs = encoder.run(names, {"input": ids, "input_lengths": lengths})
             for j, i in enumerate(rows):

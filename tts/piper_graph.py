@@ -9,6 +9,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 __all__ = ["ENCODER_LAYER", "FRAMES", "PiperGraphError", "layer_tensors", "open_graph", "reachable", "read_graph"]
 
 EMBEDDING = "/enc_p/encoder/Mul_1_output_0"
@@ -77,7 +79,7 @@ def reachable(model: Any) -> Any:
             for i, name in enumerate(node.input):
                 if name == tensor:
                     node.input[i] = edited
-        graph.initializer.append(numpy_helper.from_array(_zeros(), delta))
+        graph.initializer.append(numpy_helper.from_array(np.zeros((1, 1, 1), dtype=np.float32), delta))
         graph.input.append(helper.make_tensor_value_info(delta, TensorProto.FLOAT, [f"{delta}.{i}" for i in "bdn"]))
         _insert_after(graph, tensor, [helper.make_node("Add", [tensor, delta], [edited], name=f"/genmend/{delta}")])
         graph.output.append(helper.make_empty_tensor_value_info(tensor))
@@ -126,9 +128,3 @@ def _insert_after(graph: Any, tensor: str, nodes: list[Any]) -> None:
     position = next(i for i, node in enumerate(graph.node) if tensor in node.output)
     for offset, node in enumerate(nodes, start=1):
         graph.node.insert(position + offset, node)
-
-
-def _zeros() -> Any:
-    import numpy as np
-
-    return np.zeros((1, 1, 1), dtype=np.float32)

@@ -60,8 +60,7 @@ class PairStatistics:
 
     def pairs(self, tokens: Tokens) -> list[tuple[int, int]]:
         """Positions of neighbouring sounds of a sentence, marks, spaces and blanks between them passed over."""
-        sounds = [i for i, kind in enumerate(tokens.kinds) if kind in ("phoneme", "character")]
-        return list(pairwise(sounds))
+        return list(pairwise(tokens.sounds))
 
     def sentence_npmi(self, tokens: Tokens) -> float:
         """Mean NPMI of a sentence's pairs, sounds never seen left out; NaN where there is none."""

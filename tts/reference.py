@@ -192,7 +192,6 @@ def _counts(sentences: Sequence[Tokens]) -> dict[str, int]:
 def _following(sentences: Sequence[Tokens]) -> dict[str, dict[str, int]]:
     following: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for tokens in sentences:
-        sounds = [s for s, kind in zip(tokens.symbols, tokens.kinds, strict=True) if kind in ("phoneme", "character")]
-        for one, other in pairwise(sounds):
-            following[one][other] += 1
+        for one, other in pairwise(tokens.sounds):
+            following[tokens.symbols[one]][tokens.symbols[other]] += 1
     return {one: dict(others) for one, others in following.items()}

@@ -70,6 +70,11 @@ class Tokens:
         return np.array([kind not in ("blank", "special") for kind in self.kinds], dtype=bool)
 
     @property
+    def sounds(self) -> list[int]:
+        """Positions of the tokens that have a sound of their own: phonemes and characters."""
+        return [i for i, kind in enumerate(self.kinds) if kind in ("phoneme", "character")]
+
+    @property
     def phonemes(self) -> str:
         """The symbols of the spoken tokens, joined."""
         return "".join(symbol for symbol, spoken in zip(self.symbols, self.spoken, strict=True) if spoken)

@@ -38,7 +38,7 @@ from workbench.checkpoints import checkpointed, settings_key
 from workbench.diffusion_models import TextToImage
 from workbench.pictures import image_grid, png, to_pixels
 from workbench.report import need_packages
-from workbench.tables import write_csv, write_json
+from workbench.tables import without_nan, write_csv, write_json
 
 __all__ = ["AmplifyRun", "AmplifySettings", "run_amplify"]
 
@@ -106,7 +106,7 @@ class AmplifyRun:
             **_plain(self.comparison),
             "pixel_change": self.pixel_change,
             "control": None if self.control is None else _plain(self.control),
-            "search": None if self.search is None else _without_nan(self.search.to_dict()),
+            "search": None if self.search is None else without_nan(self.search.to_dict()),
             "settings": self.settings,
         }
 
@@ -297,14 +297,5 @@ def _settings_in_words(settings: AmplifySettings, call: Mapping[str, Any]) -> di
 
 
 def _plain(comparison: Comparison) -> dict[str, Any]:
-    found: dict[str, Any] = _without_nan(asdict(comparison))
+    found: dict[str, Any] = without_nan(asdict(comparison))
     return found
-
-
-def _without_nan(value: Any) -> Any:
-    """JSON has no NaN: what was not measured is null."""
-    if isinstance(value, Mapping):
-        return {key: _without_nan(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(inner) for inner in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value

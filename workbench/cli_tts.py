@@ -54,7 +54,6 @@ def speak(
         raise ValueError("Give either a text (or --phonemes), or --file with sentences.")
     settings = SpeakSettings(
         phonemes=phonemes,
-        diagnose=diagnose,
         repair=repair,
         layer=layer,
         k=k,

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 
 from activations import atomic_write
 from tts import (
@@ -27,6 +26,7 @@ from tts import (
 )
 from tts.tokens import Tokens
 from workbench.report import need_packages
+from workbench.speak_report import wav_bytes, write_speak_report
 from workbench.tables import write_csv, write_json
 from workbench.voice_reference import reference_for
 
@@ -46,7 +46,6 @@ class SpeakSettings:
     """
 
     phonemes: str | None = None
-    diagnose: bool = True
     repair: bool = False
     layer: str = ""
     k: int = 5
@@ -118,8 +117,6 @@ def run_speak(voice: Voice, text: str, out: Path, settings: SpeakSettings, *, pr
     ``tokens.csv``, ``summary.json``, ``report.html``.
     """
     need_packages()
-    from workbench.speak_report import write_speak_report
-
     sentences = tokens_of(voice, text, settings.phonemes)
     reference = reference_for(
         voice, settings.corpus, settings.k, settings.seed, folder=settings.reference, progress=progress
@@ -152,10 +149,8 @@ def write_wav(path: Path, speeches: Sequence[Speech]) -> None:
     rate = speeches[0].sample_rate
     pause = np.zeros(round(PAUSE * rate), dtype=np.float32)
     parts = [part for speech in speeches for part in (pause, speech.audio.astype(np.float32))][1:]
-    audio = np.concatenate(parts)
-    audio = audio / max(1.0, float(np.abs(audio).max(initial=0.0)))
     with atomic_write(path) as temporary:
-        soundfile.write(temporary, audio, rate, format="WAV", subtype="PCM_16")
+        temporary.write_bytes(wav_bytes(np.concatenate(parts), rate))
 
 
 def _spoken(

@@ -11,9 +11,9 @@ from manifold.weights import cache_folder
 from tts import Voice, read_sentences, tokenized, voice_digest
 from tts.edit_requests import UNITS, EditRequest, parse_edit
 from workbench.checkpoints import settings_key
-from workbench.report import Audio, Facts, Figure, Paragraph, Section, Table, need_packages, write_report
-from workbench.speak_report import wav_bytes
-from workbench.tables import write_csv, write_json
+from workbench.report import Facts, Figure, Paragraph, Section, Table, need_packages, write_report
+from workbench.speak_report import audio_block
+from workbench.tables import without_nan, write_csv, write_json
 
 if TYPE_CHECKING:
     from tts.probe_moves import ProbeMoves
@@ -37,7 +37,7 @@ class SpeakEdit:
         """JSON's view, as in ``summary.json``."""
         return {
             "voice": self.voice,
-            "edits": [_without_nan(e.to_dict()) for e in self.edits],
+            "edits": [without_nan(e.to_dict()) for e in self.edits],
             "settings": self.settings,
         }
 
@@ -115,7 +115,7 @@ def _moves(voice: Voice, settings: SpeakSettings, progress: bool) -> ProbeMoves:
 
 def _rows(edit: ProsodyEdit) -> list[list[Any]]:
     """Attribute, asked for, achieved, elsewhere, in its unit; attributes that were not asked for too."""
-    values = _without_nan(edit.to_dict())
+    values = without_nan(edit.to_dict())
     return [
         [name, unit or "factor", values["requested"].get(name), values["achieved"][name], values["elsewhere"][name]]
         for name, unit in UNITS.items()
@@ -138,14 +138,14 @@ def _columns(edits: Sequence[ProsodyEdit]) -> dict[str, Any]:
 
 def _write_report(path: Path, run: SpeakEdit, requests: Sequence[EditRequest]) -> None:
     first = run.edits[0]
-    sections = [Section("As the voice says it", [Audio(first.text, wav_bytes(first.before))])]
+    sections = [Section("As the voice says it", [audio_block(first.text, first.before)])]
     words = []
     for edit, request in zip(run.edits, requests, strict=True):
         changes = request.changes.items()
         wish = ", ".join(f"{n} ×{v:g}" if n == "duration" else f"{n} {v:+g} {UNITS[n]}" for n, v in changes)
         missed = [name for name, found in edit.calibrations.items() if not found.reached]
         blocks: list[Any] = [
-            Audio(f"{request.word}: {wish}.", wav_bytes(edit.after)),
+            audio_block(f"{request.word}: {wish}.", edit.after),
             Table(
                 "Measured on the audio. What was not asked for moved too, in the word and elsewhere.",
                 ["attribute", "unit", "asked for", "achieved", "all other sounds"],
@@ -160,9 +160,3 @@ def _write_report(path: Path, run: SpeakEdit, requests: Sequence[EditRequest]) -
         words.append(f"{request.word}: {wish}, {reached}.")
     sections.append(Section("Settings", [Facts("What this run used", run.settings)], closed=True))
     write_report(path, f"genmend speak: {run.voice}, edited", " ".join(words), sections)
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(inner) for key, inner in value.items()}
-    return None if isinstance(value, float) and value != value else value

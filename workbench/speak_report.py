@@ -16,7 +16,7 @@ from workbench.report import Audio, Facts, Figure, Paragraph, Section, Table, wr
 if TYPE_CHECKING:
     from workbench.speak import SpeakRun, SpokenSentence
 
-__all__ = ["wav_bytes", "write_speak_report"]
+__all__ = ["audio_block", "wav_bytes", "write_speak_report"]
 
 
 def write_speak_report(path: Path, run: SpeakRun) -> None:
@@ -34,12 +34,17 @@ def write_speak_report(path: Path, run: SpeakRun) -> None:
     write_report(path, f"genmend speak: {run.voice}", _in_words(run), sections)
 
 
-def wav_bytes(speech: Speech) -> bytes:
-    """A 16-bit WAV file in memory."""
+def wav_bytes(audio: np.ndarray, sample_rate: int) -> bytes:
+    """A 16-bit WAV file in memory; louder than full scale is made quieter."""
     buffer = io.BytesIO()
-    loudest = max(1.0, float(np.abs(speech.audio).max(initial=0.0)))
-    soundfile.write(buffer, speech.audio / loudest, speech.sample_rate, format="WAV", subtype="PCM_16")
+    loudest = max(1.0, float(np.abs(audio).max(initial=0.0)))
+    soundfile.write(buffer, audio / loudest, sample_rate, format="WAV", subtype="PCM_16")
     return buffer.getvalue()
+
+
+def audio_block(caption: str, speech: Speech) -> Audio:
+    """A player of one spoken sentence."""
+    return Audio(caption, wav_bytes(speech.audio, speech.sample_rate))
 
 
 def _sentence(sentence: SpokenSentence) -> list[Any]:
@@ -49,7 +54,7 @@ def _sentence(sentence: SpokenSentence) -> list[Any]:
         f"{100 * diagnosis.outside:.0f} % are not inside the normal region; of ordinary held-out text, "
         f"{100 * diagnosis.base_rate:.0f} % are not."
     )
-    blocks: list[Any] = [Audio("As the voice says it.", wav_bytes(sentence.speech))]
+    blocks: list[Any] = [audio_block("As the voice says it.", sentence.speech)]
     if not sentence.speech.finished:
         blocks.append(Paragraph("The voice did not find the end of this sentence and was stopped at its limit."))
     blocks.append(Figure(caption, diagnosis_figure(diagnosis, sentence.speech)))
@@ -88,7 +93,7 @@ def _repair(sentence: SpokenSentence) -> list[Any]:
     assert sentence.repair is not None
     if sentence.repaired is None:
         return [Paragraph("No symbol with a reference lies outside: nothing was repaired.")]
-    blocks: list[Any] = [Audio("With the flagged vectors repaired.", wav_bytes(sentence.repaired))]
+    blocks: list[Any] = [audio_block("With the flagged vectors repaired.", sentence.repaired)]
     if sentence.verdicts is None:
         blocks.append(Paragraph("No judge was asked: listen to both before you use the repaired one."))
     else:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from activations import atomic_write
 
-__all__ = ["write_csv", "write_json", "write_npz"]
+__all__ = ["without_nan", "write_csv", "write_json", "write_npz"]
 
 
 def write_csv(path: str | os.PathLike[str], columns: Mapping[str, NDArray[Any]]) -> None:
@@ -36,6 +36,15 @@ def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]]) 
     """Arrays under their names, for `numpy.load`."""
     with atomic_write(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def without_nan(value: Any) -> Any:
+    """JSON has no NaN: what was not measured is null."""
+    if isinstance(value, Mapping):
+        return {key: without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(inner) for inner in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def _cells(values: NDArray[Any]) -> list[Any]:
