@@ -9,11 +9,13 @@ from tts.acceptance import Verdict, better, heard_by_whisper
 from tts.alignment import alignment_of, attention_alignment, duration_alignment
 from tts.alignment_result import Alignment
 from tts.best_of import attention_errors, best_of
+from tts.combination import CombinationRepair, Holding, apply_repairs, combination_repairs, holds_elsewhere
+from tts.combination_file import load_repairs, save_repairs
 from tts.corpus import read_sentences, tokenized
 from tts.diagnosis import STATES, Diagnosis, WordFinding, diagnose
 from tts.load import load_voice
 from tts.phonemes import espeak_phonemes, split_sentences
-from tts.piper_patch import CombinationRepair, combination_repairs, write_into_piper
+from tts.piper_patch import write_into_piper
 from tts.pmi import PairStatistics
 from tts.reference import VoiceReference, fit_reference
 from tts.reference_file import load_reference, save_reference, voice_digest
@@ -50,6 +52,7 @@ __all__ = [
     "Diagnosis",
     "Dropped",
     "EditRequest",
+    "Holding",
     "MovedToken",
     "PairStatistics",
     "ProbeMoves",
@@ -63,6 +66,7 @@ __all__ = [
     "VoiceReference",
     "WordFinding",
     "alignment_of",
+    "apply_repairs",
     "attention_alignment",
     "attention_errors",
     "best_of",
@@ -76,13 +80,16 @@ __all__ = [
     "fit_moves",
     "fit_reference",
     "heard_by_whisper",
+    "holds_elsewhere",
     "labelled",
     "load_reference",
+    "load_repairs",
     "load_voice",
     "parse_edit",
     "read_sentences",
     "repair",
     "save_reference",
+    "save_repairs",
     "split_sentences",
     "to_torch",
     "tokenized",

@@ -8,63 +8,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from manifold.atomic import whole_file
+from tts.combination import CombinationRepair
 from tts.piper import PiperVoice
 from tts.piper_graph import layer_tensors
-from tts.repair import Repair
-from tts.voice import Voice
 
-__all__ = ["CombinationRepair", "combination_repairs", "write_into_piper"]
-
-
-@dataclass(frozen=True)
-class CombinationRepair:
-    """One vector to add, and where.
-
-    Attributes
-    ----------
-    layer : str
-    ids : tuple of int
-        Token numbers of the combination, blanks between included.
-    place : int
-        Which of them gets the vector, from 0.
-    vector : ndarray
-        (d,) float32, added to the layer's output there.
-    symbols : str
-        The combination as one reads it.
-    """
-
-    layer: str
-    ids: tuple[int, ...]
-    place: int
-    vector: np.ndarray
-    symbols: str
-
-
-def combination_repairs(voice: Voice, repair: Repair, reach: int = 2) -> list[CombinationRepair]:
-    """What a repair did, as one vector for each moved token and the `reach` tokens that are not blanks on each side.
-
-    The vector is that of this sentence: in another sentence with the same combination it is an approximation.
-    """
-    tokens = repair.tokens
-    before = voice.encode([tokens], [repair.layer])[0][repair.layer]
-    found = []
-    for moved in repair.moved:
-        if not moved.distance:
-            continue
-        start, stop = _around(tokens.kinds, moved.position, reach)
-        symbols = "".join(
-            s for s, kind in zip(tokens.symbols[start:stop], tokens.kinds[start:stop], strict=True) if kind != "blank"
-        )
-        vector = (repair.vectors[moved.position] - before[moved.position]).astype(np.float32)
-        found.append(CombinationRepair(repair.layer, tokens.ids[start:stop], moved.position - start, vector, symbols))
-    return found
+__all__ = ["write_into_piper"]
 
 
 def write_into_piper(voice: PiperVoice, repairs: Sequence[CombinationRepair], path: str | Path) -> None:
@@ -90,13 +44,6 @@ def write_into_piper(voice: PiperVoice, repairs: Sequence[CombinationRepair], pa
     with whole_file(path) as file:
         file.write(model.SerializeToString())
     shutil.copyfile(voice.path.with_name(voice.path.name + ".json"), path.with_name(path.name + ".json"))
-
-
-def _around(kinds: Sequence[str], position: int, reach: int) -> tuple[int, int]:
-    """Begin and end of the combination: so many tokens that are not blanks on each side."""
-    others = [i for i, kind in enumerate(kinds) if kind != "blank"]
-    at = others.index(position)
-    return others[max(0, at - reach)], others[min(len(others) - 1, at + reach)] + 1
 
 
 def _add_repairs(graph: Any, tensor: str, repairs: Sequence[CombinationRepair]) -> None:

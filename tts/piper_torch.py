@@ -97,7 +97,7 @@ def log_durations(model: Any, vectors: Tensor, speaker: int | None = None) -> Te
     Parameters
     ----------
     model
-        As `to_torch` gives it.
+        As `to_torch` gives it, or any ``transformers.VitsModel`` with the stochastic predictor, which is the usual one.
     vectors
         (n, d) output of the last encoder layer.
     speaker
@@ -107,8 +107,18 @@ def log_durations(model: Any, vectors: Tensor, speaker: int | None = None) -> Te
     -------
     Tensor
         (n,). The model lets a token last the next whole number of frames of its exponential.
+
+    Raises
+    ------
+    ValueError
+        For a model with the other predictor.
     """
     predictor = model.duration_predictor
+    if not hasattr(predictor, "flows"):
+        raise ValueError(
+            f"The model's duration predictor is a {type(predictor).__name__}, but VITS' stochastic one is needed; "
+            "use tts.edit_through with your own predictor."
+        )
     mask = vectors.new_ones(1, 1, len(vectors))
     # The predictor's own forward cuts the gradient at its input; this is its reverse pass without that cut.
     hidden = predictor.conv_pre(vectors.T[None])

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -25,6 +25,9 @@ from tts.probe_moves import ProbeMoves
 from tts.token_labels import frame_measures, median_pitch
 from tts.tokens import Tokens
 from tts.voice import Speech
+
+if TYPE_CHECKING:
+    from tts.vits import VitsVoice
 
 __all__ = ["ProsodyEdit", "attribute_change", "attribute_levels", "edit_prosody", "stretched"]
 
@@ -91,7 +94,7 @@ class ProsodyEdit:
 
 
 def edit_prosody(
-    voice: PiperVoice,
+    voice: PiperVoice | VitsVoice,
     tokens: Tokens,
     request: EditRequest,
     *,
@@ -110,7 +113,7 @@ def edit_prosody(
     Parameters
     ----------
     model
-        The voice as `to_torch` gives it; needed for durations.
+        A Piper voice as `to_torch` gives it, the `model` of a `VitsVoice`; needed for durations.
     moves
         From `fit_moves`; needed for all else.
     n_trials
@@ -131,7 +134,9 @@ def edit_prosody(
     if wishes and (moves is None or moves.layer != layer):
         raise ValueError(f"{', '.join(wishes)} needs moves of the layer {layer!r}; fit them with tts.fit_moves.")
     if "duration" in request.changes and model is None:
-        raise ValueError("duration needs the voice as a torch model; give model=to_torch(voice).")
+        raise ValueError(
+            "duration needs the voice as a torch model; give model=to_torch(voice), or voice.model of VITS."
+        )
     vectors = voice.encode([tokens], [layer])[0][layer]
     before = voice.speak(tokens, seed=seed)
     levels = partial(attribute_levels, where=where, lowest=lowest, highest=highest)
@@ -145,8 +150,9 @@ def edit_prosody(
         if "duration" not in request.changes:
             return given
         speaker = voice.speaker if model.config.num_speakers > 1 else None
+        length = voice.length / model.speaking_rate
         given, found["duration"] = stretched(
-            model, given, where, request.changes["duration"], before.frames, length=voice.length, speaker=speaker
+            model, given, where, request.changes["duration"], before.frames, length=length, speaker=speaker
         )
         return given
 

@@ -39,7 +39,17 @@ def speak(
         Path | None, typer.Option(help="Ordinary sentences for the reference: TEXT, or TEXT tab IPA.", exists=True)
     ] = None,
     reference: Annotated[Path | None, typer.Option(help="Folder of the reference, in place of the cache.")] = None,
-    write_voice: Annotated[Path | None, typer.Option(help="A new Piper .onnx with the accepted repairs in it.")] = None,
+    best_of: Annotated[int, typer.Option(help="Say each sentence so often, keep what Whisper hears best.", min=1)] = 1,
+    attention_window: Annotated[
+        str, typer.Option(help="BACK,AHEAD tokens that attention may move to in a frame; Tacotron 2 only.")
+    ] = "",
+    save_repairs: Annotated[
+        Path | None, typer.Option(help="Keep the accepted repairs that hold in other sentences in this file.")
+    ] = None,
+    use_repairs: Annotated[
+        Path | None, typer.Option(help="Repair with the kept ones of this file.", exists=True)
+    ] = None,
+    write_voice: Annotated[Path | None, typer.Option(help="A new Piper .onnx with those repairs in it.")] = None,
     noise: Annotated[float, typer.Option(help="Randomness of voices that have it; 0 compares best.", min=0)] = 0.0,
     seed: Annotated[int, typer.Option(help="Of everything that is random.", min=0)] = 0,
     as_json: Json = False,
@@ -60,21 +70,41 @@ def speak(
         psi=psi,
         judge=judge,
         corpus=corpus,
+        best_of=best_of,
         reference=reference,
+        save_repairs=save_repairs,
+        use_repairs=use_repairs,
         write_voice=write_voice,
         seed=seed,
     )
     options: dict[str, Any] = {"noise": noise} if noise else {}
     loaded = load_voice(voice, **options)
+    if attention_window:
+        loaded = _with_window(loaded, attention_window)
     if file is not None:
-        if repair or edit:
-            raise ValueError("--file ranks sentences and takes neither --repair nor --edit; give one text for those.")
+        if settings.repairs or edit:
+            raise ValueError("--file ranks sentences and takes neither repairs nor --edit; give one text for those.")
         batch = run_speak_batch(loaded, file, out, settings, progress=show_progress())
         note(f"Ranked: {out / 'sentences.csv'}, {out / 'pairs.csv'}")
         finish(batch.to_dict(), out, as_json)
     elif edit:
-        if repair:
+        if settings.repairs:
             raise ValueError("--edit and --repair are two runs: give one of them.")
         finish(run_speak_edit(loaded, text, out, settings, edit, progress=show_progress()).to_dict(), out, as_json)
     else:
-        finish(run_speak(loaded, text, out, settings, progress=show_progress()).to_dict(), out, as_json)
+        run = run_speak(loaded, text, out, settings, progress=show_progress())
+        if (save_repairs or write_voice) and not any(holding.holds for holding in run.kept):
+            note("No repair was accepted and held in other sentences: there was nothing to keep.")
+        finish(run.to_dict(), out, as_json)
+
+
+def _with_window(voice: Any, window: str) -> Any:
+    """The voice with its attention held within BACK,AHEAD tokens."""
+    if not hasattr(voice, "constrained"):
+        raise ValueError(
+            f"--attention-window holds the attention of Tacotron 2, and {voice.name} is none; leave it out."
+        )
+    parts = window.split(",")
+    if len(parts) != 2 or not all(part.strip().isdigit() for part in parts):
+        raise ValueError(f"--attention-window is {window!r}, but two numbers are needed, e.g. 1,3.")
+    return voice.constrained(*map(int, parts))

@@ -11,21 +11,25 @@ import numpy as np
 
 from activations import atomic_write
 from tts import (
+    CombinationRepair,
     Diagnosis,
+    Holding,
     Repair,
     Speech,
     Verdict,
     Voice,
     VoiceReference,
+    apply_repairs,
     better,
-    combination_repairs,
     diagnose,
     heard_by_whisper,
+    load_repairs,
     repair,
     split_sentences,
 )
 from tts.tokens import Tokens
 from workbench.report import need_packages
+from workbench.speak_keep import check_targets, kept_repairs
 from workbench.speak_report import wav_bytes, write_speak_report
 from workbench.tables import write_csv, write_json
 from workbench.voice_reference import reference_for
@@ -41,8 +45,10 @@ class SpeakSettings:
     """What to do with the text, and how.
 
     `phonemes`: in place of the text's own. `layer`: "" for the middle one. `psi`, `copies`, `window`: of the repair.
-    `judge`: who accepts or refuses a repair. `corpus`: of the reference, genmend's own if None. `reference`: folder to
-    keep it in, the user's cache if None. `write_voice`: a new Piper voice with the accepted repairs in it.
+    `judge`: who accepts or refuses a repair. `best_of`: times that each sentence is said, the best one is taken.
+    `corpus`: of the reference, genmend's own if None. `reference`: folder to keep it in, the user's cache if None.
+    `save_repairs`: a file for the accepted repairs that hold in other sentences. `use_repairs`: such a file, in place
+    of repairs found anew. `write_voice`: a new Piper voice with the same repairs in it.
     """
 
     phonemes: str | None = None
@@ -54,15 +60,29 @@ class SpeakSettings:
     window: int = 2
     judge: str = "whisper"
     corpus: Path | None = None
+    best_of: int = 1
     reference: Path | None = None
+    save_repairs: Path | None = None
+    use_repairs: Path | None = None
     write_voice: Path | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.judge not in JUDGES:
             raise ValueError(f"--judge is {self.judge!r}; accepted are {', '.join(JUDGES)}.")
-        if self.write_voice is not None and not self.repair:
-            raise ValueError("--write-voice needs --repair: there is nothing to write without a repair.")
+        for option in ("write_voice", "save_repairs"):
+            if getattr(self, option) is not None and not self.repair:
+                name = option.replace("_", "-")
+                raise ValueError(f"--{name} needs --repair: there is nothing to write without a repair.")
+        if self.use_repairs is not None and self.repair:
+            raise ValueError("--use-repairs and --repair are two ways to repair: give one of them.")
+        if self.best_of > 1 and self.judge == "none":
+            raise ValueError("--best-of needs a judge to say which is best; leave --judge at whisper.")
+
+    @property
+    def repairs(self) -> bool:
+        """Whether sentences are repaired, in either way."""
+        return self.repair or self.use_repairs is not None
 
 
 @dataclass(frozen=True)
@@ -103,11 +123,13 @@ class SpeakRun:
     voice: str
     sentences: tuple[SpokenSentence, ...]
     settings: dict[str, Any]
+    kept: tuple[Holding, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON's view, as in ``summary.json``."""
         found = [sentence.to_dict() for sentence in self.sentences]
-        return {"voice": self.voice, "sentences": found, "settings": self.settings}
+        kept = [holding.to_dict() for holding in self.kept]
+        return {"voice": self.voice, "sentences": found, "combinations": kept, "settings": self.settings}
 
 
 def run_speak(voice: Voice, text: str, out: Path, settings: SpeakSettings, *, progress: bool = True) -> SpeakRun:
@@ -117,20 +139,21 @@ def run_speak(voice: Voice, text: str, out: Path, settings: SpeakSettings, *, pr
     ``tokens.csv``, ``summary.json``, ``report.html``.
     """
     need_packages()
+    check_targets(voice, settings)
+    known = None if settings.use_repairs is None else load_repairs(settings.use_repairs, voice)
     sentences = tokens_of(voice, text, settings.phonemes)
     reference = reference_for(
         voice, settings.corpus, settings.k, settings.seed, folder=settings.reference, progress=progress
     )
-    judge = _judge(settings) if settings.repair else None
+    judge = _judge(settings) if settings.repairs or settings.best_of > 1 else None
     found = diagnose(voice, reference, sentences, layer=settings.layer or None)
-    spoken = tuple(_spoken(voice, reference, diagnosis, settings, judge) for diagnosis in found)
+    spoken = tuple(_spoken(voice, reference, diagnosis, settings, known, judge) for diagnosis in found)
+    kept = kept_repairs(voice, reference, spoken, settings)
     out.mkdir(parents=True, exist_ok=True)
     write_wav(out / "original.wav", [sentence.speech for sentence in spoken])
-    if settings.repair:
+    if settings.repairs:
         write_wav(out / "repaired.wav", [sentence.final for sentence in spoken])
-    if settings.write_voice is not None:
-        _write_voice(voice, spoken, settings.write_voice)
-    run = SpeakRun(voice.name, spoken, settings_with(settings, reference))
+    run = SpeakRun(voice.name, spoken, settings_with(settings, reference), kept)
     write_csv(out / "tokens.csv", _token_columns(spoken))
     write_json(out / "summary.json", run.to_dict())
     write_speak_report(out / "report.html", run)
@@ -154,29 +177,51 @@ def write_wav(path: Path, speeches: Sequence[Speech]) -> None:
 
 
 def _spoken(
-    voice: Voice, reference: VoiceReference, diagnosis: Diagnosis, settings: SpeakSettings, judge: Any
+    voice: Voice,
+    reference: VoiceReference,
+    diagnosis: Diagnosis,
+    settings: SpeakSettings,
+    known: Sequence[CombinationRepair] | None,
+    judge: Any,
 ) -> SpokenSentence:
     tokens = diagnosis.tokens
-    speech = voice.speak(tokens, seed=settings.seed)
-    if not settings.repair:
+    speech, seed = _said(voice, tokens, settings, judge)
+    if not settings.repairs:
         return SpokenSentence(diagnosis, speech)
-    done = repair(
-        voice,
-        reference,
-        tokens,
-        layer=diagnosis.layer,
-        psi=settings.psi,
-        copies=settings.copies,
-        window=settings.window,
-        seed=settings.seed,
+    done = (
+        apply_repairs(voice, reference, tokens, known)
+        if known is not None
+        else repair(
+            voice,
+            reference,
+            tokens,
+            layer=diagnosis.layer,
+            psi=settings.psi,
+            copies=settings.copies,
+            window=settings.window,
+            seed=settings.seed,
+        )
     )
     if not done.changed:
         return SpokenSentence(diagnosis, speech, done)
-    repaired = voice.speak(tokens, {done.layer: done.vectors}, seed=settings.seed)
+    repaired = voice.speak(tokens, {done.layer: done.vectors}, seed=seed)
     if judge is None:
         return SpokenSentence(diagnosis, speech, done, repaired)
     before, after = (heard_by_whisper(judge, said, tokens.text) for said in (speech, repaired))
     return SpokenSentence(diagnosis, speech, done, repaired, (before, after), better(before, after))
+
+
+def _said(voice: Voice, tokens: Tokens, settings: SpeakSettings, judge: Any) -> tuple[Speech, int]:
+    """The sentence, with several tries the one that Whisper heard best, and the seed of it."""
+    if settings.best_of == 1:
+        return voice.speak(tokens, seed=settings.seed), settings.seed
+    heard = []
+    for seed in range(settings.seed, settings.seed + settings.best_of):
+        speech = voice.speak(tokens, seed=seed)
+        verdict = heard_by_whisper(judge, speech, tokens.text)
+        heard.append((verdict.errors, -verdict.log_probability, seed, speech))
+    *_, seed, speech = min(heard, key=lambda one: one[:3])
+    return speech, seed
 
 
 def _judge(settings: SpeakSettings) -> Any:
@@ -185,17 +230,6 @@ def _judge(settings: SpeakSettings) -> Any:
     from tts.judges import WhisperJudge
 
     return WhisperJudge()
-
-
-def _write_voice(voice: Voice, spoken: Sequence[SpokenSentence], path: Path) -> None:
-    from tts.piper import PiperVoice
-    from tts.piper_patch import write_into_piper
-
-    if not isinstance(voice, PiperVoice):
-        raise ValueError(f"--write-voice writes Piper voices, but {voice.name} is none; leave it out.")
-    taken = [s.repair for s in spoken if s.repair is not None and s.accepted is not False and s.repair.changed]
-    repairs = [found for done in taken for found in combination_repairs(voice, done)]
-    write_into_piper(voice, repairs, path)
 
 
 def settings_with(settings: SpeakSettings, reference: VoiceReference) -> dict[str, Any]:

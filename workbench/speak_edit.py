@@ -16,8 +16,10 @@ from workbench.speak_report import audio_block
 from workbench.tables import without_nan, write_csv, write_json
 
 if TYPE_CHECKING:
+    from tts.piper import PiperVoice
     from tts.probe_moves import ProbeMoves
     from tts.prosody import ProsodyEdit
+    from tts.vits import VitsVoice
     from workbench.speak import SpeakSettings
 
 __all__ = ["SpeakEdit", "run_speak_edit"]
@@ -53,23 +55,17 @@ def run_speak_edit(
     Raises
     ------
     ValueError
-        For voices other than Piper's, or a text of several sentences.
+        For voices other than Piper's and VITS, or a text of several sentences.
     """
-    from tts.piper import PiperVoice
-    from tts.piper_torch import to_torch
     from tts.prosody import edit_prosody
     from workbench.speak import tokens_of, write_wav
 
     need_packages()
     requests = [parse_edit(text) for text in edits]
-    if not isinstance(voice, PiperVoice):
-        raise ValueError(
-            f"--edit changes Piper voices, and {voice.name} is none; from Python, tts.edit_through takes any predictor."
-        )
+    voice, model = _editable(voice, any("duration" in request.changes for request in requests))
     sentences = tokens_of(voice, text, settings.phonemes)
     if len(sentences) > 1:
         raise ValueError(f"--edit takes one sentence, and the text has {len(sentences)}; give one of them.")
-    model = to_torch(voice) if any("duration" in request.changes for request in requests) else None
     others = any(set(request.changes) - {"duration"} for request in requests)
     moves = _moves(voice, settings, progress) if others else None
     done = tuple(
@@ -84,6 +80,22 @@ def run_speak_edit(
     write_json(out / "summary.json", run.to_dict())
     _write_report(out / "report.html", run, requests)
     return run
+
+
+def _editable(voice: Voice, with_model: bool) -> tuple[PiperVoice | VitsVoice, Any]:
+    """The voice, and the torch model whose predictor says how long its sounds last; None where no wish needs it."""
+    from tts.piper import PiperVoice
+    from tts.piper_torch import to_torch
+    from tts.vits import VitsVoice
+
+    if isinstance(voice, PiperVoice):
+        return voice, to_torch(voice) if with_model else None
+    if isinstance(voice, VitsVoice):
+        return voice, voice.model
+    raise ValueError(
+        f"--edit changes Piper and VITS voices, and {voice.name} is none; from Python, tts.edit_through takes any "
+        "predictor."
+    )
 
 
 def _moves(voice: Voice, settings: SpeakSettings, progress: bool) -> ProbeMoves:

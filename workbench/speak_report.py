@@ -29,6 +29,8 @@ def write_speak_report(path: Path, run: SpeakRun) -> None:
         if sentence.repair is not None:
             sections.append(Section(f"{name}repair", _repair(sentence)))
         sections.append(Section(f"{name}every layer", _layers(sentence), closed=True))
+    if run.kept:
+        sections.append(Section("Kept for other sentences", [_kept(run)]))
     settings = {key: value for key, value in run.settings.items() if value is not None}
     sections.append(Section("Settings", [Facts("What this run used", settings)], closed=True))
     write_report(path, f"genmend speak: {run.voice}", _in_words(run), sections)
@@ -92,7 +94,7 @@ def _layers(sentence: SpokenSentence) -> list[Any]:
 def _repair(sentence: SpokenSentence) -> list[Any]:
     assert sentence.repair is not None
     if sentence.repaired is None:
-        return [Paragraph("No symbol with a reference lies outside: nothing was repaired.")]
+        return [Paragraph("Nothing was repaired: no symbol that a repair is known for lies outside.")]
     blocks: list[Any] = [audio_block("With the flagged vectors repaired.", sentence.repaired)]
     if sentence.verdicts is None:
         blocks.append(Paragraph("No judge was asked: listen to both before you use the repaired one."))
@@ -123,6 +125,19 @@ def _repair(sentence: SpokenSentence) -> list[Any]:
         "perturbed copies of the sentence whose vector is inside; the fewer, the more lost the symbol."
     )
     return [*blocks, Table(caption, header, moved)]
+
+
+def _kept(run: SpeakRun) -> Table:
+    found = [holding.to_dict() for holding in run.kept]
+    n = sum(row["holds"] for row in found)
+    caption = (
+        f"{n} of {len(found)} accepted moves hold in other sentences and were written. Each combination was put into "
+        "ordinary sentences; a move holds if fewer of them are outside with it, and most of those come nearer."
+    )
+    header = ["combination", "symbol", "sentences", "outside before", "outside after", "came nearer", "holds"]
+    names = ["combination", "symbol", "n", "outside_before", "outside_after", "nearer", "holds"]
+    rows = [[row[name] if name != "holds" else ("yes" if row["holds"] else "no") for name in names] for row in found]
+    return Table(caption, header, rows)
 
 
 def _in_words(run: SpeakRun) -> str:

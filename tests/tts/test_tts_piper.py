@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from tts.combination import CombinationRepair, combination_repairs
 from tts.piper import PiperVoice
 from tts.piper_graph import PiperGraphError
-from tts.piper_patch import CombinationRepair, combination_repairs, write_into_piper
+from tts.piper_patch import write_into_piper
 from tts.repair import MovedToken, Repair
 from tts.tokens import Tokens
 from tts.voice import MAX_CHARACTERS
@@ -118,7 +119,7 @@ def test_a_repair_written_into_the_voice_speaks_as_the_repair(voice, sentences, 
     after[positions] += np.random.default_rng(0).standard_normal((2, 192)).astype(np.float32)
     moved = tuple(MovedToken(i, tokens.symbols[i], 2.0, 0.9, 1.0, 0.5, "perturbed") for i in positions)
     repairs = combination_repairs(voice, Repair(tokens, layer, after, moved, 0.0))
-    assert [found.symbols[len(found.symbols) // 2] for found in repairs] == [tokens.symbols[i] for i in positions]
+    assert [found.symbols[found.place] for found in repairs] == [tokens.symbols[i] for i in positions]
     write_into_piper(voice, repairs, tmp_path / "mended.onnx")
     mended = PiperVoice(tmp_path / "mended.onnx")
     assert [given.name for given in mended.model.graph.input] == [given.name for given in voice.model.graph.input]
@@ -128,7 +129,9 @@ def test_a_repair_written_into_the_voice_speaks_as_the_repair(voice, sentences, 
 
 @pytest.mark.real("joe")
 def test_a_written_voice_needs_a_repair_and_another_name(voice, tmp_path):
-    nothing = CombinationRepair("encoder.3", (1, 0, 20), 2, np.zeros(192, np.float32), "h")
+    nothing = CombinationRepair(
+        "encoder.3", (1, 0, 20), ("^", "_", "h"), ("special", "blank", "phoneme"), 2, np.zeros(192, np.float32)
+    )
     with pytest.raises(ValueError, match="no repair to write"):
         write_into_piper(voice, [], tmp_path / "new.onnx")
     with pytest.raises(ValueError, match="is the voice itself"):

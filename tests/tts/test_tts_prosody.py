@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from prosody_toys import ENERGY, PITCH, Hum, hummed_tokens
+from transformers_toys import vits_config, vits_voice
 
 import tts.prosody
 from tts.edit_requests import EditRequest, chosen_tokens, parse_edit
@@ -28,7 +29,7 @@ def moves_of(pitch=0.5, energy=0.4):
 def hum(monkeypatch):
     """The humming voice, its durations as a predictor."""
     monkeypatch.setattr(tts.prosody, "log_durations", lambda model, vectors, speaker=None: vectors[:, 0] * 1.0)
-    return Hum(), SimpleNamespace(config=SimpleNamespace(num_speakers=1))
+    return Hum(), SimpleNamespace(config=SimpleNamespace(num_speakers=1), speaking_rate=1.0)
 
 
 def test_pitch_and_energy_come_as_requested(hum):
@@ -146,3 +147,21 @@ def test_a_word_of_the_real_voice_lasts_half_as_long_again():
     assert edit.elsewhere["duration"] == pytest.approx(1, rel=0.05)
     frames = edit.after.frames[chosen_tokens(tokens, edit.request)].sum()
     assert frames == round(1.5 * edit.before.frames[chosen_tokens(tokens, edit.request)].sum())
+
+
+@pytest.mark.parametrize("speaking_rate", [1.0, 0.7])
+def test_a_vits_word_lasts_as_long_as_asked(tmp_path, speaking_rate):
+    voice = vits_voice(tmp_path, vits_config(speaking_rate=speaking_rate))
+    tokens = voice.tokenize("a dab bad ab")
+    edit = edit_prosody(voice, tokens, parse_edit("dab:duration=1.5"), model=voice.model)
+    where = chosen_tokens(tokens, edit.request)
+    lasted = [float(speech.frames[where].sum()) for speech in (edit.before, edit.after)]
+    assert edit.achieved["duration"] == lasted[1] / lasted[0]
+    assert edit.achieved["duration"] == pytest.approx(1.5, abs=1 / lasted[0])
+    assert edit.calibrations["duration"].achieved == pytest.approx(edit.achieved["duration"] - 1, abs=1e-6)
+
+
+def test_another_duration_predictor_is_refused(tmp_path):
+    voice = vits_voice(tmp_path, vits_config(use_stochastic_duration_prediction=False))
+    with pytest.raises(ValueError, match="VITS' stochastic one is needed"):
+        edit_prosody(voice, voice.tokenize("a dab"), parse_edit("dab:duration=1.5"), model=voice.model)

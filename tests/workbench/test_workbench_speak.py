@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from tts.combination_file import load_repairs
 from tts.corpus import ENGLISH
 from tts.piper import PiperVoice
+from tts.tacotron import TacotronVoice
 from workbench.speak import SpeakSettings, run_speak
 from workbench.speak_batch import run_speak_batch
 from workbench.speak_edit import run_speak_edit
@@ -33,9 +35,8 @@ def settings(tmp_path_factory):
 
 def test_diagnosis_and_repair_leave_audio_table_and_page(voice, settings, tmp_path):
     run = run_speak(
-        voice, TEXT, tmp_path, SpeakSettings(phonemes=IPA, repair=True, psi=0.0, copies=6,
-                                             write_voice=tmp_path / "mended.onnx", **settings), progress=False
-    )  # fmt: skip
+        voice, TEXT, tmp_path, SpeakSettings(phonemes=IPA, repair=True, psi=0.0, copies=6, **settings), progress=False
+    )
     (sentence,) = run.sentences
     assert sentence.diagnosis.layer == "encoder.3"  # the middle of encoder.1 to encoder.6
     assert sentence.repair.changed
@@ -56,8 +57,35 @@ def test_diagnosis_and_repair_leave_audio_table_and_page(voice, settings, tmp_pa
     assert page.count("<audio") == 2
     assert "Nguyen" in page
     assert "No judge was asked" in page
-    mended = PiperVoice(tmp_path / "mended.onnx").speak(sentence.diagnosis.tokens)
-    np.testing.assert_allclose(mended.audio, sentence.repaired.audio, atol=1e-3)
+
+
+def test_repairs_that_hold_are_kept_and_serve_again(voice, settings, tmp_path):
+    kept, mended = tmp_path / "kept.safetensors", tmp_path / "mended.onnx"
+    run = run_speak(
+        voice, TEXT, tmp_path / "one", SpeakSettings(phonemes=IPA, repair=True, psi=0.0, copies=6,
+                                                     save_repairs=kept, write_voice=mended, **settings), progress=False
+    )  # fmt: skip
+    (sentence,) = run.sentences
+    assert len(run.kept) == sum(move.distance > 0 for move in sentence.repair.moved)
+    holding = [test.repair for test in run.kept if test.holds]
+    assert holding
+    assert [found.shown for found in load_repairs(kept, voice)] == [found.shown for found in holding]
+    assert "hold in other sentences" in (tmp_path / "one" / "report.html").read_text(encoding="utf-8")
+    again = run_speak(
+        voice, TEXT, tmp_path / "two", SpeakSettings(phonemes=IPA, use_repairs=kept, **settings), progress=False
+    )
+    assert {move.center for move in again.sentences[0].repair.moved} == {"kept repair"}
+    written = PiperVoice(mended).speak(sentence.diagnosis.tokens)
+    np.testing.assert_allclose(written.audio, again.sentences[0].repaired.audio, atol=1e-3)
+
+
+def test_a_voice_that_cannot_be_written_is_refused_before_it_speaks(voice, settings, tmp_path):
+    wanted = {"phonemes": IPA, "repair": True, **settings}
+    with pytest.raises(ValueError, match="is the voice itself"):
+        run_speak(voice, TEXT, tmp_path, SpeakSettings(write_voice=voice.path, **wanted), progress=False)
+    with pytest.raises(ValueError, match="--write-voice writes Piper voices"):
+        run_speak(TacotronVoice.reference(), TEXT, tmp_path, SpeakSettings(write_voice=tmp_path / "a.onnx", **wanted))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_reference_is_kept_and_used_again(voice, settings, tmp_path, monkeypatch):
@@ -90,6 +118,10 @@ def test_settings_that_do_not_go_together_are_refused(voice, tmp_path):
         SpeakSettings(judge="me")
     with pytest.raises(ValueError, match="--write-voice needs --repair"):
         SpeakSettings(write_voice=tmp_path / "new.onnx")
+    with pytest.raises(ValueError, match="two ways to repair"):
+        SpeakSettings(repair=True, use_repairs=tmp_path / "kept.safetensors")
+    with pytest.raises(ValueError, match="--best-of needs a judge"):
+        SpeakSettings(best_of=3, judge="none")
     (tmp_path / "empty.txt").write_text("\n\n")
     with pytest.raises(ValueError, match="holds no sentence"):
         run_speak_batch(voice, tmp_path / "empty.txt", tmp_path, SpeakSettings())
