@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -71,12 +72,13 @@ class Treatment:
 
 @dataclass(frozen=True)
 class Corrected(Treatment):
-    """A treatment with the images it gave, ``[n, 3, h, w]`` in 0..1.
+    """A treatment with the images it gave, ``[n, 3, h, w]`` in 0..1, and the latents these were drawn from.
 
-    They are bit for bit the uncorrected ones where `rung` is -1.
+    Where `rung` is -1 both are bit for bit the uncorrected ones; a ladder leaves all latents as they were.
     """
 
     images: Tensor
+    latents: Tensor
 
 
 class CorrectedGenerator:
@@ -101,6 +103,7 @@ class CorrectedGenerator:
                 "attach(model, correction, rung=r), or make it with gans.fit_correction."
             )
         correction.check(generator.module, allow_other_weights=allow_other_weights)
+        _warn_of_other_settings(correction.info.get("generator_settings"), generator)
         self.generator = generator
         self.correction = correction
         self.gated = gate
@@ -119,7 +122,7 @@ class CorrectedGenerator:
         that bring it inside the normal manifold; where none does that, it is given up.
         """
         latents = self.generator.checked_latents(latents)
-        images = self.generator.generate(latents, progress=progress)
+        images, moved = self.generator.generate(latents, progress=progress), latents.clone()
         gate_before, manifold_before = self._scores(images, progress)
         gate_after, manifold_after = gate_before.copy(), manifold_before.copy()
         needs = gate_before > self._gate.threshold if self.gated else np.ones(len(latents), dtype=bool)
@@ -129,26 +132,35 @@ class CorrectedGenerator:
         for rung, attempt in enumerate(self._attempts(progress)):
             if not len(climbing):
                 break
-            tried = attempt(latents[climbing])
+            tried, drawn_from = attempt(latents[climbing])
             gate_score, manifold_score = self._scores(tried, progress)
             better = self._is_normal(gate_score, manifold_score) & (gate_score < lowest[climbing])
             taken = climbing[better]
-            images[taken], rung_of[taken] = tried[better], rung
+            images[taken], moved[taken], rung_of[taken] = tried[better], drawn_from[better], rung
             gate_after[taken], manifold_after[taken] = gate_score[better], manifold_score[better]
             lowest[taken] = gate_score[better]
             climbing = climbing[lowest[climbing] > self._stop_rule["enough_gate_score"]]
         given_up = needs & (rung_of == UNTOUCHED)
-        return Corrected(rung_of, given_up, gate_before, gate_after, manifold_before, manifold_after, images)
+        return Corrected(rung_of, given_up, gate_before, gate_after, manifold_before, manifold_after, images, moved)
 
-    def _attempts(self, progress: bool) -> list[Callable[[Tensor], Tensor]]:
-        """What is tried in turn: each takes latents and gives images."""
+    def is_normal(self, images: Tensor, *, progress: bool = False) -> NDArray[np.bool_]:
+        """Whether the gate stays shut for each of these images ``[n, 3, h, w]``."""
+        features = extract(self._extractor, images, progress=progress)
+        return self._gate.score(features.astype(np.float64)) <= self._gate.threshold
+
+    def _attempts(self, progress: bool) -> list[Callable[[Tensor], tuple[Tensor, Tensor]]]:
+        """What is tried in turn: each takes latents and gives images, and the latents they were drawn from."""
         if self._corrector is not None:
-            return [partial(self._corrector.correct, self.generator)]
+            return [partial(self._with_corrector, self._corrector)]
         return [partial(self._edited, edits, progress=progress) for edits in self.correction.ladder]
 
-    def _edited(self, edits: tuple[Edit, ...], latents: Tensor, *, progress: bool) -> Tensor:
+    def _with_corrector(self, corrector: Corrector, latents: Tensor) -> tuple[Tensor, Tensor]:
+        moved = corrector.moved(latents)
+        return corrector.drawn(self.generator, moved), moved
+
+    def _edited(self, edits: tuple[Edit, ...], latents: Tensor, *, progress: bool) -> tuple[Tensor, Tensor]:
         with edited(self.generator.module, *edits):
-            return self.generator.generate(latents, progress=progress)
+            return self.generator.generate(latents, progress=progress), latents
 
     def _scores(self, images: Tensor, progress: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         features = extract(self._extractor, images, progress=progress)
@@ -157,6 +169,21 @@ class CorrectedGenerator:
     def _is_normal(self, gate_score: NDArray[np.float64], manifold_score: NDArray[np.float64]) -> NDArray[np.bool_]:
         below_gate = gate_score <= self._stop_rule["normal_gate_score"]
         return below_gate & (manifold_score <= self._stop_rule["normal_manifold_score"])
+
+
+def _warn_of_other_settings(made_at: Mapping[str, Any] | None, generator: Generator) -> None:
+    """Weights alone do not make the samples: another truncation or noise makes others than the correction learnt on."""
+    if made_at is None:  # a file from before this was kept
+        return
+    names = sorted({*made_at, *generator.settings})
+    other = [n for n in names if made_at.get(n) != generator.settings.get(n)]
+    if other:
+        was, now = (", ".join(f"{n}={held.get(n)!r}" for n in other) for held in (made_at, generator.settings))
+        warnings.warn(
+            f"The correction was made at {was}, but the generator runs at {now}: its gate and stop rule may not fit; "
+            "load the generator as it was, or fit the correction anew.",
+            stacklevel=4,
+        )
 
 
 def corrected(generator: Generator, correction: Correction, **options: Any) -> CorrectedGenerator:

@@ -249,6 +249,7 @@ def fit_correction(
         info={
             "method": "sequential correction of neurons, gated, least sufficient rung",
             "generator": generator.name,
+            "generator_settings": dict(generator.settings),
             "rungs": [asdict(rung) for rung in rungs],
             "stop_rule": {
                 "enough_gate_score": float(np.quantile(normal_scores, stop_quantile)),

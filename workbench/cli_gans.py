@@ -98,6 +98,9 @@ def correct(
     ] = None,
     correction: Annotated[Path | None, typer.Option(help="A correction file, in place of making one.")] = None,
     gate: Annotated[bool, typer.Option(help="Correct only what the gate flags; --no-gate takes every sample.")] = True,
+    judge: Annotated[
+        str, typer.Option(help="Another extractor than --extractor, to judge the corrected samples; none if empty.")
+    ] = "",
     allow_other_weights: Annotated[bool, typer.Option(help="Use a correction made for other weights.")] = False,
     latent_shape: LatentShape = "",
     psi: Psi = None,
@@ -134,6 +137,7 @@ def correct(
         correction_file=correction,
         method=wanted,
         gate=gate,
+        judge=judge,
         settings=DetectorSettings(extractor, n_statistics=n_statistics, n_reference=n_reference, seed=seed),
         allow_other_weights=allow_other_weights,
         resume=resume,

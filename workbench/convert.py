@@ -14,6 +14,7 @@ from activations import atomic_write
 from activations.digests import weights_digest
 from gans.conversion_folder import load_converted
 from gans.convert import Converted, convert, file_sha256
+from gans.families.layout import LayoutError
 from gans.generator import layer_shapes
 from workbench.pictures import gallery
 from workbench.report import Facts, Paragraph, Picture, Section, Table, need_packages, write_report
@@ -93,13 +94,21 @@ def run_convert(
 
     Raises
     ------
+    gans.families.layout.LayoutError
+        If the arrays are not the family's; ``misfit.html`` has the list too, and nothing else is written.
     ValueError
         As `gans.convert.convert` does, or if an image holds NaN.
     """
     need_packages()
     asked = {"family": family, "group": group, "n_classes": n_classes}
     found = _earlier(source, out, asked) if resume and trusted else None
-    converted = found or convert(source, out, family, trusted=trusted, group=group or None, n_classes=n_classes)
+    misfit = out / "misfit.html"
+    try:
+        converted = found or convert(source, out, family, trusted=trusted, group=group or None, n_classes=n_classes)
+    except LayoutError as error:
+        _write_misfit(misfit, source.name, asked, str(error))
+        raise
+    misfit.unlink(missing_ok=True)  # of an earlier run
     converted = replace(converted, folder=str(out))
     picture = out / "samples.png"
     loaded = {}
@@ -201,4 +210,20 @@ def _write_convert_report(path: Path, run: ConvertRun, picture: bytes) -> None:
             Section("What was taken", groups),
             Section("How it was read", [Facts("The process that read it, and digests", run.to_dict())]),
         ],
+    )
+
+
+def _write_misfit(path: Path, source: str, asked: dict[str, Any], message: str) -> None:
+    """The page of a file whose arrays are not the family's: the whole list, which is often longer than a terminal."""
+    head, *listed = message.split("\n  ")
+    blocks: list[Any] = [Paragraph(head)]
+    if listed:
+        blocks = [Table(head, ["array"], [[line] for line in listed])]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_report(
+        path,
+        f"genmend convert: {source} does not fit",
+        "Nothing was converted. Is it another family (--family) or another of the file's models (--group)? A fork of a "
+        "public implementation often names its arrays otherwise.",
+        [Section("What does not fit", blocks), Section("Settings", [Facts("What was asked for", asked)])],
     )

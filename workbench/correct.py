@@ -17,10 +17,11 @@ from gans import CorrectedGenerator, Generator, Treatment, ablated_share, correc
 from gans.correctors import Corrector
 from workbench.checkpoints import checkpointed, generator_facts, settings_key, tensor_digest
 from workbench.correct_fitting import fitted_method
+from workbench.correct_judge import Judged, judged
 from workbench.correct_methods import MethodSettings
 from workbench.correct_report import write_correct_report
 from workbench.detect import DetectorSettings
-from workbench.pictures import heat_overlay, image_grid, to_pixels
+from workbench.pictures import heat_overlay, image_grid, read_images, to_pixels
 from workbench.tables import write_csv, write_json
 
 __all__ = ["CorrectRun", "before_after_grid", "run_correct", "switched_off", "switches_neurons"]
@@ -34,7 +35,7 @@ class CorrectRun:
     """Result of ``genmend correct``.
 
     `limits`: the gate score above which a sample is flagged, and the distance / radius above which it is outside the
-    normal manifold. `in_file`: whether ``correction.safetensors`` does the same.
+    normal manifold. `in_file`: whether ``correction.safetensors`` does the same. `judge`: what another extractor says.
     """
 
     model: str
@@ -43,6 +44,7 @@ class CorrectRun:
     limits: tuple[float, float]
     in_file: bool
     settings: dict[str, Any]
+    judge: Judged | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON's view, as in ``summary.json``."""
@@ -54,6 +56,7 @@ class CorrectRun:
             "n_flagged": _before_after(done.gate_before > gate, done.gate_after > gate),
             "n_outside": _before_after(done.manifold_before > manifold, done.manifold_after > manifold),
             "in_correction_file": self.in_file,
+            "judge": None if self.judge is None else self.judge.to_dict(),
             "settings": self.settings,
         }
 
@@ -66,6 +69,7 @@ def run_correct(
     correction_file: Path | None = None,
     method: MethodSettings | None = None,
     gate: bool = True,
+    judge: str = "",
     settings: DetectorSettings | None = None,
     allow_other_weights: bool = False,
     resume: bool = True,
@@ -74,7 +78,9 @@ def run_correct(
     """Correct latents and write everything to `out`.
 
     Files: ``before/`` and ``after/`` with a PNG a row, ``corrections.csv``, ``summary.json``, ``report.html``; where
-    the method can be kept in one ``correction.safetensors``; ``work/`` holds what an interrupted run goes on from.
+    the method can be kept in one ``correction.safetensors``; where it moves latents ``latents.npy``, those that the
+    images were drawn from; ``work/`` holds what an interrupted run goes on from. `judge`: an extractor other than the
+    gate's, to look at the corrected samples too; none if empty.
     """
     settings, method = settings or DetectorSettings(), method or MethodSettings()
     if correction_file is not None:
@@ -90,7 +96,14 @@ def run_correct(
         for number, chunk in enumerate(latents.split(CHUNK))
     ]
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    run = _run(generator, correction, Treatment(**joined), corrector, correction_file, method, settings, gate)
+    moved = joined.pop("latents")
+    treatment, second = Treatment(**joined), None
+    if judge:
+        rows = np.flatnonzero(treatment.changed)
+        seed = settings.seed
+        second = judged(mend, out, rows, judge, about, seed=seed, resume=resume, progress=progress)
+    run = _run(generator, correction, treatment, corrector, correction_file, method, settings, gate, second)
+    _write_moved(out / "latents.npy", latents, moved)
     if run.in_file:
         save_correction(out / "correction.safetensors", correction)
     else:  # of an earlier run with another method
@@ -101,7 +114,7 @@ def run_correct(
     shown = shown[np.argsort(-run.treatment.gate_before[shown], kind="stable")][:N_SHOWN]
     grid = b""
     if len(shown):
-        after = _read_images(out / "after", shown)
+        after = read_images(out / "after", shown)
         grid = before_after_grid(generator, correction, latents[torch.from_numpy(shown)], after, joined["rung"][shown])
     middle = "where neurons were switched off" if switches_neurons(correction) else "where the image changed"
     write_correct_report(out / "report.html", run.to_dict(), run.treatment, correction, shown, grid, middle)
@@ -149,6 +162,7 @@ def _run(
     method: MethodSettings,
     settings: DetectorSettings,
     gate: bool,
+    judge: Judged | None,
 ) -> CorrectRun:
     assert correction.gate is not None  # else `corrected` has refused it
     used: dict[str, Any] = {"correction_file": str(file or ""), "gate": gate, "correction": correction.info}
@@ -156,7 +170,7 @@ def _run(
         used |= asdict(settings) | method.facts()
     limits = correction.gate.threshold, float(correction.info["stop_rule"]["normal_manifold_score"])
     name = str(correction.info.get("method", "")) if file else method.method
-    return CorrectRun(generator.name, name, treatment, limits, corrector is None, used)
+    return CorrectRun(generator.name, name, treatment, limits, corrector is None, used, judge)
 
 
 def _digest(correction: Correction) -> str:
@@ -185,9 +199,17 @@ def _corrected_chunk(
         result = mend(latents, progress=progress)
         _write_images(out / "before", mend.generator.generate(latents), first)
         _write_images(out / "after", result.images, first)
-        return result.columns()
+        return result.columns() | {"latents": result.latents.cpu().numpy()}
 
-    return checkpointed(out / "work", f"corrected-{key}", resume and whole, compute)
+    return checkpointed(out / "work", f"moved-{key}", resume and whole, compute)
+
+
+def _write_moved(path: Path, given: Tensor, moved: NDArray[np.float32]) -> None:
+    """The latents that the images after were drawn from, where they are others; else nothing, not even an older one."""
+    path.unlink(missing_ok=True)
+    if not np.array_equal(given.cpu().numpy(), moved):
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
+            np.save(file, moved)
 
 
 def _write_images(folder: Path, images: Tensor, first: int) -> None:
@@ -195,9 +217,3 @@ def _write_images(folder: Path, images: Tensor, first: int) -> None:
     for row, pixels in enumerate(to_pixels(images), start=first):
         with atomic_write(folder / f"{row:05d}.png") as temporary:
             Image.fromarray(pixels).save(temporary, format="PNG")
-
-
-def _read_images(folder: Path, rows: NDArray[np.int64]) -> Tensor:
-    """Images ``[n, 3, h, w]`` in 0..1, as `_write_images` rounded them."""
-    pixels = np.stack([np.asarray(Image.open(folder / f"{row:05d}.png")) for row in rows])
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255

@@ -38,7 +38,7 @@ def write_correct_report(
         f"untouched.\n\n{_kept(totals)}",
         [
             Section("Samples", [samples]),
-            Section("Flagged before and after", [_flagged(totals), *_tried(totals, correction)]),
+            Section("Flagged before and after", [_flagged(totals), *_tried(totals, correction), *_judged(totals)]),
             Section("Scores", [_histogram(done, correction)]),
             Section("Settings", [Facts("What this run used", totals)]),
         ],
@@ -81,6 +81,27 @@ def _flagged(totals: dict[str, Any]) -> Table:
             ["median gate score", totals["gate_score_median_before"], totals["gate_score_median_after"]],
         ],
     )
+
+
+def _judged(totals: dict[str, Any]) -> list[Any]:
+    judge = totals["judge"]
+    if judge is None:
+        return [Paragraph("No other judge was asked; --judge names an extractor that the correction did not look at.")]
+    if not judge["n"]:
+        return [Paragraph("The judge had nothing to look at: no sample was corrected.")]
+    low, high = judge["gained"]
+    caption = (
+        f"A second judge: the {judge['n']} corrected samples in the features of {judge['extractor']}, which neither "
+        f"the gate nor the stop rule looks at. Inside: among {judge['n_normal']} normal samples of the model itself, "
+        "k = 5."
+    )
+    rows = [
+        ["inside before", judge["inside_before"]],
+        ["inside after", judge["inside_after"]],
+        ["gained, 95 % interval", f"{low:+.3f} to {high:+.3f}"],
+        ["mean cosine of before and after", judge["cosine"]],
+    ]
+    return [Table(caption, ["of the corrected samples", judge["extractor"]], rows)]
 
 
 def _tried(totals: dict[str, Any], correction: Correction) -> list[Any]:

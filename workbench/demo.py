@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,8 @@ from gans import (
 from manifold.weights import fetch_weights
 from workbench.charts import ladder_chart, roc_chart, score_histogram
 from workbench.correct import before_after_grid
-from workbench.detect import DetectorSettings, fitted_detector, load_latents, measured
+from workbench.detect import DetectorSettings, fitted_detector, measured
+from workbench.labelled_samples import load_labelled
 from workbench.report import Facts, Figure, Paragraph, Picture, Section, Table, write_report
 from workbench.tables import write_csv, write_json
 
@@ -129,22 +129,20 @@ def _against_labels(
     """Scores of the consensus samples (both raters 0 or both 2) and which are artifacts; empty without labels."""
     if folder is None:
         return {}, np.zeros(0, dtype=bool)
-    with (folder / "labels.csv").open(newline="") as file:
-        both = np.array([(int(row["rater_a"]), int(row["rater_b"])) for row in csv.DictReader(file)])
-    latents = load_latents(folder / "latents.npy", generator)
-    features, counts = measured(generator, detector, latents, work, resume=resume, progress=progress)
+    labelled = load_labelled(folder, generator)
+    features, counts = measured(generator, detector, labelled.latents, work, resume=resume, progress=progress)
     found = detector.score_measured(features, counts)
     supervised = cross_validated_scores(
-        detector.supervised_inputs(features, counts), both.sum(axis=1) / 4, regularisation=1e-3
+        detector.supervised_inputs(features, counts), labelled.share, regularisation=1e-3
     )
-    agreed = (both == 0).all(axis=1) | (both == 2).all(axis=1)
+    agreed = labelled.normal | labelled.broken
     scores = {
         "rare activation (no labels)": found.rare_activation,
         "distance to normal (no labels)": found.distance_to_normal,
         "combined (no labels)": found.combined,
         "supervised (labels, 5-fold)": supervised,
     }
-    return {name: values[agreed] for name, values in scores.items()}, both[agreed, 0] == 2
+    return {name: values[agreed] for name, values in scores.items()}, labelled.broken[agreed]
 
 
 def _write_demo_report(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,12 +13,18 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-__all__ = ["gallery", "heat_overlay", "image_grid", "png", "to_pixels"]
+__all__ = ["gallery", "heat_overlay", "image_grid", "png", "read_images", "to_pixels"]
 
 
 def to_pixels(images: Tensor) -> NDArray[np.uint8]:
     """``[n, 3, h, w]`` in 0..1 to ``[n, h, w, 3]`` uint8, rounded."""
     return (images.permute(0, 2, 3, 1).numpy() * 255).round().astype(np.uint8)
+
+
+def read_images(folder: Path, rows: NDArray[np.int64]) -> Tensor:
+    """The images ``00000.png``, ``00001.png``, ... of these rows, ``[n, 3, h, w]`` in 0..1."""
+    pixels = np.stack([np.asarray(Image.open(folder / f"{row:05d}.png")) for row in rows])
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
 
 
 def png(pixels: NDArray[np.uint8], scale: int = 1) -> bytes:

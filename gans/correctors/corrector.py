@@ -54,10 +54,12 @@ class Corrector(BaseEstimator):
 
     def correct(self, generator: Generator, latents: Tensor) -> Tensor:
         """Images ``[n, 3, h, w]`` in 0..1 of these latents, every one corrected; the model is as before afterwards."""
-        latents = self.moved(generator.checked_latents(latents))
-        batches = latents.split(generator.batch_size)
+        return self.drawn(generator, self.moved(generator.checked_latents(latents)))
+
+    def drawn(self, generator: Generator, moved: Tensor) -> Tensor:
+        """Images of latents that `moved` gave."""
         images = []
-        for batch in batches:
+        for batch in moved.split(generator.batch_size):
             with edited(generator.module, *self.edits(batch)):
                 images.append(generator.generate(batch))
         return torch.cat(images)

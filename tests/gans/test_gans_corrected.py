@@ -1,5 +1,6 @@
 """Corrections applied with judgement: gate, least sufficient rung, giving up, and a model that is as before."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -339,3 +340,19 @@ def test_gate_and_manifold_are_those_of_the_correction(generator, latents):
         result.manifold_before, manifold.score_samples(toy_features(generator.generate(latents)).numpy())
     )
     assert (result.rung == 0).all()
+
+
+def test_other_settings_of_the_generator_are_warned_of(generator, correction, latents):
+    made = replace(correction, info=correction.info | {"generator_settings": {"psi": 0.7, "space": "w"}})
+    at = replace(generator, settings={"psi": 0.7, "space": "w"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        corrected(at, made)
+        corrected(generator, correction)  # a file from before this was kept
+    with pytest.warns(UserWarning, match=r"made at psi=0\.7, but the generator runs at psi=1\.0"):
+        corrected(replace(generator, settings={"psi": 1.0, "space": "w"}), made)
+
+
+def test_a_ladder_leaves_the_latents_as_they_were(generator, correction, latents):
+    result = corrected(generator, correction)(latents)
+    assert torch.equal(result.latents, latents)

@@ -135,3 +135,20 @@ def test_without_the_flag_it_explains_and_writes_nothing(folder):
     assert done.returncode == 2
     assert "--i-trust-this-file" in done.stderr
     assert not (folder / "untrusted").exists()
+
+
+def test_what_does_not_fit_is_listed_on_a_page_too(folder):
+    saved = torch.load(folder / "own.pth", weights_only=True)
+    state = dict(saved["g"])
+    state["main.1.weight"] = state["main.1.weight"][:3]
+    state["main.99.bias"] = state.pop("main.4.bias")
+    torch.save(state, folder / "other.pth")
+    done = convert(folder, "--family", "dcgan", file="other.pth", out="misfit")
+    assert done.returncode == 2
+    page = (folder / "misfit" / "misfit.html").read_text(encoding="utf-8")
+    for name in ("main.1.weight", "main.99.bias", "main.4.bias"):
+        assert name in done.stderr
+        assert name in page
+    assert [path.name for path in (folder / "misfit").iterdir()] == ["misfit.html"]
+    assert convert(folder, out="misfit").returncode == 0
+    assert not (folder / "misfit" / "misfit.html").exists()

@@ -114,6 +114,32 @@ def test_set_reaches_the_method_and_moved_latents_are_what_is_drawn(folder):
     wanted = to_pixels(generator.generate(0.5 * latents))
     for row in changed:
         assert np.abs(pixels(folder / "half", "after", row).astype(int) - wanted[row]).max() <= 1
+    drawn_from = np.load(folder / "half" / "latents.npy")
+    np.testing.assert_array_equal(drawn_from[changed], 0.5 * latents.numpy()[changed])
+    others = np.setdiff1d(np.arange(len(latents)), changed)
+    np.testing.assert_array_equal(drawn_from[others], latents.numpy()[others])
+    assert correct(folder, "half", "--method", "rare-neurons", "--no-gate").returncode == 0
+    assert not (folder / "half" / "latents.npy").exists()
+
+
+def test_a_second_judge_looks_at_what_was_corrected(folder):
+    options = ["--method", "truncation", "--set", "psi=0.4", "--no-gate", "--json"]
+    done = correct(folder, "judged_twice", *options, "--judge", "scratch:extractor")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    judge = result["judge"]
+    assert judge["extractor"] == "scratch:extractor"
+    assert judge["n"] == result["n_changed"] > 0
+    assert 0 <= judge["inside_before"] <= judge["inside_after"] <= 1
+    low, high = judge["gained"]
+    assert low <= judge["inside_after"] - judge["inside_before"] <= high
+    assert 0 < judge["cosine"] < 1
+    assert "A second judge" in (folder / "judged_twice" / "report.html").read_text()
+    again = correct(folder, "judged_twice", *options, "--judge", "scratch:extractor")
+    assert json.loads(again.stdout) == result
+    same = correct(folder, "judged_twice", *options, "--judge", "scratch:network")
+    assert same.returncode == 2
+    assert "which the gate looks through itself" in same.stderr
 
 
 def test_a_method_without_a_file_takes_away_that_of_an_earlier_one(folder):

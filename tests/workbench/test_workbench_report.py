@@ -1,6 +1,7 @@
 """The report: self-contained, escaped, whole."""
 
 import io
+import shutil
 import struct
 import subprocess
 import sys
@@ -118,6 +119,23 @@ def test_a_closed_section_is_opened_by_its_heading_or_by_a_link(tmp_path):
     assert page.all("div")[-1]["id"] == "within-2"
     # Lazily loaded pictures stay white on paper and in a screenshot; sections that are closed are not drawn anyway.
     assert not any("loading" in image for image in page.all("img"))
+
+
+def test_a_browser_opens_the_closed_section_a_contents_link_leads_to(tmp_path):
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("needs Chromium")
+    sections = [Section("Open", []), Section("Closed", [Paragraph("Hidden words.")], closed=True)]
+    path = write_report(tmp_path / "r.html", "T", "", sections)
+    link = Page(path.read_text(encoding="utf-8")).all("a")[1]["href"]
+
+    def opened(address):
+        options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+        done = subprocess.run([browser, *options, "--dump-dom", address], capture_output=True, text=True, timeout=120)
+        return "open" in Page(done.stdout).all("details")[0]
+
+    assert not opened(path.as_uri())
+    assert opened(path.as_uri() + link)
 
 
 def test_sentences_in_a_table_keep_a_width_to_be_read_in(tmp_path):
