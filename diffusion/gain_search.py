@@ -58,7 +58,8 @@ class GainSearch:
         To attach; empty where nothing is amplified.
     trials : tuple of Trial
         Everything that was measured, each on as many seeds as it lived through.
-    tau : float
+    tau, keep_inside : float
+        What had to be kept.
     prompts, seeds : tuple
 
     Notes
@@ -72,6 +73,7 @@ class GainSearch:
     tau: float
     prompts: tuple[str, ...]
     seeds: tuple[int, ...]
+    keep_inside: float = 0.0
 
     @property
     def front(self) -> tuple[int, ...]:
@@ -83,6 +85,7 @@ class GainSearch:
         return {
             "gains": self.gains,
             "tau": self.tau,
+            "keep_inside": self.keep_inside,
             "prompts": list(self.prompts),
             "seeds": list(self.seeds),
             "front": list(self.front),
@@ -106,6 +109,7 @@ def search_gains(
     largest: Mapping[str, float] | None = None,
     cutoff: float | Mapping[str, float] = 5.0,
     tau: float = 0.95,
+    keep_inside: float = 0.0,
     n_trials: int = 24,
     n_refined: int = 12,
     search_seed: int = 0,
@@ -139,6 +143,9 @@ def search_gains(
         One number, or slot -> cutoff.
     tau
         Share of the unamplified usability to keep.
+    keep_inside
+        Share of the unamplified samples' share inside the real manifold to keep, by the same bound, where `novelty` is
+        NaN outside (`Novelty` with real images); 0: novelty counts inside only, however few are left there.
     n_trials, n_refined
         Choices in the race, and round its best.
     search_seed
@@ -155,12 +162,13 @@ def search_gains(
     Raises
     ------
     ValueError
-        If a slot is unknown, or fewer than 4 seeds are given.
+        If a slot is unknown, fewer than 4 seeds are given, or a share to keep is not in [0, 1].
     """
     prompts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
     seeds = tuple(map(int, seeds))
     if len(seeds) < 4:
         raise ValueError(f"{len(seeds)} seeds are too few for an interval; give at least 4, better 16.")
+    kept = _Kept(tau, keep_inside)
     denoiser = denoiser_of(pipe)
     limits = _limits(list(block_layers(denoiser)), largest)
     if measure is None:
@@ -182,38 +190,55 @@ def search_gains(
     for number, n_seeds in enumerate(rounds):
         described = f"race {number + 1} of {len(rounds)}, {n_seeds} seeds"
         found = [trial(gains, n_seeds) for gains in tqdm(living, desc=described, disable=not progress)]
-        finalists = sorted(found, key=lambda one: _promise(one, tau), reverse=True)
+        finalists = sorted(found, key=lambda one: kept.promise(one), reverse=True)
         living = [one.gains for one in finalists[: max(1, len(living) // 2)]]
-    ends = _place(_best(finalists, tau), limits), _place(_first_beyond(trials, tau), limits)
+    ends = _place(kept.best(finalists), limits), _place(kept.first_beyond(trials), limits)
     between = _gains_between(*ends, limits, n_refined - n_refined // 2)
     finalists += [trial(gains, len(seeds)) for gains in tqdm(between, desc="between", disable=not progress)]
-    near = _gains_near(_place(_best(finalists, tau), limits), limits, n_refined // 2, search_seed)
+    near = _gains_near(_place(kept.best(finalists), limits), limits, n_refined // 2, search_seed)
     finalists += [trial(gains, len(seeds)) for gains in tqdm(near, desc="near the best", disable=not progress)]
-    best = _best(finalists, tau)
+    best = kept.best(finalists)
     gains = best.gains if best is not None else dict.fromkeys(limits, 1.0)
-    return GainSearch(gains, best.edits if best is not None else (), tuple(trials), tau, prompts, seeds)
+    return GainSearch(gains, best.edits if best is not None else (), tuple(trials), tau, prompts, seeds, keep_inside)
 
 
 def _newness(trial: Trial) -> float:
     return -np.inf if np.isnan(trial.comparison.novelty) else trial.comparison.novelty
 
 
-def _promise(trial: Trial, tau: float) -> tuple[bool, float]:
-    """Who goes on in the race: those that look usable, the newest first; then the others, the most usable first."""
-    usable = min(trial.comparison.usability.values())
-    return (True, _newness(trial)) if usable >= tau else (False, usable)
+@dataclass(frozen=True)
+class _Kept:
+    """What a choice has to keep to be taken."""
 
+    tau: float
+    inside: float
 
-def _best(trials: Sequence[Trial], tau: float) -> Trial | None:
-    """The newest feasible trial that is newer than nothing at all."""
-    feasible = [trial for trial in trials if trial.comparison.feasible(tau) and _newness(trial) > 1]
-    return max(feasible, key=_newness, default=None)
+    def __post_init__(self) -> None:
+        if not (0 <= self.tau <= 1 and 0 <= self.inside <= 1):
+            raise ValueError(f"tau is {self.tau} and keep_inside {self.inside}; give shares in [0, 1].")
 
+    def feasible(self, trial: Trial) -> bool:
+        """By lower bounds."""
+        return trial.comparison.feasible(self.tau, self.inside)
 
-def _first_beyond(trials: Sequence[Trial], tau: float) -> Trial | None:
-    """The most usable of the trials that are not feasible: the feasible ones end somewhere on the way to it."""
-    beyond = [trial for trial in trials if not trial.comparison.feasible(tau) and _newness(trial) > 1]
-    return max(beyond, key=lambda trial: min(trial.comparison.usability.values()), default=None)
+    def looks(self, trial: Trial) -> float:
+        """By the means; from 1 on kept."""
+        return trial.comparison.kept(self.tau, self.inside)
+
+    def promise(self, trial: Trial) -> tuple[bool, float]:
+        """Who goes on in the race: those that look kept, the newest first; then the others, the most kept first."""
+        looks = self.looks(trial)
+        return (True, _newness(trial)) if looks >= 1 else (False, looks)
+
+    def best(self, trials: Sequence[Trial]) -> Trial | None:
+        """The newest feasible trial that is newer than nothing at all."""
+        feasible = [trial for trial in trials if self.feasible(trial) and _newness(trial) > 1]
+        return max(feasible, key=_newness, default=None)
+
+    def first_beyond(self, trials: Sequence[Trial]) -> Trial | None:
+        """The most kept of the trials that are not feasible: the feasible ones end somewhere on the way to it."""
+        beyond = [trial for trial in trials if not self.feasible(trial) and _newness(trial) > 1]
+        return max(beyond, key=self.looks, default=None)
 
 
 def _limits(slots: Sequence[str], largest: Mapping[str, float] | None) -> dict[str, float]:

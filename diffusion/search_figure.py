@@ -19,7 +19,7 @@ def search_figure(search: GainSearch) -> Figure:
     most = max(trial.comparison.n for trial in search.trials)
     for trial in search.trials:
         found = trial.comparison
-        kept = found.feasible(search.tau)
+        kept = found.feasible(search.tau, search.keep_inside)
         axes.scatter(
             min(found.usability.values()),
             found.novelty,

@@ -61,7 +61,9 @@ class Comparison:
     novelty_interval : tuple of 2 floats
         95 %.
     counted : float
-        Share of amplified samples whose novelty counts.
+        Share of amplified samples whose novelty counts: of a `Novelty` with real images, those inside their manifold.
+    inside, inside_lower : float
+        That share / the unamplified samples' share, and the lower end of its one-sided 95 % interval.
     n : int
         Samples.
     """
@@ -72,11 +74,19 @@ class Comparison:
     novelty: float
     novelty_interval: tuple[float, float]
     counted: float
+    inside: float
+    inside_lower: float
     n: int
 
-    def feasible(self, tau: float) -> bool:
-        """Whether every scorer's lower bound keeps at least `tau` of the unamplified usability."""
-        return all(bound >= tau for bound in self.usability_lower.values())
+    def feasible(self, tau: float, keep_inside: float = 0.0) -> bool:
+        """Whether every scorer's lower bound keeps `tau` of the unamplified usability, and that of the share inside."""
+        usable = all(bound >= tau for bound in self.usability_lower.values())
+        return usable and (keep_inside == 0 or self.inside_lower >= keep_inside)
+
+    def kept(self, tau: float, keep_inside: float = 0.0) -> float:
+        """The least that is kept, as a share of what has to be; from 1 on it looks feasible, bounds aside."""
+        shares = [ratio / tau for ratio in self.usability.values()] if tau else []
+        return min([*shares, self.inside / keep_inside if keep_inside else np.inf])
 
 
 def compared(amplified_scores: Scores, plain: Scores, *, seed: int = 0, n_resamples: int = 2_000) -> Comparison:
@@ -99,13 +109,17 @@ def compared(amplified_scores: Scores, plain: Scores, *, seed: int = 0, n_resamp
 
     usability = {name: ratios(amplified_scores.usability[name], values) for name, values in plain.usability.items()}
     novelty, spread = ratios(amplified_scores.novelty, plain.novelty)
+    counts = [np.isfinite(scores.novelty).astype(np.float64) for scores in (amplified_scores, plain)]
+    inside, inside_spread = ratios(counts[0], counts[1])
     return Comparison(
         {name: ratio for name, (ratio, _) in usability.items()},
         {name: float(np.quantile(found, 0.05)) for name, (_, found) in usability.items()},
         {name: float(np.quantile(found, 0.95)) for name, (_, found) in usability.items()},
         novelty,
         _interval(spread),
-        float(np.isfinite(amplified_scores.novelty).mean()),
+        float(counts[0].mean()),
+        inside,
+        float(np.quantile(inside_spread, 0.05)),
         n,
     )
 

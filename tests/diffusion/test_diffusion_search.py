@@ -59,6 +59,26 @@ class TestJointSearch:
         again = search_gains(pipe, "a", {}, None, range(8), largest={"down0": 2.0, "mid": 4.0}, measure=measure)
         assert again.gains == found.gains
 
+    def test_the_share_inside_is_kept_where_asked(self, pipe):
+        plain, _ = landscape(usable_until=100.0, noise=0.0)
+
+        def measure(edits, seeds):
+            found = plain(edits, seeds)
+            strength = np.prod([edit.gain for edit in edits])
+            inside = np.arange(len(seeds)) < len(seeds) * (1.0 if strength <= 1.8 else 0.5)
+            return Scores(found.usability, np.where(inside, found.novelty, np.nan))
+
+        def product(**options):
+            limits = {"down0": 2.0, "mid": 4.0}
+            found = search_gains(pipe, "a", {}, None, range(16), largest=limits, measure=measure, **options)
+            assert found.to_dict()["keep_inside"] == options.get("keep_inside", 0)
+            return found.gains["down0"] * found.gains["mid"]
+
+        assert product() > 4
+        assert 1.2 < product(keep_inside=0.9) <= 1.8
+        with pytest.raises(ValueError, match=r"keep_inside 1\.2; give shares"):
+            product(keep_inside=1.2)
+
     def test_nothing_where_nothing_is_usable(self, pipe):
         measure, _ = landscape(usable_until=1.0)
         found = search_gains(pipe, "a", {}, None, range(8), measure=measure, n_trials=8, n_refined=4)
@@ -142,6 +162,10 @@ class TestComparison:
         found = compared(Scores({"a": np.ones(4)}, np.array([2.0, np.nan, 4.0, np.nan])), plain)
         assert found.novelty == 3.0
         assert found.counted == 0.5
+        assert found.inside == 1.0
+        assert found.feasible(1.0)
+        assert not found.feasible(1.0, keep_inside=1.0)  # 4 samples prove little
+        assert found.kept(0.5, keep_inside=0.8) == 1.25
         nothing = compared(Scores({"a": np.ones(4)}, np.full(4, np.nan)), plain)
         assert np.isnan(nothing.novelty)
         assert nothing.counted == 0
