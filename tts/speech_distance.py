@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,8 @@ def frechet_speech_distance(
 
     extractor = load_extractor(embedding)
     x, y = (extract_audio(extractor, waves, sample_rate) for waves in (reference, generated))
-    name = f"frechet_{embedding.split('@')[0]}"
+    kind, colon, model = embedding.split("@")[0].rpartition(":")
+    name = f"frechet_{kind}{colon}{Path(model).name}"  # of a folder its name alone
     if components is not None:
         x, y = _leading(x, y, components)
         name += f"_pca{components}"

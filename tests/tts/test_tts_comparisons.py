@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from manifold.features.audio_extractor import AudioExtractor
 from tts.paired_bootstrap import paired_bootstrap
@@ -102,6 +103,28 @@ def test_principal_components_are_the_reference_s_and_in_the_name(embedding):
     assert found.name == "frechet_toy_pca1"
     assert found.n_features == 1
     assert found.distance == pytest.approx(closed_form(x, y), rel=0.02)
+
+
+def test_a_wav2vec_2_of_ones_own_is_an_embedding(tmp_path):
+    pytest.importorskip("torch_fidelity")
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+    wave = {"conv_dim": (8, 8), "conv_kernel": (10, 8), "conv_stride": (5, 4), "num_feat_extract_layers": 2}
+    positions = {"num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2}
+    torch.manual_seed(0)
+    folder = tmp_path / "own-wav2vec2"
+    transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**sizes, **wave, **positions)).save_pretrained(folder)
+    transformers.Wav2Vec2FeatureExtractor().save_pretrained(folder)
+    draw = np.random.default_rng(0)
+    low, high = (
+        [0.2 * np.sin(np.arange(4000) * step * draw.uniform(0.9, 1.1)) for _ in range(6)] for step in (0.05, 1)
+    )
+    found = frechet_speech_distance(low, high, 16_000, embedding=f"transformers:{folder}")
+    assert found.name == "frechet_transformers:own-wav2vec2"
+    assert found.n_features == 12
+    same = frechet_speech_distance(low, low, 16_000, embedding=f"transformers:{folder}")
+    assert same.distance == pytest.approx(0, abs=1e-3)
+    assert found.distance > 10 * max(same.distance, 1e-6)
 
 
 def test_too_many_components_are_refused(embedding):
