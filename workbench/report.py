@@ -113,7 +113,10 @@ def _view(block: Block) -> dict[str, Any]:
         return {"kind": "paragraphs", "texts": _paragraphs(block.text)}
     if isinstance(block, Table):
         rows = [[_cell(cell) for cell in row] for row in block.rows]
-        numeric = [bool(rows) and all(row[column]["number"] for row in rows) for column in range(len(block.header))]
+        numeric = [_is_numeric([row[column] for row in block.rows]) for column in range(len(block.header))]
+        for row in rows:  # what is missing stands among its column's numbers
+            for cell, number in zip(row, numeric, strict=True):
+                cell["number"] |= number
         header = [{"text": text, "number": number} for text, number in zip(block.header, numeric, strict=True)]
         return {"kind": "table", "caption": block.caption, "header": header, "rows": rows}
     if isinstance(block, Facts):
@@ -147,6 +150,12 @@ def _cell(value: Any) -> dict[str, Any]:
     text = cell_text(value)
     # A column of sentences keeps a width to be read in; the table scrolls.
     return {"text": text, "number": _is_number(value), "long": len(text) > LONG_TEXT}
+
+
+def _is_numeric(column: Sequence[Any]) -> bool:
+    """Whether a column has numbers, and nothing else but gaps."""
+    given = [value for value in column if value is not None]
+    return bool(given) and all(map(_is_number, given))
 
 
 def _is_number(value: Any) -> bool:

@@ -168,7 +168,8 @@ def test_text_that_is_no_unicode_is_spelled_out(tmp_path):
 
 def test_numbers_stand_to_the_right_and_only_they(page):
     classes = [cell.get("class") for cell in page.all("td")][:6]
-    assert classes == [None, "number", None, None, None, "number"]
+    assert classes == [None, "number", None, "number", None, "number"]  # the gap among the numbers too
+    assert [cell.get("class") for cell in page.all("th")][:2] == [None, "number"]
 
 
 def test_an_error_leaves_the_older_report_and_no_other_file(tmp_path):
