@@ -9,10 +9,11 @@ from tts.acceptance import Verdict, better, heard_by_whisper
 from tts.alignment import alignment_of, attention_alignment, duration_alignment
 from tts.alignment_result import Alignment
 from tts.best_of import attention_errors, best_of
-from tts.combination import CombinationRepair, Holding, apply_repairs, combination_repairs, holds_elsewhere
+from tts.combination import CombinationRepair, apply_repairs, combination_repairs
 from tts.combination_file import load_repairs, save_repairs
 from tts.corpus import read_sentences, tokenized
 from tts.diagnosis import STATES, Diagnosis, WordFinding, diagnose
+from tts.holding import Holding, holds_elsewhere, learnt_from_several
 from tts.load import load_voice
 from tts.phonemes import espeak_phonemes, split_sentences
 from tts.piper_patch import write_into_piper
@@ -82,6 +83,7 @@ __all__ = [
     "heard_by_whisper",
     "holds_elsewhere",
     "labelled",
+    "learnt_from_several",
     "load_reference",
     "load_repairs",
     "load_voice",

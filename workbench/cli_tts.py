@@ -93,8 +93,8 @@ def speak(
         finish(run_speak_edit(loaded, text, out, settings, edit, progress=show_progress()).to_dict(), out, as_json)
     else:
         run = run_speak(loaded, text, out, settings, progress=show_progress())
-        if (save_repairs or write_voice) and not any(holding.holds for holding in run.kept):
-            note("No repair was accepted and held in other sentences: there was nothing to keep.")
+        if (save_repairs or write_voice) and not any(one.written for one in run.kept):
+            note("Nothing was kept: no accepted repair holds in other sentences, or its own sounds worse with it.")
         finish(run.to_dict(), out, as_json)
 
 

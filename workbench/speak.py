@@ -13,7 +13,6 @@ from activations import atomic_write
 from tts import (
     CombinationRepair,
     Diagnosis,
-    Holding,
     Repair,
     Speech,
     Verdict,
@@ -29,7 +28,7 @@ from tts import (
 )
 from tts.tokens import Tokens
 from workbench.report import need_packages
-from workbench.speak_keep import check_targets, kept_repairs
+from workbench.speak_keep import KeptRepair, check_targets, kept_repairs
 from workbench.speak_report import wav_bytes, write_speak_report
 from workbench.tables import write_csv, write_json
 from workbench.voice_reference import reference_for
@@ -123,12 +122,12 @@ class SpeakRun:
     voice: str
     sentences: tuple[SpokenSentence, ...]
     settings: dict[str, Any]
-    kept: tuple[Holding, ...] = ()
+    kept: tuple[KeptRepair, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON's view, as in ``summary.json``."""
         found = [sentence.to_dict() for sentence in self.sentences]
-        kept = [holding.to_dict() for holding in self.kept]
+        kept = [one.to_dict() for one in self.kept]
         return {"voice": self.voice, "sentences": found, "combinations": kept, "settings": self.settings}
 
 
@@ -148,7 +147,7 @@ def run_speak(voice: Voice, text: str, out: Path, settings: SpeakSettings, *, pr
     judge = _judge(settings) if settings.repairs or settings.best_of > 1 else None
     found = diagnose(voice, reference, sentences, layer=settings.layer or None)
     spoken = tuple(_spoken(voice, reference, diagnosis, settings, known, judge) for diagnosis in found)
-    kept = kept_repairs(voice, reference, spoken, settings)
+    kept = kept_repairs(voice, reference, spoken, settings, judge)
     out.mkdir(parents=True, exist_ok=True)
     write_wav(out / "original.wav", [sentence.speech for sentence in spoken])
     if settings.repairs:

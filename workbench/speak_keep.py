@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from tts import (
+    CombinationRepair,
     Holding,
+    Tokens,
     Voice,
     VoiceReference,
+    apply_repairs,
     combination_repairs,
+    heard_by_whisper,
     holds_elsewhere,
+    learnt_from_several,
     read_sentences,
     save_repairs,
     tokenized,
@@ -20,9 +26,26 @@ from tts.corpus import ENGLISH
 if TYPE_CHECKING:
     from workbench.speak import SpeakSettings, SpokenSentence
 
-__all__ = ["check_targets", "kept_repairs"]
+__all__ = ["KeptRepair", "check_targets", "kept_repairs"]
 
 N_CARRIERS = 200  # ordinary sentences, of which those with room for a combination are drawn
+
+
+@dataclass(frozen=True)
+class KeptRepair:
+    """One accepted move, tried on its combination in other sentences.
+
+    `learnt_from`: "several sentences", or "its own" where that alone holds, or neither does. `written`: it holds, and
+    its own sentence is heard no worse with all that was kept of it.
+    """
+
+    holding: Holding
+    learnt_from: str
+    written: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON's view."""
+        return {**self.holding.to_dict(), "learnt_from": self.learnt_from, "written": self.written}
 
 
 def check_targets(voice: Voice, settings: SpeakSettings) -> None:
@@ -44,26 +67,71 @@ def check_targets(voice: Voice, settings: SpeakSettings) -> None:
 
 
 def kept_repairs(
-    voice: Voice, reference: VoiceReference, spoken: Sequence[SpokenSentence], settings: SpeakSettings
-) -> tuple[Holding, ...]:
+    voice: Voice,
+    reference: VoiceReference,
+    spoken: Sequence[SpokenSentence],
+    settings: SpeakSettings,
+    judge: Any,
+) -> tuple[KeptRepair, ...]:
     """Test every repair that was not refused in other sentences, and write those that hold where asked for.
 
-    Nothing is written if none holds; the page says so.
+    Of each combination the vector learnt from several sentences is taken if it holds, else that of its own sentence.
+    Where the judge hears a sentence with its kept vectors worse than without, they are not written. Nothing is written
+    if nothing is left; the page says so.
     """
     if settings.save_repairs is None and settings.write_voice is None:
         return ()
-    taken = [s.repair for s in spoken if s.repair is not None and s.accepted is not False and s.repair.changed]
-    found = [one for done in taken for one in combination_repairs(voice, done)]
-    if not found:
-        return ()
     text = read_sentences(settings.corpus or voice.transcripts or ENGLISH)
     carriers = tokenized(voice, text[:: max(1, len(text) // N_CARRIERS)])
-    tested = tuple(holds_elsewhere(voice, reference, one, carriers, seed=settings.seed) for one in found)
-    holding = [test.repair for test in tested if test.holds]
-    if holding and settings.save_repairs is not None:
-        save_repairs(settings.save_repairs, voice, holding)
-    if holding and settings.write_voice is not None:
+    tested: list[KeptRepair] = []
+    for sentence in spoken:
+        done = sentence.repair
+        if done is None or not done.changed or sentence.accepted is False:
+            continue
+        found = [_tested(voice, reference, one, carriers, settings) for one in combination_repairs(voice, done)]
+        holding = [one.holding.repair for one in found if one.holding.holds]
+        if holding and _as_good(voice, reference, sentence, holding, settings.seed, judge):
+            found = [replace(one, written=one.holding.holds) for one in found]
+        tested += found
+    kept = [one.holding.repair for one in tested if one.written]
+    if kept and settings.save_repairs is not None:
+        save_repairs(settings.save_repairs, voice, kept)
+    if kept and settings.write_voice is not None:
         from tts.piper_patch import write_into_piper
 
-        write_into_piper(voice, holding, settings.write_voice)  # type: ignore[arg-type]  # see check_targets
-    return tested
+        write_into_piper(voice, kept, settings.write_voice)  # type: ignore[arg-type]  # see check_targets
+    return tuple(tested)
+
+
+def _tested(
+    voice: Voice,
+    reference: VoiceReference,
+    one: CombinationRepair,
+    carriers: Sequence[Tokens],
+    settings: SpeakSettings,
+) -> KeptRepair:
+    """The vector of several sentences if it holds, else its own; both on sentences that neither was learnt from."""
+    learning, testing = carriers[::2], carriers[1::2]
+    general = learnt_from_several(voice, reference, one, learning, psi=settings.psi, seed=settings.seed)
+    if general is not None:
+        test = holds_elsewhere(voice, reference, general, testing, seed=settings.seed)
+        if test.holds:
+            return KeptRepair(test, "several sentences")
+    return KeptRepair(holds_elsewhere(voice, reference, one, testing, seed=settings.seed), "its own")
+
+
+def _as_good(
+    voice: Voice,
+    reference: VoiceReference,
+    sentence: SpokenSentence,
+    repairs: Sequence[CombinationRepair],
+    seed: int,
+    judge: Any,
+) -> bool:
+    """Whether the sentence with the kept vectors has no more word errors than without; True where nobody judges."""
+    if judge is None or sentence.verdicts is None:
+        return True
+    tokens = sentence.diagnosis.tokens
+    done = apply_repairs(voice, reference, tokens, repairs)
+    heard = heard_by_whisper(judge, voice.speak(tokens, {done.layer: done.vectors}, seed=seed), tokens.text)
+    return heard.errors <= sentence.verdicts[0].errors

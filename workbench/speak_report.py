@@ -128,15 +128,16 @@ def _repair(sentence: SpokenSentence) -> list[Any]:
 
 
 def _kept(run: SpeakRun) -> Table:
-    found = [holding.to_dict() for holding in run.kept]
-    n = sum(row["holds"] for row in found)
+    found = [one.to_dict() for one in run.kept]
     caption = (
-        f"{n} of {len(found)} accepted moves hold in other sentences and were written. Each combination was put into "
-        "ordinary sentences; a move holds if fewer of them are outside with it, and most of those come nearer."
+        f"{sum(row['written'] for row in found)} of {len(found)} accepted moves were written. Each combination was put "
+        "into other ordinary sentences: a move holds if fewer of them are outside with it, and most of those come "
+        "nearer. It is learnt from several sentences where that holds, and written if it holds and its own sentence is "
+        "heard no worse."
     )
-    header = ["combination", "symbol", "sentences", "outside before", "outside after", "came nearer", "holds"]
-    names = ["combination", "symbol", "n", "outside_before", "outside_after", "nearer", "holds"]
-    rows = [[row[name] if name != "holds" else ("yes" if row["holds"] else "no") for name in names] for row in found]
+    header = ["combination", "symbol", "outside before", "outside after", "came nearer", "learnt from", "written"]
+    names = ["combination", "symbol", "outside_before", "outside_after", "nearer", "learnt_from"]
+    rows = [[*(row[name] for name in names), "yes" if row["written"] else "no"] for row in found]
     return Table(caption, header, rows)
 
 

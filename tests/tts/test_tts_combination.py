@@ -8,9 +8,10 @@ from safetensors.numpy import save_file
 from spoken_toys import random_sentences, toy_reference
 from voice_toys import toy_tacotron, toy_voice
 
-from tts.combination import CombinationRepair, apply_repairs, combination_repairs, holds_elsewhere
+from tts.combination import CombinationRepair, apply_repairs, combination_repairs
 from tts.combination_file import RepairFileError, load_repairs, save_repairs
 from tts.diagnosis import diagnose
+from tts.holding import holds_elsewhere, learnt_from_several
 from tts.repair import repair
 
 LAYER = "convolutions.2"
@@ -69,6 +70,22 @@ def test_holding_tells_a_repair_from_its_opposite(repaired):
     assert kept.outside_after < away.outside_after
     assert holds_elsewhere(voice, reference, one, carriers, n=20) == kept  # same seed, same sentences
     assert kept.to_dict()["combination"] == one.shown
+
+
+def test_several_sentences_teach_what_helps_in_others(repaired):
+    voice, reference, done = repaired
+    learning, testing = random_sentences(80, seed=11), random_sentences(80, seed=12)
+    after = {"own": [], "several": []}
+    for one in combination_repairs(voice, done):
+        general = learnt_from_several(voice, reference, one, learning, n=10)
+        if general is None:  # inside in all of them
+            assert holds_elsewhere(voice, reference, one, learning, n=10).outside_before == 0
+            continue
+        assert replace(general, vector=None) == replace(one, vector=None)
+        for name, made in (("own", one), ("several", general)):
+            after[name].append(holds_elsewhere(voice, reference, made, testing, n=20).outside_after)
+    assert after["own"]
+    assert np.mean(after["several"]) <= np.mean(after["own"])
 
 
 def test_a_combination_at_the_edge_stays_at_the_edge(repaired):

@@ -67,10 +67,11 @@ def test_repairs_that_hold_are_kept_and_serve_again(voice, settings, tmp_path):
     )  # fmt: skip
     (sentence,) = run.sentences
     assert len(run.kept) == sum(move.distance > 0 for move in sentence.repair.moved)
-    holding = [test.repair for test in run.kept if test.holds]
+    holding = [one.holding.repair for one in run.kept if one.written]
+    assert all(one.written == one.holding.holds for one in run.kept)  # nobody judges here
     assert holding
     assert [found.shown for found in load_repairs(kept, voice)] == [found.shown for found in holding]
-    assert "hold in other sentences" in (tmp_path / "one" / "report.html").read_text(encoding="utf-8")
+    assert "accepted moves were written" in (tmp_path / "one" / "report.html").read_text(encoding="utf-8")
     again = run_speak(
         voice, TEXT, tmp_path / "two", SpeakSettings(phonemes=IPA, use_repairs=kept, **settings), progress=False
     )
