@@ -34,9 +34,10 @@ from diffusion.scorers import Scorer, clip_score
 from diffusion.trials import described
 from manifold.features import load_extractor
 from workbench.amplify_report import write_amplify_report
-from workbench.checkpoints import checkpointed, settings_key
+from workbench.checkpoints import checkpointed, settings_key, tensor_digest
 from workbench.diffusion_models import TextToImage
 from workbench.pictures import image_grid, png, to_pixels
+from workbench.real_images import read_real_images
 from workbench.report import need_packages
 from workbench.tables import without_nan, write_csv, write_json
 
@@ -53,7 +54,8 @@ class AmplifySettings:
     `gains`: slot -> gain. `n`: images of each prompt, seeds from `seed` on. `n_cloud`: unamplified images of each
     prompt that novelty is measured from; 0 measures none. `usability`: "" for the model's own scorer, "none", or
     "clip:MODEL". `features`: an extractor's name for novelty; "" for the model's own. `control`: "" or a band of
-    `AmplifyBand`, drawn with the same gains beside the amplified images.
+    `AmplifyBand`, drawn with the same gains beside the amplified images. `real`: a folder of real images of what is
+    prompted; novelty counts only inside their manifold, and `keep_inside` is what a search keeps of the share there.
     """
 
     prompts: tuple[str, ...]
@@ -72,6 +74,8 @@ class AmplifySettings:
     usability: str = ""
     features: str = ""
     control: str = ""
+    real: Path | None = None
+    keep_inside: float = 0.0
     seed: int = 0
     call: Mapping[str, Any] | None = None
 
@@ -83,6 +87,10 @@ class AmplifySettings:
             raise ValueError(f"The prompts are {list(self.prompts)}; give --prompt with words, again for more.")
         if self.n < 1 or (0 < self.n_cloud <= 5):
             raise ValueError(f"--n is {self.n} and --n-cloud {self.n_cloud}; give at least 1, and 0 or at least 6.")
+        if self.real is not None and not self.n_cloud:
+            raise ValueError("--real says where novelty counts, and --n-cloud 0 measures none; leave one of them out.")
+        if self.keep_inside and (self.real is None or not self.search):
+            raise ValueError("--keep-inside is of a --search, and inside is among --real images; give both.")
 
 
 @dataclass(frozen=True)
@@ -150,17 +158,21 @@ def run_amplify(
         return range(settings.seed + start, settings.seed + start + n)
 
     novelty: Scorer = _no_novelty
+    real: dict[str, Tensor] | None = None
     if settings.n_cloud:
         cloud = seeds_from(CLOUD_SEED, settings.n_cloud)
         extractor = load_extractor(settings.features) if settings.features else model.extractor
-        novelty = Novelty(extractor or load_extractor("efficientnet-lite0")).fit(
-            {prompt: images((), prompt, cloud) for prompt in settings.prompts}
-        )
+        clouds = {prompt: images((), prompt, cloud) for prompt in settings.prompts}
+        if settings.real is not None:
+            real = dict.fromkeys(clouds, read_real_images(settings.real, *clouds[settings.prompts[0]].shape[2:]))
+        novelty = Novelty(extractor or load_extractor("efficientnet-lite0")).fit(clouds, real)
     search = None
     if settings.search:
         if not usability or not settings.n_cloud:
             raise ValueError("A search needs a usability scorer and a novelty cloud; give --usability and --n-cloud.")
         key = settings_key(facts | {"features": settings.features, "cloud": settings.n_cloud, "seed": settings.seed})
+        if real is not None:
+            key += "-" + tensor_digest(next(iter(real.values())))[:16]
         search = search_gains(
             model.pipe,
             settings.prompts,
@@ -168,6 +180,7 @@ def run_amplify(
             novelty,
             seeds_from(SEARCH_SEED, settings.n_search),
             tau=settings.tau,
+            keep_inside=settings.keep_inside,
             n_trials=settings.n_trials,
             n_refined=settings.n_trials // 2,
             search_seed=settings.seed,
@@ -292,6 +305,7 @@ def _write_samples(path: Path, settings: AmplifySettings, seeds: range, scores: 
 def _settings_in_words(settings: AmplifySettings, call: Mapping[str, Any]) -> dict[str, Any]:
     found = asdict(settings) | {"call": dict(call), "prompts": list(settings.prompts)}
     found["correction"] = None if settings.correction is None else settings.correction.name
+    found["real"] = None if settings.real is None else settings.real.name
     found["blocks"] = None if settings.blocks is None else {str(k): v for k, v in settings.blocks.items()}
     return found
 

@@ -30,7 +30,7 @@ def write_amplify_report(
     ]
     sections = [
         Section("Same seeds, without and with", pictures),
-        Section("What changed", _figures(run, scores)),
+        Section("What changed", _figures(run, settings, scores)),
     ]
     if run.search is not None:
         caption = (
@@ -61,7 +61,7 @@ def change_chart(scores: Sequence[Scores]) -> Drawing | None:
     return drawing
 
 
-def _figures(run: AmplifyRun, scores: Sequence[Scores]) -> list[Any]:
+def _figures(run: AmplifyRun, settings: AmplifySettings, scores: Sequence[Scores]) -> list[Any]:
     header = ["amplified / original", "ratio", "lower", "upper"]
     rows: list[list[Any]] = []
     for title, found in (("", run.comparison), (" (control)", run.control)):
@@ -72,6 +72,8 @@ def _figures(run: AmplifyRun, scores: Sequence[Scores]) -> list[Any]:
             rows.append([f"usability: {name}{title}", ratio, *bounds])
         if np.isfinite(found.novelty):
             rows.append([f"novelty{title}", found.novelty, *found.novelty_interval])
+        if settings.real is not None:
+            rows.append([f"share among real images{title}", found.inside, found.inside_lower, None])
     blocks: list[Any] = []
     if rows:
         caption = (

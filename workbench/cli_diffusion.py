@@ -42,6 +42,12 @@ def amplify(
     usability: Annotated[str, typer.Option(help="clip:MODEL by hub name or folder; none; reference has its own.")] = "",
     features: Annotated[str, typer.Option(help="Extractor of the novelty; efficientnet-lite0 if empty.")] = "",
     control: Annotated[str, typer.Option(help="Draw a control too: full, high, random or noise.")] = "",
+    real: Annotated[
+        Path | None, typer.Option(help="Folder of real images: novelty counts only among them.", exists=True)
+    ] = None,
+    keep_inside: Annotated[
+        float, typer.Option(help="Share of the samples among --real images that a search keeps.", min=0, max=1)
+    ] = 0.0,
     steps: Annotated[int | None, typer.Option(help="Denoising steps; the pipeline's own if not given.", min=1)] = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance scale; the pipeline's own if not given.")] = None,
     height: Annotated[int | None, typer.Option(help="Of the images, in pixels.", min=8)] = None,
@@ -75,6 +81,8 @@ def amplify(
         usability=usability,
         features=features,
         control=control,
+        real=real,
+        keep_inside=keep_inside,
         seed=seed,
         call={key: value for key, value in named.items() if value is not None},
     )

@@ -16,6 +16,7 @@ from diffusion import AmplifyLowFrequencies, SigmaWindow
 from diffusion.plug_in import read_amplification, write_amplification
 from workbench.cli import _run, app
 from workbench.cli_diffusion import gains_of
+from workbench.real_images import read_real_images
 
 FAST = ["--steps", "1", "--height", "16", "--width", "16", "--guidance", "0", "--n", "3", "--n-cloud", "8"]
 FEATURES = ["--features", "test_workbench_amplify:pixel_features"]
@@ -93,6 +94,35 @@ def test_a_search(folder, tmp_path, capsys, monkeypatch):
     assert set(result["usability"]) == {"clip:mean"}
 
 
+def test_novelty_counts_among_real_images_only(folder, tmp_path, capsys):
+    options = ["--prompt", "a", "--gains", "down0=1.5,mid=3,up3=4", "--cutoff", "2", *FAST, *FEATURES, "--json"]
+    assert genmend("amplify", folder, "--out", tmp_path / "plain", *options) == 0
+    plain = json.loads(capsys.readouterr().out)
+    assert plain["counted"] == 1
+    real = tmp_path / "real"
+    real.mkdir()
+    for i in range(12):  # grey, wider than what is drawn: nothing like it
+        Image.new("RGB", (40, 20), (i, i, i)).save(real / f"{i}.png")
+    assert genmend("amplify", folder, "--out", tmp_path / "out", *options, "--real", real) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["counted"] == 0
+    assert result["novelty"] is None
+    assert result["settings"]["real"] == "real"
+    assert "share among real images" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_real_images_cover_the_frame(tmp_path):
+    picture = np.zeros((20, 40, 3), dtype=np.uint8)
+    picture[:, 10:30] = 255  # what the middle square holds
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    images = read_real_images(tmp_path, 10, 10)
+    assert images.shape == (1, 3, 10, 10)
+    assert images[..., 1:-1].min() > 0.99
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="holds no images"):
+        read_real_images(tmp_path / "empty", 10, 10)
+
+
 def test_the_window_of_a_correction_file_is_kept(folder, tmp_path, capsys):
     from diffusers import StableDiffusionPipeline
 
@@ -125,6 +155,8 @@ def test_gain_1_changes_nothing(folder, tmp_path, capsys):
         (["--gains", "mid=-1"], "gain is -1.0"),
         (["--preset", "sdxl-9"], "accepted are sdxl-turbo"),
         (["--search"], "needs a usability scorer"),
+        (["--search", "--keep-inside", "0.9"], "give both"),
+        (["--gains", "1.5", "--real", ".", "--n-cloud", "0"], "leave one of them out"),
         (["--gains", "1.5", "--usability", "taste"], "clip:MODEL"),
         (["--gains", "1.5", "--dtype", "int8"], "bfloat16"),
         (["--gains", "1.5", "--n-cloud", "3"], "at least 6"),
