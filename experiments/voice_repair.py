@@ -61,7 +61,7 @@ RESULTS = Path(__file__).with_name("results") / "voice_repair"
 PARTS = ("withheld", "long", "ordinary", "piper")
 N_REFERENCE, N_CHOICE, N_TEST, N_ORDINARY, N_SEEDS = 3_000, 30, 80, 200, 5
 N_LONG = 60
-LAYERS, KS, PSIS = ("convolutions.2", "lstm"), (5,), (0.0, 0.3)
+LAYERS, KS, PSIS = ("convolutions.2", "lstm"), (5, 10), (0.0, 0.3)
 _MARKS = "ˈˌː"
 
 
