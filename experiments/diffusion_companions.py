@@ -5,8 +5,9 @@
 
 Each is as strong as its usability, by the guide and on the seeds of the search (0-15), is no lower than that of the
 gains that experiments.diffusion_creativity chose; reported on seeds 100-131 by networks that had no part, as there.
-The full strength of FreeU is the authors' for SD 1.4, of which shares are taken; CADS begins at the whole condition
-below a noise level of 0.6; boosted noise skips no step, for there are only 6.
+The full strength of FreeU is the authors' for SD 1.4, of which shares are taken; CADS anneals from a noise level of 1 to
+0.6 (published is 0.9 to 0.6, but then the first of only 6 steps would see nothing of the prompt, and no scale was usable
+enough); boosted noise skips no step.
 
 Writes results/diffusion_companions/: tables.txt, results.json, pairs.png.
 """
@@ -59,7 +60,7 @@ def _freeu(pipe: Any, share: float, _: int) -> AbstractContextManager[Any]:
 
 
 def _cads(pipe: Any, scale: float, number: int) -> AbstractContextManager[Any]:
-    return cads(pipe, scale, seed=10_000 * (number + 1))
+    return cads(pipe, scale, tau2=1.0, seed=10_000 * (number + 1))
 
 
 def _boosted(pipe: Any, gamma: float, seeds: Sequence[int]) -> Tensor:
@@ -68,7 +69,7 @@ def _boosted(pipe: Any, gamma: float, seeds: Sequence[int]) -> Tensor:
 
 COMPANIONS = (
     Companion("FreeU, share of SD 1.4's setting", (0.1, 0.2, 0.35, 0.5, 0.75, 1.0), _freeu),
-    Companion("CADS, scale", (0.025, 0.05, 0.1, 0.15, 0.25, 0.4), _cads),
+    Companion("CADS, scale", (0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.4), _cads),
     Companion("boosted noise, gamma", (1.02, 1.05, 1.1, 1.2, 1.3, 1.5), lambda *_: nullcontext(), _boosted),
 )
 
