@@ -28,6 +28,7 @@ from diffusion.sigma import SigmaWindow
 from diffusion.token_maps import TokenMaps
 from diffusion.token_update import AmplifyTokenUpdate
 from diffusion.trials import Comparison, Scores, compared, measure_of
+from diffusion.vendi_gain import VendiGain
 
 __all__ = [
     "FREEU_SETTINGS",
@@ -46,6 +47,7 @@ __all__ = [
     "Scores",
     "SigmaWindow",
     "TokenMaps",
+    "VendiGain",
     "aesthetic_score",
     "amplification_edits",
     "amplified",

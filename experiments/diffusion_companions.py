@@ -5,9 +5,9 @@
 
 Each is as strong as its usability, by the guide and on the seeds of the search (0-15), is no lower than that of the
 gains that experiments.diffusion_creativity chose; reported on seeds 100-131 by networks that had no part, as there.
-The full strength of FreeU is the authors' for SD 1.4, of which shares are taken; CADS anneals from a noise level of 1 to
-0.6 (published is 0.9 to 0.6, but then the first of only 6 steps would see nothing of the prompt, and no scale was usable
-enough); boosted noise skips no step.
+The full strength of FreeU is the authors' for SD 1.4, of which shares are taken; CADS anneals from a noise level of 1
+to 0.6 (published is 0.9 to 0.6, but then the first of only 6 steps would see nothing of the prompt, and no scale was
+usable enough); boosted noise skips no step.
 
 Writes results/diffusion_companions/: tables.txt, results.json, pairs.png.
 """
