@@ -155,7 +155,9 @@ def _write_report(path: Path, run: SpeakEdit, requests: Sequence[EditRequest]) -
     for edit, request in zip(run.edits, requests, strict=True):
         changes = request.changes.items()
         wish = ", ".join(f"{n} ×{v:g}" if n == "duration" else f"{n} {v:+g} {UNITS[n]}" for n, v in changes)
-        missed = [name for name, found in edit.calibrations.items() if not found.reached]
+        measured = without_nan(edit.to_dict())["achieved"]
+        silent = [name for name in request.changes if measured[name] is None]
+        missed = [name for name, found in edit.calibrations.items() if not found.reached and name not in silent]
         blocks: list[Any] = [
             audio_block(f"{request.word}: {wish}.", edit.after),
             Table(
@@ -167,8 +169,16 @@ def _write_report(path: Path, run: SpeakEdit, requests: Sequence[EditRequest]) -
         ]
         if missed:
             blocks.append(Paragraph(f"Not reached, the nearest that was found is kept: {', '.join(missed)}."))
+        if silent:
+            blocks.append(
+                Paragraph(
+                    f"Left as it is, for the word has nothing to measure it on, before or after: {', '.join(silent)}. "
+                    "Of pitch that is a word without a voiced sound that lasts; choose a longer word, or several."
+                )
+            )
         sections.append(Section(f"{request.word}: {wish}", blocks))
-        reached = f"not reached: {', '.join(missed)}" if missed else "reached"
+        unmet = [*missed, *(f"{name} (nothing to measure it on)" for name in silent)]
+        reached = f"not reached: {', '.join(unmet)}" if unmet else "reached"
         words.append(f"{request.word}: {wish}, {reached}.")
     sections.append(Section("Settings", [Facts("What this run used", run.settings)], closed=True))
     write_report(path, f"genmend speak: {run.voice}, edited", " ".join(words), sections)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -14,7 +15,7 @@ from tts.piper import PiperVoice
 from tts.tacotron import TacotronVoice
 from workbench.speak import SpeakSettings, run_speak
 from workbench.speak_batch import run_speak_batch
-from workbench.speak_edit import run_speak_edit
+from workbench.speak_edit import _write_report, run_speak_edit
 
 pytestmark = pytest.mark.real("joe")
 TEXT, IPA = "Nguyen left.", "nˈuːjɛn lˈɛft."
@@ -146,6 +147,11 @@ def test_a_word_is_said_longer_as_asked(voice, settings, tmp_path):
     assert rows["pitch"]["requested"] == ""
     assert (tmp_path / "report.html").read_text(encoding="utf-8").count("<audio") == 2
     assert json.loads((tmp_path / "summary.json").read_text())["edits"][0]["requested"] == {"duration": 1.5}
+    higher = replace(edit.request, changes={"pitch": 1.0})
+    silent = replace(edit, request=higher, achieved=edit.achieved | {"pitch": np.nan}, calibrations={})
+    _write_report(tmp_path / "silent.html", replace(run, edits=(silent,)), [higher])
+    page = (tmp_path / "silent.html").read_text(encoding="utf-8")
+    assert "nothing to measure it on, before or after: pitch" in page
 
 
 def test_edits_that_cannot_be_done_are_refused(voice, settings, tmp_path):
