@@ -95,13 +95,9 @@ def _judged(totals: dict[str, Any]) -> list[Any]:
         f"the gate nor the stop rule looks at. Inside: among {judge['n_normal']} normal samples of the model itself, "
         "k = 5."
     )
-    rows = [
-        ["inside before", judge["inside_before"]],
-        ["inside after", judge["inside_after"]],
-        ["gained, 95 % interval", f"{low:+.3f} to {high:+.3f}"],
-        ["mean cosine of before and after", judge["cosine"]],
-    ]
-    return [Table(caption, ["of the corrected samples", judge["extractor"]], rows)]
+    header = ["judge", "inside before", "inside after", "gained: 95 %, from", "to", "mean cosine of before and after"]
+    row = [judge["extractor"], judge["inside_before"], judge["inside_after"], low, high, judge["cosine"]]
+    return [Table(caption, header, [row])]
 
 
 def _tried(totals: dict[str, Any], correction: Correction) -> list[Any]:
