@@ -59,7 +59,7 @@ def main() -> None:
         outcomes, gates = correction_outcomes(generator, faces, steer, judge, measured_in, seed=options.seed)
         table = [correction_row(outcome, faces, outcomes, options.seed) for outcome in outcomes]
         title = _title(steer, judge)
-        results[title] = {"folds": gates, "table": table}
+        results[title] = {"clip": _precision(options), "folds": gates, "table": table}
         stem = f"{steer.name}_judged_by_{judge.name}"
         trade_off_figure(table, title).savefig(options.out / f"trade_off_{stem}.png", dpi=110)
         for space in spaces.values():
@@ -77,7 +77,12 @@ def _title(steer: Space, judge: Space) -> str:
 
 
 def _section(title: str, result: dict) -> list[str]:
-    return ["", title, *(f"  fold {gate}" for gate in result["folds"]), *map(format_row, result["table"])]
+    return [
+        "",
+        f"{title} (CLIP {result['clip']})",
+        *(f"  fold {gate}" for gate in result["folds"]),
+        *map(format_row, result["table"]),
+    ]
 
 
 def correction_row(outcome: Outcome, faces: LabelledFaces, everyone: list[Outcome], seed: int) -> dict:
@@ -141,12 +146,16 @@ def _header(options: argparse.Namespace) -> str:
     versions = ", ".join(
         f"{name} {version(name)}" for name in ("torch", "numpy", "scikit-learn", "timm", "transformers")
     )
-    precision = "float32" if options.float32 else "CLIP under bfloat16 autocast"
     return (
-        f"face_artifacts, seed {options.seed}, Python {platform.python_version()}, {versions}; {precision}.\n"
+        f"face_artifacts, seed {options.seed}, Python {platform.python_version()}, {versions}; CLIP "
+        f"{_precision(options)}.\n"
         "700 labelled latents: 76 consensus artifacts, 201 consensus normals. Normal is relative to the model's own "
         "normal samples, not to photographs."
     )
+
+
+def _precision(options: argparse.Namespace) -> str:
+    return "in float32" if options.float32 else "under bfloat16 autocast"
 
 
 def _options() -> argparse.Namespace:

@@ -42,12 +42,17 @@ def trade_off_figure(table: list[dict], title: str) -> Figure:
         "latent": ("X", "tab:pink"),
         "ours": ("*", "tab:green"),
     }
+    named: list[tuple[float, float]] = []
     for prefix, (marker, colour) in marks.items():
         of_kind = {method: xy for method, xy in position.items() if method.startswith(prefix)}
+        if not of_kind:  # a method that this direction does not have
+            continue
         size = 13 if marker == "*" else 7
         axes.plot(*zip(*of_kind.values(), strict=True), marker, color=colour, markersize=size, label=_KINDS[prefix])
         for method, xy in of_kind.items() if len(of_kind) <= 5 else ():  # more of them lie on one another
-            axes.annotate(method, xy, xytext=(6, 4), textcoords="offset points", fontsize=8)
+            if all(np.hypot(xy[0] - x, xy[1] - y) > 0.02 for x, y in named):
+                axes.annotate(method, xy, xytext=(6, 4), textcoords="offset points", fontsize=8)
+                named.append(xy)
     axes.axhline(0.12, color="black", linewidth=0.7, linestyle=":")
     axes.axvline(0.05, color="black", linewidth=0.7, linestyle=":")
     axes.set_xlabel(f"change of clean samples: 1 - mean cosine in {space} (left is better)")
