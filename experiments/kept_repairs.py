@@ -45,7 +45,7 @@ WAYS = ("own sentence", "several sentences", "random direction")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--n", type=int, default=60, help="combinations")
+    parser.add_argument("--n", type=int, default=40, help="combinations")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     voice = load_voice("joe")
