@@ -190,7 +190,7 @@ def search_gains(
     for number, n_seeds in enumerate(rounds):
         described = f"race {number + 1} of {len(rounds)}, {n_seeds} seeds"
         found = [trial(gains, n_seeds) for gains in tqdm(living, desc=described, disable=not progress)]
-        finalists = sorted(found, key=lambda one: kept.promise(one), reverse=True)
+        finalists = sorted(found, key=kept.promise, reverse=True)
         living = [one.gains for one in finalists[: max(1, len(living) // 2)]]
     ends = _place(kept.best(finalists), limits), _place(kept.first_beyond(trials), limits)
     between = _gains_between(*ends, limits, n_refined - n_refined // 2)

@@ -37,6 +37,7 @@ from experiments.diffusion_creativity import (
     PROMPTS,
     REPORT,
     cloud_of,
+    novelty_difference,
     real_garments,
 )
 from experiments.diffusion_creativity import RESULTS as CREATIVITY
@@ -84,19 +85,23 @@ def main() -> None:
     novelty = Novelty(novelty_extractor()).fit(clouds, {prompt: real_garments(prompt) for prompt in PROMPTS})
     earlier = json.loads((CREATIVITY / "results.json").read_text(encoding="utf-8"))
     usable_as = float(earlier["guide_usability_of_ours_on_the_search_seeds"])
-    plain_choice, plain = _images(pipe, None, 0.0, CHOICE), _images(pipe, None, 0.0, REPORT)
-    ours = _ours(pipe, earlier["search"]["gains"])
-    rows, chosen = [_row("ours, low frequencies", "", plain, ours, ours, novelty)], {}
+    plain, ours = _images(pipe, None, 0.0, REPORT), _ours(pipe, earlier["search"]["gains"])
+    plain_scores, our_scores = _measured(plain, novelty), _measured(ours, novelty)
+    plain_usability = _scores("guide", _images(pipe, None, 0.0, CHOICE)).mean()
+    rows, chosen = [_row("ours, low frequencies", "", our_scores, plain_scores, our_scores)], {}
     for companion in COMPANIONS:
         kept, usabilities = 0.0, {}
         for strength in companion.strengths:
-            usabilities[strength] = _usability("guide", _images(pipe, companion, strength, CHOICE), plain_choice)
+            usability = _scores("guide", _images(pipe, companion, strength, CHOICE)).mean()
+            usabilities[strength] = float(usability / plain_usability)
             if usabilities[strength] < usable_as:
                 break
             kept = strength
         images = _images(pipe, companion if kept else None, kept, REPORT)
         chosen[companion.name] = images
-        rows.append(_row(companion.name, kept or "none is usable enough", plain, images, ours, novelty))
+        rows.append(
+            _row(companion.name, kept or "none is usable enough", _measured(images, novelty), plain_scores, our_scores)
+        )
         rows[-1]["guide_usability_by_strength"] = usabilities
         print(_line(rows[-1]), flush=True)
     result = {"usable_as": usable_as, "rows": rows}
@@ -133,21 +138,14 @@ def _scores(judge: str, images: Tensor) -> np.ndarray:
     return np.concatenate([scorer(part, prompt) for part, prompt in zip(parts, PROMPTS, strict=True)])
 
 
-def _usability(judge: str, images: Tensor, plain: Tensor) -> float:
-    return float(_scores(judge, images).mean() / _scores(judge, plain).mean())
-
-
 def _measured(images: Tensor, novelty: Novelty) -> Scores:
     parts = images.split(len(images) // len(PROMPTS))
     new = np.concatenate([novelty(part, prompt) for part, prompt in zip(parts, PROMPTS, strict=True)])
     return Scores({"judge": _scores("judge", images)}, new)
 
 
-def _row(name: str, strength: Any, plain: Tensor, images: Tensor, ours: Tensor, novelty: Novelty) -> dict[str, Any]:
-    found, base, best = (_measured(x, novelty) for x in (images, plain, ours))
-    comparison = compared(found, base)
-    draws = np.random.default_rng(0).integers(0, len(base.novelty), (2_000, len(base.novelty)))
-    minus = np.nanmean(best.novelty[draws], 1) - np.nanmean(found.novelty[draws], 1)
+def _row(name: str, strength: Any, found: Scores, plain: Scores, ours: Scores) -> dict[str, Any]:
+    comparison = compared(found, plain)
     return {
         "method": name,
         "strength": strength,
@@ -156,7 +154,7 @@ def _row(name: str, strength: Any, plain: Tensor, images: Tensor, ours: Tensor, 
         "novelty_ratio": comparison.novelty,
         "novelty_interval": list(comparison.novelty_interval),
         "inside": comparison.counted,
-        "ours_minus_it": [float(np.quantile(minus, share)) for share in (0.025, 0.975)],
+        "ours_minus_it": novelty_difference(ours, found),
     }
 
 

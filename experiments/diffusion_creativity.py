@@ -34,6 +34,7 @@ from diffusion import (
     AmplifyBand,
     Comparison,
     Novelty,
+    Scores,
     amplified,
     band_share,
     compared,
@@ -125,7 +126,9 @@ def main() -> None:
         name: _row(edits, report_measure) for name, edits in chosen.items()
     }
     differences = {
-        name: _minus(report_measure, chosen["ours"], edits) for name, edits in chosen.items() if name != "ours"
+        name: novelty_difference(report_measure(found.edits, REPORT), report_measure(edits, REPORT))
+        for name, edits in chosen.items()
+        if name != "ours"
     }
     result = {
         "settings": {
@@ -233,11 +236,10 @@ def _row(edits: Sequence[Edit], measure: Measure) -> dict[str, Any]:
     }
 
 
-def _minus(measure: Measure, ours: Sequence[Edit], other: Sequence[Edit], n_resamples: int = 2_000) -> list[float]:
-    """Mean novelty of ours minus another's: 95 % bootstrap interval over pairs of prompt and seed."""
-    one, two = (measure(edits, REPORT).novelty for edits in (ours, other))
-    draws = np.random.default_rng(0).integers(0, len(one), (n_resamples, len(one)))
-    differences = np.nanmean(one[draws], 1) - np.nanmean(two[draws], 1)
+def novelty_difference(one: Scores, other: Scores, n_resamples: int = 2_000) -> list[float]:
+    """Mean novelty of one minus another's: 95 % bootstrap interval over pairs of prompt and seed."""
+    draws = np.random.default_rng(0).integers(0, len(one.novelty), (n_resamples, len(one.novelty)))
+    differences = np.nanmean(one.novelty[draws], 1) - np.nanmean(other.novelty[draws], 1)
     return [float(np.quantile(differences, share)) for share in (0.025, 0.975)]
 
 

@@ -143,7 +143,7 @@ class CorrectedGenerator:
         given_up = needs & (rung_of == UNTOUCHED)
         return Corrected(rung_of, given_up, gate_before, gate_after, manifold_before, manifold_after, images, moved)
 
-    def is_normal(self, images: Tensor, *, progress: bool = False) -> NDArray[np.bool_]:
+    def passes_gate(self, images: Tensor, *, progress: bool = False) -> NDArray[np.bool_]:
         """Whether the gate stays shut for each of these images ``[n, 3, h, w]``."""
         features = extract(self._extractor, images, progress=progress)
         return self._gate.score(features.astype(np.float64)) <= self._gate.threshold

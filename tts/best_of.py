@@ -9,7 +9,7 @@ from tts.alignment import alignment_of
 from tts.tokens import Tokens
 from tts.voice import Speech, Voice
 
-__all__ = ["attention_errors", "best_of"]
+__all__ = ["attention_errors", "best_of", "best_seed"]
 
 
 def best_of(voice: Voice, tokens: Tokens, judge: Callable[[Tokens, Speech], Any], seeds: Sequence[int]) -> Speech:
@@ -27,10 +27,17 @@ def best_of(voice: Voice, tokens: Tokens, judge: Callable[[Tokens, Speech], Any]
     ValueError
         If there is no seed.
     """
+    return best_seed(voice, tokens, judge, seeds)[1]
+
+
+def best_seed(
+    voice: Voice, tokens: Tokens, judge: Callable[[Tokens, Speech], Any], seeds: Sequence[int]
+) -> tuple[int, Speech]:
+    """As `best_of`, and the seed that it was said with, to say it so again."""
     if not seeds:
         raise ValueError("There are no seeds; give one for each time that the sentence is to be said.")
-    said = [voice.speak(tokens, seed=seed) for seed in seeds]
-    return min(said, key=lambda speech: judge(tokens, speech))
+    said = [(seed, voice.speak(tokens, seed=seed)) for seed in seeds]
+    return min(said, key=lambda one: judge(tokens, one[1]))
 
 
 def attention_errors(tokens: Tokens, speech: Speech) -> tuple[float, float]:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from tts.combination import CombinationRepair
+from tts.combination import CombinationRepair, combination_repairs
 from tts.reference import VoiceReference
 from tts.repair import repair as repaired
 from tts.tokens import Tokens
@@ -115,7 +116,7 @@ def learnt_from_several(
     for tokens, at in _with_combination(sentences, repair, n, seed):
         done = repaired(voice, reference, tokens, layer=repair.layer, psi=psi, positions=[at], seed=seed)
         if done.changed:
-            moves.append(done.vectors[at] - voice.encode([tokens], [repair.layer])[0][repair.layer][at])
+            moves += [one.vector for one in combination_repairs(voice, done)]
     return replace(repair, vector=np.stack(moves).mean(axis=0)) if moves else None
 
 
@@ -125,7 +126,8 @@ def _with_combination(
     """So many sentences with the combination put into them, and where its repaired token is."""
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(sentences))
-    made = [copy for i in order if (copy := _spliced(sentences[i], repair, rng)) is not None][:n]
+    spliced = (_spliced(sentences[i], repair, rng) for i in order)
+    made = list(islice((copy for copy in spliced if copy is not None), n))
     if not made:
         raise ValueError(
             f"None of the {len(sentences)} sentences has room for {repair.shown!r}; give longer ones of this voice."

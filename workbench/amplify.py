@@ -158,21 +158,23 @@ def run_amplify(
         return range(settings.seed + start, settings.seed + start + n)
 
     novelty: Scorer = _no_novelty
-    real: dict[str, Tensor] | None = None
+    real: Tensor | None = None
     if settings.n_cloud:
         cloud = seeds_from(CLOUD_SEED, settings.n_cloud)
         extractor = load_extractor(settings.features) if settings.features else model.extractor
         clouds = {prompt: images((), prompt, cloud) for prompt in settings.prompts}
         if settings.real is not None:
-            real = dict.fromkeys(clouds, read_real_images(settings.real, *clouds[settings.prompts[0]].shape[2:]))
-        novelty = Novelty(extractor or load_extractor("efficientnet-lite0")).fit(clouds, real)
+            real = read_real_images(settings.real, *clouds[settings.prompts[0]].shape[2:])
+        novelty = Novelty(extractor or load_extractor("efficientnet-lite0")).fit(
+            clouds, None if real is None else dict.fromkeys(clouds, real)
+        )
     search = None
     if settings.search:
         if not usability or not settings.n_cloud:
             raise ValueError("A search needs a usability scorer and a novelty cloud; give --usability and --n-cloud.")
         key = settings_key(facts | {"features": settings.features, "cloud": settings.n_cloud, "seed": settings.seed})
         if real is not None:
-            key += "-" + tensor_digest(next(iter(real.values())))[:16]
+            key += "-" + tensor_digest(real)[:16]
         search = search_gains(
             model.pipe,
             settings.prompts,

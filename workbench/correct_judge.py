@@ -88,7 +88,7 @@ def judged(
 
     def compute() -> dict[str, NDArray[Any]]:
         images = mend.generator.sample(N_OWN, seed + 2, progress=progress)
-        return {"features": extract(network, images[torch.from_numpy(mend.is_normal(images))], progress=progress)}
+        return {"features": extract(network, images[torch.from_numpy(mend.passes_gate(images))], progress=progress)}
 
     normal = checkpointed(out / "work", f"judge-{key}", resume, compute)["features"]
     if len(normal) < 50:

@@ -6,30 +6,32 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from manifold.features.image_files import IMAGE_SUFFIXES, read_image
+from manifold.features.resizing import resize
+from manifold.features.sources import samples_of
 
 __all__ = ["read_real_images"]
 
 
 def read_real_images(folder: Path, height: int, width: int) -> Tensor:
-    """All images of a folder, ``[n, 3, height, width]`` in 0..1: resized so that they cover it, the middle kept.
+    """All images of a folder and of those in it, ``[n, 3, height, width]`` in 0..1.
+
+    Each is resized so that it covers the frame, and its middle is kept.
 
     Raises
     ------
     ValueError
         If the folder holds no images, or one can't be read.
     """
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-    if not paths:
-        raise ValueError(f"{folder} holds no images; give a folder of real ones of what is prompted.")
-    return torch.stack([_covering(read_image(path), height, width) for path in paths])
+    samples = samples_of(folder)
+    if samples.kind != "images":
+        raise ValueError(f"{folder} holds {samples.kind}; give a folder of real images of what is prompted.")
+    return torch.stack([_covering(samples.load(i)[1], height, width) for i in range(len(samples.names))])
 
 
 def _covering(image: Tensor, height: int, width: int) -> Tensor:
     scale = max(height / image.shape[1], width / image.shape[2])
-    size = [max(side, round(length * scale)) for side, length in zip((height, width), image.shape[1:], strict=True)]
-    resized = functional.interpolate(image[None], size, mode="bilinear", antialias=True)[0]
+    size = max(height, round(image.shape[1] * scale)), max(width, round(image.shape[2] * scale))
+    resized = resize(image[None], size, "bilinear", antialias=True)[0]
     top, left = (size[0] - height) // 2, (size[1] - width) // 2
     return resized[:, top : top + height, left : left + width].clamp(0, 1)

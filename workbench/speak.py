@@ -26,6 +26,7 @@ from tts import (
     repair,
     split_sentences,
 )
+from tts.best_of import best_seed
 from tts.tokens import Tokens
 from workbench.report import need_packages
 from workbench.speak_keep import KeptRepair, check_targets, kept_repairs
@@ -184,7 +185,7 @@ def _spoken(
     judge: Any,
 ) -> SpokenSentence:
     tokens = diagnosis.tokens
-    speech, seed = _said(voice, tokens, settings, judge)
+    seed, speech = _said(voice, tokens, settings, judge)
     if not settings.repairs:
         return SpokenSentence(diagnosis, speech)
     done = (
@@ -210,17 +211,16 @@ def _spoken(
     return SpokenSentence(diagnosis, speech, done, repaired, (before, after), better(before, after))
 
 
-def _said(voice: Voice, tokens: Tokens, settings: SpeakSettings, judge: Any) -> tuple[Speech, int]:
-    """The sentence, with several tries the one that Whisper heard best, and the seed of it."""
+def _said(voice: Voice, tokens: Tokens, settings: SpeakSettings, judge: Any) -> tuple[int, Speech]:
+    """A seed, and the sentence said with it; of several tries the one that Whisper heard best."""
     if settings.best_of == 1:
-        return voice.speak(tokens, seed=settings.seed), settings.seed
-    heard = []
-    for seed in range(settings.seed, settings.seed + settings.best_of):
-        speech = voice.speak(tokens, seed=seed)
+        return settings.seed, voice.speak(tokens, seed=settings.seed)
+
+    def errors(tokens: Tokens, speech: Speech) -> tuple[int, float]:
         verdict = heard_by_whisper(judge, speech, tokens.text)
-        heard.append((verdict.errors, -verdict.log_probability, seed, speech))
-    *_, seed, speech = min(heard, key=lambda one: one[:3])
-    return speech, seed
+        return verdict.errors, -verdict.log_probability
+
+    return best_seed(voice, tokens, errors, range(settings.seed, settings.seed + settings.best_of))
 
 
 def _judge(settings: SpeakSettings) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,8 +156,7 @@ def _write_report(path: Path, run: SpeakEdit, requests: Sequence[EditRequest]) -
     for edit, request in zip(run.edits, requests, strict=True):
         changes = request.changes.items()
         wish = ", ".join(f"{n} ×{v:g}" if n == "duration" else f"{n} {v:+g} {UNITS[n]}" for n, v in changes)
-        measured = without_nan(edit.to_dict())["achieved"]
-        silent = [name for name in request.changes if measured[name] is None]
+        silent = [name for name in request.changes if math.isnan(edit.achieved[name])]
         missed = [name for name, found in edit.calibrations.items() if not found.reached and name not in silent]
         blocks: list[Any] = [
             audio_block(f"{request.word}: {wish}.", edit.after),
