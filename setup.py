@@ -1,15 +1,22 @@
-"""Builds the optional native engine; everything else is in pyproject.toml. Without a compiler it is left out."""
+"""Maps the rooms at the top of the tree to genmend.*, and builds the optional native engine.
+
+Everything else is in pyproject.toml. Without a compiler the engine is left out.
+"""
 
 import sys
 from glob import glob
+from pathlib import Path
 
 from setuptools import Extension, setup
 
+ROOMS = ("storage", "activations", "manifold", "gans", "diffusion", "tts", "workbench")
+folders = [Path(file).parent for room in ROOMS for file in sorted(glob(f"{room}/**/__init__.py", recursive=True))]
+
 gnu = sys.platform.startswith("linux")
 native = Extension(
-    "manifold._native",
-    sources=sorted(glob("manifold/native/*.cpp")),
-    depends=sorted(glob("manifold/native/*.h")),
+    "genmend.manifold.engine._native",
+    sources=sorted(glob("manifold/engine/native/*.cpp")),
+    depends=sorted(glob("manifold/engine/native/*.h")),
     language="c++",
     # No contraction to fused multiply-adds: distances equal numpy's bit for bit.
     extra_compile_args=(
@@ -18,4 +25,8 @@ native = Extension(
     extra_link_args=["-fopenmp"] if gnu else [],
     optional=True,
 )
-setup(ext_modules=[native])
+setup(
+    package_dir={"genmend": "src/genmend", **{f"genmend.{room}": room for room in ROOMS}},
+    packages=["genmend", *(".".join(["genmend", *folder.parts]) for folder in folders)],
+    ext_modules=[native],
+)

@@ -1,15 +1,15 @@
 """What a module outputs: name it, record it, edit it, save the edit."""
 
-from activations.contract import Edit, edit_class, edit_type
-from activations.correction import Correction, CorrectionMismatchError, Gate
-from activations.correction_file import CorrectionFileError, load_correction, save_correction
-from activations.editing import Handle, attach, edited
-from activations.edits import AblateNeurons, CapNeurons, PullToMean, ScaleUnits
-from activations.extremes import TopSamples, UnitQuantiles
-from activations.files import atomic_write
-from activations.layers import UnknownLayerError, find_layer, layer_names
-from activations.recording import Recorded, Statistic, record
-from activations.statistics import ActivationRate, MeanVariance
+from genmend.activations.contract import Edit, edit_class, edit_type
+from genmend.activations.correction import Correction, CorrectionMismatchError, Gate
+from genmend.activations.correction_file import CorrectionFileError, load_correction, save_correction
+from genmend.activations.editing import Handle, attach, edited
+from genmend.activations.edits import AblateNeurons, CapNeurons, PullToMean, ScaleUnits
+from genmend.activations.extremes import TopSamples, UnitQuantiles
+from genmend.activations.layers import UnknownLayerError, find_layer, layer_names
+from genmend.activations.recording import Recorded, Statistic, record
+from genmend.activations.statistics import ActivationRate, MeanVariance
+from genmend.storage.atomic import atomic_write
 
 __all__ = [
     "AblateNeurons",

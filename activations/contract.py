@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from activations.outputs import first_tensor, with_first_tensor
+from genmend.activations.outputs import first_tensor, with_first_tensor
 
 __all__ = [
     "Edit",
@@ -44,16 +44,16 @@ __all__ = [
 # met, never before: this room imports none of the others. A name that is not here is refused, so a file can choose
 # among these classes and reach nothing else.
 _MODULES = {
-    "activations.scale_units": "activations.edits",
-    "activations.ablate_neurons": "activations.edits",
-    "activations.pull_to_mean": "activations.edits",
-    "activations.cap_neurons": "activations.edits",
-    "diffusion.amplify_band": "diffusion",
-    "diffusion.amplify_low_frequencies": "diffusion",
-    "diffusion.amplify_token_update": "diffusion",
-    "gans.replace_units": "gans.sample_edits",
-    "gans.scale_each_sample": "gans.sample_edits",
-    "tts.replace_vectors": "tts.replace_vectors",
+    "activations.scale_units": "genmend.activations.edits",
+    "activations.ablate_neurons": "genmend.activations.edits",
+    "activations.pull_to_mean": "genmend.activations.edits",
+    "activations.cap_neurons": "genmend.activations.edits",
+    "diffusion.amplify_band": "genmend.diffusion.amplification.control_bands",
+    "diffusion.amplify_low_frequencies": "genmend.diffusion.amplification.low_frequencies",
+    "diffusion.amplify_token_update": "genmend.diffusion.amplification.token_update",
+    "gans.replace_units": "genmend.gans.correctors.sample_edits",
+    "gans.scale_each_sample": "genmend.gans.correctors.sample_edits",
+    "tts.replace_vectors": "genmend.tts.voices.replace_vectors",
 }
 _classes: dict[str, type[Edit]] = {}
 

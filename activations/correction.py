@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from activations.contract import Edit, same_values
-from activations.digests import (
+from genmend.activations.contract import Edit, same_values
+from genmend.activations.digests import (
     AS_STORED,
     layout_difference,
     layout_digest,

@@ -12,9 +12,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from activations.contract import Edit, edit_class, edit_name, field_names
-from activations.correction import Correction, Gate
-from activations.files import atomic_write
+from genmend.activations.contract import Edit, edit_class, edit_name, field_names
+from genmend.activations.correction import Correction, Gate
+from genmend.storage.atomic import atomic_write
 
 __all__ = ["CorrectionFileError", "load_correction", "save_correction"]
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from activations.layers import plain_name
+from genmend.activations.layers import plain_name
 
 __all__ = ["AS_STORED", "layout_difference", "layout_digest", "model_layout", "weights_digest", "weights_digests"]
 

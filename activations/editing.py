@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from activations.compiled import compiled_and_run, mark, unmark
-from activations.contract import Edit
-from activations.correction import Correction
-from activations.layers import find_layer
+from genmend.activations.compiled import compiled_and_run, mark, unmark
+from genmend.activations.contract import Edit
+from genmend.activations.correction import Correction
+from genmend.activations.layers import find_layer
 
 __all__ = ["Handle", "attach", "edited"]
 
@@ -128,7 +128,7 @@ def attach(
     ----------
     model
         Any module; nothing but hook tables (and, while attached, the instance attribute ``forward`` of edited layers,
-        see `activations.compiled`) is touched.
+        see `genmend.activations.compiled`) is touched.
     *edits
         Edits, or one `Correction` alone.
     rung

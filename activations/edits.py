@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from activations.contract import Edit, edit_type, working_dtype
+from genmend.activations.contract import Edit, edit_type, working_dtype
 
 __all__ = ["AblateNeurons", "CapNeurons", "PullToMean", "ScaleUnits"]
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from activations.statistics import check_shape, checked_batch
+from genmend.activations.statistics import check_shape, checked_batch
 
 __all__ = ["TopSamples", "UnitQuantiles"]
 

@@ -10,14 +10,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from activations.layers import find_layer
-from activations.outputs import first_tensor
+from genmend.activations.layers import find_layer
+from genmend.activations.outputs import first_tensor
 
 __all__ = ["Recorded", "Statistic", "record"]
 
 
 class Statistic(Protocol):
-    """Anything that takes batches one by one, such as the classes of `activations.statistics`."""
+    """Anything that takes batches one by one, such as the classes of `genmend.activations.statistics`."""
 
     def update(self, batch: Tensor) -> None:
         """Take one batch, shape ``(n, ...)``."""

@@ -25,7 +25,7 @@ import torch
 from machine import conditions, cpu_name
 from torch import Tensor
 
-from diffusion import AmplifyLowFrequencies
+from genmend.diffusion import AmplifyLowFrequencies
 
 RESULTS = Path(__file__).resolve().with_name("results")
 SHAPES = ((2, 320, 64, 64), (2, 640, 32, 32), (2, 1280, 16, 16))

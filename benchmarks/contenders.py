@@ -33,7 +33,7 @@ DATA = {"clustered": features, "one-cluster": partial(features, clusters=1), "is
 
 def ours(x: np.ndarray, y: np.ndarray, k: int, engine: str = "") -> Metrics:
     """Exact, and with all per-sample arrays. "torch" and "numpy": as where there is no compiled engine."""
-    from manifold import prdc
+    from genmend.manifold import prdc
 
     with _only(engine):
         at = prdc(x, y, k, closed=False)[k]
@@ -43,7 +43,7 @@ def ours(x: np.ndarray, y: np.ndarray, k: int, engine: str = "") -> Metrics:
 @contextlib.contextmanager
 def _only(engine: str) -> Iterator[None]:
     """Have manifold use this engine, and its own distances where that is not the compiled one."""
-    from manifold import distances
+    from genmend.manifold.engine import distances
 
     before, routine = os.environ.get("GENMEND_ENGINE"), distances._routine
     if engine:

@@ -21,11 +21,11 @@ from typing import Any
 import torch
 from machine import conditions, cpu_name, timer
 
-from gans import load_faces
-from gans.dissection.classical import ClassicalConcepts
-from workbench.dissect import DissectSettings, labelled_units
-from workbench.dissect_masks import MaskStore
-from workbench.dissect_stages import Stages
+from genmend.gans.dissection.classical import ClassicalConcepts
+from genmend.gans.dissection.dissection import DissectSettings, labelled_units
+from genmend.gans.dissection.mask_store import MaskStore
+from genmend.gans.dissection.stages import Stages
+from genmend.gans.families.pretrained import load_faces
 
 RESULTS = Path(__file__).resolve().with_name("results")
 TARGET = 600  # seconds on two cores

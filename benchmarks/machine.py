@@ -81,8 +81,8 @@ def cpu_name() -> str:
 
 def conditions(*packages: str) -> str:
     """The machine, the versions and the settings that numbers depend on, on one line."""
-    from manifold.engine import engine_name
-    from manifold.native_engine import native_kernels
+    from genmend.manifold.engine.native_screen import native_kernels
+    from genmend.manifold.engine.screens import engine_name
 
     found = []
     for name in packages:

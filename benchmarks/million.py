@@ -43,9 +43,9 @@ def write(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 def radii(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """The radii that all contenders are given."""
-    from manifold import knn_radii
-    from manifold.approximate import approximate_neighbors
-    from manifold.feature_files import open_features
+    from genmend.manifold import knn_radii
+    from genmend.manifold.engine.approximate import approximate_neighbors
+    from genmend.manifold.sharded.mapped_features import open_features
 
     reference, said = open_features(folder / "reference.npy", check=False), {"radii": "exact"}
     base = status("RssAnon")
@@ -61,8 +61,8 @@ def radii(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 def ours(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """The exact sweep of `Manifold`: membership, counts and rarity, then everything with realism and score."""
-    from manifold import Manifold
-    from manifold.feature_files import open_features
+    from genmend.manifold import Manifold
+    from genmend.manifold.sharded.mapped_features import open_features
 
     reference, query = open_features(folder / "reference.npy", check=False), np.load(folder / "query.npy")
     known = np.load(folder / "radii.npy")

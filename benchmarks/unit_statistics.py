@@ -25,10 +25,11 @@ from machine import conditions, cpu_name, timer
 from torch import Tensor
 from torch.nn import functional
 
-from activations import UnitQuantiles, record
-from gans import Generator, load_faces
-from gans.dissection import count_at
-from gans.dissection.classical import ClassicalConcepts
+from genmend.activations import UnitQuantiles, record
+from genmend.gans import Generator
+from genmend.gans.dissection import count_at
+from genmend.gans.dissection.classical import ClassicalConcepts
+from genmend.gans.families.pretrained import load_faces
 
 RESULTS = Path(__file__).resolve().with_name("results")
 TARGETS = {"main.2": 8.0, "main.5": 3.0}

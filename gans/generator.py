@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from activations import find_layer, record
-from manifold.named_object import named_object
+from genmend.activations import record
+from genmend.activations.digests import weights_digest
+from genmend.activations.layers import find_layer
 
-__all__ = ["Generator", "activation_layers", "early_layers", "layer_shapes", "load_generator"]
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["Generator", "activation_layers", "early_layers", "generator_facts", "layer_shapes"]
 
 _DRAW_BLOCK = 64
+
 _ACTIVATIONS = (
     nn.ReLU,
     nn.ReLU6,
@@ -215,62 +219,9 @@ def activation_layers(generator: Generator) -> tuple[str, ...]:
     return found
 
 
-def load_generator(
-    model: str, latent_shape: Sequence[int] | None = None, layers: Sequence[str] = (), **options: Any
-) -> Generator:
-    """A generator by name.
+def generator_facts(generator: Generator) -> dict[str, Any]:
+    """What the samples of a generator depend on beside their latents: its weights, and label, truncation, noise.
 
-    Parameters
-    ----------
-    model : str
-        ``faces``; ``eyes``, or ``eyes:brown`` for one class; a folder (or the .safetensors in it) that
-        ``genmend convert`` wrote; or ``module:callable`` for one of your own. The callable takes no arguments and
-        returns a `Generator`, or an nn.Module that maps latents of `latent_shape` to images in -1..1.
-    latent_shape : sequence of int, optional
-        Needed for an nn.Module alone.
-    layers : sequence of str
-        In place of the generator's own choice.
-    **options
-        For a converted generator: those of its family, e.g. ``psi=0.7, space="w"`` (`gans.load_converted`).
-
-    Raises
-    ------
-    ValueError
-        If the name has another form, the callable returns something else, or a module comes without `latent_shape`.
+    Part of the key of everything that is kept of its samples. It reads all weights: ask once, not for every piece.
     """
-    name, _, label = model.partition(":")
-    if options and not Path(model).exists():
-        raise ValueError(f"MODEL {model!r} takes no options {sorted(options)}; converted folders alone do.")
-    if model == "faces":
-        from gans.faces import load_faces
-
-        generator = load_faces()
-    elif name == "eyes":
-        from gans.eyes import load_eyes
-
-        generator = load_eyes(label or None)
-    elif model and Path(model).exists():
-        from gans.conversion_folder import load_converted
-
-        generator = load_converted(model, **options)
-    else:
-        generator = _own_generator(model, latent_shape, layers)
-    return replace(generator, layers=tuple(layers)) if layers else generator
-
-
-def _own_generator(model: str, latent_shape: Sequence[int] | None, layers: Sequence[str]) -> Generator:
-    """The generator that ``module:callable`` returns, or one round the nn.Module that it returns."""
-    named = named_object(model) if ":" in model else None
-    built = named() if callable(named) else None
-    if isinstance(built, Generator):
-        return built
-    if not isinstance(built, nn.Module):
-        raise ValueError(
-            f"MODEL {model!r} is neither 'faces' nor 'eyes' nor a folder written by `genmend convert` nor "
-            "module:callable with a callable that returns an nn.Module or a gans.Generator."
-        )
-    if latent_shape is None:
-        raise ValueError(f"{model} returns an nn.Module, so its latent shape is needed: give --latent-shape, e.g. 128.")
-    return Generator(
-        built.eval().requires_grad_(False), tuple(latent_shape), layers=tuple(layers), name=model.partition(":")[2]
-    )
+    return {"weights": weights_digest(generator.module), "run": dict(generator.settings)}

@@ -8,7 +8,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import pytest
 
-from manifold.weights import PACKAGES, MissingWeightsError, find_weights
+from genmend.storage.weights import PACKAGES, MissingWeightsError, find_weights
 
 LOOPBACK = "127.0.0.1,::1,localhost"
 
@@ -30,7 +30,7 @@ def needed_weights(item):
     if unknown:
         raise pytest.UsageError(
             f"{item.nodeid} is marked real for {', '.join(sorted(unknown))}: "
-            f"name weights of manifold.weights.PACKAGES ({', '.join(PACKAGES)})."
+            f"name weights of genmend.storage.weights.PACKAGES ({', '.join(PACKAGES)})."
         )
     return list(dict.fromkeys(names))
 

@@ -1,7 +1,7 @@
 """The reference pipeline: a small text-to-image model that comes with genmend, and scorers for it, without downloads.
 
 It draws garments of 32x32 pixels from prompts such as "a creative dress". It was trained by
-``python -m experiments.train_reference_diffusion`` on Fashion-MNIST (MIT licence); see experiments/reference_diffusion.
+``python -m experiments.garments.train_pipeline`` on Fashion-MNIST (MIT licence); see experiments/reference_diffusion.
 """
 
 from __future__ import annotations
@@ -14,12 +14,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diffusion.reference.networks import GARMENTS, WEIGHTS, garment_probabilities, load_network, novelty_features
+from genmend.diffusion.reference.networks import (
+    GARMENTS,
+    WEIGHTS,
+    garment_probabilities,
+    load_network,
+    novelty_features,
+)
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
-    from diffusion.scorers import Scorer
+    from genmend.diffusion.search.scorers import Scorer
 
 __all__ = ["garment_in", "garment_scorer", "guide_usability", "load_reference", "novelty_extractor"]
 

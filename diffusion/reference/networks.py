@@ -2,7 +2,7 @@
 
 The judge and the guide name the garment; they differ in architecture and in seed, so that what is chosen by
 the guide can be judged by the judge. The novelty space is the code of an autoencoder that never saw a label. They were
-trained by ``python -m experiments.reference_classifier``.
+trained by ``python -m experiments.garments.train_judges``.
 """
 
 from __future__ import annotations

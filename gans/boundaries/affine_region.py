@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 import torch
 from torch import Tensor
 
-from gans.boundaries.region import GenerativeRegion
+from genmend.gans.boundaries.region import GenerativeRegion
 
 __all__ = ["AffineRegion", "affine_or_same"]
 

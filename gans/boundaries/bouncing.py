@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from gans.boundaries.affine_region import AffineRegion, affine_or_same
-from gans.boundaries.bounds import Bounds, prior_shell
-from gans.boundaries.convergence import KEPT_STATES, mixing
-from gans.boundaries.exploration import Exploration, verified
-from gans.boundaries.region import GenerativeRegion
+from genmend.gans.boundaries.affine_region import AffineRegion, affine_or_same
+from genmend.gans.boundaries.bounds import Bounds, prior_shell
+from genmend.gans.boundaries.convergence import KEPT_STATES, mixing
+from genmend.gans.boundaries.exploration import Exploration, verified
+from genmend.gans.boundaries.region import GenerativeRegion
 
 __all__ = ["N_BOUNCING_MOVES", "bouncing", "bouncing_walks"]
 

@@ -1,12 +1,13 @@
 """The smallest set of neurons that alone still supports one image, found by gates that learn to close.
 
 Our reading of Jeon, Jeong, Choi, AAAI 2020, arXiv 1912.05827: the paper's smallest supporting generative boundary set
-and its Bernoulli dropout. Hard-concrete gates (`gans.boundaries.hard_concrete`), the bisection over the price and the
+and its Bernoulli dropout. Hard-concrete gates (`genmend.gans.boundaries.boundary_set`), the bisection over the price and the
 tolerance as an RMSE are ours.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -14,12 +15,20 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from gans.boundaries.decoding import activations_of, decoded, kept_errors, squared_errors
-from gans.boundaries.hard_concrete import expected_open, open_gates, sampled_gates
-from gans.boundaries.rankings import first_of, first_order_effects, smallest_prefix
-from gans.generator import Generator
+from genmend.gans.boundaries.preactivation import activations_of, decoded, kept_errors, squared_errors
+from genmend.gans.boundaries.rankings import first_of, first_order_effects, smallest_prefix
+from genmend.gans.generator import Generator
 
-__all__ = ["GateSettings", "Granularity", "SupportingSet", "compare_with_rankings", "supporting_set"]
+__all__ = [
+    "GateSettings",
+    "Granularity",
+    "SupportingSet",
+    "compare_with_rankings",
+    "expected_open",
+    "open_gates",
+    "sampled_gates",
+    "supporting_set",
+]
 
 Granularity = Literal["neuron", "unit"]
 
@@ -261,3 +270,26 @@ def _learnt_scores(
         else:
             price = (enough * too_much) ** 0.5
     return best
+
+
+BETA = 2 / 3  # temperature
+
+GAMMA, ZETA = -0.1, 1.1  # the interval that a binary concrete variable is stretched to, before it is cut to [0, 1]
+
+
+def sampled_gates(log_alpha: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    """Draw n gates in 0..1 for each location parameter, ``[n, *log_alpha.shape]`` (equations 10 and 11)."""
+    uniform = torch.rand((n, *log_alpha.shape), generator=generator, dtype=log_alpha.dtype).to(log_alpha.device)
+    uniform = uniform.clamp(1e-6, 1 - 1e-6)
+    concrete = torch.sigmoid((uniform.log() - (1 - uniform).log() + log_alpha) / BETA)
+    return (concrete * (ZETA - GAMMA) + GAMMA).clamp(0, 1)
+
+
+def expected_open(log_alpha: Tensor) -> Tensor:
+    """Probability that a gate is not 0, whose sum is the expected L0 norm (equation 12)."""
+    return torch.sigmoid(log_alpha - BETA * math.log(-GAMMA / ZETA))
+
+
+def open_gates(log_alpha: Tensor) -> Tensor:
+    """Which gates are more than half open without noise (equation 13): exactly those with log_alpha > 0."""
+    return log_alpha > 0

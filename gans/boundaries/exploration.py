@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gans.boundaries.region import GenerativeRegion
+from genmend.gans.boundaries.region import GenerativeRegion
 
 __all__ = ["Exploration", "farthest_points", "mean_distance", "spread", "verified"]
 

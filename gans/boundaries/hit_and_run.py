@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from gans.boundaries.bounds import Bounds, prior_shell
-from gans.boundaries.chord import random_directions
-from gans.boundaries.convergence import KEPT_STATES, mixing
-from gans.boundaries.exploration import Exploration, verified
-from gans.boundaries.region import GenerativeRegion
+from genmend.gans.boundaries.bounds import Bounds, prior_shell, random_directions
+from genmend.gans.boundaries.convergence import KEPT_STATES, mixing
+from genmend.gans.boundaries.exploration import Exploration, verified
+from genmend.gans.boundaries.region import GenerativeRegion
 
 __all__ = ["N_MOVES", "Density", "hit_and_run", "walks"]
 
@@ -37,7 +36,7 @@ def hit_and_run(
     Every move draws a direction, then points of that line between the ends of the bounds until one is inside; a point
     outside becomes the new end on its side. That leaves the density invariant in any region, convex or not, without
     knowing where the region ends. How long a walk has to be depends on the region: the ``r_hat`` among the
-    settings of what it found tells (`gans.boundaries.convergence`). On the face generator's first layer 20,000 moves
+    settings of what it found tells (`genmend.gans.boundaries.convergence`). On the face generator's first layer 20,000 moves
     are too few; where the layer is affine, use `bouncing`.
 
     Source: Smith, "Efficient Monte Carlo procedures for generating points uniformly distributed over bounded regions",

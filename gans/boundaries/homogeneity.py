@@ -13,12 +13,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from gans.boundaries.chord import random_directions
-from gans.boundaries.exploration import mean_distance
-from gans.generator import Generator
-from manifold.features import extract
+from genmend.gans.boundaries.boundary_set import SupportingSet
+from genmend.gans.boundaries.bounds import random_directions
+from genmend.gans.boundaries.exploration import mean_distance
+from genmend.gans.boundaries.preactivation import activations_of
+from genmend.gans.generator import Generator
+from genmend.manifold.features import extract
 
-__all__ = ["Homogeneity", "ball_round", "homogeneity", "rotated_round"]
+__all__ = ["Homogeneity", "ball_round", "homogeneity", "random_set", "rotated_round"]
 
 
 @dataclass(frozen=True)
@@ -116,3 +118,20 @@ def ball_round(query: Tensor, n: int, distance: float, norm: Literal["l2", "linf
         steps = torch.rand(flat.shape, generator=draw) * 2 - 1
     scale = distance / mean_distance(steps, torch.zeros_like(steps[:1]))
     return (flat + steps * scale).reshape(n, *centre.shape[1:])
+
+
+def random_set(generator: Generator, found: SupportingSet, seed: int = 0) -> Tensor:
+    """Mask of ``found.n`` neurons (or units) drawn without repetition from the layer's active ones; bool.
+
+    Active ones alone, as the supporting set has no others: a region of inactive neurons bounds other things. Ours; the
+    paper compares with epsilon-balls. Its region (`generative_region`) has as many walls as the supporting set's, but a
+    spread of its own: compare each with its own rotation (`rotated_round`).
+    """
+    values = activations_of(generator, found.latent, found.layer).cpu()
+    if found.granularity == "unit":
+        values = values.abs().flatten(1).sum(1) if values.ndim > 1 else values
+    candidates = values.flatten().nonzero()[:, 0]
+    order = torch.randperm(len(candidates), generator=torch.Generator().manual_seed(seed))
+    mask = torch.zeros(found.mask.shape, dtype=torch.bool)
+    mask.view(-1)[candidates[order[: found.n]]] = True
+    return mask

@@ -8,14 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from activations import find_layer
-from activations.outputs import first_tensor
-from gans.generator import Generator
+from genmend.activations import edited, record
+from genmend.activations.layers import find_layer
+from genmend.activations.outputs import first_tensor
+from genmend.gans.correctors.sample_edits import ScaleEachSample
+from genmend.gans.generator import Generator
 
-__all__ = ["preactivations", "unit_means"]
+__all__ = ["activations_of", "decoded", "kept_errors", "preactivations", "squared_errors", "unit_means"]
 
 # Zero at zero and of their input's sign elsewhere, so that a neuron is on exactly where its input is positive.
 _PIECEWISE_LINEAR = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU)
+
 _SMOOTH = (nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish)
 
 
@@ -73,3 +76,45 @@ def _activation(generator: Generator, layer: str, allow_smooth: bool) -> nn.Modu
         f"Layer {layer!r} is {type(module).__name__}, but boundaries are read at the input of an activation module "
         f"(ReLU, LeakyReLU, PReLU, ...); choose one of {', '.join(generator.layers)}."
     )
+
+
+@torch.no_grad()
+def activations_of(generator: Generator, latent: Tensor, layer: str) -> Tensor:
+    """The layer's output for one latent ``[1, *latent_shape]``: ``[C, H, W]``."""
+    with record(generator.module, [layer], stop=True) as outputs:
+        generator.run(latent)
+    output: Tensor = outputs[layer][0]
+    return output
+
+
+def decoded(generator: Generator, latent: Tensor, layer: str, gates: Tensor | None = None) -> Tensor:
+    """Images of one latent ``[1, *latent_shape]`` with the layer's output multiplied by each row of gates.
+
+    Black is 0 and white 1, not clamped; gradients flow to the gates ``[n, C, H, W]`` or ``[n, C]``.
+    """
+    low, high = generator.value_range
+    if gates is None:
+        raw = generator.run(latent)
+    else:
+        with edited(generator.module, ScaleEachSample(layer, gates)):
+            raw = generator.run(latent.expand(len(gates), *latent.shape[1:]))
+    return (raw.float() - low) / (high - low)
+
+
+def squared_errors(images: Tensor, original: Tensor) -> Tensor:
+    """Mean squared difference over pixels and channels: ``[n]``, in squared units of the 0..1 range."""
+    return (images - original).square().flatten(1).mean(1)
+
+
+@torch.no_grad()
+def kept_errors(generator: Generator, latent: Tensor, layer: str, masks: Tensor) -> Tensor:
+    """RMSE, in the image's 0..1 range, of keeping only the neurons (or units) of each mask: ``[n]`` on the CPU.
+
+    `masks` is bool, ``[n, C, H, W]`` or ``[n, C]``; everything not kept is set to 0.
+    """
+    original = decoded(generator, latent, layer)
+    parts = [
+        squared_errors(decoded(generator, latent, layer, part.to(original)), original).sqrt().cpu()
+        for part in masks.split(generator.batch_size)
+    ]
+    return torch.cat(parts)

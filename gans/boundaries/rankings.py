@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gans.boundaries.decoding import decoded, kept_errors
-from gans.generator import Generator
+from genmend.gans.boundaries.preactivation import decoded, kept_errors
+from genmend.gans.generator import Generator
 
 __all__ = ["first_of", "first_order_effects", "smallest_prefix"]
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from gans.boundaries.preactivation import preactivations, unit_means
-from gans.generator import Generator
+from genmend.gans.boundaries.preactivation import preactivations, unit_means
+from genmend.gans.generator import Generator
 
 __all__ = ["GenerativeRegion", "generative_region"]
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from gans.boundaries.bounds import Bounds, prior_shell
-from gans.boundaries.exploration import Exploration, farthest_points, verified
-from gans.boundaries.region import GenerativeRegion
+from genmend.gans.boundaries.bounds import Bounds, prior_shell
+from genmend.gans.boundaries.exploration import Exploration, farthest_points, verified
+from genmend.gans.boundaries.region import GenerativeRegion
 
 __all__ = ["grow_tree"]
 

@@ -10,15 +10,15 @@ Which one when:
 - `RandomUnits` and `RandomNeurons` are controls: what any edit of that size does. Report them beside every correction.
 """
 
-from gans.correctors.corrector import Corrector
-from gans.correctors.defective_score import defective_score, unit_masks
-from gans.correctors.defective_units import DefectiveUnits
-from gans.correctors.latent_optimisation import LatentOptimisation
-from gans.correctors.locally_active_units import LocallyActiveUnits
-from gans.correctors.manifold_guided import FeatureTarget, ManifoldGuided
-from gans.correctors.matched_control import RandomNeurons, RandomUnits
-from gans.correctors.rare_neurons import RareNeurons
-from gans.correctors.truncation import Truncation
+from genmend.gans.correctors.corrector import Corrector
+from genmend.gans.correctors.defective_score import defective_score, unit_masks
+from genmend.gans.correctors.defective_units import DefectiveUnits
+from genmend.gans.correctors.latent_optimisation import LatentOptimisation
+from genmend.gans.correctors.locally_active_units import LocallyActiveUnits
+from genmend.gans.correctors.manifold_guided import FeatureTarget, ManifoldGuided
+from genmend.gans.correctors.matched_control import RandomNeurons, RandomUnits
+from genmend.gans.correctors.rare_neurons import RareNeurons
+from genmend.gans.correctors.truncation import Truncation
 
 __all__ = [
     "Corrector",

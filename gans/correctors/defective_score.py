@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from activations import record
-from gans.generator import Generator
+from genmend.activations import record
+from genmend.gans.generator import Generator
 
 __all__ = ["checked_masks", "defective_score", "unit_masks"]
 

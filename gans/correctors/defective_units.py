@@ -13,14 +13,13 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from activations import CapNeurons, Edit, MeanVariance, PullToMean, ScaleUnits, UnitQuantiles, edited
-from activations.contract import check_strength
-from gans.correctors.corrector import Corrector
-from gans.correctors.defective_score import checked_masks, defective_score
-from gans.correctors.edited_layers import chosen_layers, needed_broken
-from gans.defect_classifier import DefectClassifier
-from gans.generator import Generator, layer_shapes
-from gans.rare_activation import recorded_batches
+from genmend.activations import CapNeurons, Edit, MeanVariance, PullToMean, ScaleUnits, UnitQuantiles, edited
+from genmend.activations.contract import check_strength
+from genmend.gans.correctors.corrector import Corrector, chosen_layers, needed_broken
+from genmend.gans.correctors.defective_score import checked_masks, defective_score
+from genmend.gans.detection.defect_classifier import DefectClassifier
+from genmend.gans.detection.rare_activation import recorded_batches
+from genmend.gans.generator import Generator, layer_shapes
 
 __all__ = ["DefectiveUnits"]
 
@@ -186,7 +185,7 @@ class DefectiveUnits(Corrector):
         return layers[-1:]
 
     def _attributed(self, generator: Generator, normal: Tensor, broken: Tensor, progress: bool) -> Tensor:
-        from gans.defect_masks import attribution_masks
+        from genmend.gans.detection.defect_masks import attribution_masks
 
         images = generator.generate(broken, progress=progress)
         classifier = DefectClassifier() if self.classifier is None else self.classifier

@@ -9,9 +9,9 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from gans.correctors.corrector import Corrector
-from gans.generator import Generator
-from manifold.features import extract, load_extractor
+from genmend.gans.correctors.corrector import Corrector
+from genmend.gans.generator import Generator
+from genmend.manifold.features import extract, load_extractor
 
 __all__ = ["LatentOptimisation"]
 
@@ -26,7 +26,7 @@ class LatentOptimisation(Corrector):
     Parameters
     ----------
     extractor : str or callable
-        As `manifold.features.load_extractor` takes it; it has to be differentiable.
+        As `genmend.manifold.features.load_extractor` takes it; it has to be differentiable.
     k : int
         Neighbours.
     n_steps : int

@@ -1,7 +1,7 @@
 """Units that fire at a sample's latent and not around it, replaced by what they do around it; in each sample others.
 
 Our reading of Jeong, Han, Choi, "An unsupervised way to understand artifact generating internal units in generative
-neural networks", AAAI 2022, arXiv 2112.08814 (see gans.local_activation).
+neural networks", AAAI 2022, arXiv 2112.08814 (see genmend.gans.detection.local_activation).
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from activations import Edit, record
-from activations.contract import check_strength
-from gans.correctors.corrector import Corrector
-from gans.correctors.edited_layers import chosen_layers
-from gans.generator import Generator
-from gans.local_activation import LocalActivation
-from gans.sample_edits import ReplaceUnits, ScaleEachSample
+from genmend.activations import Edit, record
+from genmend.activations.contract import check_strength
+from genmend.gans.correctors.corrector import Corrector, chosen_layers
+from genmend.gans.correctors.sample_edits import ReplaceUnits, ScaleEachSample
+from genmend.gans.detection.local_activation import LocalActivation
+from genmend.gans.generator import Generator
 
 __all__ = ["LocallyActiveUnits"]
 

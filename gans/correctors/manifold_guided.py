@@ -5,7 +5,7 @@ inside the k-NN manifold of normal samples and, where broken samples were given,
 apart is as low as that of a normal sample. One layer after the other: a later layer is touched only for the samples
 that the earlier ones did not bring back. Samples that are normal already keep every bit.
 
-A sample can satisfy one feature space without being mended (`experiments.face_artifacts` measures how often): several
+A sample can satisfy one feature space without being mended (`experiments.faces.artifacts` measures how often): several
 extractors at once are harder to satisfy for nothing.
 """
 
@@ -22,15 +22,14 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from tqdm import tqdm
 
-from activations import Edit, edited
-from gans.correctors.corrector import Corrector
-from gans.correctors.edited_layers import chosen_layers
-from gans.generator import Generator, layer_shapes
-from gans.nearest_ball import relative_distance
-from gans.sample_edits import ScaleEachSample
-from gans.soft_logistic import LinearScore, cross_validated_scores, fit_soft_logistic
-from manifold import Manifold
-from manifold.features import extract, load_extractor
+from genmend.activations import Edit, edited
+from genmend.gans.correctors.corrector import Corrector, chosen_layers
+from genmend.gans.correctors.sample_edits import ScaleEachSample
+from genmend.gans.detection.soft_logistic import LinearScore, cross_validated_scores, fit_soft_logistic
+from genmend.gans.generator import Generator, layer_shapes
+from genmend.manifold import Manifold
+from genmend.manifold.features import extract, load_extractor
+from genmend.manifold.regions.manifold import nearest_ball_distance
 
 __all__ = ["FeatureTarget", "ManifoldGuided"]
 
@@ -93,7 +92,7 @@ class FeatureTarget:
         """
         features = self.extractor(images)
         reference, radii = self.reference.to(features.device), self.radii.to(features.device)
-        distance = relative_distance(features, reference, radii.clamp(min=1e-12))
+        distance = nearest_ball_distance(features, reference, radii.clamp(min=1e-12))
         excess = (distance - self.manifold_limit).clamp(min=0)
         if self.weights is not None:
             score = features @ self.weights.to(features.device) + self.bias
@@ -107,7 +106,7 @@ class ManifoldGuided(Corrector):
     Parameters
     ----------
     extractors : str, callable, or sequence of them
-        As `manifold.features.load_extractor` takes them; differentiable. The sample has to be normal in all of them.
+        As `genmend.manifold.features.load_extractor` takes them; differentiable. The sample has to be normal in all of them.
     layers : sequence of str, optional
         Layers to edit, in order of depth; the first half of the generator's where None.
     k : int

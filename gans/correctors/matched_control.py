@@ -14,11 +14,11 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from activations import AblateNeurons, CapNeurons, Edit, PullToMean, ScaleUnits
-from gans.correctors.corrector import Corrector
-from gans.correctors.locally_active_units import LocallyActiveUnits
-from gans.generator import Generator, layer_shapes
-from gans.sample_edits import ScaleEachSample
+from genmend.activations import AblateNeurons, CapNeurons, Edit, PullToMean, ScaleUnits
+from genmend.gans.correctors.corrector import Corrector
+from genmend.gans.correctors.locally_active_units import LocallyActiveUnits
+from genmend.gans.correctors.sample_edits import ScaleEachSample
+from genmend.gans.generator import Generator, layer_shapes
 
 __all__ = ["RandomNeurons", "RandomUnits"]
 

@@ -12,12 +12,11 @@ from typing import Self
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from activations import AblateNeurons, Edit
-from activations.contract import check_strength
-from gans.correctors.corrector import Corrector
-from gans.correctors.edited_layers import chosen_layers
-from gans.generator import Generator
-from gans.rare_activation import activation_rates, check_rate
+from genmend.activations import AblateNeurons, Edit
+from genmend.activations.contract import check_strength
+from genmend.gans.correctors.corrector import Corrector, chosen_layers
+from genmend.gans.detection.rare_activation import activation_rates, check_rate
+from genmend.gans.generator import Generator
 
 __all__ = ["RareNeurons"]
 

@@ -8,10 +8,11 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from activations import Edit, MeanVariance, PullToMean, find_layer
-from gans.correctors.corrector import Corrector
-from gans.generator import Generator
-from gans.rare_activation import recorded_batches
+from genmend.activations import Edit, MeanVariance, PullToMean
+from genmend.activations.layers import find_layer
+from genmend.gans.correctors.corrector import Corrector
+from genmend.gans.detection.rare_activation import recorded_batches
+from genmend.gans.generator import Generator
 
 __all__ = ["Truncation"]
 

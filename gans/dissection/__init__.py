@@ -1,13 +1,13 @@
 """GAN Dissection: what each unit of a generator stands for, what it causes, and which units break images.
 
 Source: Bau et al., "GAN Dissection: Visualizing and Understanding Generative Adversarial Networks", ICLR 2019, arXiv
-1811.10597. `workbench.dissect.run_dissect` (``genmend dissect``) puts these pieces together, with a report.
+1811.10597. `genmend.workbench.commands.dissect.run_dissect` (``genmend dissect``) puts these pieces together, with a report.
 """
 
-from gans.dissection.agreement import Agreement, agreement_of, bootstrap_interval, detects
-from gans.dissection.concepts import Concepts, SoftConcepts, load_concepts
-from gans.dissection.counting import Counts, count_at, count_at_levels, count_at_pairs
-from gans.dissection.measuring import (
+from genmend.gans.dissection.agreement import Agreement, agreement_of, bootstrap_interval, detects
+from genmend.gans.dissection.concepts import Concepts, SoftConcepts, load_concepts
+from genmend.gans.dissection.counting import Counts, count_at, count_at_levels, count_at_pairs
+from genmend.gans.dissection.measuring import (
     UnitStatistics,
     candidate_levels,
     level_counts,
@@ -17,7 +17,7 @@ from gans.dissection.measuring import (
     unit_peaks,
     unit_statistics,
 )
-from gans.dissection.thresholds import BestLevels, best_levels, information_quality
+from genmend.gans.dissection.thresholds import BestLevels, best_levels, information_quality
 
 __all__ = [
     "Agreement",

@@ -10,8 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gans.dissection.counting import Counts, exceeding, floored, pixels_of_both
-from gans.dissection.upsampling import upsample
+from genmend.gans.dissection.counting import Counts, exceeding, floored, pixels_of_both, upsample
 
 __all__ = ["Agreement", "agreement_of", "bootstrap_interval", "detects", "pair_counts"]
 

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from activations import find_layer
-from activations.outputs import first_tensor, with_first_tensor
-from gans.dissection.causal import CausalProbe
-from gans.dissection.concepts import Concepts, SoftConcepts
-from gans.generator import Generator
+from genmend.activations.layers import find_layer
+from genmend.activations.outputs import first_tensor, with_first_tensor
+from genmend.gans.dissection.causal import CausalProbe
+from genmend.gans.dissection.concepts import Concepts, SoftConcepts
+from genmend.gans.generator import Generator
 
 __all__ = ["optimised_alpha", "top_units"]
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from manifold import frechet_distance
+from genmend.manifold import frechet_distance
 
 __all__ = ["unit_frechet", "unit_kid"]
 

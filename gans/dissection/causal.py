@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from activations import Edit, PullToMean, ScaleUnits, edited
-from gans.dissection.concepts import Concepts, checked_masks
-from gans.generator import Generator
-from gans.rare_activation import recorded_batches
+from genmend.activations import Edit, PullToMean, ScaleUnits, edited
+from genmend.gans.detection.rare_activation import recorded_batches
+from genmend.gans.dissection.concepts import Concepts, checked_masks
+from genmend.gans.generator import Generator
 
 __all__ = ["MOST_SEGMENTED", "CausalEffect", "CausalProbe", "causal_effect", "prepare_probe"]
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from manifold.named_object import named_object
+from genmend.storage.named_object import named_object
 
 __all__ = ["Concepts", "SoftConcepts", "checked_masks", "load_concepts", "pack", "unpack", "with_parts"]
 
@@ -54,15 +54,15 @@ def load_concepts(name: str) -> Concepts:
     ------
     ValueError
         If the name has another form, or the callable returns something without `names` that takes images.
-    manifold.weights.MissingWeightsError
+    genmend.storage.weights.MissingWeightsError
         For ``face-parser`` before ``genmend fetch face-parser``.
     """
     if name == "classical":
-        from gans.dissection.classical import ClassicalConcepts
+        from genmend.gans.dissection.classical import ClassicalConcepts
 
         return ClassicalConcepts()
     if name == "face-parser":
-        from gans.dissection.face_parser import load_face_parser
+        from genmend.gans.dissection.face_parser import load_face_parser
 
         return load_face_parser()
     built = named_object(name) if ":" in name else None
@@ -70,7 +70,7 @@ def load_concepts(name: str) -> Concepts:
     if not callable(found) or not hasattr(found, "names"):
         raise ValueError(
             f"The segmenter {name!r} is neither 'classical' nor 'face-parser' nor module:callable with a callable that "
-            "returns something with `names` that maps images to masks: see gans.dissection.Concepts."
+            "returns something with `names` that maps images to masks: see genmend.gans.dissection.Concepts."
         )
     return found
 

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from activations import TopSamples, UnitQuantiles, record
-from gans.dissection.agreement import pair_counts
-from gans.dissection.counting import Counts, count_at, count_at_levels, count_at_pairs
-from gans.dissection.thresholds import TAIL_FRACTIONS
-from gans.generator import Generator
-from gans.rare_activation import recorded_batches
+from genmend.activations import TopSamples, UnitQuantiles, record
+from genmend.gans.detection.rare_activation import recorded_batches
+from genmend.gans.dissection.agreement import pair_counts
+from genmend.gans.dissection.counting import Counts, count_at, count_at_levels, count_at_pairs
+from genmend.gans.dissection.thresholds import TAIL_FRACTIONS
+from genmend.gans.generator import Generator
 
 __all__ = [
     "UnitStatistics",

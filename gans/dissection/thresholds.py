@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gans.dissection.counting import Counts
+from genmend.gans.dissection.counting import Counts
 
 __all__ = ["TAIL_FRACTIONS", "BestLevels", "best_levels", "information_quality"]
 

@@ -1,10 +1,10 @@
 """Families of generators: a module each, and the layouts of the public checkpoints that it takes."""
 
-from gans.families.biggan_deep import LAYOUT as _BIGGAN_DEEP
-from gans.families.dcgan import LAYOUT as _DCGAN
-from gans.families.layout import Layout, LayoutError
-from gans.families.progan import DISSECTION, ZOO
-from gans.families.stylegan2_layouts import NVIDIA, ROSINALITY
+from genmend.gans.families.biggan_deep import LAYOUT as _BIGGAN_DEEP
+from genmend.gans.families.dcgan import LAYOUT as _DCGAN
+from genmend.gans.families.layout import Layout, LayoutError
+from genmend.gans.families.progan import DISSECTION, ZOO
+from genmend.gans.families.stylegan2_layouts import NVIDIA, ROSINALITY
 
 __all__ = ["LAYOUTS", "Layout", "LayoutError"]
 

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from activations.digests import model_layout
-from gans.families.labels import ClassOfLatent, check_label, latent_width
-from gans.families.layout import Config, Layout, LayoutError, Shapes, State
-from gans.generator import Generator
+from genmend.activations.digests import model_layout
+from genmend.gans.families.labels import ClassOfLatent, check_label, latent_width
+from genmend.gans.families.layout import Config, Layout, LayoutError, Shapes, State
+from genmend.gans.generator import Generator
 
 __all__ = ["LAYOUT", "BigGANDeep", "truncated_normal"]
 

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from activations.digests import model_layout
-from gans.families.labels import ClassOfLatent, check_label, latent_width
-from gans.families.layout import Config, Layout, LayoutError, Shapes, State
-from gans.generator import Generator
+from genmend.activations.digests import model_layout
+from genmend.gans.families.labels import ClassOfLatent, check_label, latent_width
+from genmend.gans.families.layout import Config, Layout, LayoutError, Shapes, State
+from genmend.gans.generator import Generator
 
 __all__ = ["DCGAN", "LAYOUT"]
 

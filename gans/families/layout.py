@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from activations.digests import layout_difference, model_layout
-from gans.generator import Generator
+from genmend.activations.digests import layout_difference, model_layout
+from genmend.gans.generator import Generator
 
 __all__ = ["Config", "Layout", "LayoutError", "Shapes", "State", "check_shapes", "fitted"]
 

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from activations.digests import model_layout
-from gans.families.layout import Config, Layout, LayoutError, Shapes, State
-from gans.generator import Generator
+from genmend.activations.digests import model_layout
+from genmend.gans.families.layout import Config, Layout, LayoutError, Shapes, State
+from genmend.gans.generator import Generator
 
 __all__ = ["DISSECTION", "ZOO", "ProGAN"]
 

@@ -1,6 +1,6 @@
 """StyleGAN2 (Karras et al., arXiv 1912.04958) with the skip architecture, in plain torch: nothing is compiled.
 
-Names are those of NVIDIA's stylegan2-ada-pytorch; `gans.families.stylegan2_layouts` reads the public layouts.
+Names are those of NVIDIA's stylegan2-ada-pytorch; `genmend.gans.families.stylegan2_layouts` reads the public layouts.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gans.families.resampling import fir_kernel, upfirdn2d, upsample2d
+from genmend.gans.families.resampling import fir_kernel, upfirdn2d, upsample2d
 
 __all__ = ["NOISES", "ScaledLeakyReLU", "StyleGAN2", "demodulation", "modulated_convolution"]
 
@@ -266,7 +266,7 @@ class StyleGAN2(nn.Module):
         cutoff: int | None = None,
         noise: str = "const",
     ) -> Tensor:
-        """Images; options as in `styles` and `gans.families.stylegan2_adapter`."""
+        """Images; options as in `styles` and `genmend.gans.families.stylegan2_adapter`."""
         images: Tensor = self.synthesis(self.styles(z, labels, psi=psi, cutoff=cutoff), noise)
         return images
 

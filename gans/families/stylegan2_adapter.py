@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gans.families.labels import ClassOfLatent, check_label, latent_width
-from gans.families.stylegan2 import NOISES, StyleGAN2
-from gans.generator import Generator
+from genmend.gans.families.labels import ClassOfLatent, check_label, latent_width
+from genmend.gans.families.stylegan2 import NOISES, StyleGAN2
+from genmend.gans.generator import Generator
 
 __all__ = ["OPTIONS", "SPACES", "mean_style", "stylegan2_generator"]
 

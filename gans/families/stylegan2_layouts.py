@@ -16,12 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from activations.digests import model_layout
-from gans.families.layout import Config, Layout, LayoutError, Shapes, State
-from gans.families.resampling import fir_kernel
-from gans.families.stylegan2 import StyleGAN2
-from gans.families.stylegan2_adapter import OPTIONS, mean_style, stylegan2_generator
-from gans.generator import Generator
+from genmend.activations.digests import model_layout
+from genmend.gans.families.layout import Config, Layout, LayoutError, Shapes, State
+from genmend.gans.families.resampling import fir_kernel
+from genmend.gans.families.stylegan2 import StyleGAN2
+from genmend.gans.families.stylegan2_adapter import OPTIONS, mean_style, stylegan2_generator
+from genmend.gans.generator import Generator
 
 __all__ = ["NVIDIA", "ROSINALITY"]
 

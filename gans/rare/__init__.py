@@ -5,15 +5,15 @@ Fit a density (`GaussianMixtureDensity`, `FlowDensity`) to an `ArtifactDetector`
 the baseline that resamples instead.
 """
 
-from gans.rare.density import FeatureDensity, GaussianMixtureDensity
-from gans.rare.density_file import DensityFileError, load_density, save_density
-from gans.rare.flow import FlowDensity
-from gans.rare.objective import RareObjective
-from gans.rare.polarity import log_volumes, polarity_rows
-from gans.rare.samples import RareSamples
-from gans.rare.search import RareSearch, rare_samples
-from gans.rare.space import Measured, RareSpace, label_free_artifact_score
-from gans.rare.whitening import Whitening, fit_whitening
+from genmend.gans.rare.density import FeatureDensity, GaussianMixtureDensity
+from genmend.gans.rare.density_file import DensityFileError, load_density, save_density
+from genmend.gans.rare.flow import FlowDensity
+from genmend.gans.rare.objective import RareObjective
+from genmend.gans.rare.polarity import log_volumes, polarity_rows
+from genmend.gans.rare.samples import RareSamples
+from genmend.gans.rare.search import RareSearch, rare_samples
+from genmend.gans.rare.space import Measured, RareSpace, label_free_artifact_score
+from genmend.gans.rare.whitening import Whitening, fit_whitening
 
 __all__ = [
     "DensityFileError",

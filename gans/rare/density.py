@@ -18,7 +18,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from gans.rare.whitening import Whitening, fit_whitening
+from genmend.gans.rare.whitening import Whitening, fit_whitening
 
 __all__ = ["FeatureDensity", "GaussianMixtureDensity", "held_out_split"]
 

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gans.fitted_file import load_fitted, save_fitted
-from gans.rare.density import FeatureDensity, GaussianMixtureDensity
-from gans.rare.flow import FlowDensity
-from gans.rare.whitening import Whitening
+from genmend.gans.rare.density import FeatureDensity, GaussianMixtureDensity
+from genmend.gans.rare.flow import FlowDensity
+from genmend.gans.rare.whitening import Whitening
+from genmend.storage.container import load_fitted, save_fitted
 
 __all__ = ["DensityFileError", "load_density", "save_density"]
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from gans.rare.density import FeatureDensity, held_out_split
-from gans.rare.whitening import fit_whitening
+from genmend.gans.rare.density import FeatureDensity, held_out_split
+from genmend.gans.rare.whitening import fit_whitening
 
 __all__ = ["FlowDensity"]
 

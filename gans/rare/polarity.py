@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from gans.generator import Generator
+from genmend.gans.generator import Generator
 
 __all__ = ["log_volumes", "polarity_rows"]
 

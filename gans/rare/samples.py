@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from gans.generator import Generator
-    from gans.rare.space import Measured, RareSpace
+    from genmend.gans.generator import Generator
+    from genmend.gans.rare.space import Measured, RareSpace
 
 __all__ = ["RareSamples"]
 
@@ -35,7 +35,7 @@ class RareSamples:
     distance : ndarray ``[r * n]``
         Feature distance to the reference.
     log_prob, rarity, rarity_percentile, inside, artifact_score : ndarray ``[r * n]``
-        As `gans.rare.Measured` has them; log_prob in nats per dimension.
+        As `genmend.gans.rare.Measured` has them; log_prob in nats per dimension.
     reference_latents : ndarray ``[r, *latent_shape]``
     distance_limit : ndarray ``[r]``
         d* of each reference.

@@ -17,11 +17,11 @@ from scipy.stats import chi2
 from torch import Tensor
 from tqdm import tqdm
 
-from gans.generator import Generator
-from gans.nearest_ball import relative_distance
-from gans.rare.objective import RareObjective, pair_distances
-from gans.rare.samples import RareSamples
-from gans.rare.space import RareSpace
+from genmend.gans.generator import Generator
+from genmend.gans.rare.objective import RareObjective, pair_distances
+from genmend.gans.rare.samples import RareSamples
+from genmend.gans.rare.space import RareSpace
+from genmend.manifold.regions.manifold import nearest_ball_distance
 
 __all__ = ["RareSearch", "rare_samples"]
 
@@ -182,7 +182,7 @@ def _losses(
     if search.objective.artifact and math.isfinite(space.max_artifact_score):
         artifact = (space.artifact_scores(features) - space.max_artifact_score) / space.artifact_std
     if search.objective.manifold:
-        manifold = relative_distance(features, *space.tensors(features)) - 1
+        manifold = nearest_ball_distance(features, *space.tensors(features)) - 1
     losses = search.objective.loss(
         log_prob=(space.density.log_prob(features) / space.density.n_dims_).float().view(by_reference),
         distance=((features - anchors).norm(dim=1) / space.unit).view(by_reference),

@@ -1,6 +1,6 @@
 """The feature space in which samples are rare: the normal manifold, the density, the artifact score, and their units.
 
-Normal means the generator's own normal samples (gans.detection), never photographs.
+Normal means the generator's own normal samples (genmend.gans.detection.artifact_detector), never photographs.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gans.detection import ArtifactDetector
-from gans.rare.density import FeatureDensity
-from gans.soft_logistic import LinearScore, cross_validated_scores, fit_soft_logistic
-from manifold import Manifold, nearest_neighbors
-from manifold.evaluation_sweep import rarity_percentile
-from manifold.features import extract, load_extractor
+from genmend.gans.detection.artifact_detector import ArtifactDetector
+from genmend.gans.detection.soft_logistic import LinearScore, cross_validated_scores, fit_soft_logistic
+from genmend.gans.rare.density import FeatureDensity
+from genmend.manifold import Manifold, nearest_neighbors
+from genmend.manifold.features import extract, load_extractor
+from genmend.manifold.metrics.evaluation_sweep import rarity_percentile
 
 __all__ = ["Measured", "RareSpace", "label_free_artifact_score"]
 
@@ -61,7 +61,7 @@ class RareSpace:
     Attributes
     ----------
     extractor : str or callable
-        As `manifold.features.load_extractor` takes it; a search needs one that is differentiable.
+        As `genmend.manifold.features.load_extractor` takes it; a search needs one that is differentiable.
     manifold : Manifold
         Of own normal samples.
     generated : ndarray ``[n, d]``

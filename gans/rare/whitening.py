@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from manifold.inputs import as_features
+from genmend.manifold.engine.inputs import as_features
 
 __all__ = ["Whitening", "fit_whitening"]
 

@@ -4,13 +4,13 @@
 extractor's libraries are imported when it is loaded.
 """
 
-from manifold.features.audio_extractor import AudioExtractor, extract_audio
-from manifold.features.audio_files import read_audio
-from manifold.features.extractor import ImageExtractor, extract
-from manifold.features.feature_set import FeatureSet, features_of
-from manifold.features.image_files import read_image
-from manifold.features.loading import AUDIO_EXTRACTORS, EXTRACTORS, extractor_of_file, load_extractor
-from manifold.features.unusable import UnusableSampleError
+from genmend.manifold.features.audio_extractor import AudioExtractor, extract_audio
+from genmend.manifold.features.audio_files import read_audio
+from genmend.manifold.features.extractors.loading import AUDIO_EXTRACTORS, EXTRACTORS, extractor_of_file, load_extractor
+from genmend.manifold.features.feature_set import FeatureSet, features_of
+from genmend.manifold.features.image_extractor import ImageExtractor, extract
+from genmend.manifold.features.image_files import read_image
+from genmend.manifold.features.unusable import UnusableSampleError
 
 __all__ = [
     "AUDIO_EXTRACTORS",

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import struct
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from manifold.features.audio_containers import cut_off
-from manifold.features.unusable import UnusableSampleError
+from genmend.manifold.features.unusable import UnusableSampleError
 
-__all__ = ["AUDIO_SUFFIXES", "check_wave", "read_audio"]
+__all__ = ["AUDIO_SUFFIXES", "check_wave", "cut_off", "read_audio"]
 
 # What counts as a recording in a folder; a format that libsndfile cannot read is an error there.
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".m4a", ".aac", ".wma"})
+
 MOST_SECONDS = 600
+
 MOST_CHANNELS = 8
+
 RATES = (4_000, 192_000)
+
 _BLOCK = 1 << 16
 
 
@@ -90,3 +96,50 @@ def _check_format(path: str | Path, rate: int, channels: int) -> None:
         raise UnusableSampleError(path, f"its sample rate is {rate} Hz, and {RATES[0]} to {RATES[1]} are accepted")
     if channels > MOST_CHANNELS:
         raise UnusableSampleError(path, f"it has {channels} channels, and {MOST_CHANNELS} are the most")
+
+
+# A program that writes into a pipe doesn't know the length and puts a number of about this size, or none.
+_UNKNOWN = 0x7FFF0000
+
+_LARGEST_OGG_PAGE = 27 + 255 + 255 * 255
+
+
+def cut_off(file: BinaryIO) -> str | None:
+    """Say what is missing at the end of a WAV, AIFF or OGG file; None where nothing is, and for other formats.
+
+    FLAC decoders find out by themselves; an MP3 file is a stream of frames and has no end.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    start = file.read(12)
+    if start[:4] == b"RIFF" and start[8:] == b"WAVE":
+        return _short_chunk(file, size, b"data", "<")
+    if start[:4] == b"FORM" and start[8:] in (b"AIFF", b"AIFC"):
+        return _short_chunk(file, size, b"SSND", ">")
+    if start[:4] == b"OggS":
+        file.seek(max(0, size - _LARGEST_OGG_PAGE))
+        return None if _last_page_ends(file.read()) else "its last page does not end the stream"
+    return None
+
+
+def _short_chunk(file: BinaryIO, size: int, wanted: bytes, order: str) -> str | None:
+    """The same of the chunk of sound, in a file of chunks: four letters, a length, that many bytes, an even number."""
+    while len(header := file.read(8)) == 8:
+        length = struct.unpack(f"{order}I", header[4:])[0]
+        there = size - file.tell()
+        if header[:4] == wanted:
+            if length > there and length < _UNKNOWN:
+                return f"its header announces {length} bytes of sound, and {there} are there"
+            return None
+        file.seek(length + length % 2, os.SEEK_CUR)
+    return None  # without such a chunk a decoder complains
+
+
+def _last_page_ends(tail: bytes) -> bool:
+    """Whether the last page (letters, version, flags, ..., table of lengths, content) is whole and flagged as last."""
+    place = tail.rfind(b"OggS")
+    if place < 0 or len(tail) < place + 27:
+        return False
+    lengths = tail[place + 27 : place + 27 + tail[place + 26]]
+    whole = len(tail) >= place + 27 + tail[place + 26] + sum(lengths)
+    return whole and bool(tail[place + 5] & 4)

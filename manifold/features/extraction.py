@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from manifold.features.audio_extractor import SAMPLE_RATE, resample, vector_of
-from manifold.features.extractor import ImageExtractor, vectors_of
-from manifold.features.sources import Samples
+from genmend.manifold.features.audio_extractor import SAMPLE_RATE, resample, vector_of
+from genmend.manifold.features.image_extractor import ImageExtractor, vectors_of
+from genmend.manifold.features.sources import Samples
 
 __all__ = ["audio_rows", "image_rows"]
 

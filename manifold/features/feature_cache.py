@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save
 
-from manifold.atomic import whole_file
-from manifold.weights import cache_folder
+from genmend.storage.atomic import whole_file
+from genmend.storage.weights import cache_folder
 
 __all__ = ["SCHEMA", "ShardWriter", "cached_rows", "folder_of"]
 

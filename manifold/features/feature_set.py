@@ -15,16 +15,15 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from manifold.features.audio_extractor import AudioExtractor
-from manifold.features.extraction import audio_rows, image_rows
-from manifold.features.extractor import ImageExtractor
-from manifold.features.feature_cache import ShardWriter, cached_rows, folder_of
-from manifold.features.feature_files import FEATURE_SUFFIXES, read_features
-from manifold.features.loading import AUDIO_EXTRACTORS, EXTRACTORS, load_extractor
-from manifold.features.pipeline import digest_of_pipeline
-from manifold.features.sources import Samples, samples_of
-from manifold.features.unusable import UnusableSampleError
-from manifold.inputs import as_count, as_features, is_tensor
+from genmend.manifold.engine.inputs import as_count, as_features, is_tensor
+from genmend.manifold.features.audio_extractor import AudioExtractor
+from genmend.manifold.features.extraction import audio_rows, image_rows
+from genmend.manifold.features.extractors.loading import AUDIO_EXTRACTORS, EXTRACTORS, load_extractor
+from genmend.manifold.features.feature_arrays import FEATURE_SUFFIXES, read_features
+from genmend.manifold.features.feature_cache import ShardWriter, cached_rows, folder_of
+from genmend.manifold.features.image_extractor import ImageExtractor, digest_of_pipeline
+from genmend.manifold.features.sources import Samples, samples_of
+from genmend.manifold.features.unusable import UnusableSampleError
 
 __all__ = ["FeatureSet", "features_of"]
 
@@ -124,7 +123,7 @@ def features_of(
     ValueError
         If the source holds nothing, two kinds, or only samples that can't be used, or doesn't go with the extractor.
     FileNotFoundError
-        If there is no such path, or (`manifold.weights.MissingWeightsError`) the weights were not fetched.
+        If there is no such path, or (`genmend.storage.weights.MissingWeightsError`) the weights were not fetched.
     """
     if on_error not in ("raise", "skip", "report"):
         raise ValueError(f"on_error is {on_error!r}; 'raise', 'skip' and 'report' are accepted.")

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from manifold.features.unusable import UnusableSampleError
+from genmend.manifold.features.unusable import UnusableSampleError
 
 __all__ = ["IMAGE_SUFFIXES", "decode_image", "image_bytes", "read_image", "rgb_of"]
 

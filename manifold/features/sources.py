@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from manifold.features.audio_files import AUDIO_SUFFIXES, check_wave, read_audio
-from manifold.features.image_files import FORMATS, IMAGE_SUFFIXES, decode_image, image_bytes, rgb_of
-from manifold.features.unusable import UnusableSampleError
-from manifold.inputs import is_tensor
+from genmend.manifold.engine.inputs import is_tensor
+from genmend.manifold.features.audio_files import AUDIO_SUFFIXES, check_wave, read_audio
+from genmend.manifold.features.image_files import FORMATS, IMAGE_SUFFIXES, decode_image, image_bytes, rgb_of
+from genmend.manifold.features.unusable import UnusableSampleError
 
 __all__ = ["Samples", "samples_of"]
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from activations import AblateNeurons, CapNeurons, Edit, PullToMean, ScaleUnits
+from genmend.activations import AblateNeurons, CapNeurons, Edit, PullToMean, ScaleUnits
 
 Styled = namedtuple("Styled", ["features", "style"])
 

@@ -23,7 +23,8 @@ from activation_toys import (
 )
 from torch import nn
 
-from activations import Edit, ScaleUnits, UnknownLayerError, attach, edited, record
+from genmend.activations import Edit, ScaleUnits, attach, edited, record
+from genmend.activations.layers import UnknownLayerError
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import torch
 from activation_toys import EDITS, Shift, Styled, TupleNet, generator, latents, scale_units, snapshot
 from torch import nn
 
-from activations import ScaleUnits, attach, edited
+from genmend.activations import ScaleUnits, attach, edited
 
 
 @pytest.mark.parametrize("container", [tuple, list, Styled])

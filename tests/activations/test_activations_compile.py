@@ -9,7 +9,7 @@ from activation_toys import EDITS, LAYER, generator, latents, pull_to_mean, scal
 from torch import nn
 from torch._dynamo.utils import counters
 
-from activations import PullToMean, attach, edited, record
+from genmend.activations import PullToMean, attach, edited, record
 
 
 @pytest.fixture(autouse=True)

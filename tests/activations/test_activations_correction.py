@@ -7,7 +7,8 @@ import torch
 from activation_toys import EDITS, generator, latents, pull_to_mean, scale_units, snapshot
 from torch import nn
 
-from activations import Correction, CorrectionMismatchError, Gate, attach, edited
+from genmend.activations import Correction, Gate, attach, edited
+from genmend.activations.correction import CorrectionMismatchError
 
 
 def correction(net, **options):
@@ -161,7 +162,7 @@ def test_wrong_parts_are_refused(make):
 
 
 def test_every_edit_type_has_a_name_for_files():
-    from activations.contract import edit_class, edit_name
+    from genmend.activations.contract import edit_class, edit_name
 
     for make in EDITS:
         assert edit_class(edit_name(make())) is type(make())

@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from activations import (
+from genmend.activations import (
     AblateNeurons,
     Correction,
-    CorrectionFileError,
     Edit,
     Gate,
     PullToMean,
@@ -29,7 +28,8 @@ from activations import (
     load_correction,
     save_correction,
 )
-from activations.contract import edit_class
+from genmend.activations.contract import edit_class
+from genmend.activations.correction_file import CorrectionFileError
 
 KEY = "genmend.correction"
 examples = settings(max_examples=80, deadline=None, derandomize=True)
@@ -124,7 +124,7 @@ def test_saving_over_an_old_file_is_atomic(saved, monkeypatch):
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("activations.correction_file.save_file", fail)
+    monkeypatch.setattr("genmend.activations.correction_file.save_file", fail)
     with pytest.raises(OSError, match="No space"):
         save_correction(saved, full_once)
     assert saved.read_bytes() == before

@@ -15,7 +15,7 @@ from activation_toys import (
     scale_units,
 )
 
-from activations import AblateNeurons, CapNeurons, PullToMean, ScaleUnits
+from genmend.activations import AblateNeurons, CapNeurons, PullToMean, ScaleUnits
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 

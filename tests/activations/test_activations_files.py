@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from activations import atomic_write
+from genmend.storage.atomic import atomic_write
 
 OLD, NEW = "old " * 1000, "new " * 100_000
 
@@ -110,8 +110,8 @@ def _without_torch(script):
     folder = os.path.dirname(sys.modules[atomic_write.__module__].__file__)
     return (
         "import importlib.util as u, sys, types; activations = types.ModuleType('activations');"
-        f"s = u.spec_from_file_location('activations.files', {os.path.join(folder, 'files.py')!r});"
-        "activations.files = u.module_from_spec(s); s.loader.exec_module(activations.files);"
+        f"s = u.spec_from_file_location('genmend.storage.atomic', {os.path.join(folder, 'files.py')!r});"
+        "genmend.storage.atomic = u.module_from_spec(s); s.loader.exec_module(genmend.storage.atomic);"
         "sys.modules['activations'] = activations\n" + script
     )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import activations
+from genmend import activations
 
 FOLDER = Path(activations.__file__).parent
 FILES = sorted(FOLDER.glob("*.py"))

@@ -3,7 +3,8 @@ import torch
 from activation_toys import generator
 from torch import nn
 
-from activations import UnknownLayerError, find_layer, layer_names
+from genmend.activations import layer_names
+from genmend.activations.layers import UnknownLayerError, find_layer
 
 
 def test_names_are_those_of_named_modules_without_the_model_itself():

@@ -6,7 +6,8 @@ import torch
 from activation_toys import BrokenAfter, Styled, TupleNet, generator, latents, snapshot
 from torch import nn
 
-from activations import ActivationRate, MeanVariance, UnknownLayerError, record
+from genmend.activations import ActivationRate, MeanVariance, record
+from genmend.activations.layers import UnknownLayerError
 
 
 def test_outputs_are_those_of_the_layers():

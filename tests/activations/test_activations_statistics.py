@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from activations import ActivationRate, MeanVariance, TopSamples, UnitQuantiles
+from genmend.activations import ActivationRate, MeanVariance, TopSamples, UnitQuantiles
 
 examples = settings(max_examples=60, deadline=None, derandomize=True)
 

@@ -4,10 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from activations import Correction, attach, edited, load_correction, save_correction
-from diffusion import AmplifyBand, AmplifyLowFrequencies, AmplifyTokenUpdate
-from diffusion.frequency_bands import radius
-from diffusion.low_pass import Band, low_change
+from genmend.activations import Correction, attach, edited, load_correction, save_correction
+from genmend.diffusion import AmplifyLowFrequencies
+from genmend.diffusion.amplification.control_bands import AmplifyBand
+from genmend.diffusion.amplification.frequency_bands import radius
+from genmend.diffusion.amplification.low_pass import Band, low_change
+from genmend.diffusion.amplification.token_update import AmplifyTokenUpdate
 
 
 @pytest.fixture

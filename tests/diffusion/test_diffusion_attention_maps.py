@@ -5,8 +5,9 @@ import pytest
 import torch
 from diffusers.models.attention_processor import AttnProcessor
 
-from diffusion import AmplifyLowFrequencies, amplified, attention_maps
-from diffusion.token_maps import PromptTokens, TokenMaps, prompt_tokens
+from genmend.diffusion import AmplifyLowFrequencies, amplified
+from genmend.diffusion.inspection.attention_maps import attention_maps
+from genmend.diffusion.inspection.token_maps import PromptTokens, TokenMaps, prompt_tokens
 
 DRAW = {"num_inference_steps": 2, "height": 32, "width": 48, "output_type": "latent"}
 FIRST = "down_blocks.0.attentions.0.transformer_blocks.0.attn2"

@@ -6,8 +6,9 @@ import diffusion_toys
 import pytest
 import torch
 
-from activations import record
-from diffusion import amplified, band_energy
+from genmend.activations import record
+from genmend.diffusion import amplified
+from genmend.diffusion.inspection.band_energy import band_energy
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import pytest
 import torch
 from diffusers import DDPMScheduler, EulerDiscreteScheduler
 
-from diffusion import boosted_latents, later_timesteps
+from genmend.diffusion.baselines.boosted_noise import boosted_latents, later_timesteps
 
 
 @pytest.fixture(scope="module")

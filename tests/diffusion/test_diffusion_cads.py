@@ -4,8 +4,8 @@ import diffusion_toys
 import pytest
 import torch
 
-from diffusion import cads
-from diffusion.cads import annealing, noised_condition
+from genmend.diffusion import cads
+from genmend.diffusion.baselines.cads import annealing, noised_condition
 
 TEXT = torch.randn(2, 5, 32, generator=torch.Generator().manual_seed(3)) + 2
 

@@ -4,8 +4,10 @@ import diffusion_toys
 import pytest
 import torch
 
-from activations import UnknownLayerError, record
-from diffusion import amplified, capture
+from genmend.activations import record
+from genmend.activations.layers import UnknownLayerError
+from genmend.diffusion import amplified
+from genmend.diffusion.inspection.capture import capture
 
 
 @pytest.fixture(scope="module")

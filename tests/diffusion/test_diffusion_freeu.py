@@ -4,8 +4,8 @@ import diffusion_toys
 import pytest
 import torch
 
-from diffusion import FREEU_SETTINGS, amplified, freeu
-from diffusion.freeu import backbone_gain, scaled_block
+from genmend.diffusion import amplified, freeu
+from genmend.diffusion.baselines.freeu import FREEU_SETTINGS, backbone_gain, scaled_block
 
 SETTINGS = {"b1": 1.3, "b2": 1.5, "s1": 0.9, "s2": 0.2}
 

@@ -4,10 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from diffusion import band_share
-from diffusion.frequency_bands import low_weights, radius
-from diffusion.low_pass import Band, _matrices, low_change
-from diffusion.published_operator import published_change
+from genmend.diffusion.amplification.frequency_bands import band_share, low_weights, radius
+from genmend.diffusion.amplification.low_pass import Band, _matrices, low_change, published_change
 
 SIZES = [(16, 16), (17, 17), (8, 24), (9, 16), (1, 5), (33, 20)]
 

@@ -8,20 +8,20 @@ import pytest
 import torch
 from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
 
-from activations import CorrectionMismatchError, record
-from diffusion import (
+from genmend.activations import record
+from genmend.activations.correction import CorrectionMismatchError
+from genmend.diffusion import (
     PRESETS,
-    AmplifyBand,
     AmplifyLowFrequencies,
     SigmaWindow,
-    amplification_edits,
     amplified,
-    block_layers,
     disable_amplification,
     enable_amplification,
     save_amplification,
 )
-from diffusion.sigma import sigma_of
+from genmend.diffusion.amplification.control_bands import AmplifyBand
+from genmend.diffusion.amplification.gains import amplification_edits
+from genmend.diffusion.pipeline_parts import block_layers, sigma_of
 
 GAINS = {"down": (1.2, 1.5, 2.0), "mid": 2.5, "cutoff": 2}
 

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from diffusion import amplified, block_layers, draw, search_gains
-from diffusion.reference import garment_in, garment_scorer, guide_usability, load_reference, novelty_extractor
+from genmend.diffusion import amplified, draw, search_gains
+from genmend.diffusion.pipeline_parts import block_layers
+from genmend.diffusion.reference import garment_in, garment_scorer, guide_usability, load_reference, novelty_extractor
 
 FAST = {"num_inference_steps": 6, "guidance_scale": 3.0}
 
@@ -15,7 +16,7 @@ def pipe():
 
 
 def test_it_draws_what_the_prompt_says(pipe):
-    """Garments that nothing else looks like; all ten are measured by `experiments.reference_samples`."""
+    """Garments that nothing else looks like; all ten are measured by `experiments.garments.samples`."""
     judge = garment_scorer("judge")
     for prompt in ("a photo of trousers", "a creative ankle boot"):
         images = draw(pipe, prompt, range(8), **FAST)

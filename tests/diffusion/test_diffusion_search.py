@@ -7,20 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from diffusion import (
-    AmplifyLowFrequencies,
-    Novelty,
-    Scores,
-    VendiGain,
-    amplified,
-    class_probability,
-    compared,
-    draw,
-    measure_of,
-    search_gains,
-)
-from diffusion.published_search import choose_published, published_search
-from diffusion.trials import described
+from genmend.diffusion import AmplifyLowFrequencies, Novelty, amplified, draw, search_gains
+from genmend.diffusion.search.novelty import VendiGain
+from genmend.diffusion.search.published_search import choose_published, published_search
+from genmend.diffusion.search.scorers import class_probability
+from genmend.diffusion.search.trials import Scores, compared, described, measure_of
 
 FAST = {"num_inference_steps": 1, "height": 16, "width": 16, "guidance_scale": 0.0}
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from activations import edited, record
-from diffusion import AmplifyBand, AmplifyLowFrequencies
-from diffusion.low_pass import Band, low_change
-from manifold.weights import find_weights
+from genmend.activations import edited, record
+from genmend.diffusion import AmplifyLowFrequencies
+from genmend.diffusion.amplification.control_bands import AmplifyBand
+from genmend.diffusion.amplification.low_pass import Band, low_change
+from genmend.storage.weights import find_weights
 
 pytestmark = pytest.mark.real("terrain")
 LAYER = "node_add_1938"  # encoder, 96 channels of 16x16

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from activations import CapNeurons, Correction, Gate, PullToMean
-from experiments.face_correction import Judge, cosine, fit_judge
-from experiments.face_methods import random_control, with_gate_quantile
-from experiments.feature_cache import CachedExtractor
-from experiments.labelled_faces import load_labelled_faces
-from gans import LinearScore
+from experiments.faces.correction import Judge, cosine, fit_judge
+from experiments.faces.feature_cache import CachedExtractor
+from experiments.faces.labelled import load_labelled_faces
+from experiments.faces.methods import random_control, with_gate_quantile
+from genmend.activations import CapNeurons, Correction, Gate, PullToMean
+from genmend.gans.detection.soft_logistic import LinearScore
 
 
 def test_the_labels_are_those_that_the_folder_describes():

@@ -12,8 +12,11 @@ from PIL import Image
 
 pytest.importorskip("matplotlib")
 
-from experiments import face_scores, image_data, image_set_pictures, image_sets
-from experiments.image_data import Archive, crops, degraded, fetch, parse_idx
+from experiments.faces import scores as face_scores
+from experiments.images import data as image_data
+from experiments.images import set_pictures as image_set_pictures
+from experiments.images import sets as image_sets
+from experiments.images.data import Archive, crops, degraded, fetch, parse_idx
 
 
 def idx(array):

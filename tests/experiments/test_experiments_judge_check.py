@@ -2,8 +2,8 @@
 
 import json
 
-from experiments import judge_check
-from tts.corpus import read_sentences
+from experiments.voices import judge_check
+from genmend.tts.text.corpus import read_sentences
 
 
 def test_the_sentences_are_those_of_the_seed_and_none_that_the_phoneme_table_was_made_by():

@@ -10,12 +10,12 @@ pytest.importorskip("matplotlib")
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 
-from diffusion import draw
-from diffusion.reference.networks import BUILDERS, garment_probabilities, novelty_features
-from experiments import garments, reference_classifier, reference_samples, train_reference_diffusion
-from experiments.garments import GARMENTS, SYNONYMS, caption, framed, traits, vocabulary, with_article
-from experiments.reference_classifier import measure, train_network
-from experiments.reference_models import (
+from experiments.garments import captions as garments
+from experiments.garments import samples as reference_samples
+from experiments.garments import train_judges as reference_classifier
+from experiments.garments import train_pipeline as train_reference_diffusion
+from experiments.garments.captions import GARMENTS, SYNONYMS, caption, framed, traits, vocabulary, with_article
+from experiments.garments.models import (
     MEAN,
     STD,
     WORDS,
@@ -24,7 +24,10 @@ from experiments.reference_models import (
     learn_merges,
     pixel_autoencoder,
 )
-from experiments.train_reference_diffusion import BATCH, batch_rows, begin, publish, train
+from experiments.garments.train_judges import measure, train_network
+from experiments.garments.train_pipeline import BATCH, batch_rows, begin, publish, train
+from genmend.diffusion import draw
+from genmend.diffusion.reference.networks import BUILDERS, garment_probabilities, novelty_features
 
 
 @pytest.fixture

@@ -5,8 +5,15 @@ import os
 import numpy as np
 import pytest
 
-from experiments import shifted_features
-from experiments.shifted_features import Decisions, compare, decisions_of, difference, float64_distances, format_rows
+from experiments.images import shifted_features
+from experiments.images.shifted_features import (
+    Decisions,
+    compare,
+    decisions_of,
+    difference,
+    float64_distances,
+    format_rows,
+)
 
 
 def sets(shift=0.0):

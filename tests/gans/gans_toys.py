@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from activations import AblateNeurons, Correction, Gate
-from gans import Generator
-from manifold import Manifold
-from manifold.features import extract
+from genmend.activations import AblateNeurons, Correction, Gate
+from genmend.gans import Generator
+from genmend.manifold import Manifold
+from genmend.manifold.features import extract
 
 LATENT_WIDTH = 16
 LAYERS = ("stem.act", "widen.act", "detail.act")  # what `activation_layers` finds, in order of depth

@@ -5,7 +5,7 @@ import pytest
 import torch
 from gans_toys import toy_features, toy_generator
 
-from gans.boundaries import ball_round, homogeneity, mean_distance, rotated_round, spread
+from genmend.gans.boundaries import ball_round, homogeneity, mean_distance, rotated_round, spread
 
 
 @pytest.mark.parametrize(("n", "shape"), [(7, (16,)), (40, (16,)), (16, (4, 2, 2)), (5, (100,)), (3, (2,))])

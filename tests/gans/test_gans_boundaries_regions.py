@@ -6,8 +6,8 @@ from gans_toys import LATENT_WIDTH, snapshot, toy_generator, written_out
 from torch import nn
 from torch.nn import functional
 
-from gans import Generator
-from gans.boundaries import (
+from genmend.gans import Generator
+from genmend.gans.boundaries import (
     Box,
     chord,
     farthest_points,

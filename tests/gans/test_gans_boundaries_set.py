@@ -4,8 +4,8 @@ import pytest
 import torch
 from gans_toys import snapshot, toy_generator, written_out
 
-from gans.boundaries import GateSettings, compare_with_rankings, supporting_set
-from gans.boundaries.hard_concrete import expected_open, sampled_gates
+from genmend.gans.boundaries import GateSettings, compare_with_rankings, supporting_set
+from genmend.gans.boundaries.boundary_set import expected_open, sampled_gates
 
 FAST = GateSettings(n_rounds=6, n_steps=30)
 

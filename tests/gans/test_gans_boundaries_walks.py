@@ -6,7 +6,7 @@ import torch
 from gans_toys import toy_generator
 from test_gans_boundaries_regions import triangle
 
-from gans.boundaries import (
+from genmend.gans.boundaries import (
     AffineRegion,
     Box,
     GateSettings,
@@ -20,7 +20,7 @@ from gans.boundaries import (
     supporting_set,
     walks,
 )
-from gans.boundaries.convergence import effective_sizes, split_r_hat
+from genmend.gans.boundaries.convergence import effective_sizes, split_r_hat
 
 
 def region_of(layer, every=17):

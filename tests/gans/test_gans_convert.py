@@ -12,10 +12,12 @@ from safetensors.torch import load_file, save_file
 from stylegan2_toys import nvidia_state, rosinality_checkpoint, written_out_image, written_out_styles
 from torch import nn
 
-from gans import DCGAN, ConversionError, convert, load_converted, load_generator
-from gans.conversion_archives import read_checkpoint
-from gans.conversion_arrays import flat_arrays
-from gans.families import LayoutError
+from genmend.gans import DCGAN, convert, load_generator
+from genmend.gans.conversion.archives import read_checkpoint
+from genmend.gans.conversion.arrays import flat_arrays
+from genmend.gans.conversion.convert import ConversionError
+from genmend.gans.conversion.folder import load_converted
+from genmend.gans.families import LayoutError
 
 TOLERANCE = {"rtol": 0, "atol": 2e-5}
 
@@ -200,7 +202,7 @@ def test_a_whole_module_is_a_group_of_its_own(dcgan, tmp_path):
     torch.save({"snapshot": {"G": dcgan}}, tmp_path / "x.pt")
     done = convert(tmp_path / "x.pt", tmp_path / "out", trusted=True)
     assert done.group == "snapshot/G"
-    assert "gans.families.dcgan.DCGAN" in done.refused
+    assert "genmend.gans.families.dcgan.DCGAN" in done.refused
 
 
 @pytest.mark.parametrize(

@@ -8,19 +8,13 @@ import pytest
 import torch
 from gans_toys import EXTRACTOR, LAYERS, snapshot, stop_rule, toy_correction, toy_features, toy_generator, toy_net
 
-from activations import (
-    AblateNeurons,
-    Correction,
-    CorrectionMismatchError,
-    Gate,
-    attach,
-    edited,
-    load_correction,
-    save_correction,
-)
-from gans import UNTOUCHED, ArtifactDetector, CorrectedGenerator, Rung, corrected, fit_correction
-from manifold import Manifold
-from manifold.features import load_extractor
+from genmend.activations import AblateNeurons, Correction, Gate, attach, edited, load_correction, save_correction
+from genmend.activations.correction import CorrectionMismatchError
+from genmend.gans import ArtifactDetector, corrected, fit_correction
+from genmend.gans.correctors.gated import UNTOUCHED, CorrectedGenerator
+from genmend.gans.correctors.ladder import Rung
+from genmend.manifold import Manifold
+from genmend.manifold.features import load_extractor
 
 SINGLE_TOLERANCE = 1e-5  # batch size on the CPU
 SHARES = (0.1, 0.3, 0.6, 1.0)

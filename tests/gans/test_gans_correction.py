@@ -6,19 +6,10 @@ import torch
 from gans_toys import EXTRACTOR, LAYERS, toy_extractor, toy_generator, written_out
 from torch import nn
 
-from activations import AblateNeurons, CapNeurons, edited
-from gans import (
-    ArtifactDetector,
-    Contrast,
-    Generator,
-    RareActivation,
-    Rung,
-    cross_validated_scores,
-    default_rungs,
-    fit_correction,
-    fit_soft_logistic,
-    rung_edits,
-)
+from genmend.activations import AblateNeurons, CapNeurons, edited
+from genmend.gans import ArtifactDetector, Generator, RareActivation, fit_correction
+from genmend.gans.correctors.ladder import Contrast, Rung, default_rungs, rung_edits
+from genmend.gans.detection.soft_logistic import cross_validated_scores, fit_soft_logistic
 
 RATE = 0.2
 SAME_KERNELS = 1e-6  # the same float32 operations through other calls

@@ -6,9 +6,9 @@ import torch
 from gans_toys import LAYERS, toy_generator, written_out
 from torch.nn import functional
 
-from activations import ScaleUnits, edited
-from gans.correctors import DefectiveUnits, defective_score
-from gans.correctors.defective_score import checked_masks
+from genmend.activations import ScaleUnits, edited
+from genmend.gans.correctors import DefectiveUnits, defective_score
+from genmend.gans.correctors.defective_score import checked_masks
 
 
 @pytest.fixture(scope="module")

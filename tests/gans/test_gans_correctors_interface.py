@@ -6,9 +6,8 @@ from gans_toys import LAYERS, snapshot, toy_features, toy_generator, written_out
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from activations import Correction, load_correction, save_correction
-from gans import load_faces
-from gans.correctors import (
+from genmend.activations import Correction, load_correction, save_correction
+from genmend.gans.correctors import (
     DefectiveUnits,
     LatentOptimisation,
     LocallyActiveUnits,
@@ -17,6 +16,7 @@ from gans.correctors import (
     RareNeurons,
     Truncation,
 )
+from genmend.gans.families.pretrained import load_faces
 
 OWN = {"n_samples": 100, "seed": 3}
 DEFECTIVE = {

@@ -5,10 +5,10 @@ import pytest
 import torch
 from gans_toys import toy_generator
 
-from activations import edited
-from gans import load_faces
-from gans.correctors import FeatureTarget, ManifoldGuided
-from manifold import Manifold
+from genmend.activations import edited
+from genmend.gans.correctors import FeatureTarget, ManifoldGuided
+from genmend.gans.families.pretrained import load_faces
+from genmend.manifold import Manifold
 
 
 def colours(images):

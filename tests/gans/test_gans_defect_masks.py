@@ -8,11 +8,11 @@ from PIL import Image
 from sklearn.exceptions import NotFittedError
 from torch import nn
 
-from gans import load_faces
-from gans.correctors import DefectiveUnits
-from gans.defect_classifier import DefectClassifier
-from gans.defect_masks import METHODS, attribution_masks, box_masks, brush_masks, mask_quality
-from gans.discriminator_score import DiscriminatorScore
+from genmend.gans.correctors import DefectiveUnits
+from genmend.gans.detection.defect_classifier import DefectClassifier
+from genmend.gans.detection.defect_masks import METHODS, attribution_masks, box_masks, brush_masks, mask_quality
+from genmend.gans.detection.discriminator_score import DiscriminatorScore
+from genmend.gans.families.pretrained import load_faces
 
 
 class Backbone(nn.Module):

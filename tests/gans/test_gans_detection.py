@@ -11,7 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from sklearn.metrics import roc_auc_score
 
-from gans import ArtifactDetector, DetectorFileError, load_detector, save_detector
+from genmend.gans import ArtifactDetector, load_detector, save_detector
+from genmend.gans.detection.detector_file import DetectorFileError
 
 PLANTED = np.repeat([0, 1], 80)  # the second half is drawn from twice as wide a normal distribution
 
@@ -307,7 +308,7 @@ def test_a_write_that_fails_leaves_the_old_file(detector, tmp_path, monkeypatch)
     def full_disk(*arguments, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("gans.fitted_file.save_file", full_disk)
+    monkeypatch.setattr("genmend.storage.container.save_file", full_disk)
     with pytest.raises(OSError, match="No space left"):
         save_detector(path, detector)
     assert path.read_bytes() == b"old"

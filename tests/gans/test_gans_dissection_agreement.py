@@ -8,7 +8,8 @@ import torch
 from gans_toys import LAYERS, toy_generator
 from torch.nn import functional
 
-from gans.dissection import (
+from genmend.gans.detection.rare_activation import recorded_batches
+from genmend.gans.dissection import (
     agreement_of,
     best_levels,
     bootstrap_interval,
@@ -24,11 +25,9 @@ from gans.dissection import (
     unit_peaks,
     unit_statistics,
 )
-from gans.dissection.agreement import pair_counts
-from gans.dissection.counting import Counts, floored
-from gans.dissection.thresholds import TAIL_FRACTIONS
-from gans.dissection.upsampling import upsample
-from gans.rare_activation import recorded_batches
+from genmend.gans.dissection.agreement import pair_counts
+from genmend.gans.dissection.counting import Counts, floored, upsample
+from genmend.gans.dissection.thresholds import TAIL_FRACTIONS
 
 
 def draw(*shape, seed=0):
@@ -287,7 +286,7 @@ def test_levels_are_quantiles(recorded):
 
 def test_levels_of_large_layers_come_from_fewer_samples(recorded, monkeypatch):
     generator, latents, maps = recorded
-    monkeypatch.setattr("gans.dissection.measuring.MOST_VALUES", 4 * maps["widen.act"][0].numel())
+    monkeypatch.setattr("genmend.gans.dissection.measuring.MOST_VALUES", 4 * maps["widen.act"][0].numel())
     found = candidate_levels(generator, latents, ["widen.act"])["widen.act"]
     values = maps["widen.act"][:4].transpose(0, 1).flatten(1).double().numpy()
     assert np.allclose(found[:, -1], np.quantile(values, 1 - 1e-3, axis=1), atol=1e-9)

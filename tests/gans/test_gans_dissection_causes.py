@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from gans import Generator
-from gans.dissection.alpha import optimised_alpha, top_units
-from gans.dissection.artifact_units import unit_frechet, unit_kid
-from gans.dissection.causal import causal_effect, prepare_probe
-from manifold.kernel_distance import squared_mmd
+from genmend.gans import Generator
+from genmend.gans.dissection.alpha import optimised_alpha, top_units
+from genmend.gans.dissection.artifact_units import unit_frechet, unit_kid
+from genmend.gans.dissection.causal import causal_effect, prepare_probe
+from genmend.manifold.metrics.kernel_distance import squared_mmd
 
 
 class Painter(nn.Module):

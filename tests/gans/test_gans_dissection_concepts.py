@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from gans.dissection.bisenet import BiSeNet
-from gans.dissection.classical import ClassicalConcepts
-from gans.dissection.concepts import checked_masks, load_concepts, pack, part_names, unpack, with_parts
-from gans.dissection.face_parser import CLASSES, FaceParser
+from genmend.gans.dissection.classical import ClassicalConcepts
+from genmend.gans.dissection.concepts import checked_masks, load_concepts, pack, part_names, unpack, with_parts
+from genmend.gans.dissection.face_parser import CLASSES, BiSeNet, FaceParser
 
 
 class Things:
@@ -160,7 +159,7 @@ def test_the_face_parser_s_masks_are_one_class_a_pixel_and_unions():
 
 @pytest.mark.real("faces", "face-parser")
 def test_the_real_parser_finds_faces_where_they_are():
-    from gans import load_faces
+    from genmend.gans.families.pretrained import load_faces
 
     generator = load_faces()
     images = generator.generate(generator.latents(4, 1))

@@ -6,8 +6,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from gans import DCGAN, EYE_COLOURS, load_eyes, load_generator
-from manifold.weights import find_weights
+from genmend.gans import DCGAN, load_generator
+from genmend.gans.families.pretrained import EYE_COLOURS, load_eyes
+from genmend.storage.weights import find_weights
 
 pytestmark = pytest.mark.real("eyes")
 

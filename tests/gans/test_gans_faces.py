@@ -8,9 +8,12 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from activations import CorrectionMismatchError, attach, load_correction, save_correction
-from gans import DCGAN, ArtifactDetector, RareActivation, Rung, corrected, fit_correction, load_faces, load_generator
-from manifold.weights import find_weights
+from genmend.activations import attach, load_correction, save_correction
+from genmend.activations.correction import CorrectionMismatchError
+from genmend.gans import DCGAN, ArtifactDetector, RareActivation, corrected, fit_correction, load_generator
+from genmend.gans.correctors.ladder import Rung
+from genmend.gans.families.pretrained import load_faces
+from genmend.storage.weights import find_weights
 
 LABELLED = Path(__file__).parents[2] / "experiments" / "data" / "face_artifacts"
 

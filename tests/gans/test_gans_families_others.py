@@ -8,10 +8,10 @@ import torch
 from scipy.stats import norm, truncnorm
 from torch.nn import functional
 
-from gans import DCGAN
-from gans.families import LAYOUTS, LayoutError
-from gans.families.biggan_deep import truncated_normal
-from gans.families.layout import check_shapes, fitted
+from genmend.gans import DCGAN
+from genmend.gans.families import LAYOUTS, LayoutError
+from genmend.gans.families.biggan_deep import truncated_normal
+from genmend.gans.families.layout import check_shapes, fitted
 
 TOLERANCE = {"rtol": 0, "atol": 1e-4}
 WIDTHS, Z = (6, 4, 3), 5

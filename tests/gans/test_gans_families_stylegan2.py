@@ -16,11 +16,11 @@ from stylegan2_toys import (
     written_out_styles,
 )
 
-from activations import ScaleUnits, edited, record
-from gans.families.layout import LayoutError, check_shapes, fitted
-from gans.families.resampling import fir_kernel, upfirdn2d, upsample2d
-from gans.families.stylegan2 import demodulation, modulated_convolution
-from gans.families.stylegan2_layouts import NVIDIA, ROSINALITY
+from genmend.activations import ScaleUnits, edited, record
+from genmend.gans.families.layout import LayoutError, check_shapes, fitted
+from genmend.gans.families.resampling import fir_kernel, upfirdn2d, upsample2d
+from genmend.gans.families.stylegan2 import demodulation, modulated_convolution
+from genmend.gans.families.stylegan2_layouts import NVIDIA, ROSINALITY
 
 N_WS = 6
 TOLERANCE = {"rtol": 0, "atol": 2e-5}

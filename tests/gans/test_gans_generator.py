@@ -9,9 +9,9 @@ from gans_toys import LATENT_WIDTH, LAYERS, SIDES, ToyNet, toy_generator, toy_ne
 from torch import nn
 from torch.nn import functional
 
-from activations import UnknownLayerError
-from gans import Generator, activation_layers, load_generator
-from gans.generator import layer_shapes
+from genmend.activations.layers import UnknownLayerError
+from genmend.gans import Generator, load_generator
+from genmend.gans.generator import activation_layers, layer_shapes
 
 BATCH_TOLERANCE = 1e-5  # reliability.md, section 4: batch size on the CPU
 

@@ -9,8 +9,8 @@ import torch
 from gans_toys import LATENT_WIDTH, LAYERS, snapshot, toy_generator, written_out
 from sklearn.exceptions import NotFittedError
 
-from gans import load_faces
-from gans.local_activation import ESTIMATORS, LocalActivation
+from genmend.gans.detection.local_activation import ESTIMATORS, LocalActivation
+from genmend.gans.families.pretrained import load_faces
 
 
 @pytest.fixture(scope="module")

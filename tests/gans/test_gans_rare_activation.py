@@ -6,8 +6,9 @@ import torch
 from gans_toys import LAYERS, toy_generator, written_out
 from sklearn.exceptions import NotFittedError
 
-from activations import UnknownLayerError
-from gans import RareActivation, ablated_share
+from genmend.activations.layers import UnknownLayerError
+from genmend.gans import RareActivation
+from genmend.gans.detection.rare_activation import ablated_share
 
 RATE = 0.15
 

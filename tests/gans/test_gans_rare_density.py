@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from scipy.stats import multivariate_normal
 from sklearn.mixture import GaussianMixture
 
-from gans.rare import (
+from genmend.gans.rare import (
     DensityFileError,
     FlowDensity,
     GaussianMixtureDensity,
@@ -162,7 +162,7 @@ def test_a_flow_learns_stops_at_its_best_pass_and_leaves_torchs_state(features):
 
 
 def test_the_kept_weights_are_those_of_the_best_pass(flow, features):
-    from gans.rare.density import held_out_split
+    from genmend.gans.rare.density import held_out_split
 
     _, held_out = held_out_split(len(features), flow.seed)
     again = flow.log_prob(torch.from_numpy(features[held_out])).mean()

@@ -8,8 +8,8 @@ import torch
 from gans_toys import EXTRACTOR, snapshot, toy_features, toy_generator
 from scipy.stats import chi2
 
-from gans import ArtifactDetector
-from gans.rare import (
+from genmend.gans import ArtifactDetector
+from genmend.gans.rare import (
     GaussianMixtureDensity,
     RareObjective,
     RareSamples,

@@ -5,8 +5,8 @@ import pytest
 import torch
 from gans_toys import snapshot, toy_generator
 
-from activations import Correction, edited, load_correction, save_correction
-from gans.sample_edits import ReplaceUnits, ScaleEachSample
+from genmend.activations import Correction, edited, load_correction, save_correction
+from genmend.gans.correctors.sample_edits import ReplaceUnits, ScaleEachSample
 
 LAYER, SHAPE = "widen.act", (3, 5, 8, 8)
 

@@ -7,8 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
-from gans import LinearScore, cross_validated_scores, fit_soft_logistic
-from gans.soft_logistic import REGULARISATIONS
+from genmend.gans.detection.soft_logistic import REGULARISATIONS, LinearScore, cross_validated_scores, fit_soft_logistic
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from manifold_brute_force import distances, radii
 
-from manifold.approximate import approximate_neighbors
+from genmend.manifold.engine.approximate import approximate_neighbors
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((1200, 6)).astype(np.float32)

@@ -9,11 +9,11 @@ import time
 
 import pytest
 
-from manifold.atomic import whole_file
+from genmend.storage.atomic import whole_file
 
 SLOW = """
 import sys, time
-from manifold.atomic import whole_file
+from genmend.storage.atomic import whole_file
 
 with whole_file(sys.argv[1]) as file:
     for _ in range(1000):

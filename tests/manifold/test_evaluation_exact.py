@@ -7,13 +7,13 @@ import manifold_brute_force as brute_force
 import numpy as np
 import pytest
 
-from manifold.evaluation import METRICS, evaluate
-from manifold.metrics import prdc
-from manifold.prdc_result import PRDC
-from manifold.probabilistic import hit_probability, log_misses
-from manifold.screen import Screen
-from manifold.sweep import near_pairs
-from manifold.tallies import Balls, Tallies, add_pairs, merge
+from genmend.manifold.engine.numpy_screen import Screen
+from genmend.manifold.engine.sweep import near_pairs
+from genmend.manifold.engine.tallies import Balls, Tallies, add_pairs, merge
+from genmend.manifold.metrics.calibration import hit_probability, log_misses
+from genmend.manifold.metrics.evaluation import METRICS, evaluate
+from genmend.manifold.metrics.evaluation_result import PRDC
+from genmend.manifold.metrics.single import prdc
 
 AT_K = METRICS[: METRICS.index("vendi")]
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from manifold.calibration import calibrated_clipped_coverage, expected_clipped_coverage
-from manifold.evaluation import METRICS, evaluate
+from genmend.manifold.metrics.calibration import calibrated_clipped_coverage, expected_clipped_coverage
+from genmend.manifold.metrics.evaluation import METRICS, evaluate
 
 NAN = np.nan
 X = np.array([[0.0], [1], [3], [7]])

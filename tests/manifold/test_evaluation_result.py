@@ -9,9 +9,9 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from manifold.bootstrap import percentile_interval, resampled_means
-from manifold.evaluation import METRICS, evaluate
-from manifold.evaluation_result import Evaluation
+from genmend.manifold.metrics.bootstrap import percentile_interval, resampled_means
+from genmend.manifold.metrics.evaluation import METRICS, evaluate
+from genmend.manifold.metrics.evaluation_result import Evaluation
 
 TOTALS = {
     "precision", "recall", "density", "coverage", "expected_coverage", "realism_median", "realism_share", "rarity_mean",
@@ -169,7 +169,7 @@ def test_warnings(sets, everything):
 
 def test_import_stays_light():
     heavy = "torch", "sklearn", "matplotlib", "scipy", "torch_fidelity", "torchmetrics"
-    code = f"import sys, manifold.evaluation; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys, genmend.manifold.metrics.evaluation; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
@@ -188,7 +188,7 @@ def test_resampled_means_share_their_rows():
 
 
 def test_resampling_in_chunks(monkeypatch):
-    monkeypatch.setattr("manifold.bootstrap._CHUNK_VALUES", 7 * 50)
+    monkeypatch.setattr("genmend.manifold.metrics.bootstrap._CHUNK_VALUES", 7 * 50)
     values = np.random.default_rng(3).standard_normal((50, 2))
     means = resampled_means(values, 300, np.random.default_rng(0))
     assert len(np.unique(means[:, 0])) == 300  # every row was filled, none twice

@@ -7,12 +7,12 @@ import torch
 import torch_fidelity
 from torch_fidelity.metric_kid import kid_features_to_metric
 
-from manifold import frechet as frechet_module
-from manifold import kernel_distance
-from manifold.evaluation import evaluate
-from manifold.frechet import frechet_distance
-from manifold.kernel_distance import kid, squared_mmd
-from manifold.vendi import vendi_score
+from genmend.manifold.metrics import frechet as frechet_module
+from genmend.manifold.metrics import kernel_distance
+from genmend.manifold.metrics.evaluation import evaluate
+from genmend.manifold.metrics.frechet import frechet_distance
+from genmend.manifold.metrics.kernel_distance import kid, squared_mmd
+from genmend.manifold.metrics.vendi import vendi_score
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_vendi_through_either_matrix(shape):
 def test_vendi_in_parts_and_with_zeros(monkeypatch):
     features = np.random.default_rng(2).standard_normal((90, 6))
     whole = vendi_score(features)
-    monkeypatch.setattr("manifold.vendi._ROWS", 25)
+    monkeypatch.setattr("genmend.manifold.metrics.vendi._ROWS", 25)
     assert vendi_score(features) == pytest.approx(whole, rel=1e-12)
     assert vendi_score(np.zeros((5, 3))) == pytest.approx(1)  # a direction of their own
     assert vendi_score([[0.0, 0], [0, 0], [1, 0], [2, 0]]) == pytest.approx(2)
@@ -82,7 +82,7 @@ def test_kid_of_whole_sets_is_that_of_torch_fidelity(sets):
 
 
 def test_kid_of_random_subsets_agrees_within_their_scatter(monkeypatch):
-    monkeypatch.setattr("manifold.kernel_distance.SUBSET_SIZE", 200)
+    monkeypatch.setattr("genmend.manifold.metrics.kernel_distance.SUBSET_SIZE", 200)
     rng = np.random.default_rng(3)
     x, y = rng.standard_normal((1200, 4)), 0.3 + rng.standard_normal((1100, 4))
     theirs = kid_features_to_metric(torch.from_numpy(x), torch.from_numpy(y), kid_subset_size=200, verbose=False)

@@ -8,8 +8,8 @@ import torch
 from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_tensors
 
-from manifold import Manifold
-from manifold.feature_files import FeatureShards, open_features
+from genmend.manifold import Manifold
+from genmend.manifold.sharded.mapped_features import FeatureShards, open_features
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((30, 5)).astype(np.float32)
@@ -98,7 +98,7 @@ def test_arrays_that_are_no_features(tmp_path, array, message):
 
 
 def test_values_are_checked_in_blocks_and_on_request_only(tmp_path, monkeypatch):
-    monkeypatch.setattr("manifold.feature_files._CHECKED_BYTES", 100)
+    monkeypatch.setattr("genmend.manifold.sharded.mapped_features._CHECKED_BYTES", 100)
     bad = X.copy()
     bad[23, 1] = np.nan
     path = write(tmp_path / "bad.npy", bad)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from manifold.features import (
+from genmend.manifold.features import (
     AudioExtractor,
     UnusableSampleError,
     audio_files,
@@ -12,8 +12,8 @@ from manifold.features import (
     features_of,
     read_audio,
 )
-from manifold.features.audio_extractor import resample, sounding_frames
-from manifold.features.speaker_vector import window_starts
+from genmend.manifold.features.audio_extractor import resample, sounding_frames
+from genmend.manifold.features.extractors.speaker_vector import window_starts
 
 soundfile = pytest.importorskip("soundfile")
 

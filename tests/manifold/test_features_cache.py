@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from manifold.features import ImageExtractor, feature_cache, features_of
-from manifold.features.feature_cache import ShardWriter, cached_rows, folder_of
+from genmend.manifold.features import ImageExtractor, feature_cache, features_of
+from genmend.manifold.features.feature_cache import ShardWriter, cached_rows, folder_of
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (30, 4, 4, 3), dtype=np.uint8)
 
@@ -202,7 +202,7 @@ import os, signal, sys
 import numpy as np
 sys.path.insert(0, sys.argv[1])
 from test_features_cache import Counting
-from manifold.features import feature_cache, features_of
+from genmend.manifold.features import feature_cache, features_of
 
 class Killed(Counting):
     def __call__(self, images):

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from manifold.features import AUDIO_EXTRACTORS, EXTRACTORS, ImageExtractor, extract, load_extractor, loading
-from manifold.weights import MissingWeightsError
+from genmend.manifold.features import AUDIO_EXTRACTORS, EXTRACTORS, ImageExtractor, extract, load_extractor
+from genmend.manifold.features.extractors import loading
+from genmend.storage.weights import MissingWeightsError
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.5)
 

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save
 
-from manifold.features import UnusableSampleError, read_audio, read_image
-from manifold.features.feature_files import read_features
+from genmend.manifold.features import UnusableSampleError, read_audio, read_image
+from genmend.manifold.features.feature_arrays import read_features
 
 N_MUTANTS = 120
 DRAW = np.random.default_rng(0)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from manifold.features import UnusableSampleError, read_image
-from manifold.features import image_files as module
+from genmend.manifold.features import UnusableSampleError, read_image
+from genmend.manifold.features import image_files as module
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)

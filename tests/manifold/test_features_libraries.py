@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
-from manifold.features import extractor_of_file, features_of, load_extractor, loading
+from genmend.manifold.features import extractor_of_file, features_of, load_extractor
+from genmend.manifold.features.extractors import loading
 
 IMAGES = torch.rand(3, 3, 50, 40, generator=torch.Generator().manual_seed(0))
 
@@ -128,7 +129,7 @@ def test_torchvision_preprocessing_is_the_weights_own(torchvision, tmp_path, sha
 
 
 def test_the_last_linear_layer_of_published_networks_is_taken_off(torchvision):
-    from manifold.features.torchvision_models import _take_off_last_linear
+    from genmend.manifold.features.extractors.torchvision_models import _take_off_last_linear
 
     with torch.device("meta"):  # structure only: these networks are large
         vgg = torchvision.models.vgg16()
@@ -146,7 +147,7 @@ def test_the_last_linear_layer_of_published_networks_is_taken_off(torchvision):
 
 
 def test_inception_gets_the_normalisation_that_its_weights_want(torchvision, monkeypatch):
-    from manifold.features import torchvision_models
+    from genmend.manifold.features.extractors import torchvision_models
 
     monkeypatch.setattr(torchvision_models, "read_weights", lambda path, into: None)
     with torch.device("meta"):

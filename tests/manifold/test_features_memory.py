@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from manifold.features import AudioExtractor, ImageExtractor, UnusableSampleError, features_of
+from genmend.manifold.features import AudioExtractor, ImageExtractor, UnusableSampleError, features_of
 
 DRAW = np.random.default_rng(0)
 

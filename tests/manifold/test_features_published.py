@@ -7,9 +7,10 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional
 
-from manifold.features import ImageExtractor, load_extractor, loading
-from manifold.features.resizing import resize
-from manifold.features.vgg16_fc2 import PUBLISHED
+from genmend.manifold.features import ImageExtractor, load_extractor
+from genmend.manifold.features.extractors import loading
+from genmend.manifold.features.extractors.vgg16_fc2 import PUBLISHED
+from genmend.manifold.features.resizing import resize
 
 torchvision = pytest.importorskip("torchvision")
 DRAW = np.random.default_rng(0)

@@ -10,9 +10,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from manifold.features import clip_vision, extract, load_extractor, read_image
-from manifold.features.efficientnet_lite import load_classifier
-from manifold.weights import PACKAGES, find_weights
+from genmend.manifold.features import extract, load_extractor, read_image
+from genmend.manifold.features.extractors import clip_vision
+from genmend.manifold.features.extractors.efficientnet_lite import load_classifier
+from genmend.storage.weights import PACKAGES, find_weights
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("timm")

@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from manifold.features import ImageExtractor, UnusableSampleError, feature_set, features_of, load_extractor, loading
+from genmend.manifold.features import ImageExtractor, UnusableSampleError, feature_set, features_of, load_extractor
+from genmend.manifold.features.extractors import loading
 
 
 @pytest.fixture(autouse=True)

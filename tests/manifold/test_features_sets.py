@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 from torch import nn
 
-from manifold.features import AudioExtractor, ImageExtractor, UnusableSampleError, features_of, read_image
+from genmend.manifold.features import AudioExtractor, ImageExtractor, UnusableSampleError, features_of, read_image
 
 SIDE = 6
 

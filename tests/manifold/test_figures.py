@@ -13,8 +13,8 @@ pytest.importorskip("matplotlib")
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from manifold import figures
-from manifold.figures_gallery import gallery, most_common, rarest, worst_missed, worst_outside
+from genmend.manifold.figures import charts as figures
+from genmend.manifold.figures.galleries import gallery, most_common, rarest, worst_missed, worst_outside
 
 RARITY = np.array([3.0, np.nan, 1.0, 2.0, np.nan, 5.0])
 SCORE = np.array([0.5, 1.5, 0.2, 1.0, 9.0, 0.9])
@@ -228,9 +228,9 @@ def test_what_cannot_be_drawn_is_a_clear_error(call, words):
 
 def test_pyplot_is_not_needed_and_matplotlib_is_imported_only_to_draw():
     script = (
-        "import sys; import manifold.figures; loaded = 'matplotlib' in sys.modules\n"
+        "import sys; import genmend.manifold.figures.charts; loaded = 'matplotlib' in sys.modules\n"
         "from test_figures import EVALUATED\n"
-        "manifold.figures.overview(EVALUATED)\n"
+        "genmend.manifold.figures.charts.overview(EVALUATED)\n"
         "sys.exit(loaded or 'matplotlib.pyplot' in sys.modules)"
     )
     root = Path(__file__).parents[2]

@@ -10,14 +10,14 @@ import manifold_brute_force as oracle
 import numpy as np
 import pytest
 
-from manifold import Manifold, evaluate, knn_radii, prdc
-from manifold.distances import numpy_pair_distances
-from manifold.engine import engine_name, screen_of, screens_of
-from manifold.native_engine import NativeScreen, native_kernels, native_pair_distances
-from manifold.projection import Projection
-from manifold.screen import Screen, middle_and_scale
-from manifold.sweep import near_pairs
-from manifold.totals import TOTALS_OF
+from genmend.manifold import Manifold, evaluate, knn_radii, prdc
+from genmend.manifold.engine.exact import numpy_pair_distances
+from genmend.manifold.engine.native_screen import NativeScreen, native_kernels, native_pair_distances
+from genmend.manifold.engine.numpy_screen import Screen, middle_and_scale
+from genmend.manifold.engine.projection import Projection
+from genmend.manifold.engine.screens import engine_name, screen_of, screens_of
+from genmend.manifold.engine.sweep import near_pairs
+from genmend.manifold.metrics.totals import TOTALS_OF
 
 KERNELS = native_kernels()
 needs_native = pytest.mark.skipif(not KERNELS, reason="the compiled extension is not built or has no kernel here")
@@ -64,7 +64,7 @@ def test_kernels_equal_the_oracle(make, d, dtype, kernel, projected, monkeypatch
     rng = np.random.default_rng(d)
     x, y = make(rng, 260, d).astype(dtype), make(rng, 211, d).astype(dtype)
     y[:5] = x[:5]
-    monkeypatch.setattr("manifold.engine.NativeScreen.of", lambda z: original(z, kernel, projected))
+    monkeypatch.setattr("genmend.manifold.engine.screens.NativeScreen.of", lambda z: original(z, kernel, projected))
     k = 4
     oracle.assert_same(Manifold(k).fit(x), prdc(x, y, k), x, y, k, True)
 
@@ -156,7 +156,7 @@ def test_the_environment_names_the_engine(monkeypatch):
     with pytest.raises(ValueError, match="native, torch, numpy is accepted"):
         screen_of(x)
     monkeypatch.setenv("GENMEND_ENGINE", "native")
-    monkeypatch.setattr("manifold.engine.native_kernels", tuple)
+    monkeypatch.setattr("genmend.manifold.engine.screens.native_kernels", tuple)
     with pytest.raises(ValueError, match="not built"):
         screen_of(x)
     monkeypatch.delenv("GENMEND_ENGINE")
@@ -166,9 +166,9 @@ def test_the_environment_names_the_engine(monkeypatch):
 def test_without_the_extension_all_works():
     code = """
 import sys
-sys.modules["manifold._native"] = None
+sys.modules["genmend.manifold.engine._native"] = None
 from manifold import prdc
-from manifold.engine import engine_name
+from genmend.manifold.engine.screens import engine_name
 assert engine_name() != "native"
 at = prdc([[0.0], [1], [3], [7]], [[0.5], [2], [5.5], [12]], 1)[1]
 assert (at.precision, at.recall, at.density, at.coverage) == (0.75, 1, 1.25, 1)
@@ -195,6 +195,6 @@ def test_extreme_tails_get_finer_codes(monkeypatch):
     rng = np.random.default_rng(0)
     usual = rng.standard_normal((2500, 64), dtype=np.float32)
     assert original(usual).kernel == KERNELS[0]
-    monkeypatch.setattr("manifold.native_engine._MOST_MEASURED", 0)
-    monkeypatch.setattr("manifold.native_engine._MOST_MEASURED_SHARE", 0)
+    monkeypatch.setattr("genmend.manifold.engine.native_screen._MOST_MEASURED", 0)
+    monkeypatch.setattr("genmend.manifold.engine.native_screen._MOST_MEASURED_SHARE", 0)
     assert original(usual).kernel == "bf16"

@@ -9,7 +9,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from manifold import Manifold, prdc
+from genmend.manifold import Manifold, prdc
 
 rng = np.random.default_rng(0)
 X, Y = rng.standard_normal((2, 80, 5))

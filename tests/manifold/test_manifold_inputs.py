@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from manifold import Manifold, expected_coverage, knn_radii, prdc, precision, recall
+from genmend.manifold import Manifold, knn_radii, prdc, precision, recall
+from genmend.manifold.metrics.calibration import expected_coverage
 
 rng = np.random.default_rng(0)
 X, Y = rng.standard_normal((2, 20, 4))

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-import manifold
-from manifold import Manifold, coverage, density, expected_coverage, knn_radii, prdc, precision, recall
+from genmend import manifold
+from genmend.manifold import Manifold, coverage, density, knn_radii, prdc, precision, recall
+from genmend.manifold.metrics.calibration import expected_coverage
 
 NAN = np.nan
 X = np.array([[0.0], [1], [3], [7]])

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from manifold import Manifold, knn_radii, prdc
-from manifold.distances import pair_distances
+from genmend.manifold import Manifold, knn_radii, prdc
+from genmend.manifold.engine.distances import pair_distances
 
 
 def clustered(seed, n, d, spread=3.0):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import ortho_group
 
-from manifold import Manifold, knn_radii, prdc
+from genmend.manifold import Manifold, knn_radii, prdc
 
 settings.register_profile("manifold", deadline=None, max_examples=40, derandomize=True)
 settings.load_profile("manifold")

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from manifold import Manifold, prdc, radii, sweep, torch_screen
-from manifold.screen import Screen
-from manifold.torch_screen import TorchScreen
+from genmend.manifold import Manifold, prdc
+from genmend.manifold.engine import radii, sweep, torch_screen
+from genmend.manifold.engine.numpy_screen import Screen
+from genmend.manifold.engine.torch_screen import TorchScreen
 
 
 def torch_half(x):

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from manifold.named_object import named_object
+from genmend.storage.named_object import named_object
 
 
 @pytest.fixture

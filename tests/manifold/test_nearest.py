@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from manifold import nearest, nearest_neighbors
-from manifold.engine import screen_of
-from manifold.nearest import nearest_balls
+from genmend.manifold import nearest_neighbors
+from genmend.manifold.engine import nearest
+from genmend.manifold.engine.nearest import nearest_balls
+from genmend.manifold.engine.screens import screen_of
 
 FEW = settings(deadline=None, max_examples=25, derandomize=True)
 COARSE = st.integers(-2, 2).map(float)

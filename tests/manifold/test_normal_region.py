@@ -14,7 +14,8 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from manifold import Manifold, NormalRegion, RegionState
+from genmend.manifold import Manifold, NormalRegion
+from genmend.manifold.regions.normal_region import RegionState
 
 FEW = settings(deadline=None, max_examples=15, derandomize=True)
 SEED = st.integers(0, 2**32 - 1)

@@ -11,8 +11,9 @@ import torch
 from safetensors.numpy import load, save
 from sklearn.exceptions import NotFittedError
 
-from manifold import NormalRegion, load_normal_region, normal_region_file, save_normal_region
-from manifold.normal_region_file import NormalRegionFileError
+from genmend.manifold import NormalRegion
+from genmend.manifold.regions import normal_region_file
+from genmend.manifold.regions.normal_region_file import NormalRegionFileError, load_normal_region, save_normal_region
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((70, 4)) + 100

@@ -9,8 +9,8 @@ import time
 import numpy as np
 import pytest
 
-from manifold.feature_files import open_features
-from manifold.pieces import digest, in_pieces
+from genmend.manifold.sharded.mapped_features import open_features
+from genmend.storage.pieces import digest, in_pieces
 
 ROWS, PIECE = 23, 5
 # Run by a killed child and by the parent alike: the value of a row depends on the row and on the data.
@@ -18,7 +18,7 @@ SCRIPT = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from manifold.pieces import in_pieces
+from genmend.storage.pieces import in_pieces
 
 folder, pause = Path(sys.argv[1]), float(sys.argv[2])
 data = np.random.default_rng(0).standard_normal((23, 4))
@@ -134,7 +134,7 @@ def test_digest_tells_apart_what_differs(tmp_path, monkeypatch):
     assert len(set(names)) == len(names)
     np.save(tmp_path / "a.npy", x[:1])
     np.save(tmp_path / "b.npy", x[1:])
-    monkeypatch.setattr("manifold.pieces._HASHED_BYTES", 24)
+    monkeypatch.setattr("genmend.storage.pieces._HASHED_BYTES", 24)
     for equal in (x.copy(), np.asfortranarray(x), open_features([tmp_path / "a.npy", tmp_path / "b.npy"])):
         assert digest(equal) == digest(x)
 

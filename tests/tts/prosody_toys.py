@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from tts.tokens import Tokens
-from tts.voice import Speech, Voice
+from genmend.tts.text.tokens import Tokens
+from genmend.tts.voices.voice import Speech, Voice
 
 RATE, HOP = 16_000, 160
 DURATION, PITCH, ENERGY = range(3)

@@ -5,9 +5,15 @@ import json
 import numpy as np
 import pytest
 
-from tts.alignment import alignment_of, attention_alignment, duration_alignment, longest_usual, with_their_blanks
-from tts.tokens import Tokens
-from tts.voice import Speech
+from genmend.tts.measures.alignment import (
+    alignment_of,
+    attention_alignment,
+    duration_alignment,
+    longest_usual,
+    with_their_blanks,
+)
+from genmend.tts.text.tokens import Tokens
+from genmend.tts.voices.voice import Speech
 
 
 def attention(path, n, peak=1.0):
@@ -209,7 +215,7 @@ def test_speech_without_either_is_refused():
 @pytest.mark.real("joe")
 def test_the_real_voice_skips_nothing_in_a_plain_sentence_and_what_it_is_made_to_skip_is_found():
     pytest.importorskip("onnxruntime")
-    from tts.piper import PiperVoice
+    from genmend.tts.voices.piper import PiperVoice
 
     voice = PiperVoice.joe()
     tokens = voice.tokenize("A bald porcine old man.", phonemes="ɐ bˈɔːld pˈoːɹsiːn ˈoʊld mˈæn.")

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from tts.batches import AT_ONCE, rows_at_once
-from tts.seeding import seeded
-from tts.tokens import Tokens
+from genmend.tts.text.tokens import AT_ONCE, Tokens, rows_at_once
+from genmend.tts.voices.seeding import seeded
 
 
 def sentences(lengths):

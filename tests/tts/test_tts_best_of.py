@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from voice_toys import toy_voice
 
-from tts.best_of import attention_errors, best_of
-from tts.tokens import Tokens
-from tts.voice import Speech
+from genmend.tts.repair.best_of import attention_errors, best_of
+from genmend.tts.text.tokens import Tokens
+from genmend.tts.voices.voice import Speech
 
 
 def speech(path, n):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tts.calibration import calibrated
+from genmend.tts.prosody.calibration import calibrated
 
 
 @given(slope=st.floats(0.2, 4), bend=st.floats(0.5, 2), target=st.floats(-3, 3).filter(lambda x: abs(x) > 0.2))

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from manifold.features.audio_extractor import AudioExtractor
-from tts.paired_bootstrap import paired_bootstrap
-from tts.speech_distance import frechet_speech_distance
+from genmend.manifold.features.audio_extractor import AudioExtractor
+from genmend.tts.measures.paired_bootstrap import paired_bootstrap
+from genmend.tts.measures.speech_distance import frechet_speech_distance
 
 
 def test_differences_and_counts_are_of_the_pairs():
@@ -72,7 +72,7 @@ def test_bad_pairs_are_refused(before, after, options, message):
 def embedding(monkeypatch):
     """An embedding whose features are known: mean and standard deviation of the samples."""
     extractor = AudioExtractor("toy", 16_000, lambda wave: np.array([wave.mean(), wave.std()], np.float32), {})
-    monkeypatch.setattr("manifold.features.load_extractor", lambda name: extractor)
+    monkeypatch.setattr("genmend.manifold.features.load_extractor", lambda name: extractor)
 
 
 def waves(means, levels):

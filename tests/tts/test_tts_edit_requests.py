@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from prosody_toys import hummed_tokens
 
-from tts.edit_requests import EditRequest, chosen_tokens, parse_edit
+from genmend.tts.prosody.edit_requests import EditRequest, chosen_tokens, parse_edit
 
 
 @pytest.mark.parametrize(

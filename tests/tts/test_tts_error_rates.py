@@ -5,11 +5,11 @@ import random
 import numpy as np
 import pytest
 
-from tts.edit_counts import EditCounts, aligned, edit_counts
-from tts.error_rates import character_errors, word_errors
-from tts.phoneme_errors import phoneme_errors, phonemes, sounds_of_words, word_phoneme_errors
-from tts.spoken_words import number_words, spoken_words
-from tts.tokens import Tokens
+from genmend.tts.measures.edit_counts import EditCounts, aligned, edit_counts
+from genmend.tts.measures.phoneme_errors import phoneme_errors, phonemes, sounds_of_words, word_phoneme_errors
+from genmend.tts.measures.word_errors import character_errors, word_errors
+from genmend.tts.text.spoken_words import number_words, spoken_words
+from genmend.tts.text.tokens import Tokens
 
 jiwer = pytest.importorskip("jiwer")
 

@@ -5,11 +5,11 @@ import sys
 import numpy as np
 import pytest
 
-from tts.error_rates import word_errors
-from tts.judges import PhonemeJudge, PocketsphinxJudge, WhisperJudge
-from tts.listening import at_rate, is_silent
-from tts.naturalness import Naturalness, dnsmos
-from tts.phoneme_errors import phoneme_errors
+from genmend.tts.measures.judges import PhonemeJudge, PocketsphinxJudge, WhisperJudge
+from genmend.tts.measures.listening import at_rate, is_silent
+from genmend.tts.measures.naturalness import Naturalness, dnsmos
+from genmend.tts.measures.phoneme_errors import phoneme_errors
+from genmend.tts.measures.word_errors import word_errors
 
 TEXT, IPA = "A magazine oriented towards young people.", "ɐ mˌæɡɐzˈiːn ˈoːɹiəntᵻd təwˈɔːɹdz jˈʌŋ pˈiːpəl."
 RATE = 16_000
@@ -28,7 +28,7 @@ UNUSABLE = [
 def spoken():
     """One sentence of the real voice."""
     pytest.importorskip("onnxruntime")
-    from tts.piper import PiperVoice
+    from genmend.tts.voices.piper import PiperVoice
 
     voice = PiperVoice.joe()
     return voice.speak(voice.tokenize(TEXT, phonemes=IPA))

@@ -13,11 +13,11 @@ import transformers_toys as toys
 from test_tts_tacotron import files  # noqa: F401  a fixture
 from transformers import FastSpeech2ConformerWithHifiGan, FastSpeech2ConformerWithHifiGanConfig
 
-from tts.fastspeech import FastSpeechVoice
-from tts.load import load_voice
-from tts.speecht5 import SpeechT5Voice
-from tts.tacotron import TacotronVoice
-from tts.vits import VitsVoice
+from genmend.tts.voices.fastspeech import FastSpeechVoice
+from genmend.tts.voices.load import load_voice
+from genmend.tts.voices.speecht5 import SpeechT5Voice
+from genmend.tts.voices.tacotron import TacotronVoice
+from genmend.tts.voices.vits import VitsVoice
 
 
 def test_a_tacotron_file_is_loaded_with_its_options(files):  # noqa: F811

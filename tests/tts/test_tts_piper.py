@@ -5,13 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from tts.combination import CombinationRepair, combination_repairs
-from tts.piper import PiperVoice
-from tts.piper_graph import PiperGraphError
-from tts.piper_patch import write_into_piper
-from tts.repair import MovedToken, Repair
-from tts.tokens import Tokens
-from tts.voice import MAX_CHARACTERS
+from genmend.tts.repair.combination import CombinationRepair, combination_repairs
+from genmend.tts.repair.repair import MovedToken, Repair
+from genmend.tts.text.tokens import Tokens
+from genmend.tts.voices.piper import PiperVoice
+from genmend.tts.voices.piper_graph import PiperGraphError
+from genmend.tts.voices.piper_patch import write_into_piper
+from genmend.tts.voices.voice import MAX_CHARACTERS
 
 SENTENCES = (
     ("Hello, world!", "həlˈoʊ, wˈɜːld!"),

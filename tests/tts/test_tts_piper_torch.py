@@ -14,9 +14,9 @@ pytest.importorskip("transformers")
 from onnx import helper, numpy_helper
 from transformers import VitsConfig, VitsModel
 
-from tts.piper import PiperVoice
-from tts.piper_graph import PiperGraphError
-from tts.piper_torch import ShortResidualBlock, log_durations, to_torch
+from genmend.tts.voices.piper import PiperVoice
+from genmend.tts.voices.piper_graph import PiperGraphError
+from genmend.tts.voices.piper_torch import ShortResidualBlock, log_durations, to_torch
 
 SENTENCES = (
     ("A bald porcine old man.", "ɐ bˈɔːld pˈoːɹsiːn ˈoʊld mˈæn."),

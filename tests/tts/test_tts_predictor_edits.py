@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tts.predictor_edits import edit_through
+from genmend.tts.prosody.predictor_edits import edit_through
 
 N, D = 9, 5
 

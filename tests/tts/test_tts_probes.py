@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from prosody_toys import hummed_tokens
 
-from tts.probes import TokenTable, bin_probe, linear_probe, neuron_curve, token_table
+from genmend.tts.prosody.probes import TokenTable, bin_probe, linear_probe, neuron_curve, token_table
 
 D = 12
 

@@ -8,10 +8,9 @@ import torch
 from prosody_toys import ENERGY, PITCH, Hum, hummed_tokens
 from transformers_toys import vits_config, vits_voice
 
-import tts.prosody
-from tts.edit_requests import EditRequest, chosen_tokens, parse_edit
-from tts.probe_moves import ProbeMoves, fit_moves
-from tts.prosody import attribute_change, attribute_levels, edit_prosody
+from genmend.tts.prosody.edit_requests import EditRequest, chosen_tokens, parse_edit
+from genmend.tts.prosody.probe_moves import ProbeMoves, fit_moves
+from genmend.tts.prosody.prosody import attribute_change, attribute_levels, edit_prosody
 
 pytest.importorskip("librosa")
 
@@ -28,7 +27,9 @@ def moves_of(pitch=0.5, energy=0.4):
 @pytest.fixture
 def hum(monkeypatch):
     """The humming voice, its durations as a predictor."""
-    monkeypatch.setattr(tts.prosody, "log_durations", lambda model, vectors, speaker=None: vectors[:, 0] * 1.0)
+    monkeypatch.setattr(
+        "genmend.tts.prosody.prosody.log_durations", lambda model, vectors, speaker=None: vectors[:, 0] * 1.0
+    )
     return Hum(), SimpleNamespace(config=SimpleNamespace(num_speakers=1), speaking_rate=1.0)
 
 
@@ -136,8 +137,8 @@ def test_other_files_hold_no_moves(tmp_path):
 def test_a_word_of_the_real_voice_lasts_half_as_long_again():
     pytest.importorskip("onnxruntime")
     pytest.importorskip("transformers")
-    from tts.piper import PiperVoice
-    from tts.piper_torch import to_torch
+    from genmend.tts.voices.piper import PiperVoice
+    from genmend.tts.voices.piper_torch import to_torch
 
     torch.set_num_threads(1)
     voice = PiperVoice.joe()

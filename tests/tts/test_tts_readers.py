@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from tts.arpabet import ArpabetReader
-from tts.characters import CharacterReader
-from tts.ipa import IpaReader
-from tts.symbol_table import Spoken, SymbolTable
+from genmend.tts.text.arpabet import ArpabetReader
+from genmend.tts.text.characters import CharacterReader
+from genmend.tts.text.ipa import IpaReader
+from genmend.tts.text.symbol_table import Spoken, SymbolTable
 
 LETTERS = {symbol: (i,) for i, symbol in enumerate(" .abcdeé")}
 ARPABET = {symbol: (i,) for i, symbol in enumerate([" ", ",", "AH0", "D", "HH", "L", "OW1", "END"])}

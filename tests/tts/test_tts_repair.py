@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from spoken_toys import random_sentences, toy_reference
 
-from tts.acceptance import Verdict, better
-from tts.diagnosis import diagnose
-from tts.perturb import SUBSTITUTES, perturbed
-from tts.reference import scores_of
-from tts.repair import CENTERS, repair
+from genmend.tts.repair.acceptance import Verdict, better
+from genmend.tts.repair.diagnosis import diagnose
+from genmend.tts.repair.perturb import SUBSTITUTES, perturbed
+from genmend.tts.repair.reference import scores_of
+from genmend.tts.repair.repair import CENTERS, repair
 
 LAYER = "convolutions.2"
 
@@ -151,7 +151,7 @@ def test_a_repair_is_taken_only_if_it_is_heard_as_better(before, after, taken):
 
 def shrunk(region):
     """The same region with balls a thousandth as large."""
-    from manifold import Manifold
+    from genmend.manifold import Manifold
 
     small = region.__class__(region.k).fit(
         region.vectors_, groups=[g for g, p in region.groups_.items() for _ in range(p.stop - p.start)]

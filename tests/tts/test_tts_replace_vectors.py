@@ -4,10 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-import tts.replace_vectors
-from activations import Correction, edited, load_correction, save_correction
-from activations.contract import edit_class
-from tts.replace_vectors import ReplaceVectors
+from genmend.activations import Correction, edited, load_correction, save_correction
+from genmend.activations.contract import edit_class
+from genmend.tts.voices.replace_vectors import ReplaceVectors
 
 
 @pytest.fixture
@@ -66,7 +65,7 @@ def test_the_first_tensor_of_a_tuple_is_edited_and_the_rest_kept(output):
 
 
 def test_it_goes_through_a_correction_file(tmp_path, output):
-    assert edit_class("tts.replace_vectors") is tts.replace_vectors.ReplaceVectors
+    assert edit_class("tts.replace_vectors") is ReplaceVectors
     model, edit = nn.Sequential(nn.Linear(3, 3)), ReplaceVectors("0", [0, 2], random(2, 3), 0.5)
     save_correction(tmp_path / "c.safetensors", Correction.of(model, [[edit]]))
     assert load_correction(tmp_path / "c.safetensors").ladder[0][0] == edit

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tts.residual_vae import fit_codebook, fit_vae, residual_edit
+from genmend.tts.prosody.residual_vae import fit_codebook, fit_vae, residual_edit
 
 D = 20
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tts.spectral import PitchError, cents, mel_cepstral_distortion, pitch_error
+from genmend.tts.measures.spectral import PitchError, cents, mel_cepstral_distortion, pitch_error
 
 librosa = pytest.importorskip("librosa")
 

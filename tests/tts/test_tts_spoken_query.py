@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from tts.residual_vae import fit_codebook
-from tts.spoken_query import monotonic_alignment, pronounced_as, token_classifier
+from genmend.tts.prosody.residual_vae import fit_codebook
+from genmend.tts.prosody.spoken_query import monotonic_alignment, pronounced_as, token_classifier
 
 
 def cheapest(costs):

@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 from prosody_toys import ENERGY, HOP, PITCH, RATE, Hum, hummed_tokens
 
-from tts.token_labels import ATTRIBUTES, frame_measures, median_pitch, pitch_track, token_labels, token_spans
-from tts.voice import Speech
+from genmend.tts.prosody.token_labels import (
+    ATTRIBUTES,
+    frame_measures,
+    median_pitch,
+    pitch_track,
+    token_labels,
+    token_spans,
+)
+from genmend.tts.voices.voice import Speech
 
 pytest.importorskip("librosa")
 

@@ -12,11 +12,11 @@ pytest.importorskip("transformers")
 import transformers_toys as toys
 from voice_toys import largest_difference, n_hooks
 
-from activations import edited
-from tts.fastspeech import FastSpeechVoice, fastspeech_reader
-from tts.replace_vectors import ReplaceVectors
-from tts.speecht5 import SpeechT5Voice, diagonal_head
-from tts.vits import VitsVoice, vits_reader
+from genmend.activations import edited
+from genmend.tts.voices.fastspeech import FastSpeechVoice, fastspeech_reader
+from genmend.tts.voices.replace_vectors import ReplaceVectors
+from genmend.tts.voices.speecht5 import SpeechT5Voice, diagonal_head
+from genmend.tts.voices.vits import VitsVoice, vits_reader
 
 TEXTS = {
     "vits": ("bad cage", "hi", "a big jade"),
@@ -239,8 +239,8 @@ def test_vits_refuses_options_out_of_range(tmp_path, options, message):
 @pytest.mark.real("joe")
 def test_a_piper_voice_as_a_torch_model_is_the_same_voice():
     pytest.importorskip("onnxruntime")
-    from tts.piper import PiperVoice
-    from tts.piper_torch import to_torch
+    from genmend.tts.voices.piper import PiperVoice
+    from genmend.tts.voices.piper_torch import to_torch
 
     joe = PiperVoice.joe()
     voice = VitsVoice(to_torch(joe), joe.tokenize_all, name="joe")
@@ -299,7 +299,7 @@ def test_fastspeech_reads_text_where_g2p_is_installed(monkeypatch):
     import sys
 
     numbers = {symbol: i for i, symbol in enumerate(toys.SOUNDS)}
-    monkeypatch.setattr("tts.fastspeech.find_spec", lambda name: None)
+    monkeypatch.setattr("genmend.tts.voices.fastspeech.find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install g2p-en.*give phonemes="):
         fastspeech_reader(numbers)(["Hello"])
     heard = []
@@ -310,7 +310,7 @@ def test_fastspeech_reads_text_where_g2p_is_installed(monkeypatch):
 
     stand_in = SimpleNamespace(G2p=lambda: sounds)
     monkeypatch.setitem(sys.modules, "g2p_en", stand_in)
-    monkeypatch.setattr("tts.fastspeech.find_spec", lambda name: stand_in)
+    monkeypatch.setattr("genmend.tts.voices.fastspeech.find_spec", lambda name: stand_in)
     tokens = fastspeech_reader(numbers)(["he; (a-d)"])[0]
     assert heard == ["HE, A D"]
     assert tokens.symbols == ("HH", "AH0", ",", "D", "<sos/eos>")

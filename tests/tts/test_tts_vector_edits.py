@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tts.probes import LinearProbe
-from tts.vector_edits import along_covariance, along_weights, random_direction, shrunk_covariance
+from genmend.tts.prosody.probe_moves import along_covariance, along_weights, random_direction, shrunk_covariance
+from genmend.tts.prosody.probes import LinearProbe
 
 
 def probe_of(weights):

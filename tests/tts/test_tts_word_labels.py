@@ -2,7 +2,7 @@
 
 import pytest
 
-from tts.word_labels import word_labels
+from genmend.tts.text.word_labels import word_labels
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,9 @@ from transformers import (
 )
 from voice_toys import random_module
 
-from tts.fastspeech import FastSpeechVoice, fastspeech_reader
-from tts.speecht5 import SpeechT5Voice, speecht5_reader
-from tts.vits import VitsVoice, vits_reader
+from genmend.tts.voices.fastspeech import FastSpeechVoice, fastspeech_reader
+from genmend.tts.voices.speecht5 import SpeechT5Voice, speecht5_reader
+from genmend.tts.voices.vits import VitsVoice, vits_reader
 
 LETTERS = ["k", *"abcdefghij", " ", "'", "é"]  # as in MMS, number 0 is a letter and the blank
 SOUNDS = ["<blank>", "<unk>", "AH0", "D", "HH", "L", "OW1", ",", "<sos/eos>"]

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torchaudio.models import Tacotron2
 
-from tts.mel import LogMel
-from tts.tacotron import TacotronVoice
+from genmend.tts.voices.mel import LogMel
+from genmend.tts.voices.tacotron import TacotronVoice
 
 SYMBOLS = ["^", "$", " ", ".", *"abdeimnostuɐɔəˈː"]
 SENTENCES = ("dˈasət mˈɔːn.", "ɐ bˈɔːs", "nəbˈita sˈudə tˈa nimˈo.")

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from workbench.cli import main
+from genmend.workbench.cli.main import main
 
 SCRATCH = '''
 import torch

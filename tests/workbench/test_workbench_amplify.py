@@ -11,12 +11,12 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1] / "diffusion"))
 import diffusion_toys
 
-from activations import load_correction
-from diffusion import AmplifyLowFrequencies, SigmaWindow
-from diffusion.plug_in import read_amplification, write_amplification
-from workbench.cli import _run, app
-from workbench.cli_diffusion import gains_of
-from workbench.real_images import read_real_images
+from genmend.activations import load_correction
+from genmend.diffusion import AmplifyLowFrequencies, SigmaWindow
+from genmend.diffusion.amplification.plug_in import read_amplification, write_amplification
+from genmend.workbench.cli.diffusion import gains_of
+from genmend.workbench.cli.main import _run, app
+from genmend.workbench.commands.amplify import read_real_images
 
 FAST = ["--steps", "1", "--height", "16", "--width", "16", "--guidance", "0", "--n", "3", "--n-cloud", "8"]
 FEATURES = ["--features", "test_workbench_amplify:pixel_features"]
@@ -82,7 +82,7 @@ def test_pairs_figures_and_files(folder, tmp_path, capsys):
 
 
 def test_a_search(folder, tmp_path, capsys, monkeypatch):
-    from workbench import amplify
+    from genmend.workbench.commands import amplify
 
     monkeypatch.setattr(amplify, "clip_score", lambda name: lambda images, prompt: images.mean((1, 2, 3)).numpy() + 1)
     chosen = ["--search", "--n-search", "4", "--n-trials", "2", "--usability", "clip:mean", "--cutoff", "2"]

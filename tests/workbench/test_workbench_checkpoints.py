@@ -5,8 +5,9 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from gans import Generator
-from workbench.checkpoints import generator_facts, settings_key
+from genmend.gans import Generator
+from genmend.gans.generator import generator_facts
+from genmend.storage.pieces import settings_key
 
 
 def _generator():

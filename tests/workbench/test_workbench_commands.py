@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 from scratch_commands import SCRATCH, genmend
 
-from activations import load_correction
-from workbench.correct import _digest as correction_digest
+from genmend.activations import load_correction
+from genmend.workbench.commands.correct import _digest as correction_digest
 
 OPTIONS = ["--latent-shape", "12", "--extractor", "scratch:extractor", "--n-statistics", "400", "--n-reference", "300"]
 
@@ -153,7 +153,7 @@ def test_bad_input_is_one_clear_sentence_and_leaves_nothing_behind(folder, mende
 
 def test_an_interrupted_run_goes_on_and_gives_the_same_result(folder, detected, tmp_path):
     script = (
-        "import sys, signal; sys.path.insert(0, ''); import gans.detection as d, workbench.cli as c\n"
+        "import sys, signal; sys.path.insert(0, ''); import genmend.gans.detection.artifact_detector as d, genmend.workbench.cli.main as c\n"
         "measure, calls = d.ArtifactDetector.measure, []\n"
         "def interrupted(self, *a, **k):\n"
         "    calls.append(1)\n"

@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 from scratch_commands import genmend
 
-from activations.digests import weights_digest
-from gans import DCGAN, load_generator
-from gans.convert import file_sha256
-from workbench.pictures import to_pixels
+from genmend.activations.digests import weights_digest
+from genmend.gans import DCGAN, load_generator
+from genmend.gans.conversion.convert import file_sha256
+from genmend.workbench.pages.pictures import to_pixels
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_what_was_converted_before_is_not_read_again(folder, converted, monkeypa
     def refuse(*arguments, **options):
         raise AssertionError("the file was read again")
 
-    monkeypatch.setattr("workbench.convert.convert", refuse)
+    monkeypatch.setattr("genmend.workbench.commands.convert.convert", refuse)
     again = convert(folder, "--json")
     assert json.loads(again.stdout) == json.loads(converted.stdout)
     assert "Converted before; nothing was read again." in again.stderr
@@ -111,7 +111,7 @@ def test_no_samples_loads_nothing(folder, converted, monkeypatch):
     def refuse(*arguments, **options):
         raise AssertionError("the model was loaded")
 
-    monkeypatch.setattr("workbench.convert.load_converted", refuse)
+    monkeypatch.setattr("genmend.workbench.commands.convert.load_converted", refuse)
     done = convert(folder, "--no-samples", "--json", out="huge")
     assert done.returncode == 0
     assert json.loads(done.stdout)["loaded"] == {}

@@ -9,12 +9,12 @@ import torch
 from PIL import Image
 from scratch_commands import SCRATCH, genmend
 
-from activations import load_correction
-from gans import load_generator
-from workbench.correct_methods import METHODS, MethodSettings
-from workbench.detect import DetectorSettings
-from workbench.labelled_samples import load_labelled
-from workbench.pictures import to_pixels
+from genmend.activations import load_correction
+from genmend.gans import load_generator
+from genmend.gans.correctors.registry import METHODS, MethodSettings
+from genmend.gans.detection.kept_detector import DetectorSettings
+from genmend.gans.detection.labelled_samples import load_labelled
+from genmend.workbench.pages.pictures import to_pixels
 
 OPTIONS = ["--latent-shape", "12", "--extractor", "scratch:network", "--n-statistics", "200", "--n-reference", "160"]
 IN_FILE = {"defective-units", "rare-neurons", "random-units", "random-neurons"}

@@ -9,10 +9,11 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from gans import Generator
-from workbench.checkpoints import checkpointed
-from workbench.dissect import DissectSettings, run_dissect
-from workbench.dissect_causal import CausalSettings
+from genmend.gans import Generator
+from genmend.gans.dissection.causal_study import CausalSettings
+from genmend.gans.dissection.dissection import DissectSettings
+from genmend.storage.pieces import checkpointed
+from genmend.workbench.commands.dissect import run_dissect
 
 
 class Painter(nn.Module):
@@ -86,10 +87,10 @@ def test_an_interrupted_run_goes_on_to_the_same_result(generator, tmp_path, monk
             raise KeyboardInterrupt
         return checkpointed(folder, name, resume, compute)
 
-    monkeypatch.setattr("workbench.dissect_stages.checkpointed", stops_after_three)
+    monkeypatch.setattr("genmend.gans.dissection.stages.checkpointed", stops_after_three)
     with pytest.raises(KeyboardInterrupt):
         dissected(generator, tmp_path / "parts")
-    monkeypatch.setattr("workbench.dissect_stages.checkpointed", checkpointed)
+    monkeypatch.setattr("genmend.gans.dissection.stages.checkpointed", checkpointed)
     concepts = Colours()
     resumed = dissected(generator, tmp_path / "parts", concepts)
     assert resumed.to_dict() == whole.to_dict()
@@ -120,7 +121,7 @@ def test_causes_are_tested_against_random_units_and_kept(generator, tmp_path, mo
         assert resume
         return checkpointed(folder, name, resume, compute if not name.startswith("causal") else pytest.fail)
 
-    monkeypatch.setattr("workbench.dissect_stages.checkpointed", computes_no_cause)
+    monkeypatch.setattr("genmend.gans.dissection.stages.checkpointed", computes_no_cause)
     again = dissected(generator, tmp_path, causal=("is red",), causal_settings=causal)
     assert again.causal[0].effect == run.causal[0].effect
     assert again.causal[0].rows.keys() == run.causal[0].rows.keys()

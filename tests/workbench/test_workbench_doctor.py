@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from manifold.native_engine import native_kernels
-from manifold.weights import PACKAGES
-from workbench import doctor, extras
-from workbench.doctor import diagnose, format_diagnosis
+from genmend.manifold.engine.native_screen import native_kernels
+from genmend.storage.weights import PACKAGES
+from genmend.workbench.commands import doctor, extras
+from genmend.workbench.commands.doctor import diagnose, format_diagnosis
 
 REQUIREMENTS = [
     "numpy>=2.1",

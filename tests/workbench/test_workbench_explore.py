@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from gans import Generator
-from gans.boundaries import GateSettings, generative_region, spread
-from workbench import cli
-from workbench.checkpoints import checkpointed
-from workbench.explore import ExploreSettings, run_explore
+from genmend.gans import Generator
+from genmend.gans.boundaries import GateSettings, generative_region, spread
+from genmend.gans.boundaries.explored import ExploreSettings
+from genmend.storage.pieces import checkpointed
+from genmend.workbench.cli import main as cli
+from genmend.workbench.commands.explore import run_explore
 
 GATES = GateSettings(n_rounds=3, n_steps=8, n_draws=2)
 SCRATCH = """
@@ -80,7 +81,7 @@ def test_an_interrupted_run_goes_on_to_the_same_result(generator, tmp_path, monk
         done.append(name)
         return checkpointed(folder, name, resume, compute)
 
-    monkeypatch.setattr("workbench.explore.checkpointed", stops_after_one)
+    monkeypatch.setattr("genmend.workbench.commands.explore.checkpointed", stops_after_one)
     with pytest.raises(KeyboardInterrupt):
         run(generator, tmp_path / "stopped")
     assert not (tmp_path / "stopped" / "summary.json").exists()
@@ -89,7 +90,7 @@ def test_an_interrupted_run_goes_on_to_the_same_result(generator, tmp_path, monk
     def counts(folder, name, resume, compute):
         return checkpointed(folder, name, resume, lambda: computed.append(name) or compute())
 
-    monkeypatch.setattr("workbench.explore.checkpointed", counts)
+    monkeypatch.setattr("genmend.workbench.commands.explore.checkpointed", counts)
     assert run(generator, tmp_path / "stopped").to_dict() == whole.to_dict()
     assert [name.split("-")[0] for name in computed] == ["explored", "supporting", "explored"]
     computed.clear()

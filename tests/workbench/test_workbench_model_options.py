@@ -7,10 +7,10 @@ import pytest
 import torch
 from scratch_commands import SCRATCH, genmend
 
-from activations.digests import model_layout
-from gans.conversion_folder import save_generator
-from gans.families import LAYOUTS
-from workbench.cli_options import generator_from
+from genmend.activations.digests import model_layout
+from genmend.gans.conversion.folder import save_generator
+from genmend.gans.families import LAYOUTS
+from genmend.workbench.cli.options import generator_from
 
 STYLED = {
     "z_width": 6, "w_width": 5, "widths": {"4": 6, "8": 5, "16": 4}, "n_mapping": 2, "n_classes": 0, "embedded": 0,

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from workbench.report import Facts, Figure, Paragraph, Picture, Section, Table, write_report
+from genmend.workbench.pages.page import Facts, Figure, Paragraph, Picture, Section, Table, write_report
 
 pytest.importorskip("jinja2")
 HOSTILE = "<script>alert('1')</script> & \"quoted\" {{ 7 * 7 }}"
@@ -198,7 +198,7 @@ def test_drawing_leaves_pyplot_and_the_figure_alone():
     assert Figure("f", figure).picture().png == Figure("f", figure).picture().png
     assert (type(figure.canvas), figure.dpi) == (canvas, dpi)
     script = (
-        "import sys; from matplotlib.figure import Figure as Drawn; from workbench.report_blocks import Figure;"
+        "import sys; from matplotlib.figure import Figure as Drawn; from genmend.workbench.pages.blocks import Figure;"
         "drawn = Drawn(figsize=(1, 1)); drawn.subplots(); Figure('f', drawn).picture();"
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )

@@ -16,9 +16,9 @@ pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")
 from test_workbench_report import Page
 
-import manifold
-from workbench.cli import main
-from workbench.metric_meanings import MEANINGS, meaning_of
+from genmend import manifold
+from genmend.workbench.cli.main import main
+from genmend.workbench.pages.metric_meanings import MEANINGS, meaning_of
 
 SCRATCH = '''
 from pathlib import Path

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from tts.combination_file import load_repairs
-from tts.corpus import ENGLISH
-from tts.piper import PiperVoice
-from tts.tacotron import TacotronVoice
-from workbench.speak import SpeakSettings, run_speak
-from workbench.speak_batch import run_speak_batch
-from workbench.speak_edit import _write_report, run_speak_edit
+from genmend.tts.repair.combination_file import load_repairs
+from genmend.tts.repair.mending import SpeakSettings
+from genmend.tts.text.corpus import ENGLISH
+from genmend.tts.voices.piper import PiperVoice
+from genmend.tts.voices.tacotron import TacotronVoice
+from genmend.workbench.commands.rank_sentences import run_speak_batch
+from genmend.workbench.commands.speak import run_speak
+from genmend.workbench.commands.speak_edit import _write_report, run_speak_edit
 
 pytestmark = pytest.mark.real("joe")
 TEXT, IPA = "Nguyen left.", "nˈuːjɛn lˈɛft."
@@ -93,7 +94,7 @@ def test_a_voice_that_cannot_be_written_is_refused_before_it_speaks(voice, setti
 def test_the_reference_is_kept_and_used_again(voice, settings, tmp_path, monkeypatch):
     wanted = SpeakSettings(phonemes=IPA, **settings)
     first = run_speak(voice, TEXT, tmp_path / "one", wanted, progress=False)
-    monkeypatch.setattr("workbench.voice_reference.fit_reference", pytest.fail)
+    monkeypatch.setattr("genmend.tts.repair.cached_reference.fit_reference", pytest.fail)
     again = run_speak(voice, TEXT, tmp_path / "two", wanted, progress=False)
     assert first.to_dict() == again.to_dict()
 

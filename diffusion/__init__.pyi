@@ -1,0 +1,14 @@
+from .amplification.low_frequencies import AmplifyLowFrequencies as AmplifyLowFrequencies
+from .amplification.plug_in import amplified as amplified
+from .amplification.plug_in import disable_amplification as disable_amplification
+from .amplification.plug_in import enable_amplification as enable_amplification
+from .amplification.plug_in import save_amplification as save_amplification
+from .amplification.presets import PRESETS as PRESETS
+from .baselines.cads import cads as cads
+from .baselines.freeu import freeu as freeu
+from .drawing import draw as draw
+from .pipeline_parts import SigmaWindow as SigmaWindow
+from .search.gain_search import GainSearch as GainSearch
+from .search.gain_search import search_gains as search_gains
+from .search.novelty import Novelty as Novelty
+from .search.scorers import clip_score as clip_score

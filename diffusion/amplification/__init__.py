@@ -1,0 +1,1 @@
+"""Amplify low spatial frequencies in the blocks of a denoiser."""

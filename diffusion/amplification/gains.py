@@ -1,0 +1,141 @@
+"""From gains by slot to edits: what `enable_amplification` attaches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from torch import nn
+
+from genmend.activations import Edit
+from genmend.diffusion.amplification.low_frequencies import AmplifyLowFrequencies
+from genmend.diffusion.amplification.presets import preset_named
+from genmend.diffusion.amplification.token_update import AmplifyTokenUpdate
+from genmend.diffusion.pipeline_parts import block_layers, is_transformer, transformer_layers
+
+__all__ = ["amplification_edits", "edits_by_slot"]
+
+Cutoffs = float | Sequence[float] | Mapping[str, float]
+
+
+def amplification_edits(
+    denoiser: nn.Module,
+    preset: str | None = None,
+    *,
+    down: Sequence[float] | None = None,
+    mid: float | None = None,
+    up: Sequence[float] | None = None,
+    blocks: Mapping[int, float] | None = None,
+    cutoff: Cutoffs | None = None,
+    **options: Any,
+) -> tuple[Edit, ...]:
+    """Build one edit for each block whose gain is not 1.
+
+    Parameters
+    ----------
+    denoiser
+        A diffusers U-Net or diffusion transformer.
+    preset
+        A name of `diffusion.PRESETS`; gains that are given replace its own.
+    down, mid, up
+        Gains of a U-Net's blocks in the order they run; those left out are 1.
+    blocks
+        Of a transformer: number of a block -> gain; experimental.
+    cutoff
+        One for all blocks; or one for each gain, in the order down, mid, up; or slot -> cutoff. By default the
+        preset's, or 5 bins; a quarter of Nyquist for a transformer.
+    **options
+        Further fields of `AmplifyLowFrequencies`, or of `AmplifyTokenUpdate`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Of what does not fit the denoiser; the message says what does.
+    """
+    if is_transformer(denoiser):
+        _check_options(options, AmplifyTokenUpdate)
+        if preset is not None or down is not None or mid is not None or up is not None:
+            raise ValueError(
+                "A transformer has neither down, mid and up blocks nor a preset; give blocks={14: 1.05, ...}."
+            )
+        return _token_edits(denoiser, dict(blocks or {}), 0.25 if cutoff is None else cutoff, options)
+    if blocks is not None:
+        raise ValueError("blocks is for transformers, but the denoiser is a U-Net; give down, mid and up.")
+    if preset is not None:
+        chosen = preset_named(preset)
+        down, mid = chosen.down if down is None else down, chosen.mid if mid is None else mid
+        if cutoff is None:
+            cutoff = chosen.cutoffs
+            options = {"cutoff_unit": chosen.cutoff_unit} | options
+    gains = {f"down{i}": gain for i, gain in enumerate(down or ())} | {"mid": 1.0 if mid is None else mid}
+    gains |= {f"up{i}": gain for i, gain in enumerate(up or ())}
+    return edits_by_slot(denoiser, gains, cutoff=cutoff, **options)
+
+
+def edits_by_slot(
+    unet: nn.Module, gains: Mapping[str, float], *, cutoff: Cutoffs | None = None, **options: Any
+) -> tuple[Edit, ...]:
+    """Build one edit for each block whose gain is not 1, from gains by slot (``{"down0": 1.1, "mid": 1.8}``).
+
+    `cutoff` and `options` are those of `amplification_edits`; several cutoffs go in the order of the gains.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the denoiser has no slots, or not these.
+    """
+    _check_options(options, AmplifyLowFrequencies)
+    slots = block_layers(unet)
+    unknown = [slot for slot, gain in gains.items() if slot not in slots and gain != 1]
+    if unknown:
+        raise ValueError(
+            f"Gains were given for {', '.join(unknown)}, but the blocks are {', '.join(slots)}; give others."
+        )
+    known = {slot: gain for slot, gain in gains.items() if slot in slots}
+    cutoffs = _cutoff_by_slot(known, 5.0 if cutoff is None else cutoff)
+    return tuple(
+        AmplifyLowFrequencies(slots[slot], gain, cutoffs[slot], **options)
+        for slot, gain in known.items()
+        if gain != 1 or options.get("mean_gain") not in (None, 1)
+    )
+
+
+def _cutoff_by_slot(gains: Mapping[str, float], cutoff: Cutoffs) -> dict[str, float]:
+    if isinstance(cutoff, Mapping):
+        missing = [slot for slot, gain in gains.items() if gain != 1 and slot not in cutoff]
+        if missing:
+            raise ValueError(f"cutoff has no entry for {', '.join(missing)}; give one for each amplified block.")
+        return {slot: cutoff.get(slot, 1.0) for slot in gains}
+    if isinstance(cutoff, int | float):
+        return dict.fromkeys(gains, float(cutoff))
+    if len(cutoff) != len(gains):
+        raise ValueError(f"{len(cutoff)} cutoffs were given for {', '.join(gains)}; give one number, or one for each.")
+    return dict(zip(gains, map(float, cutoff), strict=True))
+
+
+def _token_edits(
+    transformer: nn.Module, blocks: Mapping[int, float], cutoff: Cutoffs, options: Mapping[str, Any]
+) -> tuple[Edit, ...]:
+    layers = transformer_layers(transformer)
+    unknown = [number for number in blocks if not 0 <= number < len(layers)]
+    if unknown or not blocks:
+        raise ValueError(
+            f"blocks is {dict(blocks)}, but numbers from 0 to {len(layers) - 1} with a gain each are needed."
+        )
+    if not isinstance(cutoff, int | float):
+        raise ValueError("A transformer's blocks share one cutoff; give one number.")
+    names = list(layers)
+    return tuple(
+        AmplifyTokenUpdate(names[number], gain, float(cutoff), stream=layers[names[number]], **options)
+        for number, gain in sorted(blocks.items())
+        if gain != 1
+    )
+
+
+def _check_options(options: Mapping[str, Any], cls: type[Edit]) -> None:
+    taken = {"layer", "gain", "cutoff", "stream", "height", "width"}
+    accepted = sorted({field.name for field in fields(cls) if field.init} - taken)  # type: ignore[arg-type]
+    unknown = sorted(set(options) - set(accepted))
+    if unknown:
+        raise TypeError(f"{', '.join(unknown)} is no option; accepted are {', '.join(accepted)}; check the spelling.")

@@ -1,0 +1,105 @@
+"""Amplification for diffusion transformers: the low frequencies of what a block adds to its image tokens. Experimental.
+
+Ours: nothing is published for transformers. They have no bottleneck and no skips; what a block writes into the residual
+stream accumulates, so the block's update is filtered, not the stream, or gains would compound over all blocks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genmend.activations.contract import Edit, edit_type, working_dtype
+from genmend.diffusion.amplification.frequency_bands import CutoffUnit, check_band
+from genmend.diffusion.amplification.low_frequencies import added, check_gain
+from genmend.diffusion.amplification.low_pass import Band, low_change
+
+__all__ = ["AmplifyTokenUpdate"]
+
+
+@edit_type("diffusion.amplify_token_update")
+@dataclass(frozen=True, eq=False)
+class AmplifyTokenUpdate(Edit):
+    """Amplify the low band of a block's update of image tokens: ``y + strength * (gain - 1) * P (y - x)``.
+
+    Text tokens are never touched.
+
+    Attributes
+    ----------
+    layer : str
+        Dotted name of a block that takes and returns tokens ``(n, height * width, channels)``.
+    gain : float
+        1 changes no bit; begin with 1.02 to 1.2.
+    cutoff : float
+        In FFT bins of the token grid, or as a share of Nyquist.
+    height, width : int
+        The grid of tokens (latent size / patch size); 0, 0 for a square one.
+    stream : int
+        Which tensor of the block's output the image tokens are: 1 in SD3 and Flux, which return (text, image).
+    cutoff_unit : "bins" or "nyquist"
+    strength : float
+        In [0, 1].
+    """
+
+    layer: str
+    gain: float
+    cutoff: float
+    height: int = 0
+    width: int = 0
+    stream: int = 0
+    cutoff_unit: CutoffUnit = "nyquist"
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_band(self.cutoff, self.cutoff_unit, 0.0)
+        check_gain("gain", self.gain)
+        if self.height < 0 or self.width < 0 or (self.height == 0) != (self.width == 0):
+            raise ValueError(
+                f"The grid is {self.height} x {self.width}, but two sizes above 0 are needed, or 0 x 0 for a square."
+            )
+
+    def apply(self, output: Tensor, strength: Tensor | float | None = None) -> Tensor:
+        """Treat the output as the whole update, as if the input had been 0."""
+        return self._amplified(output, torch.zeros_like(output), self.strength if strength is None else strength)
+
+    def edit_output(self, output: Any, inputs: tuple[Any, ...], named_inputs: dict[str, Any], strength: Tensor) -> Any:
+        """Replace the image tokens of the block's output."""
+        before = named_inputs.get("hidden_states", inputs[0] if inputs else None)
+        after = output if isinstance(output, Tensor) else output[self.stream]
+        if not isinstance(before, Tensor) or before.shape != after.shape:
+            shape = tuple(before.shape) if isinstance(before, Tensor) else type(before).__name__
+            raise ValueError(
+                f"Layer {self.layer!r} took {shape} and returned {tuple(after.shape)}, but a block whose image tokens "
+                "keep their shape is needed; choose another layer or stream."
+            )
+        made = self._amplified(after, before, strength.to(after.device))
+        if isinstance(output, Tensor):
+            return made
+        return type(output)([*output[: self.stream], made, *output[self.stream + 1 :]])
+
+    def _amplified(self, after: Tensor, before: Tensor, strength: Tensor | float) -> Tensor:
+        dtype = working_dtype(after, self.layer)
+        height, width = self._grid(after)
+        if self.gain == 1:
+            return after
+        maps, update = (
+            values.transpose(1, 2).reshape(len(after), -1, height, width)
+            for values in (after, after.to(dtype) - before)
+        )
+        amount = torch.as_tensor(strength, dtype=dtype, device=after.device)
+        change = low_change(update, Band(self.cutoff, self.cutoff_unit), self.gain - 1)
+        return added(maps, change, amount).flatten(2).transpose(1, 2)
+
+    def _grid(self, tokens: Tensor) -> tuple[int, int]:
+        n = tokens.shape[1] if tokens.dim() == 3 else 0
+        height, width = (self.height, self.width) if self.height else (round(n**0.5),) * 2
+        if n == 0 or height * width != n:
+            raise ValueError(
+                f"Layer {self.layer!r} returned {tuple(tokens.shape)}, but (n, {height} * {width}, channels) is "
+                "needed; give the grid of image tokens as height and width."
+            )
+        return height, width

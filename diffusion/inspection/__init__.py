@@ -1,0 +1,1 @@
+"""What a denoiser does: attention maps, block features, energies of frequency bands."""

@@ -1,0 +1,194 @@
+"""Where a pipeline's denoiser is, and the layer names of its blocks by slot: down0, down1, ..., mid, up0, ..."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from inspect import signature
+from typing import Any
+
+import torch
+from torch import nn
+
+__all__ = [
+    "SigmaWindow",
+    "block_layers",
+    "call_arguments",
+    "conditional_rows",
+    "denoiser_of",
+    "is_guided",
+    "is_transformer",
+    "plain_module",
+    "sigma_of",
+    "timestep_of",
+    "transformer_layers",
+    "with_arguments",
+]
+
+
+def denoiser_of(pipe: Any) -> nn.Module:
+    """Return the U-Net or transformer of a diffusers pipeline; a module is its own.
+
+    Raises
+    ------
+    TypeError
+        If there is none.
+    """
+    if isinstance(pipe, nn.Module):
+        return pipe
+    for name in ("unet", "transformer"):
+        found = getattr(pipe, name, None)
+        if isinstance(found, nn.Module):
+            return found
+    raise TypeError(f"{type(pipe).__name__} has neither unet nor transformer; give a diffusers pipeline or a module.")
+
+
+def plain_module(module: nn.Module) -> nn.Module:
+    """Return the module inside the wrapper of ``torch.compile``, or itself."""
+    return getattr(module, "_orig_mod", module)
+
+
+def is_transformer(denoiser: nn.Module) -> bool:
+    """Whether the denoiser is a diffusion transformer and no U-Net."""
+    return not hasattr(plain_module(denoiser), "down_blocks") and hasattr(plain_module(denoiser), "transformer_blocks")
+
+
+def block_layers(unet: nn.Module) -> dict[str, str]:
+    """Slot -> layer name of a diffusers U-Net, in the order the blocks run.
+
+    Raises
+    ------
+    TypeError
+        If it has no ``down_blocks``: name its layers yourself, with `activations.edited`.
+    """
+    plain: Any = plain_module(unet)
+    if not hasattr(plain, "down_blocks"):
+        raise TypeError(
+            f"{type(plain).__name__} has no down_blocks, so its blocks have no slots; attach AmplifyLowFrequencies to "
+            "layers by name (activations.edited), or for a transformer give blocks=."
+        )
+    slots = {f"down{i}": f"down_blocks.{i}" for i in range(len(plain.down_blocks))}
+    if getattr(plain, "mid_block", None) is not None:
+        slots["mid"] = "mid_block"
+    return slots | {f"up{i}": f"up_blocks.{i}" for i in range(len(plain.up_blocks))}
+
+
+def transformer_layers(transformer: nn.Module) -> dict[str, int]:
+    """Layer name of each block of a diffusion transformer, in order -> which output its image tokens are."""
+    transformer = plain_module(transformer)
+    pairs = type(transformer).__name__.startswith(("SD3", "Flux"))  # their blocks return (text, image)
+    names = ("transformer_blocks", "single_transformer_blocks")
+    return {f"{name}.{i}": int(pairs) for name in names for i in range(len(getattr(transformer, name, ())))}
+
+
+def conditional_rows(pipe: Any, n_rows: int, guided: bool | None = None) -> slice:
+    """Return the rows that are conditional, out of `n_rows`; call it while the pipeline runs.
+
+    Parameters
+    ----------
+    pipe
+        A pipeline, which is asked whether its present call is guided; of a bare denoiser all rows are taken.
+    n_rows
+        Rows of the batch.
+    guided
+        In place of what the pipeline says: whether the first half is unconditional.
+
+    Raises
+    ------
+    ValueError
+        If the pipeline does not say, or there is no half of the rows.
+    """
+    if guided is None:
+        guided = not isinstance(pipe, nn.Module) and is_guided(pipe)
+    if not guided:
+        return slice(0, n_rows)
+    if n_rows % 2:
+        raise ValueError(
+            f"The denoiser got {n_rows} rows, which are not an unconditional and a conditional half; give guided=False."
+        )
+    return slice(n_rows // 2, n_rows)
+
+
+def is_guided(pipe: Any) -> bool:
+    """Whether the pipeline's present call holds unconditional rows before the conditional ones.
+
+    Raises
+    ------
+    ValueError
+        If the pipeline does not say.
+    """
+    if not hasattr(pipe, "do_classifier_free_guidance"):
+        raise ValueError(
+            f"{type(pipe).__name__} does not say whether its rows are conditional; take all rows, or where there is "
+            "such an option give guided=True (the first half of the batch is unconditional) or guided=False."
+        )
+    return bool(pipe.do_classifier_free_guidance)
+
+
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+def call_arguments(denoiser: nn.Module, inputs: tuple[Any, ...], named_inputs: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a call by name."""
+    return dict(zip(_names(denoiser), inputs, strict=False)) | named_inputs
+
+
+def with_arguments(
+    denoiser: nn.Module, inputs: tuple[Any, ...], named_inputs: dict[str, Any], changes: Mapping[str, Any]
+) -> Call:
+    """Return the call with other values for some of its arguments, each given as it was, by place or by name."""
+    names = _names(denoiser)
+    by_place = tuple(changes.get(name, value) for name, value in zip(names, inputs, strict=False))
+    return by_place, {name: changes.get(name, value) for name, value in named_inputs.items()}
+
+
+def timestep_of(denoiser: nn.Module, inputs: tuple[Any, ...], named_inputs: dict[str, Any]) -> float:
+    """Timestep of a call, as the denoiser gets it (of a batch the first); NaN where there is none."""
+    step = call_arguments(denoiser, inputs, named_inputs).get("timestep")
+    return float("nan") if step is None else float(torch.as_tensor(step).flatten()[0])
+
+
+def _names(denoiser: nn.Module) -> list[str]:
+    # The class's own: offloading replaces the method of the instance.
+    return list(signature(type(plain_module(denoiser)).forward).parameters)[1:]
+
+
+@dataclass(frozen=True)
+class SigmaWindow:
+    """How strong an edit is at a noise level: 1 for ``low <= sigma <= high``, else 0.
+
+    Sigma is the standard deviation of the noise beside an image of unit scale (about 0.03 to 15 in Stable Diffusion);
+    in flow-matching models (SD3, Flux) the share of noise, 0..1.
+    """
+
+    low: float = 0.0
+    high: float = float("inf")
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low <= self.high:
+            raise ValueError(f"The window is {self.low}..{self.high}, but 0 <= low <= high is needed; swap them.")
+
+    def __call__(self, sigma: float) -> float:
+        """Strength at a noise level."""
+        return float(self.low <= sigma <= self.high)
+
+
+def sigma_of(scheduler: Any, timestep: Any) -> float:
+    """Noise level of a timestep, as the scheduler defines it.
+
+    Raises
+    ------
+    ValueError
+        If the scheduler has neither ``sigmas`` for its timesteps nor ``alphas_cumprod``.
+    """
+    step = float(torch.as_tensor(timestep).flatten()[0])
+    sigmas, timesteps = getattr(scheduler, "sigmas", None), getattr(scheduler, "timesteps", None)
+    if sigmas is not None and timesteps is not None and len(sigmas) >= len(timesteps) > 0:
+        return float(sigmas[int((torch.as_tensor(timesteps, dtype=torch.float64) - step).abs().argmin())])
+    if hasattr(scheduler, "alphas_cumprod"):
+        kept = float(scheduler.alphas_cumprod[round(step)])
+        return float(((1 - kept) / kept) ** 0.5)
+    raise ValueError(
+        f"{type(scheduler).__name__} has neither sigmas nor alphas_cumprod, so a step's noise level is unknown; leave "
+        "the sigma window out, or take another scheduler."
+    )

@@ -1,0 +1,1 @@
+"""Which gains to take: trials on equal seeds, scored by usability and novelty."""

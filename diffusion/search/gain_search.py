@@ -1,0 +1,343 @@
+"""Our choice of gains: all blocks together, the newest images whose usability is provably kept.
+
+search = search_gains(pipe, "a creative chair", usability={"clip": clip_score()}, novelty=novelty, seeds=range(16))
+with amplified(pipe, edits=search.edits): ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy.stats import qmc
+from tqdm import tqdm
+
+from genmend.activations import Edit
+from genmend.diffusion.amplification.gains import edits_by_slot
+from genmend.diffusion.pipeline_parts import block_layers, denoiser_of
+from genmend.diffusion.search.scorers import Scorer
+from genmend.diffusion.search.trials import Comparison, Measure, compared, measure_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    pass
+
+__all__ = ["GainSearch", "Trial", "search_figure", "search_gains"]
+
+Gains = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One choice of gains, measured."""
+
+    gains: Gains
+    edits: tuple[Edit, ...]
+    comparison: Comparison
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        found = vars(self.comparison)
+        return {"gains": self.gains} | {
+            key: list(value) if isinstance(value, tuple) else value for key, value in found.items()
+        }
+
+
+@dataclass(frozen=True)
+class GainSearch:
+    """What was tried, and what was chosen.
+
+    Attributes
+    ----------
+    gains : dict
+        Slot -> gain; all 1 where no trial keeps the usability.
+    edits : tuple of Edit
+        To attach; empty where nothing is amplified.
+    trials : tuple of Trial
+        Everything that was measured, each on as many seeds as it lived through.
+    tau, keep_inside : float
+        What had to be kept.
+    prompts, seeds : tuple
+
+    Notes
+    -----
+    The figures of the chosen trial are of the seeds that chose it, so they flatter: report on other seeds.
+    """
+
+    gains: Gains
+    edits: tuple[Edit, ...]
+    trials: tuple[Trial, ...]
+    tau: float
+    prompts: tuple[str, ...]
+    seeds: tuple[int, ...]
+    keep_inside: float = 0.0
+
+    @property
+    def front(self) -> tuple[int, ...]:
+        """Positions of the trials on most seeds that no other beats in both usability and novelty."""
+        return _pareto_front(self.trials)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {
+            "gains": self.gains,
+            "tau": self.tau,
+            "keep_inside": self.keep_inside,
+            "prompts": list(self.prompts),
+            "seeds": list(self.seeds),
+            "front": list(self.front),
+            "trials": [trial.to_dict() for trial in self.trials],
+        }
+
+    def plot(self) -> Figure:
+        """Usability against novelty of all trials, with the Pareto front and the choice."""
+        pass
+
+        return search_figure(self)
+
+
+def search_gains(
+    pipe: Any,
+    prompts: str | Sequence[str],
+    usability: Mapping[str, Scorer],
+    novelty: Scorer,
+    seeds: Sequence[int] = tuple(range(16)),
+    *,
+    largest: Mapping[str, float] | None = None,
+    cutoff: float | Mapping[str, float] = 5.0,
+    tau: float = 0.95,
+    keep_inside: float = 0.0,
+    n_trials: int = 24,
+    n_refined: int = 12,
+    search_seed: int = 0,
+    cache: str | Path | None = None,
+    scorers_key: str = "",
+    progress: bool = False,
+    edit_options: Mapping[str, Any] | None = None,
+    measure: Measure | None = None,
+    **settings: Any,
+) -> GainSearch:
+    """Search the gains of several blocks together; maximise novelty where usability is kept.
+
+    Trials are drawn evenly (Sobol, in the log of the gain), raced on growing numbers of seeds (a quarter, a half, all:
+    the half that looks usable and newest goes on), then `n_refined` are tried between the best that is feasible and
+    the first that is not, and round the best. The choice is the newest trial whose usability, at the lower end of a
+    one-sided 95 % interval over paired samples, is at least ``tau`` of the unamplified; for every scorer.
+
+    Parameters
+    ----------
+    pipe, prompts
+        As `diffusion.draw` takes them; with several prompts one choice is made for all.
+    usability
+        Name -> scorer; each must be kept.
+    novelty
+        A scorer such as `Novelty`; NaN where a sample does not count.
+    seeds
+        Of the noise.
+    largest
+        Slot -> the largest gain to try; by default 2 for each down block, 4 for the last one and the middle.
+    cutoff
+        One number, or slot -> cutoff.
+    tau
+        Share of the unamplified usability to keep.
+    keep_inside
+        Share of the unamplified samples' share inside the real manifold to keep, by the same bound, where `novelty` is
+        NaN outside (`Novelty` with real images); 0: novelty counts inside only, however few are left there.
+    n_trials, n_refined
+        Choices in the race, and round its best.
+    search_seed
+        Of the trials.
+    cache, scorers_key
+        As `diffusion.measure_of` has them: an interrupted search goes on.
+    edit_options
+        Further fields of `AmplifyLowFrequencies`.
+    measure
+        In place of one made from the pipeline and the scorers.
+    **settings
+        Passed to the pipeline.
+
+    Raises
+    ------
+    ValueError
+        If a slot is unknown, fewer than 4 seeds are given, or a share to keep is not in [0, 1].
+    """
+    prompts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
+    seeds = tuple(map(int, seeds))
+    if len(seeds) < 4:
+        raise ValueError(f"{len(seeds)} seeds are too few for an interval; give at least 4, better 16.")
+    kept = _Kept(tau, keep_inside)
+    denoiser = denoiser_of(pipe)
+    limits = _limits(list(block_layers(denoiser)), largest)
+    if measure is None:
+        measure = measure_of(
+            pipe, prompts, usability, novelty, cache=cache, scorers_key=scorers_key, progress=progress, **settings
+        )
+    measured = measure
+    trials: list[Trial] = []
+
+    def trial(gains: Gains, n_seeds: int) -> Trial:
+        edits, part = edits_by_slot(denoiser, gains, cutoff=cutoff, **(edit_options or {})), seeds[:n_seeds]
+        made = Trial(gains, edits, compared(measured(edits, part), measured((), part), seed=search_seed))
+        trials.append(made)
+        return made
+
+    rounds = (max(4, len(seeds) // 4), max(4, len(seeds) // 2), len(seeds))
+    living = _even_gains(limits, n_trials, search_seed)
+    finalists: list[Trial] = []
+    for number, n_seeds in enumerate(rounds):
+        described = f"race {number + 1} of {len(rounds)}, {n_seeds} seeds"
+        found = [trial(gains, n_seeds) for gains in tqdm(living, desc=described, disable=not progress)]
+        finalists = sorted(found, key=kept.promise, reverse=True)
+        living = [one.gains for one in finalists[: max(1, len(living) // 2)]]
+    ends = _place(kept.best(finalists), limits), _place(kept.first_beyond(trials), limits)
+    between = _gains_between(*ends, limits, n_refined - n_refined // 2)
+    finalists += [trial(gains, len(seeds)) for gains in tqdm(between, desc="between", disable=not progress)]
+    near = _gains_near(_place(kept.best(finalists), limits), limits, n_refined // 2, search_seed)
+    finalists += [trial(gains, len(seeds)) for gains in tqdm(near, desc="near the best", disable=not progress)]
+    best = kept.best(finalists)
+    gains = best.gains if best is not None else dict.fromkeys(limits, 1.0)
+    return GainSearch(gains, best.edits if best is not None else (), tuple(trials), tau, prompts, seeds, keep_inside)
+
+
+def _newness(trial: Trial) -> float:
+    return -np.inf if np.isnan(trial.comparison.novelty) else trial.comparison.novelty
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What a choice has to keep to be taken."""
+
+    tau: float
+    inside: float
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.tau <= 1 and 0 <= self.inside <= 1):
+            raise ValueError(f"tau is {self.tau} and keep_inside {self.inside}; give shares in [0, 1].")
+
+    def feasible(self, trial: Trial) -> bool:
+        """By lower bounds."""
+        return trial.comparison.feasible(self.tau, self.inside)
+
+    def looks(self, trial: Trial) -> float:
+        """By the means; from 1 on kept."""
+        return trial.comparison.kept(self.tau, self.inside)
+
+    def promise(self, trial: Trial) -> tuple[bool, float]:
+        """Who goes on in the race: those that look kept, the newest first; then the others, the most kept first."""
+        looks = self.looks(trial)
+        return (True, _newness(trial)) if looks >= 1 else (False, looks)
+
+    def best(self, trials: Sequence[Trial]) -> Trial | None:
+        """The newest feasible trial that is newer than nothing at all."""
+        feasible = [trial for trial in trials if self.feasible(trial) and _newness(trial) > 1]
+        return max(feasible, key=_newness, default=None)
+
+    def first_beyond(self, trials: Sequence[Trial]) -> Trial | None:
+        """The most kept of the trials that are not feasible: the feasible ones end somewhere on the way to it."""
+        beyond = [trial for trial in trials if not self.feasible(trial) and _newness(trial) > 1]
+        return max(beyond, key=self.looks, default=None)
+
+
+def _limits(slots: Sequence[str], largest: Mapping[str, float] | None) -> dict[str, float]:
+    if largest is None:
+        downs = [slot for slot in slots if slot.startswith("down")]
+        return dict.fromkeys(downs[:-1], 2.0) | {slot: 4.0 for slot in (*downs[-1:], "mid") if slot in slots}
+    unknown = [slot for slot in largest if slot not in slots]
+    if unknown or not largest:
+        raise ValueError(
+            f"largest names {', '.join(largest) or 'nothing'}; accepted are {', '.join(slots)}; choose some."
+        )
+    return {slot: float(limit) for slot, limit in largest.items()}
+
+
+def _even_gains(limits: Mapping[str, float], n: int, seed: int) -> list[Gains]:
+    points = qmc.Sobol(len(limits), rng=seed).random_base2(max(1, int(np.ceil(np.log2(n)))))[:n]
+    return [_gains(point, limits) for point in points]
+
+
+Place = NDArray[np.floating]  # one share a slot: 0 is gain 1, 1 the largest gain
+
+
+def _place(trial: Trial | None, limits: Mapping[str, float]) -> Place:
+    """Where a trial lies; gain 1 everywhere for none."""
+    gains = {} if trial is None else trial.gains
+    return np.array([np.log(gains.get(slot, 1.0)) / np.log(limit) for slot, limit in limits.items()])
+
+
+def _gains_between(inside: Place, beyond: Place, limits: Mapping[str, float], n: int) -> list[Gains]:
+    """Evenly from a feasible choice (or gain 1) towards one that is too strong."""
+    return [_gains(inside + share * (beyond - inside), limits) for share in np.linspace(0, 1, n + 2)[1:-1]]
+
+
+def _gains_near(place: Place, limits: Mapping[str, float], n: int, seed: int) -> list[Gains]:
+    """A little about the best so far, more often stronger than weaker."""
+    draw = np.random.default_rng(seed + 1)
+    return [_gains(np.clip(place + draw.normal(0.04, 0.08, len(place)), 0, 1), limits) for _ in range(n)]
+
+
+def _gains(point: Any, limits: Mapping[str, float]) -> Gains:
+    return {slot: round(float(limit**share), 4) for share, (slot, limit) in zip(point, limits.items(), strict=True)}
+
+
+def _pareto_front(trials: Sequence[Trial]) -> tuple[int, ...]:
+    """Positions of the trials, of the largest number of samples, that no other beats in usability and novelty."""
+    n = max((trial.comparison.n for trial in trials), default=0)
+    points = {
+        i: (min(trial.comparison.usability.values()), _newness(trial))
+        for i, trial in enumerate(trials)
+        if trial.comparison.n == n
+    }
+    return tuple(
+        i
+        for i, (u, v) in points.items()
+        if not any((a >= u and b >= v) and (a > u or b > v) for a, b in points.values())
+    )
+
+
+def search_figure(search: GainSearch) -> Figure:
+    """Every trial as a point, as large as its number of samples; the Pareto front as a line; the choice as a star."""
+    figure = Figure(figsize=(6.4, 4.6), layout="constrained")
+    axes = figure.subplots()
+    most = max(trial.comparison.n for trial in search.trials)
+    for trial in search.trials:
+        found = trial.comparison
+        kept = found.feasible(search.tau, search.keep_inside)
+        axes.scatter(
+            min(found.usability.values()),
+            found.novelty,
+            s=12 + 48 * found.n / most,
+            color="tab:green" if kept else "tab:gray",
+            alpha=0.9 if kept else 0.45,
+            linewidths=0,
+        )
+    front = sorted(
+        (min(search.trials[i].comparison.usability.values()), search.trials[i].comparison.novelty) for i in search.front
+    )
+    axes.plot(*zip(*front, strict=True), color="black", linewidth=0.8, label="Pareto front, all seeds")
+    for trial in search.trials:
+        if trial.edits == search.edits and trial.edits and trial.comparison.n == most:
+            axes.scatter(
+                min(trial.comparison.usability.values()),
+                trial.comparison.novelty,
+                marker="*",
+                s=220,
+                color="tab:orange",
+                edgecolors="black",
+                linewidths=0.6,
+                label="chosen",
+                zorder=3,
+            )
+            break
+    axes.axvline(search.tau, color="tab:red", linewidth=0.8, linestyle="--", label=f"tau = {search.tau:g}")
+    axes.axhline(1, color="black", linewidth=0.5, linestyle=":")
+    axes.set_xlabel("usability, amplified / original (lowest scorer)")
+    axes.set_ylabel("novelty, amplified / original")
+    axes.set_title("Gain search; green: kept with confidence; size: samples", fontsize=10)
+    axes.legend(fontsize=8)
+    return figure

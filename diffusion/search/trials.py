@@ -1,0 +1,229 @@
+"""What a choice of gains was measured to do, sample by sample, and how it compares with the unamplified pipeline."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from genmend.activations import Edit
+from genmend.activations.contract import edit_name, field_names
+from genmend.activations.digests import weights_digest
+from genmend.diffusion.amplification.plug_in import amplified
+from genmend.diffusion.drawing import draw
+from genmend.diffusion.pipeline_parts import denoiser_of, plain_module
+from genmend.diffusion.search.scorers import Scorer
+from genmend.storage.atomic import atomic_write
+
+__all__ = ["Comparison", "Measure", "Scores", "compared", "described", "measure_of"]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of every sample, in the order of prompts and, within a prompt, of seeds.
+
+    Attributes
+    ----------
+    usability : dict
+        Scorer -> ``[n]``, higher is better.
+    novelty : ndarray ``[n]``
+        Higher is newer; NaN where a sample does not count.
+    """
+
+    usability: dict[str, NDArray[np.floating]]
+    novelty: NDArray[np.floating]
+
+
+# Edits and seeds -> scores.
+Measure = Callable[[Sequence[Edit], Sequence[int]], Scores]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Amplified against unamplified samples of the same prompts and seeds.
+
+    Attributes
+    ----------
+    usability : dict
+        Scorer -> mean amplified / mean unamplified.
+    usability_lower : dict
+        Scorer -> lower end of the one-sided 95 % bootstrap interval of that ratio.
+    usability_upper : dict
+        Its upper counterpart.
+    novelty : float
+        Mean novelty over the samples that count, amplified / unamplified.
+    novelty_interval : tuple of 2 floats
+        95 %.
+    counted : float
+        Share of amplified samples whose novelty counts: of a `Novelty` with real images, those inside their manifold.
+    inside, inside_lower : float
+        That share / the unamplified samples' share, and the lower end of its one-sided 95 % interval.
+    n : int
+        Samples.
+    """
+
+    usability: dict[str, float]
+    usability_lower: dict[str, float]
+    usability_upper: dict[str, float]
+    novelty: float
+    novelty_interval: tuple[float, float]
+    counted: float
+    inside: float
+    inside_lower: float
+    n: int
+
+    def feasible(self, tau: float, keep_inside: float = 0.0) -> bool:
+        """Whether every scorer's lower bound keeps `tau` of the unamplified usability, and that of the share inside."""
+        usable = all(bound >= tau for bound in self.usability_lower.values())
+        return usable and (keep_inside == 0 or self.inside_lower >= keep_inside)
+
+    def kept(self, tau: float, keep_inside: float = 0.0) -> float:
+        """The least that is kept, as a share of what has to be; from 1 on it looks feasible, bounds aside."""
+        shares = [ratio / tau for ratio in self.usability.values()] if tau else []
+        return min([*shares, self.inside / keep_inside if keep_inside else np.inf])
+
+
+def compared(amplified_scores: Scores, plain: Scores, *, seed: int = 0, n_resamples: int = 2_000) -> Comparison:
+    """Compare pair by pair; a bootstrap resample takes samples of both together.
+
+    Raises
+    ------
+    ValueError
+        If the two are not of the same samples.
+    """
+    n = len(plain.novelty)
+    if len(amplified_scores.novelty) != n or amplified_scores.usability.keys() != plain.usability.keys():
+        raise ValueError(f"{len(amplified_scores.novelty)} samples and {n} cannot be paired; score the same seeds.")
+    draws = np.random.default_rng(seed).integers(0, n, (n_resamples, n))
+
+    def ratios(ours: NDArray[np.floating], theirs: NDArray[np.floating]) -> tuple[float, NDArray[np.floating]]:
+        means = [_means(values, draws) for values in (ours, theirs)]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return float(np.nanmean(ours) / np.nanmean(theirs)) if _any(ours, theirs) else np.nan, means[0] / means[1]
+
+    usability = {name: ratios(amplified_scores.usability[name], values) for name, values in plain.usability.items()}
+    novelty, spread = ratios(amplified_scores.novelty, plain.novelty)
+    counts = [np.isfinite(scores.novelty).astype(np.float64) for scores in (amplified_scores, plain)]
+    inside, inside_spread = ratios(counts[0], counts[1])
+    return Comparison(
+        {name: ratio for name, (ratio, _) in usability.items()},
+        {name: float(np.quantile(found, 0.05)) for name, (_, found) in usability.items()},
+        {name: float(np.quantile(found, 0.95)) for name, (_, found) in usability.items()},
+        novelty,
+        _interval(spread),
+        float(counts[0].mean()),
+        inside,
+        float(np.quantile(inside_spread, 0.05)),
+        n,
+    )
+
+
+def measure_of(
+    pipe: Any,
+    prompts: Sequence[str],
+    usability: Mapping[str, Scorer],
+    novelty: Scorer,
+    *,
+    cache: str | Path | None = None,
+    scorers_key: str = "",
+    progress: bool = False,
+    **settings: Any,
+) -> Measure:
+    """Return the function that draws and scores; each seed is drawn once for the same edits.
+
+    Parameters
+    ----------
+    pipe, prompts, settings
+        As `draw` takes them.
+    usability, novelty
+        Scorers.
+    cache
+        A folder that keeps scores, so that an interrupted search goes on and a repeated one costs nothing.
+    scorers_key
+        What the scorers are, where a cache is used: their scores are kept under it. Change it with them.
+    """
+    kept: dict[str, dict[str, dict[str, Any]]] = {}  # edits -> seed -> scores
+    facts = {
+        "weights": weights_digest(plain_module(denoiser_of(pipe))) if cache is not None else "",
+        "prompts": list(prompts),
+        "settings": {key: repr(value) for key, value in sorted(settings.items()) if key != "batch_size"},
+        "scorers": [scorers_key, *usability],
+    }
+
+    def scores_of(edits: Sequence[Edit], seeds: Sequence[int]) -> list[dict[str, Any]]:
+        """Scores of each seed: of each scorer one value for each prompt."""
+        with amplified(pipe, edits=edits):  # without edits: whatever else is enabled is off
+            images = draw(pipe, prompts, seeds, progress=progress, **settings)
+        by_prompt = images.split(len(seeds))
+        scores = {
+            name: [scorer(x, p) for x, p in zip(by_prompt, prompts, strict=True)] for name, scorer in usability.items()
+        }
+        new = [novelty(x, prompt) for x, prompt in zip(by_prompt, prompts, strict=True)]
+        return [
+            {"usability": {name: [float(part[i]) for part in parts] for name, parts in scores.items()}}
+            | {"novelty": [float(part[i]) if np.isfinite(part[i]) else None for part in new]}
+            for i in range(len(seeds))
+        ]
+
+    def measure(edits: Sequence[Edit], seeds: Sequence[int]) -> Scores:
+        key = hashlib.sha256(json.dumps([facts, [described(edit) for edit in edits]]).encode()).hexdigest()[:24]
+        path = None if cache is None else Path(cache) / f"{key}.json"
+        if key not in kept:
+            kept[key] = json.loads(path.read_text(encoding="utf-8")) if path is not None and path.is_file() else {}
+        known = kept[key]
+        missing = [seed for seed in dict.fromkeys(map(int, seeds)) if str(seed) not in known]
+        if missing:
+            known.update(zip(map(str, missing), scores_of(edits, missing), strict=True))
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with atomic_write(path) as temporary:
+                    Path(temporary).write_text(json.dumps(known), encoding="utf-8")
+        rows = [known[str(int(seed))] for seed in seeds]
+
+        def stacked(values: list[list[Any]]) -> NDArray[np.floating]:
+            return np.array(values, dtype=np.float64).T.ravel()  # prompts first
+
+        return Scores(
+            {name: stacked([row["usability"][name] for row in rows]) for name in usability},
+            stacked([row["novelty"] for row in rows]),
+        )
+
+    return measure
+
+
+def described(edit: Edit) -> dict[str, str]:
+    """Everything an edit is, as text, for the key of what is kept of its images; of a tensor the digest."""
+    values = {name: getattr(edit, name) for name in field_names(type(edit))}
+    return {"type": edit_name(edit)} | {name: _as_text(value) for name, value in values.items()}
+
+
+def _as_text(value: Any) -> str:
+    if not isinstance(value, Tensor):
+        return repr(value)
+    content = hashlib.sha256(value.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
+    return f"{value.dtype} {tuple(value.shape)} {content}"
+
+
+def _means(values: NDArray[np.floating], draws: NDArray[np.integer]) -> NDArray[np.floating]:
+    """Mean of each resample over the values that count."""
+    counts = np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        means: NDArray[np.floating] = np.where(counts, values, 0)[draws].sum(1) / counts[draws].sum(1)
+    return means
+
+
+def _interval(values: NDArray[np.floating]) -> tuple[float, float]:
+    if not np.isfinite(values).any():
+        return np.nan, np.nan
+    return float(np.nanquantile(values, 0.025)), float(np.nanquantile(values, 0.975))
+
+
+def _any(*arrays: NDArray[np.floating]) -> bool:
+    return all(np.isfinite(values).any() for values in arrays)

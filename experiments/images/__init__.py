@@ -1,0 +1,1 @@
+"""The manifold metrics on image sets and features whose answer is known."""

@@ -1,0 +1,13 @@
+from .conversion.convert import convert as convert
+from .correctors.gated import Corrected as Corrected
+from .correctors.gated import Treatment as Treatment
+from .correctors.gated import corrected as corrected
+from .correctors.ladder import fit_correction as fit_correction
+from .detection.artifact_detector import ArtifactDetector as ArtifactDetector
+from .detection.artifact_detector import Detection as Detection
+from .detection.detector_file import load_detector as load_detector
+from .detection.detector_file import save_detector as save_detector
+from .detection.rare_activation import RareActivation as RareActivation
+from .families.dcgan import DCGAN as DCGAN
+from .generator import Generator as Generator
+from .loading import load_generator as load_generator

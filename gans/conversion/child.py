@@ -1,0 +1,125 @@
+"""The process that opens a foreign file: without network, with limits, and nothing in it but what reading needs.
+
+Run as a script by `genmend.gans.conversion.convert`, never imported by it: ``python -I conversion_child.py SOURCE FOLDER``. It writes
+``arrays.safetensors`` and ``contents.json`` into FOLDER. The first imports are the standard library's alone, for the
+network is left before any other starts threads.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from genmend.gans.conversion.archives import read_checkpoint
+from genmend.gans.conversion.arrays import flat_arrays, is_harmless
+from genmend.gans.conversion.unpickling import PickleError
+
+__all__ = ["read_arrays"]
+
+CPU_SECONDS = 900
+
+_NEW_USER, _NEW_NETWORK = 0x10000000, 0x40000000
+
+
+def leave_network() -> str:
+    """Go into an empty network namespace of our own; in words, what came of it."""
+    try:
+        unshare = ctypes.CDLL(None, use_errno=True).unshare
+    except (OSError, AttributeError):
+        return "not isolated: this system has no network namespaces"
+    if unshare(_NEW_NETWORK) == 0 or unshare(_NEW_USER | _NEW_NETWORK) == 0:
+        return "isolated: an empty network namespace"
+    return f"not isolated: {os.strerror(ctypes.get_errno())}"
+
+
+def limit_resources(file_bytes: int) -> str:
+    """Cap processor time, memory and what may be written, by the file's size; in words, what came of it."""
+    try:
+        import resource
+    except ImportError:
+        return "not limited: this system has no resource limits"
+    memory = _memory_in_use() + 6 * file_bytes + 2**30
+    written = 4 * file_bytes + 2**26
+    limits = {
+        resource.RLIMIT_CPU: CPU_SECONDS,
+        resource.RLIMIT_AS: memory,
+        resource.RLIMIT_FSIZE: written,
+        resource.RLIMIT_CORE: 0,
+    }
+    for kind, value in limits.items():
+        hard = resource.getrlimit(kind)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (value, value))
+    return f"processor {CPU_SECONDS} s, memory {memory >> 20} MiB, files {written >> 20} MiB"
+
+
+def _memory_in_use() -> int:
+    """Bytes of address space that this process has already."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except OSError:
+        return 2**34
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def main(source: Path, folder: Path) -> None:
+    """Read the file's arrays and write them down."""
+    network = leave_network()
+    # Not the folder of this script: its modules are those of a package.
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from safetensors.torch import save_file
+
+    pass
+
+    isolation = {"process": "a child of its own", "network": network, "limits": limit_resources(source.stat().st_size)}
+    try:
+        found = read_arrays(source)
+    except (ValueError, MemoryError, OSError, RecursionError) as error:
+        contents = {"error": str(error) or type(error).__name__, "isolation": isolation}
+    else:
+        save_file(found.pop("arrays"), folder / "arrays.safetensors")
+        contents = {**found, "isolation": isolation}
+    (folder / "contents.json").write_text(json.dumps(contents), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
+
+
+def read_arrays(path: Path) -> dict[str, Any]:
+    """Arrays by name, the settings of modules, how the file was read, and which names in it were never looked up.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged or of another kind.
+    """
+    try:
+        root = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a crafted file can make it raise; the other way is the answer to all
+        refusal = " ".join(str(error).split())[:500]
+    else:
+        arrays, settings = flat_arrays(root, _no_storage)
+        return {"arrays": arrays, "settings": settings, "reader": "torch.load(weights_only=True)", "refused": []}
+    root, names, storage = read_checkpoint(path)
+    try:
+        arrays, settings = flat_arrays(root, storage)
+    except (TypeError, IndexError, AttributeError, RuntimeError) as error:
+        raise PickleError(f"an array in it is not as torch or numpy write them ({error})") from error
+    return {
+        "arrays": arrays,
+        "settings": settings,
+        "reader": "as data, without running anything",
+        "refusal": refusal,
+        "refused": sorted(str(name) for name in names if not is_harmless(name)),
+    }
+
+
+def _no_storage(value: Any) -> torch.Tensor:
+    raise TypeError("torch.load gives tensors whole")

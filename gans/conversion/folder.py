@@ -1,0 +1,120 @@
+"""A converted generator on disk: ``generator.safetensors`` beside ``generator.json``."""
+
+from __future__ import annotations
+
+import json
+import os
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from genmend.gans.families import LAYOUTS
+from genmend.gans.families.layout import fitted
+from genmend.gans.generator import Generator
+from genmend.storage.atomic import atomic_write
+
+__all__ = ["converted_options", "load_converted", "save_generator"]
+
+_ARRAYS, _SETTINGS = "generator.safetensors", "generator.json"
+_KIND, _SCHEMA = "genmend.generator", 1
+_KEYS = {"kind", "schema", "name", "family", "config", "options", "conversion", "versions"}
+
+
+def save_generator(folder: str | os.PathLike[str], module: nn.Module, conversion: dict[str, Any]) -> None:
+    """Write a module and where it comes from; each file whole or not at all, the JSON last."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {
+        "kind": _KIND,
+        "schema": _SCHEMA,
+        "name": Path(conversion["source"]).stem,
+        "family": conversion["family"],
+        "config": conversion["config"],
+        "options": conversion["options"],
+        "conversion": {
+            key: conversion[key] for key in ("source", "source_sha256", "group", "reader", "refused", "isolation")
+        },
+        "versions": {name: version(name) for name in ("torch", "safetensors")},
+    }
+    with atomic_write(folder / _ARRAYS) as temporary:
+        save_file({name: tensor.contiguous() for name, tensor in module.state_dict().items()}, temporary)
+    with atomic_write(folder / _SETTINGS) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def load_converted(path: str | os.PathLike[str], **options: Any) -> Generator:
+    """The generator that ``genmend convert`` wrote.
+
+    Parameters
+    ----------
+    path : path-like
+        The folder, or the ``generator.safetensors`` in it.
+    **options
+        In place of those that ``generator.json`` has, e.g. ``psi=0.7, space="w"`` for StyleGAN2.
+
+    Raises
+    ------
+    ValueError
+        If the folder is damaged, of a newer version, or an option is not the family's.
+    genmend.gans.families.layout.LayoutError
+        If the arrays don't fit the settings; every name and shape is listed.
+    """
+    path = Path(path)
+    folder = path if path.is_dir() else path.parent
+    content = _settings(folder, path)
+    layout = LAYOUTS[content["family"]]
+    chosen = {**layout.options, **content["options"], **options}
+    unknown = sorted(set(chosen) - set(layout.options))
+    if unknown:
+        raise ValueError(f"{layout.name} has no options {unknown}; it has {', '.join(layout.options)}.")
+    try:
+        state = load_file(folder / _ARRAYS)
+        module = layout.build(content["config"])
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{folder / _ARRAYS} is missing or damaged ({error}); convert the checkpoint again."
+        ) from error
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise ValueError(
+            f"{folder / _SETTINGS} has a config that {layout.name} can't be built from ({error})."
+        ) from error
+    return layout.adapt(fitted(module, state), content["config"], str(content["name"]), chosen)
+
+
+def converted_options(path: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:
+    """Family of the converted generator at `path`, and what `load_converted` lets one choose, with the present values.
+
+    Raises
+    ------
+    ValueError
+        If the folder is damaged or of a newer version.
+    """
+    path = Path(path)
+    content = _settings(path if path.is_dir() else path.parent, path)
+    return content["family"], {**LAYOUTS[content["family"]].options, **content["options"]}
+
+
+def _settings(folder: Path, path: Path) -> dict[str, Any]:
+    """The JSON, with the keys that it must have and no others."""
+    file = folder / _SETTINGS
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(
+            f"{path} is no converted generator: it has no {_SETTINGS}. Convert a checkpoint with `genmend convert`."
+        ) from error
+    except ValueError as error:
+        raise ValueError(f"{file} is no JSON ({error}); convert the checkpoint again.") from error
+    if not isinstance(content, dict) or content.get("kind") != _KIND or content.get("schema") != _SCHEMA:
+        raise ValueError(f"{file} is not of the kind {_KIND} and schema {_SCHEMA}; update genmend if it is newer.")
+    if set(content) != _KEYS or content["family"] not in LAYOUTS:
+        raise ValueError(
+            f"{file} has the keys {sorted(content)} and family {content.get('family')!r}, needs {sorted(_KEYS)}."
+        )
+    if not isinstance(content["options"], dict) or not isinstance(content["config"], dict):
+        raise ValueError(f"{file}: options and config have to be objects; convert the checkpoint again.")
+    return content

@@ -1,0 +1,212 @@
+"""Apply a correction with judgement: only to samples that need it, and no more of it than they need."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from genmend.activations import Correction, Edit, edited
+from genmend.gans.generator import Generator
+from genmend.manifold import Manifold
+from genmend.manifold.features import extract, extractor_of_file
+
+if TYPE_CHECKING:
+    from genmend.gans.correctors.corrector import Corrector
+
+__all__ = ["UNTOUCHED", "Corrected", "CorrectedGenerator", "Treatment", "corrected"]
+
+UNTOUCHED = -1
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """What a correction did to each of n samples.
+
+    Attributes
+    ----------
+    rung : ndarray ``[n]`` int
+        The rung of the ladder that was taken; -1 (UNTOUCHED) where the gate stayed shut or no rung was enough.
+    given_up : ndarray ``[n]`` bool
+        The gate was open and no rung was enough: the image is the uncorrected one.
+    gate_before, gate_after : ndarray ``[n]``
+        Gate scores of the uncorrected image and of the one returned; higher = more broken.
+    manifold_before, manifold_after : ndarray ``[n]``
+        Distance / radius in the own-normal manifold (`Manifold.score_samples`); lower = more normal.
+    """
+
+    rung: NDArray[np.int64]
+    given_up: NDArray[np.bool_]
+    gate_before: NDArray[np.float64]
+    gate_after: NDArray[np.float64]
+    manifold_before: NDArray[np.float64]
+    manifold_after: NDArray[np.float64]
+
+    @property
+    def changed(self) -> NDArray[np.bool_]:
+        """Which samples were edited."""
+        return self.rung != UNTOUCHED
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """One array per attribute, by name, as in ``corrections.csv``."""
+        return {field.name: getattr(self, field.name) for field in fields(Treatment)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Totals for JSON."""
+        rungs, counts = np.unique(self.rung[self.changed], return_counts=True)
+        return {
+            "n": len(self.rung),
+            "n_changed": int(self.changed.sum()),
+            "n_given_up": int(self.given_up.sum()),
+            "n_by_rung": {int(rung): int(count) for rung, count in zip(rungs, counts, strict=True)},
+            "gate_score_median_before": float(np.median(self.gate_before)),
+            "gate_score_median_after": float(np.median(self.gate_after)),
+        }
+
+
+@dataclass(frozen=True)
+class Corrected(Treatment):
+    """A treatment with the images it gave, ``[n, 3, h, w]`` in 0..1, and the latents these were drawn from.
+
+    Where `rung` is -1 both are bit for bit the uncorrected ones; a ladder leaves all latents as they were.
+    """
+
+    images: Tensor
+    latents: Tensor
+
+
+class CorrectedGenerator:
+    """A generator with a correction: call it with latents. `corrected` makes one.
+
+    The model itself is edited only while a rung is tried, and is as before after every call, also after an error.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        correction: Correction,
+        *,
+        gate: bool = True,
+        extractor: Callable[[Tensor], Tensor] | None = None,
+        corrector: Corrector | None = None,
+        allow_other_weights: bool = False,
+    ) -> None:
+        if correction.gate is None or "stop_rule" not in correction.info:
+            raise ValueError(
+                "This correction has no gate or no stop rule, so it can't choose a rung itself: use "
+                "attach(model, correction, rung=r), or make it with gans.fit_correction."
+            )
+        correction.check(generator.module, allow_other_weights=allow_other_weights)
+        _warn_of_other_settings(correction.info.get("generator_settings"), generator)
+        self.generator = generator
+        self.correction = correction
+        self.gated = gate
+        self._corrector = corrector
+        self._gate = correction.gate
+        self._stop_rule = correction.info["stop_rule"]
+        self._extractor = extractor or extractor_of_file(correction.gate.extractor)
+        self._normal = Manifold.from_radii(
+            correction.tensors["normal_features"], correction.tensors["normal_radii"], k=self._stop_rule["k"]
+        )
+
+    def __call__(self, latents: Tensor | NDArray[Any], *, progress: bool = False) -> Corrected:
+        """Generate, score, and climb the ladder with the samples that need it.
+
+        A sample stops at the first rung that makes it normal enough; where none does, at the most normal one of those
+        that bring it inside the normal manifold; where none does that, it is given up.
+        """
+        latents = self.generator.checked_latents(latents)
+        images, moved = self.generator.generate(latents, progress=progress), latents.clone()
+        gate_before, manifold_before = self._scores(images, progress)
+        gate_after, manifold_after = gate_before.copy(), manifold_before.copy()
+        needs = gate_before > self._gate.threshold if self.gated else np.ones(len(latents), dtype=bool)
+        rung_of = np.full(len(latents), UNTOUCHED)
+        climbing = np.flatnonzero(needs)
+        lowest = np.full(len(latents), np.inf)
+        for rung, attempt in enumerate(self._attempts(progress)):
+            if not len(climbing):
+                break
+            tried, drawn_from = attempt(latents[climbing])
+            gate_score, manifold_score = self._scores(tried, progress)
+            better = self._is_normal(gate_score, manifold_score) & (gate_score < lowest[climbing])
+            taken = climbing[better]
+            images[taken], moved[taken], rung_of[taken] = tried[better], drawn_from[better], rung
+            gate_after[taken], manifold_after[taken] = gate_score[better], manifold_score[better]
+            lowest[taken] = gate_score[better]
+            climbing = climbing[lowest[climbing] > self._stop_rule["enough_gate_score"]]
+        given_up = needs & (rung_of == UNTOUCHED)
+        return Corrected(rung_of, given_up, gate_before, gate_after, manifold_before, manifold_after, images, moved)
+
+    def passes_gate(self, images: Tensor, *, progress: bool = False) -> NDArray[np.bool_]:
+        """Whether the gate stays shut for each of these images ``[n, 3, h, w]``."""
+        features = extract(self._extractor, images, progress=progress)
+        return self._gate.score(features.astype(np.float64)) <= self._gate.threshold
+
+    def _attempts(self, progress: bool) -> list[Callable[[Tensor], tuple[Tensor, Tensor]]]:
+        """What is tried in turn: each takes latents and gives images, and the latents they were drawn from."""
+        if self._corrector is not None:
+            return [partial(self._with_corrector, self._corrector)]
+        return [partial(self._edited, edits, progress=progress) for edits in self.correction.ladder]
+
+    def _with_corrector(self, corrector: Corrector, latents: Tensor) -> tuple[Tensor, Tensor]:
+        moved = corrector.moved(latents)
+        return corrector.drawn(self.generator, moved), moved
+
+    def _edited(self, edits: tuple[Edit, ...], latents: Tensor, *, progress: bool) -> tuple[Tensor, Tensor]:
+        with edited(self.generator.module, *edits):
+            return self.generator.generate(latents, progress=progress), latents
+
+    def _scores(self, images: Tensor, progress: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        features = extract(self._extractor, images, progress=progress)
+        return self._gate.score(features.astype(np.float64)), self._normal.score_samples(features)
+
+    def _is_normal(self, gate_score: NDArray[np.float64], manifold_score: NDArray[np.float64]) -> NDArray[np.bool_]:
+        below_gate = gate_score <= self._stop_rule["normal_gate_score"]
+        return below_gate & (manifold_score <= self._stop_rule["normal_manifold_score"])
+
+
+def _warn_of_other_settings(made_at: Mapping[str, Any] | None, generator: Generator) -> None:
+    """Weights alone do not make the samples: another truncation or noise makes others than the correction learnt on."""
+    if made_at is None:  # a file from before this was kept
+        return
+    names = sorted({*made_at, *generator.settings})
+    other = [n for n in names if made_at.get(n) != generator.settings.get(n)]
+    if other:
+        was, now = (", ".join(f"{n}={held.get(n)!r}" for n in other) for held in (made_at, generator.settings))
+        warnings.warn(
+            f"The correction was made at {was}, but the generator runs at {now}: its gate and stop rule may not fit; "
+            "load the generator as it was, or fit the correction anew.",
+            stacklevel=4,
+        )
+
+
+def corrected(generator: Generator, correction: Correction, **options: Any) -> CorrectedGenerator:
+    """The generator as the correction mends it: ``corrected(generator, correction)(latents)``.
+
+    Parameters
+    ----------
+    generator : Generator
+        With the weights the correction was made for.
+    correction : Correction
+        With gate and stop rule, as `gans.fit_correction` makes it.
+    **options
+        ``gate`` (bool, default True): where False every sample is taken for one that needs correction, and gets at
+        least the first rung. ``extractor`` (callable, optional): in place of the one that the gate names; for those
+        that have no name. ``corrector`` (a fitted `genmend.gans.correctors.Corrector`, optional): tried in place of the ladder,
+        of which gate and stop rule stay; for methods that edit each sample in its own way or move latents.
+        ``allow_other_weights`` (bool, default False).
+
+    Raises
+    ------
+    activations.CorrectionMismatchError
+        If the correction was made for another model.
+    ValueError
+        If it has no gate or no stop rule.
+    """
+    return CorrectedGenerator(generator, correction, **options)

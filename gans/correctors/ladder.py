@@ -1,0 +1,275 @@
+"""Find the neurons that break a generator's samples, and make a correction of them.
+
+Two ways to choose the neurons of a layer:
+
+- *rare* (Choi, Chang, Choi, IJCAI 2022, arXiv 2201.06346): those with 0 < activation rate <= R, switched off where
+  positive, layer after layer, each layer seeing the already corrected input;
+- *contrast*, ours: those that fire more often in broken own samples than in normal ones, by the log ratio of the two
+  rates, cut down to their mean over normal samples; optionally after a pull of the whole first layer towards that mean.
+
+A correction is a ladder of such edits from weak to strong, with a gate that says which samples need it and a stop rule
+that says which rung is enough (genmend.gans.correctors.gated).
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from genmend.activations import (
+    AblateNeurons,
+    ActivationRate,
+    CapNeurons,
+    Correction,
+    Edit,
+    Gate,
+    MeanVariance,
+    PullToMean,
+)
+from genmend.gans.detection.artifact_detector import ArtifactDetector
+from genmend.gans.detection.rare_activation import RareActivation, recorded_batches
+from genmend.gans.detection.soft_logistic import cross_validated_scores, fit_soft_logistic
+from genmend.gans.generator import Generator, early_layers
+from genmend.manifold import Manifold
+
+__all__ = ["Contrast", "Rung", "default_rungs", "fit_correction", "rung_edits"]
+
+# Share of the neurons that are capped, and pull of the first layer to its mean. Small steps: a sample stops at the
+# first rung that is enough, so what it is changed beyond need is at most one step.
+_CONTRAST_LADDER = (
+    (0.05, 0.0),
+    (0.1, 0.0),
+    (0.15, 0.025),
+    (0.2, 0.05),
+    (0.25, 0.075),
+    (0.3, 0.1),
+    (0.4, 0.15),
+    (0.5, 0.2),
+    (0.6, 0.2),
+    (0.8, 0.25),
+)
+# Recorded in every correction, so that gate and stop rule can be moved without fitting it anew.
+QUANTILES = (0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99)
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One step of a ladder.
+
+    Attributes
+    ----------
+    select : "rare" or "contrast"
+    amount : float
+        For "rare" the activation rate R up to which a neuron is switched off; for "contrast" the share of a layer's
+        neurons, those with the highest contrast. In (0, 1].
+    layers : tuple of str
+    strength : float
+        0 (nothing) to 1 (switched off, or cut down to the normal mean).
+    pull : float
+        For "contrast": share of the way, 0 to 1, that all of the first layer is pulled to its normal mean beforehand.
+    """
+
+    select: Literal["rare", "contrast"]
+    amount: float
+    layers: tuple[str, ...]
+    strength: float = 1.0
+    pull: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.select not in ("rare", "contrast"):
+            raise ValueError(f"select is {self.select!r}; give 'rare' or 'contrast'.")
+        if not 0 < self.amount <= 1:
+            raise ValueError(f"amount is {self.amount}; give a rate or share in (0, 1].")
+        if not self.layers:
+            raise ValueError("layers is empty; name at least one layer to edit.")
+
+
+def default_rungs(layers: Sequence[str], select: Literal["rare", "contrast"] = "contrast") -> tuple[Rung, ...]:
+    """A ladder over the `early_layers` of the inspected ones."""
+    early = early_layers(layers)
+    if select == "rare":
+        return tuple(Rung("rare", rate, early) for rate in (0.05, 0.1, 0.15, 0.2, 0.25, 0.3))
+    return tuple(Rung("contrast", share, early, pull=pull) for share, pull in _CONTRAST_LADDER)
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """How neurons differ between broken and normal own samples, by layer; tensors ``[C, H, W]``.
+
+    Attributes
+    ----------
+    log_ratio : dict
+        ``log((rate in broken + 0.01) / (rate in normal + 0.01))``: higher = more the mark of broken samples.
+    normal_mean : dict
+        Mean activation over normal samples.
+    n_broken, n_normal : int
+    """
+
+    log_ratio: dict[str, Tensor]
+    normal_mean: dict[str, Tensor]
+    n_broken: int
+    n_normal: int
+
+    @classmethod
+    def measure(
+        cls,
+        generator: Generator,
+        latents: Tensor,
+        scores: NDArray[np.floating],
+        layers: Sequence[str],
+        *,
+        broken_share: float = 0.07,
+        normal_share: float = 0.6,
+        progress: bool = False,
+    ) -> Contrast:
+        """Compare the samples of the highest `scores` (a share of `broken_share`) with those of the lowest."""
+        broken = latents[torch.from_numpy(scores > np.quantile(scores, 1 - broken_share))]
+        normal = latents[torch.from_numpy(scores <= np.quantile(scores, normal_share))]
+        if not len(broken) or len(normal) < 2:
+            raise ValueError(
+                f"{len(latents)} samples give {len(broken)} broken ones; measure on at least a few hundred."
+            )
+        broken_rate = {layer: ActivationRate() for layer in layers}
+        normal_rate = {layer: ActivationRate() for layer in layers}
+        normal_mean = {layer: MeanVariance() for layer in layers}
+        for outputs in recorded_batches(generator, broken, layers, "broken samples", progress):
+            for layer in layers:
+                broken_rate[layer].update(outputs[layer])
+        for outputs in recorded_batches(generator, normal, layers, "normal samples", progress):
+            for layer in layers:
+                normal_rate[layer].update(outputs[layer])
+                normal_mean[layer].update(outputs[layer])
+        log_ratio = {
+            layer: torch.log((broken_rate[layer].rate + 0.01) / (normal_rate[layer].rate + 0.01)).cpu()
+            for layer in layers
+        }
+        means = {layer: normal_mean[layer].mean.float().cpu() for layer in layers}
+        return cls(log_ratio, means, len(broken), len(normal))
+
+    def mask(self, layer: str, share: float) -> Tensor:
+        """The `share` of the layer's neurons with the highest log ratio, among those where it is positive."""
+        ratio = self.log_ratio[layer]
+        chosen = torch.zeros(ratio.numel(), dtype=torch.bool)
+        chosen[ratio.flatten().topk(max(1, round(share * ratio.numel()))).indices] = True
+        return chosen.view(ratio.shape) & (ratio > 0)
+
+
+def rung_edits(rung: Rung, rare: RareActivation, contrast: Contrast | None) -> tuple[Edit, ...]:
+    """The edits of one rung: one a layer, and the pull where there is one.
+
+    Raises
+    ------
+    ValueError
+        If the rung selects by contrast and none was measured, or names a layer without rates.
+    """
+    if rung.select == "rare":
+        masks = rare.masks(rung.amount, rung.layers)
+        return tuple(AblateNeurons(layer, mask, strength=rung.strength) for layer, mask in masks.items())
+    if contrast is None:
+        raise ValueError("This rung selects neurons by contrast, and none was measured: pass a Contrast.")
+    first = rung.layers[0]
+    pull = (PullToMean(first, contrast.normal_mean[first], strength=rung.pull),) if rung.pull else ()
+    caps = tuple(
+        CapNeurons(layer, contrast.normal_mean[layer], contrast.mask(layer, rung.amount), strength=rung.strength)
+        for layer in rung.layers
+    )
+    return pull + caps
+
+
+def fit_correction(
+    generator: Generator,
+    detector: ArtifactDetector,
+    *,
+    rungs: Sequence[Rung] | None = None,
+    labelled: tuple[NDArray[np.floating], NDArray[np.floating]] | None = None,
+    gate_quantile: float = 0.98,
+    stop_quantile: float = 0.5,
+    normal_quantile: float = 0.95,
+    manifold_quantile: float = 0.99,
+    progress: bool = False,
+) -> Correction:
+    """Make a correction from a fitted detector.
+
+    Parameters
+    ----------
+    generator, detector
+        The detector has to be fitted on this generator, with an extractor given by name.
+    rungs : sequence of Rung, optional
+        Weak to strong; `default_rungs` of the generator's layers where None.
+    labelled : (features ``[n, d]``, shares ``[n]``), optional
+        The gate is trained on these (share of artifact in [0, 1]). Without labels it is trained to find the own samples
+        that the detector flags.
+    gate_quantile : float
+        The gate opens above this quantile of the normal samples' gate scores: 0.98 leaves 98 % of them untouched.
+    stop_quantile : float
+        A rung is enough once the gate score is below this quantile of the normal samples' gate scores. Where no rung
+        gets there, the one of the lowest score is taken if it is below `normal_quantile`; else the sample is given up.
+    normal_quantile, manifold_quantile : float
+        A sample is inside the normal manifold while its gate score is below the first quantile of the normal samples',
+        and its distance / radius below the second of the own normal samples'.
+    progress : bool
+        Show progress bars.
+
+    Returns
+    -------
+    Correction
+        Ladder, gate, stop rule and settings; figures measured later go into its `info`.
+    """
+    rungs = default_rungs(generator.layers) if rungs is None else tuple(rungs)
+    own = detector.score_measured(detector.own_features_, detector.own_counts_)
+    features, shares = labelled or (detector.own_features_, own.flagged.astype(float))
+    gate_score = fit_soft_logistic(features, shares)
+    # Scores of normal samples by models that did not see them: those of a model's own training set look too normal.
+    unseen = cross_validated_scores(features, shares, regularisation=gate_score.regularisation)
+    normal_scores = unseen[np.asarray(shares) == 0]
+    contrast = None
+    if any(rung.select == "contrast" for rung in rungs):
+        layers = tuple(dict.fromkeys(layer for rung in rungs for layer in rung.layers))
+        latents = generator.latents(detector.n_reference, detector.seed + 1)
+        scores = gate_score(detector.own_features_)
+        contrast = Contrast.measure(generator, latents, scores, layers, progress=progress)
+    reference = detector.manifold_.reference_
+    # In half precision where it fits, so that the file stays small; the radii are those of the rounded features.
+    if np.abs(reference).max() < np.finfo(np.float16).max:
+        reference = reference.astype(np.float16)
+    normal = Manifold(detector.k).fit(reference)
+    manifold_limit = np.quantile(normal.score_samples(leave_one_out=True), manifold_quantile)
+    return Correction.of(
+        generator.module,
+        [rung_edits(rung, detector.rare_, contrast) for rung in rungs],
+        gate=Gate(
+            detector.extractor if isinstance(detector.extractor, str) else "own callable",
+            torch.from_numpy(gate_score.weights),
+            gate_score.bias,
+            float(np.quantile(normal_scores, gate_quantile)),
+        ),
+        tensors={
+            "normal_features": torch.from_numpy(reference),
+            "normal_radii": torch.from_numpy(normal.radii_),
+        },
+        info={
+            "method": "sequential correction of neurons, gated, least sufficient rung",
+            "generator": generator.name,
+            "generator_settings": dict(generator.settings),
+            "rungs": [asdict(rung) for rung in rungs],
+            "stop_rule": {
+                "enough_gate_score": float(np.quantile(normal_scores, stop_quantile)),
+                "normal_gate_score": float(np.quantile(normal_scores, normal_quantile)),
+                "normal_manifold_score": float(manifold_limit),
+                "k": detector.k,
+            },
+            "gate_score_quantiles_of_normal": {str(q): float(np.quantile(normal_scores, q)) for q in QUANTILES},
+            "gate_trained_on": "labels" if labelled else "own samples that the detector flags",
+            "seed": detector.seed,
+            "versions": {name: version(name) for name in ("torch", "numpy", "scikit-learn")}
+            | {"python": platform.python_version()},
+        },
+    )

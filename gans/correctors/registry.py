@@ -1,0 +1,148 @@
+"""What ``genmend correct --method`` offers: every corrector of `genmend.gans.correctors`, and what can be set of each."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from genmend.gans.correctors.corrector import Corrector
+from genmend.gans.correctors.defective_units import DefectiveUnits
+from genmend.gans.correctors.ladder import fit_correction
+from genmend.gans.correctors.latent_optimisation import LatentOptimisation
+from genmend.gans.correctors.locally_active_units import LocallyActiveUnits
+from genmend.gans.correctors.manifold_guided import ManifoldGuided
+from genmend.gans.correctors.matched_control import RandomNeurons, RandomUnits
+from genmend.gans.correctors.rare_neurons import RareNeurons
+from genmend.gans.correctors.truncation import Truncation
+from genmend.gans.detection.defect_classifier import DefectClassifier
+from genmend.gans.detection.kept_detector import DetectorSettings
+from genmend.gans.detection.labelled_samples import LabelledSamples
+
+__all__ = ["LADDER", "LOOK_AT_MASKS", "METHODS", "MethodSettings", "parsed_parameters"]
+
+LADDER = "ladder"
+LOOK_AT_MASKS = ("defective-units", "random-units")
+_MOST_NEIGHBOURHOODS = 2_000  # own samples behind the usual local activities: each costs its neighbours too
+_NO_PARAMETERS = ("corrector", "classifier", "extractor", "extractors")
+
+
+def _defective_units(settings: DetectorSettings) -> Corrector:
+    return DefectiveUnits(classifier=DefectClassifier(settings.extractor))
+
+
+def _rare_neurons(settings: DetectorSettings) -> Corrector:
+    return RareNeurons(n_samples=settings.n_statistics, seed=settings.seed)
+
+
+def _locally_active_units(settings: DetectorSettings) -> Corrector:
+    return LocallyActiveUnits(n_samples=min(_MOST_NEIGHBOURHOODS, settings.n_statistics), seed=settings.seed)
+
+
+# The random ones are the controls of defective-units and of rare-neurons: as many and as strong edits elsewhere.
+METHODS: Mapping[str, Callable[[DetectorSettings], Corrector]] = {
+    "defective-units": _defective_units,
+    "rare-neurons": _rare_neurons,
+    "locally-active-units": _locally_active_units,
+    "manifold-guided": lambda settings: ManifoldGuided(settings.extractor),
+    "truncation": lambda settings: Truncation(n_samples=settings.n_statistics, seed=settings.seed),
+    "latent-optimisation": lambda settings: LatentOptimisation(settings.extractor),
+    "random-units": lambda settings: RandomUnits(_defective_units(settings)),
+    "random-neurons": lambda settings: RandomNeurons(_rare_neurons(settings)),
+}
+
+
+@dataclass(frozen=True)
+class MethodSettings:
+    """Which correction, and what it learns from beside the generator's own samples.
+
+    Attributes
+    ----------
+    method : str
+        ``ladder``, or a key of `METHODS`.
+    parameters : mapping
+        In place of the method's own (its constructor's), or of the gate's quantiles (`gans.fit_correction`).
+    labels : LabelledSamples, optional
+        In place of the samples that the detector finds broken or normal.
+    """
+
+    method: str = LADDER
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    labels: LabelledSamples | None = None
+
+    def __post_init__(self) -> None:
+        if self.method != LADDER and self.method not in METHODS:
+            raise ValueError(f"method is {self.method!r}; give {LADDER} or one of {', '.join(METHODS)}.")
+        _checked_parameters(self.method, self.parameters)
+
+    def check_masks(self, masks: object) -> None:
+        """Raise if there are masks and the method would not look at them."""
+        if masks is not None and self.method not in LOOK_AT_MASKS:
+            raise ValueError(f"{self.method} looks at no masks, {' and '.join(LOOK_AT_MASKS)} do; leave --masks out.")
+
+    def facts(self) -> dict[str, Any]:
+        """For reports and for the key of kept work."""
+        labels = "" if self.labels is None else self.labels.digest
+        return {"method": self.method, "parameters": dict(self.parameters), "labels": labels}
+
+    def corrector(self, settings: DetectorSettings) -> Corrector:
+        """The method's corrector, unfitted."""
+        corrector = METHODS[self.method](settings)
+        known = _parameters_of(corrector)
+        chosen = {known[name]: value for name, value in self.parameters.items() if name in known}
+        return corrector.set_params(**chosen)
+
+    def gate_quantiles(self) -> dict[str, float]:
+        """The parameters that are the gate's."""
+        return {name: value for name, value in self.parameters.items() if name in _gate_parameters()}
+
+
+def parsed_parameters(pairs: Sequence[str]) -> dict[str, Any]:
+    """Values by name of ``NAME=VALUE`` texts, each value JSON or else a plain word."""
+    parsed = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise ValueError(f"--set is {pair!r}; write NAME=VALUE, e.g. --set share=0.3.")
+        try:
+            parsed[name.strip()] = json.loads(text)
+        except ValueError:
+            parsed[name.strip()] = text.strip()
+    return parsed
+
+
+def _parameters_of(corrector: Corrector) -> dict[str, str]:
+    """Parameters that can be set, by the name to use: a control has those of its corrector too, its own first."""
+    names = sorted(corrector.get_params(), key=lambda name: -name.count("__"))
+    known = {name.removeprefix("corrector__"): name for name in names if "classifier__" not in name}
+    return {name: full for name, full in known.items() if name not in _NO_PARAMETERS}
+
+
+def _gate_parameters() -> dict[str, float]:
+    """The quantiles of gate and stop rule, with their defaults."""
+    parameters = inspect.signature(fit_correction).parameters
+    return {name: parameter.default for name, parameter in parameters.items() if name.endswith("_quantile")}
+
+
+def _checked_parameters(method: str, chosen: Mapping[str, Any]) -> None:
+    defaults: dict[str, Any] = dict(_gate_parameters())
+    if method != LADDER:
+        corrector = METHODS[method](DetectorSettings())
+        values = corrector.get_params()
+        defaults |= {name: values[full] for name, full in _parameters_of(corrector).items()}
+    for name, value in chosen.items():
+        if name not in defaults:
+            known = ", ".join(f"{known}={default!r}" for known, default in defaults.items())
+            raise ValueError(f"{method} has no parameter {name!r}; it has {known}.")
+        default = defaults[name]
+        if default is not None and not _alike(value, default):
+            raise ValueError(f"{name} of {method} is {value!r}; give a {type(default).__name__}, e.g. {default!r}.")
+
+
+def _alike(value: Any, default: Any) -> bool:
+    """Whether the value is of the default's type; a whole number does for a float, true and false for no number."""
+    if isinstance(default, float):
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is type(default)

@@ -1,0 +1,1 @@
+"""Which samples are broken, and which units are active in them."""

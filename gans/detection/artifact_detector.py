@@ -1,0 +1,218 @@
+"""Which samples are broken: the label-free detector, optionally with a supervised one on top.
+
+Three scores, all finite, all higher = more broken:
+
+- *rare activation*: active neurons that are rarely active (genmend.gans.detection.rare_activation);
+- *distance to normal*: feature distance to the k-th nearest of the generator's own normal samples;
+- *supervised*: a linear score trained on labels (genmend.gans.detection.soft_logistic), where there are some.
+
+*Combined* is the supervised score where there is one, for that has the others among its inputs; otherwise the mean of
+the first two, each in standard deviations of the generator's own samples.
+
+What is normal is learnt from the generator itself (`own-normal`): every score is relative to the model's own normal
+samples, not to photographs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.neighbors import NearestNeighbors
+from torch import Tensor
+
+from genmend.gans.detection.rare_activation import RareActivation
+from genmend.gans.detection.soft_logistic import LinearScore, fit_soft_logistic
+from genmend.gans.generator import Generator
+from genmend.manifold import Manifold
+from genmend.manifold.features import extract, load_extractor
+
+__all__ = ["ArtifactDetector", "Detection"]
+
+
+@dataclass(frozen=True)
+class Detection:
+    """Scores of n samples; `rarity` is NaN outside the normal manifold, the rest is finite."""
+
+    rare_activation: NDArray[np.float64]
+    distance_to_normal: NDArray[np.float64]
+    supervised: NDArray[np.float64] | None
+    combined: NDArray[np.float64]
+    threshold: float
+    inside: NDArray[np.bool_]
+    rarity: NDArray[np.float64]
+
+    @property
+    def flagged(self) -> NDArray[np.bool_]:
+        """Whether the combined score is above the threshold."""
+        return self.combined > self.threshold
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """The columns of ``scores.csv``."""
+        named = {
+            "rare_activation": self.rare_activation,
+            "distance_to_normal": self.distance_to_normal,
+            "supervised": self.supervised,
+            "combined": self.combined,
+            "flagged": self.flagged.astype(int),
+        }
+        return {name: values for name, values in named.items() if values is not None}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Totals for JSON."""
+        return {
+            "n": len(self.combined),
+            "n_flagged": int(self.flagged.sum()),
+            "threshold": self.threshold,
+            "combined_median": float(np.median(self.combined)),
+            "inside": float(self.inside.mean()),
+            "rarity_median": float(np.nanmedian(self.rarity)) if self.inside.any() else None,
+        }
+
+
+class ArtifactDetector(BaseEstimator):
+    """Learn what is normal for a generator from its own samples; then score others.
+
+    Parameters
+    ----------
+    extractor : str or callable
+        As `genmend.manifold.features.load_extractor` takes it.
+    rate : float in (0, 1]
+        Activation rate up to which a neuron is rare.
+    k : int
+        Neighbours, both of the manifold and of the distance.
+    n_statistics, n_reference : int
+        Own samples behind the activation rates, and behind the normal manifold.
+    flagged_share : float in [0, 1)
+        Share of the own samples taken for broken: those with the highest rare activation are left out of the normal
+        manifold, and the threshold is this upper quantile of the own samples' combined score.
+    seed : int
+        Of the own samples: `seed` for the statistics, ``seed + 1`` for the reference. Let neither be the seed of
+        samples to be judged.
+
+    Attributes
+    ----------
+    rare_ : RareActivation
+    manifold_ : Manifold
+        Of the features of the own normal samples.
+    scale_ : dict name -> (mean, std)
+        Of the first two scores over the own samples; normal ones are measured against the others (leave-one-out).
+    supervised_ : LinearScore or None
+        On the inputs that `supervised_inputs` returns.
+    threshold_ : float
+    own_features_, own_counts_, own_normal_ : ndarray
+        ``[n_reference, d]``, ``[n_reference, n_layers]``, ``[n_reference]``: what was measured of the
+        reference samples, and which of them were taken for normal.
+    """
+
+    def __init__(
+        self,
+        extractor: str | Callable[[Tensor], Tensor] = "efficientnet-lite0",
+        *,
+        rate: float = 0.1,
+        k: int = 3,
+        n_statistics: int = 10_000,
+        n_reference: int = 2_000,
+        flagged_share: float = 0.05,
+        seed: int = 1_000_003,
+    ) -> None:
+        self.extractor = extractor
+        self.rate = rate
+        self.k = k
+        self.n_statistics = n_statistics
+        self.n_reference = n_reference
+        self.flagged_share = flagged_share
+        self.seed = seed
+
+    def fit(self, generator: Generator, *, progress: bool = False) -> Self:
+        """Sample the generator, measure rates, build the own-normal manifold, calibrate the scores.
+
+        Raises
+        ------
+        ValueError
+            If `flagged_share` is outside [0, 1), or too few normal samples remain for k neighbours.
+        """
+        if not 0 <= self.flagged_share < 1:
+            raise ValueError(f"flagged_share is {self.flagged_share}; give a share in [0, 1), e.g. 0.05.")
+        statistics = generator.latents(self.n_statistics, self.seed)
+        self.rare_ = RareActivation(self.rate).fit(generator, statistics, progress=progress)
+        reference = generator.latents(self.n_reference, self.seed + 1)
+        self.own_features_, self.own_counts_ = self.measure(generator, reference, progress=progress)
+        rare = self.own_counts_.sum(axis=1)
+        normal = self.own_normal_ = rare <= np.quantile(rare, 1 - self.flagged_share)
+        self.manifold_ = Manifold(self.k).fit(self.own_features_[normal])
+        distance = np.empty(len(rare))
+        # A ball's radius is the distance to the k-th nearest *other* sample: leave-one-out for the reference itself.
+        distance[normal] = self.manifold_.radii_
+        distance[~normal] = self._distance(self.own_features_[~normal]) if not normal.all() else []
+        self.scale_ = {
+            "rare_activation": _mean_and_std(rare),
+            "distance_to_normal": _mean_and_std(distance),
+        }
+        self.supervised_: LinearScore | None = None
+        self.threshold_ = self._own_quantile(self._combined(rare, distance))
+        return self
+
+    def fit_supervised(self, features: NDArray[Any], counts: NDArray[Any], shares: NDArray[Any]) -> Self:
+        """Add a supervised score trained on what `measure` returned for labelled samples.
+
+        `shares` ``[n]``: 0 for normal to 1 for artifact. The threshold becomes a quantile of the own samples' new
+        score.
+        """
+        self.supervised_ = fit_soft_logistic(self.supervised_inputs(features, counts), shares)
+        own = self.supervised_(self.supervised_inputs(self.own_features_, self.own_counts_))
+        self.threshold_ = self._own_quantile(own)
+        return self
+
+    def measure(
+        self, generator: Generator, latents: Tensor | NDArray[Any], *, progress: bool = False
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Features ``[n, d]`` of the generated images, and their standardised rare-neuron counts ``[n, n_layers]``."""
+        checked = generator.checked_latents(latents)
+        counts = self.rare_.standardised_counts(generator, checked, progress=progress)
+        images = generator.generate(checked, progress=progress)
+        return extract(load_extractor(self.extractor), images, progress=progress), counts
+
+    def supervised_inputs(self, features: NDArray[Any], counts: NDArray[Any]) -> NDArray[np.float64]:
+        """``[n, d + n_layers]``: the features and the internal counts, side by side."""
+        return np.concatenate([features, counts], axis=1).astype(np.float64)
+
+    def score(self, generator: Generator, latents: Tensor | NDArray[Any], *, progress: bool = False) -> Detection:
+        """All scores of the samples that these latents give."""
+        return self.score_measured(*self.measure(generator, latents, progress=progress))
+
+    def score_measured(self, features: NDArray[Any], counts: NDArray[Any]) -> Detection:
+        """The same for samples whose features and counts `measure` has returned before."""
+        rare, distance = counts.sum(axis=1), self._distance(features)
+        supervised = self.supervised_(self.supervised_inputs(features, counts)) if self.supervised_ else None
+        rarity = self.manifold_.rarity(features)
+        return Detection(
+            rare_activation=rare,
+            distance_to_normal=distance,
+            supervised=supervised,
+            combined=self._combined(rare, distance) if supervised is None else supervised,
+            threshold=self.threshold_,
+            inside=~np.isnan(rarity),
+            rarity=rarity,
+        )
+
+    def _distance(self, features: NDArray[Any]) -> NDArray[np.float64]:
+        neighbours = NearestNeighbors(n_neighbors=self.k, algorithm="brute").fit(self.manifold_.reference_)
+        distances: NDArray[np.float64] = neighbours.kneighbors(features)[0][:, -1].astype(np.float64)
+        return distances
+
+    def _combined(self, rare: NDArray[np.float64], distance: NDArray[np.float64]) -> NDArray[np.float64]:
+        rare_mean, rare_std = self.scale_["rare_activation"]
+        distance_mean, distance_std = self.scale_["distance_to_normal"]
+        return ((rare - rare_mean) / rare_std + (distance - distance_mean) / distance_std) / 2
+
+    def _own_quantile(self, scores: NDArray[np.float64]) -> float:
+        return float(np.quantile(scores, 1 - self.flagged_share))
+
+
+def _mean_and_std(values: NDArray[np.float64]) -> tuple[float, float]:
+    return float(values.mean()), float(values.std()) or 1.0

@@ -1,0 +1,164 @@
+"""Rarely active neurons: a detector of artifacts that needs no label, and the neurons to switch off.
+
+Source: Choi, Chang, Choi, "Can we find neurons that cause unrealistic images in deep generative networks?", IJCAI 2022,
+arXiv 2201.06346. The counting rule is the paper's code; the standardisation per layer is ours: without it the largest
+layer decides alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+from torch.nn import functional
+from tqdm import tqdm
+
+from genmend.activations import ActivationRate, record
+from genmend.gans.generator import Generator
+
+__all__ = ["RareActivation", "ablated_share"]
+
+
+class RareActivation(BaseEstimator):
+    """Score samples by how many rarely active neurons are active in them.
+
+    Parameters
+    ----------
+    rate : float in (0, 1]
+        A neuron is rare if it is positive in a share of samples in (0, rate]; those that never are count nowhere.
+    layers : sequence of str, optional
+        Dotted layer names; the generator's own list where None.
+
+    Attributes
+    ----------
+    rates_ : dict layer -> Tensor ``[C, H, W]`` float64
+        Share of samples in which the neuron is positive.
+    n_samples_ : int
+    count_mean_, count_std_ : dict layer -> float
+        Of the number of active rare neurons a sample has.
+    """
+
+    def __init__(self, rate: float = 0.1, layers: Sequence[str] | None = None) -> None:
+        self.rate = rate
+        self.layers = layers
+
+    def fit(self, generator: Generator, latents: Tensor, *, progress: bool = False) -> Self:
+        """Measure rates on all latents, then the distribution of the counts on the same latents.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than 2 latents or no layers, or `rate` is outside (0, 1].
+        """
+        checked = generator.checked_latents(latents)
+        if len(checked) < 2:
+            raise ValueError(f"RareActivation needs at least 2 latents to learn from, got {len(checked)}.")
+        check_rate(self.rate)  # before the long part
+        layers = tuple(generator.layers if self.layers is None else self.layers)
+        if not layers:
+            raise ValueError("layers is empty; name at least one, or give None for the generator's own list.")
+        self.rates_ = activation_rates(generator, checked, layers, progress=progress)
+        self.n_samples_ = len(checked)
+        counts = self.counts(generator, checked, progress=progress)
+        self.count_mean_ = {layer: float(values.mean()) for layer, values in counts.items()}
+        self.count_std_ = {layer: float(values.std()) for layer, values in counts.items()}
+        return self
+
+    def masks(self, rate: float | None = None, layers: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Boolean masks ``[C, H, W]`` of the neurons with 0 < activation rate <= `rate`, by layer.
+
+        Raises
+        ------
+        ValueError
+            If `rate` is outside (0, 1], or a layer was not measured.
+        """
+        check_is_fitted(self, "rates_")
+        rate = self.rate if rate is None else rate
+        check_rate(rate)
+        unknown = [layer for layer in layers or () if layer not in self.rates_]
+        if unknown:
+            raise ValueError(f"No rates were measured in {unknown}; there are some for {list(self.rates_)}.")
+        return {
+            layer: (self.rates_[layer] > 0) & (self.rates_[layer] <= rate)
+            for layer in (self.rates_ if layers is None else layers)
+        }
+
+    def counts(
+        self, generator: Generator, latents: Tensor, *, progress: bool = False
+    ) -> dict[str, NDArray[np.float64]]:
+        """Number of active rare neurons of each sample, ``[n]``, by layer."""
+        masks = self.masks()
+        parts: dict[str, list[Tensor]] = {layer: [] for layer in masks}
+        for outputs in recorded_batches(generator, latents, tuple(masks), "rare neurons", progress):
+            for layer, mask in masks.items():
+                active = (outputs[layer] > 0) & mask.to(outputs[layer].device)
+                parts[layer].append(active.flatten(1).sum(1).cpu())
+        return {layer: torch.cat(values).double().numpy() for layer, values in parts.items()}
+
+    def standardised_counts(
+        self, generator: Generator, latents: Tensor, *, progress: bool = False
+    ) -> NDArray[np.float64]:
+        """The counts of each layer, ``[n, n_layers]``, in standard deviations from the fitted samples' mean."""
+        counts = self.counts(generator, latents, progress=progress)
+        # A layer whose count never varies says nothing: its column is 0 for every count equal to the constant.
+        return np.stack(
+            [(values - self.count_mean_[layer]) / (self.count_std_[layer] or 1.0) for layer, values in counts.items()],
+            axis=1,
+        )
+
+    def score(self, generator: Generator, latents: Tensor, *, progress: bool = False) -> NDArray[np.float64]:
+        """Sum of `standardised_counts` over the layers, ``[n]``: mean 0 over those fitted on, higher = more broken."""
+        return self.standardised_counts(generator, latents, progress=progress).sum(axis=1)
+
+
+def check_rate(rate: float) -> None:
+    """Raise ValueError unless it is in (0, 1]."""
+    if not 0 < rate <= 1:
+        raise ValueError(f"rate is {rate}; give a share of samples in (0, 1], e.g. 0.1.")
+
+
+def recorded_batches(
+    generator: Generator, latents: Tensor, layers: Sequence[str], what: str, progress: bool = False
+) -> Any:
+    """Yield the outputs of `layers`, batch by batch, stopping each forward pass after the last of them."""
+    checked = generator.checked_latents(latents)
+    for batch in tqdm(checked.split(generator.batch_size), desc=what, disable=not progress, leave=False):
+        with torch.no_grad(), record(generator.module, layers, stop=True) as outputs:
+            generator.run(batch)
+        yield outputs
+
+
+def activation_rates(
+    generator: Generator, latents: Tensor, layers: Sequence[str], *, progress: bool = False
+) -> dict[str, Tensor]:
+    """Share of samples in which each neuron is positive: ``[C, H, W]`` float64 by layer."""
+    statistics = {layer: ActivationRate() for layer in layers}
+    for outputs in recorded_batches(generator, latents, layers, "activation rates", progress):
+        for layer, statistic in statistics.items():
+            statistic.update(outputs[layer])
+    return {layer: statistic.rate.cpu() for layer, statistic in statistics.items()}
+
+
+def ablated_share(generator: Generator, latents: Tensor, masks: Mapping[str, Tensor], side: int) -> Tensor:
+    """Heat maps ``[n, side, side]`` in 0..1 of where the neurons of `masks` are active in each sample.
+
+    Per layer the share of channels with an active masked neuron, upsampled bilinearly, averaged over the layers
+    (arXiv 2201.06346, the mask of its figures).
+    """
+    maps = []
+    for outputs in recorded_batches(generator, latents, tuple(masks), "heat maps"):
+        shares = [
+            ((outputs[layer] > 0) & mask.to(outputs[layer].device)).float().mean(1, keepdim=True)
+            for layer, mask in masks.items()
+        ]
+        enlarged = [
+            functional.interpolate(share, size=(side, side), mode="bilinear", align_corners=False) for share in shares
+        ]
+        maps.append(torch.stack(enlarged).mean(0)[:, 0].cpu())
+    return torch.cat(maps)

@@ -1,0 +1,231 @@
+"""What the units of a generator's layers stand for: settings, stages and result of a dissection."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import matplotlib.figure
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from genmend.gans.dissection.agreement import Agreement, bootstrap_interval, detects
+from genmend.gans.dissection.artifact_study import ArtifactUnits
+from genmend.gans.dissection.causal_study import CausalSettings, CausalStudy
+from genmend.gans.dissection.mask_store import MaskStore
+from genmend.gans.dissection.stages import Stages
+
+__all__ = ["NO_CONCEPT", "DissectRun", "DissectSettings", "LayerUnits", "labelled_units"]
+
+NO_CONCEPT = "none"
+
+
+@dataclass(frozen=True)
+class DissectSettings:
+    """How a generator is dissected.
+
+    `n_images` samples are segmented by every segmenter but ``classical``, which sees all `n_statistics`; these are also
+    behind the fixed thresholds and the galleries. `rule` says which units are detectors (`genmend.gans.dissection.detects`).
+    `artifact_units` names the extractor in whose features units are ranked by how far from normal the images are that
+    excite them, among `n_images` samples; not done where empty.
+    """
+
+    segmenters: tuple[str, ...] = ("classical",)
+    n_images: int = 2_000
+    n_statistics: int = 10_000
+    thresholds: Literal["iqr", "fixed"] = "iqr"
+    rule: Literal["paper", "code"] = "paper"
+    tail: float = 0.005
+    n_top: int = 8
+    causal: tuple[str, ...] = ()
+    causal_settings: CausalSettings = field(default_factory=CausalSettings)
+    artifact_units: str = ""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.thresholds not in ("iqr", "fixed"):
+            raise ValueError(f"thresholds is {self.thresholds!r}; accepted are 'iqr' and 'fixed'.")
+        if self.rule == "code" and self.thresholds == "fixed":
+            raise ValueError("The rule 'code' needs thresholds chosen by information quality: give --thresholds iqr.")
+        if min(self.n_images, self.n_statistics) < 8:
+            raise ValueError(f"{self.n_images} and {self.n_statistics} samples are too few; give at least 8 of each.")
+        if len(set(self.segmenters)) < len(self.segmenters) or not self.segmenters:
+            raise ValueError(f"segmenters is {list(self.segmenters)}; name at least one, and each once.")
+
+
+@dataclass(frozen=True)
+class LayerUnits:
+    """The units of one layer, one row each.
+
+    `concept` is the index of the best concept in `DissectRun.concepts` (-1: none), `iou` its pooled IoU over all pixels
+    and `interval` ``[U, 2]`` the 95 % bootstrap interval over images; `samples` ``[U, n_top]`` are the top-activating
+    ones.
+    """
+
+    concept: NDArray[np.int64]
+    iou: NDArray[np.float64]
+    interval: NDArray[np.float64]
+    accuracy: NDArray[np.float64]
+    threshold: NDArray[np.float64]
+    quality: NDArray[np.float64] | None
+    detector: NDArray[np.bool_]
+    samples: NDArray[np.int64]
+    top_threshold: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class DissectRun:
+    """Result of ``genmend dissect``."""
+
+    model: str
+    concepts: tuple[str, ...]
+    layers: dict[str, LayerUnits]
+    n_judged: dict[str, int]
+    causal: tuple[CausalStudy, ...]
+    artifact_units: ArtifactUnits | None
+    settings: dict[str, Any]
+
+    def label(self, layer: str, unit: int) -> str:
+        """Name of a unit's best concept."""
+        concept = int(self.layers[layer].concept[unit])
+        return NO_CONCEPT if concept < 0 else self.concepts[concept]
+
+    def detectors(self, layer: str) -> Counter[str]:
+        """How many units of the layer detect which concept."""
+        return Counter(self.label(layer, int(unit)) for unit in np.flatnonzero(self.layers[layer].detector))
+
+    def plot(self) -> matplotlib.figure.Figure:
+        """Bar chart of the number of detectors a concept, by layer."""
+        from genmend.gans.dissection.figures import concept_bars
+
+        return concept_bars({layer: self.detectors(layer) for layer in self.layers})
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON's view, as in ``summary.json``."""
+        return {
+            "model": self.model,
+            "n_judged": self.n_judged,
+            "layers": {
+                layer: {
+                    "n_units": len(units.iou),
+                    "n_detectors": int(units.detector.sum()),
+                    "n_concepts": len(self.detectors(layer)),
+                    "median_iou_of_detectors": float(np.median(units.iou[units.detector]))
+                    if units.detector.any()
+                    else None,
+                    "detectors": dict(self.detectors(layer).most_common()),
+                }
+                for layer, units in self.layers.items()
+            },
+            "causal": [study.effect.to_dict() | {"ranking": study.ranking} for study in self.causal],
+            "artifact_units": None if self.artifact_units is None else self.artifact_units.to_dict(),
+            "settings": self.settings,
+        }
+
+
+def labelled_units(
+    stages: Stages, stores: Sequence[MaskStore], settings: DissectSettings
+) -> tuple[dict[str, LayerUnits], dict[str, Agreement], dict[str, dict[str, Agreement]], dict[str, int]]:
+    """All units under their best concepts: everything of a dissection but causes and pages.
+
+    Returns
+    -------
+    units, joined : dict by layer
+        The rows of the table, and the agreement with the concepts of all segmenters side by side.
+    agreements, n_judged : dict by segmenter
+        The agreement with its concepts by layer, and the samples behind it.
+    """
+    statistics = stages.statistics(settings.n_statistics, settings.tail, settings.n_top)
+    agreements, n_judged = {}, {}
+    for store in stores:
+        n = settings.n_statistics if store.segmenter == "classical" else settings.n_images
+        agreements[store.segmenter], n_judged[store.segmenter] = stages.agreement(
+            store, n, settings.thresholds, statistics
+        )
+    joined = {layer: _joined([agreements[store.segmenter][layer] for store in stores]) for layer in stages.layers}
+    pairs = _best_pairs(stages, stores, n_judged, joined)
+    units = {}
+    for layer, top in statistics.items():
+        units[layer] = _layer_units(joined[layer], pairs[layer], settings, top.samples.numpy(), top.threshold.numpy())
+    return units, joined, agreements, n_judged
+
+
+def _check_names(names: Sequence[str], stores: Sequence[MaskStore], settings: DissectSettings) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ValueError(f"Several segmenters have a concept called {twice[0]!r}; dissect with them one by one.")
+    for asked in settings.causal:
+        _store_of(asked, stores)
+
+
+def _store_of(asked: str, stores: Sequence[MaskStore]) -> MaskStore:
+    name = asked.partition("@")[0]
+    for store in stores:
+        if name in store.concepts.names:
+            return store
+    known = ", ".join(name for store in stores for name in store.concepts.names)
+    raise ValueError(f"No segmenter has the concept {name!r}, of which causes were asked for; there are {known}.")
+
+
+def _joined(parts: Sequence[Agreement]) -> Agreement:
+    """Agreement with the concepts of several segmenters, side by side."""
+    fields = {name: torch.cat([getattr(part, name) for part in parts], 1) for name in ("iou", "accuracy", "threshold")}
+    quality = [part.quality for part in parts if part.quality is not None]
+    return Agreement(**fields, quality=torch.cat(quality, 1) if quality else None)
+
+
+def _best_pairs(
+    stages: Stages, stores: Sequence[MaskStore], n_judged: Mapping[str, int], joined: Mapping[str, Agreement]
+) -> dict[str, list[tuple[NDArray[np.int64], NDArray[np.bool_], int]]]:
+    """For each layer and segmenter: the best pairs by image, for which units they count, and the pixels of an image."""
+    found: dict[str, list[tuple[NDArray[np.int64], NDArray[np.bool_], int]]] = {layer: [] for layer in joined}
+    first = 0
+    for store in stores:
+        width, n = len(store.names), n_judged[store.segmenter]
+        theirs, concepts, thresholds = {}, {}, {}
+        for layer, table in joined.items():
+            best = table.best
+            theirs[layer] = (best >= first) & (best < first + width)
+            concepts[layer] = torch.where(theirs[layer], best - first, 0)
+            threshold = table.threshold.gather(1, best[:, None])[:, 0].double()
+            thresholds[layer] = torch.where(theirs[layer], threshold, torch.nan)
+        pairs = stages.pairs(store, n, concepts, thresholds)
+        n_pixels = store.chunk(0, min(n, 256), stages.seed)[0, 0].numel()
+        for layer in joined:
+            found[layer].append((pairs[layer], theirs[layer].numpy(), n_pixels))
+        first += width
+    return found
+
+
+def _layer_units(
+    table: Agreement,
+    pairs: Sequence[tuple[NDArray[np.int64], NDArray[np.bool_], int]],
+    settings: DissectSettings,
+    samples: NDArray[np.int64],
+    top_threshold: NDArray[np.float64],
+) -> LayerUnits:
+    n_units = len(table.iou)
+    iou, accuracy, interval = np.zeros(n_units), np.zeros(n_units), np.zeros((n_units, 2))
+    for counts, chosen, n_pixels in pairs:
+        both, either = counts[:, chosen].sum(0).T
+        iou[chosen] = both / np.maximum(either, 1)
+        accuracy[chosen] = 1 - (either - both) / (len(counts) * n_pixels)
+        interval[chosen] = bootstrap_interval(counts[:, chosen], seed=settings.seed)
+    best = table.best[:, None]
+    threshold = table.threshold.gather(1, best)[:, 0].numpy()
+    quality = None if table.quality is None else table.quality.gather(1, best)[:, 0].numpy()
+    labelled = np.isfinite(threshold) & (iou > 0)
+    return LayerUnits(
+        concept=np.where(labelled, best[:, 0].numpy(), -1),
+        iou=np.where(labelled, iou, 0),
+        interval=np.where(labelled[:, None], interval, 0),
+        accuracy=np.where(labelled, accuracy, 0),
+        threshold=threshold,
+        quality=quality,
+        detector=labelled & detects(iou, accuracy, quality, settings.rule),
+        samples=samples,
+        top_threshold=top_threshold,
+    )

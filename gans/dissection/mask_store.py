@@ -1,0 +1,73 @@
+"""Masks of a generator's samples, piece by piece, each kept as packed bits as it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from genmend.gans.dissection.concepts import Concepts, checked_masks, pack, part_names, unpack, with_parts
+from genmend.gans.generator import Generator, generator_facts
+from genmend.storage.pieces import checkpointed, settings_key
+
+__all__ = ["CHUNK", "MaskStore"]
+
+CHUNK = 256
+
+
+@dataclass(frozen=True)
+class MaskStore:
+    """The masks of samples ``latents(n, seed)`` by one segmenter, in files under `folder`.
+
+    A file holds the concepts themselves; part variants are made when it is read.
+    """
+
+    generator: Generator
+    segmenter: str
+    concepts: Concepts
+    folder: Path
+    resume: bool = True
+
+    @property
+    def names(self) -> list[str]:
+        """Of all concepts, part variants included."""
+        return part_names(self.concepts)
+
+    def chunks(self, n: int, seed: int, *, progress: bool = False) -> Iterator[tuple[int, Tensor]]:
+        """Yield (index of the first sample, masks ``[up to CHUNK, n_concepts, h, w]``) until there are n."""
+        starts = range(0, n, CHUNK)
+        for start in tqdm(starts, desc=f"masks by {self.segmenter}", disable=not progress, leave=False):
+            yield start, self.chunk(start, min(CHUNK, n - start), seed)
+
+    def chunk(self, start: int, n: int, seed: int) -> Tensor:
+        """Masks ``[n, n_concepts, h, w]`` of n samples from the first one at `start` on."""
+        arrays = checkpointed(
+            self.folder, f"masks-{self._key(start, n, seed)}", self.resume, lambda: self._segmented(start, n, seed)
+        )
+        height, width = arrays["side"].tolist()
+        return with_parts(unpack(arrays["packed"], (height, width)), self.concepts)
+
+    def _segmented(self, start: int, n: int, seed: int) -> dict[str, NDArray[Any]]:
+        images = self.generator.generate(self.generator.latents(n, seed, start))
+        return {
+            "packed": pack(checked_masks(self.concepts, images)),
+            "side": np.array(images.shape[2:]),
+        }
+
+    def _key(self, start: int, n: int, seed: int) -> str:
+        return settings_key(self._facts | {"samples": [seed, start, n]})
+
+    @cached_property
+    def _facts(self) -> dict[str, Any]:
+        return generator_facts(self.generator) | {
+            "segmenter": self.segmenter,
+            "digest": getattr(self.concepts, "digest", ""),
+            "names": list(self.concepts.names),
+        }

@@ -1,0 +1,197 @@
+"""The stages of a dissection, each kept piece by piece: statistics, thresholds, counts, and the best pairs by image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from genmend.gans.dissection.agreement import Agreement, agreement_of
+from genmend.gans.dissection.counting import Counts
+from genmend.gans.dissection.mask_store import MaskStore
+from genmend.gans.dissection.measuring import (
+    UnitStatistics,
+    candidate_levels,
+    level_counts,
+    pair_threshold_counts,
+    pairs_of_images,
+    threshold_counts,
+    unit_statistics,
+)
+from genmend.gans.dissection.thresholds import BestLevels, best_levels
+from genmend.gans.generator import Generator, generator_facts
+from genmend.storage.pieces import checkpointed, settings_key, tensor_digest
+
+__all__ = ["N_PLACES", "Arrays", "Stages"]
+
+N_PLACES = 1024  # pixels of each image behind thresholds chosen by information quality
+MOST_VALIDATION = 1000
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Stages:
+    """One generator, some of its layers, a seed, and the folder that holds what was done.
+
+    Samples are ``latents(n, seed)``; thresholds are chosen on samples of ``seed + 1``.
+    """
+
+    generator: Generator
+    layers: tuple[str, ...]
+    seed: int
+    folder: Path
+    resume: bool = True
+    progress: bool = False
+
+    def statistics(self, n: int, tail: float, n_top: int) -> dict[str, UnitStatistics]:
+        """Upper quantiles and top samples of all units."""
+
+        def compute() -> Arrays:
+            latents = self.generator.latents(n, self.seed)
+            found = unit_statistics(
+                self.generator, latents, self.layers, tail=tail, n_top=min(n_top, n), progress=self.progress
+            )
+            return {
+                f"{layer}.{name}": getattr(found[layer], name).numpy()
+                for layer in self.layers
+                for name in ("threshold", "samples", "peaks")
+            }
+
+        arrays = self.kept("units", {"n": n, "tail": tail, "n_top": n_top}, compute)
+        parts = ("threshold", "samples", "peaks")
+        return {
+            layer: UnitStatistics(*(torch.from_numpy(arrays[f"{layer}.{part}"]) for part in parts))
+            for layer in self.layers
+        }
+
+    def agreement(
+        self, store: MaskStore, n: int, way: Literal["iqr", "fixed"], statistics: Mapping[str, UnitStatistics]
+    ) -> tuple[dict[str, Agreement], int]:
+        """Agreement of all units with the store's concepts by layer, and on how many samples it was measured.
+
+        ``iqr``: a quarter of the n samples, at most 1,000, choose the thresholds, the rest judge.
+        """
+        if way == "fixed":
+            fixed = {layer: statistics[layer].threshold for layer in self.layers}
+            counts = self._counted(
+                store, n, fixed, lambda latents, masks: threshold_counts(self.generator, latents, masks, fixed)
+            )
+            width = len(store.names)
+            return {
+                layer: agreement_of(counts[layer], fixed[layer][:, None].expand(-1, width)) for layer in self.layers
+            }, n
+        n_validation = min(n // 4, MOST_VALIDATION)
+        best = self._levels(store, n_validation)
+        chosen = {layer: best[layer].threshold for layer in self.layers}
+        counts = self._counted(
+            store,
+            n - n_validation,
+            chosen,
+            lambda latents, masks: pair_threshold_counts(self.generator, latents, masks, chosen, self._places(masks)),
+        )
+        return {
+            layer: agreement_of(counts[layer], best[layer].threshold, best[layer].quality) for layer in self.layers
+        }, n - n_validation
+
+    def pairs(
+        self, store: MaskStore, n: int, concepts: Mapping[str, Tensor], thresholds: Mapping[str, Tensor]
+    ) -> dict[str, NDArray[np.int64]]:
+        """Pixels of both and of either for one concept a unit, image by image, ``[n, U, 2]``, over all pixels."""
+        about = {
+            layer: [tensor_digest(concepts[layer]), tensor_digest(thresholds[layer])] for layer in self.layers
+        } | self.about(store)
+        parts = []
+        for start, masks in store.chunks(n, self.seed, progress=self.progress):
+
+            def compute(start: int = start, masks: Tensor = masks) -> Arrays:
+                latents = self.generator.latents(len(masks), self.seed, start)
+                return {
+                    layer: values.astype(np.int32)
+                    for layer, values in pairs_of_images(self.generator, latents, masks, concepts, thresholds).items()
+                }
+
+            parts.append(self.kept("pairs", about | {"start": start, "n": len(masks)}, compute))
+        return {layer: np.concatenate([part[layer] for part in parts]).astype(np.int64) for layer in self.layers}
+
+    def _levels(self, store: MaskStore, n: int) -> dict[str, BestLevels]:
+        """The best threshold of all units for each concept, from samples of ``seed + 1``."""
+
+        def compute() -> Arrays:
+            levels = candidate_levels(
+                self.generator, self.generator.latents(n, self.seed + 1), self.layers, progress=self.progress
+            )
+            totals: dict[str, Counts] = {}
+            for start, masks in store.chunks(n, self.seed + 1, progress=self.progress):
+                latents = self.generator.latents(len(masks), self.seed + 1, start)
+                found = level_counts(self.generator, latents, masks, levels, self._places(masks))
+                totals = {layer: totals[layer] + part if totals else part for layer, part in found.items()}
+            arrays: Arrays = {}
+            for layer in self.layers:
+                best = best_levels(totals[layer], levels[layer])
+                arrays |= {f"{layer}.{name}": value.numpy() for name, value in vars(best).items()}
+            return arrays
+
+        arrays = self.kept("levels", self.about(store) | {"n": n}, compute)
+        parts = ("level", "threshold", "quality")
+        return {
+            layer: BestLevels(*(torch.from_numpy(arrays[f"{layer}.{part}"]) for part in parts)) for layer in self.layers
+        }
+
+    def _counted(
+        self,
+        store: MaskStore,
+        n: int,
+        thresholds: Mapping[str, Tensor],
+        count: Callable[[Tensor, Tensor], dict[str, Counts]],
+    ) -> dict[str, Counts]:
+        """Counts of n samples, chunk by chunk."""
+        about = self.about(store) | {layer: tensor_digest(values) for layer, values in thresholds.items()}
+        totals: dict[str, Counts] = {}
+        for start, masks in store.chunks(n, self.seed, progress=self.progress):
+
+            def compute(start: int = start, masks: Tensor = masks) -> Arrays:
+                found = count(self.generator.latents(len(masks), self.seed, start), masks)
+                return {
+                    f"{layer}.{name}": np.asarray(value)
+                    for layer, counts in found.items()
+                    for name, value in vars(counts).items()
+                }
+
+            arrays = self.kept("counts", about | {"start": start, "n": len(masks)}, compute)
+            for layer in self.layers:
+                pixels, unit, concept, both = (
+                    arrays[f"{layer}.{name}"] for name in ("pixels", "unit", "concept", "both")
+                )
+                part = Counts(pixels.item(), *map(torch.from_numpy, (unit, concept, both)))
+                totals[layer] = totals[layer] + part if layer in totals else part
+        return totals
+
+    def _places(self, masks: Tensor) -> Tensor:
+        """The same random pixels of every image; all where there are few."""
+        n_pixels = masks.shape[2] * masks.shape[3]
+        order = np.random.default_rng(self.seed).permutation(n_pixels)[:N_PLACES]
+        return torch.from_numpy(np.sort(order))
+
+    def about(self, store: MaskStore) -> dict[str, Any]:
+        """What the masks depend on beside the samples."""
+        return {
+            "segmenter": store.segmenter,
+            "digest": getattr(store.concepts, "digest", ""),
+            "names": list(store.names),
+        }
+
+    def kept(self, name: str, about: Mapping[str, Any], compute: Callable[[], Arrays]) -> Arrays:
+        """What `compute` returns, or what an earlier run with the same generator, layers, seed and `about` left."""
+        key = settings_key({**about, **self._facts, "layers": list(self.layers), "seed": self.seed})
+        return checkpointed(self.folder, f"{name}-{key}", self.resume, compute)
+
+    @cached_property
+    def _facts(self) -> dict[str, Any]:
+        return generator_facts(self.generator)

@@ -1,0 +1,73 @@
+"""The 128x128 generator of painted eyes of the package omniart-eye-generator (MIT), loaded into our own DCGAN module.
+
+Only the package's weights file is used; its code is never imported. It was trained on eyes cut from paintings of the
+OmniArt collection, by colour; the quality is uneven.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from genmend.gans.families.dcgan import DCGAN
+from genmend.gans.families.labels import ClassOfLatent, check_label, latent_width
+from genmend.gans.generator import Generator
+from genmend.storage.weights import find_weights
+
+__all__ = ["EYE_COLOURS", "load_eyes", "load_faces"]
+
+EYE_COLOURS = ("amber", "blue", "brown", "gray", "grayscale", "green", "hazel", "red")
+
+_Z_WIDTH = 100
+
+
+def load_eyes(label: int | str | None = None) -> Generator:
+    """The eye generator with its pretrained weights.
+
+    Parameters
+    ----------
+    label : int, str or None
+        A class of `EYE_COLOURS` by number or name: latents are ``[n, 100]``. None: latents are ``[n, 101]``, and the
+        last number u chooses the class, number floor(8 * Phi(u)); all are equally likely.
+
+    Raises
+    ------
+    ValueError
+        If there is no such class.
+    genmend.storage.weights.MissingWeightsError
+        If ``genmend fetch eyes`` was not run yet.
+    """
+    n_classes = len(EYE_COLOURS)
+    if isinstance(label, str):
+        if label not in EYE_COLOURS:
+            raise ValueError(f"The eyes have no class {label!r}; there are {', '.join(EYE_COLOURS)}.")
+        label = EYE_COLOURS.index(label)
+    label = check_label(label, n_classes)
+    module = DCGAN(_Z_WIDTH, widths=(1024, 512, 256, 128, 64), n_classes=n_classes, dropout=0.2)
+    module.load_state_dict(torch.load(find_weights("eyes"), map_location="cpu", weights_only=True))
+    return Generator(
+        module.eval().requires_grad_(False),
+        latent_shape=(latent_width(_Z_WIDTH, n_classes, label),),
+        layers=("main.2", "main.6", "main.9", "main.12", "main.15"),
+        call=ClassOfLatent(n_classes, label),
+        name="eyes" if label is None else f"eyes:{EYE_COLOURS[label]}",
+        settings={"label": label},
+    )
+
+
+def load_faces() -> Generator:
+    """The face generator with its pretrained weights.
+
+    Raises
+    ------
+    genmend.storage.weights.MissingWeightsError
+        If ``genmend fetch faces`` was not run yet.
+    """
+    module = DCGAN()
+    stored = torch.load(find_weights("faces"), map_location="cpu", weights_only=True)
+    module.load_state_dict(stored["netG_state_dict"])
+    return Generator(
+        module.eval().requires_grad_(False),
+        latent_shape=(100,),
+        layers=("main.2", "main.5", "main.8", "main.11"),
+        name="faces",
+    )

@@ -1,0 +1,17 @@
+from .engine.nearest import nearest_neighbors as nearest_neighbors
+from .engine.radii import knn_radii as knn_radii
+from .metrics.evaluation import evaluate as evaluate
+from .metrics.evaluation_result import Evaluation as Evaluation
+from .metrics.frechet import frechet_distance as frechet_distance
+from .metrics.kernel_distance import kid as kid
+from .metrics.single import coverage as coverage
+from .metrics.single import density as density
+from .metrics.single import prdc as prdc
+from .metrics.single import precision as precision
+from .metrics.single import recall as recall
+from .metrics.vendi import vendi_score as vendi_score
+from .regions.manifold import Manifold as Manifold
+from .regions.normal_region import NormalRegion as NormalRegion
+from .regions.scores import ManifoldScores as ManifoldScores
+from .sharded.mapped_features import open_features as open_features
+from .sharded.sharded_manifold import ShardedManifold as ShardedManifold

@@ -1,0 +1,167 @@
+"""What the pairs of a sweep add up to, for one k: counts, flags, least ratios and sums, all of which merge.
+
+Each number is a sum, a minimum or an "or" over pairs. So it does not matter in which order or in how many parts the
+pairs come: `merge` of the tallies of two parts is the tally of both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from genmend.manifold.engine.sweep import Pairs, is_within
+from genmend.manifold.metrics.calibration import clipped_radii, log_misses, reach_of
+from genmend.manifold.regions.scores import relative_distance
+
+
+@dataclass(frozen=True)
+class Balls:
+    """The balls of one k that pairs are held against; radii in feature units.
+
+    Attributes
+    ----------
+    radii, clipped
+        (n,) float64 of the reference: as they are, and at most their median.
+    kept
+        (n,) bool: the balls that lend realism.
+    by_radius, rank
+        (n + 1,) int64, the balls from the smallest to the largest (of equal ones the first comes first), then -1; and
+        (n,) int64, the place of each ball there.
+    query_radii
+        (m,) float64 of the query, or None where nothing was asked that needs them.
+    reach, query_reach
+        The one radius of P-precision and of P-recall, or None.
+    closed
+        Whether a ball contains its sphere.
+    """
+
+    radii: np.ndarray
+    clipped: np.ndarray
+    kept: np.ndarray
+    by_radius: np.ndarray
+    rank: np.ndarray
+    query_radii: np.ndarray | None
+    reach: float | None
+    query_reach: float | None
+    closed: bool
+
+    @classmethod
+    def of(cls, radii: np.ndarray, query_radii: np.ndarray | None, *, closed: bool, probabilistic: bool) -> Balls:
+        """The balls of these radii; `probabilistic` asks for the reaches."""
+        by_radius = np.argsort(radii, kind="stable")
+        return cls(
+            radii=radii,
+            clipped=clipped_radii(radii),
+            kept=realism_balls(radii),
+            by_radius=np.append(by_radius, -1),
+            rank=np.argsort(by_radius),
+            query_radii=query_radii,
+            reach=reach_of(radii) if probabilistic else None,
+            query_reach=reach_of(query_radii) if probabilistic and query_radii is not None else None,
+            closed=closed,
+        )
+
+
+@dataclass
+class Tallies:
+    """What all pairs seen so far add up to: m queries, n reference samples.
+
+    Attributes
+    ----------
+    ball_count, clipped_count
+        (m,) int64, sums: reference balls that contain the query, with radii as they are and clipped.
+    query_count
+        (n,) int64, sum: queries in the reference sample's ball.
+    rank
+        (m,) int64, minimum: place in `Balls.by_radius` of the smallest ball that contains the query, n for none.
+    ratio, kept_ratio
+        (m,) float64, minima: distance / radius over all balls, and over those that lend realism.
+    recalled
+        (n,) bool, or: the reference sample lies in a ball of the query.
+    holds_reference
+        (m,) bool, or: the query's own ball contains a reference sample.
+    log_miss, reference_log_miss
+        (m,) and (n,) float64, sums: log of the probability to be missed (see genmend.manifold.metrics.calibration).
+    """
+
+    ball_count: np.ndarray
+    clipped_count: np.ndarray
+    query_count: np.ndarray
+    rank: np.ndarray
+    ratio: np.ndarray
+    kept_ratio: np.ndarray
+    recalled: np.ndarray
+    holds_reference: np.ndarray
+    log_miss: np.ndarray
+    reference_log_miss: np.ndarray
+
+    @classmethod
+    def empty(cls, n: int, m: int) -> Tallies:
+        """Nothing seen yet of n reference and m query samples."""
+        return cls(
+            ball_count=np.zeros(m, dtype=np.int64),
+            clipped_count=np.zeros(m, dtype=np.int64),
+            query_count=np.zeros(n, dtype=np.int64),
+            rank=np.full(m, n),
+            ratio=np.full(m, np.inf),
+            kept_ratio=np.full(m, np.inf),
+            recalled=np.zeros(n, dtype=bool),
+            holds_reference=np.zeros(m, dtype=bool),
+            log_miss=np.zeros(m),
+            reference_log_miss=np.zeros(n),
+        )
+
+
+# How two parts of a sweep go together; sums where nothing is said.
+_MERGED_BY = {
+    "rank": np.minimum,
+    "ratio": np.minimum,
+    "kept_ratio": np.minimum,
+    "recalled": np.logical_or,
+    "holds_reference": np.logical_or,
+}
+
+
+def merge(one: Tallies, other: Tallies) -> Tallies:
+    """Tallies of two disjoint parts of the pairs of the same two sets, as if one sweep had seen both."""
+    names = [field.name for field in fields(Tallies)]
+    return Tallies(**{name: _MERGED_BY.get(name, np.add)(getattr(one, name), getattr(other, name)) for name in names})
+
+
+def add_pairs(tallies: Tallies, pairs: Pairs, balls: Balls) -> None:
+    """Add what the pairs (query i, reference j, distance) of a tile say, in place."""
+    i, j, distances = pairs
+    inside = is_within(distances, balls.radii[j], balls.closed)
+    np.add.at(tallies.ball_count, i[inside], 1)
+    np.add.at(tallies.query_count, j[inside], 1)
+    np.minimum.at(tallies.rank, i[inside], balls.rank[j[inside]])
+    np.add.at(tallies.clipped_count, i[is_within(distances, balls.clipped[j], balls.closed)], 1)
+    add_ratios(tallies.ratio, tallies.kept_ratio, pairs, balls)
+    if balls.query_radii is not None:
+        reached = is_within(distances, balls.query_radii[i], balls.closed)
+        tallies.holds_reference[i[reached]] = True
+        tallies.recalled[j[reached]] = True
+    if balls.reach is not None:
+        np.add.at(tallies.log_miss, i, log_misses(distances, balls.reach))
+    if balls.query_reach is not None:
+        np.add.at(tallies.reference_log_miss, j, log_misses(distances, balls.query_reach))
+
+
+def add_ratios(ratio: np.ndarray, kept_ratio: np.ndarray, pairs: Pairs, balls: Balls) -> None:
+    """Lower the two (m,) minima of distance / radius to what the pairs attain, in place."""
+    i, j, distances = pairs
+    found, kept = relative_distance(distances, balls.radii[j]), balls.kept[j]
+    np.minimum.at(ratio, i, found)
+    np.minimum.at(kept_ratio, i[kept], found[kept])
+
+
+def realism_balls(radii: np.ndarray) -> np.ndarray:
+    """(n,) bool: the balls below the median radius; where none is below it, those equal to it.
+
+    The others, half of them, lend no realism: balls of outliers are large and would inflate it (Kynkäänniemi et al.,
+    eq. 3, arXiv 1904.06991).
+    """
+    median = np.median(radii)
+    below = radii < median
+    return below if below.any() else radii == median

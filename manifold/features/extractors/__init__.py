@@ -1,0 +1,1 @@
+"""The networks that turn images and recordings into features."""

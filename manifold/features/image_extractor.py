@@ -1,0 +1,215 @@
+"""One way to call any image feature extractor: images in [0, 1] in, vectors out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from genmend.manifold.features.resizing import ANTIALIASED, MODES, resize
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["ImageExtractor", "digest_of_network", "digest_of_pipeline", "extract", "name_of_class", "versions_of"]
+
+# A thin strip, scaled until its shorter side fits, would grow without bound.
+MOST_RESIZED_PIXELS = 1 << 26
+
+
+class ImageExtractor(nn.Module):
+    """A feature network together with the preprocessing that its weights were trained with.
+
+    The preprocessing is part of the metric, so it is part of this module: resizing to `side` pixels (with antialiasing,
+    unless a published pipeline had none), clamping to [0, 1], and the normalisation (x - mean) / std per channel.
+    All of it is differentiable.
+
+    Parameters
+    ----------
+    name : str
+        Recorded in every result; a correction's gate asks for its extractor by this name. Cached features go by it
+        too, with the layout and the weights of the network: change it with the code of a network of your own.
+    network : nn.Module
+        Takes normalised images ``[n, 3, side, side]`` and returns features ``[n, d]``.
+    side : int
+        Pixels.
+    mean, std : sequence of 3 floats
+        In units of [0, 1] images.
+    mode : "bicubic", "bilinear", "nearest" or "bilinear-tf1"
+        The resizing kernel, as `genmend.manifold.features.resizing.resize` has it.
+    antialias : bool
+        Whether a bicubic or bilinear kernel widens where an image shrinks; the other two never do.
+    shorter : int, optional
+        Scale the shorter side to this many pixels and cut out the centre; by default the whole image is squeezed into
+        the square.
+    layer : str
+        Which output of the network the features are: for the record.
+    libraries : sequence of str
+        Packages whose code is in the network: their versions are recorded.
+    """
+
+    mean: Tensor
+    std: Tensor
+    kind = "images"
+
+    def __init__(
+        self,
+        name: str,
+        network: nn.Module,
+        side: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        *,
+        mode: str = "bicubic",
+        antialias: bool = True,
+        shorter: int | None = None,
+        layer: str = "output",
+        libraries: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        if mode not in MODES:
+            raise ValueError(f"The resizing kernel is {mode!r}; {', '.join(map(repr, MODES))} are accepted.")
+        if shorter is not None and shorter < side:
+            raise ValueError(f"The shorter side is scaled to {shorter} pixels, but {side} are cut out; give {side}.")
+        self.name = name
+        self.network = network.eval().requires_grad_(False)
+        self.side, self.mode, self.shorter = side, mode, shorter
+        self.antialias = antialias and mode in ANTIALIASED
+        self.layer, self.libraries = layer, tuple(libraries)
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features ``[n, d]`` of images ``[n, 3, h, w]`` in [0, 1]."""
+        features: Tensor = self.network(self.prepare(images))
+        return features
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """What the network is given: ``[n, 3, side, side]``, resized and normalised."""
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise ValueError(
+                f"Images have shape {tuple(images.shape)}; give [n, 3, height, width] with values in [0, 1]."
+            )
+        if not images.is_floating_point():
+            raise ValueError(
+                f"Images have dtype {images.dtype}; give floating-point values in [0, 1], e.g. images / 255."
+            )
+        height, width = self._resized_size(*images.shape[-2:])
+        resized = resize(images, (height, width), self.mode, self.antialias)
+        # Python's rounding, as torchvision's CenterCrop has it.
+        top, left = round((height - self.side) / 2), round((width - self.side) / 2)
+        cut = resized[..., top : top + self.side, left : left + self.side]
+        return (cut.clamp(0, 1) - self.mean) / self.std
+
+    def _resized_size(self, height: int, width: int) -> tuple[int, int]:
+        if self.shorter is None:
+            return self.side, self.side
+        shortest = min(height, width)
+        size = (int(self.shorter * height / shortest), int(self.shorter * width / shortest))
+        if size[0] * size[1] > MOST_RESIZED_PIXELS:
+            raise ValueError(
+                f"Images of {width} x {height} pixels become {size[1]} x {size[0]} when the shorter side is scaled to "
+                f"{self.shorter}; give images that are less elongated."
+            )
+        return size
+
+    def pipeline(self) -> dict[str, Any]:
+        """Everything that makes the feature space, ready for JSON."""
+        parameter = next(self.network.parameters(), self.mean)
+        return {
+            "extractor": self.name,
+            "network": name_of_class(self.network),
+            "weights": digest_of_network(self.network),
+            "layer": self.layer,
+            "resize": {"side": self.side, "shorter": self.shorter, "mode": self.mode},
+            "antialias": self.antialias,
+            "normalisation": {"mean": self.mean.flatten().tolist(), "std": self.std.flatten().tolist()},
+            "dtype": str(parameter.dtype).removeprefix("torch."),
+            "versions": versions_of("torch", "pillow", *self.libraries),
+        }
+
+
+@torch.no_grad()
+def extract(
+    extractor: Callable[[Tensor], Tensor],
+    images: Tensor,
+    *,
+    batch_size: int = 16,
+    progress: bool = False,
+) -> NDArray[np.float32]:
+    """Features of many images, batch by batch; an `ImageExtractor` on another device gets them there.
+
+    Parameters
+    ----------
+    extractor : callable
+        As `load_extractor` returns it.
+    images : Tensor ``[n, 3, h, w]``
+        Values in [0, 1].
+    batch_size : int
+        Images a forward pass.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    ndarray ``[n, d]`` float32
+
+    Raises
+    ------
+    ValueError
+        If there are no images, or the extractor returns something else than one finite vector per image.
+    """
+    if len(images) == 0:
+        raise ValueError("There are no images to extract features from: give at least one.")
+    device = extractor.mean.device if isinstance(extractor, ImageExtractor) else images.device
+    parts = [
+        vectors_of(extractor(batch.to(device)), len(batch))
+        for batch in tqdm(images.split(batch_size), desc="features", disable=not progress, leave=False)
+    ]
+    joined = np.concatenate(parts)
+    if not np.isfinite(joined).all():
+        row = int(np.flatnonzero(~np.isfinite(joined).all(axis=1))[0])
+        raise ValueError(f"The features of image {row} are not finite: check that the images lie in [0, 1].")
+    return joined
+
+
+def vectors_of(features: Tensor, n: int) -> NDArray[np.float32]:
+    """What an extractor returned for `n` images as ``[n, d]`` float32, or an error if it isn't one vector an image."""
+    if features.ndim != 2 or len(features) != n:
+        raise ValueError(
+            f"The extractor returned shape {tuple(features.shape)} for {n} images; "
+            "it has to return one vector per image, [n, d]."
+        )
+    found: NDArray[np.float32] = features.float().cpu().numpy()
+    return found
+
+
+def digest_of_network(network: nn.Module) -> str:
+    """SHA-256 over the printed layout and every parameter and buffer (name, dtype, shape, bytes)."""
+    digest = hashlib.sha256(repr(network).encode())
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def digest_of_pipeline(pipeline: dict[str, Any]) -> str:
+    """SHA-256 of a pipeline's JSON with sorted keys."""
+    return hashlib.sha256(json.dumps(pipeline, sort_keys=True).encode()).hexdigest()
+
+
+def name_of_class(instance: object) -> str:
+    """The dotted name of an object's class."""
+    return f"{type(instance).__module__}.{type(instance).__qualname__}"
+
+
+def versions_of(*packages: str) -> dict[str, str]:
+    """Versions of installed packages, without a local part such as "+cu130"."""
+    return {package: metadata.version(package).partition("+")[0] for package in sorted(set(packages))}

@@ -1,0 +1,1 @@
+"""Numbers that compare two sets of samples."""

@@ -1,0 +1,170 @@
+"""All metrics of a query against a reference from one sweep over their distances."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+
+from genmend.manifold.engine.inputs import as_closed, as_count, as_features, device_of, need_samples
+from genmend.manifold.engine.radii import BLOCK_SIZE, counts
+from genmend.manifold.metrics.evaluation_result import Evaluation, EvaluationAtK, size_warnings
+from genmend.manifold.metrics.evaluation_sweep import per_sample_arrays
+from genmend.manifold.metrics.frechet import frechet_distance, frechet_function
+from genmend.manifold.metrics.kernel_distance import SUBSET_SIZE, kid, subset_size
+from genmend.manifold.metrics.totals import TOTALS_OF, intervals_at_each_k, totals_at_k
+from genmend.manifold.metrics.vendi import vendi_score
+
+METRICS = (*TOTALS_OF, "vendi", "kid", "frechet")
+_DEFAULT = tuple(name for name in METRICS if name != "frechet")
+_OF_QUERY_BALLS = {"recall", "symmetric_precision", "symmetric_recall", "p_recall"}
+# Two sets of one distribution reach about 1.06 (Naeem et al., README of prdc).
+_HIGH_DENSITY = 1.1
+
+
+def evaluate(
+    reference: Any,
+    query: Any,
+    k: int | Sequence[int] = (3, 5),
+    metrics: Sequence[str] | None = None,
+    *,
+    closed: bool = True,
+    bootstrap: int = 0,
+    seed: int = 0,
+    features: str = "features",
+    block_size: int = BLOCK_SIZE,
+) -> Evaluation:
+    """Compare a query with a reference: totals for every k, per-sample arrays, intervals and warnings.
+
+    All decisions are those of a float64 brute-force check, as in `prdc`. Precision and recall are published for k = 3,
+    density, coverage and the clipped pair for k = 5, P-precision and P-recall for k = 4. All depend on the sizes of
+    both sets and on k: compare only like with like, pairs of metrics rather than single ones, and read none of them
+    as absolute.
+
+    Parameters
+    ----------
+    reference, query
+        (n, d) and (m, d) features of the same extractor, real and generated samples; n at least k + 1, and so m where
+        the query's own balls are asked for (recall, the symmetric pair, P-recall). Numpy or torch; results are numpy,
+        to be saved.
+    k
+        One number of neighbours or several.
+    metrics
+        Names out of `METRICS`, None for all but "frechet", which needs torch-fidelity or torchmetrics
+        (genmend[metrics]). P-precision and P-recall measure each pair within 1.2 mean radii: in many dimensions that
+        may be most pairs, and they then take most of the time.
+    closed
+        Whether balls contain their sphere: of every metric here, for the papers disagree. `True` is that of the first
+        papers; with `False`, that of the prdc package, leave-one-out values are mostly undefined for small k.
+    bootstrap
+        Number of resamples for the intervals, 0 for none; 1,000 is usual. Samples of both sets are drawn again from
+        the per-sample arrays: radii, neighbours, medians and calibrations stay those of the sets given. So an interval
+        says how far the mean over these samples scatters, not how far the balls would move with another reference, and
+        is too narrow for the latter. For every total that is a function of means; undefined where a resample is.
+    seed
+        Chooses the resamples and KID's subsets.
+    features
+        What the features are: names the key frechet_<features>.
+    block_size
+        Rows and columns of the tiles compared at a time; bounds the memory, changes results by rounding at most.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For an unknown metric, fewer than k + 1 samples, different widths, or features that are not finite real numbers.
+    ModuleNotFoundError
+        For "frechet" without a package that computes it.
+
+    Notes
+    -----
+    Sources: Kynkäänniemi et al. 2019, arXiv 1904.06991 (precision, recall, realism); Naeem et al. 2020, arXiv
+    2002.09797 (density, coverage); Han et al. 2023, arXiv 2206.08549 (rarity); Khayatkhoei and AbdAlmageed 2023, arXiv
+    2306.09618 (symmetric precision: at most the share of query balls that hold a reference sample; symmetric recall: at
+    most coverage). Others: genmend.manifold.metrics.calibration, probabilistic, vendi, kernel_distance, frechet.
+
+    Examples
+    --------
+    >>> x, y = [[0.0], [1.0], [3.0], [7.0]], [[0.5], [2.0], [5.5], [12.0]]
+    >>> result = evaluate(x, y, k=1, metrics=("density", "rarity"))
+    >>> result[1].density, result[1].rarity
+    (1.25, array([ 1.,  1.,  4., nan]))
+    """
+    asked = _asked(metrics)
+    at_k = [name for name in asked if name in TOTALS_OF]
+    several, block = tuple(sorted(set(counts(k)))), as_count(block_size, "block_size")
+    closed, n_resamples, seed = as_closed(closed), _natural(bootstrap, "bootstrap"), _natural(seed, "seed")
+    x = as_features(reference, "reference")
+    y = as_features(query, "query", x.shape[1])
+    if "frechet" in asked:
+        frechet_function()  # missing packages are to be noticed before the work
+    arrays: dict[int, dict[str, np.ndarray]] = {}
+    if at_k:
+        need_samples(len(x), several[-1], "reference")
+        query_balls = not _OF_QUERY_BALLS.isdisjoint(at_k)
+        if query_balls:
+            need_samples(len(y), several[-1], "query")
+        arrays = per_sample_arrays(
+            x,
+            y,
+            several,
+            closed=closed,
+            query_balls=query_balls,
+            ratios="realism" in at_k,
+            probabilistic=not {"p_precision", "p_recall"}.isdisjoint(at_k),
+            leave_one_out=not {"rarity", "clipped_density"}.isdisjoint(at_k),
+            device=device_of(reference),
+            block_size=block,
+        )
+    intervals = intervals_at_each_k(arrays, at_k, n_resamples, seed) if n_resamples and arrays else {}
+    at = {one: EvaluationAtK(one, totals_at_k(of, one, at_k), of, intervals.get(one, {})) for one, of in arrays.items()}
+    totals: dict[str, float] = {}
+    if "vendi" in asked:
+        totals |= {"vendi": vendi_score(y), "vendi_reference": vendi_score(x)}
+    if "kid" in asked:
+        totals["kid"] = kid(x, y, seed=seed)
+    if "frechet" in asked:
+        totals[f"frechet_{features}"] = frechet_distance(x, y)
+    return Evaluation(
+        n_reference=len(x),
+        n_query=len(y),
+        n_features=x.shape[1],
+        closed=closed,
+        seed=seed,
+        at=at,
+        totals=totals,
+        warnings=_warnings(len(x), len(y), x.shape[1], asked, at),
+    )
+
+
+def _asked(metrics: Sequence[str] | None) -> tuple[str, ...]:
+    """The metrics in the order of METRICS, each once."""
+    names = _DEFAULT if metrics is None else (metrics,) if isinstance(metrics, str) else tuple(metrics)
+    unknown = [name for name in names if name not in METRICS]
+    if unknown or not names:
+        raise ValueError(f"metrics is {metrics!r}, of which {unknown or 'an empty choice'} is not known; "
+                         f"{', '.join(METRICS)} are accepted")  # fmt: skip
+    return tuple(name for name in METRICS if name in names)
+
+
+def _natural(value: Any, name: str) -> int:
+    if not isinstance(value, Integral) or isinstance(value, (bool, np.bool_)) or value < 0:
+        raise ValueError(f"{name} is {value!r}; an integer of at least 0 is accepted")
+    return int(value)
+
+
+def _warnings(n: int, m: int, d: int, asked: Sequence[str], at: Mapping[int, EvaluationAtK]) -> tuple[str, ...]:
+    found = list(size_warnings(n, m))
+    for k, values in at.items():
+        if values.totals.get("density", 0) > _HIGH_DENSITY:
+            found.append(f"density at k = {k} is {values.totals['density']:.3g}: above 1 usually means that the query "
+                         f"gathers in few large balls, not that it is good; see clipped_density")  # fmt: skip
+        if "rarity" in asked and np.isnan(values.arrays["reference_rarity"]).all():
+            found.append(f"no reference sample is in a ball of another at k = {k}: rarity has no percentile"
+                         + ("" if values.arrays["radius"].any() else "; all radii are 0"))  # fmt: skip
+    if "kid" in asked and subset_size(n, m) < SUBSET_SIZE:
+        found.append(f"kid takes subsets of {subset_size(n, m)} samples, not the usual {SUBSET_SIZE}")
+    if "frechet" in asked and min(n, m) <= d:
+        found.append(f"{min(n, m)} samples of {d} features have a singular covariance: the Fréchet distance is far off")
+    return tuple(found)

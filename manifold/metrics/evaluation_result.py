@@ -1,0 +1,243 @@
+"""The result of `evaluate`: totals, per-sample arrays, intervals and warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from genmend.manifold.metrics.calibration import expected_coverage
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationAtK:
+    """What `evaluate` found for one k: every total and every array is also an attribute, `evaluation[3].precision`.
+
+    Attributes
+    ----------
+    k
+        Number of neighbours.
+    totals
+        By name, as in `Evaluation.to_dict`; NaN where undefined.
+    arrays
+        Per-sample arrays by name, as in `Evaluation.per_sample`.
+    intervals
+        Low and high end by name, where a bootstrap was asked for.
+    """
+
+    k: int
+    totals: Mapping[str, float]
+    arrays: Mapping[str, np.ndarray]
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    def __getattr__(self, name: str) -> Any:
+        for values in (self.__dict__.get("totals", {}), self.__dict__.get("arrays", {})):
+            if name in values:
+                return values[name]
+        raise AttributeError(f"{name} was not computed for this k; {', '.join(self.__dict__.get('totals', {}))} were; "
+                             f"pass its metric to evaluate")  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Result of `evaluate`; `evaluation[k]` is the `EvaluationAtK` of one k.
+
+    Attributes
+    ----------
+    n_reference, n_query, n_features
+        Sizes of the two sets.
+    closed
+        Whether balls contained their sphere.
+    seed
+        Of the bootstrap and of KID's subsets.
+    at
+        What was found for each k.
+    totals
+        What does not depend on k, by name: vendi, vendi_reference, kid, frechet_<features>.
+    warnings
+        What to keep in mind when reading and comparing, for whoever shows the result.
+    """
+
+    n_reference: int
+    n_query: int
+    n_features: int
+    closed: bool
+    seed: int
+    at: Mapping[int, EvaluationAtK]
+    totals: Mapping[str, float]
+    warnings: tuple[str, ...] = ()
+
+    def __getitem__(self, k: int) -> EvaluationAtK:
+        if k not in self.at:
+            raise KeyError(f"k = {k} was not computed; {sorted(self.at)} were; pass it to evaluate")
+        return self.at[k]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: what was asked, None where a total is undefined or infinite. No per-sample arrays.
+
+        Under "k" for each k, as far as asked (range; direction):
+
+        - precision, recall, coverage, symmetric_precision, symmetric_recall, p_precision, p_recall: [0, 1]; higher is
+          better. expected_coverage: what coverage would be on average for equal distributions.
+        - density: from 0, about 1 for equal distributions.
+        - clipped_density: [0, 1]; higher is better; clipped_density_unclipped: the ratio before it is cut at 1.
+        - clipped_coverage: [0, 1]; higher is better, 1 for equal distributions; clipped_coverage_raw: before
+          calibration.
+        - realism_median: from 0; higher is more realistic. realism_share: share of the query with realism >= 1.
+        - rarity_mean, rarity_median, rarity_top10 (mean of the rarest tenth): feature units; higher is rarer, which is
+          neither good nor bad. Over the samples inside, so read them beside precision. rarity_percentile_mean: [0, 1].
+
+        Beside it vendi (of the query) and vendi_reference (from 1; higher is more diverse), kid and frechet_<features>
+        (lower is better), and "intervals": 95 % bootstrap intervals [low, high] by k and name.
+        """
+        found: dict[str, Any] = {
+            "n_reference": self.n_reference,
+            "n_query": self.n_query,
+            "n_features": self.n_features,
+            "closed": self.closed,
+            "seed": self.seed,
+            "k": {str(k): {name: _json(value) for name, value in at.totals.items()} for k, at in self.at.items()},
+        }
+        found |= {name: _json(value) for name, value in self.totals.items()}
+        if any(at.intervals for at in self.at.values()):
+            found["intervals"] = {
+                str(k): {name: [_json(end) for end in ends] for name, ends in at.intervals.items()}
+                for k, at in self.at.items()
+            }
+        return found | {"warnings": list(self.warnings)}
+
+    def per_sample(self) -> dict[str, np.ndarray]:
+        """Per-sample arrays of every k, `k3_inside` and so on; what the sweeps gave for the metrics asked.
+
+        Of the query, (m,): inside (bool), ball_count (int64), clipped_count (int64, with clipped radii), nearest_ball
+        (int64, the smallest ball that contains it, -1 outside), rarity (that ball's radius, NaN outside),
+        rarity_percentile (NaN outside), score (least distance / radius, lower is more normal), realism, holds_reference
+        (bool, its own ball contains a reference sample), p_inside (probability).
+
+        Of the reference, (n,): radius, covered (bool), query_count (int64, queries in its ball), recalled (bool),
+        p_recalled (probability), reference_rarity (float64, leave-one-out, NaN in no other ball),
+        reference_clipped_count (int64, leave-one-out).
+        """
+        return {f"k{k}_{name}": values for k, at in self.at.items() for name, values in at.arrays.items()}
+
+    def plot(self) -> Figure:
+        """One page of figures: `genmend.manifold.figures.charts.overview`."""
+        from genmend.manifold.figures.charts import overview
+
+        return overview(self)
+
+
+def _json(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+# Below this the metrics move by several hundredths from draw to draw.
+FEW_SAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class PRDCAtK:
+    """Precision, recall, density and coverage for one k.
+
+    Attributes
+    ----------
+    k
+        Number of neighbours.
+    inside
+        (m,) bool per query: in some reference ball. Its mean is precision.
+    ball_count
+        (m,) int64 per query: number of reference balls that contain it. Its mean over k is density.
+    covered
+        (n,) bool per reference sample: its ball contains a query. Its mean is coverage.
+    recalled
+        (n,) bool per reference sample: in some ball of the query. Its mean is recall.
+    """
+
+    k: int
+    inside: Any
+    ball_count: Any
+    covered: Any
+    recalled: Any
+
+    @property
+    def precision(self) -> float:
+        """In [0, 1], higher is better."""
+        return _mean(self.inside)
+
+    @property
+    def recall(self) -> float:
+        """In [0, 1], higher is better."""
+        return _mean(self.recalled)
+
+    @property
+    def density(self) -> float:
+        """At least 0, about 1 for equal distributions."""
+        return _mean(self.ball_count) / self.k
+
+    @property
+    def coverage(self) -> float:
+        """In [0, 1], higher is better."""
+        return _mean(self.covered)
+
+    @property
+    def expected_coverage(self) -> float:
+        """What coverage would be on average if both sets came from one distribution."""
+        return expected_coverage(len(self.covered), len(self.inside), self.k)
+
+
+@dataclass(frozen=True)
+class PRDC:
+    """Result of `prdc`; `result[k]` is the `PRDCAtK` of one k.
+
+    Attributes
+    ----------
+    closed
+        Whether balls contained their sphere.
+    n_reference, n_query
+        Sizes of the two sets.
+    at
+        The values for each k.
+    warnings
+        What to keep in mind when comparing, for whoever shows the result.
+    """
+
+    closed: bool
+    n_reference: int
+    n_query: int
+    at: Mapping[int, PRDCAtK]
+    warnings: tuple[str, ...] = ()
+
+    def __getitem__(self, k: int) -> PRDCAtK:
+        if k not in self.at:
+            raise KeyError(f"k = {k} was not computed; {sorted(self.at)} were; pass it to prdc")
+        return self.at[k]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: sizes, convention, warnings, and under "k" the totals of each k. No per-sample arrays."""
+        names = ("precision", "recall", "density", "coverage", "expected_coverage")
+        return {
+            "n_reference": self.n_reference,
+            "n_query": self.n_query,
+            "closed": self.closed,
+            "k": {str(k): {name: getattr(values, name) for name in names} for k, values in self.at.items()},
+            "warnings": list(self.warnings),
+        }
+
+
+def size_warnings(n: int, m: int) -> tuple[str, ...]:
+    """What to keep in mind about results of n reference and m query samples."""
+    found = []
+    if n != m:
+        found.append(f"{n} reference and {m} query samples: values depend on both; compare only equal sizes")
+    if min(n, m) < FEW_SAMPLES:
+        found.append(f"only {min(n, m)} samples in the smaller set: differences of several hundredths are chance")
+    return tuple(found)
+
+
+def _mean(values: Any) -> float:
+    return float(values.sum()) / len(values)

@@ -1,0 +1,1 @@
+"""References larger than memory, or than a machine."""

@@ -1,0 +1,13 @@
+from .prosody.prosody import edit_prosody as edit_prosody
+from .repair.best_of import best_of as best_of
+from .repair.diagnosis import Diagnosis as Diagnosis
+from .repair.diagnosis import diagnose as diagnose
+from .repair.reference import VoiceReference as VoiceReference
+from .repair.reference import fit_reference as fit_reference
+from .repair.repair import Repair as Repair
+from .repair.repair import repair as repair
+from .text.tokens import Tokens as Tokens
+from .voices.load import load_voice as load_voice
+from .voices.piper_patch import write_into_piper as write_into_piper
+from .voices.voice import Speech as Speech
+from .voices.voice import Voice as Voice

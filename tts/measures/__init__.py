@@ -1,0 +1,1 @@
+"""What a spoken sentence is worth: recognisers' errors, naturalness, attention paths, distances."""

@@ -1,0 +1,180 @@
+"""What an alignment tells: skips, repeats and stalls of one sentence, and measures of the attention they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Alignment", "duration_alignment", "longest_usual", "positions", "sounding_tokens", "with_their_blanks"]
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """How a sentence of tokens was read. Every rate is a share of `n`; lower is better unless said otherwise.
+
+    Attributes
+    ----------
+    n : int
+        Tokens that have to be heard.
+    skipped, stalled : tuple of int
+        Positions of tokens never read, and of those read for too long, one for each such stretch.
+    repeats : int
+        How often the voice went back.
+    finished : bool
+        False where the voice did not find its end.
+    jumps : int or None
+        Steps forward of more than 3 tokens; shown, not counted in `error_rate`. None, as all below, for durations.
+    focus_rate : float or None
+        Mean over frames of the largest weight, in (0, 1]; HIGHER is better. Source: Ren et al., arXiv 1905.09263.
+    align_error : float or None
+        1 - mean over tokens of the largest weight over frames, in [0, 1), what Coqui TTS logs under this name.
+    diagonal_ratio : float or None
+        Share of the weights near the diagonal, in [0, 1]; HIGHER is better. Source: Xu et al. (LRSpeech), 2020.
+    coverage : float or None
+        The least heard word's (token's, where no words are known) largest weight, in [0, 1]; HIGHER is better.
+    """
+
+    n: int
+    skipped: tuple[int, ...]
+    stalled: tuple[int, ...]
+    repeats: int = 0
+    finished: bool = True
+    jumps: int | None = None
+    focus_rate: float | None = None
+    align_error: float | None = None
+    diagonal_ratio: float | None = None
+    coverage: float | None = None
+
+    @property
+    def skip_rate(self) -> float:
+        """Share of the tokens that were never read."""
+        return len(self.skipped) / self.n
+
+    @property
+    def repeat_rate(self) -> float:
+        """Times that the voice went back, for each token."""
+        return self.repeats / self.n
+
+    @property
+    def stall_rate(self) -> float:
+        """Stretches that lasted too long, for each token."""
+        return len(self.stalled) / self.n
+
+    @property
+    def error_rate(self) -> float:
+        """(skips + repeats + stalls) / n, our reading of the alignment error of Jeong et al., TASLP 2025."""
+        return (len(self.skipped) + self.repeats + len(self.stalled)) / self.n
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: counts, positions, rates and measures; None for what durations do not say."""
+        return {
+            "n": self.n,
+            "skips": len(self.skipped),
+            "repeats": self.repeats,
+            "stalls": len(self.stalled),
+            "error_rate": self.error_rate,
+            "skip_rate": self.skip_rate,
+            "repeat_rate": self.repeat_rate,
+            "stall_rate": self.stall_rate,
+            "skipped": list(self.skipped),
+            "stalled": list(self.stalled),
+            "finished": self.finished,
+            "jumps": self.jumps,
+            "focus_rate": self.focus_rate,
+            "align_error": self.align_error,
+            "diagonal_ratio": self.diagonal_ratio,
+            "coverage": self.coverage,
+        }
+
+
+def sounding_tokens(heard: Sequence[bool] | np.ndarray | None, n: int) -> np.ndarray:
+    """(n,) bool: which tokens have to be heard, all by default; ValueError for another length, or none at all."""
+    sounding = np.ones(n, dtype=bool) if heard is None else np.asarray(heard, dtype=bool)
+    if sounding.shape != (n,):
+        raise ValueError(f"heard has shape {sounding.shape}, but there are {n} tokens; give one bool for each.")
+    if not sounding.any():
+        raise ValueError("No token is to be heard, so there is nothing to align; mark those that have a sound.")
+    return sounding
+
+
+def positions(mask: np.ndarray) -> tuple[int, ...]:
+    """Where a mask is True."""
+    return tuple(int(i) for i in np.flatnonzero(mask))
+
+
+def duration_alignment(
+    frames: np.ndarray,
+    symbols: Sequence[str],
+    longest: Mapping[str, float],
+    *,
+    heard: Sequence[bool] | np.ndarray | None = None,
+    shortest: int = 2,
+    finished: bool = True,
+) -> Alignment:
+    """Skips and stalls of a voice that decides durations; it cannot go back.
+
+    Parameters
+    ----------
+    frames
+        (n,) how many frames each token lasts; with blanks between them, as `with_their_blanks` counts.
+    symbols
+        (n,) what each token stands for.
+    longest
+        The most frames that are usual for a symbol (`longest_usual`); a symbol that is not in it cannot stall.
+    heard
+        As in `attention_alignment`.
+    shortest
+        A token that lasts fewer frames is a skip candidate.
+
+    Raises
+    ------
+    ValueError
+        If the lengths differ, a duration is negative or not finite, or no token is to be heard.
+    """
+    lasting = _durations(frames, symbols)
+    sounding = sounding_tokens(heard, len(lasting))
+    limits = np.array([longest.get(symbol, np.inf) for symbol in symbols])
+    return Alignment(
+        n=int(sounding.sum()),
+        skipped=positions(sounding & (lasting < shortest)),
+        stalled=positions(sounding & (lasting > limits)),
+        finished=bool(finished),
+    )
+
+
+def longest_usual(
+    frames: Sequence[np.ndarray], symbols: Sequence[Sequence[str]], quantile: float = 0.999
+) -> dict[str, float]:
+    """The quantile of each symbol's durations over many ordinary sentences: symbol -> frames.
+
+    Parameters
+    ----------
+    frames, symbols
+        Of each sentence, as `duration_alignment` takes them.
+    """
+    found: dict[str, list[float]] = {}
+    for lasting, names in zip(frames, symbols, strict=True):
+        for symbol, frame in zip(names, _durations(lasting, names), strict=True):
+            found.setdefault(symbol, []).append(float(frame))
+    # "higher": of fewer than a thousand values, the largest, so that none of them is called unusual.
+    return {symbol: float(np.quantile(values, quantile, method="higher")) for symbol, values in found.items()}
+
+
+def with_their_blanks(frames: np.ndarray, kinds: Sequence[str]) -> np.ndarray:
+    """(n,) frames of each token and the blanks after it, 0 for blanks: a voice spreads one sound over both."""
+    lasting = _durations(frames, kinds)
+    blank = np.array([kind == "blank" for kind in kinds])
+    owner = np.maximum.accumulate(np.where(blank, 0, np.arange(len(kinds))))
+    return np.bincount(owner, weights=lasting, minlength=len(kinds)) * ~blank
+
+
+def _durations(frames: np.ndarray, symbols: Sequence[str]) -> np.ndarray:
+    lasting = np.asarray(frames, dtype=np.float64)
+    if lasting.shape != (len(symbols),):
+        raise ValueError(f"frames has shape {lasting.shape}, but there are {len(symbols)} tokens; give one for each.")
+    if not (np.isfinite(lasting).all() and (lasting >= 0).all()):
+        raise ValueError("frames holds negative or no finite numbers; give how many frames each token lasts.")
+    return lasting

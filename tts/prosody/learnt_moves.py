@@ -1,0 +1,64 @@
+"""How a voice's vectors move with pitch, energy and tilt: learnt once for a voice, kept in the user's cache."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from genmend.storage.pieces import settings_key
+from genmend.storage.weights import cache_folder
+from genmend.tts.repair.reference_file import voice_digest
+from genmend.tts.text.corpus import read_sentences, tokenized
+from genmend.tts.voices.voice import Voice
+
+if TYPE_CHECKING:
+    from genmend.tts.prosody.probe_moves import ProbeMoves
+    from genmend.tts.repair.mending import SpeakSettings
+    from genmend.tts.voices.piper import PiperVoice
+    from genmend.tts.voices.vits import VitsVoice
+
+__all__ = ["N_LABELLED"]
+
+N_LABELLED = 80  # corpus sentences the voice says to learn how its vectors move with pitch, energy and tilt
+
+
+def _editable(voice: Voice, with_model: bool) -> tuple[PiperVoice | VitsVoice, Any]:
+    """The voice, and the torch model whose predictor says how long its sounds last; None where no wish needs it."""
+    from genmend.tts.voices.piper import PiperVoice
+    from genmend.tts.voices.piper_torch import to_torch
+    from genmend.tts.voices.vits import VitsVoice
+
+    if isinstance(voice, PiperVoice):
+        return voice, to_torch(voice) if with_model else None
+    if isinstance(voice, VitsVoice):
+        return voice, voice.model
+    raise ValueError(
+        f"--edit changes Piper and VITS voices, and {voice.name} is none; from Python, tts.edit_through takes any "
+        "predictor."
+    )
+
+
+def _moves(voice: Voice, settings: SpeakSettings, progress: bool) -> ProbeMoves:
+    """How the last layer moves with each attribute; learnt once for a voice."""
+    from tqdm import tqdm
+
+    from genmend.storage.atomic import atomic_write
+    from genmend.tts.prosody.probe_moves import ProbeMoves, fit_moves, labelled
+    from genmend.tts.text.corpus import ENGLISH
+
+    corpus = settings.corpus or ENGLISH
+    facts = {"voice": voice_digest(voice), "corpus": settings_key({"text": corpus.read_text(encoding="utf-8")})}
+    path = cache_folder() / "voices" / f"moves-{settings_key({**facts, 'n': N_LABELLED})}.safetensors"
+    if path.is_file():
+        return ProbeMoves.load(path)
+    text = read_sentences(corpus)
+    sentences = tokenized(voice, text[:: max(1, len(text) // N_LABELLED)])[:N_LABELLED]
+    labels = [
+        labelled(voice, [tokens])[0]
+        for tokens in tqdm(sentences, desc="learning the voice", leave=False, disable=not progress)
+    ]
+    layer = voice.layers[-1]
+    moves, _ = fit_moves(sentences, voice.encode(sentences, [layer]), labels, layer)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as temporary:
+        moves.save(temporary)
+    return moves

@@ -1,0 +1,199 @@
+"""The moves of encoder vectors by which a voice gets higher, louder or darker, learnt from a voice's own sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genmend.tts.prosody.probes import LinearProbe, linear_probe, token_table
+from genmend.tts.prosody.token_labels import ATTRIBUTES, frame_measures, token_labels
+from genmend.tts.text.tokens import Tokens
+from genmend.tts.voices.voice import Voice
+
+__all__ = [
+    "ProbeMoves",
+    "along_covariance",
+    "along_weights",
+    "fit_moves",
+    "labelled",
+    "random_direction",
+    "shrunk_covariance",
+]
+
+
+@dataclass(frozen=True)
+class ProbeMoves:
+    """For each attribute, the likeliest move of a layer's vectors by which a probe reads 1 more of it.
+
+    Units are those of `token_labels`: log seconds, log Hz, dB.
+
+    Attributes
+    ----------
+    layer : str
+    symbols : dict
+        attribute -> (d,), for the tokens that are spoken.
+    blanks : dict
+        The same for the blanks after them, by probes of their own; empty for voices without. Half of a sound's time
+        passes on its blank: on en_US-joe-medium, 2 semitones asked for give 1.5 with blanks moved, and 1.0 without
+        (experiments/results/voice_edits).
+    """
+
+    layer: str
+    symbols: Mapping[str, np.ndarray]
+    blanks: Mapping[str, np.ndarray]
+
+    def moved(
+        self, tokens: Tokens, vectors: np.ndarray, where: np.ndarray, attribute: str, change: float
+    ) -> NDArray[np.float32]:
+        """The vectors (n, d) with those of the chosen tokens (n,) moved for `change` more of the attribute.
+
+        Raises
+        ------
+        LookupError
+            For an attribute that was not learnt.
+        """
+        if attribute not in self.symbols:
+            raise LookupError(f"There is no move for {attribute!r}; there are {', '.join(self.symbols)}.")
+        kinds = np.array(tokens.kinds)
+        moved = np.array(vectors, dtype=np.float32)
+        moved[where & tokens.spoken] += np.float32(change) * self.symbols[attribute].astype(np.float32)
+        if self.blanks:
+            moved[where & (kinds == "blank")] += np.float32(change) * self.blanks[attribute].astype(np.float32)
+        return moved
+
+    def save(self, path: str | Path) -> None:
+        """Write a safetensors file."""
+        from safetensors.numpy import save_file
+
+        named = {f"symbols.{name}": move for name, move in self.symbols.items()}
+        named |= {f"blanks.{name}": move for name, move in self.blanks.items()}
+        single = {name: np.ascontiguousarray(move, dtype=np.float32) for name, move in named.items()}
+        save_file(single, path, metadata={"layer": self.layer, "format": "genmend.probe_moves.1"})
+
+    @classmethod
+    def load(cls, path: str | Path) -> ProbeMoves:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        ValueError
+            If the file is something else.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, framework="numpy") as file:
+                metadata = file.metadata() or {}
+                moves = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise ValueError(
+                f"{path} is no safetensors file ({error}); give one that ProbeMoves.save wrote."
+            ) from error
+        if metadata.get("format") != "genmend.probe_moves.1":
+            raise ValueError(f"{path} holds no moves of genmend; give a file that ProbeMoves.save wrote.")
+        kinds = {
+            kind: {name.partition(".")[2]: move for name, move in moves.items() if name.startswith(kind)}
+            for kind in ("symbols", "blanks")
+        }
+        return cls(metadata["layer"], kinds["symbols"], kinds["blanks"])
+
+
+def labelled(
+    voice: Voice, sentences: Sequence[Tokens], *, lowest: float = 60.0, highest: float = 400.0
+) -> list[dict[str, NDArray[np.float64]]]:
+    """Have the voice say each sentence, and label its tokens as `token_labels` does; pitch is sought in that range."""
+    spoken = [voice.speak(tokens) for tokens in sentences]
+    return [
+        token_labels(tokens, speech, frame_measures(speech, lowest=lowest, highest=highest))
+        for tokens, speech in zip(sentences, spoken, strict=True)
+    ]
+
+
+def fit_moves(
+    sentences: Sequence[Tokens],
+    vectors: Sequence[Mapping[str, np.ndarray]],
+    labels: Sequence[Mapping[str, np.ndarray]],
+    layer: str,
+    attributes: Sequence[str] = ATTRIBUTES,
+) -> tuple[ProbeMoves, list[LinearProbe]]:
+    """Fit probes of a layer, and from them the moves along its covariance.
+
+    Parameters
+    ----------
+    sentences, vectors, labels
+        What was said, what `Voice.encode` gives of it, and what `labelled` does; some 50 sentences are enough.
+    layer
+        The last one: from layers before, an attribute can be read, but hardly changed.
+
+    Returns
+    -------
+    moves : ProbeMoves
+    probes : list of LinearProbe
+        Of the spoken tokens.
+
+    Raises
+    ------
+    ValueError
+        If there are too few labelled tokens (see `linear_probe`).
+    """
+    blank = any(kind == "blank" for kind in sentences[0].kinds)
+    sides = []
+    for after in (0, 1) if blank else (0,):
+        table = token_table(sentences, [{layer: given[layer]} for given in vectors], labels, after=after)
+        probes = [linear_probe(table, layer, attribute) for attribute in attributes]
+        covariance = shrunk_covariance(table.vectors[layer])
+        sides.append((probes, {probe.attribute: along_covariance(probe, covariance) for probe in probes}))
+    return ProbeMoves(layer, sides[0][1], sides[1][1] if blank else {}), sides[0][0]
+
+
+def along_weights(probe: LinearProbe) -> NDArray[np.float64]:
+    """(d,) the shortest move by which the probe reads 1 more; ``w / (w.w)``."""
+    length = probe.weights @ probe.weights
+    if not length > 0:
+        raise ValueError(f"The probe of {probe.attribute!r} has no weights but 0; no move changes what it reads.")
+    return np.asarray(probe.weights / length)
+
+
+def along_covariance(probe: LinearProbe, covariance: np.ndarray) -> NDArray[np.float64]:
+    """(d,) the likeliest move by which the probe reads 1 more; ``S w / (w.S w)``, of least Mahalanobis length.
+
+    Parameters
+    ----------
+    covariance
+        (d, d) of ordinary vectors, as `shrunk_covariance` gives it.
+
+    Raises
+    ------
+    ValueError
+        If the probe has no weights but 0, or the covariance another shape or no variance along them.
+    """
+    d = len(probe.weights)
+    if covariance.shape != (d, d):
+        raise ValueError(
+            f"The covariance has shape {covariance.shape}, but the probe {d} weights; give one ({d}, {d})."
+        )
+    move = covariance @ probe.weights
+    variance = probe.weights @ move
+    if not variance > 0:
+        raise ValueError(f"The vectors do not vary along the probe of {probe.attribute!r}; give more of them.")
+    return np.asarray(move / variance)
+
+
+def shrunk_covariance(vectors: np.ndarray) -> NDArray[np.float64]:
+    """(d, d) covariance of vectors (n, d), shrunk towards a multiple of the identity as Ledoit and Wolf (2004) do."""
+    from sklearn.covariance import ledoit_wolf
+
+    covariance, _ = ledoit_wolf(vectors)
+    return np.asarray(covariance, dtype=np.float64)
+
+
+def random_direction(like: np.ndarray, seed: int) -> NDArray[np.float64]:
+    """A direction as long as `like`, drawn uniformly: what any move of that length does."""
+    generator: Any = np.random.default_rng(seed)
+    direction = generator.standard_normal(like.shape)
+    return np.asarray(direction * (np.linalg.norm(like) / np.linalg.norm(direction)))

@@ -1,0 +1,288 @@
+"""Say a word longer, higher, louder or darker: the edit, calibrated on the voice's output, and what else it moved.
+
+Lee et al., Interspeech 2025 (arXiv 2506.00832). Our reading: durations by gradient through the model's own predictor,
+the rest along the covariance of the last layer's vectors (`genmend.tts.prosody.probe_moves`), its strength by what is measured.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from genmend.tts.prosody.calibration import Calibration, calibrated
+from genmend.tts.prosody.edit_requests import UNITS, EditRequest, chosen_tokens
+from genmend.tts.prosody.predictor_edits import edit_through
+from genmend.tts.prosody.probe_moves import ProbeMoves
+from genmend.tts.prosody.token_labels import frame_measures, median_pitch
+from genmend.tts.text.tokens import Tokens
+from genmend.tts.voices.piper import PiperVoice
+from genmend.tts.voices.piper_torch import log_durations
+from genmend.tts.voices.voice import Speech
+
+if TYPE_CHECKING:
+    from genmend.tts.voices.vits import VitsVoice
+
+__all__ = ["ProsodyEdit", "attribute_change", "attribute_levels", "edit_prosody", "stretched"]
+
+SEMITONE = math.log(2) / 12
+# How near to what was asked for a measured change must come: semitones and dB.
+TOLERANCE = {"pitch": 0.2, "energy": 0.5, "tilt": 0.5}
+
+
+@dataclass(frozen=True)
+class ProsodyEdit:
+    """A sentence said otherwise.
+
+    Attributes
+    ----------
+    text : str
+    request : EditRequest
+    achieved : dict
+        attribute -> measured change over the chosen tokens, in the request's units; those not asked for included.
+    elsewhere : dict
+        The same over all other tokens.
+    calibrations : dict
+        attribute -> how its strength was found.
+    vectors : dict
+        layer -> (n, d) float32, for `Voice.speak`.
+    before, after : Speech
+    """
+
+    text: str
+    request: EditRequest
+    achieved: dict[str, float]
+    elsewhere: dict[str, float]
+    calibrations: dict[str, Calibration]
+    vectors: dict[str, NDArray[np.float32]]
+    before: Speech
+    after: Speech
+
+    def to_dict(self) -> dict[str, Any]:
+        """Requested against achieved, and what else moved; without audio and vectors."""
+        return {
+            "text": self.text,
+            "word": self.request.word,
+            "requested": dict(self.request.changes),
+            "achieved": self.achieved,
+            "elsewhere": self.elsewhere,
+            "units": dict(UNITS),
+            "gains": {name: found.gain for name, found in self.calibrations.items()},
+            "reached": {name: found.reached for name, found in self.calibrations.items()},
+        }
+
+    def plot(self) -> Any:
+        """A figure: the pitch before and after."""
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(8, 3), layout="constrained")
+        axes = figure.subplots()
+        for speech, label in ((self.before, "before"), (self.after, "after")):
+            track = np.exp(frame_measures(speech)["pitch"])
+            axes.plot(np.arange(len(track)) * speech.hop / speech.sample_rate, track, ".", markersize=4, label=label)
+        changes = self.request.changes.items()
+        wishes = ", ".join(f"{n} ×{v:g}" if n == "duration" else f"{n} {v:+g} {UNITS[n]}" for n, v in changes)
+        axes.set(title=f"{self.text}  ({self.request.word}: {wishes})", xlabel="seconds", ylabel="pitch in Hz")
+        axes.legend()
+        return figure
+
+
+def edit_prosody(
+    voice: PiperVoice | VitsVoice,
+    tokens: Tokens,
+    request: EditRequest,
+    *,
+    model: Any = None,
+    moves: ProbeMoves | None = None,
+    seed: int = 0,
+    n_trials: int = 6,
+    lowest: float = 60.0,
+    highest: float = 400.0,
+) -> ProsodyEdit:
+    """Change the last encoder layer's vectors of a word until it sounds as asked for.
+
+    The duration comes first, for it moves the rest most, then pitch, energy and tilt one after the other, then what
+    these did to the duration is undone. Each is measured against the sentence as it was.
+
+    Parameters
+    ----------
+    model
+        A Piper voice as `to_torch` gives it, the `model` of a `VitsVoice`; needed for durations.
+    moves
+        From `fit_moves`; needed for all else.
+    n_trials
+        Times that the voice speaks to find each strength, at most.
+    lowest, highest
+        Of the voice's pitch, in Hz.
+
+    Raises
+    ------
+    LookupError
+        If the sentence has no such word.
+    ValueError
+        If `model` or `moves` is needed and not given, or the moves are of another layer than the last.
+    """
+    layer = voice.layers[-1]
+    where = chosen_tokens(tokens, request)
+    wishes = {name: value for name, value in request.changes.items() if name != "duration"}
+    if wishes and (moves is None or moves.layer != layer):
+        raise ValueError(f"{', '.join(wishes)} needs moves of the layer {layer!r}; fit them with tts.fit_moves.")
+    if "duration" in request.changes and model is None:
+        raise ValueError(
+            "duration needs the voice as a torch model; give model=to_torch(voice), or voice.model of VITS."
+        )
+    vectors = voice.encode([tokens], [layer])[0][layer]
+    before = voice.speak(tokens, seed=seed)
+    levels = partial(attribute_levels, where=where, lowest=lowest, highest=highest)
+    old = levels(before)
+    found: dict[str, Calibration] = {}
+
+    def spoken(given: np.ndarray) -> Speech:
+        return voice.speak(tokens, {layer: given}, seed=seed)
+
+    def with_duration(given: NDArray[np.float32]) -> NDArray[np.float32]:
+        if "duration" not in request.changes:
+            return given
+        speaker = voice.speaker if model.config.num_speakers > 1 else None
+        length = voice.length / model.speaking_rate
+        given, found["duration"] = stretched(
+            model, given, where, request.changes["duration"], before.frames, length=length, speaker=speaker
+        )
+        return given
+
+    vectors = with_duration(vectors)
+    for name, wish in wishes.items():
+        assert moves is not None
+        step = partial(moves.moved, tokens, vectors, where, name)
+
+        def change(given: np.ndarray, name: str = name) -> float:
+            return attribute_change(old[0], levels(spoken(given))[0])[name]
+
+        vectors, found[name] = _calibrated_move(change, step, vectors, wish, name, n_trials)
+    if wishes:
+        vectors = with_duration(vectors)
+    after = spoken(vectors)
+    achieved, elsewhere = (attribute_change(*pair) for pair in zip(old, levels(after), strict=True))
+    return ProsodyEdit(tokens.text, request, achieved, elsewhere, found, {layer: vectors}, before, after)
+
+
+def _calibrated_move(
+    change: Callable[[np.ndarray], float],
+    step: Callable[[float], NDArray[np.float32]],
+    vectors: NDArray[np.float32],
+    wish: float,
+    name: str,
+    n_trials: int,
+) -> tuple[NDArray[np.float32], Calibration]:
+    """The vectors moved by as much as makes the measured change come nearest to the wish."""
+    unit = SEMITONE if name == "pitch" else 1.0
+    already = change(vectors)
+    left = wish - already if math.isfinite(already) else wish
+    move = step(left * unit) - vectors
+
+    def further(gain: float) -> float:
+        return change(vectors + np.float32(gain) * move) - (wish - left)
+
+    if abs(left) <= TOLERANCE[name]:
+        found = Calibration(left, TOLERANCE[name], 0.0, 0.0, ())
+    else:
+        found = calibrated(further, left, tolerance=TOLERANCE[name], n_trials=n_trials)
+    if not abs(found.achieved - left) < abs(left):
+        # The answer went the other way (a pitch track that is an octave off does that): rather nothing than harm.
+        found = replace(found, gain=0.0, achieved=0.0)
+    return vectors + np.float32(found.gain) * move, found
+
+
+def stretched(
+    model: Any,
+    vectors: np.ndarray,
+    where: np.ndarray,
+    factor: float,
+    frames: np.ndarray | None,
+    *,
+    length: float = 1.0,
+    speaker: int | None = None,
+) -> tuple[NDArray[np.float32], Calibration]:
+    """Vectors by which the chosen tokens last `factor` times their `frames`, by gradient through the model's predictor.
+
+    The predictor's numbers are rounded up for each token; the strength is calibrated on whole frames.
+
+    Parameters
+    ----------
+    vectors
+        (n, d) of the last layer.
+    frames
+        (n,) how long each token lasted.
+    length
+        The voice's slowness.
+
+    Returns
+    -------
+    vectors : ndarray
+        (n, d) float32.
+    calibration : Calibration
+        Its target and what it achieved are the factor minus 1.
+    """
+    if frames is None:
+        raise ValueError("The speech has no frames of its tokens; only a voice with durations can be stretched.")
+    rows = torch.from_numpy(np.asarray(where, dtype=bool))
+    whole = float(frames[where].sum())
+    # Rounding up adds half a frame to each token on average.
+    smooth = max(whole * factor - 0.5 * float(where.sum()), 1.0)
+    edit = edit_through(
+        lambda given: log_durations(model, given, speaker) + np.log(length),
+        vectors,
+        where,
+        float(np.log(smooth)),
+        summary=lambda values: values.exp().sum().log(),
+        keep=10.0,
+    )
+
+    def at(gain: float) -> NDArray[np.float32]:
+        return np.asarray(vectors + np.float32(gain) * (edit.vectors - vectors), dtype=np.float32)
+
+    def change(gain: float) -> float:
+        with torch.no_grad():
+            logs = log_durations(model, torch.from_numpy(at(gain)), speaker)
+        return float((logs.exp() * length).ceil()[rows].sum()) / whole - 1
+
+    found = calibrated(change, factor - 1, tolerance=0.5 / whole, n_trials=12, largest=3.0)
+    return at(found.gain), found
+
+
+def attribute_levels(
+    speech: Speech, where: np.ndarray, *, lowest: float = 60.0, highest: float = 400.0
+) -> list[dict[str, float]]:
+    """How long, high, loud and dark the chosen tokens (n,) are, and how the others; NaN where nothing is to measure.
+
+    Returns
+    -------
+    list of dict
+        Of the chosen ones and of the others: duration in frames, pitch as median log Hz, energy and tilt as mean dB.
+    """
+    if speech.frames is None:
+        raise ValueError("The speech has no frames of its tokens; give that of a voice with durations.")
+    measures = frame_measures(speech, lowest=lowest, highest=highest)
+    levels = []
+    for tokens in (where, ~where):
+        inside = np.repeat(tokens, speech.frames)[: len(measures["pitch"])]
+        kept = {name: values[: len(inside)][inside] for name, values in measures.items()}
+        means = {name: float(kept[name].mean()) if inside.any() else float("nan") for name in ("energy", "tilt")}
+        levels.append({"duration": float(speech.frames[tokens].sum()), "pitch": median_pitch(kept["pitch"]), **means})
+    return levels
+
+
+def attribute_change(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
+    """From one of `attribute_levels` to another: duration as a factor, pitch in semitones, energy and tilt in dB."""
+    return {
+        "duration": after["duration"] / before["duration"] if before["duration"] else float("nan"),
+        "pitch": (after["pitch"] - before["pitch"]) / SEMITONE,
+        "energy": after["energy"] - before["energy"],
+        "tilt": after["tilt"] - before["tilt"],
+    }

@@ -1,0 +1,60 @@
+"""Take a repair only if a judge hears it as better: what makes it safe to leave on.
+
+The rule is our own: the specification's guard is "accept a correction only if a judge does not get worse", and this one
+asks for more, because most sentences are heard alike before and after, and an unneeded change can only do harm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from genmend.tts.measures.judges import WhisperJudge
+from genmend.tts.measures.word_errors import word_errors
+from genmend.tts.voices.voice import Speech
+
+__all__ = ["Verdict", "better", "heard_by_whisper"]
+
+LEAST = -5.0  # natural logarithm of a word's probability, below which it counts as this
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a judge heard one sentence.
+
+    Attributes
+    ----------
+    heard : str
+    errors : int
+        Words wrong, missing or added.
+    log_probability : float
+        Mean natural logarithm of the true words' probabilities, each from -5 to 0; higher is better.
+    """
+
+    heard: str
+    errors: int
+    log_probability: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; a sentence that could not be heard has no probability."""
+        known = np.isfinite(self.log_probability)
+        return {"heard": self.heard, "errors": self.errors, "log_probability": self.log_probability if known else None}
+
+
+def heard_by_whisper(judge: WhisperJudge, speech: Speech, text: str) -> Verdict:
+    """What Whisper heard of a sentence. Silence is every word missing."""
+    try:
+        heard, logs = judge.listen(speech.audio, speech.sample_rate, text)
+    except ValueError:  # silence, or far too long
+        return Verdict("", word_errors(text, "").errors, -np.inf)
+    # What Whisper does not recognise at all is equally wrong, however improbable: one nonsense name must not decide.
+    return Verdict(heard, word_errors(text, heard).errors, float(np.mean(np.maximum(logs, LEAST))))
+
+
+def better(before: Verdict, after: Verdict, margin: float = 0.05) -> bool:
+    """Whether `after` is to be taken: fewer words wrong, or as many and the words more probable by `margin` (nats)."""
+    if after.errors != before.errors:
+        return after.errors < before.errors
+    return after.log_probability > before.log_probability + margin

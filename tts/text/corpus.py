@@ -1,0 +1,53 @@
+"""Reference text: sentences with their phonemes, from a file of two columns or plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from genmend.tts.text.tokens import Tokens
+from genmend.tts.voices.voice import Voice
+
+__all__ = ["ENGLISH", "read_sentences", "tokenized"]
+
+ENGLISH = Path(__file__).parent / "corpus" / "english.tsv"  # made by experiments/make_corpus.py
+
+
+def read_sentences(path: str | Path = ENGLISH) -> list[tuple[str, str | None]]:
+    """Sentences of a UTF-8 file, one a line: the text, and after a tab its phonemes, or None where there are none.
+
+    Repeated lines are taken once: a repeated vector would have a ball of radius 0.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is not UTF-8 text, or holds no sentence.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text ({error}): give a text file, one sentence a line.") from error
+    pairs = dict.fromkeys(line.strip() for line in lines if line.strip())
+    if not pairs:
+        raise ValueError(f"{path} holds no sentence: give a text file, one sentence a line.")
+    split = (line.partition("\t") for line in pairs)
+    return [(text.strip(), phonemes.strip() or None) for text, _, phonemes in split]
+
+
+def tokenized(voice: Voice, sentences: Sequence[tuple[str, str | None]]) -> list[Tokens]:
+    """Each sentence as the voice's tokens; those that it knows no sound of are left out.
+
+    The phonemes are used where the voice takes them; voices that read characters, or other phonemes, read the text.
+    """
+    found = []
+    for text, phonemes in sentences:
+        for given in (phonemes, None) if phonemes is not None else (None,):
+            try:
+                found.append(voice.tokenize(text, phonemes=given))
+                break
+            except ValueError:
+                continue
+    return found

@@ -1,0 +1,1 @@
+"""Voices of five families behind one interface."""

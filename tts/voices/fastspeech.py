@@ -1,0 +1,126 @@
+"""FastSpeech 2 (Conformer) voices of transformers: explicit durations, pitch and energy, each with a predictor."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genmend.tts.text.arpabet import ArpabetReader
+from genmend.tts.text.symbol_table import Reader, SymbolTable
+from genmend.tts.text.tokens import Tokens
+from genmend.tts.voices.seeding import seeded
+from genmend.tts.voices.transformers_voice import TransformersVoice, check_vocoder, waveform_of
+from genmend.tts.voices.voice import Speech
+
+__all__ = ["FastSpeechVoice", "fastspeech_reader"]
+
+
+class FastSpeechVoice(TransformersVoice):
+    """A FastSpeech 2 voice.
+
+    Parameters
+    ----------
+    model
+        ``transformers.FastSpeech2ConformerModel``, or ``FastSpeech2ConformerWithHifiGan``, which brings its vocoder.
+    read
+        What turns sentences into its tokens: `fastspeech_reader` of its table of symbols.
+    vocoder
+        ``FastSpeech2ConformerHifiGan``.
+    name
+        For messages.
+    **conditions
+        Tensors for models with several speakers or languages: speaker_ids (1, 1), lang_ids (1, 1), speaker_embedding
+        (1, d).
+
+    Raises
+    ------
+    ValueError
+        If there is no vocoder, or one for other mels.
+    """
+
+    # Its convolutions run over what is padding, so only sentences of one length are encoded together.
+    _pads = False
+
+    def __init__(
+        self, model: Any, read: Reader, vocoder: Any = None, *, name: str = "FastSpeech 2", **conditions: Tensor
+    ) -> None:
+        if hasattr(model, "vocoder"):
+            model, vocoder = model.model, vocoder or model.vocoder
+        config = model.config
+        super().__init__(
+            model, read, name, "encoder.embed", "encoder.conformer_layers", config.encoder_config["layers"]
+        )
+        self.sample_rate, hop = check_vocoder(vocoder, config.num_mel_bins, name)
+        self.hop = hop * config.reduction_factor
+        self.scale = math.sqrt(config.hidden_size)
+        self.vocoder, self.conditions = vocoder, conditions
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | Path, *, vocoder: str | Path | None = None, download: bool = False, **options: Any
+    ) -> FastSpeechVoice:
+        """A folder as transformers saves it, or a name of the hub, and its vocoder's; fetched only if `download`."""
+        import transformers
+        from transformers.utils import cached_file
+
+        found: Any = {"local_files_only": not download}
+        whole = transformers.AutoConfig.from_pretrained(name, **found).model_type.endswith("with_hifigan")
+        kind = "FastSpeech2ConformerWithHifiGan" if whole else "FastSpeech2ConformerModel"
+        model = getattr(transformers, kind).from_pretrained(name, **found)
+        hifigan = vocoder and transformers.FastSpeech2ConformerHifiGan.from_pretrained(vocoder, **found)
+        table = json.loads(Path(str(cached_file(name, "vocab.json", **found))).read_text(encoding="utf-8"))
+        options = {"name": Path(name).name, **options}
+        return cls(model, fastspeech_reader(table, options["name"]), hifigan, **options)
+
+    def _run_encoder(self, ids: Tensor, inside: Tensor) -> None:
+        self.model.encoder(ids)
+
+    @torch.no_grad()
+    def speak(self, tokens: Tokens, vectors: Mapping[str, np.ndarray] | None = None, *, seed: int = 0) -> Speech:
+        """As `Voice.speak`; nothing of it is random. `Speech.frames` are the model's own durations."""
+        with seeded(seed, self.model.device), self._replacing(tokens, vectors):
+            spoken = self.model(self._ids(tokens), return_dict=True, **self.conditions)
+        audio = waveform_of(self.vocoder, spoken.spectrogram[0])
+        frames = spoken.duration_outputs[0]
+        if self.model.config.speaking_speed != 1.0:
+            frames = torch.round(frames.float() * self.model.config.speaking_speed)
+        return Speech(audio, self.sample_rate, self.hop, frames.cpu().numpy().astype(np.int64))
+
+
+def fastspeech_reader(numbers: Mapping[str, int], name: str = "FastSpeech 2", end: str = "<sos/eos>") -> ArpabetReader:
+    """The reader that lays sentences out as ``transformers.FastSpeech2ConformerTokenizer`` does.
+
+    Parameters
+    ----------
+    numbers
+        Symbol -> its number, as in the tokenizer's ``vocab.json``.
+    name
+        For messages.
+    end
+        Symbol after every sentence.
+    """
+    table = SymbolTable(name, {symbol: (number,) for symbol, number in numbers.items()}, end=end)
+    missing = "install g2p-en (pip install g2p-en), or "
+    return ArpabetReader(table, _english_sounds(), missing, space=" " in numbers)
+
+
+def _english_sounds() -> Callable[[str], list[str]] | None:
+    if find_spec("g2p_en") is None:
+        return None
+
+    def sounds(text: str) -> list[str]:
+        from g2p_en import G2p
+
+        text = re.sub(r"[()\[\]<>\"]+", "", re.sub(r"[;:]", ",", text).replace("-", " ").replace("&", "and"))
+        return G2p()(" ".join(text.split()).upper())
+
+    return sounds

@@ -1,0 +1,99 @@
+"""Any voice by its name or path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from genmend.tts.voices.voice import Voice
+
+__all__ = ["load_voice"]
+
+_BUNDLE = "torchaudio:"
+_ACCEPTED = (
+    "'joe', 'tacotron', the .onnx file of a Piper voice, the .safetensors file of a Tacotron 2 of ours, "
+    "'torchaudio:' and a bundle, or the folder or hub name of a VITS, FastSpeech2Conformer or SpeechT5 model of "
+    "transformers"
+)
+
+
+def load_voice(name_or_path: str | Path, *, download: bool = False, **options: Any) -> Voice:
+    """Load a voice.
+
+    Parameters
+    ----------
+    name_or_path
+        One of these:
+
+        - ``joe``: the embedded Piper voice (``genmend fetch joe``);
+        - ``tacotron``: the small Tacotron 2 of this project;
+        - the .onnx file of a Piper voice, or the .safetensors file of a Tacotron 2 trained here;
+        - ``torchaudio:TACOTRON2_GRIFFINLIM_CHAR_LJSPEECH``, or another of its bundles;
+        - the folder or the hub name of a transformers model: VITS (with MMS), FastSpeech2Conformer, SpeechT5.
+    download
+        Whether bundles and hub models may be fetched; else they must be in their libraries' caches.
+    **options
+        Of the voice's class, e.g. ``noise=0.667``, ``attention_window=(1, 3)``, ``speaker=...``.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these.
+    FileNotFoundError
+        If a file of it is missing.
+    ModuleNotFoundError
+        If it needs a package that is not installed.
+    """
+    name = str(name_or_path)
+    if name == "joe" or name.endswith(".onnx"):
+        from genmend.tts.voices.piper import PiperVoice
+
+        return PiperVoice.joe(**options) if name == "joe" else PiperVoice(name, **options)
+    if name == "tacotron" or name.endswith(".safetensors") or name.startswith(_BUNDLE):
+        if name.startswith(_BUNDLE):
+            from genmend.tts.voices.tacotron_bundles import bundle_voice
+
+            return bundle_voice(name.removeprefix(_BUNDLE), download=download, **options)
+        from genmend.tts.voices.tacotron import TacotronVoice
+
+        return TacotronVoice.reference(**options) if name == "tacotron" else TacotronVoice.from_files(name, **options)
+    return _from_transformers(name, _model_type(name, download))(name, download=download, **options)
+
+
+def _model_type(name: str, download: bool) -> str:
+    is_folder = bool(name) and Path(name).is_dir()
+    if is_folder and not (Path(name) / "config.json").is_file():
+        raise FileNotFoundError(
+            f"The folder {name} has no config.json, so it is no model of transformers; give {_ACCEPTED}."
+        )
+    if not is_folder and (Path(name).exists() or name.count("/") != 1 or name.startswith((".", "/", "~"))):
+        raise ValueError(f"There is no voice {name!r}; accepted are {_ACCEPTED}.")
+    from transformers import AutoConfig
+
+    try:
+        return str(AutoConfig.from_pretrained(name, local_files_only=not download).model_type)
+    except ValueError as error:
+        raise ValueError(f"{name} is no model that transformers knows ({error}); give {_ACCEPTED}.") from error
+    except OSError as error:
+        what = "is not on this machine: give download=True to fetch it" if not download else "cannot be fetched"
+        raise FileNotFoundError(f"The hub model {name} {what}, or check the name; accepted are {_ACCEPTED}.") from error
+
+
+def _from_transformers(name: str, model_type: str) -> Callable[..., Voice]:
+    if model_type == "vits":
+        from genmend.tts.voices.vits import VitsVoice
+
+        return VitsVoice.from_pretrained
+    if model_type in ("fastspeech2_conformer", "fastspeech2_conformer_with_hifigan"):
+        from genmend.tts.voices.fastspeech import FastSpeechVoice
+
+        return FastSpeechVoice.from_pretrained
+    if model_type == "speecht5":
+        from genmend.tts.voices.speecht5 import SpeechT5Voice
+
+        return SpeechT5Voice.from_pretrained
+    raise ValueError(
+        f"{name} is a model of the kind {model_type!r}; accepted are vits, fastspeech2_conformer (also with_hifigan) "
+        "and speecht5; give one of these."
+    )

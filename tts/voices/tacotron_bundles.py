@@ -1,0 +1,82 @@
+"""torchaudio's four pretrained Tacotron 2 (LJSpeech). Written from its sources, untested on the real files.
+
+The files come from PyTorch's server and from nowhere else, so they are fetched only where the user asks for it.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from genmend.tts.voices.mel import LogMel
+from genmend.tts.voices.tacotron import TacotronVoice
+
+__all__ = ["BUNDLES", "bundle_voice"]
+
+BUNDLES = tuple(
+    f"TACOTRON2_{vocoder}_{reads}_LJSPEECH" for vocoder in ("GRIFFINLIM", "WAVERNN") for reads in ("CHAR", "PHONE")
+)
+_MARKS = "_-!'(),.:;? "
+_VOWELS = ("AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW")
+_CONSONANTS = (*"BDFGKLMNPRSTVWYZ", "CH", "DH", "HH", "JH", "NG", "SH", "TH", "ZH")
+# How the two vocoders' mels were made.
+_MELS = {
+    "GRIFFINLIM": LogMel(22_050, n_fft=1024, hop=256, highest=8_000.0, floor=1e-5),
+    "WAVERNN": LogMel(22_050, n_fft=2048, hop=275, highest=11_025.0, floor=1e-5),
+}
+
+
+def bundle_voice(name: str, *, download: bool = False, **options: Any) -> TacotronVoice:
+    """A voice of ``torchaudio.pipelines``.
+
+    Character bundles read text. Phone bundles read ARPAbet with stress, which torchaudio has DeepPhonemizer make from
+    text, a package that nobody maintains: here phonemes have to be given (``HH AH0 L OW1 | W ER1 L D``).
+
+    Parameters
+    ----------
+    name
+        One of `BUNDLES`.
+    download
+        Fetch what torch's cache lacks, about 110 MB, and 17 MB more for WaveRNN; kept there.
+    **options
+        Of `TacotronVoice`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such bundle.
+    FileNotFoundError
+        If its files are not in torch's cache and `download` is False.
+    """
+    if name not in BUNDLES:
+        raise ValueError(f"torchaudio has no bundle {name!r}; its Tacotron 2 are {', '.join(BUNDLES)}; choose one.")
+    import torchaudio
+
+    bundle = getattr(torchaudio.pipelines, name)
+    _, vocoder, reads, _ = name.split("_")
+    if not download:
+        _check_there(name, bundle)
+    loaded = {"dl_kwargs": {"weights_only": True}}
+    if vocoder == "WAVERNN":
+        options = {"vocoder": bundle.get_vocoder(**loaded), **options}
+    symbols = list(_MARKS) + (_phones() if reads == "PHONE" else [chr(i) for i in range(ord("a"), ord("z") + 1)])
+    options = {"reads": "arpabet" if reads == "PHONE" else "characters", "name": name, **options}
+    return TacotronVoice(bundle.get_tacotron2(**loaded), symbols, _MELS[vocoder], **options)
+
+
+def _phones() -> list[str]:
+    """Vowels bare and with each of three stresses, and consonants, in one alphabetical order."""
+    return sorted(chain(_CONSONANTS, *((vowel, *(f"{vowel}{stress}" for stress in range(3))) for vowel in _VOWELS)))
+
+
+def _check_there(name: str, bundle: Any) -> None:
+    files = [file for file in (bundle._tacotron2_path, getattr(bundle, "_wavernn_path", None)) if file]
+    missing = [file for file in files if not (Path(torch.hub.get_dir()) / "checkpoints" / Path(file).name).is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"{name} needs {' and '.join(missing)}, not in torch's cache: "
+            "give download=True to fetch them from PyTorch's server."
+        )

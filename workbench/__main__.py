@@ -1,5 +1,0 @@
-"""``python -m workbench`` is ``genmend``."""
-
-from workbench.cli import main
-
-main()

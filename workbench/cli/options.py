@@ -1,0 +1,121 @@
+"""What the commands of the command line share: options, the generator they name, how they end."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+__all__ = [
+    "BatchSize",
+    "Device",
+    "Extractor",
+    "Json",
+    "LatentShape",
+    "Latents",
+    "Layers",
+    "Model",
+    "NReference",
+    "NStatistics",
+    "Out",
+    "Psi",
+    "Resume",
+    "Seed",
+    "Space",
+    "finish",
+    "generator_from",
+    "note",
+    "show_progress",
+]
+
+Model = Annotated[
+    str,
+    typer.Argument(help="faces, eyes, eyes:brown, module:callable that returns yours, or a folder of genmend convert."),
+]
+Latents = Annotated[Path, typer.Option(help="A .npy array [n, *latent shape].", exists=True, dir_okay=False)]
+Out = Annotated[Path, typer.Option(help="Folder for all results.")]
+LatentShape = Annotated[str, typer.Option(help="Of your own module, e.g. 128 or 64,1,1.")]
+Psi = Annotated[
+    float | None, typer.Option(help="Truncation: psi of a converted StyleGAN2, truncation of a BigGAN-deep.")
+]
+Space = Annotated[str, typer.Option(help="Latent space of a converted StyleGAN2: z, w or w+; also of --latents.")]
+Layers = Annotated[str, typer.Option(help="Layers to inspect, comma-separated; all activation layers if empty.")]
+Extractor = Annotated[str, typer.Option(help="efficientnet-lite0, clip-vit-b16, or module:callable.")]
+Seed = Annotated[int, typer.Option(help="Of the model's own samples that the detector learns from.", min=0)]
+NStatistics = Annotated[int, typer.Option(help="Own samples behind the activation rates.", min=2)]
+NReference = Annotated[int, typer.Option(help="Own samples behind the normal manifold.", min=10)]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")]
+BatchSize = Annotated[int, typer.Option(help="Images a forward pass.", min=1)]
+Resume = Annotated[bool, typer.Option(help="Go on from what an interrupted run left in --out.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+
+
+def generator_from(
+    model: str,
+    latent_shape: str,
+    layers: str,
+    device: str,
+    batch_size: int,
+    extractor: str = "",
+    *,
+    psi: float | None = None,
+    space: str = "",
+) -> Any:
+    """The generator that MODEL and its options name, on the device; a named extractor is put there too."""
+    from dataclasses import replace
+
+    from torch import nn
+
+    from genmend.gans import load_generator
+    from genmend.manifold.features import load_extractor
+
+    try:
+        shape = tuple(int(part) for part in latent_shape.split(",")) if latent_shape else None
+    except ValueError:
+        raise ValueError(f"--latent-shape is {latent_shape!r}; give whole numbers, e.g. 128 or 64,1,1.") from None
+    named = tuple(name.strip() for name in layers.split(",")) if layers else ()
+    generator = load_generator(model, shape, named, **_family_options(model, psi, space))
+    generator.module.to(device)
+    features = load_extractor(extractor) if extractor else None
+    if isinstance(features, nn.Module):
+        features.to(device)
+    return replace(generator, batch_size=batch_size)
+
+
+def _family_options(model: str, psi: float | None, space: str) -> dict[str, Any]:
+    """What --psi and --space say, in the words of the model's family."""
+    chosen = {name: value for name, value in (("psi", psi), ("space", space)) if value not in (None, "")}
+    if not chosen:
+        return {}
+    flags = " and ".join(f"--{name}" for name in chosen)
+    if not Path(model).exists():
+        raise ValueError(f"MODEL {model!r} takes no {flags}; a folder of genmend convert does, if its family has them.")
+    from genmend.gans.conversion.folder import converted_options
+
+    family, known = converted_options(model)
+    if "truncation" in known and "psi" in chosen:  # the same by another name
+        chosen["truncation"] = chosen.pop("psi")
+    missing = [name for name in chosen if name not in known]
+    if missing:
+        raise ValueError(f"{family} takes no --{' and no --'.join(missing)}; leave it out.")
+    return chosen
+
+
+def show_progress() -> bool:
+    """Whether somebody looks at stderr."""
+    return sys.stderr.isatty()
+
+
+def note(text: str) -> None:
+    """A message for people: stderr, so that stdout holds the result alone."""
+    print(text, file=sys.stderr)
+
+
+def finish(result: dict[str, Any], out: Path, as_json: bool) -> None:
+    """Print the result as JSON where asked for, and say where the report is."""
+    if as_json:
+        typer.echo(json.dumps(result, allow_nan=False))
+    note(f"Report: {out / 'report.html'}")

@@ -1,0 +1,1 @@
+"""What each command does: call the library, write its files, show the page."""

@@ -1,0 +1,229 @@
+"""``genmend convert``: a foreign checkpoint to a folder that every other command takes as MODEL, with a page to see."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from genmend.activations.digests import weights_digest
+from genmend.gans.conversion.convert import Converted, convert, file_sha256
+from genmend.gans.conversion.folder import load_converted
+from genmend.gans.families.layout import LayoutError
+from genmend.gans.generator import layer_shapes
+from genmend.storage.atomic import atomic_write
+from genmend.storage.tables import write_json
+from genmend.workbench.pages.page import Facts, Paragraph, Picture, Section, Table, need_packages, write_report
+from genmend.workbench.pages.pictures import gallery
+
+__all__ = ["ConvertRun", "SampleSettings", "in_words", "run_convert"]
+
+N_SAMPLES, COLUMNS, MOST_PIXELS = 16, 8, 128  # a larger image is shrunk to that side
+
+
+@dataclass(frozen=True)
+class SampleSettings:
+    """How the samples on the page are drawn.
+
+    Attributes
+    ----------
+    seed : int
+    device : str
+    batch_size : int, optional
+        The family's own choice where None.
+    """
+
+    seed: int = 0
+    device: str = "cpu"
+    batch_size: int | None = None
+
+
+@dataclass(frozen=True)
+class ConvertRun:
+    """Result of ``genmend convert``.
+
+    Attributes
+    ----------
+    converted : Converted
+    asked : dict
+        Family, group and number of classes, as they were asked for.
+    file_sha256 : str
+        Of ``generator.safetensors``.
+    loaded : dict
+        What loading it has shown: the digest of its weights as correction files name it, the shape of a latent and of
+        each layer's output, the samples' seed. Empty where it was not loaded.
+    resumed : bool
+        Whether an earlier run had converted the same file already.
+    """
+
+    converted: Converted
+    asked: dict[str, Any]
+    file_sha256: str
+    loaded: dict[str, Any]
+    resumed: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON's view, as in ``summary.json``; `resumed` is no part of the result."""
+        return {
+            **self.converted.to_dict(),
+            "asked": self.asked,
+            "generator_sha256": self.file_sha256,
+            "loaded": self.loaded,
+        }
+
+
+def run_convert(
+    source: Path,
+    out: Path,
+    family: str = "auto",
+    *,
+    trusted: bool = False,
+    group: str = "",
+    n_classes: int = 0,
+    samples: SampleSettings | None = None,
+    resume: bool = True,
+) -> ConvertRun:
+    """Convert, load the result, draw samples, and write ``summary.json``, ``samples.png`` and ``report.html``.
+
+    They lie beside ``generator.safetensors`` and ``generator.json``. Without `samples` nothing is loaded or drawn, for
+    models that don't fit into memory. With `resume` a file that was converted already, by its digest, is not again.
+
+    Raises
+    ------
+    genmend.gans.families.layout.LayoutError
+        If the arrays are not the family's; ``misfit.html`` has the list too, and nothing else is written.
+    ValueError
+        As `genmend.gans.conversion.convert.convert` does, or if an image holds NaN.
+    """
+    need_packages()
+    asked = {"family": family, "group": group, "n_classes": n_classes}
+    found = _earlier(source, out, asked) if resume and trusted else None
+    misfit = out / "misfit.html"
+    try:
+        converted = found or convert(source, out, family, trusted=trusted, group=group or None, n_classes=n_classes)
+    except LayoutError as error:
+        _write_misfit(misfit, source.name, asked, str(error))
+        raise
+    misfit.unlink(missing_ok=True)  # of an earlier run
+    converted = replace(converted, folder=str(out))
+    picture = out / "samples.png"
+    loaded = {}
+    if samples is None:  # of an earlier run
+        picture.unlink(missing_ok=True)
+    else:
+        loaded = _loaded(out, picture, samples)
+    run = ConvertRun(converted, asked, file_sha256(out / "generator.safetensors"), loaded, found is not None)
+    write_json(out / "summary.json", run.to_dict())
+    _write_convert_report(out / "report.html", run, picture.read_bytes() if loaded else b"")
+    return run
+
+
+def _earlier(source: Path, out: Path, asked: dict[str, Any]) -> Converted | None:
+    """What an earlier run made of the same bytes, if it is whole."""
+    arrays, settings = out / "generator.safetensors", out / "generator.json"
+    if not (source.is_file() and arrays.is_file() and settings.is_file()):
+        return None
+    try:
+        summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+        same = summary["asked"] == asked and summary["source_sha256"] == file_sha256(source)
+        if not same or summary["generator_sha256"] != file_sha256(arrays):
+            return None
+        known = {field.name: summary[field.name] for field in fields(Converted)}
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return Converted(**known | {"refused": tuple(known["refused"]), "source": source.name})
+
+
+def _loaded(folder: Path, picture: Path, samples: SampleSettings) -> dict[str, Any]:
+    """Load the generator as any other command will, and draw the grid of samples."""
+    generator = load_converted(folder)
+    generator.module.to(samples.device)
+    generator = replace(generator, batch_size=samples.batch_size or generator.batch_size)
+    images = generator.sample(N_SAMPLES, samples.seed)
+    if not torch.isfinite(images).all():
+        raise ValueError(
+            f"The generator in {folder} draws images with NaN: its checkpoint is damaged, or it needs another family."
+        )
+    height, width = images.shape[2:]
+    shrink = min(1.0, MOST_PIXELS / max(height, width))
+    small = functional.interpolate(images, (max(1, round(height * shrink)), max(1, round(width * shrink))), mode="area")
+    with atomic_write(picture) as temporary:
+        temporary.write_bytes(gallery(small, COLUMNS, scale=max(1, MOST_PIXELS // 2 // max(height, width))))
+    shapes = layer_shapes(generator, generator.layers)
+    return {
+        "weights_sha256": weights_digest(generator.module),
+        "latent_shape": list(generator.latent_shape),
+        "image_shape": [3, height, width],
+        "layers": {layer: list(shape) for layer, shape in shapes.items()},
+        "samples": {"n": N_SAMPLES, "seed": samples.seed},
+    }
+
+
+def in_words(run: ConvertRun) -> str:
+    """What was done, for people."""
+    converted = run.converted
+    refused = ", ".join(converted.refused) or "none"
+    isolation = "; ".join(f"{what} {how}" for what, how in converted.isolation.items())
+    options = ", ".join(f"{name}={value!r}" for name, value in converted.options.items()) or "none"
+    already = "Converted before; nothing was read again.\n" if run.resumed else ""
+    return (
+        f"{converted.source} (SHA-256 {converted.source_sha256}): {converted.family}, group {converted.group!r}, "
+        f"{converted.n_arrays} arrays, {converted.n_parameters:,} parameters.\n{already}"
+        f"Read {converted.reader}. Refused names: {refused}.\n"
+        f"Reading process: {isolation}. It could still read and write files as you can.\n"
+        f"Options, in generator.json: {options}. Use {converted.folder} as MODEL."
+    )
+
+
+def _write_convert_report(path: Path, run: ConvertRun, picture: bytes) -> None:
+    converted, loaded = run.converted, run.loaded
+    seen: list[Any] = [Paragraph("The generator was not loaded and nothing was drawn, as asked for.")]
+    if loaded:
+        seen = [
+            Picture(f"{N_SAMPLES} samples of seed {loaded['samples']['seed']}.", picture),
+            Table(
+                f"Layers that other commands inspect; a latent has shape {loaded['latent_shape']}.",
+                ["layer", "output of one sample"],
+                [[layer, " x ".join(map(str, shape))] for layer, shape in loaded["layers"].items()],
+            ),
+        ]
+    groups: list[Any] = [
+        Paragraph(
+            f"All {converted.n_arrays} arrays of group {converted.group!r} have the names and shapes of "
+            f"{converted.family}; a file where one does not fit is refused, with a list."
+        )
+    ]
+    if converted.other_groups:
+        rows = [[name, n] for name, n in converted.other_groups.items()]
+        groups.append(Table("What else is in the file and was not taken.", ["group", "arrays"], rows))
+    write_report(
+        path,
+        f"genmend convert: {converted.source}",
+        f"{converted.source} is a {converted.family} of {converted.n_parameters:,} parameters. Do the samples look as "
+        "they should? Names and shapes that fit are no proof that the file is what it says.",
+        [
+            Section("Samples", seen),
+            Section("What was taken", groups),
+            Section("How it was read", [Facts("The process that read it, and digests", run.to_dict())]),
+        ],
+    )
+
+
+def _write_misfit(path: Path, source: str, asked: dict[str, Any], message: str) -> None:
+    """The page of a file whose arrays are not the family's: the whole list, which is often longer than a terminal."""
+    head, *listed = message.split("\n  ")
+    blocks: list[Any] = [Paragraph(head)]
+    if listed:
+        blocks = [Table(head, ["array"], [[line] for line in listed])]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_report(
+        path,
+        f"genmend convert: {source} does not fit",
+        "Nothing was converted. Is it another family (--family) or another of the file's models (--group)? A fork of a "
+        "public implementation often names its arrays otherwise.",
+        [Section("What does not fit", blocks), Section("Settings", [Facts("What was asked for", asked)])],
+    )

@@ -1,0 +1,169 @@
+"""``genmend score``: every manifold metric of a query set against a reference set, with figures, as files."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genmend.manifold.features import FeatureSet, features_of
+from genmend.manifold.features.feature_arrays import FEATURE_SUFFIXES
+from genmend.manifold.features.sources import samples_of
+from genmend.manifold.metrics.evaluation import evaluate
+from genmend.manifold.metrics.evaluation_result import Evaluation
+from genmend.storage.atomic import atomic_write
+from genmend.storage.tables import write_json
+from genmend.workbench.pages.page import need_packages
+from genmend.workbench.pages.score import write_score_report
+
+__all__ = ["ScoreRun", "ScoreSettings", "run_score"]
+
+# What a set of each kind is read with where nothing is asked for.
+EXTRACTOR_OF_KIND = {"images": "efficientnet-lite0", "audio": "whisper-tiny"}
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """What a score is computed with; `metrics` None: all. `features` empty: the usual extractor of the kind of data."""
+
+    k: tuple[int, ...] = (3, 5)
+    metrics: tuple[str, ...] | None = None
+    features: str = ""
+    closed: bool = True
+    bootstrap: int = 0
+    on_error: str = "raise"
+    limit: int | None = None
+    seed: int = 0
+    device: str = "cpu"
+    batch_size: int = 16
+
+
+@dataclass(frozen=True)
+class ScoreRun:
+    """Result of ``genmend score``: the two sets of features, and what `manifold.evaluate` says of them."""
+
+    reference: FeatureSet
+    query: FeatureSet
+    evaluation: Evaluation
+    settings: ScoreSettings
+
+    @property
+    def warnings(self) -> list[str]:
+        """What to keep in mind: those of the evaluation, and what the two sources themselves call for."""
+        found = list(self.evaluation.to_dict().get("warnings", []))
+        for role, features in (("reference", self.reference), ("query", self.query)):
+            if features.skipped:
+                given = len(features) + len(features.skipped)
+                found.append(f"{len(features.skipped)} of the {given} files of the {role} were left out: unusable")
+        if "array" in (self.reference.kind, self.query.kind):
+            found.append("nothing says how the features of an array were made: both sets need the same extractor")
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON's view, as in ``summary.json``: that of the evaluation, the two sources, and the settings."""
+        sources = {"reference": self.reference, "query": self.query}
+        settings = dict(vars(self.settings))
+        return {
+            **self.evaluation.to_dict(),
+            "warnings": self.warnings,
+            "sources": {role: features.to_dict() for role, features in sources.items()},
+            "settings": settings | {name: list(settings[name]) for name in ("k", "metrics") if settings[name]},
+        }
+
+    def per_sample(self) -> dict[str, np.ndarray]:
+        """Per-sample arrays with the samples' names, as in ``per_sample.npz``."""
+        names = {"reference_names": self.reference.names, "query_names": self.query.names}
+        return {key: np.asarray(list(map(str, value))) for key, value in names.items()} | dict(
+            self.evaluation.per_sample()
+        )
+
+
+def run_score(
+    reference: Path,
+    query: Path,
+    out: Path,
+    *,
+    settings: ScoreSettings | None = None,
+    resume: bool = True,
+    progress: bool = True,
+) -> ScoreRun:
+    """Read both sets, evaluate, and write everything to `out`.
+
+    Files: ``summary.json``, ``per_sample.npz``, ``report.html``. Features of files are kept in the user's cache, from
+    which an interrupted run goes on.
+
+    Parameters
+    ----------
+    reference, query : Path
+        Folders of images or of audio files, or .npy, .npz or .safetensors feature arrays.
+    out : Path
+        Made only when all is computed.
+    resume : bool
+        Use, and fill, the cache of features.
+
+    Raises
+    ------
+    ValueError, TypeError, OSError
+        For what cannot be read, sets of different kinds or widths, and fewer than k + 1 samples.
+    ModuleNotFoundError
+        If a package of the report is missing: before anything is computed.
+    """
+    settings = settings or ScoreSettings()
+    need_packages()
+    if out.exists() and not out.is_dir():
+        raise FileExistsError(f"--out is {out}, which is a file; give a folder, which is made where there is none.")
+    kinds = [_kind(source) for source in (reference, query)]
+    if set(kinds) == {"images", "audio"}:
+        raise ValueError(f"{reference} holds {kinds[0]} and {query} holds {kinds[1]}; give two sets of one kind.")
+    x, y = (
+        _features(source, kind, settings, resume, progress)
+        for source, kind in zip((reference, query), kinds, strict=True)
+    )
+    extractor = next((s.pipeline.get("extractor") for s in (x, y) if s.kind != "array"), None)
+    evaluation = evaluate(
+        x.values,
+        y.values,
+        settings.k,
+        settings.metrics,
+        closed=settings.closed,
+        bootstrap=settings.bootstrap,
+        seed=settings.seed,
+        features=extractor or "features",
+    )
+    run = ScoreRun(x, y, evaluation, settings)
+    out.mkdir(parents=True, exist_ok=True)
+    _write_arrays(out / "per_sample.npz", run.per_sample())
+    write_json(out / "summary.json", run.to_dict())
+    write_score_report(out / "report.html", run)
+    return run
+
+
+def _kind(source: Path) -> str:
+    """Images, audio or array, found out before anything is read."""
+    if not source.exists():
+        raise FileNotFoundError(f"{source} does not exist; give a folder of images or audio, or a feature array.")
+    given = source.is_file() and source.suffix.lower() in FEATURE_SUFFIXES
+    return "array" if given else samples_of(source).kind
+
+
+def _features(source: Path, kind: str, settings: ScoreSettings, resume: bool, progress: bool) -> FeatureSet:
+    return features_of(
+        source,
+        settings.features or EXTRACTOR_OF_KIND.get(kind, ""),  # an array needs none
+        on_error=settings.on_error,
+        cache=resume,
+        batch_size=settings.batch_size,
+        progress=progress,
+        limit=settings.limit,
+        device=settings.device,
+    )
+
+
+def _write_arrays(path: Path, arrays: dict[str, Any]) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())

@@ -1,0 +1,89 @@
+"""Galleries of units: the images that excite each most, dark where the unit is off, its edge drawn."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from genmend.activations import record
+from genmend.gans import Generator
+
+__all__ = ["compact_png", "outlined", "unit_rows"]
+
+UNITS_AT_ONCE = 32
+DIMMED = 0.35
+EDGE_COLOUR = (1.0, 0.85, 0.1)
+LARGEST_SIDE = 96
+COLOURS = 128
+
+
+def unit_rows(
+    generator: Generator,
+    layer: str,
+    samples: NDArray[np.int64],
+    thresholds: NDArray[np.float64],
+    units: Sequence[int],
+    seed: int,
+) -> Iterator[tuple[int, bytes]]:
+    """Yield (unit, PNG of its top samples in a row) for the named units.
+
+    Parameters
+    ----------
+    samples : ndarray ``[U, k]``
+        Indices into ``latents(n, seed)``.
+    thresholds : ndarray ``[U]``
+        Above which the unit is on; finite.
+    """
+    for start in range(0, len(units), UNITS_AT_ONCE):
+        block = list(units[start : start + UNITS_AT_ONCE])
+        wanted, place = np.unique(samples[block], return_inverse=True)
+        latents = torch.cat([generator.latents(1, seed, int(sample)) for sample in wanted])
+        images, maps = _images_and_maps(generator, layer, latents)
+        for unit, rows in zip(block, place.reshape(len(block), -1), strict=True):
+            large = functional.interpolate(
+                maps[rows, unit][:, None], images.shape[2:], mode="bilinear", align_corners=False
+            )
+            yield unit, compact_png(_fitting(outlined(images[rows], large[:, 0] > thresholds[unit])))
+
+
+def outlined(images: Tensor, masks: Tensor) -> Tensor:
+    """Images ``[n, 3, h, w]``, dark outside the masks ``[n, h, w]``, whose inner edge is yellow."""
+    shrunk = -functional.max_pool2d(-masks[:, None].float(), 3, 1, 1)
+    edge = masks[:, None] & (shrunk == 0)
+    dark = torch.where(masks[:, None], images, images * DIMMED)
+    return torch.where(edge, images.new_tensor(EDGE_COLOUR).view(1, 3, 1, 1), dark)
+
+
+def compact_png(images: Tensor, gap: int = 2) -> bytes:
+    """A row of images as one PNG of 128 colours, with white gaps."""
+    pixels = (images.permute(0, 2, 3, 1).numpy() * 255).round().astype(np.uint8)
+    padded = np.pad(pixels, ((0, 0), (0, 0), (gap, gap), (0, 0)), constant_values=255)
+    buffer = io.BytesIO()
+    row = Image.fromarray(np.concatenate(list(padded), axis=1))
+    row.quantize(COLOURS, dither=Image.Dither.NONE).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def _images_and_maps(generator: Generator, layer: str, latents: Tensor) -> tuple[Tensor, Tensor]:
+    images, maps = [], []
+    for batch in latents.split(generator.batch_size):
+        with torch.no_grad(), record(generator.module, [layer]) as outputs:
+            images.append(generator.generate(batch))
+        maps.append(outputs[layer].cpu())
+    return torch.cat(images), torch.cat(maps)
+
+
+def _fitting(images: Tensor) -> Tensor:
+    """Images no larger than a gallery needs."""
+    side = max(images.shape[2:])
+    if side <= LARGEST_SIDE:
+        return images
+    size = [max(1, round(length * LARGEST_SIDE / side)) for length in images.shape[2:]]
+    return functional.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True).clamp(0, 1)

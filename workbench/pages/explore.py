@@ -1,0 +1,162 @@
+"""Pictures and page of ``genmend explore``: each query, its region's samples, the control, and where boundaries lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure as Drawing
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from numpy.typing import NDArray
+from torch import Tensor
+
+from genmend.gans import Generator
+from genmend.gans.boundaries import farthest_points
+from genmend.workbench.pages.page import Facts, Figure, Paragraph, Section, Table, write_report
+from genmend.workbench.pages.pictures import to_pixels
+
+if TYPE_CHECKING:
+    from genmend.gans.boundaries.explored import ExploredQuery
+
+__all__ = ["query_picture", "write_explore_report"]
+
+MIXED = 1.1  # split R-hat above which walks have not
+_SHOWN = 8  # queries on the page, and samples of each
+_SETS = {
+    "region": "region",
+    "rotated": "region, rotated",
+    "l2_ball": "L2 ball",
+    "linf_ball": "L-infinity ball",
+    "random_set": "random boundaries",
+    "random_set_rotated": "random boundaries, rotated",
+}
+
+
+def query_picture(generator: Generator, found: ExploredQuery) -> Drawing:
+    """The query, the samples of its region that are farthest from each other, the same ones rotated, the boundaries."""
+    chosen = farthest_points(torch.cat([found.query, found.latents]), _SHOWN + 1)[1:] - 1
+    query = to_pixels(generator.generate(found.query))[0]
+    rows = {
+        "region": to_pixels(generator.generate(found.latents[chosen])),
+        "rotated": to_pixels(generator.generate(found.rotated[chosen])),
+    }
+    where = _positions(found.mask)
+    n_columns = 1 + len(chosen) + (where is not None)
+    layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, hspace=0.01, wspace=0.01)
+    drawing = Drawing(figsize=(1.15 * n_columns, 2.75), layout=layout)
+    axes = drawing.subplots(2, n_columns, squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    _show(axes[0, 0], query, "query", "tab:blue")
+    for row, (name, images) in enumerate(rows.items()):
+        for column, image in enumerate(images):
+            _show(axes[row, 1 + column], image, name if column == 0 else "", "tab:red" if row else "tab:green")
+    if where is not None:
+        heat = axes[0, -1].imshow(where, cmap="inferno", vmin=0, vmax=max(int(where.max()), 1))
+        axes[0, -1].set_title("neurons kept", fontsize=8)
+        bar = drawing.colorbar(heat, ax=axes[1, -1], location="top", fraction=0.9, aspect=8)
+        bar.ax.tick_params(labelsize=7)
+    return drawing
+
+
+def write_explore_report(
+    path: Path, summary: dict[str, Any], queries: Sequence[ExploredQuery], generator: Generator
+) -> None:
+    """The page: pictures first, then what they show in figures, then the settings."""
+    shown = queries[:_SHOWN]
+    mean = summary["mean"]
+    ratio = mean["region_pixel_variance"] / max(mean["rotated_pixel_variance"], 1e-12)
+    text = (
+        f"{mean['n_members']:.0f} of {mean['n_candidates']:.0f} active {summary['settings']['granularity']}s of layer "
+        f"{summary['layer']} (mean over {len(queries)} queries) alone reproduce the image within an RMSE of "
+        f"{summary['settings']['tolerance']}. Samples on the query's side of all their boundaries vary {ratio:.2f} "
+        "times as much, in pixel variance, as the same samples rotated round the query. Below 1: the region holds "
+        "images that are more alike than its size alone explains." + _beside_random(mean) + _mixing(mean)
+    )
+    caption = (
+        "Query {}. Above: samples of its region, the farthest from each other first. Below, the control: the same "
+        "latents rotated round the query, with the same distances and norms."
+    )
+    pictures = [Figure(caption.format(i), query_picture(generator, found)) for i, found in enumerate(shown)]
+    write_report(
+        path,
+        f"genmend explore: {summary['model']}",
+        text,
+        [
+            Section("Regions", pictures),
+            Section("How alike", [_alike_table(mean), _per_query_table(queries)]),
+            Section(
+                "How few", [_fewness_table(mean, len(queries)), Paragraph("Latents: explored.npz; table: queries.csv.")]
+            ),
+            Section("Settings", [Facts("What this run used", {"layer": summary["layer"], **summary["settings"]})]),
+        ],
+    )
+
+
+def _beside_random(mean: dict[str, Any]) -> str:
+    if mean["random_set_pixel_variance"] is None:
+        return ""
+    ratio = mean["random_set_pixel_variance"] / max(mean["random_set_rotated_pixel_variance"], 1e-12)
+    return f" For as many active members chosen at random the same ratio is {ratio:.2f}."
+
+
+def _mixing(mean: dict[str, Any]) -> str:
+    if mean["r_hat"] is None:
+        return ""
+    verdict = "the walks have mixed" if mean["r_hat"] < MIXED else "the walks have not mixed: give more --n-moves"
+    return f"\n\nSplit R-hat of the walks, the largest over all coordinates, is {mean['r_hat']:.3f}: {verdict}."
+
+
+def _positions(mask: Tensor) -> NDArray[np.int64] | None:
+    """Members at each position ``[H, W]``; None where units or a flat layer have none."""
+    return mask.sum(0).numpy() if mask.ndim == 3 else None
+
+
+def _show(axis: Any, pixels: NDArray[np.uint8], title: str, color: str) -> None:
+    axis.imshow(pixels, interpolation="nearest")
+    axis.set_title(title, fontsize=8, color=color, loc="left", pad=3)
+
+
+def _alike_table(mean: dict[str, Any]) -> Table:
+    keys = ("pixel_variance", "feature_distance", "spread", "norm", "inside")
+    return Table(
+        "Means over the queries; lower variance and feature distance = more alike. All sets have the same mean "
+        "distance to the query but those of random boundaries: the walls of as many neurons drawn at random, explored "
+        "the same way. A rotated set has the spread and norms of the set it is made of, the balls have not.",
+        ["set", "pixel variance", "feature distance", "latent spread", "latent norm", "share inside the region"],
+        [[label, *(mean[f"{name}_{key}"] for key in keys)] for name, label in _SETS.items()],
+    )
+
+
+def _per_query_table(queries: Sequence[ExploredQuery]) -> Table:
+    keys = (
+        "n_members",
+        "acceptance",
+        "r_hat",
+        "mean_distance",
+        "region_spread",
+        "region_pixel_variance",
+        "rotated_pixel_variance",
+        "region_feature_distance",
+        "rotated_feature_distance",
+    )
+    return Table(
+        "Each query.",
+        ["query", *(key.replace("_", " ") for key in keys)],
+        [[i, *(found.to_dict()[key] for key in keys)] for i, found in enumerate(queries)],
+    )
+
+
+def _fewness_table(mean: dict[str, Any], n_queries: int) -> Table:
+    others = {"magnitude": "by magnitude", "first_order": "by first-order effect", "random": "at random"}
+    rows = [["learnt gates", mean["n_members"], mean["rmse"]]]
+    rows += [[label, mean[f"{name}_n_needed"], mean[f"{name}_rmse_at_n"]] for name, label in others.items()]
+    return Table(
+        f"Members that each choice needs to stay within the tolerance, and its error with as many as the gates chose; "
+        f"means over {n_queries} queries.",
+        ["chosen", "members needed", "RMSE at the gates' number"],
+        rows,
+    )

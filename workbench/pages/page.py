@@ -1,0 +1,163 @@
+"""Write a report: one HTML file that needs nothing else, neither a network nor a script nor a second file."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Sequence
+from numbers import Real
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genmend.storage.atomic import atomic_write
+from genmend.workbench.pages.blocks import Audio, Block, Facts, Figure, Paragraph, Picture, Section, Table, cell_text
+
+if TYPE_CHECKING:
+    import jinja2
+
+__all__ = ["Audio", "Facts", "Figure", "Paragraph", "Picture", "Section", "Table", "need_packages", "write_report"]
+
+LONG_TEXT = 40  # characters
+
+
+def write_report(path: str | os.PathLike[str], title: str, summary: str, sections: Sequence[Section]) -> Path:
+    """Write `sections` as one self-contained HTML file; an older file at `path` is replaced all at once.
+
+    Every text is escaped: markup in a title, a caption or a cell is shown as it was given and never acted on. The
+    file asks for no other resource, and its own policy forbids the browser to fetch any.
+
+    Parameters
+    ----------
+    path : path-like
+        Where the file goes; its folder has to be there.
+    title, summary : str
+        What the page is called, and what a reader in a hurry should know.
+    sections : sequence of Section
+        The body, in order.
+
+    Returns
+    -------
+    Path
+        `path`.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If jinja2, or matplotlib for a `Figure`, is missing; the message says what to install.
+    TypeError
+        If something other than the blocks of this module stands in a section.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp()) / "report.html"
+    >>> page = write_report(target, "Faces", "Two of 100 are broken.", [Section("Scores", [Paragraph("None yet.")])])
+    >>> "Two of 100 are broken." in page.read_text(encoding="utf-8")
+    True
+    """
+    template = _template()
+    views = [
+        {"title": section.title, "closed": section.closed, "blocks": [_view(block) for block in section.blocks]}
+        for section in sections
+    ]
+    text = template.render(title=title, summary=_paragraphs(summary), sections=views)
+    with atomic_write(path) as temporary:
+        # A file name may hold bytes that are no text (lone surrogates in Python): they are spelled out.
+        temporary.write_bytes(text.encode("utf-8", errors="backslashreplace"))
+    return Path(path)
+
+
+def need_packages() -> None:
+    """Raise, before hours of work and not after them, where a package is missing that a report with figures needs.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If jinja2 or matplotlib is missing; the message says what to install.
+    """
+    for package in ("jinja2", "matplotlib"):
+        try:
+            importlib.import_module(package)
+        except ModuleNotFoundError as error:
+            raise _missing(package) from error
+
+
+def _template() -> jinja2.Template:
+    try:
+        import jinja2
+    except ModuleNotFoundError as error:
+        raise _missing("jinja2") from error
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html")
+
+
+def _missing(package: str) -> ModuleNotFoundError:
+    return ModuleNotFoundError(
+        f"Reports need {package}, which is not installed: run `pip install 'genmend[report]'`.", name=package
+    )
+
+
+def _paragraphs(text: str) -> list[str]:
+    return [part.strip() for part in text.split("\n\n") if part.strip()]
+
+
+def _view(block: Block) -> dict[str, Any]:
+    """What the template needs of a block, as plain values."""
+    if isinstance(block, Paragraph):
+        return {"kind": "paragraphs", "texts": _paragraphs(block.text)}
+    if isinstance(block, Table):
+        rows = [[_cell(cell) for cell in row] for row in block.rows]
+        numeric = [_is_numeric([row[column] for row in block.rows]) for column in range(len(block.header))]
+        for row in rows:  # what is missing stands among its column's numbers
+            for cell, number in zip(row, numeric, strict=True):
+                cell["number"] |= number
+        header = [{"text": text, "number": number} for text, number in zip(block.header, numeric, strict=True)]
+        return {"kind": "table", "caption": block.caption, "header": header, "rows": rows}
+    if isinstance(block, Facts):
+        pairs = [(str(name), cell_text(value, exact=True)) for name, value in block.pairs.items()]
+        return {"kind": "facts", "caption": block.caption, "pairs": pairs}
+    if isinstance(block, Audio):
+        return {"kind": "audio", "caption": block.caption, "uri": block.data_uri}
+    if isinstance(block, Figure):
+        try:
+            block = block.picture()
+        except ModuleNotFoundError as error:
+            raise _missing("matplotlib") from error
+    if isinstance(block, Picture):
+        width, height = (round(length / block.density) for length in block.size)
+        alt = block.alt or block.caption
+        return {
+            "kind": "picture",
+            "caption": block.caption,
+            "alt": alt,
+            "uri": block.data_uri,
+            "width": width,
+            "height": height,
+        }
+    raise TypeError(
+        f"A section holds a {type(block).__name__}; its blocks are Paragraph, Table, Facts, Figure, Picture and Audio "
+        "of genmend.workbench.pages.page: wrap it in one of them."
+    )
+
+
+def _cell(value: Any) -> dict[str, Any]:
+    text = cell_text(value)
+    # A column of sentences keeps a width to be read in; the table scrolls.
+    return {"text": text, "number": _is_number(value), "long": len(text) > LONG_TEXT}
+
+
+def _is_numeric(column: Sequence[Any]) -> bool:
+    """Whether a column has numbers, and nothing else but gaps."""
+    given = [value for value in column if value is not None]
+    return bool(given) and all(map(_is_number, given))
+
+
+def _is_number(value: Any) -> bool:
+    # numpy's truth values are no Real, its numbers are.
+    return isinstance(value, Real) and not isinstance(value, bool)

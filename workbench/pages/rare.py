@@ -1,0 +1,130 @@
+"""Pictures and page of ``genmend rare``: each reference with its rare versions, and density against rarity."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure as Drawing
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from numpy.typing import NDArray
+from torch import Tensor
+
+from genmend.gans.rare import RareSamples
+from genmend.workbench.pages.page import Facts, Figure, Paragraph, Section, Table, write_report
+from genmend.workbench.pages.pictures import to_pixels
+
+__all__ = ["density_chart", "versions_picture", "write_rare_report"]
+
+_SHOWN = 16  # references on the page
+
+
+def versions_picture(
+    samples: RareSamples, references: Tensor, found: Tensor, n_references: int | None = None
+) -> Drawing:
+    """A row a reference: its image, then its versions, the rarity percentile under each.
+
+    `references` ``[r, 3, h, w]`` and `found` ``[n_found, 3, h, w]`` are the images, the latter in the rows' order.
+    """
+    shown = min(samples.n_references, n_references or samples.n_references)
+    n_columns = 1 + samples.n_versions
+    layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, hspace=0.01, wspace=0.01)
+    drawing = Drawing(figsize=(1.15 * n_columns, 1.35 * shown + 0.3), layout=layout)
+    axes = drawing.subplots(shown, n_columns, squeeze=False)
+    place = np.cumsum(samples.found) - 1
+    reference_pixels, found_pixels = to_pixels(references), to_pixels(found)
+    for row in range(shown):
+        _cell(axes[row, 0], reference_pixels[row], _label(samples.reference_rarity_percentile[row]), "tab:blue")
+        for version in range(samples.n_versions):
+            i = row * samples.n_versions + version
+            if samples.found[i]:
+                _cell(axes[row, 1 + version], found_pixels[place[i]], _label(samples.rarity_percentile[i]))
+            else:
+                _cell(axes[row, 1 + version], np.full_like(reference_pixels[row], 235), "given up", "grey")
+    axes[0, 0].set_title("reference", fontsize=8, color="tab:blue")
+    axes[0, 1].set_title("rare versions", fontsize=8, loc="left")
+    return drawing
+
+
+def density_chart(samples: RareSamples, own_log_prob: NDArray[np.float64], own_rarity: NDArray[np.float64]) -> Drawing:
+    """Log-density against rarity: own normal samples (each among the others), references, and versions."""
+    drawing = Drawing(figsize=(6.4, 4.2), layout="constrained")
+    axes = drawing.subplots()
+    axes.scatter(own_rarity, own_log_prob, s=4, color="lightgrey", label="own normal samples")
+    axes.scatter(samples.reference_rarity, samples.reference_log_prob, s=22, color="tab:blue", label="references")
+    axes.scatter(samples.rarity, samples.log_prob, s=14, color="tab:red", label="rare versions")
+    axes.set_xlabel("rarity (feature units; further right = rarer)")
+    axes.set_ylabel("log-density (nats per dimension; lower = rarer)")
+    axes.legend()
+    return drawing
+
+
+def write_rare_report(
+    path: Path,
+    summary: dict[str, Any],
+    samples: RareSamples,
+    references: Tensor,
+    found: Tensor,
+    own_log_prob: NDArray[np.float64],
+    own_rarity: NDArray[np.float64],
+) -> None:
+    """The page: pictures first, then what they are, then the settings."""
+    shown = min(_SHOWN, samples.n_references)
+    caption = (
+        f"{'The first ' if shown < samples.n_references else ''}{shown} references and their rare versions. Under "
+        "each: the share of the model's own normal samples that are no rarer, in per cent; 'outside' is outside the "
+        "normal manifold."
+    )
+    before, after = summary["reference_rarity_percentile_mean"], summary["rarity_percentile_mean"]
+    text = (
+        f"{summary['n_found']} of {len(samples.found)} versions were found, {summary['n_given_up']} given up: all "
+        f"found ones lie inside the normal manifold, no further from their reference than d*, and {_limit(summary)}. "
+        "Normal means: like the model's own normal samples, not like photographs."
+    )
+    write_report(
+        path,
+        f"genmend rare: {summary['model']}",
+        text,
+        [
+            Section("Rare versions", [Figure(caption, versions_picture(samples, references, found, shown))]),
+            Section(
+                "How rare",
+                [
+                    Table(
+                        "Means; the percentile over those inside.",
+                        ["", "rarity percentile", "log-density", "inside"],
+                        [
+                            ["references", before, summary["reference_log_prob_mean"], summary["reference_inside"]],
+                            ["rare versions", after, summary["log_prob_mean"], 1.0 if summary["n_found"] else None],
+                        ],
+                    ),
+                    Figure(
+                        "The density was optimised, rarity was not.",
+                        density_chart(samples, own_log_prob, own_rarity),
+                    ),
+                    Paragraph("Per version: rare.csv; arrays: rare.npz; latents of those found: latents.npy."),
+                ],
+            ),
+            Section("Settings", [Facts("What this run found and used", summary)]),
+        ],
+    )
+
+
+def _limit(summary: dict[str, Any]) -> str:
+    if summary["max_artifact_score"] is None:
+        return "had no artifact limit to keep, as asked for: they may be broken"
+    return "below the artifact limit"
+
+
+def _cell(axes: Any, pixels: NDArray[np.uint8], label: str, color: str = "black") -> None:
+    axes.imshow(pixels, interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_xlabel(label, fontsize=8, color=color, labelpad=1)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _label(percentile: float) -> str:
+    return "outside" if np.isnan(percentile) else f"{100 * percentile:.1f} %"

@@ -1,0 +1,147 @@
+"""The page of ``genmend speak``: listen first, then see where the voice is lost, then what was done about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from genmend.tts.repair.diagnosis import STATES
+from genmend.tts.repair.figures import SHOWN, diagnosis_figure, score_heat_map
+from genmend.workbench.pages.page import Facts, Figure, Paragraph, Section, Table, write_report
+from genmend.workbench.pages.sounds import audio_block
+
+if TYPE_CHECKING:
+    from genmend.tts.repair.kept_repairs import SpeakRun
+    from genmend.tts.repair.mending import SpokenSentence
+
+__all__ = ["write_speak_report"]
+
+
+def write_speak_report(path: Path, run: SpeakRun) -> None:
+    """Write the page."""
+    many = len(run.sentences) > 1
+    sections = []
+    for number, sentence in enumerate(run.sentences, start=1):
+        name = f"Sentence {number}: " if many else ""
+        sections.append(Section(f"{name}{_short(sentence.diagnosis.tokens.text)}", _sentence(sentence)))
+        if sentence.repair is not None:
+            sections.append(Section(f"{name}repair", _repair(sentence)))
+        sections.append(Section(f"{name}every layer", _layers(sentence), closed=True))
+    if run.kept:
+        sections.append(Section("Kept for other sentences", [_kept(run)]))
+    settings = {key: value for key, value in run.settings.items() if value is not None}
+    sections.append(Section("Settings", [Facts("What this run used", settings)], closed=True))
+    write_report(path, f"genmend speak: {run.voice}", _in_words(run), sections)
+
+
+def _sentence(sentence: SpokenSentence) -> list[Any]:
+    diagnosis = sentence.diagnosis
+    caption = (
+        f"Along time: waveform, mel spectrogram, phonemes. Coloured by what {diagnosis.layer} says of each: "
+        f"{100 * diagnosis.outside:.0f} % are not inside the normal region; of ordinary held-out text, "
+        f"{100 * diagnosis.base_rate:.0f} % are not."
+    )
+    blocks: list[Any] = [audio_block("As the voice says it.", sentence.speech)]
+    if not sentence.speech.finished:
+        blocks.append(Paragraph("The voice did not find the end of this sentence and was stopped at its limit."))
+    blocks.append(Figure(caption, diagnosis_figure(diagnosis, sentence.speech)))
+    words = sorted(diagnosis.words, key=lambda word: (STATES.index(word.state), -np.nan_to_num(word.score)))
+    rows = [[w.word, w.state, f"{100 * w.outside:.0f} %", None if np.isnan(w.score) else w.score] for w in words]
+    header = ["word", "worst state", "not inside", "largest score"]
+    blocks.append(Table("Words, the most doubtful first. A score above 1 is outside.", header, rows))
+    dropped = diagnosis.tokens.dropped
+    if dropped:
+        lost = [[d.symbol, diagnosis.tokens.words[d.word] if d.word >= 0 else "", d.reason] for d in dropped]
+        blocks.append(Table("Dropped by the front end: no repair brings them back.", ["symbol", "word", "why"], lost))
+    return blocks
+
+
+def _layers(sentence: SpokenSentence) -> list[Any]:
+    diagnosis = sentence.diagnosis
+    blocks: list[Any] = [
+        Figure("Score of every layer and symbol; red is outside, grey has no reference.", score_heat_map(diagnosis))
+    ]
+    near = [
+        [
+            SHOWN.get(diagnosis.tokens.symbols[i], diagnosis.tokens.symbols[i]),
+            float(diagnosis.scores[diagnosis.layer][i]),
+            *contexts[:3],
+        ]
+        for i, contexts in enumerate(diagnosis.nearest)
+        if len(contexts) == 3
+    ]
+    if near:
+        header = ["symbol", "score", "nearest", "second", "third"]
+        blocks.append(Table("Symbols outside, and the reference contexts nearest to them.", header, near))
+    return blocks
+
+
+def _repair(sentence: SpokenSentence) -> list[Any]:
+    assert sentence.repair is not None
+    if sentence.repaired is None:
+        return [Paragraph("Nothing was repaired: no symbol that a repair is known for lies outside.")]
+    blocks: list[Any] = [audio_block("With the flagged vectors repaired.", sentence.repaired)]
+    if sentence.verdicts is None:
+        blocks.append(Paragraph("No judge was asked: listen to both before you use the repaired one."))
+    else:
+        before, after = sentence.verdicts
+        rows = [
+            [name, verdict.heard, verdict.errors, verdict.to_dict()["log_probability"]]
+            for name, verdict in (("original", before), ("repaired", after))
+        ]
+        outcome = "accepted" if sentence.accepted else "refused, the original is kept"
+        caption = f"What Whisper tiny heard. The repair was {outcome}."
+        blocks.append(Table(caption, ["", "heard", "word errors", "mean log probability"], rows))
+    header = ["symbol", "position", "score before", "after", "moved by", "normal copies", "center"]
+    moved = [
+        [
+            SHOWN.get(m.symbol, m.symbol),
+            m.position,
+            m.score,
+            m.score_after,
+            m.distance,
+            None if np.isnan(m.normal_copies) else m.normal_copies,
+            m.center,
+        ]
+        for m in sentence.repair.moved
+    ]
+    caption = (
+        f"What was moved in {sentence.repair.layer}, psi = {sentence.repair.psi:g}. Normal copies: the share of "
+        "perturbed copies of the sentence whose vector is inside; the fewer, the more lost the symbol."
+    )
+    return [*blocks, Table(caption, header, moved)]
+
+
+def _kept(run: SpeakRun) -> Table:
+    found = [one.to_dict() for one in run.kept]
+    caption = (
+        f"{sum(row['written'] for row in found)} of {len(found)} accepted moves were written. Each combination was put "
+        "into other ordinary sentences: a move holds if fewer of them are outside with it, and most of those come "
+        "nearer. It is learnt from several sentences where that holds, and written if it holds and its own sentence is "
+        "heard no worse."
+    )
+    header = ["combination", "symbol", "outside before", "outside after", "came nearer", "learnt from", "written"]
+    names = ["combination", "symbol", "outside_before", "outside_after", "nearer", "learnt_from"]
+    rows = [[*(row[name] for name in names), "yes" if row["written"] else "no"] for row in found]
+    return Table(caption, header, rows)
+
+
+def _in_words(run: SpeakRun) -> str:
+    words = []
+    for sentence in run.sentences:
+        found = [word for word in sentence.diagnosis.words if word.state != "inside"]
+        text = _short(sentence.diagnosis.tokens.text)
+        if not found:
+            words.append(f'"{text}" Every symbol is where the voice has been before.')
+            continue
+        worst = ", ".join(f"{word.word} ({word.state})" for word in found[:6])
+        words.append(f'"{text}" Look at {worst}.')
+        if sentence.accepted is not None:
+            words[-1] += " The repair was accepted." if sentence.accepted else " The repair was refused."
+    return "\n\n".join(words)
+
+
+def _short(text: str, most: int = 70) -> str:
+    return text if len(text) <= most else text[: most - 1] + "\N{HORIZONTAL ELLIPSIS}"
