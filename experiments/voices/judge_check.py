@@ -2,7 +2,8 @@
 
     python -m experiments.voices.judge_check
 
-20 sentences of the reference corpus (not those that the phoneme table of genmend.tts.measures.phoneme_errors was made by), spoken
+20 sentences of the reference corpus (not those that the phoneme table of genmend.tts.measures.phoneme_errors was made
+by), spoken
 without noise: word error rates of Whisper and pocketsphinx, phoneme error rate of hama, DNSMOS, seconds of each. Then
 the same sentences with the sounds of one word replaced by those of another: what tells that word from the others?
 Writes results/judge_check/tables.txt and results.json.

@@ -1,6 +1,7 @@
 """The process that opens a foreign file: without network, with limits, and nothing in it but what reading needs.
 
-Run as a script by `genmend.gans.conversion.convert`, never imported by it: ``python -I conversion_child.py SOURCE FOLDER``. It writes
+Run as a script by `genmend.gans.conversion.convert`, never imported by it: ``python -I conversion_child.py SOURCE
+FOLDER``. It writes
 ``arrays.safetensors`` and ``contents.json`` into FOLDER. The first imports are the standard library's alone, for the
 network is left before any other starts threads.
 """

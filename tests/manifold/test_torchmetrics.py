@@ -12,7 +12,7 @@ import torch
 torchmetrics = pytest.importorskip("torchmetrics")
 
 from genmend.manifold import Manifold, coverage, density, precision, recall  # noqa: E402
-from genmend.manifold.metrics.torchmetrics_adapters import (
+from genmend.manifold.metrics.torchmetrics_adapters import (  # noqa: E402
     ManifoldCoverage,
     ManifoldDensity,
     ManifoldPrecision,
@@ -198,7 +198,8 @@ def test_plot():
 
 
 def test_missing_torchmetrics_names_the_extra():
-    code = "import sys; sys.modules['torchmetrics'] = None; import manifold; import genmend.manifold.metrics.torchmetrics_adapters"
+    adapters = "genmend.manifold.metrics.torchmetrics_adapters"
+    code = f"import sys; sys.modules['torchmetrics'] = None; import genmend.manifold; import {adapters}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1
     assert "pip install 'genmend[metrics]'" in done.stderr

@@ -153,7 +153,8 @@ def test_bad_input_is_one_clear_sentence_and_leaves_nothing_behind(folder, mende
 
 def test_an_interrupted_run_goes_on_and_gives_the_same_result(folder, detected, tmp_path):
     script = (
-        "import sys, signal; sys.path.insert(0, ''); import genmend.gans.detection.artifact_detector as d, genmend.workbench.cli.main as c\n"
+        "import sys, signal; sys.path.insert(0, '')\n"
+        "import genmend.gans.detection.artifact_detector as d, genmend.workbench.cli.main as c\n"
         "measure, calls = d.ArtifactDetector.measure, []\n"
         "def interrupted(self, *a, **k):\n"
         "    calls.append(1)\n"

@@ -55,7 +55,8 @@ def frechet_speech_distance(
     sample_rate
         Of all of them, in Hertz.
     embedding
-        As `genmend.manifold.features.load_extractor` takes it: "whisper-tiny" (384 features), "speaker", or a wav2vec 2.0 of
+        As `genmend.manifold.features.load_extractor` takes it: "whisper-tiny" (384 features), "speaker", or a wav2vec
+        2.0 of
         yours, ``torchaudio:WAV2VEC2_BASE@WEIGHTS`` or ``transformers:FOLDER``.
     components
         Compare in so many principal components of the reference: below some 2,000 recordings the covariance of all

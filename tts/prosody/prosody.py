@@ -1,7 +1,8 @@
 """Say a word longer, higher, louder or darker: the edit, calibrated on the voice's output, and what else it moved.
 
 Lee et al., Interspeech 2025 (arXiv 2506.00832). Our reading: durations by gradient through the model's own predictor,
-the rest along the covariance of the last layer's vectors (`genmend.tts.prosody.probe_moves`), its strength by what is measured.
+the rest along the covariance of the last layer's vectors (`genmend.tts.prosody.probe_moves`), its strength by what is
+measured.
 """
 
 from __future__ import annotations

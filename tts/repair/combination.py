@@ -1,6 +1,7 @@
 """What a repair did to one combination of sounds, taken out of its sentence, to be used wherever the combination is.
 
-Ours: the papers repair a sentence and keep nothing. `genmend.tts.repair.generalisation` says how far it serves other sentences.
+Ours: the papers repair a sentence and keep nothing. `genmend.tts.repair.generalisation` says how far it serves other
+sentences.
 """
 
 from __future__ import annotations

@@ -116,7 +116,8 @@ def repair(
     positions
         Tokens to move; all that are outside by default. Tokens inside, or without a reference, are never moved.
     copies, window, substitutes
-        See `genmend.tts.repair.perturb.perturbed`. Where none of the copies is inside, the window grows by 1 up to 4, then there are
+        See `genmend.tts.repair.perturb.perturbed`. Where none of the copies is inside, the window grows by 1 up to 4,
+        then there are
         twice as many copies, then the nearest reference vectors take their place.
 
     Raises
