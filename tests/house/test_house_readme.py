@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-import tts
-from tts.corpus import read_sentences
-from workbench.cli import app
+from genmend import tts
+from genmend.tts.text.corpus import read_sentences
+from genmend.workbench.cli.main import app
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
