@@ -1,9 +1,7 @@
 """The smallest set of neurons that alone still supports one image, found by gates that learn to close.
 
 Our reading of Jeon, Jeong, Choi, AAAI 2020, arXiv 1912.05827: the paper's smallest supporting generative boundary set
-and its Bernoulli dropout. Hard-concrete gates (`genmend.gans.boundaries.boundary_set`), the bisection over the price
-and the
-tolerance as an RMSE are ours.
+and its Bernoulli dropout. The hard-concrete gates, the bisection over the price and the tolerance as an RMSE are ours.
 """
 
 from __future__ import annotations

@@ -36,9 +36,8 @@ def hit_and_run(
     Every move draws a direction, then points of that line between the ends of the bounds until one is inside; a point
     outside becomes the new end on its side. That leaves the density invariant in any region, convex or not, without
     knowing where the region ends. How long a walk has to be depends on the region: the ``r_hat`` among the
-    settings of what it found tells (`genmend.gans.boundaries.convergence`). On the face generator's first layer
-    20,000 moves
-    are too few; where the layer is affine, use `bouncing`.
+    settings of what it found tells (`convergence`). On the face generator's first layer 20,000 moves are too few; where
+    the layer is affine, use `bouncing`.
 
     Source: Smith, "Efficient Monte Carlo procedures for generating points uniformly distributed over bounded regions",
     1984; shrinking of the bracket: Neal, "Slice sampling", 2003, figure 5. Its use here is ours.

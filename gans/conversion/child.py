@@ -1,9 +1,8 @@
 """The process that opens a foreign file: without network, with limits, and nothing in it but what reading needs.
 
-Run as a script by `genmend.gans.conversion.convert`, never imported by it: ``python -I conversion_child.py SOURCE
-FOLDER``. It writes
-``arrays.safetensors`` and ``contents.json`` into FOLDER. The first imports are the standard library's alone, for the
-network is left before any other starts threads.
+`convert` runs it as ``python -I child.py SOURCE FOLDER PACKAGES``, where PACKAGES is the folder that holds the genmend
+package. It writes ``arrays.safetensors`` and ``contents.json`` into FOLDER. The first imports are the
+standard library's alone, because the network is left before any other starts threads.
 """
 
 from __future__ import annotations
@@ -15,21 +14,30 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from genmend.gans.conversion.archives import read_checkpoint
-from genmend.gans.conversion.arrays import flat_arrays, is_harmless
-from genmend.gans.conversion.unpickling import PickleError
-
-__all__ = ["read_arrays"]
+__all__ = ["leave_network", "limit_resources", "main", "read_arrays", "read_or_explain"]
 
 CPU_SECONDS = 900
 
 _NEW_USER, _NEW_NETWORK = 0x10000000, 0x40000000
 
 
+def main(source: Path, folder: Path, packages: Path) -> None:
+    """Leave the network, take the limits, read the file's arrays and write them down."""
+    network = leave_network()
+    sys.path.insert(0, str(packages))  # -I leaves PYTHONPATH out, and genmend may be found by that alone
+    from safetensors.torch import save_file
+
+    import genmend.gans.conversion.archives  # before the limits: they count what is imported  # noqa: F401
+
+    isolation = {"process": "a child of its own", "network": network, "limits": limit_resources(source.stat().st_size)}
+    contents = read_or_explain(source) | {"isolation": isolation}
+    if "arrays" in contents:
+        save_file(contents.pop("arrays"), folder / "arrays.safetensors")
+    (folder / "contents.json").write_text(json.dumps(contents), encoding="utf-8")
+
+
 def leave_network() -> str:
-    """Go into an empty network namespace of our own; in words, what came of it."""
+    """Go into an empty network namespace of our own, and say in words whether that worked."""
     try:
         unshare = ctypes.CDLL(None, use_errno=True).unshare
     except (OSError, AttributeError):
@@ -40,7 +48,7 @@ def leave_network() -> str:
 
 
 def limit_resources(file_bytes: int) -> str:
-    """Cap processor time, memory and what may be written, by the file's size; in words, what came of it."""
+    """Cap processor time, memory and what may be written, by the file's size, and say in words what the caps are."""
     try:
         import resource
     except ImportError:
@@ -69,41 +77,38 @@ def _memory_in_use() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def main(source: Path, folder: Path) -> None:
-    """Read the file's arrays and write them down."""
-    network = leave_network()
-    # Not the folder of this script: its modules are those of a package.
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from safetensors.torch import save_file
-
-    pass
-
-    isolation = {"process": "a child of its own", "network": network, "limits": limit_resources(source.stat().st_size)}
+def read_or_explain(path: Path) -> dict[str, Any]:
+    """Return what `read_arrays` returns, or under ``error`` why the file can't be read."""
     try:
-        found = read_arrays(source)
+        return read_arrays(path)
     except (ValueError, MemoryError, OSError, RecursionError) as error:
-        contents = {"error": str(error) or type(error).__name__, "isolation": isolation}
-    else:
-        save_file(found.pop("arrays"), folder / "arrays.safetensors")
-        contents = {**found, "isolation": isolation}
-    (folder / "contents.json").write_text(json.dumps(contents), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+        return {"error": str(error) or type(error).__name__}
 
 
 def read_arrays(path: Path) -> dict[str, Any]:
-    """Arrays by name, the settings of modules, how the file was read, and which names in it were never looked up.
+    """Read a checkpoint by torch's safe loader, or as data where that loader refuses it; nothing in it is run.
+
+    Returns
+    -------
+    dict
+        ``arrays``: tensors by name; ``settings``: of each module, by its name; ``reader``: how the file was read;
+        ``refused``: classes and functions that the file asks for and that were never looked up; and, where torch's
+        loader refused the file, ``refusal``: why.
 
     Raises
     ------
     ValueError
         If the file is damaged or of another kind.
     """
+    import torch
+
+    from genmend.gans.conversion.archives import read_checkpoint
+    from genmend.gans.conversion.arrays import flat_arrays, is_harmless
+    from genmend.gans.conversion.unpickling import PickleError
+
     try:
         root = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a crafted file can make it raise; the other way is the answer to all
+    except Exception as error:  # a crafted file can make it raise anything; reading as data answers all of it
         refusal = " ".join(str(error).split())[:500]
     else:
         arrays, settings = flat_arrays(root, _no_storage)
@@ -122,5 +127,9 @@ def read_arrays(path: Path) -> dict[str, Any]:
     }
 
 
-def _no_storage(value: Any) -> torch.Tensor:
+def _no_storage(value: Any) -> Any:
     raise TypeError("torch.load gives tensors whole")
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

@@ -16,12 +16,13 @@ from typing import Any
 from safetensors.torch import load_file
 from torch import Tensor
 
+import genmend
 from genmend.gans.conversion.choice import chosen_group, chosen_layout, groups_of
 from genmend.gans.conversion.folder import save_generator
 from genmend.gans.families import LAYOUTS
 from genmend.gans.families.layout import check_shapes, fitted
 
-__all__ = ["ConversionError", "Converted", "convert", "file_sha256"]
+__all__ = ["ConversionError", "Converted", "convert", "file_sha256", "read_in_child"]
 
 _SECONDS = 3600
 
@@ -124,7 +125,9 @@ def convert(
             f"{source.name} can hold code, as every pickle can. genmend runs none of it, and reads it in a process "
             "of its own, but that is no wall: convert only what you trust, and say so with --i-trust-this-file."
         )
-    contents, arrays = _read_in_child(source)
+    contents = read_in_child(source)
+    _check_contents(source, contents)
+    arrays: dict[str, Tensor] = contents["arrays"]
     groups = groups_of(arrays)
     chosen = chosen_group(groups, family, group)
     layout = chosen_layout(groups[chosen], family)
@@ -154,12 +157,12 @@ def convert(
     return converted
 
 
-def _read_in_child(source: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What `genmend.gans.conversion.child` finds in the file."""
-    child = Path(__file__).with_name("conversion_child.py")
+def read_in_child(source: Path) -> dict[str, Any]:
+    """Have a process of its own read the file: what `genmend.gans.conversion.child` wrote, with the arrays in it."""
+    child, packages = Path(__file__).with_name("child.py"), Path(genmend.__file__).parents[1]
     with tempfile.TemporaryDirectory(prefix="genmend-convert-") as folder:
-        command = [sys.executable, "-I", str(child), str(source.resolve()), folder]
-        # Nothing of ours that could be a secret goes along.
+        command = [sys.executable, "-I", str(child), str(source.resolve()), folder, str(packages.absolute())]
+        # No environment variable that could hold a secret goes along.
         kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "TMPDIR") if name in os.environ}
         try:
             done = subprocess.run(
@@ -172,16 +175,21 @@ def _read_in_child(source: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         if done.returncode or not written.is_file():
             last = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
             raise ConversionError(f"The process that read {source.name} ended with code {done.returncode}: {last}.")
-        contents = json.loads(written.read_text(encoding="utf-8"))
-        if "error" in contents:
-            raise ConversionError(f"{source.name} can't be read: {contents['error']}.")
-        arrays = load_file(Path(folder) / "arrays.safetensors")
-    if not arrays:
+        contents: dict[str, Any] = json.loads(written.read_text(encoding="utf-8"))
+        if "error" not in contents:
+            contents["arrays"] = load_file(Path(folder) / "arrays.safetensors")
+    return contents
+
+
+def _check_contents(source: Path, contents: Mapping[str, Any]) -> None:
+    """Raise `ConversionError` if the file could not be read or holds no arrays."""
+    if "error" in contents:
+        raise ConversionError(f"{source.name} can't be read: {contents['error']}.")
+    if not contents["arrays"]:
         refused = ", ".join(contents["refused"]) or "none"
         raise ConversionError(
             f"{source.name} holds no arrays; names that it asks for and that were not run: {refused}."
         )
-    return contents, arrays
 
 
 def file_sha256(path: Path) -> str:

@@ -198,8 +198,7 @@ def corrected(generator: Generator, correction: Correction, **options: Any) -> C
     **options
         ``gate`` (bool, default True): where False every sample is taken for one that needs correction, and gets at
         least the first rung. ``extractor`` (callable, optional): in place of the one that the gate names; for those
-        that have no name. ``corrector`` (a fitted `genmend.gans.correctors.Corrector`, optional): tried in place of
-        the ladder,
+        that have no name. ``corrector`` (a fitted `Corrector`, optional): tried in place of the ladder,
         of which gate and stop rule stay; for methods that edit each sample in its own way or move latents.
         ``allow_other_weights`` (bool, default False).
 

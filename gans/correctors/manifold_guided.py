@@ -106,8 +106,7 @@ class ManifoldGuided(Corrector):
     Parameters
     ----------
     extractors : str, callable, or sequence of them
-        As `genmend.manifold.features.load_extractor` takes them; differentiable. The sample has to be normal in all
-        of them.
+        As `load_extractor` takes them; differentiable. The sample has to be normal in all of them.
     layers : sequence of str, optional
         Layers to edit, in order of depth; the first half of the generator's where None.
     k : int

@@ -1,4 +1,4 @@
-"""What ``genmend correct --method`` offers: every corrector of this folder, and what can be set of each."""
+"""What ``genmend correct --method`` offers: every corrector, and what can be set of each."""
 
 from __future__ import annotations
 

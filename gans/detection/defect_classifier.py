@@ -33,8 +33,7 @@ class DefectClassifier(BaseEstimator):
     Parameters
     ----------
     extractor : str or nn.Module
-        As `genmend.manifold.features.load_extractor` takes it, or images in 0..1 to features ``[n, d]``; it is never
-        changed.
+        As `load_extractor` takes it, or images in 0..1 to features ``[n, d]``; it is never changed.
     regularisation : float, optional
         scikit-learn's C of the head; for two classes chosen by cross-validation where None, for three 0.003.
     tuned : sequence of str

@@ -1,8 +1,7 @@
 """GAN Dissection: what each unit of a generator stands for, what it causes, and which units break images.
 
 Source: Bau et al., "GAN Dissection: Visualizing and Understanding Generative Adversarial Networks", ICLR 2019, arXiv
-1811.10597. `genmend.workbench.commands.dissect.run_dissect` (``genmend dissect``) puts these pieces together, with a
-report.
+1811.10597. `dissect` puts these pieces together.
 """
 
 from genmend.gans.dissection.agreement import Agreement, agreement_of, bootstrap_interval, detects

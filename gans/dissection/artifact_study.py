@@ -70,8 +70,7 @@ class ArtifactUnits:
 def artifact_units(stages: Stages, extractor: str, n: int, n_top_shown: int) -> ArtifactUnits:
     """Rank the units of all layers on ``latents(n, seed)``; each piece is kept as it is done.
 
-    Normal is what `genmend.gans.detection.kept_detector.fitted_detector` has for a reference: the generator's own
-    samples without those
+    Normal is what `fitted_detector` has for a reference: the generator's own samples without those
     that it flags. So distances are relative to these, not to photographs.
     """
     detector = fitted_detector(

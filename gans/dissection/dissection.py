@@ -28,8 +28,7 @@ class DissectSettings:
     """How a generator is dissected.
 
     `n_images` samples are segmented by every segmenter but ``classical``, which sees all `n_statistics`; these are also
-    behind the fixed thresholds and the galleries. `rule` says which units are detectors
-    (`genmend.gans.dissection.detects`).
+    behind the fixed thresholds and the galleries. `rule` says which units are detectors (`detects`).
     `artifact_units` names the extractor in whose features units are ranked by how far from normal the images are that
     excite them, among `n_images` samples; not done where empty.
     """

@@ -3,7 +3,10 @@
 import json
 import os
 import pickle
+import subprocess
+import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,14 +15,34 @@ from safetensors.torch import load_file, save_file
 from stylegan2_toys import nvidia_state, rosinality_checkpoint, written_out_image, written_out_styles
 from torch import nn
 
+import genmend
 from genmend.gans import DCGAN, convert, load_generator
+from genmend.gans.conversion import child as child_module
 from genmend.gans.conversion.archives import read_checkpoint
 from genmend.gans.conversion.arrays import flat_arrays
+from genmend.gans.conversion.child import read_arrays, read_or_explain
 from genmend.gans.conversion.convert import ConversionError
 from genmend.gans.conversion.folder import load_converted
 from genmend.gans.families import LayoutError
 
 TOLERANCE = {"rtol": 0, "atol": 2e-5}
+
+
+@pytest.fixture
+def child():
+    """Asked for by the tests that start the reading process; the others read in this one, which is much quicker."""
+
+
+@pytest.fixture(autouse=True)
+def reads_here(request, monkeypatch):
+    def read_here(source):
+        contents = read_or_explain(source) | {"isolation": {"process": "none"}}
+        if "arrays" in contents:  # a safetensors file has them in this order
+            contents["arrays"] = dict(sorted(contents["arrays"].items()))
+        return contents
+
+    if "child" not in request.fixturenames:
+        monkeypatch.setattr(sys.modules["genmend.gans.conversion.convert"], "read_in_child", read_here)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +79,7 @@ def test_a_state_dict_makes_the_round_trip_bit_for_bit(dcgan, tmp_path):
     assert set(content["versions"]) == {"torch", "safetensors"}
 
 
-def test_a_pickle_of_nvidias_is_read_without_its_classes(state, tmp_path):
+def test_a_pickle_of_nvidias_is_read_without_its_classes(state, tmp_path, child):
     kwargs = {"z_dim": 6, "synthesis_kwargs": {"conv_clamp": 0.8, "num_fp16_res": 4}, "mapping_kwargs": {}}
     nvidia_pickle(tmp_path / "toy.pkl", state, kwargs)
     done = convert(tmp_path / "toy.pkl", tmp_path / "out", trusted=True)
@@ -95,8 +118,16 @@ def test_without_the_flag_nothing_is_opened(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["evil.pt"]
 
 
+def test_code_in_a_file_does_not_run_in_the_reading_process(dcgan, tmp_path, child):
+    check_that_code_does_not_run("pickle", dcgan, tmp_path)
+
+
 @pytest.mark.parametrize("how", ["pickle", "zip", "old", "protocol 0"])
 def test_code_in_a_file_does_not_run(how, dcgan, tmp_path):
+    check_that_code_does_not_run(how, dcgan, tmp_path)
+
+
+def check_that_code_does_not_run(how, dcgan, tmp_path):
     content = {"netG": dict(dcgan.state_dict()), "args": WritesFile(tmp_path / "written")}
     file = tmp_path / "evil.pt"
     if how in ("zip", "old"):
@@ -149,6 +180,46 @@ def test_damaged_files_say_so(content, tmp_path):
     (tmp_path / "x.pt").write_bytes(content)
     with pytest.raises(ConversionError, match=r"x\.pt can't be read"):
         convert(tmp_path / "x.pt", tmp_path / "out", trusted=True)
+
+
+def test_the_reading_process_says_so_too(tmp_path, child):
+    (tmp_path / "x.pt").write_bytes(b"hello")
+    with pytest.raises(ConversionError, match=r"x\.pt can't be read"):
+        convert(tmp_path / "x.pt", tmp_path / "out", trusted=True)
+
+
+def test_the_reading_process_imports_only_what_reading_needs(dcgan, tmp_path):
+    """Beside torch and safetensors three modules of ours and their packages: no scikit-learn, no generators."""
+    torch.save(dcgan.state_dict(), tmp_path / "x.pt")
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[4])\n"
+        "import torch, safetensors.torch\n"
+        "before = set(sys.modules)\n"
+        "import runpy; from pathlib import Path\n"
+        "child = runpy.run_path(sys.argv[1])\n"
+        "child['main'](Path(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]))\n"
+        "print(len(sys.modules), *sorted(set(sys.modules) - before))"
+    )
+    packages = Path(genmend.__file__).parents[1]
+    command = [sys.executable, "-I", "-c", program, child_module.__file__, tmp_path / "x.pt", tmp_path, packages]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
+    count, *more = done.stdout.split()
+    assert int(count) < 1500
+    ours = [name for name in more if name.startswith("genmend")]
+    reading = {f"genmend.gans.conversion.{name}" for name in ("archives", "arrays", "unpickling")}
+    assert set(ours) == reading | {"genmend", "genmend.gans", "genmend.gans.conversion"}
+    assert not {"sklearn", "faiss", "scipy", "matplotlib"} & set(more)
+    assert len(more) < 60
+    assert (tmp_path / "arrays.safetensors").is_file()
+
+
+def test_arrays_are_read_without_a_process(dcgan, tmp_path):
+    torch.save({"g": dcgan.state_dict()}, tmp_path / "x.pt")
+    found = read_arrays(tmp_path / "x.pt")
+    assert set(found) == {"arrays", "settings", "reader", "refused"}
+    for name, value in dcgan.state_dict().items():
+        assert torch.equal(found["arrays"][f"g/{name}"], value)
+    assert "error" in read_or_explain(Path(__file__))
 
 
 def test_wrong_arguments_say_what_is_accepted(tmp_path):
