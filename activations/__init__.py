@@ -9,7 +9,7 @@ from genmend.activations.extremes import TopSamples, UnitQuantiles
 from genmend.activations.layers import UnknownLayerError, find_layer, layer_names
 from genmend.activations.recording import Recorded, Statistic, record
 from genmend.activations.statistics import ActivationRate, MeanVariance
-from genmend.storage.atomic import atomic_write
+from genmend.storage.atomic import whole_file
 
 __all__ = [
     "AblateNeurons",
@@ -29,7 +29,6 @@ __all__ = [
     "TopSamples",
     "UnitQuantiles",
     "UnknownLayerError",
-    "atomic_write",
     "attach",
     "edit_class",
     "edit_type",
@@ -39,4 +38,5 @@ __all__ = [
     "load_correction",
     "record",
     "save_correction",
+    "whole_file",
 ]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genmend.activations.contract import Edit, edit_class, edit_name, field_names
 from genmend.activations.correction import Correction, Gate
-from genmend.storage.atomic import atomic_write
+from genmend.storage.atomic import whole_file
 
 __all__ = ["CorrectionFileError", "load_correction", "save_correction"]
 
@@ -65,7 +65,7 @@ def save_correction(path: str | os.PathLike[str], correction: Correction) -> Non
         "weights_digests": correction.weights_digests,
     }
     metadata = {_METADATA: json.dumps(content, allow_nan=False)}
-    with atomic_write(path) as temporary:
+    with whole_file(path) as temporary:
         save_file(tensors, temporary, metadata)
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from genmend.activations.layers import plain_name
+from genmend.storage.digests import sha256_of
 
 __all__ = ["AS_STORED", "layout_difference", "layout_digest", "model_layout", "weights_digest", "weights_digests"]
 
@@ -26,7 +26,7 @@ def model_layout(model: nn.Module) -> dict[str, tuple[int, ...]]:
 def layout_digest(layout: Mapping[str, Sequence[int]]) -> str:
     """Return the SHA-256, in hexadecimal, of sorted names and shapes."""
     listed = [[name, list(layout[name])] for name in sorted(layout)]
-    return hashlib.sha256(json.dumps(listed, separators=(",", ":")).encode()).hexdigest()
+    return sha256_of([json.dumps(listed, separators=(",", ":"))])
 
 
 def layout_difference(wanted: Mapping[str, Sequence[int]], given: Mapping[str, Sequence[int]]) -> list[str]:
@@ -51,14 +51,15 @@ def weights_digest(model: nn.Module, dtype: torch.dtype | None = None) -> str:
     dtype
         Cast floating tensors to this first; None takes them as they are. Integer tensors are never cast.
     """
-    digest = hashlib.sha256()
-    for name, tensor in _state(model).items():
-        tensor = tensor.detach().cpu()
-        if dtype is not None and tensor.is_floating_point():
-            tensor = tensor.to(dtype)
-        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+
+    def parts() -> Iterator[str | Tensor]:
+        for name, tensor in _state(model).items():
+            if dtype is not None and tensor.is_floating_point():
+                tensor = tensor.detach().cpu().to(dtype)
+            yield f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|"
+            yield tensor
+
+    return sha256_of(parts())
 
 
 def weights_digests(model: nn.Module) -> dict[str, str]:

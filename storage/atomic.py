@@ -7,63 +7,12 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
 
-__all__ = ["atomic_write", "whole_file"]
-
-
-# activations has the same for writers that want a path; neither package may import the other.
+__all__ = ["whole_file"]
 
 
 @contextmanager
-def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Give a new binary file; what the block writes into it becomes `path` when the block ends well.
-
-    It lies beside `path` under a name of its own, is flushed to disk, and renamed over `path`. On any error, an
-    interrupt or a full disk included, it is removed and `path` is left as it was. A killed process cannot tidy up: it
-    may leave a hidden ``.<name>.<random>.tmp``. A `path` that is a symbolic link is replaced, not followed.
-
-    Raises
-    ------
-    OSError
-        As the file system gives it: no such folder, no space left, no permission.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> target = Path(tempfile.mkdtemp()) / "note"
-    >>> with whole_file(target) as file:
-    ...     _ = file.write(b"whole")
-    >>> target.read_bytes()
-    b'whole'
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Bring the rename itself to disk; where folders cannot be opened (Windows) the system does without."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-@contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary path beside `path`; what the block writes there becomes `path` when the block ends well.
 
     The temporary file has a name of its own for every call and keeps the suffix, by which some writers choose the
@@ -80,7 +29,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     --------
     >>> import tempfile
     >>> target = Path(tempfile.mkdtemp()) / "note.txt"
-    >>> with atomic_write(target) as temporary:
+    >>> with whole_file(target) as temporary:
     ...     _ = temporary.write_text("whole")
     >>> target.read_text()
     'whole'
@@ -102,3 +51,13 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink()
         raise
     _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring the rename itself to disk; where folders cannot be opened (Windows) the system does without."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,4 +1,9 @@
-"""Something fitted as one safetensors file: arrays and JSON, never a pickle; read strictly."""
+"""One format for arrays and JSON facts: a safetensors file, never a pickle, written whole and read strictly.
+
+The JSON object stands in the file's metadata under its kind, ``genmend.detector`` for one, and begins with ``schema``,
+the version of that kind. It is the only entry: safetensors does not keep the order of several, and the same content is
+to give the same bytes.
+"""
 
 from __future__ import annotations
 
@@ -6,71 +11,185 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
-from genmend.storage.atomic import atomic_write
+from genmend.storage.atomic import whole_file
 
-__all__ = ["load_fitted", "save_fitted"]
+__all__ = ["ContainerError", "load", "save"]
 
-Fitted = TypeVar("Fitted")
+Built = TypeVar("Built")
+Arrays = dict[str, Any]
+Facts = dict[str, Any]
+
+# What reading and checking the content of a damaged or hostile file may raise.
+_FAULTS = (SafetensorError, LookupError, TypeError, ValueError, OverflowError, AttributeError, RuntimeError)
 
 
-def save_fitted(
-    path: str | os.PathLike[str], kind: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
+class ContainerError(ValueError):
+    """The file is not one of the wanted kind and version, or it is damaged; the message has its path and the fault."""
+
+
+def save(
+    path: str | os.PathLike[str], kind: str, arrays: Mapping[str, Any], facts: Mapping[str, Any], schema: int = 1
 ) -> None:
-    """Write arrays and JSON facts, atomically: a reader sees the old file or the whole new one.
+    """Write arrays and facts to one file, whole or not at all.
 
-    `kind` says what they are, e.g. ``detector``.
+    Parameters
+    ----------
+    path
+        The file; its folder must exist.
+    kind
+        What the file holds, e.g. ``genmend.detector``.
+    arrays
+        Name -> numpy array or tensor, of any shape; tensors may lie on any device and share memory.
+    facts
+        Anything JSON holds, without NaN and infinity.
+    schema
+        Version of the kind; raise it when the content changes its meaning.
+
+    Raises
+    ------
+    ValueError
+        If the facts hold NaN or infinity.
+    OSError
+        If the file cannot be written; an old one is left as it was.
     """
-    with atomic_write(path) as temporary:
-        save_file(
-            {name: values.contiguous() for name, values in tensors.items()},
-            temporary,
-            metadata={"schema": _schema(kind), kind: json.dumps(facts, allow_nan=False)},
-        )
+    metadata = {kind: json.dumps({"schema": schema, **facts}, allow_nan=False)}
+    with whole_file(path) as temporary:
+        _write(temporary, arrays, metadata)
 
 
-def load_fitted(
+@overload
+def load(
     path: str | os.PathLike[str],
     kind: str,
-    restored: Callable[[dict[str, Any], dict[str, Tensor]], Fitted],
     *,
-    command: str,
-    error: type[ValueError],
-) -> Fitted:
-    """What `restored` makes of the facts and tensors of a file that `save_fitted` wrote.
+    schema: int = 1,
+    framework: Literal["numpy", "torch"] = "numpy",
+    command: str = "",
+    error: type[ValueError] = ContainerError,
+) -> tuple[Arrays, Facts]: ...
+
+
+@overload
+def load(
+    path: str | os.PathLike[str],
+    kind: str,
+    build: Callable[[Arrays, Facts], Built],
+    *,
+    schema: int = 1,
+    framework: Literal["numpy", "torch"] = "numpy",
+    command: str = "",
+    error: type[ValueError] = ContainerError,
+) -> Built: ...
+
+
+def load(
+    path: str | os.PathLike[str],
+    kind: str,
+    build: Callable[[Arrays, Facts], Any] = lambda arrays, facts: (arrays, facts),
+    *,
+    schema: int = 1,
+    framework: Literal["numpy", "torch"] = "numpy",
+    command: str = "",
+    error: type[ValueError] = ContainerError,
+) -> Any:
+    """Read a file that `save` wrote, and build what it holds; no code from the file runs.
+
+    Parameters
+    ----------
+    path, kind, schema
+        The file, and the kind and version that it has to be.
+    build
+        What to make of the arrays and the facts; without it they are returned as a pair. It checks them: an ordinary
+        error in it (ValueError, TypeError, KeyError, ...) is told as a fault of the file.
+    framework
+        Whether the arrays are numpy's, or tensors on the CPU.
+    command
+        The ``genmend`` command that writes such files, for messages.
+    error
+        What to raise for a file that is refused.
 
     Raises
     ------
     error
-        If the file is of another kind or version, or damaged, or `restored` finds fault with it.
+        If the file is damaged, of another kind or version, or `build` finds fault with it.
     FileNotFoundError
-        If there is none; the message says that ``genmend COMMAND`` writes one.
+        If there is no such file; the message names the command.
+    OSError
+        If it cannot be read.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"There is no {kind} file {path}; `genmend {command}` writes one into its --out folder."
-        )
+    writes = f"`genmend {command}` writes one" if command else "only whole files as genmend writes them are accepted"
+    if not path.exists():
+        raise FileNotFoundError(f"There is no {_noun(kind)} file {path}; {writes}.")
+    with path.open("rb") as file:  # the ordinary error where it is a folder, or not ours to read
+        start = file.read(2)
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            # Cloned, for what it gives is the mapped file itself.
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - no mapping
-        if metadata.get("schema") == _schema(kind):
-            return restored(json.loads(metadata[kind], parse_constant=_refused), tensors)
-    except (SafetensorError, LookupError, TypeError, ValueError, AttributeError, RuntimeError) as fault:
-        raise error(f"{path} is not a whole {kind} file ({fault}); fit the {kind} again.") from fault
-    raise error(f"{path} is of kind {metadata.get('schema')!r}; a file of {_schema(kind)!r} is needed.")
+        with safe_open(path, framework={"numpy": "np", "torch": "pt"}[framework]) as opened:
+            metadata = opened.metadata() or {}
+            arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
+        if framework == "torch":  # what it gives is the mapped file itself, and would change when that is written to
+            arrays = {name: values.clone() for name, values in arrays.items()}
+        return build(arrays, _facts(metadata, kind, schema))
+    except _FAULTS as fault:
+        reason = str(fault) or type(fault).__name__
+        if isinstance(fault, SafetensorError):
+            reason = f"it is no intact safetensors file ({fault})"
+            if start == b"PK" or start[:1] == b"\x80":
+                reason = "it is a pickle or an archive as torch.save writes, which could run code, and is never opened"
+        raise error(f"{path} cannot be loaded as {_noun(kind, 'a ')}: {reason}; {writes}.") from fault
 
 
-def _schema(kind: str) -> str:
-    return f"genmend.{kind}/1"
+def _write(path: Path, arrays: Mapping[str, Any], metadata: dict[str, str]) -> None:
+    # safetensors writes the memory as it lies, also that of a transposed array, and refuses arrays that share it.
+    if all(isinstance(values, np.ndarray) for values in arrays.values()):
+        from safetensors.numpy import save_file
+
+        save_file({name: np.ascontiguousarray(values) for name, values in arrays.items()}, path, metadata)
+        return
+    import torch
+    from safetensors.torch import save_file as save_tensors
+
+    tensors = {name: torch.as_tensor(values).detach().cpu().clone().contiguous() for name, values in arrays.items()}
+    save_tensors(tensors, path, metadata)
 
 
-def _refused(constant: str) -> float:
-    raise ValueError(f"it holds {constant}")
+def _facts(metadata: Mapping[str, str], kind: str, schema: int) -> Facts:
+    """The facts, also of a file from before there was one format."""
+    short = kind.rpartition(".")[2]
+    if kind in metadata:
+        facts = _parsed(metadata[kind])
+    elif metadata.get("schema", "").startswith(f"{kind}/") and short in metadata:  # detectors and densities
+        facts = {"schema": _number(metadata["schema"].rpartition("/")[2]), **_parsed(metadata[short])}
+    elif metadata.get("format", "").startswith(f"{kind}."):  # probe moves
+        facts = {**metadata, "schema": _number(metadata["format"].rpartition(".")[2])}
+    else:
+        raise ValueError(f"it has no {kind!r} in its metadata, so it holds something else than {kind}/{schema}")
+    found = facts.pop("schema", None)
+    if found != schema or isinstance(found, bool):
+        raise ValueError(f"its schema is {found!r}, and {kind}/{schema} is read; update genmend if it is newer")
+    return facts
+
+
+def _parsed(text: str) -> Facts:
+    def refused(constant: str) -> float:
+        raise ValueError(f"it holds {constant}, which is no JSON")
+
+    facts = json.loads(text, parse_constant=refused)
+    if not isinstance(facts, dict):
+        raise ValueError(f"its metadata is a {type(facts).__name__}, but a JSON object is needed")
+    return facts
+
+
+def _number(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
+
+
+def _noun(kind: str, article: str = "") -> str:
+    """The kind in words: ``genmend.normal_region`` is "normal region", with the article unless it is a plural."""
+    words = kind.removeprefix("genmend").strip("._").replace("_", " ")
+    return words if words.endswith("s") else article + words

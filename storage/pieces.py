@@ -1,107 +1,182 @@
-"""Long computations in pieces on disk: stopped anywhere, a second run does only what is missing."""
+"""Long work that is kept as it is done: stopped anywhere, even killed, a second run does only what is missing."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
-from torch import Tensor
 
-from genmend.storage.atomic import atomic_write, whole_file
+from genmend.storage.atomic import whole_file
+from genmend.storage.digests import digest, settings_key, sha256_of
 
-if TYPE_CHECKING:
-    pass
-
-__all__ = ["checkpointed", "digest", "in_pieces", "settings_key", "tensor_digest"]
+__all__ = ["Work"]
 
 # Raised when what a piece holds changes its meaning: old files are then no longer used.
 _FORMAT = 1
 
-_HASHED_BYTES = 1 << 24
-
 _NAMES = "names of the arrays"  # zip's check sums do not tell that a member is missing
 
 Arrays = Mapping[str, np.ndarray]
+Kept = TypeVar("Kept")
 
 
-def in_pieces(
-    function: Callable[[int, int], Arrays],
-    n_rows: int,
-    folder: str | os.PathLike[str] | None,
-    piece_size: int,
-    *,
-    inputs: Sequence[Any] = (),
-    description: str = "",
-) -> dict[str, np.ndarray]:
-    """Call `function(start, stop)` for consecutive rows, keep each result in a file, and join the results.
+def _save_arrays(path: Path, arrays: Arrays) -> None:
+    with whole_file(path) as temporary:
+        save_file({name: np.ascontiguousarray(values) for name, values in arrays.items()}, temporary)
 
-    Every piece is written whole or not at all, so a run that was stopped at any moment, even killed, leaves good pieces
-    only; the next run with the same inputs reads them and computes the others. The result does not depend on where it
-    stopped. Damaged files are computed again. Several processes may fill one folder: the worst is double work.
 
-    Parameters
+@dataclass(frozen=True)
+class Work:
+    """Where long work keeps what it has done, whether it goes on from there, and whether it shows a progress bar.
+
+    Every file is written whole or not at all and named by all that its content depends on, so a run that was stopped
+    leaves good files only, and one with other settings uses others. Damaged files are computed again. Several
+    processes may work in one folder: the worst is double work.
+
+    Attributes
     ----------
-    function
-        Returns named arrays of what rows `start` to `stop` give; the same arrays for the same inputs.
-    n_rows, piece_size
-        Number of rows in all, and of one piece; at least 1.
-    folder
-        Where the pieces lie; made if it is missing. `None` keeps nothing.
-    inputs
-        All that the result depends on (arrays, numbers, text): other inputs use other files. See `digest`.
-    description
-        What the progress bar says; there is one on a terminal only.
+    folder : Path or None
+        Where the files lie; made when the first is written. None keeps nothing.
+    resume : bool
+        Whether files of earlier runs are used; they are written over where not.
+    progress : bool
+        Whether long steps show a bar.
 
-    Returns
-    -------
-    The named arrays, joined along their first axis.
+    Examples
+    --------
+    >>> import tempfile
+    >>> work = Work(tempfile.mkdtemp())
+    >>> work.kept("squares", {"n": 3}, lambda: {"values": np.arange(3) ** 2})["values"]
+    array([0, 1, 4])
+    >>> work.kept("squares", {"n": 3}, lambda: {})["values"]  # read
+    array([0, 1, 4])
     """
-    from tqdm import tqdm
 
-    place = None if folder is None else Path(folder)
-    if place is not None:
-        place.mkdir(parents=True, exist_ok=True)
-    key = "" if place is None else digest(_FORMAT, description, n_rows, *inputs)
-    found: list[Arrays] = []
-    for start in tqdm(range(0, n_rows, piece_size), desc=description, disable=None):
-        stop = min(start + piece_size, n_rows)
-        path = None if place is None else place / f"{key}-{start}-{stop}.npz"
-        piece = None if path is None else _read(path)
+    folder: Path | None = None
+    resume: bool = True
+    progress: bool = False
+
+    def __post_init__(self) -> None:
+        if self.folder is not None:
+            object.__setattr__(self, "folder", Path(self.folder))
+
+    def kept(
+        self,
+        name: str,
+        facts: Mapping[str, Any],
+        compute: Callable[[], Kept],
+        *,
+        save: Callable[[Path, Kept], None] = _save_arrays,
+        load: Callable[[Path], Kept] = load_file,
+    ) -> Kept:
+        """Return what `compute` returns, or what an earlier run has left of it.
+
+        Parameters
+        ----------
+        name
+            What it is; the file is ``<name>-<key of the facts>.safetensors``.
+        facts
+            All that the result depends on, as JSON holds it: other facts, other file.
+        compute
+            Returns named arrays, or whatever `save` writes.
+        save, load
+            Write and read the file; of named numpy arrays unless others are given, e.g. `save_correction` and
+            `load_correction`. `save` writes it whole; `load` raises ValueError for a damaged one.
+        """
+        if self.folder is None:
+            return compute()
+        path = self.folder / f"{name}-{settings_key(facts)}.safetensors"
+        if self.resume and path.is_file():
+            try:
+                return load(path)
+            except (SafetensorError, ValueError):
+                pass  # damaged after it was written: compute it again
+        result = compute()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        save(path, result)
+        return result
+
+    def pieces(
+        self,
+        compute: Callable[[int, int], Arrays],
+        n_rows: int,
+        piece_size: int,
+        *,
+        inputs: Sequence[Any] = (),
+        description: str = "",
+    ) -> dict[str, np.ndarray]:
+        """Call `compute(start, stop)` for consecutive rows, keep each result in a file, and join the results.
+
+        The result does not depend on where an earlier run stopped.
+
+        Parameters
+        ----------
+        compute
+            Returns named arrays of what rows `start` to `stop` give; the same arrays for the same inputs.
+        n_rows, piece_size
+            Number of rows in all, and of one piece; at least 1.
+        inputs
+            All that the result depends on (arrays, numbers, text): other inputs, other files. See `digest`.
+        description
+            What the progress bar says; it is shown on a terminal only.
+
+        Returns
+        -------
+        The named arrays, joined along their first axis.
+        """
+        from tqdm import tqdm
+
+        key = "" if self.folder is None else digest(_FORMAT, description, n_rows, *inputs)
+        starts = range(0, n_rows, piece_size)
+        found = [
+            self._piece(key, start, min(start + piece_size, n_rows), compute)
+            for start in tqdm(starts, desc=description, disable=None if self.progress else True)
+        ]
+        return {name: np.concatenate([piece[name] for piece in found]) for name in found[0]}
+
+    def _piece(self, key: str, start: int, stop: int, compute: Callable[[int, int], Arrays]) -> Arrays:
+        if self.folder is None:
+            return compute(start, stop)
+        path = self.folder / f"{key}-{start}-{stop}.npz"
+        piece = _read_piece(path) if self.resume else None
         if piece is None:
-            piece = function(start, stop)
+            piece = compute(start, stop)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with whole_file(path) as temporary, temporary.open("wb") as file:
+                np.savez(file, **piece, **{_NAMES: np.array(list(piece))})  # type: ignore[arg-type]  # numpy's stub takes every keyword for allow_pickle
+        return piece
+
+    def entries(self, facts: Any, keys: Sequence[str], compute: Callable[[list[str]], Sequence[Any]]) -> dict[str, Any]:
+        """Return a JSON value for each key: those that a file of earlier runs holds, and the others, which are added.
+
+        Parameters
+        ----------
+        facts
+            All that the values depend on beside their keys, as JSON holds it; the file is named by them.
+        keys
+            Any text, e.g. seeds.
+        compute
+            Returns the values of the keys that are missing, in their order.
+        """
+        path = None if self.folder is None else self.folder / f"{sha256_of([json.dumps(facts)])[:24]}.json"
+        known = _read_entries(path) if path is not None and self.resume else {}
+        missing = [key for key in dict.fromkeys(keys) if key not in known]
+        if missing:
+            known.update(zip(missing, compute(missing), strict=True))
             if path is not None:
-                with whole_file(path) as file:
-                    np.savez(file, **piece, **{_NAMES: np.array(list(piece))})  # type: ignore[arg-type]  # numpy's stub takes every keyword for allow_pickle
-        found.append(piece)
-    return {name: np.concatenate([piece[name] for piece in found]) for name in found[0]}
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with whole_file(path) as temporary:
+                    temporary.write_text(json.dumps(known), encoding="utf-8")
+        return {key: known[key] for key in keys}
 
 
-def digest(*parts: Any) -> str:
-    """A name (32 hex digits) for arrays, numbers and text: equal for equal type, shape and values only.
-
-    Array-likes are read in blocks of rows, so memory-mapped files stay on disk.
-    """
-    state = hashlib.sha256()
-    for part in parts:
-        if not hasattr(part, "shape"):
-            state.update(f"{type(part).__name__} {part!r};".encode())
-            continue
-        state.update(f"array {part.shape} {part.dtype.str};".encode())
-        row_bytes = max(1, int(np.prod(part.shape[1:])) * part.dtype.itemsize)
-        step = max(1, _HASHED_BYTES // row_bytes)
-        for start in range(0, len(part), step):
-            state.update(np.ascontiguousarray(part[start : start + step]).data)
-    return state.hexdigest()[:32]
-
-
-def _read(path: Path) -> Arrays | None:
+def _read_piece(path: Path) -> Arrays | None:
     """A piece, or None where there is no intact one."""
     try:
         with np.load(path, allow_pickle=False) as stored:
@@ -112,14 +187,16 @@ def _read(path: Path) -> Arrays | None:
     return piece if list(piece) == names else None
 
 
-def settings_key(settings: Mapping[str, Any]) -> str:
-    """A short name for exactly these settings: other settings, other files."""
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+def _read_entries(path: Path) -> dict[str, Any]:
+    """The entries of a file; none where there is no intact one."""
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return entries if isinstance(entries, dict) else {}
 
 
-def tensor_digest(values: Tensor) -> str:
-    """SHA-256 of the values, in their order."""
-    return hashlib.sha256(values.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
+# Until the last of their callers takes a Work.
 
 
 def checkpointed(folder: Path, name: str, resume: bool, compute: Callable[[], Arrays]) -> Arrays:
@@ -129,9 +206,8 @@ def checkpointed(folder: Path, name: str, resume: bool, compute: Callable[[], Ar
         try:
             return load_file(path)
         except SafetensorError:
-            pass  # damaged after it was written: compute it again
+            pass
     arrays = compute()
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as temporary:
-        save_file({key: np.ascontiguousarray(values) for key, values in arrays.items()}, temporary)
+    _save_arrays(path, arrays)
     return arrays

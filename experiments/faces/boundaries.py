@@ -39,7 +39,8 @@ from genmend.gans.boundaries import (
 )
 from genmend.gans.boundaries.explored import ExploredQuery, ExploreSettings
 from genmend.gans.families.pretrained import load_faces
-from genmend.storage.pieces import checkpointed, settings_key, tensor_digest
+from genmend.storage.digests import settings_key, sha256_of_array
+from genmend.storage.pieces import checkpointed
 from genmend.workbench.commands.explore import ExploreRun, run_explore
 from genmend.workbench.pages.pictures import image_grid
 
@@ -163,7 +164,7 @@ def mixing_lines(
     for number, query in enumerate(queries):
         region = generative_region(generator, query.query, generator.layers[0], query.mask)
         about = {"query": number, "seed": options.seed, "n": options.n, "lengths": [BOUNCES, MOVES, NODES]}
-        key = settings_key(about | {"members": tensor_digest(query.mask)})
+        key = settings_key(about | {"members": sha256_of_array(query.mask)})
 
         def compute(region: Any = region) -> dict[str, NDArray[Any]]:
             kept = json.dumps(_diagnosed(region, options.n, options.seed))

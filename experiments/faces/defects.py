@@ -26,7 +26,7 @@ from genmend.gans.detection.defect_classifier import DefectClassifier
 from genmend.gans.detection.defect_masks import METHODS, attribution_masks, box_masks, mask_quality
 from genmend.gans.detection.local_activation import ESTIMATORS, LocalActivation
 from genmend.gans.families.pretrained import load_faces
-from genmend.storage.atomic import atomic_write
+from genmend.storage.atomic import whole_file
 
 RESULTS = Path(__file__).with_name("results") / "defects"
 EPSILONS = (0.1, 0.2, 0.4)
@@ -55,7 +55,7 @@ def main() -> None:
     for row in masks:
         print(row)
     result = {"seed": options.seed, "chosen_estimator": chosen, "local_activation": rows, "masks": masks}
-    with atomic_write(options.out / "results.json") as temporary:
+    with whole_file(options.out / "results.json") as temporary:
         Path(temporary).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
@@ -146,7 +146,7 @@ def _aurocs(scores: np.ndarray, faces: LabelledFaces, choice: np.ndarray, report
 
 
 def _write_table(path: Path, rows: list[dict]) -> None:
-    with atomic_write(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

@@ -26,7 +26,8 @@ from genmend.gans.detection.kept_detector import DetectorSettings, fit_key, fitt
 from genmend.gans.families.pretrained import EYE_COLOURS, load_eyes
 from genmend.manifold import Manifold
 from genmend.manifold.features import extract, load_extractor
-from genmend.storage.pieces import checkpointed, settings_key
+from genmend.storage.digests import settings_key
+from genmend.storage.pieces import checkpointed
 from genmend.workbench.pages.pictures import to_pixels
 
 RESULTS, RATINGS = Path(__file__).with_name("results") / "eyes", Path(__file__).parents[1] / "data" / "eye_ratings.csv"

@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genmend.manifold.features import load_extractor
-from genmend.storage.atomic import atomic_write
+from genmend.storage.atomic import whole_file
 
 
 class CachedExtractor:
@@ -45,7 +45,7 @@ class CachedExtractor:
 
     def save(self) -> None:
         if self._unsaved:
-            with atomic_write(self._path) as temporary:
+            with whole_file(self._path) as temporary:
                 save_file(self._known, temporary)
             self._unsaved = 0
 

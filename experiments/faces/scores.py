@@ -25,7 +25,7 @@ from torch import Tensor
 from genmend.gans import ArtifactDetector, Generator, corrected, fit_correction
 from genmend.gans.detection.kept_detector import DetectorSettings, fitted_detector
 from genmend.gans.families.pretrained import load_faces
-from genmend.storage.atomic import atomic_write
+from genmend.storage.atomic import whole_file
 from genmend.workbench.commands.score import ScoreSettings, run_score
 
 RESULTS = Path(__file__).with_name("results") / "scores"
@@ -100,7 +100,7 @@ def normal_images(generator: Generator, detector: ArtifactDetector, n: int) -> T
 def _write(folder: Path, images: Tensor) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for row, pixels in enumerate((images.permute(0, 2, 3, 1).numpy() * 255).round().astype(np.uint8)):
-        with atomic_write(folder / f"{row:05d}.png") as temporary:
+        with whole_file(folder / f"{row:05d}.png") as temporary:
             Image.fromarray(pixels).save(temporary, format="PNG")
 
 

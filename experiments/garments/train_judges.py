@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from experiments.garments.captions import framed, held_out_images, training_images
 from genmend.diffusion.reference.networks import BUILDERS, GARMENTS, WEIGHTS, load_network, outputs
-from genmend.storage.atomic import atomic_write
+from genmend.storage.atomic import whole_file
 
 FOLDER = Path(__file__).with_name("reference_diffusion")
 SEEDS = {"judge": 1, "guide": 2, "novelty": 3}
@@ -85,7 +85,7 @@ def main() -> None:
         if not file.is_file():
             started = time.perf_counter()
             network = train_network(name, *training_images(), EPOCHS[name])
-            with atomic_write(file) as temporary:
+            with whole_file(file) as temporary:
                 save_file(network.state_dict(), temporary)
             print(f"{name}: trained in {(time.perf_counter() - started) / 60:.1f} minutes", flush=True)
         found[name] = measure(name, load_network(name), *held_out_images())

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from experiments.garments.captions import caption, framed, training_images, traits, vocabulary
 from experiments.garments.models import MEAN, STD, build_pipeline
 from genmend.diffusion.reference.networks import WEIGHTS
-from genmend.storage.atomic import atomic_write
+from genmend.storage.atomic import whole_file
 from genmend.storage.weights import cache_folder
 
 FOLDER = Path(__file__).with_name("reference_diffusion")
@@ -68,7 +68,7 @@ class Training:
         state = {"networks": self.networks.state_dict(), "optimizer": self.optimizer.state_dict()}
         state |= {"averages": self.averages, "log": self.log, "step": self.step, "seconds": self.seconds}
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as temporary:
+        with whole_file(path) as temporary:
             torch.save(state | {"seed": self.seed}, temporary)
 
     def load(self, path: Path) -> None:
@@ -182,7 +182,7 @@ def publish(training: Training, folder: Path, weights: Path) -> None:
             shutil.copy(file, Path(temporary) / "pipeline" / "tokenizer" / file.name)
         shutil.rmtree(weights / "pipeline", ignore_errors=True)
         (Path(temporary) / "pipeline").rename(weights / "pipeline")
-    with atomic_write(folder / "log.csv") as file, open(file, "w", newline="", encoding="utf-8") as lines:
+    with whole_file(folder / "log.csv") as file, open(file, "w", newline="", encoding="utf-8") as lines:
         rows = csv.writer(lines, lineterminator="\n")
         rows.writerow(COLUMNS)
         for step, minutes, n, loss, rate in training.log:

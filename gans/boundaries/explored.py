@@ -22,7 +22,8 @@ from genmend.gans.boundaries.homogeneity import ball_round, homogeneity, random_
 from genmend.gans.boundaries.region import GenerativeRegion, generative_region
 from genmend.gans.boundaries.tree import grow_tree
 from genmend.gans.generator import Generator
-from genmend.storage.pieces import checkpointed, settings_key
+from genmend.storage.digests import settings_key
+from genmend.storage.pieces import checkpointed
 
 __all__ = ["METHODS", "N_RANDOM", "ExploreSettings", "ExploredQuery", "explored"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
@@ -21,8 +20,9 @@ from genmend.gans.conversion.choice import chosen_group, chosen_layout, groups_o
 from genmend.gans.conversion.folder import save_generator
 from genmend.gans.families import LAYOUTS
 from genmend.gans.families.layout import check_shapes, fitted
+from genmend.storage.digests import sha256_of_file
 
-__all__ = ["ConversionError", "Converted", "convert", "file_sha256", "read_in_child"]
+__all__ = ["ConversionError", "Converted", "convert", "read_in_child"]
 
 _SECONDS = 3600
 
@@ -142,7 +142,7 @@ def convert(
         family=layout.name,
         folder=str(out),
         source=source.name,
-        source_sha256=file_sha256(source),
+        source_sha256=sha256_of_file(source),
         group=chosen,
         other_groups={name: len(other) for name, other in groups.items() if name != chosen},
         n_arrays=len(state),
@@ -190,9 +190,3 @@ def _check_contents(source: Path, contents: Mapping[str, Any]) -> None:
         raise ConversionError(
             f"{source.name} holds no arrays; names that it asks for and that were not run: {refused}."
         )
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

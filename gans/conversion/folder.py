@@ -15,7 +15,7 @@ from torch import nn
 from genmend.gans.families import LAYOUTS
 from genmend.gans.families.layout import fitted
 from genmend.gans.generator import Generator
-from genmend.storage.atomic import atomic_write
+from genmend.storage.atomic import whole_file
 
 __all__ = ["converted_options", "load_converted", "save_generator"]
 
@@ -40,9 +40,9 @@ def save_generator(folder: str | os.PathLike[str], module: nn.Module, conversion
         },
         "versions": {name: version(name) for name in ("torch", "safetensors")},
     }
-    with atomic_write(folder / _ARRAYS) as temporary:
+    with whole_file(folder / _ARRAYS) as temporary:
         save_file({name: tensor.contiguous() for name, tensor in module.state_dict().items()}, temporary)
-    with atomic_write(folder / _SETTINGS) as temporary:
+    with whole_file(folder / _SETTINGS) as temporary:
         temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 

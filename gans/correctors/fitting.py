@@ -27,7 +27,7 @@ from genmend.gans.detection.artifact_detector import ArtifactDetector
 from genmend.gans.detection.kept_detector import DetectorSettings, fit_key, fitted_detector, measured
 from genmend.gans.detection.labelled_samples import LabelledSamples
 from genmend.gans.generator import Generator
-from genmend.storage.pieces import settings_key
+from genmend.storage.digests import settings_key
 
 __all__ = ["fitted_method"]
 

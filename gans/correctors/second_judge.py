@@ -14,7 +14,8 @@ from genmend.gans.correctors.gated import CorrectedGenerator
 from genmend.manifold import Manifold
 from genmend.manifold.features import extract, load_extractor
 from genmend.manifold.metrics.bootstrap import percentile_interval, resampled_means
-from genmend.storage.pieces import checkpointed, settings_key
+from genmend.storage.digests import settings_key
+from genmend.storage.pieces import checkpointed
 from genmend.workbench.pages.pictures import read_images
 
 __all__ = ["Judged", "judged"]

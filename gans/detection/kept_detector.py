@@ -13,7 +13,8 @@ from torch import Tensor
 from genmend.gans.detection.artifact_detector import ArtifactDetector, Detection
 from genmend.gans.detection.detector_file import load_detector, save_detector
 from genmend.gans.generator import Generator, generator_facts, layer_shapes
-from genmend.storage.pieces import checkpointed, settings_key, tensor_digest
+from genmend.storage.digests import settings_key, sha256_of_array
+from genmend.storage.pieces import checkpointed
 
 __all__ = [
     "CHUNK",
@@ -102,12 +103,12 @@ def measured(
     about = {
         **generator_facts(generator),
         "extractor": str(detector.extractor),
-        "rates": {layer: tensor_digest(rate) for layer, rate in detector.rare_.rates_.items()},
+        "rates": {layer: sha256_of_array(rate) for layer, rate in detector.rare_.rates_.items()},
         "rate": detector.rate,
     }
     parts = []
     for chunk in latents.split(CHUNK):
-        key = settings_key(about | {"latents": tensor_digest(chunk)})
+        key = settings_key(about | {"latents": sha256_of_array(chunk)})
 
         def compute(chunk: Tensor = chunk) -> dict[str, NDArray[Any]]:
             features, counts = detector.measure(generator, chunk, progress=progress)

@@ -14,7 +14,7 @@ from torch import Tensor
 from genmend.gans.detection.defect_masks import box_masks, brush_masks
 from genmend.gans.detection.kept_detector import load_latents
 from genmend.gans.generator import Generator
-from genmend.storage.pieces import tensor_digest
+from genmend.storage.digests import sha256_of_array
 
 __all__ = ["LabelledSamples", "load_labelled"]
 
@@ -55,7 +55,7 @@ class LabelledSamples:
     def digest(self) -> str:
         """Names exactly these samples, labels and masks."""
         masks = self.latents.new_zeros(0) if self.masks is None else self.masks
-        return "-".join(tensor_digest(part)[:16] for part in (self.latents, torch.from_numpy(self.share), masks))
+        return "-".join(sha256_of_array(part)[:16] for part in (self.latents, torch.from_numpy(self.share), masks))
 
 
 def load_labelled(folder: Path, generator: Generator, masks_file: Path | None = None) -> LabelledSamples:

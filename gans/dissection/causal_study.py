@@ -25,7 +25,7 @@ from genmend.gans.dissection.causal import (
 from genmend.gans.dissection.mask_store import MaskStore
 from genmend.gans.dissection.stages import Arrays, Stages
 from genmend.gans.generator import Generator
-from genmend.storage.pieces import tensor_digest
+from genmend.storage.digests import sha256_of_array
 
 __all__ = ["CausalSettings", "CausalStudy", "causal_study"]
 
@@ -81,7 +81,7 @@ def causal_study(
     if layer not in agreements:
         raise ValueError(f"Layer {layer!r} of the causal concept {asked!r} was not dissected: {', '.join(agreements)}.")
     iou = agreements[layer].iou[:, concept]
-    about = {"concept": name, "layer": layer, "n": n, "iou": tensor_digest(iou), **asdict(settings)}
+    about = {"concept": name, "layer": layer, "n": n, "iou": sha256_of_array(iou), **asdict(settings)}
     return _read(
         stages.kept(
             "causal",

@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from genmend.gans.dissection.concepts import Concepts, checked_masks, pack, part_names, unpack, with_parts
 from genmend.gans.generator import Generator, generator_facts
-from genmend.storage.pieces import checkpointed, settings_key
+from genmend.storage.digests import settings_key
+from genmend.storage.pieces import checkpointed
 
 __all__ = ["CHUNK", "MaskStore"]
 

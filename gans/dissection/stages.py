@@ -27,7 +27,8 @@ from genmend.gans.dissection.measuring import (
 )
 from genmend.gans.dissection.thresholds import BestLevels, best_levels
 from genmend.gans.generator import Generator, generator_facts
-from genmend.storage.pieces import checkpointed, settings_key, tensor_digest
+from genmend.storage.digests import settings_key, sha256_of_array
+from genmend.storage.pieces import checkpointed
 
 __all__ = ["N_PLACES", "Arrays", "Stages"]
 
@@ -105,7 +106,7 @@ class Stages:
     ) -> dict[str, NDArray[np.int64]]:
         """Pixels of both and of either for one concept a unit, image by image, ``[n, U, 2]``, over all pixels."""
         about = {
-            layer: [tensor_digest(concepts[layer]), tensor_digest(thresholds[layer])] for layer in self.layers
+            layer: [sha256_of_array(concepts[layer]), sha256_of_array(thresholds[layer])] for layer in self.layers
         } | self.about(store)
         parts = []
         for start, masks in store.chunks(n, self.seed, progress=self.progress):
@@ -152,7 +153,7 @@ class Stages:
         count: Callable[[Tensor, Tensor], dict[str, Counts]],
     ) -> dict[str, Counts]:
         """Counts of n samples, chunk by chunk."""
-        about = self.about(store) | {layer: tensor_digest(values) for layer, values in thresholds.items()}
+        about = self.about(store) | {layer: sha256_of_array(values) for layer, values in thresholds.items()}
         totals: dict[str, Counts] = {}
         for start, masks in store.chunks(n, self.seed, progress=self.progress):
 

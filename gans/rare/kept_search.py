@@ -21,7 +21,8 @@ from genmend.gans.rare.flow import FlowDensity
 from genmend.gans.rare.samples import RareSamples
 from genmend.gans.rare.search import RareSearch, rare_samples
 from genmend.gans.rare.space import RareSpace, label_free_artifact_score
-from genmend.storage.pieces import checkpointed, settings_key, tensor_digest
+from genmend.storage.digests import settings_key, sha256_of_array
+from genmend.storage.pieces import checkpointed
 
 __all__ = ["RareSettings", "fitted_density", "rare_space", "searched"]
 
@@ -109,7 +110,7 @@ def searched(
     }
     parts, start = [], 0
     for group in latents.split(max(1, generator.batch_size // n_versions)):
-        key = settings_key(about | {"latents": tensor_digest(group), "start": start})
+        key = settings_key(about | {"latents": sha256_of_array(group), "start": start})
 
         def compute(group: Tensor = group, start: int = start) -> dict[str, NDArray[Any]]:
             found = rare_samples(generator, group, space, settings.search, seed=seed, start=start, progress=progress)

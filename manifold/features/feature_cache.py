@@ -6,7 +6,6 @@ digest of its own content, so a damaged one is found out, thrown away and comput
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -19,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save
 
 from genmend.storage.atomic import whole_file
+from genmend.storage.digests import sha256_of
 from genmend.storage.weights import cache_folder
 
 __all__ = ["SCHEMA", "ShardWriter", "cached_rows", "folder_of"]
@@ -85,11 +85,11 @@ class ShardWriter:
             keys = np.frombuffer(b"".join(self._rows), dtype=np.uint8).reshape(len(self._rows), -1)
             content = save({"keys": keys, "values": np.stack(list(self._rows.values()))})
             self._folder.mkdir(parents=True, exist_ok=True)
-            with whole_file(self._folder / _name(content)) as file:
-                file.write(content)
+            with whole_file(self._folder / _name(content)) as temporary:
+                temporary.write_bytes(content)
             self._rows = {}
         self._written = time.monotonic()
 
 
 def _name(content: bytes) -> str:
-    return f"{hashlib.sha256(content).hexdigest()[:32]}.safetensors"
+    return f"{sha256_of([content])[:32]}.safetensors"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from importlib import metadata
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from genmend.manifold.features.resizing import ANTIALIASED, MODES, resize
+from genmend.storage.digests import sha256_of, sha256_of_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -193,16 +193,14 @@ def vectors_of(features: Tensor, n: int) -> NDArray[np.float32]:
 
 def digest_of_network(network: nn.Module) -> str:
     """SHA-256 over the printed layout and every parameter and buffer (name, dtype, shape, bytes)."""
-    digest = hashlib.sha256(repr(network).encode())
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
+    named = sorted(network.state_dict().items())
+    described = ((f"{name} {values.dtype} {tuple(values.shape)};", values) for name, values in named)
+    return sha256_of(chain([repr(network)], chain.from_iterable(described)))
 
 
 def digest_of_pipeline(pipeline: dict[str, Any]) -> str:
     """SHA-256 of a pipeline's JSON with sorted keys."""
-    return hashlib.sha256(json.dumps(pipeline, sort_keys=True).encode()).hexdigest()
+    return sha256_of_json(pipeline)
 
 
 def name_of_class(instance: object) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from genmend.manifold.engine.inputs import is_tensor
 from genmend.manifold.features.audio_files import AUDIO_SUFFIXES, check_wave, read_audio
 from genmend.manifold.features.image_files import FORMATS, IMAGE_SUFFIXES, decode_image, image_bytes, rgb_of
 from genmend.manifold.features.unusable import UnusableSampleError
+from genmend.storage.digests import sha256_of, sha256_of_file
 
 __all__ = ["Samples", "samples_of"]
 
@@ -116,7 +116,7 @@ def _files(paths: list[Path], names: list[str], description: str) -> Samples:
 
 def _image(path: Path) -> tuple[bytes, Tensor]:
     content = image_bytes(path)  # once: what is decoded is what was hashed
-    return hashlib.sha256(content).digest(), decode_image(content, path)
+    return bytes.fromhex(sha256_of([content])), decode_image(content, path)
 
 
 def _recording(path: Path) -> tuple[bytes, tuple[np.ndarray, int]]:
@@ -127,8 +127,7 @@ def _digest_of_file(path: Path) -> bytes:
     try:
         if path.stat().st_size > _HASHED_BYTES:
             raise UnusableSampleError(path, f"it is larger than {_HASHED_BYTES >> 30} GB")
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
+        return bytes.fromhex(sha256_of_file(path))
     except OSError as error:
         raise UnusableSampleError(path, f"{error.strerror or error}; give a file that can be read") from error
 
@@ -225,9 +224,7 @@ def _pixels(image: np.ndarray, name: str) -> Tensor:
 
 
 def _digest_of_array(array: np.ndarray, what: str) -> bytes:
-    digest = hashlib.sha256(f"{what} {array.dtype} {array.shape};".encode())
-    digest.update(np.ascontiguousarray(array).data)
-    return digest.digest()
+    return bytes.fromhex(sha256_of([f"{what} {array.dtype} {array.shape};", array]))
 
 
 def _numbers(array: Any) -> list[str]:

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from genmend.manifold.engine.inputs import as_features
 from genmend.manifold.regions.normal_region import Group, NormalRegion
 from genmend.storage.atomic import whole_file
-from genmend.storage.pieces import digest
+from genmend.storage.digests import digest
 
 _METADATA = "genmend.normal_region"  # one key only: safetensors does not keep the order of several
 _SCHEMA = 1

@@ -26,7 +26,8 @@ from genmend.manifold.sharded.shard_sums import (
     merge_references,
 )
 from genmend.manifold.sharded.workers import HereCalls, RayCalls
-from genmend.storage.pieces import digest, in_pieces
+from genmend.storage.digests import digest
+from genmend.storage.pieces import in_pieces
 
 # Rows handed over at a time: at 1024 float32 features 256 MB.
 PIECE_SIZE = 65_536

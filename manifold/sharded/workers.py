@@ -14,7 +14,7 @@ from genmend.manifold.engine.screens import AnyScreen, screen_of
 from genmend.manifold.engine.tallies import Balls, Tallies
 from genmend.manifold.sharded.mapped_features import open_features, widened
 from genmend.manifold.sharded.shard_sums import sweep_shard, without_reference
-from genmend.storage.pieces import digest
+from genmend.storage.digests import digest
 
 # How often Ray starts a lost worker again and repeats its call before that is an error.
 RETRIES = 3

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from genmend.storage.atomic import atomic_write
+from genmend.storage.atomic import whole_file
 
 OLD, NEW = "old " * 1000, "new " * 100_000
 
@@ -22,13 +22,13 @@ def target(tmp_path):
 
 
 def write_and_fail(target, error):
-    with atomic_write(target) as temporary:
+    with whole_file(target) as temporary:
         temporary.write_text(NEW[:100])
         raise error
 
 
 def test_the_new_file_replaces_the_old_one_at_the_end_only(target):
-    with atomic_write(target) as temporary:
+    with whole_file(target) as temporary:
         temporary.write_text(NEW)
         assert temporary.parent == target.parent
         assert target.read_text() == OLD
@@ -38,7 +38,7 @@ def test_the_new_file_replaces_the_old_one_at_the_end_only(target):
 
 def test_a_new_file_is_made_with_the_usual_rights(tmp_path):
     (tmp_path / "usual").write_text("")
-    with atomic_write(tmp_path / "ours") as temporary:
+    with whole_file(tmp_path / "ours") as temporary:
         temporary.write_text("")
     modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("usual", "ours")]
     assert modes[0] == modes[1]
@@ -66,7 +66,7 @@ def test_a_full_disk_while_finishing(target, step, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, step, full)
-    with pytest.raises(OSError, match="No space"), atomic_write(target) as temporary:
+    with pytest.raises(OSError, match="No space"), whole_file(target) as temporary:
         temporary.write_text(NEW)
     assert target.read_text() == OLD
     assert list(target.parent.iterdir()) == [target]
@@ -78,7 +78,7 @@ def test_a_full_file_system(target):
         "import resource, signal, sys; from activations import files;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000));\n"
         "try:\n"
-        "    with files.atomic_write(sys.argv[1]) as t: t.write_text('new ' * 100_000)\n"
+        "    with files.whole_file(sys.argv[1]) as t: t.write_text('new ' * 100_000)\n"
         "except OSError: sys.exit(7)"
     )
     assert subprocess.run([sys.executable, "-c", _without_torch(script), str(target)]).returncode == 7
@@ -92,7 +92,7 @@ def test_a_killed_writer_leaves_the_old_file_or_the_new_one(target):
         "print('ready', flush=True)\n"
         "while True:\n"
         "    for text in ('old ' * 1000, 'new ' * 100_000):\n"
-        "        with files.atomic_write(sys.argv[1]) as t: t.write_text(text)"
+        "        with files.whole_file(sys.argv[1]) as t: t.write_text(text)"
     )
     for wait in (0.0, 0.004, 0.011, 0.023):
         with subprocess.Popen(
@@ -107,7 +107,7 @@ def test_a_killed_writer_leaves_the_old_file_or_the_new_one(target):
 
 def _without_torch(script):
     """Have `from activations import files` load that file alone: importing torch takes seconds."""
-    folder = os.path.dirname(sys.modules[atomic_write.__module__].__file__)
+    folder = os.path.dirname(sys.modules[whole_file.__module__].__file__)
     return (
         "import importlib.util as u, sys, types; activations = types.ModuleType('activations');"
         f"s = u.spec_from_file_location('genmend.storage.atomic', {os.path.join(folder, 'files.py')!r});"
@@ -117,13 +117,13 @@ def _without_torch(script):
 
 
 def test_writers_that_choose_the_format_by_suffix_find_it(tmp_path):
-    with atomic_write(tmp_path / "array.npy") as temporary:
+    with whole_file(tmp_path / "array.npy") as temporary:
         np.save(temporary, np.arange(3))
     assert np.load(tmp_path / "array.npy").tolist() == [0, 1, 2]
 
 
 def test_two_writers_at_once_do_not_share_a_temporary_file(target):
-    with atomic_write(target) as one, atomic_write(target) as other:
+    with whole_file(target) as one, whole_file(target) as other:
         assert one != other
         one.write_text("one")
         other.write_text("other")
@@ -132,5 +132,5 @@ def test_two_writers_at_once_do_not_share_a_temporary_file(target):
 
 
 def test_a_missing_folder_is_the_ordinary_error(tmp_path):
-    with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "nowhere" / "file"):
+    with pytest.raises(FileNotFoundError), whole_file(tmp_path / "nowhere" / "file"):
         pytest.fail("the block must not be entered")

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from genmend.manifold.sharded.mapped_features import open_features
-from genmend.storage.pieces import digest, in_pieces
+from genmend.storage.digests import digest
+from genmend.storage.pieces import in_pieces
 
 ROWS, PIECE = 23, 5
 # Run by a killed child and by the parent alike: the value of a row depends on the row and on the data.

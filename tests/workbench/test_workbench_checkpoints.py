@@ -7,7 +7,7 @@ from torch import nn
 
 from genmend.gans import Generator
 from genmend.gans.generator import generator_facts
-from genmend.storage.pieces import settings_key
+from genmend.storage.digests import settings_key
 
 
 def _generator():

@@ -13,7 +13,7 @@ from scratch_commands import genmend
 from genmend.activations.digests import weights_digest
 from genmend.gans import DCGAN, load_generator
 from genmend.gans.conversion.child import read_or_explain
-from genmend.gans.conversion.convert import file_sha256
+from genmend.storage.digests import sha256_of_file
 from genmend.workbench.pages.pictures import to_pixels
 
 
@@ -64,8 +64,8 @@ def test_convert_writes_a_folder_that_is_a_model(folder, converted):
     z = generator.latents(2, 0)
     with torch.no_grad():
         assert torch.equal(generator.run(z), module(z))
-    assert result["source_sha256"] == file_sha256(folder / "own.pth")
-    assert result["generator_sha256"] == file_sha256(out / "generator.safetensors")
+    assert result["source_sha256"] == sha256_of_file(folder / "own.pth")
+    assert result["generator_sha256"] == sha256_of_file(out / "generator.safetensors")
     assert result["other_groups"] == {"d": 1}
     loaded = result["loaded"]
     assert loaded["weights_sha256"] == weights_digest(module)

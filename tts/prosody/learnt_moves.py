@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from genmend.storage.pieces import settings_key
+from genmend.storage.digests import settings_key
 from genmend.storage.weights import cache_folder
 from genmend.tts.repair.reference_file import voice_digest
 from genmend.tts.text.corpus import read_sentences, tokenized
@@ -41,7 +41,7 @@ def _moves(voice: Voice, settings: SpeakSettings, progress: bool) -> ProbeMoves:
     """How the last layer moves with each attribute; learnt once for a voice."""
     from tqdm import tqdm
 
-    from genmend.storage.atomic import atomic_write
+    from genmend.storage.atomic import whole_file
     from genmend.tts.prosody.probe_moves import ProbeMoves, fit_moves, labelled
     from genmend.tts.text.corpus import ENGLISH
 
@@ -59,6 +59,6 @@ def _moves(voice: Voice, settings: SpeakSettings, progress: bool) -> ProbeMoves:
     layer = voice.layers[-1]
     moves, _ = fit_moves(sentences, voice.encode(sentences, [layer]), labels, layer)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as temporary:
+    with whole_file(path) as temporary:
         moves.save(temporary)
     return moves

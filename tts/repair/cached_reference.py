@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from genmend.storage.pieces import settings_key
+from genmend.storage.digests import settings_key, sha256_of_file
 from genmend.storage.weights import cache_folder
 from genmend.tts.repair.reference import VoiceReference, fit_reference
 from genmend.tts.repair.reference_file import ReferenceFileError, load_reference, save_reference, voice_digest
@@ -34,7 +33,7 @@ def reference_for(
         If the corpus holds fewer than 20 sentences that this voice can read.
     """
     corpus = corpus or voice.transcripts or ENGLISH
-    content = hashlib.sha256(corpus.read_bytes()).hexdigest()
+    content = sha256_of_file(corpus)
     facts: dict[str, Any] = {"voice": voice_digest(voice), "corpus": content, "k": k, "seed": seed, "made": _REVISION}
     kept = cache_folder() / "voices" / settings_key(facts) if folder is None else folder
     if kept.is_dir():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from genmend.manifold.regions.normal_region_file import load_normal_region, save_normal_region
 from genmend.storage.atomic import whole_file
+from genmend.storage.digests import sha256_of
 from genmend.tts.repair.reference import VoiceReference
 from genmend.tts.voices.voice import Voice
 
@@ -30,7 +30,7 @@ def voice_digest(voice: Voice) -> str:
     """SHA-256 of a voice's weights: what a reference, a repair or a correction file belongs to."""
     model: Any = voice.model  # type: ignore[attr-defined]
     if hasattr(model, "SerializeToString"):
-        return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+        return sha256_of([model.SerializeToString(deterministic=True)])
     from genmend.activations.digests import weights_digest
 
     return weights_digest(model)
@@ -57,8 +57,8 @@ def save_reference(folder: str | os.PathLike[str], reference: VoiceReference, vo
         "places": reference.places.tolist(),
         **{name: getattr(reference, name) for name in _PLAIN},
     }
-    with whole_file(folder / _DESCRIPTION) as file:
-        file.write(json.dumps(described, ensure_ascii=False).encode())
+    with whole_file(folder / _DESCRIPTION) as temporary:
+        temporary.write_text(json.dumps(described, ensure_ascii=False), encoding="utf-8")
 
 
 def load_reference(folder: str | os.PathLike[str], voice: Voice) -> VoiceReference:

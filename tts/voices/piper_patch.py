@@ -41,8 +41,8 @@ def write_into_piper(voice: PiperVoice, repairs: Sequence[CombinationRepair], pa
     model.CopyFrom(voice.model)
     for layer in dict.fromkeys(repair.layer for repair in repairs):
         _add_repairs(model.graph, layer_tensors(voice.model)[layer], [r for r in repairs if r.layer == layer])
-    with whole_file(path) as file:
-        file.write(model.SerializeToString())
+    with whole_file(path) as temporary:
+        temporary.write_bytes(model.SerializeToString())
     shutil.copyfile(voice.path.with_name(voice.path.name + ".json"), path.with_name(path.name + ".json"))
 
 

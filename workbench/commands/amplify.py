@@ -33,7 +33,8 @@ from genmend.diffusion.search.trials import Scores, compared, described
 from genmend.manifold.features import load_extractor
 from genmend.manifold.features.resizing import resize
 from genmend.manifold.features.sources import samples_of
-from genmend.storage.pieces import checkpointed, settings_key, tensor_digest
+from genmend.storage.digests import settings_key, sha256_of_array
+from genmend.storage.pieces import checkpointed
 from genmend.storage.tables import write_csv, write_json
 from genmend.workbench.pages.amplify import write_amplify_report
 from genmend.workbench.pages.page import need_packages
@@ -101,7 +102,7 @@ def run_amplify(
             raise ValueError("A search needs a usability scorer and a novelty cloud; give --usability and --n-cloud.")
         key = settings_key(facts | {"features": settings.features, "cloud": settings.n_cloud, "seed": settings.seed})
         if real is not None:
-            key += "-" + tensor_digest(real)[:16]
+            key += "-" + sha256_of_array(real)[:16]
         search = search_gains(
             model.pipe,
             settings.prompts,

@@ -11,11 +11,12 @@ import torch
 from torch.nn import functional
 
 from genmend.activations.digests import weights_digest
-from genmend.gans.conversion.convert import Converted, convert, file_sha256
+from genmend.gans.conversion.convert import Converted, convert
 from genmend.gans.conversion.folder import load_converted
 from genmend.gans.families.layout import LayoutError
 from genmend.gans.generator import layer_shapes
-from genmend.storage.atomic import atomic_write
+from genmend.storage.atomic import whole_file
+from genmend.storage.digests import sha256_of_file
 from genmend.storage.tables import write_json
 from genmend.workbench.pages.page import Facts, Paragraph, Picture, Section, Table, need_packages, write_report
 from genmend.workbench.pages.pictures import gallery
@@ -116,7 +117,7 @@ def run_convert(
         picture.unlink(missing_ok=True)
     else:
         loaded = _loaded(out, picture, samples)
-    run = ConvertRun(converted, asked, file_sha256(out / "generator.safetensors"), loaded, found is not None)
+    run = ConvertRun(converted, asked, sha256_of_file(out / "generator.safetensors"), loaded, found is not None)
     write_json(out / "summary.json", run.to_dict())
     _write_convert_report(out / "report.html", run, picture.read_bytes() if loaded else b"")
     return run
@@ -129,8 +130,8 @@ def _earlier(source: Path, out: Path, asked: dict[str, Any]) -> Converted | None
         return None
     try:
         summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
-        same = summary["asked"] == asked and summary["source_sha256"] == file_sha256(source)
-        if not same or summary["generator_sha256"] != file_sha256(arrays):
+        same = summary["asked"] == asked and summary["source_sha256"] == sha256_of_file(source)
+        if not same or summary["generator_sha256"] != sha256_of_file(arrays):
             return None
         known = {field.name: summary[field.name] for field in fields(Converted)}
     except (OSError, ValueError, LookupError, TypeError):
@@ -151,7 +152,7 @@ def _loaded(folder: Path, picture: Path, samples: SampleSettings) -> dict[str, A
     height, width = images.shape[2:]
     shrink = min(1.0, MOST_PIXELS / max(height, width))
     small = functional.interpolate(images, (max(1, round(height * shrink)), max(1, round(width * shrink))), mode="area")
-    with atomic_write(picture) as temporary:
+    with whole_file(picture) as temporary:
         temporary.write_bytes(gallery(small, COLUMNS, scale=max(1, MOST_PIXELS // 2 // max(height, width))))
     shapes = layer_shapes(generator, generator.layers)
     return {

@@ -22,8 +22,9 @@ from genmend.gans.correctors.second_judge import Judged, judged
 from genmend.gans.detection.kept_detector import DetectorSettings
 from genmend.gans.detection.rare_activation import ablated_share
 from genmend.gans.generator import generator_facts
-from genmend.storage.atomic import atomic_write
-from genmend.storage.pieces import checkpointed, settings_key, tensor_digest
+from genmend.storage.atomic import whole_file
+from genmend.storage.digests import settings_key, sha256_of_array
+from genmend.storage.pieces import checkpointed
 from genmend.storage.tables import write_csv, write_json
 from genmend.workbench.pages.correct import write_correct_report
 from genmend.workbench.pages.pictures import heat_overlay, image_grid, read_images, to_pixels
@@ -182,7 +183,7 @@ def _digest(correction: Correction) -> str:
     held = [*filter(None, [correction.gate]), *(edit for rung in correction.ladder for edit in rung)]
     tensors = [value for one in held for value in vars(one).values() if isinstance(value, Tensor)]
     limits = [] if correction.gate is None else [correction.gate.bias, correction.gate.threshold]
-    digests = [tensor_digest(value) for value in (*tensors, *correction.tensors.values())]
+    digests = [sha256_of_array(value) for value in (*tensors, *correction.tensors.values())]
     return settings_key({"info": correction.info, "limits": limits, "tensors": digests})
 
 
@@ -195,7 +196,7 @@ def _corrected_chunk(
     resume: bool,
     progress: bool,
 ) -> dict[str, NDArray[Any]]:
-    key = settings_key(about | {"latents": tensor_digest(latents), "first": first})
+    key = settings_key(about | {"latents": sha256_of_array(latents), "first": first})
     rows = range(first, first + len(latents))
     whole = all((out / folder / f"{row:05d}.png").is_file() for folder in ("before", "after") for row in rows)
 
@@ -212,12 +213,12 @@ def _write_moved(path: Path, given: Tensor, moved: NDArray[np.float32]) -> None:
     """The latents that the images after were drawn from, where they are others; else nothing, not even an older one."""
     path.unlink(missing_ok=True)
     if not np.array_equal(given.cpu().numpy(), moved):
-        with atomic_write(path) as temporary, temporary.open("wb") as file:
+        with whole_file(path) as temporary, temporary.open("wb") as file:
             np.save(file, moved)
 
 
 def _write_images(folder: Path, images: Tensor, first: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for row, pixels in enumerate(to_pixels(images), start=first):
-        with atomic_write(folder / f"{row:05d}.png") as temporary:
+        with whole_file(folder / f"{row:05d}.png") as temporary:
             Image.fromarray(pixels).save(temporary, format="PNG")

@@ -18,7 +18,7 @@ from genmend.gans.dissection.dissection import DissectRun, DissectSettings, _che
 from genmend.gans.dissection.mask_store import MaskStore
 from genmend.gans.dissection.stages import Stages
 from genmend.manifold.features import load_extractor
-from genmend.storage.atomic import atomic_write
+from genmend.storage.atomic import whole_file
 from genmend.storage.tables import write_csv, write_json
 from genmend.workbench.pages.page import need_packages
 
@@ -103,8 +103,8 @@ def _write_tables(out: Path, run: DissectRun, joined: Mapping[str, Agreement]) -
         for name, value in vars(table).items()
         if value is not None
     }
-    with atomic_write(out / "iou.safetensors") as temporary:
+    with whole_file(out / "iou.safetensors") as temporary:
         save_file(tensors, temporary, metadata={"concepts": "\n".join(run.concepts)})
     write_json(out / "summary.json", run.to_dict())
-    with atomic_write(out / "concepts.png") as temporary:
+    with whole_file(out / "concepts.png") as temporary:
         run.plot().savefig(temporary, dpi=110)

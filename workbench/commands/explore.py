@@ -19,7 +19,8 @@ from genmend.gans.boundaries import (
 from genmend.gans.boundaries.explored import ExploredQuery, ExploreSettings, _as_array, _kept_set, _read, explored
 from genmend.gans.generator import generator_facts
 from genmend.manifold.features import load_extractor
-from genmend.storage.pieces import checkpointed, settings_key, tensor_digest
+from genmend.storage.digests import settings_key, sha256_of_array
+from genmend.storage.pieces import checkpointed
 from genmend.storage.tables import write_csv, write_json, write_npz
 from genmend.workbench.pages.explore import write_explore_report
 
@@ -80,7 +81,7 @@ def run_explore(
     queries = []
     for i, query in enumerate(latents.split(1)):
         seed = settings.seed + i
-        facts = about | {"latent": tensor_digest(query), "seed": seed}
+        facts = about | {"latent": sha256_of_array(query), "seed": seed}
         found, few = _kept_set(generator, query, layer, settings, seed, work, facts, resume, progress)
 
         def compute(found: SupportingSet = found, seed: int = seed) -> dict[str, NDArray[Any]]:

@@ -16,7 +16,7 @@ from genmend.gans.rare import (
     save_density,
 )
 from genmend.gans.rare.kept_search import RareSettings, _correlation, rare_space, searched
-from genmend.storage.atomic import atomic_write
+from genmend.storage.atomic import whole_file
 from genmend.storage.tables import write_csv, write_json, write_npz
 from genmend.workbench.pages.pictures import png, to_pixels
 from genmend.workbench.pages.rare import write_rare_report
@@ -83,7 +83,7 @@ def run_rare(
     out.mkdir(parents=True, exist_ok=True)
     save_density(out / "density.safetensors", space.density)
     write_npz(out / "rare.npz", samples.arrays())
-    with atomic_write(out / "latents.npy") as temporary, temporary.open("wb") as file:
+    with whole_file(out / "latents.npy") as temporary, temporary.open("wb") as file:
         np.save(file, samples.latents[samples.found])
     write_csv(out / "rare.csv", samples.columns())
     write_json(out / "summary.json", run.to_dict())
@@ -106,5 +106,5 @@ def _write_images(folder: Path, samples: RareSamples, references: Tensor, found:
         if old.name not in named:
             old.unlink()
     for name, image in named.items():
-        with atomic_write(folder / name) as temporary:
+        with whole_file(folder / name) as temporary:
             temporary.write_bytes(png(to_pixels(image[None])[0]))

@@ -14,7 +14,7 @@ from genmend.manifold.features.feature_arrays import FEATURE_SUFFIXES
 from genmend.manifold.features.sources import samples_of
 from genmend.manifold.metrics.evaluation import evaluate
 from genmend.manifold.metrics.evaluation_result import Evaluation
-from genmend.storage.atomic import atomic_write
+from genmend.storage.atomic import whole_file
 from genmend.storage.tables import write_json
 from genmend.workbench.pages.page import need_packages
 from genmend.workbench.pages.score import write_score_report
@@ -165,5 +165,5 @@ def _features(source: Path, kind: str, settings: ScoreSettings, resume: bool, pr
 def _write_arrays(path: Path, arrays: dict[str, Any]) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
-    with atomic_write(path) as temporary:
+    with whole_file(path) as temporary:
         temporary.write_bytes(buffer.getvalue())

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from genmend.storage.atomic import atomic_write
+from genmend.storage.atomic import whole_file
 from genmend.storage.tables import write_csv, write_json
 from genmend.tts import Speech, Voice, VoiceReference, diagnose
 from genmend.tts.repair.cached_reference import reference_for
@@ -57,7 +57,7 @@ def write_wav(path: Path, speeches: Sequence[Speech]) -> None:
     rate = speeches[0].sample_rate
     pause = np.zeros(round(PAUSE * rate), dtype=np.float32)
     parts = [part for speech in speeches for part in (pause, speech.audio.astype(np.float32))][1:]
-    with atomic_write(path) as temporary:
+    with whole_file(path) as temporary:
         temporary.write_bytes(wav_bytes(np.concatenate(parts), rate))
 
 

@@ -9,7 +9,7 @@ from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genmend.storage.atomic import atomic_write
+from genmend.storage.atomic import whole_file
 from genmend.workbench.pages.blocks import Audio, Block, Facts, Figure, Paragraph, Picture, Section, Table, cell_text
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def write_report(path: str | os.PathLike[str], title: str, summary: str, section
         for section in sections
     ]
     text = template.render(title=title, summary=_paragraphs(summary), sections=views)
-    with atomic_write(path) as temporary:
+    with whole_file(path) as temporary:
         # A file name may hold bytes that are no text (lone surrogates in Python): they are spelled out.
         temporary.write_bytes(text.encode("utf-8", errors="backslashreplace"))
     return Path(path)

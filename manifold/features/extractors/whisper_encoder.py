@@ -7,13 +7,12 @@ together: neither the filling nor a pause counts.
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 from numpy.typing import NDArray
 
 from genmend.manifold.features.audio_extractor import SOUNDING_DECIBELS, AudioExtractor, sounding_frames
 from genmend.manifold.features.image_extractor import versions_of
+from genmend.storage.digests import sha256_of_file
 from genmend.storage.weights import find_weights
 
 __all__ = ["load"]
@@ -46,7 +45,7 @@ def load() -> AudioExtractor:
 
     record = {
         "network": "Whisper tiny.en encoder, CTranslate2",
-        "weights": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "weights": sha256_of_file(path),
         "layer": "encoder output",
         "pooling": f"mean over 20 ms frames within {SOUNDING_DECIBELS:g} dB of the loudest",
         "normalisation": "Whisper's log-mel spectrogram",
