@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 from sklearn.utils.validation import check_is_fitted
 
 from genmend.manifold.engine.inputs import as_features
 from genmend.manifold.regions.normal_region import Group, NormalRegion
-from genmend.storage.atomic import whole_file
+from genmend.storage.container import load, save
 from genmend.storage.digests import digest
 
-_METADATA = "genmend.normal_region"  # one key only: safetensors does not keep the order of several
-_SCHEMA = 1
+_KIND = "genmend.normal_region"
 _ARRAYS = {"vectors", "rows", "radii"}
 _SETTINGS = {"k", "quantile", "closed", "min_size", "block_size"}
-# What checking the content of a hostile file may raise.
-_REFUSED = (SafetensorError, ValueError, TypeError, LookupError, OverflowError, AttributeError, RecursionError)
 
 
 class NormalRegionFileError(ValueError):
@@ -44,13 +38,9 @@ def save_normal_region(path: str | os.PathLike[str], region: NormalRegion) -> No
     """
     check_is_fitted(region, "radii_")
     arrays = {"vectors": region.vectors_, "rows": region.rows_.astype(np.int64), "radii": region.radii_}
-    # safetensors writes the memory as it lies, also that of a transposed or a strided array.
-    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     groups = [[group, part.stop - part.start] for group, part in region.groups_.items()]
     content = json.dumps({"settings": region.settings_, "groups": groups})
-    described = json.dumps({"schema": _SCHEMA, "digest": _digest(content, arrays), "region": content})
-    with whole_file(path) as file:
-        file.write(save(arrays, {_METADATA: described}))
+    save(path, _KIND, arrays, {"digest": _digest(content, arrays), "region": content})
 
 
 def load_normal_region(path: str | os.PathLike[str]) -> NormalRegion:
@@ -63,30 +53,17 @@ def load_normal_region(path: str | os.PathLike[str]) -> NormalRegion:
     OSError
         If there is no such file, or it cannot be read.
     """
-    path = Path(path)
-    with path.open("rb"):  # the ordinary error where it is missing, a folder, or not ours to read
-        pass
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            names = set(file.keys())
-            if _METADATA not in metadata or names != _ARRAYS:
-                raise ValueError("it holds something else")
-            arrays = {name: file.get_tensor(name) for name in sorted(names)}
-        return _region(metadata[_METADATA], arrays)
-    except _REFUSED as error:
-        reason = str(error) or type(error).__name__
-        raise NormalRegionFileError(f"{path} cannot be loaded as a normal region: {reason}; only whole files written "
-                                    f"by save_normal_region are accepted.") from error  # fmt: skip
+    return load(path, _KIND, _region, error=NormalRegionFileError)
 
 
-def _region(described: str, arrays: dict[str, np.ndarray]) -> NormalRegion:
-    outer = _object(described, {"schema", "digest", "region"})
-    if outer["schema"] != _SCHEMA:
-        raise ValueError(f"its schema is {outer['schema']!r}, and {_SCHEMA} is read; update genmend if it is newer")
+def _region(arrays: dict[str, np.ndarray], outer: dict[str, Any]) -> NormalRegion:
+    if set(arrays) != _ARRAYS or set(outer) != {"digest", "region"}:
+        raise ValueError(f"it holds {sorted(arrays)} and {sorted(outer)}, so something else")
     if outer["digest"] != _digest(outer["region"], arrays):
         raise ValueError("its content does not have the digest that stands beside it")
-    content = _object(outer["region"], {"settings", "groups"})
+    content = json.loads(outer["region"])
+    if set(content) != {"settings", "groups"}:
+        raise ValueError(f"it describes {sorted(content)}, not groups and settings")
     if set(content["settings"]) != _SETTINGS:
         raise ValueError(f"its settings are {sorted(content['settings'])}, not {sorted(_SETTINGS)}")
     region = NormalRegion(**content["settings"])
@@ -98,13 +75,6 @@ def _region(described: str, arrays: dict[str, np.ndarray]) -> NormalRegion:
     _check_rows(arrays["rows"], len(vectors))
     _check_radii(arrays["radii"], groups, min_size, len(vectors))
     return region._restore(vectors, arrays["rows"], arrays["radii"], groups)
-
-
-def _object(text: Any, keys: set[str]) -> dict[str, Any]:
-    value = json.loads(text)
-    if not isinstance(value, dict) or set(value) != keys:
-        raise ValueError(f"its metadata is not an object of {sorted(keys)}")
-    return value
 
 
 def _groups(pairs: Any, n: int) -> dict[Group, slice]:

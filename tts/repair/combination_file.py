@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from genmend.storage.atomic import whole_file
+from genmend.storage.container import load, save
 from genmend.tts.repair.combination import CombinationRepair
 from genmend.tts.repair.reference_file import voice_digest
 from genmend.tts.voices.voice import Voice
 
 __all__ = ["RepairFileError", "load_repairs", "save_repairs"]
 
-_SCHEMA, _KEY = 1, "genmend_voice_repairs"
+_KIND = "genmend_voice_repairs"
 
 
 class RepairFileError(ValueError):
@@ -33,20 +32,16 @@ def save_repairs(path: str | os.PathLike[str], voice: Voice, repairs: Sequence[C
     OSError
         If it cannot be written.
     """
-    from safetensors.numpy import save
-
     if not repairs:
         raise ValueError("There is no repair to save: nothing was moved; repair a sentence with flagged tokens first.")
     described = {
-        "schema": _SCHEMA,
         "voice": voice_digest(voice),
         "repairs": [
             {"layer": r.layer, "ids": r.ids, "symbols": r.symbols, "kinds": r.kinds, "place": r.place} for r in repairs
         ],
     }
-    vectors = {str(i): np.ascontiguousarray(r.vector, dtype=np.float32) for i, r in enumerate(repairs)}
-    with whole_file(Path(path)) as file:
-        file.write(save(vectors, {_KEY: json.dumps(described, ensure_ascii=False)}))
+    vectors = {str(i): np.asarray(r.vector, dtype=np.float32) for i, r in enumerate(repairs)}
+    save(path, _KIND, vectors, described)
 
 
 def load_repairs(path: str | os.PathLike[str], voice: Voice) -> list[CombinationRepair]:
@@ -55,24 +50,17 @@ def load_repairs(path: str | os.PathLike[str], voice: Voice) -> list[Combination
     Raises
     ------
     RepairFileError
-        If the file is missing, damaged, no file of repairs, or made for other weights.
+        If the file is damaged, no file of repairs, or made for other weights.
+    FileNotFoundError
+        If there is none.
     """
-    from safetensors import SafetensorError, safe_open
 
-    try:
-        with safe_open(os.fspath(path), "np") as file:
-            described = json.loads((file.metadata() or {})[_KEY])
-            if described["schema"] != _SCHEMA:
-                raise ValueError(f"its schema is {described['schema']!r}, and {_SCHEMA} is read")
-            if described["voice"] != voice_digest(voice):
-                raise ValueError(f"it was made for other weights than those of {voice.name}")
-            return [_repair(found, file.get_tensor(str(i))) for i, found in enumerate(described["repairs"])]
-    except (SafetensorError, ValueError, LookupError, TypeError, OSError) as error:
-        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
-        raise RepairFileError(
-            f"{os.fspath(path)} cannot be loaded as repairs of {voice.name}: {reason}; make them anew with "
-            "genmend speak --repair --save-repairs."
-        ) from error
+    def restored(vectors: dict[str, np.ndarray], described: dict[str, Any]) -> list[CombinationRepair]:
+        if described["voice"] != voice_digest(voice):
+            raise ValueError(f"it was made for other weights than those of {voice.name}")
+        return [_repair(found, vectors[str(i)]) for i, found in enumerate(described["repairs"])]
+
+    return load(path, _KIND, restored, command="speak --repair --save-repairs", error=RepairFileError)
 
 
 def _repair(found: dict, vector: np.ndarray) -> CombinationRepair:
