@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from genmend.activations.contract import Edit, edit_class, edit_name, field_names
 from genmend.activations.correction import Correction, Gate
-from genmend.storage.atomic import whole_file
+from genmend.storage.container import load, save
 
 __all__ = ["CorrectionFileError", "load_correction", "save_correction"]
 
-_METADATA = "genmend.correction"  # one key only: safetensors does not keep the order of several
-_SCHEMA = 1
+_KIND = "genmend.correction"
 _TENSOR = "$tensor"
 
 
@@ -42,12 +37,10 @@ def save_correction(path: str | os.PathLike[str], correction: Correction) -> Non
     def stored(name: str, value: Any) -> Any:
         if not isinstance(value, Tensor):
             return list(value) if isinstance(value, tuple) else value
-        # A copy: the same mask may stand in many rungs, and safetensors refuses arrays that share memory.
-        tensors[name] = value.detach().cpu().clone().contiguous()
+        tensors[name] = value
         return {_TENSOR: name}
 
     content = {
-        "schema": _SCHEMA,
         "ladder": [
             [
                 {"type": edit_name(edit)}
@@ -64,9 +57,7 @@ def save_correction(path: str | os.PathLike[str], correction: Correction) -> Non
         "layout_digest": correction.layout_digest,
         "weights_digests": correction.weights_digests,
     }
-    metadata = {_METADATA: json.dumps(content, allow_nan=False)}
-    with whole_file(path) as temporary:
-        save_file(tensors, temporary, metadata)
+    save(path, _KIND, tensors, content)
 
 
 def load_correction(path: str | os.PathLike[str]) -> Correction:
@@ -79,35 +70,13 @@ def load_correction(path: str | os.PathLike[str]) -> Correction:
     OSError
         If there is no such file, or it cannot be read.
     """
-    path = Path(path)
-    with path.open("rb") as file:  # the ordinary error where it is missing, a folder, or not ours to read
-        start = file.read(4)
-    try:
-        with safe_open(path, framework="pt") as opened:
-            metadata = opened.metadata() or {}
-            # Cloned, for what it gives is the mapped file itself, and would change when somebody writes into that.
-            tensors = {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118 (not a dict)
-        return _correction(metadata, tensors)
-    except SafetensorError as error:
-        if start[:2] == b"PK" or start[:1] == b"\x80":
-            reason = "it is a pickle or an archive as torch.save writes, which could run code, and is never opened"
-        else:
-            reason = f"it is no intact safetensors file ({error})"
-        raise CorrectionFileError(_refusal(path, reason)) from error
-    except (ValueError, TypeError, KeyError, OverflowError, RuntimeError) as error:
-        raise CorrectionFileError(_refusal(path, str(error) or type(error).__name__)) from error
+    return load(path, _KIND, _correction, framework="torch", command="correct", error=CorrectionFileError)
 
 
-def _correction(metadata: dict[str, str], tensors: dict[str, Tensor]) -> Correction:
-    if _METADATA not in metadata:
-        raise ValueError(f"its metadata has no {_METADATA!r}, so it holds something else")
-    content = json.loads(metadata[_METADATA])
-    if not isinstance(content, dict) or content.get("schema") != _SCHEMA:
-        version = content.get("schema") if isinstance(content, dict) else None
-        raise ValueError(f"its schema is {version!r}, and {_SCHEMA} is read; update genmend if it is newer")
+def _correction(tensors: dict[str, Tensor], content: dict[str, Any]) -> Correction:
     _expect(
         content,
-        {"schema", "ladder", "gate", "tensors", "info", "layout", "layout_digest", "weights_digests"},
+        {"ladder", "gate", "tensors", "info", "layout", "layout_digest", "weights_digests"},
         "the file",
     )
 
@@ -169,7 +138,3 @@ def _expect(value: Any, keys: set[str], what: str) -> None:
     given = _mapping(value, what).keys()
     if given != keys:
         raise ValueError(f"{what} lacks {sorted(keys - given)} and has unknown {sorted(given - keys)}")
-
-
-def _refusal(path: Path, reason: str) -> str:
-    return f"{path} cannot be loaded as a correction: {reason}; only files written by save_correction are accepted."

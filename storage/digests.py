@@ -39,7 +39,7 @@ def sha256_of(parts: Iterable[Any]) -> str:
 
             values = part.detach().cpu().contiguous().reshape(-1)
             state.update(values.view(torch.uint8).numpy().data)  # as bytes, for numpy has no bfloat16
-        elif part.ndim == 0:
+        elif not part.shape:
             state.update(np.asarray(part).tobytes())
         else:
             row_bytes = max(1, int(np.prod(part.shape[1:])) * part.dtype.itemsize)

@@ -14,10 +14,11 @@ from genmend.gans.detection.rare_activation import RareActivation
 from genmend.gans.detection.soft_logistic import LinearScore
 from genmend.manifold import Manifold
 from genmend.manifold.features import extractor_of_file
-from genmend.storage.container import load_fitted, save_fitted
+from genmend.storage.container import load, save
 
 __all__ = ["DetectorFileError", "load_detector", "save_detector"]
 
+_KIND = "genmend.detector"
 _SETTINGS = ("rate", "k", "n_statistics", "n_reference", "flagged_share", "seed")
 
 
@@ -54,7 +55,7 @@ def save_detector(path: str | os.PathLike[str], detector: ArtifactDetector) -> N
     if detector.supervised_ is not None:
         tensors["supervised"] = torch.from_numpy(detector.supervised_.weights)
         facts["supervised"] = [detector.supervised_.bias, detector.supervised_.regularisation]
-    save_fitted(path, "detector", tensors, facts)
+    save(path, _KIND, tensors, facts)
 
 
 def load_detector(path: str | os.PathLike[str]) -> ArtifactDetector:
@@ -67,10 +68,10 @@ def load_detector(path: str | os.PathLike[str]) -> ArtifactDetector:
     FileNotFoundError
         If there is none.
     """
-    return load_fitted(path, "detector", _restored, command="detect", error=DetectorFileError)
+    return load(path, _KIND, _restored, framework="torch", command="detect", error=DetectorFileError)
 
 
-def _restored(facts: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> ArtifactDetector:
+def _restored(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> ArtifactDetector:
     if not isinstance(facts["extractor"], str):
         raise TypeError("its extractor is not a name")
     extractor_of_file(facts["extractor"])

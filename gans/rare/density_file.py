@@ -11,10 +11,11 @@ from torch import Tensor
 from genmend.gans.rare.density import FeatureDensity, GaussianMixtureDensity
 from genmend.gans.rare.flow import FlowDensity
 from genmend.gans.rare.whitening import Whitening
-from genmend.storage.container import load_fitted, save_fitted
+from genmend.storage.container import load, save
 
 __all__ = ["DensityFileError", "load_density", "save_density"]
 
+_KIND = "genmend.density"
 _KINDS: dict[str, type[FeatureDensity]] = {"gmm": GaussianMixtureDensity, "flow": FlowDensity}
 _MIXTURE = ("weights", "means", "precisions_cholesky")
 _FITTED = {"gmm": (), "flow": ("n_epochs", "held_out_curve")}
@@ -39,7 +40,7 @@ def save_density(path: str | os.PathLike[str], density: FeatureDensity) -> None:
         "held_out_log_prob": density.held_out_log_prob_,
         "fitted": {name: getattr(density, f"{name}_") for name in _FITTED[kind]},
     }
-    save_fitted(path, "density", tensors, facts)
+    save(path, _KIND, tensors, facts)
 
 
 def load_density(path: str | os.PathLike[str]) -> FeatureDensity:
@@ -52,10 +53,10 @@ def load_density(path: str | os.PathLike[str]) -> FeatureDensity:
     FileNotFoundError
         If there is none.
     """
-    return load_fitted(path, "density", _restored, command="rare", error=DensityFileError)
+    return load(path, _KIND, _restored, framework="torch", command="rare", error=DensityFileError)
 
 
-def _restored(facts: dict[str, Any], tensors: dict[str, Tensor]) -> FeatureDensity:
+def _restored(tensors: dict[str, Tensor], facts: dict[str, Any]) -> FeatureDensity:
     settings = dict(facts["settings"])
     density = _KINDS[facts["kind"]](**settings)
     parts: dict[str, dict[str, Tensor]] = {"whitening": {}, "mixture": {}, "flow": {}}

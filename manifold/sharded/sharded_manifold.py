@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -27,7 +28,7 @@ from genmend.manifold.sharded.shard_sums import (
 )
 from genmend.manifold.sharded.workers import HereCalls, RayCalls
 from genmend.storage.digests import digest
-from genmend.storage.pieces import in_pieces
+from genmend.storage.pieces import Work
 
 # Rows handed over at a time: at 1024 float32 features 256 MB.
 PIECE_SIZE = 65_536
@@ -119,7 +120,7 @@ class ShardedManifold:
         n = self.starts_[-1]
         need_samples(n, self.k, "reference")
         inputs = () if folder is None else ("radii", self.k, *self._digests())
-        found = in_pieces(self._radii_of_rows, n, folder, self.piece_size, inputs=inputs, description="radii")
+        found = _work(folder).pieces(self._radii_of_rows, n, self.piece_size, inputs=inputs, description="radii")
         self.radii_: np.ndarray = found["radii"]
         return self
 
@@ -162,7 +163,7 @@ class ShardedManifold:
         if folder is not None:
             told = "leave one out" if features is None else digest(features)
             inputs = ("tallies", self.closed, median_filter, told, self.radii_, *self._digests())
-        found = in_pieces(scores, n, folder, piece_size, inputs=inputs, description="scores")
+        found = _work(folder).pieces(scores, n, piece_size, inputs=inputs, description="scores")
         whole = as_manifold_scores(replace(Tallies.empty(0, 0), **found), balls)
         return whole.map(lambda values: like(values, query))
 
@@ -277,6 +278,10 @@ class ShardedManifold:
         if self._held is None:
             raise RuntimeError("this ShardedManifold is closed; call fit or from_radii first")
         return self._held
+
+
+def _work(folder: Folder) -> Work:
+    return Work(None if folder is None else Path(folder), progress=True)
 
 
 def _sources(reference: Any) -> list[Any]:

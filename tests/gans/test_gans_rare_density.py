@@ -220,9 +220,9 @@ def damaged(path, out, change):
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
         tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-    facts = json.loads(metadata["density"])
+    facts = json.loads(metadata["genmend.density"])
     change(facts, tensors)
-    save_file(tensors, out, metadata | {"density": json.dumps(facts)})
+    save_file(tensors, out, metadata | {"genmend.density": json.dumps(facts)})
 
 
 def rename(old, new):
@@ -251,7 +251,7 @@ def put(name, value):
 def test_a_file_with_a_part_changed_is_refused(request, tmp_path, name, change):
     save_density(tmp_path / "whole", request.getfixturevalue(name))
     damaged(tmp_path / "whole", tmp_path / "d.safetensors", change)
-    with pytest.raises(DensityFileError, match=r"d\.safetensors is not a whole density file"):
+    with pytest.raises(DensityFileError, match=r"d\.safetensors cannot be loaded as a density"):
         load_density(tmp_path / "d.safetensors")
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genmend.storage.digests import settings_key
+from genmend.storage.pieces import Work
 from genmend.storage.weights import cache_folder
 from genmend.tts.repair.reference_file import voice_digest
 from genmend.tts.text.corpus import read_sentences, tokenized
@@ -41,24 +43,26 @@ def _moves(voice: Voice, settings: SpeakSettings, progress: bool) -> ProbeMoves:
     """How the last layer moves with each attribute; learnt once for a voice."""
     from tqdm import tqdm
 
-    from genmend.storage.atomic import whole_file
     from genmend.tts.prosody.probe_moves import ProbeMoves, fit_moves, labelled
     from genmend.tts.text.corpus import ENGLISH
 
     corpus = settings.corpus or ENGLISH
     facts = {"voice": voice_digest(voice), "corpus": settings_key({"text": corpus.read_text(encoding="utf-8")})}
-    path = cache_folder() / "voices" / f"moves-{settings_key({**facts, 'n': N_LABELLED})}.safetensors"
-    if path.is_file():
-        return ProbeMoves.load(path)
-    text = read_sentences(corpus)
-    sentences = tokenized(voice, text[:: max(1, len(text) // N_LABELLED)])[:N_LABELLED]
-    labels = [
-        labelled(voice, [tokens])[0]
-        for tokens in tqdm(sentences, desc="learning the voice", leave=False, disable=not progress)
-    ]
-    layer = voice.layers[-1]
-    moves, _ = fit_moves(sentences, voice.encode(sentences, [layer]), labels, layer)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as temporary:
-        moves.save(temporary)
-    return moves
+
+    def learn() -> ProbeMoves:
+        text = read_sentences(corpus)
+        sentences = tokenized(voice, text[:: max(1, len(text) // N_LABELLED)])[:N_LABELLED]
+        labels = [
+            labelled(voice, [tokens])[0]
+            for tokens in tqdm(sentences, desc="learning the voice", leave=False, disable=not progress)
+        ]
+        layer = voice.layers[-1]
+        moves, _ = fit_moves(sentences, voice.encode(sentences, [layer]), labels, layer)
+        return moves
+
+    work = Work(cache_folder() / "voices")
+    return work.kept("moves", {**facts, "n": N_LABELLED}, learn, save=_save, load=ProbeMoves.load)
+
+
+def _save(path: Path, moves: ProbeMoves) -> None:
+    moves.save(path)

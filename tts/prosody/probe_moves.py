@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from genmend.storage.container import load, save
 from genmend.tts.prosody.probes import LinearProbe, linear_probe, token_table
 from genmend.tts.prosody.token_labels import ATTRIBUTES, frame_measures, token_labels
 from genmend.tts.text.tokens import Tokens
@@ -24,6 +25,9 @@ __all__ = [
     "random_direction",
     "shrunk_covariance",
 ]
+
+
+_KIND = "genmend.probe_moves"
 
 
 @dataclass(frozen=True)
@@ -67,13 +71,11 @@ class ProbeMoves:
         return moved
 
     def save(self, path: str | Path) -> None:
-        """Write a safetensors file."""
-        from safetensors.numpy import save_file
-
+        """Write a safetensors file, whole or not at all."""
         named = {f"symbols.{name}": move for name, move in self.symbols.items()}
         named |= {f"blanks.{name}": move for name, move in self.blanks.items()}
-        single = {name: np.ascontiguousarray(move, dtype=np.float32) for name, move in named.items()}
-        save_file(single, path, metadata={"layer": self.layer, "format": "genmend.probe_moves.1"})
+        single = {name: np.asarray(move, dtype=np.float32) for name, move in named.items()}
+        save(path, _KIND, single, {"layer": self.layer})
 
     @classmethod
     def load(cls, path: str | Path) -> ProbeMoves:
@@ -83,24 +85,15 @@ class ProbeMoves:
         ------
         ValueError
             If the file is something else.
+        FileNotFoundError
+            If there is none.
         """
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(path, framework="numpy") as file:
-                metadata = file.metadata() or {}
-                moves = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except SafetensorError as error:
-            raise ValueError(
-                f"{path} is no safetensors file ({error}); give one that ProbeMoves.save wrote."
-            ) from error
-        if metadata.get("format") != "genmend.probe_moves.1":
-            raise ValueError(f"{path} holds no moves of genmend; give a file that ProbeMoves.save wrote.")
+        moves, facts = load(path, _KIND, command="speak --edit")
         kinds = {
-            kind: {name.partition(".")[2]: move for name, move in moves.items() if name.startswith(kind)}
+            kind: {name.partition(".")[2]: move for name, move in moves.items() if name.startswith(f"{kind}.")}
             for kind in ("symbols", "blanks")
         }
-        return cls(metadata["layer"], kinds["symbols"], kinds["blanks"])
+        return cls(str(facts["layer"]), kinds["symbols"], kinds["blanks"])
 
 
 def labelled(

@@ -15,7 +15,7 @@ SLOW = """
 import sys, time
 from genmend.storage.atomic import whole_file
 
-with whole_file(sys.argv[1]) as file:
+with whole_file(sys.argv[1]) as temporary, temporary.open("wb") as file:
     for _ in range(1000):
         file.write(b"new" * 1000)
         file.flush()
@@ -24,8 +24,8 @@ with whole_file(sys.argv[1]) as file:
 
 
 def write(path, content):
-    with whole_file(path) as file:
-        file.write(content)
+    with whole_file(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def test_the_new_content_takes_the_place_of_the_old(tmp_path):
@@ -45,8 +45,8 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path, error, old):
         path.write_bytes(old)
 
     def half(error):
-        with whole_file(path) as file:
-            file.write(b"half of it")
+        with whole_file(path) as temporary:
+            temporary.write_bytes(b"half of it")
             raise error
 
     with pytest.raises(error):
@@ -69,8 +69,8 @@ def test_a_full_disk(tmp_path, monkeypatch, step):
 def test_nothing_is_seen_before_the_end(tmp_path):
     path = tmp_path / "file"
     with whole_file(path) as one, whole_file(path) as other:  # two at once do not meet
-        one.write(b"one")
-        other.write(b"other")
+        one.write_bytes(b"one")
+        other.write_bytes(b"other")
         assert not path.exists()
     assert path.read_bytes() == b"one"  # the last to end
     assert len(list(tmp_path.iterdir())) == 1

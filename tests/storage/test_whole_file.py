@@ -75,45 +75,32 @@ def test_a_full_disk_while_finishing(target, step, monkeypatch):
 def test_a_full_file_system(target):
     """The writer runs out of room for real: a limit on the size of files it may write."""
     script = (
-        "import resource, signal, sys; from activations import files;"
+        "import resource, signal, sys; from genmend.storage.atomic import whole_file;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000));\n"
         "try:\n"
-        "    with files.whole_file(sys.argv[1]) as t: t.write_text('new ' * 100_000)\n"
+        "    with whole_file(sys.argv[1]) as t: t.write_text('new ' * 100_000)\n"
         "except OSError: sys.exit(7)"
     )
-    assert subprocess.run([sys.executable, "-c", _without_torch(script), str(target)]).returncode == 7
+    assert subprocess.run([sys.executable, "-c", script, str(target)]).returncode == 7
     assert target.read_text() == OLD
     assert list(target.parent.iterdir()) == [target]
 
 
 def test_a_killed_writer_leaves_the_old_file_or_the_new_one(target):
     script = (
-        "import sys; from activations import files\n"
+        "import sys; from genmend.storage.atomic import whole_file\n"
         "print('ready', flush=True)\n"
         "while True:\n"
         "    for text in ('old ' * 1000, 'new ' * 100_000):\n"
-        "        with files.whole_file(sys.argv[1]) as t: t.write_text(text)"
+        "        with whole_file(sys.argv[1]) as t: t.write_text(text)"
     )
     for wait in (0.0, 0.004, 0.011, 0.023):
-        with subprocess.Popen(
-            [sys.executable, "-c", _without_torch(script), str(target)], stdout=subprocess.PIPE, text=True
-        ) as writer:
+        with subprocess.Popen([sys.executable, "-c", script, str(target)], stdout=subprocess.PIPE, text=True) as writer:
             assert writer.stdout.readline() == "ready\n"
             time.sleep(wait)
             writer.send_signal(signal.SIGKILL)
         assert writer.returncode == -signal.SIGKILL
         assert target.read_text() in (OLD, NEW)
-
-
-def _without_torch(script):
-    """Have `from activations import files` load that file alone: importing torch takes seconds."""
-    folder = os.path.dirname(sys.modules[whole_file.__module__].__file__)
-    return (
-        "import importlib.util as u, sys, types; activations = types.ModuleType('activations');"
-        f"s = u.spec_from_file_location('genmend.storage.atomic', {os.path.join(folder, 'files.py')!r});"
-        "genmend.storage.atomic = u.module_from_spec(s); s.loader.exec_module(genmend.storage.atomic);"
-        "sys.modules['activations'] = activations\n" + script
-    )
 
 
 def test_writers_that_choose_the_format_by_suffix_find_it(tmp_path):

@@ -9,9 +9,8 @@ import time
 import numpy as np
 import pytest
 
-from genmend.manifold.sharded.mapped_features import open_features
-from genmend.storage.digests import digest
-from genmend.storage.pieces import in_pieces
+from genmend.manifold import open_features
+from genmend.storage import Work, digest
 
 ROWS, PIECE = 23, 5
 # Run by a killed child and by the parent alike: the value of a row depends on the row and on the data.
@@ -19,7 +18,7 @@ SCRIPT = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from genmend.storage.pieces import in_pieces
+from genmend.storage import Work
 
 folder, pause = Path(sys.argv[1]), float(sys.argv[2])
 data = np.random.default_rng(0).standard_normal((23, 4))
@@ -30,7 +29,7 @@ def rows(start, stop):
         time.sleep(pause)
     return {"norm": np.linalg.norm(data[start:stop], axis=1), "row": np.arange(start, stop)}
 
-found = in_pieces(rows, 23, folder / "pieces", 5, inputs=(data, "norms"))
+found = Work(folder / "pieces").pieces(rows, 23, 5, inputs=(data, "norms"))
 np.savez(folder / "found.npz", **found)
 """
 
@@ -47,7 +46,7 @@ def counted(calls, data):
 def test_pieces_join_to_the_whole(tmp_path, piece_size):
     data, calls = np.random.default_rng(0).standard_normal((ROWS, 3)), []
     for folder in (None, tmp_path / "new" / "folder", tmp_path / "new" / "folder"):
-        found = in_pieces(counted(calls, data), ROWS, folder, piece_size, inputs=(data,))
+        found = Work(folder).pieces(counted(calls, data), ROWS, piece_size, inputs=(data,))
         np.testing.assert_array_equal(found["double"], 2 * data)
         np.testing.assert_array_equal(found["row"], np.arange(ROWS))
     n_pieces = -(-ROWS // piece_size)
@@ -66,8 +65,8 @@ def test_an_error_in_the_middle(tmp_path, error, stop_at):
         return counted(calls, data)(start, stop)
 
     with pytest.raises(error):
-        in_pieces(failing, ROWS, tmp_path, PIECE, inputs=(data,))
-    found = in_pieces(counted(calls, data), ROWS, tmp_path, PIECE, inputs=(data,))
+        Work(tmp_path).pieces(failing, ROWS, PIECE, inputs=(data,))
+    found = Work(tmp_path).pieces(counted(calls, data), ROWS, PIECE, inputs=(data,))
     np.testing.assert_array_equal(found["double"], 2 * data)
     assert sorted(calls) == [(0, 5), (5, 10), (10, 15), (15, 20), (20, 23)]  # each once
 
@@ -75,7 +74,7 @@ def test_an_error_in_the_middle(tmp_path, error, stop_at):
 def test_an_error_while_writing_leaves_no_file(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
-        in_pieces(counted([], np.zeros(ROWS)), ROWS, tmp_path, PIECE)
+        Work(tmp_path).pieces(counted([], np.zeros(ROWS)), ROWS, PIECE)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -106,7 +105,7 @@ def test_killed_in_the_middle(tmp_path):
 
 def test_damaged_pieces_are_computed_again(tmp_path):
     data, calls, rng = np.arange(ROWS, dtype=np.float64), [], np.random.default_rng(0)
-    in_pieces(counted([], data), ROWS, tmp_path, PIECE, inputs=(data,))
+    Work(tmp_path).pieces(counted([], data), ROWS, PIECE, inputs=(data,))
     path = sorted(tmp_path.iterdir())[0]
     good = path.read_bytes()
     damaged = [b"", good[:10], good[:-5], b"\x93NUMPY" + good[6:]]
@@ -114,7 +113,7 @@ def test_damaged_pieces_are_computed_again(tmp_path):
         damaged.append(good[:position] + bytes([good[position] ^ 1 << rng.integers(8)]) + good[position + 1 :])
     for content in damaged:
         path.write_bytes(content)
-        found = in_pieces(counted(calls, data), ROWS, tmp_path, PIECE, inputs=(data,))
+        found = Work(tmp_path).pieces(counted(calls, data), ROWS, PIECE, inputs=(data,))
         np.testing.assert_array_equal(found["double"], 2 * data)
         np.testing.assert_array_equal(found["row"], np.arange(ROWS))
     assert len(calls) > 50  # bits of dates and the like change nothing
@@ -124,7 +123,7 @@ def test_other_inputs_use_other_files(tmp_path):
     data = np.arange(ROWS, dtype=np.float64)
     for inputs in [(data, 3), (data, 5), (data + 1, 3), (data.astype(np.float32), 3)]:
         calls = []
-        in_pieces(counted(calls, data), ROWS, tmp_path, PIECE, inputs=inputs)
+        Work(tmp_path).pieces(counted(calls, data), ROWS, PIECE, inputs=inputs)
         assert len(calls) == 5
 
 
@@ -135,11 +134,11 @@ def test_digest_tells_apart_what_differs(tmp_path, monkeypatch):
     assert len(set(names)) == len(names)
     np.save(tmp_path / "a.npy", x[:1])
     np.save(tmp_path / "b.npy", x[1:])
-    monkeypatch.setattr("genmend.storage.pieces._HASHED_BYTES", 24)
+    monkeypatch.setattr("genmend.storage.digests._HASHED_BYTES", 24)
     for equal in (x.copy(), np.asfortranarray(x), open_features([tmp_path / "a.npy", tmp_path / "b.npy"])):
         assert digest(equal) == digest(x)
 
 
 def test_a_bar_on_a_terminal_only(tmp_path, capfd):
-    in_pieces(counted([], np.zeros(ROWS)), ROWS, tmp_path, PIECE, description="radii")
+    Work(tmp_path, progress=True).pieces(counted([], np.zeros(ROWS)), ROWS, PIECE, description="radii")
     assert capfd.readouterr() == ("", "")
