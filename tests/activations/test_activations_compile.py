@@ -11,6 +11,8 @@ from torch._dynamo.utils import counters
 
 from genmend.activations import PullToMean, attach, edited, record
 
+pytestmark = pytest.mark.all
+
 
 @pytest.fixture(autouse=True)
 def fresh_dynamo():

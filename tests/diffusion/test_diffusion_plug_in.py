@@ -245,6 +245,7 @@ class TestNeighbours:
             draw(pipe, callback_on_step_end=note)
         assert steps == [0, 1]
 
+    @pytest.mark.all
     def test_compiled(self, pipe):
         graphs = []
 

@@ -117,6 +117,7 @@ def test_every_image_is_seen_once_an_epoch_in_a_new_order():
     assert batch_rows(70, 3, 0).tolist() == second[BATCH:].tolist() != batch_rows(70, 3, 1)[BATCH:].tolist()
 
 
+@pytest.mark.all
 def test_a_training_that_was_interrupted_ends_as_one_that_was_not(data, tmp_path, monkeypatch):
     monkeypatch.setattr(train_reference_diffusion, "BATCH", 4)
     monkeypatch.setattr(train_reference_diffusion, "publish", lambda training, folder, weights: None)
@@ -154,6 +155,7 @@ def test_what_is_published_is_a_pipeline_of_the_averaged_weights(tmp_path):
 
 
 @pytest.mark.parametrize("name", BUILDERS)
+@pytest.mark.all
 def test_the_networks_learn_what_they_are_for(name, monkeypatch):
     monkeypatch.setattr(reference_classifier, "BATCH", 8)
     labels = np.repeat(np.arange(2), 160)

@@ -93,6 +93,7 @@ def test_no_extractor_is_refused():
 
 
 @pytest.mark.real("faces", "efficientnet-lite0")
+@pytest.mark.all
 def test_on_the_real_faces_a_broken_sample_comes_inside():
     generator = load_faces()
     corrector = ManifoldGuided("efficientnet-lite0", ["main.2"], n_steps=12).fit(

@@ -63,6 +63,7 @@ def test_faces_can_be_loaded_by_name_with_other_layers(faces):
     assert torch.equal(some.sample(2, 1), faces.sample(2, 1))
 
 
+@pytest.mark.all
 def test_rare_activation_finds_the_labelled_artifacts_without_a_label(faces, labelled):
     latents, broken, normal = labelled
     rare = RareActivation(0.1).fit(faces, faces.latents(3000, 1_000_003))
@@ -73,6 +74,7 @@ def test_rare_activation_finds_the_labelled_artifacts_without_a_label(faces, lab
 
 
 @pytest.mark.real("efficientnet-lite0")
+@pytest.mark.all
 def test_a_correction_ships_as_a_file(faces, labelled, tmp_path):
     latents, broken, normal = labelled
     detector = ArtifactDetector(n_statistics=1000, n_reference=200).fit(faces)

@@ -17,6 +17,7 @@ SNIPPETS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 @pytest.mark.real("faces", "efficientnet-lite0", "joe")
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda snippet: snippet.splitlines()[0])
+@pytest.mark.all
 def test_python_snippets_run(snippet, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     # The whole corpus takes a minute.

@@ -216,6 +216,7 @@ features_of(np.load(sys.argv[2]), Killed(), batch_size=4)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="SIGKILL is POSIX")
+@pytest.mark.all
 def test_a_killed_run_is_resumed_and_gives_the_same(tmp_path, cache):
     np.save(tmp_path / "images.npy", IMAGES)
     here = os.path.dirname(__file__)

@@ -16,6 +16,8 @@ from genmend.manifold import Manifold, prdc
 from genmend.manifold.sharded.sharded_manifold import ShardedManifold
 from genmend.manifold.sharded.workers import RETRIES, ShardWorker
 
+pytestmark = pytest.mark.all
+
 # Read when Ray is imported: no reports home, and a key of this run's own instead of one in the home folder.
 os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
 ray = pytest.importorskip("ray", reason="ray is not installed: pip install genmend[ray]")

@@ -228,6 +228,7 @@ def one_process(rank, world, place):
     distributed.destroy_process_group()
 
 
+@pytest.mark.all
 def test_two_processes_give_the_numbers_of_one(tmp_path, monkeypatch):
     if not torch.distributed.is_available() or not torch.distributed.is_gloo_available():
         pytest.skip("this torch has no gloo")

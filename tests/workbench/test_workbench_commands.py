@@ -151,6 +151,7 @@ def test_bad_input_is_one_clear_sentence_and_leaves_nothing_behind(folder, mende
     assert not (folder / "x").exists()
 
 
+@pytest.mark.all
 def test_an_interrupted_run_goes_on_and_gives_the_same_result(folder, detected, tmp_path):
     script = (
         "import sys, signal; sys.path.insert(0, '')\n"

@@ -61,6 +61,7 @@ def test_diagnosis_and_repair_leave_audio_table_and_page(voice, settings, tmp_pa
     assert "No judge was asked" in page
 
 
+@pytest.mark.all
 def test_repairs_that_hold_are_kept_and_serve_again(voice, settings, tmp_path):
     kept, mended = tmp_path / "kept.safetensors", tmp_path / "mended.onnx"
     run = run_speak(
@@ -130,6 +131,7 @@ def test_settings_that_do_not_go_together_are_refused(voice, tmp_path):
         run_speak_batch(voice, tmp_path / "empty.txt", tmp_path, SpeakSettings())
 
 
+@pytest.mark.all
 def test_a_word_is_said_longer_as_asked(voice, settings, tmp_path):
     run = run_speak_edit(
         voice, "The car left.", tmp_path, SpeakSettings(phonemes="ðə kˈɑːɹ lˈɛft.", **settings), ["car:duration=1.5"],
