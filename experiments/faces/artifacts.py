@@ -25,6 +25,7 @@ from experiments.faces.detection import detection_rows
 from experiments.faces.feature_cache import CachedExtractor
 from experiments.faces.labelled import LabelledFaces, load_labelled_faces
 from experiments.faces.pictures import correction_picture, trade_off_figure
+from experiments.pages import write_page
 from genmend.gans import ArtifactDetector
 from genmend.gans.families.pretrained import load_faces
 
@@ -71,6 +72,7 @@ def main() -> None:
         (options.out / "tables.txt").write_text("\n".join(lines) + "\n")
         kept.write_text(json.dumps(results, indent=1))
     correction_picture(generator, faces, layers, options.seed).save(options.out / "corrected.png")
+    write_page("faces/artifacts")
 
 
 def _title(steer: Space, judge: Space) -> str:

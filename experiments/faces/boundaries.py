@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from experiments.pages import write_page
 from genmend.gans import Generator
 from genmend.gans.boundaries import (
     affine_or_same,
@@ -89,6 +90,7 @@ def main() -> None:
     print("\n".join(found), flush=True)
     (options.out / "tables.txt").write_text("\n".join(lines) + "\n")
     (options.out / "results.json").write_text(json.dumps(results, indent=1))
+    write_page("faces/boundaries")
 
 
 def few_lines(run: ExploreRun) -> list[str]:

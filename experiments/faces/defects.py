@@ -21,6 +21,7 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from experiments.faces.labelled import FOLDER, LabelledFaces, load_labelled_faces
+from experiments.pages import write_page
 from genmend.gans import Generator, RareActivation
 from genmend.gans.detection.defect_classifier import DefectClassifier
 from genmend.gans.detection.defect_masks import METHODS, attribution_masks, box_masks, mask_quality
@@ -57,6 +58,7 @@ def main() -> None:
     result = {"seed": options.seed, "chosen_estimator": chosen, "local_activation": rows, "masks": masks}
     with whole_file(options.out / "results.json") as temporary:
         Path(temporary).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_page("faces/defects")
 
 
 def local_activation_rows(

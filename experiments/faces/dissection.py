@@ -22,6 +22,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from experiments.faces.labelled import LabelledFaces, load_labelled_faces
+from experiments.pages import write_page
 from genmend.activations import ScaleUnits, edited
 from genmend.gans import ArtifactDetector, Generator
 from genmend.gans.detection.kept_detector import DetectorSettings, fitted_detector
@@ -66,6 +67,7 @@ def main() -> None:
         tables = [line for part in PARTS if part in results for line in results[part]["lines"]]
         (options.out / "tables.txt").write_text("\n".join(tables) + "\n")
         print("\n".join(lines), flush=True)
+    write_page("faces/dissection")
 
 
 def dissection_lines(name: str, run: DissectRun) -> list[str]:

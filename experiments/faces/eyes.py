@@ -1,9 +1,14 @@
 """Detection and correction without labels on the eye generator, for which no labels exist.
 
+    python -m experiments.faces.eyes
+
 Run twice, with the same options. The first run scores samples, corrects them, and writes two numbered, unmarked
-pictures: ``blind.png`` with the highest-scored samples and as many others, ``blind_corrected.png`` with what ours
-and random neurons made of some of them. A person rates them in ``experiments/data/eye_ratings.csv`` (seed, position,
-broken 0/1); the second run unblinds the ratings. "Normal" is relative to the model's own samples, not to paintings.
+pictures into its cache folder: ``blind.png`` with the highest-scored samples and as many others,
+``blind_corrected.png`` with what ours and random neurons made of some of them. A person rates them in
+``experiments/data/eye_ratings.csv`` (seed, position, broken 0/1); the second run unblinds the ratings. "Normal" is
+relative to the model's own samples, not to paintings.
+
+Writes results/eyes/: tables.txt, results.json, pictures, and the page.
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from experiments.faces.methods import random_control
+from experiments.pages import write_page
 from genmend.gans import ArtifactDetector, Detection, Generator, corrected, fit_correction
 from genmend.gans.detection.kept_detector import DetectorSettings, fit_key, fitted_detector, measured
 from genmend.gans.families.pretrained import EYE_COLOURS, load_eyes
@@ -50,9 +56,9 @@ def main() -> None:
     n_shown = options.n_shown
     shown = np.concatenate([order[:n_shown], draw.permutation(order[n_shown:])[:n_shown]])
     places = draw.permutation(len(shown))
-    _sheet(generator.generate(latents[shown[places]]), RESULTS / "blind.png", first=0)
-    _sheet(generator.generate(latents[order[:n_shown].copy()]), RESULTS / "highest_scored.png")
-    _sheet(generator.generate(latents[order[::-1][:n_shown].copy()]), RESULTS / "lowest_scored.png")
+    _sheet(generator.generate(latents[shown[places]]), "blind.png", first=0)
+    _sheet(generator.generate(latents[order[:n_shown].copy()]), "highest_scored.png")
+    _sheet(generator.generate(latents[order[::-1][:n_shown].copy()]), "lowest_scored.png")
     results = {
         "settings": vars(options) | {"query_seed": QUERY_SEED, "judge": JUDGE},
         "detection": detection.to_dict(),
@@ -85,6 +91,7 @@ def main() -> None:
     (RESULTS / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     (RESULTS / "tables.txt").write_text(_table(results))
     print(_table(results))
+    write_page("faces/eyes")
 
 
 def _corrected(generator: Generator, detector: ArtifactDetector, latents: Tensor) -> Arrays:
@@ -193,11 +200,11 @@ def _write_pictures(outcome: Arrays, n_shown: int, after: list[tuple[str, int]])
     before, ours, random = (torch.from_numpy(outcome[f"{name}_images"]) for name in ("before", "ours", "random"))
     if after:
         chosen = torch.stack([torch.from_numpy(outcome[f"{name}_images"][row]) for name, row in after])
-        _sheet(chosen, RESULTS / "blind_corrected.png", first=len(before))
+        _sheet(chosen, "blind_corrected.png", first=len(before))
     edited = np.flatnonzero(outcome["ours_rung"][:n_shown] >= 0)[:30]
     rows = [part for ten in np.split(edited, range(10, len(edited), 10)) for part in _triple(before, ours, random, ten)]
     if len(edited):
-        _sheet(torch.cat(rows), RESULTS / "before_ours_random.png")
+        _sheet(torch.cat(rows), "before_ours_random.png")
 
 
 def _triple(before: Tensor, ours: Tensor, random: Tensor, rows: np.ndarray) -> list[Tensor]:
@@ -206,8 +213,8 @@ def _triple(before: Tensor, ours: Tensor, random: Tensor, rows: np.ndarray) -> l
     return [torch.cat([images[rows], blank]) for images in (before, ours, random)]
 
 
-def _sheet(images: Tensor, path: Path, *, first: int | None = None, columns: int = 10) -> None:
-    """A contact sheet, numbered from `first`: in full size in the cache, half as large beside the results."""
+def _sheet(images: Tensor, name: str, *, first: int | None = None, columns: int = 10) -> None:
+    """A contact sheet: numbered from `first`, for rating, in the cache; without numbers beside the results, too."""
     side = images.shape[-1]
     sheet = Image.new("RGB", (columns * (side + 4), -(-len(images) // columns) * (side + 18)), "white")
     for place, pixels in enumerate(to_pixels(images)):
@@ -215,9 +222,10 @@ def _sheet(images: Tensor, path: Path, *, first: int | None = None, columns: int
         sheet.paste(Image.fromarray(pixels), (left, top + 14))
         if first is not None:
             ImageDraw.Draw(sheet).text((left + 2, top), str(first + place), fill="black", font_size=13)
-    sheet.save(WORK / path.name)
-    half = sheet.resize((sheet.width // 2, sheet.height // 2), Image.Resampling.LANCZOS)
-    half.quantize(96).save(path, optimize=True)
+    sheet.save(WORK / name)
+    if first is None:
+        half = sheet.resize((sheet.width // 2, sheet.height // 2), Image.Resampling.LANCZOS)
+        half.quantize(96).save(RESULTS / name, optimize=True)
 
 
 def _mean(values: np.ndarray) -> float | None:

@@ -1,5 +1,7 @@
 """Rare samples of the face generator against plain sampling, truncation and best-of-n.
 
+    python -m experiments.faces.rare
+
 The searched space is EfficientNet-Lite0's, whose manifold, density and artifact gate steer the search. MobileNetV2 has
 no part in it: its manifold of own normal samples, and a judge trained on the labelled faces, measure every method once
 more. "Normal" is relative to the generator's own samples, not to photographs.
@@ -23,6 +25,7 @@ from experiments.faces.correction import Judge, fit_judge
 from experiments.faces.feature_cache import CachedExtractor
 from experiments.faces.labelled import load_labelled_faces
 from experiments.faces.rare_tables import SEARCHED, UNSEEN, tables, write_grid
+from experiments.pages import write_page
 from genmend.gans import Generator
 from genmend.gans.detection.kept_detector import DetectorSettings, fitted_detector
 from genmend.gans.families.pretrained import load_faces
@@ -96,6 +99,7 @@ def main() -> None:
     (RESULTS / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     (RESULTS / "tables.txt").write_text(tables(results))
     write_grid(RESULTS / "grid.png", generator, samples)
+    write_page("faces/rare")
     print((RESULTS / "tables.txt").read_text())
 
 

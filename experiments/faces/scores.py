@@ -22,6 +22,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from experiments.pages import write_page
 from genmend.gans import ArtifactDetector, Generator, corrected, fit_correction
 from genmend.gans.detection.kept_detector import DetectorSettings, fitted_detector
 from genmend.gans.families.pretrained import load_faces
@@ -74,6 +75,7 @@ def main() -> None:
         lines += section
     (options.out / "tables.txt").write_text("\n".join(lines) + "\n")
     (options.out / "results.json").write_text(json.dumps(results, indent=1))
+    write_page("faces/scores")
 
 
 def write_samples(generator: Generator, detector: ArtifactDetector, work: Path, n: int) -> dict[str, int]:

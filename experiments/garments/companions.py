@@ -37,6 +37,7 @@ from experiments.garments.creativity import (
     real_garments,
 )
 from experiments.garments.creativity import RESULTS as CREATIVITY
+from experiments.pages import write_page
 from genmend.activations.digests import weights_digest
 from genmend.diffusion import Novelty, amplified, cads, draw, freeu
 from genmend.diffusion.amplification.gains import edits_by_slot
@@ -116,6 +117,7 @@ def main() -> None:
     places = [place for pair in shown for place in pair]
     grid = [images[places] for images in (plain, ours, *chosen.values())]
     (options.out / "pairs.png").write_bytes(image_grid(grid, scale=2))
+    write_page("garments/companions")
 
 
 def _images(pipe: Any, companion: Companion | None, strength: float, seeds: Sequence[int]) -> Tensor:

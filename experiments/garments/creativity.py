@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from experiments.garments.captions import framed, training_images
+from experiments.pages import write_page
 from genmend.activations import Edit
 from genmend.activations.digests import weights_digest
 from genmend.diffusion import Novelty, amplified, draw, search_gains
@@ -144,6 +145,7 @@ def main() -> None:
     (options.out / "tables.txt").write_text(text + "\n")
     (options.out / "results.json").write_text(json.dumps(result, indent=1) + "\n")
     (options.out / "pairs.png").write_bytes(_pairs(pipe, chosen))
+    write_page("garments/creativity")
 
 
 def cloud_of(pipe: Any, prompt: str, cache: Path) -> Tensor:

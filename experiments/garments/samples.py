@@ -2,9 +2,10 @@
 
     python -m experiments.garments.samples
 
-Ten prompts, one for each garment, 50 seeds each (0-49, the same for every prompt). Writes agreement.txt,
-agreement.json and samples.png into reference_diffusion/. Needs what `experiments.garments.train_pipeline` and
-`experiments.garments.train_judges` have written into diffusion/reference/. A few minutes on one core.
+Ten prompts, one for each garment, 50 seeds each (0-49, the same for every prompt). Writes results/samples/: tables.txt,
+results.json, which repeats the networks.json that `experiments.garments.train_judges` left there, samples.png, and the
+page. Needs what `experiments.garments.train_pipeline` and `experiments.garments.train_judges` have written into
+diffusion/reference/. A few minutes on one core.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from experiments.garments.captions import with_article
 from experiments.garments.train_judges import FOLDER
+from experiments.pages import write_page
 from genmend.diffusion import draw
 from genmend.diffusion.reference import load_reference
 from genmend.diffusion.reference.networks import GARMENTS, garment_probabilities, load_network
@@ -98,9 +100,11 @@ def main() -> None:
     settings = f"seeds {SEEDS[0]}-{SEEDS[-1]}, {options.steps} DDIM steps, guidance {options.guidance}"
     text = table(rows, settings)
     print(text, end="")
-    (options.folder / "agreement.txt").write_text(text, encoding="utf-8")
-    (options.folder / "agreement.json").write_text(json.dumps({"settings": settings, "prompts": rows}, indent=2) + "\n")
+    results = {"settings": settings, "prompts": rows, "networks": json.loads((FOLDER / "networks.json").read_text())}
+    (options.folder / "tables.txt").write_text(text, encoding="utf-8")
+    (options.folder / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     grid(shown).save(options.folder / "samples.png", optimize=True)
+    write_page("garments/samples")
 
 
 if __name__ == "__main__":

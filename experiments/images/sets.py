@@ -24,6 +24,7 @@ import torch
 from experiments.faces.feature_cache import CachedExtractor
 from experiments.images.data import LEVELS, clothes, crops, degraded, digits, photographs
 from experiments.images.set_pictures import degradation_figure, plane_figure, save_figure, save_galleries
+from experiments.pages import write_page
 from genmend.manifold.metrics.evaluation import evaluate
 
 RESULTS = Path(__file__).with_name("results") / "sets"
@@ -78,6 +79,7 @@ def main() -> None:
         named = {name: found for (where, name), found in evaluations.items() if where == space}
         save_figure(plane_figure(named, space), options.out / f"plane_{space}.png")
     save_figure(degradation_figure(evaluations), options.out / "degradation.png")
+    write_page("images/sets")
 
 
 # Which galleries are kept of which pair.

@@ -26,6 +26,7 @@ from sklearn.metrics import pairwise_distances
 from experiments.images.data import crops, degraded, photographs
 from experiments.images.sets import RESULTS as IMAGE_SETS
 from experiments.images.sets import extractor_of
+from experiments.pages import write_page
 from genmend.manifold.engine.native_screen import native_kernels
 from genmend.manifold.engine.screens import ENGINES
 from genmend.manifold.metrics.evaluation import evaluate
@@ -60,6 +61,7 @@ def main() -> None:
     print("\n".join(lines))
     (options.out / "tables.txt").write_text("\n".join(lines) + "\n")
     (options.out / "results.json").write_text(json.dumps(results, indent=1))
+    write_page("images/shifted_features")
 
 
 def compare(x: np.ndarray, y: np.ndarray) -> dict[str, dict[str, Any]]:

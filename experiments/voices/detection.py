@@ -2,13 +2,12 @@
 
     python -m experiments.voices.detection
 
-The Piper voice joe at noise 0, 200 frozen sentences (experiments/detection_sentences.py), phoneme errors heard by hama.
+The Piper voice joe at noise 0, 200 frozen sentences (experiments/voices/sentences.py), phoneme errors heard by hama.
 What was fixed beforehand: k = 5, layer encoder.3; Spearman's correlation over all sentences, the partial one given kind
 and length, sentence length and mean NPMI as controls, AUROC for "this word is misread". The table of other layers and k
-is for reading, nothing was chosen by it; the rows
-after the fact were added when the others were known. Writes results/detection/: tables.txt,
-results.json, heard.json, scatter.png. Needs the weights joe (genmend fetch joe) and the extra audio-eval; about ten
-minutes on one core.
+is for reading, nothing was chosen by it; the rows after the fact were added when the others were known. Writes
+results/detection/: tables.txt, results.json, heard.json, scatter.png, and the page. Needs the weights joe (genmend
+fetch joe) and the extra audio-eval; about ten minutes on one core.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from scipy.stats import rankdata, spearmanr
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
+from experiments.pages import write_page
 from experiments.voices.sentences import SECOND, sentences
 from genmend.tts.measures.edit_counts import aligned
 from genmend.tts.measures.judges import PhonemeJudge
@@ -64,10 +64,17 @@ def main() -> None:
     lines += more
     lines.append(f"Diagnosis (encoding and scores of {LAYER}): {seconds:.3f} s of one core a sentence.")
     lines += ["", "Other layers and k, Spearman over all sentences, share outside as the score:"]
-    lines += other_settings(voice, reference, asked, errors)
+    others = other_settings(voice, reference, asked, errors)
+    lines += [
+        f"  {layer:10s} " + "  ".join(f"k {k}: {value:+.2f}" for k, value in row.items())
+        for layer, row in others.items()
+    ]
+    results |= {"n": {"sentences": len(asked), "second": len(sentences(SECOND))}}
+    results |= {"seconds": round(seconds, 3), "other_settings": others}
     (options.out / "tables.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (options.out / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     scatter([d.outside for d in found], errors, kinds, options.out / "scatter.png")
+    write_page("voices/detection")
     print("\n".join(lines))
 
 
@@ -170,14 +177,24 @@ def tables(
     }
     lines = [f"Spearman's correlation with the phoneme error rate heard by hama, {LAYER}, k = {K}, [95 % interval]"]
     lines += [f"  {name:40s} {r[0]:+.2f} [{r[1]:+.2f}, {r[2]:+.2f}]" for name, r in rows.items()]
-    lines.append(f"Share outside: held-out ordinary text {reference.base_rates[LAYER]:.3f}; " + "; ".join(
-        f"{kind} {outside[kinds == kind].mean():.3f} (phoneme error rate {errors[kinds == kind].mean():.3f})"
+    of_kind = {
+        kind: {
+            "outside": round(float(outside[kinds == kind].mean()), 3),
+            "phoneme_error_rate": round(float(errors[kinds == kind].mean()), 3),
+        }
         for kind in KINDS
-    ))  # fmt: skip
+    }
+    base_rate = round(float(reference.base_rates[LAYER]), 3)
+    said = [
+        f"{kind} {row['outside']:.3f} (phoneme error rate {row['phoneme_error_rate']:.3f})"
+        for kind, row in of_kind.items()
+    ]
+    lines.append(f"Share outside: held-out ordinary text {base_rate:.3f}; " + "; ".join(said))
     words = {name: auroc_of_words(found, word_errors, name, rng) for name in ("score", "outside")}
     lines.append("AUROC for 'at least a third of this word's phonemes are misread', words drawn by sentence:")
     lines += [f"  word's {name}: {a:.2f} [{low:.2f}, {high:.2f}]" for name, (a, low, high) in words.items()]
-    return lines, {"spearman": rows, "auroc_words": words, "outside": outside.tolist(), "errors": errors.tolist()}
+    results = {"spearman": rows, "auroc_words": words, "outside": outside.tolist(), "errors": errors.tolist()}
+    return lines, results | {"base_rate": base_rate, "kinds": of_kind}
 
 
 def spearman_row(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> tuple[float, float, float]:
@@ -214,21 +231,23 @@ def auroc_of_words(
     return _with_interval(auroc(np.arange(n)), [auroc(rng.integers(0, n, n)) for _ in range(N_RESAMPLES)])
 
 
-def other_settings(voice: PiperVoice, reference: VoiceReference, asked: list[Tokens], errors: np.ndarray) -> list[str]:
+def other_settings(
+    voice: PiperVoice, reference: VoiceReference, asked: list[Tokens], errors: np.ndarray
+) -> dict[str, dict[str, float]]:
+    """By layer and k, Spearman's correlation of the share outside with the errors, two digits."""
     vectors = voice.encode(asked, reference.layers)
-    lines = []
+    found: dict[str, dict[str, float]] = {}
     for layer in reference.layers:
         fitted = reference.regions[layer]
-        cells = []
+        found[layer] = {}
         for k in sorted({K, *OTHER_K}):
             region = fitted if k == K else copy(fitted).set_params(k=k).refit()
             shares = [
                 np.mean(region.contains(v[layer][t.spoken], groups=np.array(t.symbols)[t.spoken]) != 1)
                 for t, v in zip(asked, vectors, strict=True)
             ]
-            cells.append(f"k {k}: {spearmanr(shares, errors)[0]:+.2f}")
-        lines.append(f"  {layer:10s} " + "  ".join(cells))
-    return lines
+            found[layer][str(k)] = round(float(spearmanr(shares, errors)[0]), 2)
+    return found
 
 
 def scatter(outside: list[float], errors: np.ndarray, kinds: list[str], path: Path) -> None:

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from experiments.pages import write_page
 from genmend.storage.tables import without_nan
 from genmend.tts.measures.judges import PhonemeJudge
 from genmend.tts.measures.paired_bootstrap import paired_bootstrap
@@ -91,6 +92,7 @@ def main() -> None:
     (options.out / "tables.txt").write_text(text + "\n")
     (options.out / "results.json").write_text(json.dumps(without_nan(result), indent=1) + "\n")
     _plot(result).savefig(options.out / "pitch.png", dpi=110)
+    write_page("voices/edits")
 
 
 def _sentences(voice: PiperVoice, n: int) -> list[Tokens]:

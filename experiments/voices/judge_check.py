@@ -3,10 +3,9 @@
     python -m experiments.voices.judge_check
 
 20 sentences of the reference corpus (not those that the phoneme table of genmend.tts.measures.phoneme_errors was made
-by), spoken
-without noise: word error rates of Whisper and pocketsphinx, phoneme error rate of hama, DNSMOS, seconds of each. Then
-the same sentences with the sounds of one word replaced by those of another: what tells that word from the others?
-Writes results/judge_check/tables.txt and results.json.
+by), spoken without noise: word error rates of Whisper and pocketsphinx, phoneme error rate of hama, DNSMOS, seconds of
+each. Then the same sentences with the sounds of one word replaced by those of another: what tells that word from the
+others? Writes results/judge_check/tables.txt and results.json, and the page.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from experiments.pages import write_page
 from genmend.tts.measures.edit_counts import EditCounts
 from genmend.tts.measures.judges import PhonemeJudge, PocketsphinxJudge, WhisperJudge
 from genmend.tts.measures.naturalness import dnsmos
@@ -75,6 +75,7 @@ def main() -> None:
     print("\n".join(lines))
     (options.out / "tables.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (options.out / "results.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_page("voices/judge_check")
 
 
 _WORDS = ("whisper", "pocketsphinx", "hama")

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.pages import write_page
 from experiments.voices.sentences import sentences
 from genmend.tts import Voice, VoiceReference, diagnose, load_voice, repair
 from genmend.tts.repair.cached_reference import reference_for
@@ -64,6 +65,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "tables.txt").write_text(text + "\n", encoding="utf-8")
     (options.out / "results.json").write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_page("voices/kept_repairs")
 
 
 def _combinations(voice: Voice, reference: VoiceReference, seed: int) -> Iterator[CombinationRepair]:

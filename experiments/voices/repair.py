@@ -30,6 +30,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from experiments.pages import write_page
 from experiments.voices.sentences import sentences as detection_sentences
 from experiments.voices.training_sentences import examples, shuffled
 from experiments.voices.training_speech import WITHHELD, unseen_sentences, withheld_pairs
@@ -73,6 +74,7 @@ def main() -> None:
         lines = [line for name in PARTS if name in results for line in [name, *results[name]["lines"], ""]]
         (options.out / "tables.txt").write_text("\n".join(lines), encoding="utf-8")
         print("\n".join(results[part]["lines"]), flush=True)
+    write_page("voices/repair")
 
 
 def withheld_part(results: Mapping[str, Any], seed: int) -> dict[str, Any]:

@@ -4,7 +4,8 @@
 
 60 ordinary sentences of 3 to 6 words. Rungs: attention diagonal (no skip, repeat or stall, ended by itself); Whisper
 tiny's word error rate at most 30 %; at most 15 %. Beside it the voice that it learnt from, whose errors are mostly the
-recogniser's. Writes results/tacotron_check/tables.txt; five minutes on one core.
+recogniser's. Writes results/tacotron_check/: tables.txt, results.json, and the
+page; five minutes on one core.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from experiments.pages import write_page
 from experiments.voices.train_tacotron import TARGET
 from experiments.voices.training_speech import unseen_sentences, withheld_pairs
 from genmend.tts import Speech, load_voice
@@ -38,6 +40,7 @@ def main() -> None:
     asked = [pair for pair in unseen_sentences() if not withheld_pairs(pair[1])][:N]
     training = json.loads((TARGET / "tacotron.json").read_text(encoding="utf-8"))["training"]
     lines = [f"reference Tacotron 2 after {training}, {N} ordinary sentences that it never learnt"]
+    voices: dict[str, dict[str, float]] = {}
     for name in ("tacotron", "joe"):
         voice, words, sounds, diagonal = load_voice(name), [], [], []
         for text, ipa in tqdm(asked, desc=name):
@@ -48,13 +51,18 @@ def main() -> None:
             found = alignment_of(tokens, speech)
             diagonal.append(found.error_rate == 0 and speech.finished)
         rates = [sum(counts, EditCounts()).rate for counts in (words, sounds)]
+        voices[name] = {"word_error_rate": round(rates[0], 3), "phoneme_error_rate": round(rates[1], 3)}
         lines.append(
             f"{name:9s} word error rate (Whisper tiny) {rates[0]:.3f}, phoneme error rate (hama) {rates[1]:.3f}"
         )
         if name == "tacotron":
+            voices[name]["attended"] = sum(diagonal)
             lines.append(f"{name:9s} attention without skip, repeat or stall, ended by itself: {sum(diagonal)} of {N}")
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "tables.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    results = {"training": training, "n": N, "voices": voices}
+    (options.out / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    write_page("voices/tacotron_check")
     print("\n".join(lines))
 
 

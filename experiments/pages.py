@@ -1,0 +1,92 @@
+"""The pages of docs/results, each written from an experiment's results.json, so that no figure is typed by hand.
+
+    python -m experiments.pages                    writes all of them
+    python -m experiments.pages faces/artifacts    writes one
+
+An experiment calls `write_page` at the end of its run; what a page says stands in the pages*.py of its room.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from experiments.faces import pages_correction, pages_units
+from experiments.garments import pages as garments
+from experiments.images import pages as images
+from experiments.voices import pages as voices
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs" / "results"
+ROOMS = {"faces": "Faces", "garments": "Garments", "images": "Sets of images", "voices": "Voices"}
+PAGES: dict[str, Callable[[Any], str]] = {
+    **{f"faces/{page.__name__}": page for page in (*pages_correction.PAGES, *pages_units.PAGES)},
+    **{f"garments/{page.__name__}": page for page in garments.PAGES},
+    **{f"images/{page.__name__}": page for page in images.PAGES},
+    **{f"voices/{page.__name__}": page for page in voices.PAGES},
+}
+
+
+def results_folder(name: str) -> Path:
+    """Where the experiment "room/script" keeps its results.json, tables.txt and pictures."""
+    room, script = name.split("/")
+    return ROOT / "experiments" / room / "results" / script
+
+
+def page_text(name: str) -> str:
+    """The page of the experiment "room/script", from its results.json."""
+    folder = results_folder(name)
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    text = PAGES[name](results).replace("{pictures}", file_stem(name))
+    source = f"experiments/{name.replace('/', '/results/', 1)}"
+    made = f"*Written by `python -m experiments.{name.replace('/', '.')}` from `{source}/results.json`.*"
+    return f"{text}\n{made}\n"
+
+
+def file_stem(name: str) -> str:
+    return name.replace("/", "-")
+
+
+def shown_pictures(text: str) -> list[str]:
+    """The pictures that a page shows, relative to the page."""
+    return re.findall(r"^!\[[^\]]*\]\(([^)]+)\)", text, flags=re.MULTILINE)
+
+
+def write_page(name: str, docs: Path = DOCS) -> Path:
+    """Write the page of the experiment "room/script" and copy the pictures that it shows beside it."""
+    text = page_text(name)
+    shutil.rmtree(docs / file_stem(name), ignore_errors=True)
+    for path in shown_pictures(text):
+        (docs / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(results_folder(name) / Path(path).name, docs / path)
+    page = docs / f"{file_stem(name)}.md"
+    page.write_text(text, encoding="utf-8")
+    return page
+
+
+def index_text() -> str:
+    """The list of all pages, by room, under the questions that they answer."""
+    parts = ["# Results\n\nOne page an experiment, each written from the results.json that the experiment left.\n"]
+    for room, about in ROOMS.items():
+        parts.append(f"\n## {about}\n\n")
+        for name in PAGES:
+            if name.startswith(f"{room}/"):
+                parts.append(f"* [{page_text(name).splitlines()[0].removeprefix('# ')}]({file_stem(name)}.md)\n")
+    return "".join(parts)
+
+
+def main() -> None:
+    for name in sys.argv[1:] or PAGES:
+        if name not in PAGES:
+            raise SystemExit(f"There is no experiment {name!r} with a page; name one of {', '.join(PAGES)}.")
+        print(write_page(name).relative_to(ROOT))
+    (DOCS / "index.md").write_text(index_text(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
