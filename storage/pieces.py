@@ -69,7 +69,7 @@ class Work:
     def kept(
         self,
         name: str,
-        facts: Mapping[str, Any],
+        facts: Mapping[str, Any] | None,
         compute: Callable[[], Kept],
         *,
         save: Callable[[Path, Kept], None] = _save_arrays,
@@ -82,7 +82,7 @@ class Work:
         name
             What it is; the file is ``<name>-<key of the facts>.safetensors``.
         facts
-            All that the result depends on, as JSON holds it: other facts, other file.
+            All that the result depends on, as JSON holds it: other facts, other file. None where the name says it all.
         compute
             Returns named arrays, or whatever `save` writes.
         save, load
@@ -91,7 +91,8 @@ class Work:
         """
         if self.folder is None:
             return compute()
-        path = self.folder / f"{name}-{settings_key(facts)}.safetensors"
+        key = "" if facts is None else f"-{settings_key(facts)}"
+        path = self.folder / f"{name}{key}.safetensors"
         if self.resume and path.is_file():
             try:
                 return load(path)
@@ -165,8 +166,8 @@ class Work:
             Returns the values of the keys that are missing, in their order.
         """
         path = None if self.folder is None else self.folder / f"{sha256_of([json.dumps(facts)])[:24]}.json"
-        known = _read_entries(path) if path is not None and self.resume else {}
-        missing = [key for key in dict.fromkeys(keys) if key not in known]
+        known = {} if path is None else _read_entries(path)
+        missing = [key for key in dict.fromkeys(keys) if key not in known or not self.resume]
         if missing:
             known.update(zip(missing, compute(missing), strict=True))
             if path is not None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from genmend.diffusion.amplification.gains import edits_by_slot
 from genmend.diffusion.pipeline_parts import block_layers, denoiser_of
 from genmend.diffusion.search.scorers import Scorer
 from genmend.diffusion.search.trials import Comparison, Measure, compared, measure_of
+from genmend.storage.pieces import Work
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -116,9 +116,8 @@ def search_gains(
     n_trials: int = 24,
     n_refined: int = 12,
     search_seed: int = 0,
-    cache: str | Path | None = None,
+    work: Work | None = None,
     scorers_key: str = "",
-    progress: bool = False,
     edit_options: Mapping[str, Any] | None = None,
     measure: Measure | None = None,
     **settings: Any,
@@ -153,8 +152,8 @@ def search_gains(
         Choices in the race, and round its best.
     search_seed
         Of the trials.
-    cache, scorers_key
-        As `diffusion.measure_of` has them: an interrupted search goes on.
+    work, scorers_key
+        As `measure_of` has them: an interrupted search goes on. With progress there are bars.
     edit_options
         Further fields of `AmplifyLowFrequencies`.
     measure
@@ -171,13 +170,11 @@ def search_gains(
     seeds = tuple(map(int, seeds))
     if len(seeds) < 4:
         raise ValueError(f"{len(seeds)} seeds are too few for an interval; give at least 4, better 16.")
-    kept = _Kept(tau, keep_inside)
+    kept, progress = _Kept(tau, keep_inside), work is not None and work.progress
     denoiser = denoiser_of(pipe)
     limits = _limits(list(block_layers(denoiser)), largest)
     if measure is None:
-        measure = measure_of(
-            pipe, prompts, usability, novelty, cache=cache, scorers_key=scorers_key, progress=progress, **settings
-        )
+        measure = measure_of(pipe, prompts, usability, novelty, work=work, scorers_key=scorers_key, **settings)
     measured = measure
     trials: list[Trial] = []
 

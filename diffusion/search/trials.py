@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +17,8 @@ from genmend.diffusion.amplification.plug_in import amplified
 from genmend.diffusion.drawing import draw
 from genmend.diffusion.pipeline_parts import denoiser_of, plain_module
 from genmend.diffusion.search.scorers import Scorer
-from genmend.storage.atomic import whole_file
+from genmend.storage.digests import sha256_of_array
+from genmend.storage.pieces import Work
 
 __all__ = ["Comparison", "Measure", "Scores", "compared", "described", "measure_of"]
 
@@ -131,9 +129,8 @@ def measure_of(
     usability: Mapping[str, Scorer],
     novelty: Scorer,
     *,
-    cache: str | Path | None = None,
+    work: Work | None = None,
     scorers_key: str = "",
-    progress: bool = False,
     **settings: Any,
 ) -> Measure:
     """Return the function that draws and scores; each seed is drawn once for the same edits.
@@ -144,14 +141,16 @@ def measure_of(
         As `draw` takes them.
     usability, novelty
         Scorers.
-    cache
-        A folder that keeps scores, so that an interrupted search goes on and a repeated one costs nothing.
+    work
+        Keeps the scores, so that an interrupted search goes on and a repeated one costs nothing; without it nothing is
+        kept on disk.
     scorers_key
-        What the scorers are, where a cache is used: their scores are kept under it. Change it with them.
+        What the scorers are, where `work` has a folder: their scores are kept under it. Change it with them.
     """
-    kept: dict[str, dict[str, dict[str, Any]]] = {}  # edits -> seed -> scores
+    work = work or Work()
+    found: dict[str, dict[str, dict[str, Any]]] = {}  # edits -> seed -> scores
     facts = {
-        "weights": weights_digest(plain_module(denoiser_of(pipe))) if cache is not None else "",
+        "weights": weights_digest(plain_module(denoiser_of(pipe))) if work.folder is not None else "",
         "prompts": list(prompts),
         "settings": {key: repr(value) for key, value in sorted(settings.items()) if key != "batch_size"},
         "scorers": [scorers_key, *usability],
@@ -160,7 +159,7 @@ def measure_of(
     def scores_of(edits: Sequence[Edit], seeds: Sequence[int]) -> list[dict[str, Any]]:
         """Scores of each seed: of each scorer one value for each prompt."""
         with amplified(pipe, edits=edits):  # without edits: whatever else is enabled is off
-            images = draw(pipe, prompts, seeds, progress=progress, **settings)
+            images = draw(pipe, prompts, seeds, progress=work.progress, **settings)
         by_prompt = images.split(len(seeds))
         scores = {
             name: [scorer(x, p) for x, p in zip(by_prompt, prompts, strict=True)] for name, scorer in usability.items()
@@ -173,19 +172,11 @@ def measure_of(
         ]
 
     def measure(edits: Sequence[Edit], seeds: Sequence[int]) -> Scores:
-        key = hashlib.sha256(json.dumps([facts, [described(edit) for edit in edits]]).encode()).hexdigest()[:24]
-        path = None if cache is None else Path(cache) / f"{key}.json"
-        if key not in kept:
-            kept[key] = json.loads(path.read_text(encoding="utf-8")) if path is not None and path.is_file() else {}
-        known = kept[key]
-        missing = [seed for seed in dict.fromkeys(map(int, seeds)) if str(seed) not in known]
-        if missing:
-            known.update(zip(map(str, missing), scores_of(edits, missing), strict=True))
-            if path is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with whole_file(path) as temporary:
-                    Path(temporary).write_text(json.dumps(known), encoding="utf-8")
-        rows = [known[str(int(seed))] for seed in seeds]
+        listed = [described(edit) for edit in edits]
+        known, asked = found.setdefault(repr(listed), {}), [str(int(seed)) for seed in seeds]
+        missing = [seed for seed in asked if seed not in known]
+        known |= work.entries([facts, listed], missing, lambda new: scores_of(edits, [int(seed) for seed in new]))
+        rows = [known[seed] for seed in asked]
 
         def stacked(values: list[list[Any]]) -> NDArray[np.floating]:
             return np.array(values, dtype=np.float64).T.ravel()  # prompts first
@@ -207,8 +198,7 @@ def described(edit: Edit) -> dict[str, str]:
 def _as_text(value: Any) -> str:
     if not isinstance(value, Tensor):
         return repr(value)
-    content = hashlib.sha256(value.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
-    return f"{value.dtype} {tuple(value.shape)} {content}"
+    return f"{value.dtype} {tuple(value.shape)} {sha256_of_array(value)}"
 
 
 def _means(values: NDArray[np.floating], draws: NDArray[np.integer]) -> NDArray[np.floating]:

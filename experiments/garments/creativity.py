@@ -40,7 +40,7 @@ from genmend.diffusion.reference import garment_in, garment_scorer, load_referen
 from genmend.diffusion.reference.networks import load_network, outputs
 from genmend.diffusion.search.published_search import published_search
 from genmend.diffusion.search.trials import Comparison, Measure, Scores, compared, measure_of
-from genmend.storage.pieces import checkpointed
+from genmend.storage.pieces import Work
 from genmend.workbench.pages.pictures import image_grid, to_pixels
 
 RESULTS = Path(__file__).with_name("results") / "creativity"
@@ -151,8 +151,8 @@ def main() -> None:
 def cloud_of(pipe: Any, prompt: str, cache: Path) -> Tensor:
     """Unamplified samples of a prompt."""
     name = f"cloud-{garment_in(prompt)}"
-    pixels = checkpointed(
-        cache, name, True, lambda: {"images": to_pixels(draw(pipe, prompt, CLOUD, progress=True, **CALL))}
+    pixels = Work(cache).kept(
+        name, None, lambda: {"images": to_pixels(draw(pipe, prompt, CLOUD, progress=True, **CALL))}
     )
     return torch.from_numpy(pixels["images"]).permute(0, 3, 1, 2).float() / 255
 
@@ -180,7 +180,7 @@ def _measure(
 ) -> Measure:
     novelty = Novelty(extractor).fit(clouds, real)
     usability = {judge: garment_scorer(judge)}
-    return measure_of(pipe, PROMPTS, usability, novelty, cache=cache / judge, scorers_key=judge, progress=False, **CALL)
+    return measure_of(pipe, PROMPTS, usability, novelty, work=Work(cache / judge), scorers_key=judge, **CALL)
 
 
 def _edits(pipe: Any, gains: Mapping[str, float]) -> tuple[Edit, ...]:

@@ -204,8 +204,8 @@ def digest_of_pipeline(pipeline: dict[str, Any]) -> str:
 
 
 def name_of_class(instance: object) -> str:
-    """The dotted name of an object's class."""
-    return f"{type(instance).__module__}.{type(instance).__qualname__}"
+    """The dotted name of an object's class, or its ``cached_as``: the name by which features were kept before it moved."""
+    return str(getattr(instance, "cached_as", f"{type(instance).__module__}.{type(instance).__qualname__}"))
 
 
 def versions_of(*packages: str) -> dict[str, str]:

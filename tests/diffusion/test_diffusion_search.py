@@ -12,6 +12,7 @@ from genmend.diffusion.search.novelty import VendiGain
 from genmend.diffusion.search.published_search import choose_published, published_search
 from genmend.diffusion.search.scorers import class_probability
 from genmend.diffusion.search.trials import Scores, compared, described, measure_of
+from genmend.storage import Work
 
 FAST = {"num_inference_steps": 1, "height": 16, "width": 16, "guidance_scale": 0.0}
 
@@ -95,7 +96,7 @@ class TestJointSearch:
             calls.append(len(images))
             return images.std((1, 2, 3)).numpy()
 
-        settings = dict(n_trials=2, n_refined=1, cache=tmp_path, scorers_key="a", cutoff=2, **FAST)
+        settings = dict(n_trials=2, n_refined=1, work=Work(tmp_path), scorers_key="a", cutoff=2, **FAST)
         first = search_gains(pipe, ["a", "b"], brightness, novelty, range(4), **settings)
         n_calls = len(calls)
         again = search_gains(pipe, ["a", "b"], brightness, novelty, range(4), **settings)

@@ -34,7 +34,7 @@ from genmend.manifold.features import load_extractor
 from genmend.manifold.features.resizing import resize
 from genmend.manifold.features.sources import samples_of
 from genmend.storage.digests import settings_key, sha256_of_array
-from genmend.storage.pieces import checkpointed
+from genmend.storage.pieces import Work, checkpointed
 from genmend.storage.tables import write_csv, write_json
 from genmend.workbench.pages.amplify import write_amplify_report
 from genmend.workbench.pages.page import need_packages
@@ -114,9 +114,8 @@ def run_amplify(
             n_trials=settings.n_trials,
             n_refined=settings.n_trials // 2,
             search_seed=settings.seed,
-            cache=work / "search" if resume else None,
+            work=Work(work / "search", resume, progress),
             scorers_key=key,
-            progress=progress,
             batch_size=batch_size,
             **_cutoff(settings),
             **call,

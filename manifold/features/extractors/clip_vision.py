@@ -27,6 +27,8 @@ _STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 class _ImageEmbedding(nn.Module):
+    cached_as = "manifold.features.clip_vision._ImageEmbedding"  # in the keys of features that users have kept
+
     def __init__(self, tower: nn.Module) -> None:
         super().__init__()
         self.tower = tower

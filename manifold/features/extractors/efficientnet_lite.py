@@ -89,6 +89,8 @@ _LAST_LAYER_SCALE = 4.0
 class PooledStages(nn.Module):
     """Mean and standard deviation of the later stages, and the last layer, of a timm network with `blocks`."""
 
+    cached_as = "manifold.features.efficientnet_layers.PooledStages"  # in the keys of features that users have kept
+
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
