@@ -204,7 +204,7 @@ def digest_of_pipeline(pipeline: dict[str, Any]) -> str:
 
 
 def name_of_class(instance: object) -> str:
-    """The dotted name of an object's class, or its ``cached_as``: its name in the keys of features kept before a move."""
+    """The dotted name of an object's class, or its ``cached_as``: its name in keys of features kept before a move."""
     return str(getattr(instance, "cached_as", f"{type(instance).__module__}.{type(instance).__qualname__}"))
 
 
