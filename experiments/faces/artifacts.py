@@ -25,6 +25,7 @@ from experiments.faces.detection import detection_rows
 from experiments.faces.feature_cache import CachedExtractor
 from experiments.faces.labelled import LabelledFaces, load_labelled_faces
 from experiments.faces.pictures import correction_picture, trade_off_figure
+from experiments.intervals import bootstrap
 from experiments.pages import write_page
 from genmend.gans import ArtifactDetector
 from genmend.gans.families.pretrained import load_faces
@@ -138,11 +139,10 @@ def _spread(features: np.ndarray) -> float:
     return float(distances[np.triu_indices(len(features), 1)].mean())
 
 
-def _interval(values: np.ndarray, seed: int, n_resamples: int = 2000) -> tuple[float, float]:
-    rng = np.random.default_rng(seed)
-    means = values[rng.integers(0, len(values), (n_resamples, len(values)))].mean(1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
+def _interval(values: np.ndarray, seed: int) -> tuple[float, float]:
+    """Of the mean."""
+    _, low, high = bootstrap(lambda rows: values[rows].mean(), len(values), seed)
+    return low, high
 
 
 def _header(options: argparse.Namespace) -> str:

@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from experiments.intervals import bootstrap
 from experiments.pages import write_page
 from genmend.gans import Generator
 from genmend.gans.boundaries import (
@@ -129,33 +130,32 @@ def homogeneity_lines(run: ExploreRun, seed: int) -> tuple[dict[str, Any], list[
     for measure, label in MEASURES.items():
         region = columns[f"region_{measure}"]
         for control in CONTROLS:
-            ratio = bootstrapped_ratio(region, columns[f"{control}_{measure}"], seed)
+            ratio = ratio_of_means(region, columns[f"{control}_{measure}"], seed)
             found["ratios"][f"{measure}: region / {control}"] = ratio
             lines.append(f"  {label}, region / {SETS[control]}: {_interval(ratio)}")
         random = columns[f"random_set_{measure}"], columns[f"random_set_rotated_{measure}"]
-        ratio = bootstrapped_ratio(*random, seed)
+        ratio = ratio_of_means(*random, seed)
         found["ratios"][f"{measure}: random_set / its rotated"] = ratio
         lines.append(f"  {label}, random boundaries / these rotated: {_interval(ratio)}")
-        beyond = bootstrapped_ratio(region, columns[f"rotated_{measure}"], seed, *random)
+        beyond = ratio_of_means(region, columns[f"rotated_{measure}"], seed, *random)
         found["ratios"][f"{measure}: the first ratio over the last"] = beyond
         lines.append(f"  {label}, the first of these ratios over the last: {_interval(beyond)}")
     return found, [*lines, ""]
 
 
-def bootstrapped_ratio(
+def ratio_of_means(
     above: NDArray[np.float64], below: NDArray[np.float64], seed: int, *beside: NDArray[np.float64]
 ) -> tuple[float, float, float]:
     """Ratio of the means over the queries, over that of two more columns if given, with its 95 % interval.
 
     Queries are drawn with replacement, the same for all columns.
     """
-    rng = np.random.default_rng(seed)
-    rows = np.concatenate([np.arange(len(above))[None], rng.integers(0, len(above), (N_BOOTSTRAP, len(above)))])
-    ratios = above[rows].mean(1) / below[rows].mean(1)
-    if beside:
-        ratios /= beside[0][rows].mean(1) / beside[1][rows].mean(1)
-    low, high = np.quantile(ratios[1:], [0.025, 0.975])
-    return float(ratios[0]), float(low), float(high)
+
+    def ratio(rows: NDArray[np.int64]) -> float:
+        found = above[rows].mean() / below[rows].mean()
+        return found / (beside[0][rows].mean() / beside[1][rows].mean()) if beside else found
+
+    return bootstrap(ratio, len(above), seed, N_BOOTSTRAP)
 
 
 def mixing_lines(

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from experiments.faces.labelled import LabelledFaces
+from experiments.intervals import bootstrap
 from genmend.gans import ArtifactDetector
 from genmend.gans.detection.soft_logistic import cross_validated_scores
 
@@ -60,11 +61,9 @@ def _row(name: str, labels: str, scores: np.ndarray, faces: LabelledFaces, seed:
 def _auroc_with_interval(
     truth: np.ndarray, scores: np.ndarray, seed: int, n_resamples: int = 1000
 ) -> tuple[float, tuple[float, float]]:
-    rng = np.random.default_rng(seed)
-    resampled = []
-    for _ in range(n_resamples):
-        rows = rng.integers(0, len(truth), len(truth))
-        if 0 < truth[rows].sum() < len(rows):
-            resampled.append(roc_auc_score(truth[rows], scores[rows]))
-    low, high = np.quantile(resampled, [0.025, 0.975])
-    return float(roc_auc_score(truth, scores)), (float(low), float(high))
+    def auroc(rows: np.ndarray) -> float:
+        both = 0 < truth[rows].sum() < len(rows)
+        return float(roc_auc_score(truth[rows], scores[rows])) if both else float("nan")
+
+    value, low, high = bootstrap(auroc, len(truth), seed, n_resamples)
+    return value, (low, high)

@@ -26,6 +26,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from experiments.faces.methods import random_control
+from experiments.intervals import bootstrap
 from experiments.pages import write_page
 from genmend.gans import ArtifactDetector, Detection, Generator, corrected, fit_correction
 from genmend.gans.detection.kept_detector import DetectorSettings, fit_key, fitted_detector, measured
@@ -163,15 +164,9 @@ def _rated_figures(broken: np.ndarray, scores: Arrays, n_query: int) -> dict:
     n_shown = len(broken) // 2
     weight = np.ones(len(broken))
     weight[n_shown:] = (n_query - n_shown) / n_shown
-    draw = np.random.default_rng(SHUFFLE_SEED)
-    resamples = [
-        np.concatenate([draw.integers(0, n_shown, n_shown), draw.integers(n_shown, 2 * n_shown, n_shown)])
-        for _ in range(2_000)
-    ]
 
     def interval(figure: Callable[[np.ndarray], float]) -> list[float]:
-        values = [figure(np.arange(2 * n_shown)), *np.quantile([figure(rows) for rows in resamples], (0.025, 0.975))]
-        return [round(float(value), 3) for value in values]
+        return [round(value, 3) for value in bootstrap(figure, (n_shown, n_shown), SHUFFLE_SEED)]
 
     def auroc(score: np.ndarray, rows: np.ndarray) -> float:
         both = 0 < broken[rows].sum() < len(rows)

@@ -25,6 +25,7 @@ from experiments.faces.correction import Judge, fit_judge
 from experiments.faces.feature_cache import CachedExtractor
 from experiments.faces.labelled import load_labelled_faces
 from experiments.faces.rare_tables import SEARCHED, UNSEEN, tables, write_grid
+from experiments.intervals import bootstrap
 from experiments.pages import write_page
 from genmend.gans import Generator
 from genmend.gans.detection.kept_detector import DetectorSettings, fitted_detector
@@ -207,15 +208,14 @@ def _figures(spaces: Spaces, row: Row) -> dict[str, Any]:
     return figures
 
 
-def _interval(values: np.ndarray, groups: np.ndarray, n_draws: int = 2_000) -> list[float] | None:
+def _interval(values: np.ndarray, groups: np.ndarray) -> list[float] | None:
     """Mean and its 95 % bootstrap interval; whole groups are drawn."""
     if not len(values):
         return None
     _, group = np.unique(groups, return_inverse=True)
     sums, counts = np.bincount(group, values), np.bincount(group)
-    draws = np.random.default_rng(0).integers(len(counts), size=(n_draws, len(counts)))
-    low, high = np.quantile(sums[draws].sum(1) / counts[draws].sum(1), [0.025, 0.975])
-    return [float(values.mean()), float(low), float(high)]
+    _, low, high = bootstrap(lambda rows: sums[rows].sum() / counts[rows].sum(), len(counts))
+    return [float(values.mean()), low, high]
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from experiments.garments.captions import framed, training_images
+from experiments.intervals import bootstrap
 from experiments.pages import write_page
 from genmend.activations import Edit
 from genmend.activations.digests import weights_digest
@@ -229,11 +230,13 @@ def _row(edits: Sequence[Edit], measure: Measure) -> dict[str, Any]:
     }
 
 
-def novelty_difference(one: Scores, other: Scores, n_resamples: int = 2_000) -> list[float]:
+def novelty_difference(one: Scores, other: Scores) -> list[float]:
     """Mean novelty of one minus another's: 95 % bootstrap interval over pairs of prompt and seed."""
-    draws = np.random.default_rng(0).integers(0, len(one.novelty), (n_resamples, len(one.novelty)))
-    differences = np.nanmean(one.novelty[draws], 1) - np.nanmean(other.novelty[draws], 1)
-    return [float(np.quantile(differences, share)) for share in (0.025, 0.975)]
+
+    def difference(rows: np.ndarray) -> float:
+        return np.nanmean(one.novelty[rows]) - np.nanmean(other.novelty[rows])
+
+    return list(bootstrap(difference, len(one.novelty))[1:])
 
 
 def _gains(edits: Sequence[Edit]) -> dict[str, float]:

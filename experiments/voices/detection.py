@@ -24,6 +24,7 @@ from scipy.stats import rankdata, spearmanr
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
+from experiments.intervals import bootstrap
 from experiments.pages import write_page
 from experiments.voices.sentences import SECOND, sentences
 from genmend.tts.measures.edit_counts import aligned
@@ -38,7 +39,6 @@ from genmend.tts.voices.piper import PiperVoice
 RESULTS = Path(__file__).with_name("results") / "detection"
 LAYER, K, OTHER_K = "encoder.3", 5, (3, 10, 20)
 KINDS = ("ordinary", "name", "nonce")
-N_RESAMPLES = 2_000
 
 
 def main() -> None:
@@ -198,15 +198,13 @@ def tables(
 
 
 def spearman_row(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> tuple[float, float, float]:
-    draws = rng.integers(0, len(x), (N_RESAMPLES, len(x)))
-    return _with_interval(float(spearmanr(x, y)[0]), [float(spearmanr(x[d], y[d])[0]) for d in draws])
+    return bootstrap(lambda rows: float(spearmanr(x[rows], y[rows])[0]), len(x), rng)
 
 
 def partial_row(
     x: np.ndarray, y: np.ndarray, given: np.ndarray, rng: np.random.Generator
 ) -> tuple[float, float, float]:
-    draws = rng.integers(0, len(x), (N_RESAMPLES, len(x)))
-    return _with_interval(partial_spearman(x, y, given), [partial_spearman(x[d], y[d], given[d]) for d in draws])
+    return bootstrap(lambda rows: partial_spearman(x[rows], y[rows], given[rows]), len(x), rng)
 
 
 def partial_spearman(x: np.ndarray, y: np.ndarray, given: np.ndarray) -> float:
@@ -227,8 +225,7 @@ def auroc_of_words(
     def auroc(rows: np.ndarray) -> float:
         return float(roc_auc_score(np.concatenate([wrong[i] for i in rows]), np.concatenate([values[i] for i in rows])))
 
-    n = len(found)
-    return _with_interval(auroc(np.arange(n)), [auroc(rng.integers(0, n, n)) for _ in range(N_RESAMPLES)])
+    return bootstrap(auroc, len(found), rng)
 
 
 def other_settings(
@@ -262,11 +259,6 @@ def scatter(outside: list[float], errors: np.ndarray, kinds: list[str], path: Pa
     axes.set_ylabel("phoneme error rate heard, %")
     axes.legend()
     figure.savefig(path, dpi=120)
-
-
-def _with_interval(value: float, resampled: list[float]) -> tuple[float, float, float]:
-    low, high = np.nanpercentile(resampled, [2.5, 97.5])
-    return value, float(low), float(high)
 
 
 if __name__ == "__main__":

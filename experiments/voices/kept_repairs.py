@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.intervals import bootstrap
 from experiments.pages import write_page
 from experiments.voices.sentences import sentences
 from genmend.tts import Voice, VoiceReference, diagnose, load_voice, repair
@@ -84,18 +85,18 @@ def _table(rows: list[dict[str, dict[str, Any]]], seed: int) -> str:
         f"kept_repairs: {len(rows)} combinations, 24 other sentences each, layer encoder.3, psi 0, seed {seed}.",
         f"{'vector of':20s} outside before   outside after [95 %]     holds [95 %]",
     ]
-    draws = np.random.default_rng(seed).integers(0, len(rows), (2_000, len(rows)))
     for way in WAYS:
-        before, after, holds = (
-            np.array([float(row[way][name]) for row in rows]) for name in ("outside_before", "outside_after", "holds")
-        )
-        intervals = [np.quantile(values[draws].mean(1), (0.025, 0.975)) for values in (after, holds)]
-        (a, b), (c, d) = intervals
+        before = np.mean([row[way]["outside_before"] for row in rows])
+        (after, a, b), (holds, c, d) = (_mean(rows, way, name, seed) for name in ("outside_after", "holds"))
         lines.append(
-            f"{way:20s} {before.mean():.3f}            {after.mean():.3f} [{a:.3f}, {b:.3f}]     "
-            f"{holds.mean():.2f} [{c:.2f}, {d:.2f}]"
+            f"{way:20s} {before:.3f}            {after:.3f} [{a:.3f}, {b:.3f}]     {holds:.2f} [{c:.2f}, {d:.2f}]"
         )
     return "\n".join(lines)
+
+
+def _mean(rows: list[dict[str, dict[str, Any]]], way: str, name: str, seed: int) -> tuple[float, float, float]:
+    values = np.array([float(row[way][name]) for row in rows])
+    return bootstrap(lambda drawn: values[drawn].mean(), len(values), seed)
 
 
 if __name__ == "__main__":

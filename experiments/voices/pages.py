@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.intervals import bootstrap
 from experiments.markdown import document, estimate, number, percent, picture, table
 from genmend.tts.measures.paired_bootstrap import paired_bootstrap
 
@@ -183,11 +184,11 @@ def repair(results: dict[str, Any]) -> str:
 def kept_repairs(results: list[dict[str, Any]]) -> str:
     """Do repairs hold in other sentences?"""
     ways = list(results[0])
-    draws = np.random.default_rng(0).integers(0, len(results), (2_000, len(results)))
 
     def mean(way: str, name: str, digits: int) -> str:
         values = np.array([float(row[way][name]) for row in results])
-        return estimate(float(values.mean()), np.quantile(values[draws].mean(1), (0.025, 0.975)), digits)
+        value, *ends = bootstrap(lambda rows: values[rows].mean(), len(values))
+        return estimate(value, ends, digits)
 
     before = float(np.mean([row[ways[0]]["outside_before"] for row in results]))
     return document(

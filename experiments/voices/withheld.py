@@ -22,6 +22,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
+from experiments.intervals import bootstrap
 from experiments.pages import write_page
 from experiments.voices.training_speech import WITHHELD, unseen_sentences, withheld_pairs
 from genmend.tts import Tokens, VoiceReference, diagnose, fit_reference, load_voice
@@ -103,13 +104,10 @@ def lowest_npmi(tokens: Tokens, reference: VoiceReference) -> np.ndarray:
 
 
 def auroc(truth: list[np.ndarray], values: list[np.ndarray], seed: int) -> tuple[float, float, float]:
-    rng, n = np.random.default_rng(seed), len(truth)
-
     def of(rows: np.ndarray) -> float:
         return float(roc_auc_score(np.concatenate([truth[i] for i in rows]), np.concatenate([values[i] for i in rows])))
 
-    low, high = np.percentile([of(rng.integers(0, n, n)) for _ in range(N_RESAMPLES)], [2.5, 97.5])
-    return of(np.arange(n)), float(low), float(high)
+    return bootstrap(of, len(truth), seed, N_RESAMPLES)
 
 
 if __name__ == "__main__":
