@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from experiments.intervals import bootstrap
 from experiments.pages import write_page
+from experiments.picture_grid import image_grid
 from genmend.gans import Generator
 from genmend.gans.boundaries import (
     affine_or_same,
@@ -44,7 +45,6 @@ from genmend.gans.families.pretrained import load_faces
 from genmend.storage.digests import settings_key, sha256_of_array
 from genmend.storage.pieces import checkpointed
 from genmend.workbench.commands.explore import ExploreRun, run_explore
-from genmend.workbench.pages.pictures import image_grid
 
 RESULTS = Path(__file__).with_name("results") / "boundaries"
 METHODS = ("bouncing", "tree")

@@ -28,6 +28,7 @@ from torch import Tensor
 from experiments.faces.methods import random_control
 from experiments.intervals import bootstrap
 from experiments.pages import write_page
+from experiments.picture_grid import to_pixels
 from genmend.gans import ArtifactDetector, Detection, Generator, corrected, fit_correction
 from genmend.gans.detection.kept_detector import DetectorSettings, fit_key, fitted_detector, measured
 from genmend.gans.families.pretrained import EYE_COLOURS, load_eyes
@@ -35,7 +36,6 @@ from genmend.manifold import Manifold
 from genmend.manifold.features import extract, load_extractor
 from genmend.storage.digests import settings_key
 from genmend.storage.pieces import checkpointed
-from genmend.workbench.pages.pictures import to_pixels
 
 RESULTS, RATINGS = Path(__file__).with_name("results") / "eyes", Path(__file__).parents[1] / "data" / "eye_ratings.csv"
 WORK = RESULTS / "cache"

@@ -18,7 +18,7 @@ class LabelledFaces:
     """Latents and two raters' labels, 0 normal to 2 clear artifact.
 
     `share` is the raters' mean in [0, 1]; `artifact` and `normal` are the consensus task (2 for both, 0 for both);
-    `full` is the full task, a + b >= 3 against the rest. `boxes` ``[n, 4]``: x0, y0, x1, y1 in pixels round what is
+    `full` is the full task, a + b >= 3 against the rest. `boxes` (n, 4): x0, y0, x1, y1 in pixels round what is
     broken, NaN where rater A drew none.
     """
 

@@ -38,6 +38,7 @@ from experiments.garments.creativity import (
 )
 from experiments.garments.creativity import RESULTS as CREATIVITY
 from experiments.pages import write_page
+from experiments.picture_grid import image_grid
 from genmend.activations.digests import weights_digest
 from genmend.diffusion import Novelty, amplified, cads, draw, freeu
 from genmend.diffusion.amplification.gains import edits_by_slot
@@ -45,7 +46,6 @@ from genmend.diffusion.baselines.boosted_noise import boosted_latents
 from genmend.diffusion.baselines.freeu import FREEU_SETTINGS
 from genmend.diffusion.reference import garment_scorer, load_reference, novelty_extractor
 from genmend.diffusion.search.trials import Scores, compared
-from genmend.workbench.pages.pictures import image_grid
 
 RESULTS = Path(__file__).with_name("results") / "companions"
 

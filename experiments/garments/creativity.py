@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from experiments.garments.captions import framed, training_images
 from experiments.intervals import bootstrap
 from experiments.pages import write_page
+from experiments.picture_grid import image_grid, to_pixels
 from genmend.activations import Edit
 from genmend.activations.digests import weights_digest
 from genmend.diffusion import Novelty, amplified, draw, search_gains
@@ -42,7 +43,6 @@ from genmend.diffusion.reference.networks import load_network, outputs
 from genmend.diffusion.search.published_search import published_search
 from genmend.diffusion.search.trials import Comparison, Measure, Scores, compared, measure_of
 from genmend.storage.pieces import Work
-from genmend.workbench.pages.pictures import image_grid, to_pixels
 
 RESULTS = Path(__file__).with_name("results") / "creativity"
 PROMPTS = tuple(
