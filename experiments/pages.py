@@ -1,6 +1,6 @@
-"""The pages of docs/results, each written from an experiment's results.json, so that no figure is typed by hand.
+"""The pages of docs/results, each written from an experiment's results.json: no figure is typed by hand.
 
-    python -m experiments.pages                    writes all of them
+    python -m experiments.pages                    writes all of them, their index, and docs/speed.md
     python -m experiments.pages faces/artifacts    writes one
 
 An experiment calls `write_page` at the end of its run; what a page says stands in the pages*.py of its room.
@@ -19,10 +19,12 @@ from typing import Any
 from experiments.faces import pages_correction, pages_units
 from experiments.garments import pages as garments
 from experiments.images import pages as images
+from experiments.speed_page import speed_text
 from experiments.voices import pages as voices
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs" / "results"
+SPEED = ROOT / "docs" / "speed.md"  # from the result files of benchmarks/
 ROOMS = {"faces": "Faces", "garments": "Garments", "images": "Sets of images", "voices": "Voices"}
 PAGES: dict[str, Callable[[Any], str]] = {
     **{f"faces/{page.__name__}": page for page in (*pages_correction.PAGES, *pages_units.PAGES)},
@@ -86,6 +88,7 @@ def main() -> None:
             raise SystemExit(f"There is no experiment {name!r} with a page; name one of {', '.join(PAGES)}.")
         print(write_page(name).relative_to(ROOT))
     (DOCS / "index.md").write_text(index_text(), encoding="utf-8")
+    SPEED.write_text(speed_text(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -50,7 +50,10 @@ def creativity(results: dict[str, Any]) -> str:
             ("gains", *gains),
             ((name, *(f"{gain:g}" for gain in row.values())) for name, row in results["gains"].items()),
         ),
-        picture("pairs.png", "Rows in the order of the table, two seeds of each prompt: some of what is new is faded or torn"),
+        picture(
+            "pairs.png",
+            "Rows in the order of the table, two seeds of each prompt: some of what is new is faded or torn",
+        ),
         picture("search.png", "The trials of the search: usability against novelty"),
         "## What it shows",
         f"Ours has {number(ours['novelty_ratio'])} times the novelty at {number(ours['usability_ratio'])} of the "

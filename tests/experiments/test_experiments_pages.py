@@ -9,6 +9,7 @@ from experiments.pages import (
     DOCS,
     PAGES,
     ROOT,
+    SPEED,
     file_stem,
     index_text,
     main,
@@ -17,6 +18,7 @@ from experiments.pages import (
     shown_pictures,
     write_page,
 )
+from experiments.speed_page import speed_text
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -26,6 +28,10 @@ def test_the_committed_page_is_what_its_results_say(name):
 
 def test_the_index_lists_every_page():
     assert index_text() == (DOCS / "index.md").read_text(encoding="utf-8")
+
+
+def test_the_page_on_speed_is_what_the_benchmarks_left():
+    assert speed_text() == SPEED.read_text(encoding="utf-8")
 
 
 def test_every_result_file_has_a_page_and_every_page_an_experiment():

@@ -1,0 +1,102 @@
+"""What docs/speed.md says; every figure comes from a result file of the benchmarks."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from experiments.markdown import document, table
+
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
+_NAMES = {
+    "ours": "**genmend**",
+    "ours, pure torch": "genmend without a compiler (torch, bfloat16)",
+    "ours, numpy": "genmend without a compiler and bfloat16 (numpy)",
+    "prdc": "prdc",
+    "dense rarity": "rarity score, dense form",
+    "torch-fidelity": "torch-fidelity, low-memory form",
+    "scikit-learn": "scikit-learn, brute force, in blocks",
+    "faiss": "faiss, flat",
+}
+
+
+def speed_text() -> str:
+    """The page."""
+    metrics, large = _text("Intel-R-Xeon-R-Processor.txt"), _text("30k-Intel-R-Xeon-R-Processor.txt")
+    amplification = json.loads(_text("amplification-AMD-EPYC.json"))
+    operator, unet = amplification["operator"], amplification["unet"]
+    return document(
+        "# How fast it is",
+        "Every figure stands in a file of `benchmarks/results/`, with the machine it was measured on. Times are CPU "
+        "seconds of one thread; beside them, how many times as long as genmend.",
+        "## Manifold metrics",
+        "`make bench` runs the metrics beside others on the same features, in one process, interleaved. All compute "
+        "precision, recall, density and coverage, but torch-fidelity (the first two) and the dense rarity score "
+        "(rarity alone).",
+        f"*{_machine(metrics)}; {metrics.splitlines()[1]}; n reference and n query samples.*",
+        *_metric_tables(metrics),
+        "Larger:",
+        f"*{large.splitlines()[1]}.*",
+        *_metric_tables(large),
+        "Difference: from genmend's numbers, which are those of a float64 check. Where that of faiss is not 0, its "
+        "float32 distances decide some samples otherwise. See [features far from the origin](results/images-shifted_features.md).",
+        "## A million references out of core",
+        "`make million ARGS=--exact-radii`:",
+        _block(_text("million-Intel-R-Xeon-R-Processor.txt").split("\n\n")[0]),
+        _text("million-Intel-R-Xeon-R-Processor.txt").split("\n\n")[1],
+        "More on sizes, memory and machines: [scale](scale.md).",
+        "## Low-frequency amplification",
+        f"`python benchmarks/amplification_speed.py`. *{operator['machine']}.* The operator alone, against the "
+        "published one (a complex Fourier transform):",
+        table(
+            ("activation", "type", "genmend, ms", "published, ms", "times as fast", "genmend's error", "published"),
+            (
+                (
+                    "x".join(map(str, row["shape"])),
+                    row["dtype"],
+                    row["ours_ms"],
+                    row["published_ms"],
+                    row["ratio"],
+                    f"{row['error_ours']:.1e}",
+                    f"{row['error_published']:.1e}",
+                )
+                for row in operator["rows"]
+            ),
+        ),
+        f"In a U-Net of {unet['parameters']:,} parameters the edits take {unet['edits_seconds']} of "
+        f"{unet['call_seconds']} seconds a call.",
+        "## Statistics of units, and dissection",
+        "`python benchmarks/unit_statistics.py` and `python benchmarks/dissection_time.py`:",
+        *(
+            _block(_text(name))
+            for name in ("units-Intel-R-Xeon-R-Processor.txt", "units-AMD-EPYC.txt", "dissection-AMD-EPYC.txt")
+        ),
+    )
+
+
+def _text(name: str) -> str:
+    return (RESULTS / name).read_text(encoding="utf-8")
+
+
+def _machine(text: str) -> str:
+    return text.splitlines()[0]
+
+
+def _block(text: str) -> str:
+    return f"```text\n{text.strip()}\n```"
+
+
+def _metric_tables(text: str) -> list[str]:
+    """A table for each number of features, of the largest n measured with one thread."""
+    one_thread = re.split(r"^2 threads", text, flags=re.MULTILINE)[0]
+    pattern = r"^ *(\d+) +(\d+)  (\S.*?) +([\d.]+) +([\d.]+)x +[\d.]+ +[\d.]+x +[\d.]+ +[\d.]+ +(\d+) +(\S+)$"
+    rows = re.findall(pattern, one_thread, flags=re.MULTILINE)
+    n = max(int(row[0]) for row in rows)
+    tables = []
+    for width in sorted({int(row[1]) for row in rows}):
+        found = [row for row in rows if (int(row[0]), int(row[1])) == (n, width)]
+        head = (f"n = {n:,}, {width:,} features", "CPU time", "times genmend's", "peak memory", "difference")
+        cells = ((_NAMES[name], f"{s} s", ratio, f"{mb} MB", apart) for _, _, name, s, ratio, mb, apart in found)
+        tables.append(table(head, cells))
+    return tables
