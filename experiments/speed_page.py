@@ -40,7 +40,8 @@ def speed_text() -> str:
         f"*{large.splitlines()[1]}.*",
         *_metric_tables(large),
         "Difference: from genmend's numbers, which are those of a float64 check. Where that of faiss is not 0, its "
-        "float32 distances decide some samples otherwise. See [features far from the origin](results/images-shifted_features.md).",
+        "float32 distances decide some samples otherwise. See "
+        "[features far from the origin](results/images-shifted_features.md).",
         "## A million references out of core",
         "`make million ARGS=--exact-radii`:",
         _block(_text("million-Intel-R-Xeon-R-Processor.txt").split("\n\n")[0]),
