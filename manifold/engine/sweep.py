@@ -1,7 +1,7 @@
 """One pass over reference and query that finds every pair which can matter, with its exact distance.
 
-`near_pairs` is the seam for faster passes: whatever yields at least these pairs, exactly measured, may replace it.
-`BallHits` adds up what the pairs say about balls.
+Whatever yields at least these pairs, exactly measured, may replace `near_pairs`: that is where a faster pass goes in.
+`engine.tallies` adds up what the pairs say.
 """
 
 from __future__ import annotations
@@ -102,44 +102,3 @@ def _together(found: Sequence[tuple[np.ndarray, np.ndarray]], width: int) -> tup
     if len(found) == 1:
         return found[0]
     return np.divmod(np.unique(np.concatenate([i * width + j for i, j in found])), width)
-
-
-class BallHits:
-    """Which query lies in which ball of the reference, added up over the pairs of a sweep.
-
-    Attributes
-    ----------
-    ball_count
-        (m,) int64: balls that contain the query.
-    covered
-        (n,) bool: the ball contains a query.
-    smallest_ball
-        (m,) int64: the containing ball of least radius (of equal ones the first), -1 where none contains the query.
-    """
-
-    def __init__(self, radii: np.ndarray, n_query: int, closed: bool) -> None:
-        self.ball_count = np.zeros(n_query, dtype=np.int64)
-        self.covered = np.zeros(len(radii), dtype=bool)
-        self._radii, self._closed = radii, closed
-        self._by_radius = np.append(np.argsort(radii, kind="stable"), -1)
-        self._rank = np.argsort(self._by_radius[:-1])
-        self._least_rank = np.full(n_query, len(radii))
-
-    def add(self, pairs: Pairs) -> None:
-        """Count the pairs that are within their ball; the others change nothing."""
-        i, j, distances = pairs
-        hit = is_within(distances, self._radii[j], self._closed)
-        i, j = i[hit], j[hit]
-        self.ball_count += np.bincount(i, minlength=len(self.ball_count))
-        self.covered[j] = True
-        np.minimum.at(self._least_rank, i, self._rank[j])
-
-    @property
-    def smallest_ball(self) -> np.ndarray:
-        """See the class."""
-        return self._by_radius[self._least_rank]
-
-
-def is_within(distances: np.ndarray, radii: np.ndarray, closed: bool) -> np.ndarray:
-    """The one place that knows the boundary rule: closed balls contain their sphere, open ones do not."""
-    return distances <= radii if closed else distances < radii

@@ -6,61 +6,15 @@ pairs come: `merge` of the tallies of two parts is the tally of both.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 
-from genmend.manifold.engine.sweep import Pairs, is_within
-from genmend.manifold.metrics.calibration import clipped_radii, log_misses, reach_of
-from genmend.manifold.regions.scores import relative_distance
+from genmend.manifold.engine.balls import Balls, is_within, log_misses, relative_distance
+from genmend.manifold.engine.sweep import Pairs
 
-
-@dataclass(frozen=True)
-class Balls:
-    """The balls of one k that pairs are held against; radii in feature units.
-
-    Attributes
-    ----------
-    radii, clipped
-        (n,) float64 of the reference: as they are, and at most their median.
-    kept
-        (n,) bool: the balls that lend realism.
-    by_radius, rank
-        (n + 1,) int64, the balls from the smallest to the largest (of equal ones the first comes first), then -1; and
-        (n,) int64, the place of each ball there.
-    query_radii
-        (m,) float64 of the query, or None where nothing was asked that needs them.
-    reach, query_reach
-        The one radius of P-precision and of P-recall, or None.
-    closed
-        Whether a ball contains its sphere.
-    """
-
-    radii: np.ndarray
-    clipped: np.ndarray
-    kept: np.ndarray
-    by_radius: np.ndarray
-    rank: np.ndarray
-    query_radii: np.ndarray | None
-    reach: float | None
-    query_reach: float | None
-    closed: bool
-
-    @classmethod
-    def of(cls, radii: np.ndarray, query_radii: np.ndarray | None, *, closed: bool, probabilistic: bool) -> Balls:
-        """The balls of these radii; `probabilistic` asks for the reaches."""
-        by_radius = np.argsort(radii, kind="stable")
-        return cls(
-            radii=radii,
-            clipped=clipped_radii(radii),
-            kept=realism_balls(radii),
-            by_radius=np.append(by_radius, -1),
-            rank=np.argsort(by_radius),
-            query_radii=query_radii,
-            reach=reach_of(radii) if probabilistic else None,
-            query_reach=reach_of(query_radii) if probabilistic and query_radii is not None else None,
-            closed=closed,
-        )
+__all__ = ["Tallies", "add_pairs", "add_ratios", "merge", "tally"]
 
 
 @dataclass
@@ -82,7 +36,7 @@ class Tallies:
     holds_reference
         (m,) bool, or: the query's own ball contains a reference sample.
     log_miss, reference_log_miss
-        (m,) and (n,) float64, sums: log of the probability to be missed (see genmend.manifold.metrics.calibration).
+        (m,) and (n,) float64, sums: log of the probability to be missed (`engine.balls.log_misses`).
     """
 
     ball_count: np.ndarray
@@ -156,12 +110,18 @@ def add_ratios(ratio: np.ndarray, kept_ratio: np.ndarray, pairs: Pairs, balls: B
     np.minimum.at(kept_ratio, i[kept], found[kept])
 
 
-def realism_balls(radii: np.ndarray) -> np.ndarray:
-    """(n,) bool: the balls below the median radius; where none is below it, those equal to it.
+def tally(
+    tiles: Iterable[Pairs], balls: Sequence[Balls], n: int, m: int, *, n_ranks: int | None = None
+) -> list[Tallies]:
+    """The tallies of each k over all tiles of pairs of n reference and m query samples.
 
-    The others, half of them, lend no realism: balls of outliers are large and would inflate it (Kynkäänniemi et al.,
-    eq. 3, arXiv 1904.06991).
+    `n_ranks` is the rank of a query in no ball, where that is not n: the reference is a shard of so many samples.
     """
-    median = np.median(radii)
-    below = radii < median
-    return below if below.any() else radii == median
+    found = [Tallies.empty(n, m) for _ in balls]
+    if n_ranks is not None:
+        for tallies in found:
+            tallies.rank[:] = n_ranks
+    for pairs in tiles:
+        for one, tallies in zip(balls, found, strict=True):
+            add_pairs(tallies, pairs, one)
+    return found

@@ -1,4 +1,7 @@
-"""One way to call any audio feature extractor: mono waves in, vectors out."""
+"""One way to call any audio feature extractor: mono waves in, vectors out.
+
+`pooled_audio` makes one of a network like wav2vec 2.0: standardise the wave, run the network, average over time.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,7 @@ from genmend.manifold.features.image_extractor import digest_of_network, name_of
 
 __all__ = ["AudioExtractor", "extract_audio", "pooled_audio", "resample", "sounding_frames", "vector_of"]
 
-SAMPLE_RATE = 16_000
-
+SAMPLE_RATE = 16_000  # hertz
 # A frame carries sound if it is less than this far below the loudest frame, in decibels.
 SOUNDING_DECIBELS = 40.0
 
@@ -35,7 +37,7 @@ class AudioExtractor:
     sample_rate : int
         Hertz: what `embed` wants.
     embed : callable
-        Takes one mono wave ``[samples]``, float32, full scale 1, and returns its features ``[d]``. It raises a
+        Takes one mono wave (samples,), float32, full scale 1, and returns its features (d,). It raises a
         ValueError for a wave that has none (silence, too short).
     record : dict
         Everything that makes the feature space (weights digest, layer, pooling, normalisation, dtype, versions), ready
@@ -52,9 +54,9 @@ class AudioExtractor:
     kind = "audio"
 
     def __call__(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Features ``[d]`` of one wave ``[samples]`` at `sample_rate`."""
+        """Features (d,) of one wave (samples,) at `sample_rate`."""
         if not isinstance(wave, np.ndarray) or wave.ndim != 1:
-            raise ValueError(f"The extractor {self.name!r} is for audio; give one mono wave [samples].")
+            raise ValueError(f"The extractor {self.name!r} is for audio; give one mono wave (samples,).")
         return self.embed(wave)
 
     def to(self, device: Any) -> AudioExtractor:
@@ -87,7 +89,7 @@ def extract_audio(
     ----------
     extractor : callable
         As `load_extractor` returns it; one of your own gets waves at its attribute `sample_rate`, 16,000 Hz if absent.
-    waves : sequence of ndarray ``[samples]``
+    waves : sequence of ndarray (samples,)
         Full scale is 1.
     sample_rate : int
         Hertz, of all of them.
@@ -96,7 +98,7 @@ def extract_audio(
 
     Returns
     -------
-    ndarray ``[n, d]`` float32
+    ndarray (n, d) float32
 
     Raises
     ------
@@ -111,17 +113,17 @@ def extract_audio(
     for index, wave in enumerate(tqdm(waves, desc="features", disable=not progress, leave=False)):
         array = np.asarray(wave)
         if array.ndim != 1:
-            raise ValueError(f"Wave {index} has shape {array.shape}; give mono waves [samples].")
+            raise ValueError(f"Wave {index} has shape {array.shape}; give mono waves (samples,).")
         checked = check_wave(array, sample_rate, f"wave {index}")
         rows.append(vector_of(extractor(resample(checked, sample_rate, wanted)), f"wave {index}"))
     return np.stack(rows)
 
 
 def vector_of(features: Any, name: str) -> NDArray[np.float32]:
-    """What an extractor returned for one wave as ``[d]`` float32, or an error if it is no finite vector."""
+    """What an extractor returned for one wave as (d,) float32, or an error if it is no finite vector."""
     array = features.detach().cpu().numpy() if hasattr(features, "detach") else np.asarray(features)
     if array.ndim != 1:
-        raise ValueError(f"The extractor returned shape {array.shape} for {name}; it has to return one vector, [d].")
+        raise ValueError(f"The extractor returned shape {array.shape} for {name}; it has to return one vector, (d,).")
     if not np.isfinite(array).all():
         raise ValueError(f"The features of {name} are not finite: check that it carries sound.")
     return array.astype(np.float32, copy=False)
@@ -164,9 +166,22 @@ def pooled_audio(
     variance_floor: float | None,
     library: str,
 ) -> AudioExtractor:
-    """An extractor whose features are the mean over time of ``hidden_states(waves [1, samples])`` ``[1, frames, d]``.
+    """Make an extractor whose features are the mean over time of a network's hidden states.
 
-    Where the weights want each wave with mean 0 and variance 1, `variance_floor` is what is added to the variance.
+    Parameters
+    ----------
+    name : str
+        As for `AudioExtractor`.
+    network : nn.Module
+        Its weights are recorded; `AudioExtractor.to` moves it.
+    hidden_states : callable
+        Takes waves (1, samples) and returns (1, frames, d).
+    sample_rate : int
+        Hertz.
+    variance_floor : float or None
+        Added to the variance where the weights want each wave with mean 0 and variance 1; None: waves stay as they are.
+    library : str
+        The package whose code is in the network: its version is recorded.
     """
 
     @torch.no_grad()

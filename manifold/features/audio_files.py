@@ -1,4 +1,8 @@
-"""Reading one recording: in blocks, with limits, because a header is only a claim."""
+"""Reading one recording: in blocks, with limits, because a header is only a claim.
+
+Decoders play what is left of a torn file without a complaint, so `cut_off` checks whether the file ends where its own
+container says.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +22,13 @@ __all__ = ["AUDIO_SUFFIXES", "check_wave", "cut_off", "read_audio"]
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".m4a", ".aac", ".wma"})
 
 MOST_SECONDS = 600
-
 MOST_CHANNELS = 8
-
 RATES = (4_000, 192_000)
 
 _BLOCK = 1 << 16
+# A program that writes into a pipe doesn't know the length and puts a number of about this size, or none.
+_UNKNOWN = 0x7FFF0000
+_LARGEST_OGG_PAGE = 27 + 255 + 255 * 255
 
 
 def read_audio(path: str | Path) -> tuple[NDArray[np.float32], int]:
@@ -31,7 +36,7 @@ def read_audio(path: str | Path) -> tuple[NDArray[np.float32], int]:
 
     Returns
     -------
-    wave : ndarray ``[samples]`` float32
+    wave : ndarray (samples,) float32
         Full scale is 1.
     sample_rate : int
         Hertz.
@@ -98,12 +103,6 @@ def _check_format(path: str | Path, rate: int, channels: int) -> None:
         raise UnusableSampleError(path, f"it has {channels} channels, and {MOST_CHANNELS} are the most")
 
 
-# A program that writes into a pipe doesn't know the length and puts a number of about this size, or none.
-_UNKNOWN = 0x7FFF0000
-
-_LARGEST_OGG_PAGE = 27 + 255 + 255 * 255
-
-
 def cut_off(file: BinaryIO) -> str | None:
     """Say what is missing at the end of a WAV, AIFF or OGG file; None where nothing is, and for other formats.
 
@@ -123,7 +122,7 @@ def cut_off(file: BinaryIO) -> str | None:
 
 
 def _short_chunk(file: BinaryIO, size: int, wanted: bytes, order: str) -> str | None:
-    """The same of the chunk of sound, in a file of chunks: four letters, a length, that many bytes, an even number."""
+    """What is missing of the chunk of sound. A chunk is four letters, a length, and that many bytes, padded to even."""
     while len(header := file.read(8)) == 8:
         length = struct.unpack(f"{order}I", header[4:])[0]
         there = size - file.tell()

@@ -1,4 +1,7 @@
-"""One way to call any image feature extractor: images in [0, 1] in, vectors out."""
+"""One way to call any image feature extractor: images in [0, 1] in, vectors out.
+
+With what is recorded of an extractor, of images or audio: its versions and the digest of its weights.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,15 @@ from genmend.storage.digests import sha256_of, sha256_of_json
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["ImageExtractor", "digest_of_network", "digest_of_pipeline", "extract", "name_of_class", "versions_of"]
+__all__ = [
+    "ImageExtractor",
+    "digest_of_network",
+    "digest_of_pipeline",
+    "extract",
+    "name_of_class",
+    "vectors_of",
+    "versions_of",
+]
 
 # A thin strip, scaled until its shorter side fits, would grow without bound.
 MOST_RESIZED_PIXELS = 1 << 26
@@ -37,7 +48,7 @@ class ImageExtractor(nn.Module):
         Recorded in every result; a correction's gate asks for its extractor by this name. Cached features go by it
         too, with the layout and the weights of the network: change it with the code of a network of your own.
     network : nn.Module
-        Takes normalised images ``[n, 3, side, side]`` and returns features ``[n, d]``.
+        Takes normalised images (n, 3, side, side) and returns features (n, d).
     side : int
         Pixels.
     mean, std : sequence of 3 floats
@@ -87,15 +98,15 @@ class ImageExtractor(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features ``[n, d]`` of images ``[n, 3, h, w]`` in [0, 1]."""
+        """Features (n, d) of images (n, 3, h, w) in [0, 1]."""
         features: Tensor = self.network(self.prepare(images))
         return features
 
     def prepare(self, images: Tensor) -> Tensor:
-        """What the network is given: ``[n, 3, side, side]``, resized and normalised."""
+        """What the network is given: (n, 3, side, side), resized and normalised."""
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(
-                f"Images have shape {tuple(images.shape)}; give [n, 3, height, width] with values in [0, 1]."
+                f"Images have shape {tuple(images.shape)}; give (n, 3, height, width) with values in [0, 1]."
             )
         if not images.is_floating_point():
             raise ValueError(
@@ -150,7 +161,7 @@ def extract(
     ----------
     extractor : callable
         As `load_extractor` returns it.
-    images : Tensor ``[n, 3, h, w]``
+    images : Tensor (n, 3, h, w)
         Values in [0, 1].
     batch_size : int
         Images a forward pass.
@@ -159,7 +170,7 @@ def extract(
 
     Returns
     -------
-    ndarray ``[n, d]`` float32
+    ndarray (n, d) float32
 
     Raises
     ------
@@ -181,11 +192,11 @@ def extract(
 
 
 def vectors_of(features: Tensor, n: int) -> NDArray[np.float32]:
-    """What an extractor returned for `n` images as ``[n, d]`` float32, or an error if it isn't one vector an image."""
+    """What an extractor returned for `n` images as (n, d) float32, or an error if it isn't one vector an image."""
     if features.ndim != 2 or len(features) != n:
         raise ValueError(
             f"The extractor returned shape {tuple(features.shape)} for {n} images; "
-            "it has to return one vector per image, [n, d]."
+            "it has to return one vector per image, (n, d)."
         )
     found: NDArray[np.float32] = features.float().cpu().numpy()
     return found

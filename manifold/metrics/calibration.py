@@ -1,4 +1,13 @@
-"""What a metric would be if reference and query came from the same distribution."""
+"""What coverage would be if reference and query came from the same distribution, and what one sample may add.
+
+Clipped Density and Clipped Coverage bound what a single sample contributes, so that outliers cannot dominate. Clipped
+Density counts, for each query, the balls of clipped radius that contain it, k at most; divided by what the reference
+itself attains when each sample is left out of its own balls. Clipped Coverage counts, for each ball, the queries
+inside, k at most; `calibrated_clipped_coverage` maps it to the share of good samples that would give it.
+
+Source: Salvy et al., "Enhanced Generative Model Evaluation with Clipped Density and Coverage", arXiv 2507.01761. Their
+code takes closed balls for the one and open balls for the other; ours takes what `closed` says for both.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from genmend.manifold.engine.inputs import as_count, need_samples
-from genmend.manifold.regions.scores import relative_distance
+
+__all__ = ["calibrated_clipped_coverage", "clipped_share", "expected_clipped_coverage", "expected_coverage"]
 
 
 def expected_coverage(n: int, m: int, k: int) -> float:
@@ -93,30 +103,6 @@ def calibrated_clipped_coverage(raw: Any, n: int, m: int, k: int) -> Any:
     return np.searchsorted(expected_clipped_coverage(n, m, k), raw) / (m + 1)
 
 
-def clipped_radii(radii: np.ndarray) -> np.ndarray:
-    """(n,) radii, none above their median: the ball of an outlier grows no larger than a common one."""
-    return np.minimum(radii, np.median(radii))
-
-
 def clipped_share(count: np.ndarray, k: int) -> np.ndarray:
     """`count` over k, at most 1: what one sample contributes, in [0, 1]; higher is better."""
     return np.minimum(count, k) / k
-
-
-FACTOR = 1.2
-
-
-def reach_of(radii: np.ndarray) -> float:
-    """The radius that all balls of a set share, in feature units."""
-    return FACTOR * float(np.mean(radii))
-
-
-def log_misses(distances: np.ndarray, reach: float) -> np.ndarray:
-    """Log of the probability that one ball misses a sample; 0 out of reach, -inf at the centre, also for reach 0."""
-    with np.errstate(divide="ignore"):
-        return np.log(np.minimum(relative_distance(distances, np.full(len(distances), reach)), 1))
-
-
-def hit_probability(log_miss: np.ndarray) -> np.ndarray:
-    """Probability to lie in at least one ball, in [0, 1], from the sum of `log_misses` over all balls."""
-    return 0 - np.expm1(log_miss)  # 0, not -0, where nothing is near

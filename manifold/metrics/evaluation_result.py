@@ -1,22 +1,32 @@
-"""The result of `evaluate`: totals, per-sample arrays, intervals and warnings."""
+"""The result of `evaluate` and of `prdc`: totals, per-sample arrays, intervals and warnings."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from genmend.manifold.metrics.calibration import expected_coverage
+from genmend.manifold.engine.inputs import like
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+__all__ = ["FEW_SAMPLES", "Evaluation", "EvaluationAtK", "size_warnings"]
+
+# Below this the metrics move by several hundredths from draw to draw.
+FEW_SAMPLES = 1000
+
+# The per-sample arrays that have an entry for each reference sample; the others have one for each query.
+_OF_REFERENCE = frozenset(
+    {"radius", "covered", "query_count", "recalled", "p_recalled", "reference_rarity", "reference_clipped_count"}
+)
+
 
 @dataclass(frozen=True, eq=False)
 class EvaluationAtK:
-    """What `evaluate` found for one k: every total and every array is also an attribute, `evaluation[3].precision`.
+    """What was found for one k: every total and every array is also an attribute, `evaluation[3].precision`.
 
     Attributes
     ----------
@@ -25,14 +35,14 @@ class EvaluationAtK:
     totals
         By name, as in `Evaluation.to_dict`; NaN where undefined.
     arrays
-        Per-sample arrays by name, as in `Evaluation.per_sample`.
+        Per-sample arrays by name, as in `Evaluation.per_sample`; those of `prdc` are tensors for tensors.
     intervals
         Low and high end by name, where a bootstrap was asked for.
     """
 
     k: int
     totals: Mapping[str, float]
-    arrays: Mapping[str, np.ndarray]
+    arrays: Mapping[str, Any]
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def __getattr__(self, name: str) -> Any:
@@ -45,7 +55,7 @@ class EvaluationAtK:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Result of `evaluate`; `evaluation[k]` is the `EvaluationAtK` of one k.
+    """Result of `evaluate` and of `prdc`; `evaluation[k]` is the `EvaluationAtK` of one k.
 
     Attributes
     ----------
@@ -111,7 +121,7 @@ class Evaluation:
             }
         return found | {"warnings": list(self.warnings)}
 
-    def per_sample(self) -> dict[str, np.ndarray]:
+    def per_sample(self) -> dict[str, Any]:
         """Per-sample arrays of every k, `k3_inside` and so on; what the sweeps gave for the metrics asked.
 
         Of the query, (m,): inside (bool), ball_count (int64), clipped_count (int64, with clipped radii), nearest_ball
@@ -125,6 +135,17 @@ class Evaluation:
         """
         return {f"k{k}_{name}": values for k, at in self.at.items() for name, values in at.arrays.items()}
 
+    def with_arrays_like(self, reference: Any, query: Any) -> Self:
+        """The same, each array in the form that the set it is about came in: a tensor on its device for a tensor."""
+
+        def converted(at: EvaluationAtK) -> EvaluationAtK:
+            arrays = {
+                name: like(values, reference if name in _OF_REFERENCE else query) for name, values in at.arrays.items()
+            }
+            return replace(at, arrays=arrays)
+
+        return replace(self, at={k: converted(at) for k, at in self.at.items()})
+
     def plot(self) -> Figure:
         """One page of figures: `genmend.manifold.figures.charts.overview`."""
         from genmend.manifold.figures.charts import overview
@@ -136,99 +157,6 @@ def _json(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-# Below this the metrics move by several hundredths from draw to draw.
-FEW_SAMPLES = 1000
-
-
-@dataclass(frozen=True)
-class PRDCAtK:
-    """Precision, recall, density and coverage for one k.
-
-    Attributes
-    ----------
-    k
-        Number of neighbours.
-    inside
-        (m,) bool per query: in some reference ball. Its mean is precision.
-    ball_count
-        (m,) int64 per query: number of reference balls that contain it. Its mean over k is density.
-    covered
-        (n,) bool per reference sample: its ball contains a query. Its mean is coverage.
-    recalled
-        (n,) bool per reference sample: in some ball of the query. Its mean is recall.
-    """
-
-    k: int
-    inside: Any
-    ball_count: Any
-    covered: Any
-    recalled: Any
-
-    @property
-    def precision(self) -> float:
-        """In [0, 1], higher is better."""
-        return _mean(self.inside)
-
-    @property
-    def recall(self) -> float:
-        """In [0, 1], higher is better."""
-        return _mean(self.recalled)
-
-    @property
-    def density(self) -> float:
-        """At least 0, about 1 for equal distributions."""
-        return _mean(self.ball_count) / self.k
-
-    @property
-    def coverage(self) -> float:
-        """In [0, 1], higher is better."""
-        return _mean(self.covered)
-
-    @property
-    def expected_coverage(self) -> float:
-        """What coverage would be on average if both sets came from one distribution."""
-        return expected_coverage(len(self.covered), len(self.inside), self.k)
-
-
-@dataclass(frozen=True)
-class PRDC:
-    """Result of `prdc`; `result[k]` is the `PRDCAtK` of one k.
-
-    Attributes
-    ----------
-    closed
-        Whether balls contained their sphere.
-    n_reference, n_query
-        Sizes of the two sets.
-    at
-        The values for each k.
-    warnings
-        What to keep in mind when comparing, for whoever shows the result.
-    """
-
-    closed: bool
-    n_reference: int
-    n_query: int
-    at: Mapping[int, PRDCAtK]
-    warnings: tuple[str, ...] = ()
-
-    def __getitem__(self, k: int) -> PRDCAtK:
-        if k not in self.at:
-            raise KeyError(f"k = {k} was not computed; {sorted(self.at)} were; pass it to prdc")
-        return self.at[k]
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON: sizes, convention, warnings, and under "k" the totals of each k. No per-sample arrays."""
-        names = ("precision", "recall", "density", "coverage", "expected_coverage")
-        return {
-            "n_reference": self.n_reference,
-            "n_query": self.n_query,
-            "closed": self.closed,
-            "k": {str(k): {name: getattr(values, name) for name in names} for k, values in self.at.items()},
-            "warnings": list(self.warnings),
-        }
-
-
 def size_warnings(n: int, m: int) -> tuple[str, ...]:
     """What to keep in mind about results of n reference and m query samples."""
     found = []
@@ -237,7 +165,3 @@ def size_warnings(n: int, m: int) -> tuple[str, ...]:
     if min(n, m) < FEW_SAMPLES:
         found.append(f"only {min(n, m)} samples in the smaller set: differences of several hundredths are chance")
     return tuple(found)
-
-
-def _mean(values: Any) -> float:
-    return float(values.sum()) / len(values)

@@ -6,17 +6,18 @@ reference alone gives its leave-one-out values, where something needs them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from genmend.manifold.engine.balls import Balls, hit_probability, reciprocal
 from genmend.manifold.engine.radii import radii_of
 from genmend.manifold.engine.screens import AnyScreen, screen_of, screens_of
-from genmend.manifold.engine.sweep import Pairs, near_pairs
-from genmend.manifold.engine.tallies import Balls, Tallies, add_pairs, add_ratios
-from genmend.manifold.metrics.calibration import hit_probability
-from genmend.manifold.regions.scores import reciprocal
+from genmend.manifold.engine.sweep import near_pairs
+from genmend.manifold.engine.tallies import Tallies, add_ratios, tally
+
+__all__ = ["arrays_of", "per_sample_arrays", "rarity_percentile"]
 
 # Blocks of queries that a follow-up copies at a time.
 _BLOCKS = 16
@@ -76,25 +77,17 @@ def per_sample_arrays(
         query_screen=query_screen,
         block_size=block_size,
     )
-    found = _tallies(tiles, balls, n, m)
+    found = tally(tiles, balls, n, m)
     if ratios:
         for one, tallies in zip(balls[:-1], found[:-1], strict=True):
             _settle_ratios(tallies, one, limits, screen, reference, query, block_size)
-    arrays = {k: _arrays(tallies, one, ratios) for k, one, tallies in zip(several, balls, found, strict=True)}
+    arrays = {k: arrays_of(tallies, one, ratios=ratios) for k, one, tallies in zip(several, balls, found, strict=True)}
     if leave_one_out:
         own = [replace(one, query_radii=None, reach=None, query_reach=None) for one in balls]
         tiles = near_pairs(screen, reference, reference, largest.radii, skip_self=True, block_size=block_size)
-        for k, one, tallies in zip(several, own, _tallies(tiles, own, n, n), strict=True):
+        for k, one, tallies in zip(several, own, tally(tiles, own, n, n), strict=True):
             arrays[k] |= _leave_one_out_arrays(tallies, one, arrays[k]["rarity"])
     return arrays
-
-
-def _tallies(tiles: Iterable[Pairs], balls: Sequence[Balls], n: int, m: int) -> list[Tallies]:
-    found = [Tallies.empty(n, m) for _ in balls]
-    for pairs in tiles:
-        for one, tallies in zip(balls, found, strict=True):
-            add_pairs(tallies, pairs, one)
-    return found
 
 
 def _query_limits(balls: Sequence[Balls], m: int) -> np.ndarray | None:
@@ -139,7 +132,8 @@ def _settle_ratios(
             add_ratios(tallies.ratio, tallies.kept_ratio, (part[i], j, distances), balls)
 
 
-def _arrays(tallies: Tallies, balls: Balls, ratios: bool) -> dict[str, np.ndarray]:
+def arrays_of(tallies: Tallies, balls: Balls, *, ratios: bool) -> dict[str, np.ndarray]:
+    """The per-sample arrays of one k by name; `ratios`: the tallies hold the least ratios, so realism and score too."""
     nearest = balls.by_radius[tallies.rank]
     arrays = {
         "radius": balls.radii,

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
+from genmend.manifold.engine.inputs import as_count, as_features, need_samples
+from genmend.manifold.engine.radii import BLOCK_SIZE
+from genmend.manifold.metrics.evaluation import evaluate
+from genmend.manifold.metrics.evaluation_result import Evaluation
 
-from genmend.manifold.engine.inputs import as_closed, as_count, as_features, device_of, like, need_samples
-from genmend.manifold.engine.radii import BLOCK_SIZE, counts, radii_of
-from genmend.manifold.engine.screens import screen_of, screens_of
-from genmend.manifold.engine.sweep import BallHits, is_within, near_pairs
-from genmend.manifold.metrics.evaluation_result import PRDC, PRDCAtK, size_warnings
+__all__ = ["PRDC", "coverage", "density", "prdc", "precision", "recall"]
+
+# The metrics of `prdc`.
+PRDC = ("precision", "recall", "density", "coverage")
 
 
 def precision(reference: Any, query: Any, k: int = 3, closed: bool = True, *, block_size: int = BLOCK_SIZE) -> float:
@@ -28,7 +30,8 @@ def precision(reference: Any, query: Any, k: int = 3, closed: bool = True, *, bl
     >>> precision([[0.0], [1.0], [3.0], [7.0]], [[0.5], [2.0], [5.5], [12.0]], k=1)
     0.75
     """
-    return float(np.mean(_hits(reference, query, k, closed, block_size).ball_count > 0))
+    k = as_count(k, "k")
+    return evaluate(reference, query, k, "precision", closed=closed, block_size=block_size)[k].totals["precision"]
 
 
 def recall(reference: Any, query: Any, k: int = 3, closed: bool = True, *, block_size: int = BLOCK_SIZE) -> float:
@@ -40,8 +43,9 @@ def recall(reference: Any, query: Any, k: int = 3, closed: bool = True, *, block
     -----
     Source: Kynkäänniemi et al., eq. 2, arXiv 1904.06991.
     """
-    hits = _hits(query, reference, k, closed, block_size, names=("query", "reference"))
-    return float(np.mean(hits.ball_count > 0))
+    x = as_features(reference, "reference")  # checked before they change places: messages call them by their names
+    need_samples(len(as_features(query, "query", x.shape[1])), as_count(k, "k"), "query")
+    return precision(query, reference, k, closed, block_size=block_size)
 
 
 def density(reference: Any, query: Any, k: int = 5, closed: bool = True, *, block_size: int = BLOCK_SIZE) -> float:
@@ -54,7 +58,8 @@ def density(reference: Any, query: Any, k: int = 5, closed: bool = True, *, bloc
     -----
     Source: Naeem et al., eq. 3, arXiv 2002.09797.
     """
-    return float(np.mean(_hits(reference, query, k, closed, block_size).ball_count) / k)
+    k = as_count(k, "k")
+    return evaluate(reference, query, k, "density", closed=closed, block_size=block_size)[k].totals["density"]
 
 
 def coverage(reference: Any, query: Any, k: int = 5, closed: bool = True, *, block_size: int = BLOCK_SIZE) -> float:
@@ -68,7 +73,8 @@ def coverage(reference: Any, query: Any, k: int = 5, closed: bool = True, *, blo
     -----
     Source: Naeem et al., eq. 4, arXiv 2002.09797.
     """
-    return float(np.mean(_hits(reference, query, k, closed, block_size).covered))
+    k = as_count(k, "k")
+    return evaluate(reference, query, k, "coverage", closed=closed, block_size=block_size)[k].totals["coverage"]
 
 
 def prdc(
@@ -78,7 +84,7 @@ def prdc(
     closed: bool = True,
     *,
     block_size: int = BLOCK_SIZE,
-) -> PRDC:
+) -> Evaluation:
     """All four metrics for every k, with their per-sample parts, from one sweep.
 
     Precision and recall are published for k = 3, density and coverage for k = 5. All depend on the sizes of both sets
@@ -113,45 +119,5 @@ def prdc(
     >>> result[1].precision, result[1].recall, result[1].density, result[1].coverage
     (0.75, 1.0, 1.25, 1.0)
     """
-    x = as_features(reference, "reference")
-    y, block = as_features(query, "query", x.shape[1]), as_count(block_size, "block_size")
-    several = tuple(sorted(set(counts(k))))
-    need_samples(len(x), several[-1], "reference")
-    need_samples(len(y), several[-1], "query")
-    screen, query_screen = screens_of(x, y, device_of(reference))
-    query_radii = radii_of(query_screen, y, several, block)
-    radii = radii_of(screen, x, several, block)
-    hits = [BallHits(radii[:, column], len(y), as_closed(closed)) for column in range(len(several))]
-    recalled = np.zeros((len(several), len(x)), dtype=bool)
-    for pairs in near_pairs(
-        screen, x, y, radii[:, -1], query_radii[:, -1], query_screen=query_screen, block_size=block
-    ):
-        i, j, distances = pairs
-        for column, hit in enumerate(hits):
-            hit.add(pairs)
-            recalled[column, j[is_within(distances, query_radii[i, column], closed)]] = True
-    at = {
-        one: PRDCAtK(
-            k=one,
-            inside=like(hit.ball_count > 0, query),
-            ball_count=like(hit.ball_count, query),
-            covered=like(hit.covered, reference),
-            recalled=like(found, reference),
-        )
-        for one, hit, found in zip(several, hits, recalled, strict=True)
-    }
-    return PRDC(closed=closed, n_reference=len(x), n_query=len(y), at=at, warnings=size_warnings(len(x), len(y)))
-
-
-def _hits(
-    reference: Any, query: Any, k: int, closed: bool, block_size: int, names: tuple[str, str] = ("reference", "query")
-) -> BallHits:
-    x = as_features(reference, names[0])
-    y, block = as_features(query, names[1], x.shape[1]), as_count(block_size, "block_size")
-    need_samples(len(x), as_count(k, "k"), names[0])
-    screen = screen_of(x, device_of(reference))
-    radii = radii_of(screen, x, (k,), block)[:, 0]
-    hits = BallHits(radii, len(y), as_closed(closed))
-    for pairs in near_pairs(screen, x, y, radii, block_size=block):
-        hits.add(pairs)
-    return hits
+    found = evaluate(reference, query, k, PRDC, closed=closed, block_size=block_size)
+    return found.with_arrays_like(reference, query)

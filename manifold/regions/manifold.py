@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from genmend.manifold.engine.balls import Balls
 from genmend.manifold.engine.inputs import as_closed, as_count, as_features, device_of, like, need_samples, to_array
 from genmend.manifold.engine.radii import BLOCK_SIZE, radii_of
 from genmend.manifold.engine.screens import AnyScreen, screen_of
-from genmend.manifold.engine.sweep import BallHits, near_pairs
-from genmend.manifold.engine.tallies import realism_balls
-from genmend.manifold.regions.scores import ManifoldScores, reciprocal, relative_distance
+from genmend.manifold.engine.sweep import near_pairs
+from genmend.manifold.engine.tallies import tally
+from genmend.manifold.regions.scores import ManifoldScores
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+__all__ = ["Manifold", "nearest_ball_distance"]
 
 
 class Manifold(BaseEstimator):
@@ -128,7 +132,7 @@ class Manifold(BaseEstimator):
         -----
         Source: Kynkäänniemi et al., eq. 3, arXiv 1904.06991; their code returns the square.
         """
-        return self._answer("realism", query, leave_one_out, realism_balls=self._realism_balls(median_filter))
+        return self._answer("realism", query, leave_one_out, realism=True, median_filter=median_filter)
 
     def score_samples(self, query: Any = None, *, leave_one_out: bool = False) -> Any:
         """(m,) float64 in [0, inf]: the smallest distance / radius over the balls; LOWER is more normal.
@@ -136,13 +140,11 @@ class Manifold(BaseEstimator):
         Unitless; at most 1 inside, above 1 outside closed balls. A ball of radius 0 gives 0 at its centre and inf
         elsewhere. The direction is the opposite of scikit-learn's own `score_samples`.
         """
-        return self._answer("score", query, leave_one_out, score_balls=self._all_balls())
+        return self._answer("score", query, leave_one_out, score=True)
 
     def evaluate(self, query: Any = None, *, median_filter: bool = True, leave_one_out: bool = False) -> ManifoldScores:
         """Everything the other methods answer, from one sweep over the query."""
-        scores, given = self._sweep(
-            query, leave_one_out, score_balls=self._all_balls(), realism_balls=self._realism_balls(median_filter)
-        )
+        scores, given = self._sweep(query, leave_one_out, score=True, realism=True, median_filter=median_filter)
         return scores.map(lambda values: like(values, given))
 
     def _checked(self) -> tuple[int, int]:
@@ -164,68 +166,59 @@ class Manifold(BaseEstimator):
             self._screen = screen_of(self.reference_)
         return self._screen
 
-    def _all_balls(self) -> np.ndarray:
-        check_is_fitted(self, "radii_")
-        return np.ones(len(self.radii_), dtype=bool)
-
-    def _realism_balls(self, median_filter: bool) -> np.ndarray:
-        if not median_filter:
-            return self._all_balls()
-        check_is_fitted(self, "radii_")
-        return realism_balls(self.radii_)
-
-    def _answer(self, name: str, query: Any, leave_one_out: bool, **balls: np.ndarray) -> Any:
-        scores, given = self._sweep(query, leave_one_out, **balls)
+    def _answer(self, name: str, query: Any, leave_one_out: bool, **ratios: bool) -> Any:
+        scores, given = self._sweep(query, leave_one_out, **ratios)
         return like(getattr(scores, name), given)
 
     def _sweep(
         self,
         query: Any,
         leave_one_out: bool,
-        score_balls: np.ndarray | None = None,
-        realism_balls: np.ndarray | None = None,
+        *,
+        score: bool = False,
+        realism: bool = False,
+        median_filter: bool = True,
     ) -> tuple[ManifoldScores, Any]:
-        """Scores of the query, and the array or tensor whose kind they are to take; ratios only where balls are
-        named.
-        """
+        """Scores of the query, and the array or tensor whose form they are to take; ratios only as far as asked for."""
         check_is_fitted(self, "radii_")
         if leave_one_out is (query is not None):
             raise ValueError("give either a query or leave_one_out=True, which scores the reference itself")
         features = self.reference_ if leave_one_out else as_features(query, "query", self.n_features_in_)
-        ball_sets = [balls for balls in (score_balls, realism_balls) if balls is not None]
-        hits = BallHits(self.radii_, len(features), self.closed)
-        ratios = [np.full(len(features), np.inf) for _ in ball_sets]
-        for pairs in near_pairs(
+        n, m = len(self.radii_), len(features)
+        every = np.ones(n, dtype=bool)
+        balls = Balls.of(self.radii_, closed=self.closed)
+        if not median_filter:
+            balls = replace(balls, kept=every)
+        tiles = near_pairs(
             self._current_screen(),
             self.reference_,
             features,
             self.radii_,
-            closest_among=ball_sets,
+            closest_among=[every] * score + [balls.kept] * realism,
             skip_self=leave_one_out,
             block_size=self._checked()[1],
-        ):
-            hits.add(pairs)
-            i, j, distances = pairs
-            for least, balls in zip(ratios, ball_sets, strict=True):
-                own = balls[j]
-                np.minimum.at(least, i[own], relative_distance(distances[own], self.radii_[j[own]]))
-        ball = hits.smallest_ball
-        unasked = np.full(len(features), np.nan)
-        return ManifoldScores(
-            inside=hits.ball_count > 0,
-            ball_count=hits.ball_count,
-            rarity=np.append(self.radii_, np.nan)[ball],
-            nearest_ball=ball,
-            score=unasked if score_balls is None else ratios[0],
-            realism=unasked if realism_balls is None else reciprocal(ratios[-1]),
-        ), query
+        )
+        scores = ManifoldScores.of(tally(tiles, [balls], n, m)[0], balls)
+        unasked = {name: np.full(m, np.nan) for name, asked in (("score", score), ("realism", realism)) if not asked}
+        return replace(scores, **unasked), query
 
 
 def nearest_ball_distance(features: Tensor, centres: Tensor, radii: Tensor) -> Tensor:
-    """Distance / radius of the ball that is relatively nearest, ``[n]``: at most 1 inside.
+    """Distance / radius of the ball that is relatively nearest; unitless, at most 1 inside, LOWER is more normal.
 
-    `features` ``[n, d]``, `centres` ``[m, d]``, `radii` ``[m]`` above 0. A screen for searches: what
-    `manifold.Manifold.score_samples` measures exactly.
+    For torch tensors, and differentiable in `features`, as a search or an optimisation needs it. It computes in the
+    tensors' own precision; `Manifold.score_samples` gives the exact values.
+
+    Parameters
+    ----------
+    features
+        (n, d) samples.
+    centres, radii
+        (m, d) and (m,): `reference_` and `radii_` of a `Manifold`, with radii above 0, in feature units.
+
+    Returns
+    -------
+    (n,) tensor.
     """
     import torch
 

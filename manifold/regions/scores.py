@@ -8,7 +8,11 @@ from typing import Any, Self
 
 import numpy as np
 
+from genmend.manifold.engine.balls import Balls, reciprocal
 from genmend.manifold.engine.inputs import to_array
+from genmend.manifold.engine.tallies import Tallies
+
+__all__ = ["ManifoldScores"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,19 @@ class ManifoldScores:
     score: Any
     realism: Any
 
+    @classmethod
+    def of(cls, tallies: Tallies, balls: Balls) -> Self:
+        """What the tallies of all pairs say about the queries."""
+        ball = balls.by_radius[tallies.rank]
+        return cls(
+            inside=tallies.ball_count > 0,
+            ball_count=tallies.ball_count,
+            rarity=np.append(balls.radii, np.nan)[ball],
+            nearest_ball=ball,
+            score=tallies.ratio,
+            realism=reciprocal(tallies.kept_ratio),
+        )
+
     def map(self, function: Callable[[Any], Any]) -> Self:
         """The same scores with `function` applied to each array."""
         return type(self)(**{field.name: function(getattr(self, field.name)) for field in fields(self)})
@@ -62,18 +79,6 @@ class ManifoldScores:
             "score_median": _finite(np.median(here.score)),
             "realism_median": _finite(np.median(here.realism)),
         }
-
-
-def relative_distance(distances: np.ndarray, radii: np.ndarray) -> np.ndarray:
-    """Distance / radius, where a ball of radius 0 has 0 at its centre and inf elsewhere."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(distances == 0, 0.0, distances / radii)
-
-
-def reciprocal(ratios: np.ndarray) -> np.ndarray:
-    """1 / ratio, with 1/0 = inf and 1/inf = 0."""
-    with np.errstate(divide="ignore"):
-        return 1 / ratios
 
 
 def _finite(value: float) -> float | None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from genmend.manifold.engine.balls import is_within
 from genmend.manifold.engine.distances import pair_distances
 from genmend.manifold.engine.inputs import is_tensor, to_array
-from genmend.manifold.engine.sweep import is_within
 
 # Shares of the radius by which to end below the sphere: none, then from one rounding of float64 to the centre itself.
 _DEPTHS = (0.0, *(4.0**power for power in range(-26, 1)))

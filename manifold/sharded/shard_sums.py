@@ -13,11 +13,10 @@ from functools import reduce
 
 import numpy as np
 
+from genmend.manifold.engine.balls import Balls
 from genmend.manifold.engine.screens import AnyScreen
 from genmend.manifold.engine.sweep import near_pairs
-from genmend.manifold.engine.tallies import Balls, Tallies, add_pairs, merge
-from genmend.manifold.metrics.evaluation_result import PRDCAtK
-from genmend.manifold.regions.scores import ManifoldScores, reciprocal
+from genmend.manifold.engine.tallies import Tallies, merge, tally
 
 # The arrays of `Tallies` that have an entry for each reference sample; the others have one for each query.
 PER_REFERENCE = ("query_count", "recalled", "reference_log_miss")
@@ -56,21 +55,17 @@ def sweep_shard(
     skip_self
         The query is the shard itself: leave out each sample's own ball.
     """
-    found = Tallies.empty(len(shard), len(query))
-    found.rank[:] = n_reference
-    ball_sets = [np.ones(len(shard), dtype=bool), balls.kept] if ratios else []
-    for pairs in near_pairs(
+    tiles = near_pairs(
         screen,
         shard,
         query,
         balls.radii,
         balls.query_radii,
-        closest_among=ball_sets,
+        closest_among=[np.ones(len(shard), dtype=bool), balls.kept] if ratios else [],
         skip_self=skip_self,
         block_size=block_size,
-    ):
-        add_pairs(found, pairs, balls)
-    return found
+    )
+    return tally(tiles, [balls], len(shard), len(query), n_ranks=n_reference)[0]
 
 
 def without_reference(tallies: Tallies) -> Tallies:
@@ -99,27 +94,3 @@ def merge_nearest(parts: Sequence[np.ndarray], k: int) -> np.ndarray:
     """(m, k) ascending distances to the k nearest over several shards, from the (m, any) of each; inf where missing."""
     together = np.concatenate([*parts, np.full((len(parts[0]), k), np.inf)], axis=1)
     return np.sort(np.partition(together, k - 1, axis=1)[:, :k], axis=1)
-
-
-def as_manifold_scores(tallies: Tallies, balls: Balls) -> ManifoldScores:
-    """The merged answers, about the balls of the whole reference, in the form `Manifold.evaluate` gives them."""
-    ball = balls.by_radius[tallies.rank]
-    return ManifoldScores(
-        inside=tallies.ball_count > 0,
-        ball_count=tallies.ball_count,
-        rarity=np.append(balls.radii, np.nan)[ball],
-        nearest_ball=ball,
-        score=tallies.ratio,
-        realism=reciprocal(tallies.kept_ratio),
-    )
-
-
-def as_prdc(tallies: Tallies, k: int) -> PRDCAtK:
-    """The merged answers, query radii included, in the form `prdc` gives them for one k."""
-    return PRDCAtK(
-        k=k,
-        inside=tallies.ball_count > 0,
-        ball_count=tallies.ball_count,
-        covered=tallies.query_count > 0,
-        recalled=tallies.recalled,
-    )

@@ -11,16 +11,18 @@ from typing import Any, Self
 
 import numpy as np
 
+from genmend.manifold.engine.balls import Balls
 from genmend.manifold.engine.inputs import as_closed, as_count, as_features, like, need_samples, to_array
 from genmend.manifold.engine.radii import BLOCK_SIZE, radii_of
 from genmend.manifold.engine.screens import screen_of
-from genmend.manifold.engine.tallies import Balls, Tallies
-from genmend.manifold.metrics.evaluation_result import PRDCAtK
+from genmend.manifold.engine.tallies import Tallies
+from genmend.manifold.metrics.evaluation_result import EvaluationAtK
+from genmend.manifold.metrics.evaluation_sweep import arrays_of
+from genmend.manifold.metrics.single import PRDC
+from genmend.manifold.metrics.totals import totals_at_k
 from genmend.manifold.regions.scores import ManifoldScores
 from genmend.manifold.sharded.mapped_features import FeatureShards, feature_paths
 from genmend.manifold.sharded.shard_sums import (
-    as_manifold_scores,
-    as_prdc,
     balls_of_rows,
     merge_nearest,
     merge_queries,
@@ -163,11 +165,16 @@ class ShardedManifold:
         if folder is not None:
             told = "leave one out" if features is None else digest(features)
             inputs = ("tallies", self.closed, median_filter, told, self.radii_, *self._digests())
+<<<<<<< HEAD
         found = _work(folder).pieces(scores, n, piece_size, inputs=inputs, description="scores")
         whole = as_manifold_scores(replace(Tallies.empty(0, 0), **found), balls)
+=======
+        found = in_pieces(scores, n, folder, piece_size, inputs=inputs, description="scores")
+        whole = ManifoldScores.of(replace(Tallies.empty(0, 0), **found), balls)
+>>>>>>> 9406dfc (Counting: one accumulator; prdc and its four metrics are calls of evaluate; the textbook definition as the tests' oracle; EfficientNet's layers load again)
         return whole.map(lambda values: like(values, query))
 
-    def prdc(self, query: Any) -> PRDCAtK:
+    def prdc(self, query: Any) -> EvaluationAtK:
         """Precision, recall, density and coverage for this k, with their per-sample arrays; the query fits in memory.
 
         The numbers of `manifold.prdc`; m >= k + 1 queries.
@@ -176,11 +183,12 @@ class ShardedManifold:
         features = as_features(query, "query", self.n_features_in_)
         need_samples(len(features), self.k, "query")
         query_radii = radii_of(screen_of(features), features, (self.k,), self.block_size)[:, 0]
-        shared = self._shared(self._balls())
+        balls = self._balls()
+        shared = self._shared(balls)
         pieces = [slice(start, start + self.piece_size) for start in range(0, len(features), self.piece_size)]
-        return as_prdc(
-            merge_queries([self._swept(features[rows], shared, query_radii[rows]) for rows in pieces]), self.k
-        )
+        whole = merge_queries([self._swept(features[rows], shared, query_radii[rows]) for rows in pieces])
+        arrays = arrays_of(whole, replace(balls, query_radii=query_radii), ratios=False)
+        return EvaluationAtK(self.k, totals_at_k(arrays, self.k, PRDC), arrays)
 
     def close(self) -> None:
         """Let the shards go, and end the Ray workers that hold them; `fit` or `from_radii` open them again."""
@@ -235,7 +243,7 @@ class ShardedManifold:
         return {"radii": np.concatenate(found)}
 
     def _balls(self) -> Balls:
-        return Balls.of(self.radii_, None, closed=self.closed, probabilistic=False)
+        return Balls.of(self.radii_, closed=self.closed)
 
     def _shared(self, balls: Balls) -> list[Any]:
         """A handle of each shard's balls."""

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from genmend.manifold.engine.balls import Balls
 from genmend.manifold.engine.radii import nearest_distances
 from genmend.manifold.engine.screens import AnyScreen, screen_of
-from genmend.manifold.engine.tallies import Balls, Tallies
+from genmend.manifold.engine.tallies import Tallies
 from genmend.manifold.sharded.mapped_features import open_features, widened
 from genmend.manifold.sharded.shard_sums import sweep_shard, without_reference
 from genmend.storage.digests import digest

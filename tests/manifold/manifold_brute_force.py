@@ -1,14 +1,11 @@
-"""Independent float64 oracle: plain loops over direct differences, no code of the package."""
+"""Independent float64 oracle: the textbook definition, and plain loops for what it does not give; no engine code."""
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
 
-
-def distances(a, b):
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    return np.array([np.sqrt(((b - row) ** 2).sum(axis=1)) for row in a])
+from genmend.manifold.metrics.definition import distances, prdc_by_definition, radii
 
 
 def slow_distance(x, y):
@@ -16,18 +13,8 @@ def slow_distance(x, y):
     return math.sqrt(math.fsum((float(a) - float(b)) ** 2 for a, b in zip(x, y, strict=True)))
 
 
-def radii(a, k):
-    table = distances(a, a)
-    np.fill_diagonal(table, np.inf)
-    return np.sort(table, axis=1)[:, k - 1]
-
-
 @dataclass
 class Answers:
-    precision: float
-    recall: float
-    density: float
-    coverage: float
     ball_count: np.ndarray
     covered: np.ndarray
     recalled: np.ndarray
@@ -56,15 +43,12 @@ def answers(x, y, k, closed, leave_one_out=False):
         kept = kept if kept.any() else rx == np.median(rx)
         realism = 1 / ratio[:, kept].min(axis=1)
     covered, recalled = inside.any(axis=0), within(table, ry[:, None]).any(axis=0)
-    return Answers(
-        (count > 0).mean(), recalled.mean(), count.mean() / k, covered.mean(),
-        count, covered, recalled, rarity, ball, ratio.min(axis=1), realism,
-    )  # fmt: skip
+    return Answers(count, covered, recalled, rarity, ball, ratio.min(axis=1), realism)
 
 
 def assert_same(manifold, result, x, y, k, closed):
     """Every answer of a fitted manifold and of `prdc` equals the oracle: decisions exactly, numbers to rounding."""
-    truth = answers(x, y, k, closed)
+    truth, defined = answers(x, y, k, closed), prdc_by_definition(x, y, k, closed)
     np.testing.assert_allclose(manifold.radii_, radii(x, k), rtol=1e-14)
     scores = manifold.evaluate(y)
     np.testing.assert_array_equal(scores.inside, truth.ball_count > 0)
@@ -77,5 +61,7 @@ def assert_same(manifold, result, x, y, k, closed):
     np.testing.assert_array_equal(at.ball_count, truth.ball_count)
     np.testing.assert_array_equal(at.covered, truth.covered)
     np.testing.assert_array_equal(at.recalled, truth.recalled)
-    assert (at.precision, at.recall, at.coverage) == (truth.precision, truth.recall, truth.coverage)
-    assert at.density == truth.density
+    assert {name: getattr(at, name) for name in ("precision", "recall", "density", "coverage")} == {
+        name: value for name, value in defined.items() if name != "rarity"
+    }
+    np.testing.assert_allclose(scores.rarity, defined["rarity"], rtol=1e-14)

@@ -7,12 +7,11 @@ import manifold_brute_force as brute_force
 import numpy as np
 import pytest
 
+from genmend.manifold.engine.balls import Balls, hit_probability, log_misses
 from genmend.manifold.engine.numpy_screen import Screen
 from genmend.manifold.engine.sweep import near_pairs
-from genmend.manifold.engine.tallies import Balls, Tallies, add_pairs, merge
-from genmend.manifold.metrics.calibration import hit_probability, log_misses
+from genmend.manifold.engine.tallies import Tallies, add_pairs, merge
 from genmend.manifold.metrics.evaluation import METRICS, evaluate
-from genmend.manifold.metrics.evaluation_result import PRDC
 from genmend.manifold.metrics.single import prdc
 
 AT_K = METRICS[: METRICS.index("vendi")]
@@ -162,7 +161,7 @@ def test_agrees_with_prdc_of_ours_and_of_its_authors():
     rng = np.random.default_rng(3)
     x, y = clustered(rng, 150), clustered(rng, 150)
     for closed in (True, False):
-        ours: PRDC = prdc(x, y, (3, 5), closed)
+        ours = prdc(x, y, (3, 5), closed)
         found = evaluate(x, y, metrics=("precision", "recall", "density", "coverage"), closed=closed).to_dict()
         assert found["k"] == ours.to_dict()["k"]
     from prdc import compute_prdc

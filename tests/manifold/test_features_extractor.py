@@ -86,7 +86,7 @@ def test_gradients_reach_the_images(extractor):
 
 @pytest.mark.parametrize("shape", [(3, 8, 8), (2, 1, 8, 8), (2, 4, 8, 8), (2, 8, 8, 3), (2, 3, 8)])
 def test_images_of_another_shape_are_refused(extractor, shape):
-    with pytest.raises(ValueError, match=r"Images have shape .*give \[n, 3, height, width\]"):
+    with pytest.raises(ValueError, match=r"Images have shape .*give \(n, 3, height, width\)"):
         extractor(torch.zeros(shape))
 
 

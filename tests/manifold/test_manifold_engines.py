@@ -167,7 +167,7 @@ def test_without_the_extension_all_works():
     code = """
 import sys
 sys.modules["genmend.manifold.engine._native"] = None
-from manifold import prdc
+from genmend.manifold import prdc
 from genmend.manifold.engine.screens import engine_name
 assert engine_name() != "native"
 at = prdc([[0.0], [1], [3], [7]], [[0.5], [2], [5.5], [12]], 1)[1]

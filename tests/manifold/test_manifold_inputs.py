@@ -218,7 +218,7 @@ def test_torch_in_torch_out():
 def test_import_is_light_and_leaves_torch_alone():
     code = """
 import sys
-import manifold
+from genmend import manifold
 heavy = {"torch", "faiss", "sklearn", "pandas", "matplotlib"} & set(sys.modules)
 assert not heavy, heavy
 manifold.prdc([[0.0], [1], [3], [7]], [[0.5], [2], [5.5], [12]], 1)
