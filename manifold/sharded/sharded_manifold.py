@@ -165,13 +165,8 @@ class ShardedManifold:
         if folder is not None:
             told = "leave one out" if features is None else digest(features)
             inputs = ("tallies", self.closed, median_filter, told, self.radii_, *self._digests())
-<<<<<<< HEAD
         found = _work(folder).pieces(scores, n, piece_size, inputs=inputs, description="scores")
-        whole = as_manifold_scores(replace(Tallies.empty(0, 0), **found), balls)
-=======
-        found = in_pieces(scores, n, folder, piece_size, inputs=inputs, description="scores")
         whole = ManifoldScores.of(replace(Tallies.empty(0, 0), **found), balls)
->>>>>>> 9406dfc (Counting: one accumulator; prdc and its four metrics are calls of evaluate; the textbook definition as the tests' oracle; EfficientNet's layers load again)
         return whole.map(lambda values: like(values, query))
 
     def prdc(self, query: Any) -> EvaluationAtK:

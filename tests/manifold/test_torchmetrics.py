@@ -198,15 +198,8 @@ def test_plot():
 
 
 def test_missing_torchmetrics_names_the_extra():
-<<<<<<< HEAD
     adapters = "genmend.manifold.metrics.torchmetrics_adapters"
     code = f"import sys; sys.modules['torchmetrics'] = None; import genmend.manifold; import {adapters}"
-=======
-    code = (
-        "import sys; sys.modules['torchmetrics'] = None; import genmend.manifold\n"
-        "import genmend.manifold.metrics.torchmetrics_adapters"
-    )
->>>>>>> 9406dfc (Counting: one accumulator; prdc and its four metrics are calls of evaluate; the textbook definition as the tests' oracle; EfficientNet's layers load again)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1
     assert "pip install 'genmend[metrics]'" in done.stderr
