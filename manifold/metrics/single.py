@@ -10,10 +10,10 @@ from genmend.manifold.engine.radii import BLOCK_SIZE
 from genmend.manifold.metrics.evaluation import evaluate
 from genmend.manifold.metrics.evaluation_result import Evaluation
 
-__all__ = ["PRDC", "coverage", "density", "prdc", "precision", "recall"]
+__all__ = ["PRDC_METRICS", "coverage", "density", "prdc", "precision", "recall"]
 
 # The metrics of `prdc`.
-PRDC = ("precision", "recall", "density", "coverage")
+PRDC_METRICS = ("precision", "recall", "density", "coverage")
 
 
 def precision(reference: Any, query: Any, k: int = 3, closed: bool = True, *, block_size: int = BLOCK_SIZE) -> float:
@@ -119,5 +119,5 @@ def prdc(
     >>> result[1].precision, result[1].recall, result[1].density, result[1].coverage
     (0.75, 1.0, 1.25, 1.0)
     """
-    found = evaluate(reference, query, k, PRDC, closed=closed, block_size=block_size)
+    found = evaluate(reference, query, k, PRDC_METRICS, closed=closed, block_size=block_size)
     return found.with_arrays_like(reference, query)

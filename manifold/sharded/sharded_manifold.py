@@ -18,7 +18,7 @@ from genmend.manifold.engine.screens import screen_of
 from genmend.manifold.engine.tallies import Tallies
 from genmend.manifold.metrics.evaluation_result import EvaluationAtK
 from genmend.manifold.metrics.evaluation_sweep import arrays_of
-from genmend.manifold.metrics.single import PRDC
+from genmend.manifold.metrics.single import PRDC_METRICS
 from genmend.manifold.metrics.totals import totals_at_k
 from genmend.manifold.regions.scores import ManifoldScores
 from genmend.manifold.sharded.mapped_features import FeatureShards, feature_paths
@@ -183,7 +183,7 @@ class ShardedManifold:
         pieces = [slice(start, start + self.piece_size) for start in range(0, len(features), self.piece_size)]
         whole = merge_queries([self._swept(features[rows], shared, query_radii[rows]) for rows in pieces])
         arrays = arrays_of(whole, replace(balls, query_radii=query_radii), ratios=False)
-        return EvaluationAtK(self.k, totals_at_k(arrays, self.k, PRDC), arrays)
+        return EvaluationAtK(self.k, totals_at_k(arrays, self.k, PRDC_METRICS), arrays)
 
     def close(self) -> None:
         """Let the shards go, and end the Ray workers that hold them; `fit` or `from_radii` open them again."""
