@@ -22,10 +22,11 @@ import torch
 from machine import conditions, cpu_name, timer
 
 from genmend.gans.dissection.classical import ClassicalConcepts
-from genmend.gans.dissection.dissection import DissectSettings, labelled_units
+from genmend.gans.dissection.dissection import DissectSettings, label_units
 from genmend.gans.dissection.mask_store import MaskStore
 from genmend.gans.dissection.stages import Stages
 from genmend.gans.families.pretrained import load_faces
+from genmend.storage.pieces import Work
 
 RESULTS = Path(__file__).resolve().with_name("results")
 TARGET = 600  # seconds on two cores
@@ -46,14 +47,14 @@ def main() -> None:
     for way in ("fixed", "iqr"):
         with tempfile.TemporaryDirectory() as folder:
             settings = DissectSettings(n_images=options.n, n_statistics=options.n, thresholds=way)  # type: ignore[arg-type]
-            store = MaskStore(generator, "classical", ClassicalConcepts(), Path(folder))
-            stages = TimedStages(generator, generator.layers, settings.seed, Path(folder))
+            store = MaskStore(generator, "classical", ClassicalConcepts(), Work(Path(folder)))
+            stages = TimedStages(generator, generator.layers, settings.seed, Work(Path(folder)))
             with timed(f"{way}: masks by classical, not counted"):
                 for seed, n in ((0, options.n), (1, options.n // 4 if way == "iqr" else 0)):
                     for _ in store.chunks(n, seed):
                         pass
             with timed(f"{way}: all of it, target {TARGET} s wall on two cores"):
-                units = labelled_units(stages, [store], settings)[0]
+                units = label_units(stages, [store], settings)[0]
         found = ", ".join(f"{layer} {int(rows.detector.sum())} of {len(rows.iou)}" for layer, rows in units.items())
         say(f"{way}: detectors {found}")
     if options.save:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,10 +15,14 @@ from genmend.activations import record
 from genmend.activations.digests import weights_digest
 from genmend.activations.layers import find_layer
 
-if TYPE_CHECKING:
-    pass
-
-__all__ = ["Generator", "activation_layers", "early_layers", "generator_facts", "layer_shapes"]
+__all__ = [
+    "Generator",
+    "activation_layers",
+    "early_layers",
+    "generator_facts",
+    "layer_shapes",
+    "recorded_batches",
+]
 
 _DRAW_BLOCK = 64
 
@@ -187,6 +191,20 @@ def _normal(n: int, seed: int, start: int, shape: tuple[int, ...]) -> Tensor:
 def early_layers(layers: Sequence[str]) -> tuple[str, ...]:
     """The first half of the inspected layers (rounded up): where content is laid out, before it is drawn."""
     return tuple(layers[: max(1, (len(layers) + 1) // 2)])
+
+
+def recorded_batches(
+    generator: Generator, latents: Tensor, layers: Sequence[str], what: str, progress: bool = False
+) -> Iterator[Mapping[str, Any]]:
+    """Yield what `layers` put out, batch by batch, by layer; each forward pass stops after the last of them.
+
+    `what` is the progress bar's text.
+    """
+    checked = generator.checked_latents(latents)
+    for batch in tqdm(checked.split(generator.batch_size), desc=what, disable=not progress, leave=False):
+        with torch.no_grad(), record(generator.module, layers, stop=True) as outputs:
+            generator.run(batch)
+        yield outputs
 
 
 @torch.no_grad()

@@ -40,11 +40,11 @@ from genmend.gans.boundaries import (
     spread,
     walks,
 )
-from genmend.gans.boundaries.explored import ExploredQuery, ExploreSettings
+from genmend.gans.boundaries.explore import ExploreRun, ExploreSettings, QueryRegion
 from genmend.gans.families.pretrained import load_faces
 from genmend.storage.digests import settings_key, sha256_of_array
 from genmend.storage.pieces import checkpointed
-from genmend.workbench.commands.explore import ExploreRun, run_explore
+from genmend.workbench.commands.explore import run_explore
 
 RESULTS = Path(__file__).with_name("results") / "boundaries"
 METHODS = ("bouncing", "tree")
@@ -159,7 +159,7 @@ def ratio_of_means(
 
 
 def mixing_lines(
-    generator: Generator, queries: tuple[ExploredQuery, ...], options: argparse.Namespace
+    generator: Generator, queries: tuple[QueryRegion, ...], options: argparse.Namespace
 ) -> tuple[dict[str, Any], list[str]]:
     """How walks and trees of different lengths compare, on some of the queries, for learnt and random boundaries."""
     rows: dict[str, list[dict[str, float]]] = {}
@@ -218,7 +218,7 @@ def _diagnosed(region: Any, n: int, seed: int) -> dict[str, dict[str, float]]:
     return found
 
 
-def picture(generator: Generator, queries: tuple[ExploredQuery, ...]) -> bytes:
+def picture(generator: Generator, queries: tuple[QueryRegion, ...]) -> bytes:
     """Two rows a query: itself and samples of its region; itself and the same ones rotated."""
     rows = []
     for query in queries:

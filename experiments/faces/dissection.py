@@ -25,14 +25,14 @@ from experiments.faces.labelled import LabelledFaces, load_labelled_faces
 from experiments.pages import write_page
 from genmend.activations import ScaleUnits, edited
 from genmend.gans import ArtifactDetector, Generator
-from genmend.gans.detection.kept_detector import DetectorSettings, fitted_detector
+from genmend.gans.detection.detect import DetectorSettings, fit_detector
 from genmend.gans.dissection import unit_peaks
 from genmend.gans.dissection.artifact_units import unit_kid
 from genmend.gans.dissection.causal_study import CausalSettings
 from genmend.gans.dissection.dissection import DissectRun, DissectSettings
 from genmend.gans.families.pretrained import load_faces
 from genmend.manifold.features import extract, load_extractor
-from genmend.storage.pieces import checkpointed
+from genmend.storage.pieces import Work, checkpointed
 from genmend.workbench.commands.dissect import run_dissect
 
 RESULTS = Path(__file__).with_name("results") / "dissection"
@@ -100,7 +100,7 @@ def artifact_units(
 ) -> tuple[dict[str, Any], list[str]]:
     """Rank the units of one layer by unit-KID; do they tell labelled artifacts, and does it help to switch them off?"""
     settings = DetectorSettings()
-    detector = fitted_detector(generator, cache / "units", settings, resume=True, progress=True)
+    detector = fit_detector(generator, settings, Work(cache / "units", progress=True))
     kid = _unit_kid(generator, detector, cache)
     worst = np.argsort(-kid)[:N_WORST]
     rng = np.random.default_rng(seed)

@@ -30,15 +30,15 @@ from experiments.intervals import bootstrap
 from experiments.pages import write_page
 from experiments.picture_grid import to_pixels
 from genmend.gans import ArtifactDetector, Detection, Generator, corrected, fit_correction
-from genmend.gans.detection.kept_detector import DetectorSettings, fit_key, fitted_detector, measured
+from genmend.gans.detection.detect import DetectorSettings, detector_facts, fit_detector, measure_samples
 from genmend.gans.families.pretrained import EYE_COLOURS, load_eyes
 from genmend.manifold import Manifold
 from genmend.manifold.features import extract, load_extractor
 from genmend.storage.digests import settings_key
-from genmend.storage.pieces import checkpointed
+from genmend.storage.pieces import Work
 
 RESULTS, RATINGS = Path(__file__).with_name("results") / "eyes", Path(__file__).parents[1] / "data" / "eye_ratings.csv"
-WORK = RESULTS / "cache"
+WORK = Work(RESULTS / "cache", progress=True)
 QUERY_SEED, SHUFFLE_SEED, CONTROL_SEED, N_PAIRS = 2_000_003, 5, 0, 20
 JUDGE = "mobilenet-v2"
 Arrays = dict[str, np.ndarray]
@@ -49,9 +49,9 @@ def main() -> None:
     RESULTS.mkdir(parents=True, exist_ok=True)
     generator = load_eyes()
     settings = DetectorSettings(n_statistics=options.n_statistics, n_reference=options.n_reference)
-    detector = fitted_detector(generator, WORK, settings, resume=True, progress=True)
+    detector = fit_detector(generator, settings, WORK)
     latents = generator.latents(options.n_query, QUERY_SEED)
-    detection = detector.score_measured(*measured(generator, detector, latents, WORK, resume=True, progress=True))
+    detection = detector.score_measured(*measure_samples(generator, detector, latents, WORK))
     order = np.argsort(-detection.combined, kind="stable")
     draw = np.random.default_rng(SHUFFLE_SEED)
     n_shown = options.n_shown
@@ -71,10 +71,9 @@ def main() -> None:
     if len(rated):
         results["rated"] = _rated_figures(broken, _scores(detection, shown), options.n_query)
     if not options.detection_only:
-        key = settings_key({"fit": fit_key(generator, settings), "shown": shown.tolist(), "control": CONTROL_SEED})
-        outcome = checkpointed(
-            WORK, f"corrected-{key}", True, lambda: _corrected(generator, detector, latents[shown.copy()])
-        )
+        fit = settings_key(detector_facts(generator, settings))
+        facts = {"fit": fit, "shown": shown.tolist(), "control": CONTROL_SEED}
+        outcome = WORK.kept("corrected", facts, lambda: _corrected(generator, detector, latents[shown.copy()]))
         results["correction"] = _correction_figures(outcome, n_shown)
         pairs = np.flatnonzero(outcome["ours_rung"][:n_shown] >= 0)[:N_PAIRS]
         after = [(name, int(row)) for name in ("ours", "random") for row in pairs]
@@ -217,7 +216,7 @@ def _sheet(images: Tensor, name: str, *, first: int | None = None, columns: int 
         sheet.paste(Image.fromarray(pixels), (left, top + 14))
         if first is not None:
             ImageDraw.Draw(sheet).text((left + 2, top), str(first + place), fill="black", font_size=13)
-    sheet.save(WORK / name)
+    sheet.save(RESULTS / "cache" / name)
     if first is None:
         half = sheet.resize((sheet.width // 2, sheet.height // 2), Image.Resampling.LANCZOS)
         half.quantize(96).save(RESULTS / name, optimize=True)

@@ -28,13 +28,14 @@ from experiments.faces.rare_tables import SEARCHED, UNSEEN, tables, write_grid
 from experiments.intervals import bootstrap
 from experiments.pages import write_page
 from genmend.gans import Generator
-from genmend.gans.detection.kept_detector import DetectorSettings, fitted_detector
+from genmend.gans.detection.detect import DetectorSettings, fit_detector
 from genmend.gans.families.pretrained import load_faces
 from genmend.gans.rare import RareSamples, RareSearch, RareSpace
-from genmend.gans.rare.kept_search import RareSettings, rare_space, searched
+from genmend.gans.rare.find import RareSettings, fit_space, search_references
 from genmend.gans.rare.search import plausible
 from genmend.manifold import Manifold, frechet_distance
 from genmend.manifold.metrics.evaluation_sweep import rarity_percentile
+from genmend.storage.pieces import Work
 
 RESULTS = Path(__file__).with_name("results") / "rare"
 WORK = RESULTS / "cache"
@@ -72,10 +73,10 @@ def main() -> None:
         DetectorSettings(n_reference=options.n_reference),
         search=RareSearch(n_versions=options.n_versions, n_steps=options.n_steps),
     )
-    space = rare_space(generator, WORK, settings, resume=True, progress=True)
+    space = fit_space(generator, settings, Work(WORK, progress=True))
     extractors = {name: CachedExtractor(name, WORK) for name in (SEARCHED, UNSEEN)}
     references = generator.latents(options.n_references, REFERENCE_SEED)
-    samples = searched(generator, references, space, WORK, settings, resume=True, progress=True)
+    samples = search_references(generator, references, space, settings, Work(WORK, progress=True))
     spaces = _spaces(generator, space, extractors, settings.detector, options.n_unseen)
     rows = [*_sampled(spaces, options), *_local(spaces, references, options), _ours(samples)]
     measured = [_figures(spaces, row) for row in rows]
@@ -127,7 +128,7 @@ def _spaces(
     face_features = extractors[UNSEEN](generator.generate(faces.latents)).numpy()
     own = generator.latents(settings.n_reference, settings.seed + 1)  # those that the detector was fitted on
     # Which of them are normal does not depend on the features: their activations say.
-    detector = fitted_detector(generator, WORK, settings, resume=True, progress=False)
+    detector = fit_detector(generator, settings, Work(WORK))
     normal = own[np.flatnonzero(detector.own_normal_)[:n_unseen].copy()]
     unseen = Manifold(k=space.manifold.k).fit(extractors[UNSEEN](generator.generate(normal)).numpy())
     judge = fit_judge(face_features, faces.share, faces.normal)

@@ -24,9 +24,10 @@ from torch import Tensor
 
 from experiments.pages import write_page
 from genmend.gans import ArtifactDetector, Generator, corrected, fit_correction
-from genmend.gans.detection.kept_detector import DetectorSettings, fitted_detector
+from genmend.gans.detection.detect import DetectorSettings, fit_detector
 from genmend.gans.families.pretrained import load_faces
 from genmend.storage.atomic import whole_file
+from genmend.storage.pieces import Work
 from genmend.workbench.commands.score import ScoreSettings, run_score
 
 RESULTS = Path(__file__).with_name("results") / "scores"
@@ -50,7 +51,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     settings = DetectorSettings(n_statistics=options.n_statistics, n_reference=options.n_own)
     generator = load_faces()
-    detector = fitted_detector(generator, options.work, settings, resume=True, progress=True)
+    detector = fit_detector(generator, settings, Work(options.work, progress=True))
     counts = write_samples(generator, detector, options.work, options.n)
     lines = [
         f"{options.n} samples each, {RELATIVE}.",

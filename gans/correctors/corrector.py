@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Self
 
 import torch
@@ -13,11 +14,30 @@ from genmend.activations import Edit, edited
 from genmend.activations.layers import find_layer
 from genmend.gans.generator import Generator, early_layers
 
-__all__ = ["Corrector", "chosen_layers", "needed_broken"]
+__all__ = ["Corrector", "FitSamples", "choose_layers"]
+
+
+@dataclass(frozen=True)
+class FitSamples:
+    """What a corrector learns from: a generator, latents of normal and of broken samples, masks of the broken ones."""
+
+    generator: Generator
+    normal: Tensor
+    broken: Tensor | None
+    masks: Tensor | None
+
+    def needed_broken(self, corrector: Corrector) -> Tensor:
+        """The latents of the broken samples; ValueError if there are none."""
+        if self.broken is None:
+            raise ValueError(
+                f"{type(corrector).__name__} learns from broken samples and got none; give broken=, by labels or by a "
+                "detector such as gans.ArtifactDetector."
+            )
+        return self.broken
 
 
 class Corrector(BaseEstimator):
-    """Base of the correctors: a subclass overrides `fit`, and `edits` or `moved` or both.
+    """Base of the correctors: a subclass overrides `_fit`, and `edits` or `move` or both.
 
     A *static* corrector gives the same edits for any latents, so they can be kept in a correction file; one that edits
     each sample in its own way gives edits for exactly the latents it was asked for, in their order.
@@ -32,34 +52,51 @@ class Corrector(BaseEstimator):
         masks: Tensor | None = None,
         progress: bool = False,
     ) -> Self:
-        """Learn from samples of the generator.
+        """Check the latents, and learn from samples of the generator.
 
         Parameters
         ----------
         generator : Generator
-        normal, broken : Tensor ``[n, *latent_shape]``
+        normal, broken : Tensor (n, *latent_shape)
             Latents of normal samples, and of broken ones (by labels or by a detector) where the method needs some.
-        masks : Tensor ``[n_broken, h, w]``, optional
+        masks : Tensor (n_broken, h, w), optional
             Where each broken sample is broken, 0..1, at the image's size.
         progress : bool
             Show progress bars.
+
+        Raises
+        ------
+        ValueError
+            If a parameter of the corrector is out of range, the latents are not the generator's, or broken samples or
+            masks are missing that it needs.
         """
+        samples = FitSamples(
+            generator,
+            generator.checked_latents(normal),
+            None if broken is None else generator.checked_latents(broken),
+            masks,
+        )
+        self._fit(samples, progress)
+        return self
+
+    def _fit(self, samples: FitSamples, progress: bool) -> None:
+        """Check the parameters and learn from checked samples."""
         raise NotImplementedError
 
     def edits(self, latents: Tensor) -> tuple[Edit, ...]:
         """The edits that mend the samples of these latents, in the order of the layers."""
         return ()
 
-    def moved(self, latents: Tensor) -> Tensor:
-        """Latents to generate from in place of these; the same ones where the method leaves latents alone."""
+    def move(self, latents: Tensor) -> Tensor:
+        """Return latents to generate from in place of these; the same ones where the method leaves latents alone."""
         return latents
 
     def correct(self, generator: Generator, latents: Tensor) -> Tensor:
-        """Images ``[n, 3, h, w]`` in 0..1 of these latents, every one corrected; the model is as before afterwards."""
-        return self.drawn(generator, self.moved(generator.checked_latents(latents)))
+        """Generate images (n, 3, h, w) in 0..1 of these latents, every one corrected; then the model is as before."""
+        return self.generate(generator, self.move(generator.checked_latents(latents)))
 
-    def drawn(self, generator: Generator, moved: Tensor) -> Tensor:
-        """Images of latents that `moved` gave."""
+    def generate(self, generator: Generator, moved: Tensor) -> Tensor:
+        """Generate images (n, 3, h, w) of latents that `move` returned, under the edits."""
         images = []
         for batch in moved.split(generator.batch_size):
             with edited(generator.module, *self.edits(batch)):
@@ -67,8 +104,8 @@ class Corrector(BaseEstimator):
         return torch.cat(images)
 
 
-def chosen_layers(generator: Generator, layers: Sequence[str] | None) -> tuple[str, ...]:
-    """The named layers, or `early_layers` of the generator's own list where None.
+def choose_layers(generator: Generator, layers: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the named layers, or `early_layers` of the generator's own list where None.
 
     Raises
     ------
@@ -86,13 +123,3 @@ def chosen_layers(generator: Generator, layers: Sequence[str] | None) -> tuple[s
     for layer in layers:
         find_layer(generator.module, layer)
     return tuple(layers)
-
-
-def needed_broken(generator: Generator, broken: Tensor | None, corrector: object) -> Tensor:
-    """The checked latents of the broken samples, or an error if there are none."""
-    if broken is None:
-        raise ValueError(
-            f"{type(corrector).__name__} learns from broken samples and got none; give broken=, by labels or by a "
-            "detector such as gans.ArtifactDetector."
-        )
-    return generator.checked_latents(broken)

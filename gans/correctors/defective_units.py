@@ -7,7 +7,7 @@ Source: Tousi, Jeong, Han, Choi, Choi, "Automatic correction of internal units i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 from sklearn.utils.validation import check_is_fitted
@@ -15,11 +15,10 @@ from torch import Tensor
 
 from genmend.activations import CapNeurons, Edit, MeanVariance, PullToMean, ScaleUnits, UnitQuantiles, edited
 from genmend.activations.contract import check_strength
-from genmend.gans.correctors.corrector import Corrector, chosen_layers, needed_broken
+from genmend.gans.correctors.corrector import Corrector, FitSamples, choose_layers
 from genmend.gans.correctors.defective_score import checked_masks, defective_score
 from genmend.gans.detection.defect_classifier import DefectClassifier
-from genmend.gans.detection.rare_activation import recorded_batches
-from genmend.gans.generator import Generator, layer_shapes
+from genmend.gans.generator import Generator, layer_shapes, recorded_batches
 
 __all__ = ["DefectiveUnits"]
 
@@ -113,27 +112,14 @@ class DefectiveUnits(Corrector):
         self.strength = strength
         self.seed = seed
 
-    def fit(
-        self,
-        generator: Generator,
-        normal: Tensor,
-        broken: Tensor | None = None,
-        *,
-        masks: Tensor | None = None,
-        progress: bool = False,
-    ) -> Self:
-        """Score the units and choose those to correct; arguments as `Corrector.fit` has them.
-
-        Raises
-        ------
-        ValueError
-            If a parameter is out of range, there are no broken samples, or the masks don't fit them.
-        """
+    def _fit(self, samples: FitSamples, progress: bool) -> None:
+        """Score the units and choose those to correct."""
         self._check_parameters()
-        normal, broken = generator.checked_latents(normal), needed_broken(generator, broken, self)
-        layers = chosen_layers(generator, self.layers)
+        generator, normal, broken = samples.generator, samples.normal, samples.needed_broken(self)
+        layers = choose_layers(generator, self.layers)
         if self.mode == "global":
             layers = self._one_layer(layers)
+        masks = samples.masks
         if masks is None:
             masks = self._attributed(generator, normal, broken, progress)
         marked = checked_masks(masks, len(broken))
@@ -151,7 +137,6 @@ class DefectiveUnits(Corrector):
             self.scores_ |= scores
             self.units_ |= {layer: self._highest(scores[layer]) for layer in group}
             self.edits_ += tuple(self._edit(generator, normal, layer, progress) for layer in group)
-        return self
 
     def edits(self, latents: Tensor) -> tuple[Edit, ...]:
         """The same edits for any latents, one a layer."""

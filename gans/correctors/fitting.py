@@ -7,7 +7,6 @@ so that methods can be compared.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,58 +23,76 @@ from genmend.gans.correctors.manifold_guided import ManifoldGuided
 from genmend.gans.correctors.registry import LADDER, LOOK_AT_MASKS, MethodSettings
 from genmend.gans.correctors.truncation import Truncation
 from genmend.gans.detection.artifact_detector import ArtifactDetector
-from genmend.gans.detection.kept_detector import DetectorSettings, fit_key, fitted_detector, measured
+from genmend.gans.detection.detect import DetectorSettings, detector_facts, fit_detector, measure_samples
 from genmend.gans.detection.labelled_samples import LabelledSamples
 from genmend.gans.generator import Generator
 from genmend.storage.digests import settings_key
+from genmend.storage.pieces import Work
 
-__all__ = ["fitted_method"]
+__all__ = ["fit_method"]
 
 _MOST_NORMAL = 1_000  # own normal samples a corrector learns from, as in the face experiment
 
 
-def fitted_method(
+def fit_method(
     generator: Generator,
-    work: Path,
-    wanted: MethodSettings,
-    settings: DetectorSettings,
-    *,
-    resume: bool,
-    progress: bool,
+    method: MethodSettings | None = None,
+    settings: DetectorSettings | None = None,
+    work: Work | None = None,
 ) -> tuple[Correction, Corrector | None]:
-    """The correction, or the one that an interrupted run left; and the corrector where the edits can't be kept in one.
+    """Fit a correction, or load the one that an earlier run has kept.
 
-    There the correction has the gate and the stop rule, and one rung that does nothing; `info["in_file"]` is False.
+    Returns
+    -------
+    correction : Correction
+        Where the method's edits can't be kept in one, it has the gate and the stop rule and one rung that does nothing,
+        and `info["in_file"]` is False.
+    corrector : Corrector or None
+        The fitted one in that case.
     """
-    path = work / f"correction-{settings_key(wanted.facts() | {'fit': fit_key(generator, settings)})}.safetensors"
-    if resume and path.is_file():
-        correction = load_correction(path)
-        if correction.info["in_file"]:
-            return correction, None
-    detector = fitted_detector(generator, work, settings, resume=resume, progress=progress)
+    method, settings, work = method or MethodSettings(), settings or DetectorSettings(), work or Work()
+    fitted: list[Corrector | None] = []
+
+    def fit() -> Correction:
+        correction, corrector = _fit(generator, method, settings, work)
+        fitted.append(corrector)
+        return correction
+
+    facts = {}
+    if work.folder is not None:
+        facts = method.facts() | {"fit": settings_key(detector_facts(generator, settings))}
+    correction = work.kept("correction", facts, fit, save=save_correction, load=load_correction)
+    if not fitted and not correction.info["in_file"]:  # the corrector itself was not kept
+        again = Work(work.folder, False, work.progress)
+        correction = again.kept("correction", facts, fit, save=save_correction, load=load_correction)
+    corrector = fitted[0] if fitted else None
+    return correction, None if correction.info["in_file"] else corrector
+
+
+def _fit(
+    generator: Generator, method: MethodSettings, settings: DetectorSettings, work: Work
+) -> tuple[Correction, Corrector | None]:
+    detector = fit_detector(generator, settings, work)
     labelled = None
-    if wanted.labels is not None:
-        features, _ = measured(generator, detector, wanted.labels.latents, work, resume=resume, progress=progress)
-        labelled = features, wanted.labels.share
-    rungs = None if wanted.method == LADDER else default_rungs(generator.layers, "rare")[:1]  # needs no measuring
+    if method.labels is not None:
+        features, _ = measure_samples(generator, detector, method.labels.latents, work)
+        labelled = features, method.labels.share
+    rungs = None if method.method == LADDER else default_rungs(generator.layers, "rare")[:1]  # needs no measuring
     correction = fit_correction(
-        generator, detector, rungs=rungs, labelled=labelled, progress=progress, **wanted.gate_quantiles()
+        generator, detector, rungs=rungs, labelled=labelled, progress=work.progress, **method.gate_quantiles()
     )
     info: dict[str, Any] = {"in_file": True}
     corrector = None
-    if wanted.method != LADDER:
-        learnt = _samples(generator, detector, wanted.labels)
-        corrector = wanted.corrector(settings)
-        masks = learnt.masks if wanted.method in LOOK_AT_MASKS else None
-        corrector.fit(generator, learnt.normal, learnt.broken, masks=masks, progress=progress)
+    if method.method != LADDER:
+        learnt = _samples(generator, detector, method.labels)
+        corrector = method.corrector(settings)
+        masks = learnt.masks if method.method in LOOK_AT_MASKS else None
+        corrector.fit(generator, learnt.normal, learnt.broken, masks=masks, progress=work.progress)
         edits = corrector.edits(learnt.normal[:1]) if _expressible(corrector) else ()
         correction = replace(correction, ladder=(edits,))
-        info = {"method": wanted.method, "in_file": _expressible(corrector), "learnt_from": learnt.words, "rungs": []}
-    info["parameters"] = dict(wanted.parameters)
-    correction = replace(correction, info=correction.info | info)
-    work.mkdir(parents=True, exist_ok=True)
-    save_correction(path, correction)
-    return correction, None if correction.info["in_file"] else corrector
+        info = {"method": method.method, "in_file": _expressible(corrector), "learnt_from": learnt.words, "rungs": []}
+    info["parameters"] = dict(method.parameters)
+    return replace(correction, info=correction.info | info), corrector
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from genmend.manifold.features import extract, extractor_of_file
 if TYPE_CHECKING:
     from genmend.gans.correctors.corrector import Corrector
 
-__all__ = ["UNTOUCHED", "Corrected", "CorrectedGenerator", "Treatment", "corrected"]
+__all__ = ["UNTOUCHED", "Corrected", "CorrectedOptions", "GatedGenerator", "Treatment", "corrected"]
 
 UNTOUCHED = -1
 
@@ -31,13 +31,13 @@ class Treatment:
 
     Attributes
     ----------
-    rung : ndarray ``[n]`` int
+    rung : ndarray (n,) int
         The rung of the ladder that was taken; -1 (UNTOUCHED) where the gate stayed shut or no rung was enough.
-    given_up : ndarray ``[n]`` bool
+    given_up : ndarray (n,) bool
         The gate was open and no rung was enough: the image is the uncorrected one.
-    gate_before, gate_after : ndarray ``[n]``
+    gate_before, gate_after : ndarray (n,)
         Gate scores of the uncorrected image and of the one returned; higher = more broken.
-    manifold_before, manifold_after : ndarray ``[n]``
+    manifold_before, manifold_after : ndarray (n,)
         Distance / radius in the own-normal manifold (`Manifold.score_samples`); lower = more normal.
     """
 
@@ -72,16 +72,24 @@ class Treatment:
 
 @dataclass(frozen=True)
 class Corrected(Treatment):
-    """A treatment with the images it gave, ``[n, 3, h, w]`` in 0..1, and the latents these were drawn from.
+    """A treatment with the images before and after it.
 
-    Where `rung` is -1 both are bit for bit the uncorrected ones; a ladder leaves all latents as they were.
+    Attributes
+    ----------
+    images : Tensor (n, 3, h, w)
+        In 0..1; where `rung` is -1 bit for bit the uncorrected ones.
+    latents : Tensor (n, *latent_shape)
+        Those that `images` were generated from; a ladder leaves all of them as they were.
+    before : Tensor (n, 3, h, w)
+        The uncorrected images; the same tensor as `images` where no sample was changed.
     """
 
     images: Tensor
     latents: Tensor
+    before: Tensor
 
 
-class CorrectedGenerator:
+class GatedGenerator:
     """A generator with a correction: call it with latents. `corrected` makes one.
 
     The model itself is edited only while a rung is tried, and is as before after every call, also after an error.
@@ -115,15 +123,30 @@ class CorrectedGenerator:
             correction.tensors["normal_features"], correction.tensors["normal_radii"], k=self._stop_rule["k"]
         )
 
-    def __call__(self, latents: Tensor | NDArray[Any], *, progress: bool = False) -> Corrected:
-        """Generate, score, and climb the ladder with the samples that need it.
+    def __call__(
+        self, latents: Tensor | NDArray[Any], *, features: NDArray[Any] | None = None, progress: bool = False
+    ) -> Corrected:
+        """Generate each sample once, score it, and climb the ladder with the samples that need it.
 
         A sample stops at the first rung that makes it normal enough; where none does, at the most normal one of those
         that bring it inside the normal manifold; where none does that, it is given up.
+
+        Parameters
+        ----------
+        latents : (n, *latent_shape)
+        features : (n, d), optional
+            Of the uncorrected images by the gate's extractor, where they were extracted before.
+        progress : bool
+            Show progress bars.
         """
         latents = self.generator.checked_latents(latents)
-        images, moved = self.generator.generate(latents, progress=progress), latents.clone()
-        gate_before, manifold_before = self._scores(images, progress)
+        before, moved = self.generator.generate(latents, progress=progress), latents.clone()
+        images = before
+        if features is None:
+            features = extract(self._extractor, before, progress=progress)
+        elif len(features) != len(latents):
+            raise ValueError(f"{len(features)} rows of features for {len(latents)} latents; give one row for each.")
+        gate_before, manifold_before = self._scores(features)
         gate_after, manifold_after = gate_before.copy(), manifold_before.copy()
         needs = gate_before > self._gate.threshold if self.gated else np.ones(len(latents), dtype=bool)
         rung_of = np.full(len(latents), UNTOUCHED)
@@ -133,18 +156,32 @@ class CorrectedGenerator:
             if not len(climbing):
                 break
             tried, drawn_from = attempt(latents[climbing])
-            gate_score, manifold_score = self._scores(tried, progress)
+            gate_score, manifold_score = self._scores(extract(self._extractor, tried, progress=progress))
             better = self._is_normal(gate_score, manifold_score) & (gate_score < lowest[climbing])
             taken = climbing[better]
+            if len(taken) and images is before:
+                images = before.clone()
             images[taken], moved[taken], rung_of[taken] = tried[better], drawn_from[better], rung
             gate_after[taken], manifold_after[taken] = gate_score[better], manifold_score[better]
             lowest[taken] = gate_score[better]
             climbing = climbing[lowest[climbing] > self._stop_rule["enough_gate_score"]]
         given_up = needs & (rung_of == UNTOUCHED)
-        return Corrected(rung_of, given_up, gate_before, gate_after, manifold_before, manifold_after, images, moved)
+        scores = gate_before, gate_after, manifold_before, manifold_after
+        return Corrected(rung_of, given_up, *scores, images, moved, before)
+
+    def generate_again(self, moved: Tensor, rungs: NDArray[np.int64]) -> Tensor:
+        """Images (n, 3, h, w) of corrected samples, from `Corrected.latents` and `Treatment.rung`, without scoring."""
+        images = self.generator.generate(moved)
+        for rung in np.unique(rungs[rungs != UNTOUCHED]):
+            rows = np.flatnonzero(rungs == rung)
+            if self._corrector is not None:
+                images[rows] = self._corrector.generate(self.generator, moved[rows])
+            else:
+                images[rows] = self._edited(self.correction.ladder[rung], moved[rows], progress=False)[0]
+        return images
 
     def passes_gate(self, images: Tensor, *, progress: bool = False) -> NDArray[np.bool_]:
-        """Whether the gate stays shut for each of these images ``[n, 3, h, w]``."""
+        """Whether the gate stays shut for each of these images (n, 3, h, w)."""
         features = extract(self._extractor, images, progress=progress)
         return self._gate.score(features.astype(np.float64)) <= self._gate.threshold
 
@@ -155,15 +192,14 @@ class CorrectedGenerator:
         return [partial(self._edited, edits, progress=progress) for edits in self.correction.ladder]
 
     def _with_corrector(self, corrector: Corrector, latents: Tensor) -> tuple[Tensor, Tensor]:
-        moved = corrector.moved(latents)
-        return corrector.drawn(self.generator, moved), moved
+        moved = corrector.move(latents)
+        return corrector.generate(self.generator, moved), moved
 
     def _edited(self, edits: tuple[Edit, ...], latents: Tensor, *, progress: bool) -> tuple[Tensor, Tensor]:
         with edited(self.generator.module, *edits):
             return self.generator.generate(latents, progress=progress), latents
 
-    def _scores(self, images: Tensor, progress: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        features = extract(self._extractor, images, progress=progress)
+    def _scores(self, features: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         return self._gate.score(features.astype(np.float64)), self._normal.score_samples(features)
 
     def _is_normal(self, gate_score: NDArray[np.float64], manifold_score: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -186,8 +222,17 @@ def _warn_of_other_settings(made_at: Mapping[str, Any] | None, generator: Genera
         )
 
 
-def corrected(generator: Generator, correction: Correction, **options: Any) -> CorrectedGenerator:
-    """The generator as the correction mends it: ``corrected(generator, correction)(latents)``.
+class CorrectedOptions(TypedDict, total=False):
+    """Options of `corrected`."""
+
+    gate: bool
+    extractor: Callable[[Tensor], Tensor] | None
+    corrector: Corrector | None
+    allow_other_weights: bool
+
+
+def corrected(generator: Generator, correction: Correction, **options: Unpack[CorrectedOptions]) -> GatedGenerator:
+    """Wrap the generator so that a correction mends its samples: ``corrected(generator, correction)(latents)``.
 
     Parameters
     ----------
@@ -195,12 +240,15 @@ def corrected(generator: Generator, correction: Correction, **options: Any) -> C
         With the weights the correction was made for.
     correction : Correction
         With gate and stop rule, as `gans.fit_correction` makes it.
-    **options
-        ``gate`` (bool, default True): where False every sample is taken for one that needs correction, and gets at
-        least the first rung. ``extractor`` (callable, optional): in place of the one that the gate names; for those
-        that have no name. ``corrector`` (a fitted `Corrector`, optional): tried in place of the ladder,
-        of which gate and stop rule stay; for methods that edit each sample in its own way or move latents.
-        ``allow_other_weights`` (bool, default False).
+    gate : bool, default True
+        Where False every sample is taken for one that needs correction, and gets at least the first rung.
+    extractor : callable, optional
+        In place of the one that the gate names; for those that have no name.
+    corrector : Corrector, optional
+        A fitted one that is tried in place of the ladder, of which gate and stop rule stay; for methods that edit each
+        sample in its own way or move latents.
+    allow_other_weights : bool, default False
+        Accept a generator of the same layout with other weights.
 
     Raises
     ------
@@ -208,5 +256,7 @@ def corrected(generator: Generator, correction: Correction, **options: Any) -> C
         If the correction was made for another model.
     ValueError
         If it has no gate or no stop rule.
+    TypeError
+        If there is no such option.
     """
-    return CorrectedGenerator(generator, correction, **options)
+    return GatedGenerator(generator, correction, **options)

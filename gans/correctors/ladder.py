@@ -35,9 +35,9 @@ from genmend.activations import (
     PullToMean,
 )
 from genmend.gans.detection.artifact_detector import ArtifactDetector
-from genmend.gans.detection.rare_activation import RareActivation, recorded_batches
+from genmend.gans.detection.rare_activation import RareActivation
 from genmend.gans.detection.soft_logistic import cross_validated_scores, fit_soft_logistic
-from genmend.gans.generator import Generator, early_layers
+from genmend.gans.generator import Generator, early_layers, recorded_batches
 from genmend.manifold import Manifold
 
 __all__ = ["Contrast", "Rung", "default_rungs", "fit_correction", "rung_edits"]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any
 
 import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from genmend.gans.correctors.corrector import Corrector
-from genmend.gans.generator import Generator
+from genmend.gans.correctors.corrector import Corrector, FitSamples
 from genmend.manifold.features import extract, load_extractor
 
 __all__ = ["LatentOptimisation"]
@@ -57,15 +56,7 @@ class LatentOptimisation(Corrector):
         self.learning_rate = learning_rate
         self.prior_weight = prior_weight
 
-    def fit(
-        self,
-        generator: Generator,
-        normal: Tensor,
-        broken: Tensor | None = None,
-        *,
-        masks: Tensor | None = None,
-        progress: bool = False,
-    ) -> Self:
+    def _fit(self, samples: FitSamples, progress: bool) -> None:
         """Extract the normal samples' features.
 
         Raises
@@ -78,18 +69,17 @@ class LatentOptimisation(Corrector):
                 f"k={self.k}, n_steps={self.n_steps}, learning_rate={self.learning_rate}, prior_weight="
                 f"{self.prior_weight}: give at least 1, at least 0, more than 0, and at least 0."
             )
-        if len(normal) <= self.k:
-            raise ValueError(f"{len(normal)} normal samples have no {self.k} neighbours each; give more than k.")
+        if len(samples.normal) <= self.k:
+            raise ValueError(f"{len(samples.normal)} normal samples have no {self.k} neighbours; give more than k.")
         self.extractor_: Any = load_extractor(self.extractor)
-        images = generator.generate(normal, progress=progress)
+        images = samples.generator.generate(samples.normal, progress=progress)
         self.features_ = torch.from_numpy(extract(self.extractor_, images, progress=progress))
         apart = torch.cdist(self.features_.double(), self.features_.double()).square()
         apart.fill_diagonal_(torch.inf)
         self.scale_ = float(apart.topk(self.k, largest=False).values.mean()) or 1.0
-        self.generator_ = generator
-        return self
+        self.generator_ = samples.generator
 
-    def moved(self, latents: Tensor) -> Tensor:
+    def move(self, latents: Tensor) -> Tensor:
         """Optimised latents, each on its own: Adam's steps of one do not depend on the others."""
         check_is_fitted(self, "features_")
         latents = self.generator_.checked_latents(latents)

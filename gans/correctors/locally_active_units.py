@@ -7,7 +7,7 @@ neural networks", AAAI 2022, arXiv 2112.08814 (see genmend.gans.detection.local_
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 from sklearn.utils.validation import check_is_fitted
@@ -15,10 +15,9 @@ from torch import Tensor
 
 from genmend.activations import Edit, record
 from genmend.activations.contract import check_strength
-from genmend.gans.correctors.corrector import Corrector, chosen_layers
+from genmend.gans.correctors.corrector import Corrector, FitSamples, choose_layers
 from genmend.gans.correctors.sample_edits import ReplaceUnits, ScaleEachSample
 from genmend.gans.detection.local_activation import LocalActivation
-from genmend.gans.generator import Generator
 
 __all__ = ["LocallyActiveUnits"]
 
@@ -79,30 +78,22 @@ class LocallyActiveUnits(Corrector):
         self.strength = strength
         self.seed = seed
 
-    def fit(
-        self,
-        generator: Generator,
-        normal: Tensor,
-        broken: Tensor | None = None,
-        *,
-        masks: Tensor | None = None,
-        progress: bool = False,
-    ) -> Self:
+    def _fit(self, samples: FitSamples, progress: bool) -> None:
         """Measure usual activities on own samples, of any quality; no other arguments are needed."""
         check_strength(self.strength)
         if self.action not in ("neighbourhood", "scale", "zero"):
             raise ValueError(f"action is {self.action!r}; give 'neighbourhood', 'scale' or 'zero'.")
         if self.n_units < 1:
             raise ValueError(f"n_units is {self.n_units}; give at least 1.")
+        generator = samples.generator
         self.local_ = LocalActivation(
             self.estimator,
             eps=self.eps,
             n_neighbours=self.n_neighbours,
-            layers=chosen_layers(generator, self.layers),
+            layers=choose_layers(generator, self.layers),
             seed=self.seed + 1,
         ).fit(generator, generator.latents(self.n_samples, self.seed), progress=progress)
         self.generator_ = generator
-        return self
 
     def edits(self, latents: Tensor) -> tuple[Edit, ...]:
         """Edits for exactly these latents; a unit that is not locally active at all is left alone."""

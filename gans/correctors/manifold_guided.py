@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,10 +23,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genmend.activations import Edit, edited
-from genmend.gans.correctors.corrector import Corrector, chosen_layers
+from genmend.gans.correctors.corrector import Corrector, FitSamples, choose_layers
 from genmend.gans.correctors.sample_edits import ScaleEachSample
 from genmend.gans.detection.soft_logistic import LinearScore, cross_validated_scores, fit_soft_logistic
-from genmend.gans.generator import Generator, layer_shapes
+from genmend.gans.generator import layer_shapes
 from genmend.manifold import Manifold
 from genmend.manifold.features import extract, load_extractor
 from genmend.manifold.regions.manifold import nearest_ball_distance
@@ -150,22 +150,16 @@ class ManifoldGuided(Corrector):
         self.penalty = penalty
         self.largest_gain = largest_gain
 
-    def fit(
-        self,
-        generator: Generator,
-        normal: Tensor,
-        broken: Tensor | None = None,
-        *,
-        masks: Tensor | None = None,
-        progress: bool = False,
-    ) -> Self:
+    def _fit(self, samples: FitSamples, progress: bool) -> None:
         """Learn what is normal from the features of `normal`, and with `broken` a score that tells both apart."""
         one = isinstance(self.extractors, str) or callable(self.extractors)
         named: Sequence[Any] = [self.extractors] if one else list(self.extractors)  # type: ignore[arg-type]
         if not named:
             raise ValueError("extractors is empty; name at least one, e.g. 'efficientnet-lite0'.")
-        layers = chosen_layers(generator, self.layers)
-        images = [None if z is None else generator.generate(z, progress=progress) for z in (normal, broken)]
+        generator = samples.generator
+        layers = choose_layers(generator, self.layers)
+        both = (samples.normal, samples.broken)
+        images = [None if z is None else generator.generate(z, progress=progress) for z in both]
         targets = []
         for extractor in map(load_extractor, named):
             features = [None if shown is None else extract(extractor, shown, progress=progress) for shown in images]
@@ -181,7 +175,6 @@ class ManifoldGuided(Corrector):
                 )
             )
         self.targets_, self.layers_, self.generator_ = tuple(targets), layers, generator
-        return self
 
     def edits(self, latents: Tensor, *, progress: bool = False) -> tuple[Edit, ...]:
         """One `ScaleEachSample` a layer for exactly these latents; gains of 1 where a sample needs none."""

@@ -6,7 +6,7 @@ A correction that is no better than its control has found nothing: any edit of t
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any
 
 import torch
 from sklearn.base import clone
@@ -15,10 +15,10 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from genmend.activations import AblateNeurons, CapNeurons, Edit, PullToMean, ScaleUnits
-from genmend.gans.correctors.corrector import Corrector
+from genmend.gans.correctors.corrector import Corrector, FitSamples
 from genmend.gans.correctors.locally_active_units import LocallyActiveUnits
 from genmend.gans.correctors.sample_edits import ScaleEachSample
-from genmend.gans.generator import Generator, layer_shapes
+from genmend.gans.generator import layer_shapes
 
 __all__ = ["RandomNeurons", "RandomUnits"]
 
@@ -30,38 +30,30 @@ class _MatchedControl(Corrector):
         self.corrector = corrector
         self.seed = seed
 
-    def fit(
-        self,
-        generator: Generator,
-        normal: Tensor,
-        broken: Tensor | None = None,
-        *,
-        masks: Tensor | None = None,
-        progress: bool = False,
-    ) -> Self:
+    def _fit(self, samples: FitSamples, progress: bool) -> None:
         """Take the corrector if it is fitted, else fit a copy of it on the same samples."""
         self.corrector_ = self.corrector
         if not _is_fitted(self.corrector):
-            self.corrector_ = clone(self.corrector).fit(generator, normal, broken, masks=masks, progress=progress)
-        one = generator.checked_latents(normal)[:1]
-        layers = tuple(dict.fromkeys(edit.layer for edit in self.corrector_.edits(one)))
-        shapes = layer_shapes(generator, layers)
+            self.corrector_ = clone(self.corrector).fit(
+                samples.generator, samples.normal, samples.broken, masks=samples.masks, progress=progress
+            )
+        layers = tuple(dict.fromkeys(edit.layer for edit in self.corrector_.edits(samples.normal[:1])))
+        shapes = layer_shapes(samples.generator, layers)
         # One order for each layer, so that a second edit of it meets the same places, and each sample, in any batch.
         draw = torch.Generator().manual_seed(self.seed)
         self.orders_: dict[str, Tensor] = {
             layer: torch.randperm(self._n_places(shapes[layer]), generator=draw) for layer in layers
         }
-        return self
 
     def edits(self, latents: Tensor) -> tuple[Edit, ...]:
         """The corrector's edits of these latents, elsewhere."""
         check_is_fitted(self, "orders_")
         return tuple(self._elsewhere(edit) for edit in self.corrector_.edits(latents))
 
-    def moved(self, latents: Tensor) -> Tensor:
+    def move(self, latents: Tensor) -> Tensor:
         """As the corrector moves them."""
         check_is_fitted(self, "orders_")
-        return self.corrector_.moved(latents)
+        return self.corrector_.move(latents)
 
     def _n_places(self, shape: torch.Size) -> int:
         raise NotImplementedError

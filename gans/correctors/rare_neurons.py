@@ -7,16 +7,14 @@ arXiv 2201.06346, with the rate 0.3 and the rule of the paper's code.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
 
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from genmend.activations import AblateNeurons, Edit
 from genmend.activations.contract import check_strength
-from genmend.gans.correctors.corrector import Corrector, chosen_layers
+from genmend.gans.correctors.corrector import Corrector, FitSamples, choose_layers
 from genmend.gans.detection.rare_activation import activation_rates, check_rate
-from genmend.gans.generator import Generator
 
 __all__ = ["RareNeurons"]
 
@@ -58,26 +56,18 @@ class RareNeurons(Corrector):
         self.strength = strength
         self.seed = seed
 
-    def fit(
-        self,
-        generator: Generator,
-        normal: Tensor,
-        broken: Tensor | None = None,
-        *,
-        masks: Tensor | None = None,
-        progress: bool = False,
-    ) -> Self:
+    def _fit(self, samples: FitSamples, progress: bool) -> None:
         """Measure the rates on the uncorrected generator; broken samples and masks are not needed."""
         check_rate(self.rate)
         check_strength(self.strength)
-        layers = chosen_layers(generator, self.layers)
-        latents = normal if self.n_samples is None else generator.latents(self.n_samples, self.seed)
+        generator = samples.generator
+        layers = choose_layers(generator, self.layers)
+        latents = samples.normal if self.n_samples is None else generator.latents(self.n_samples, self.seed)
         self.rates_ = activation_rates(generator, latents, layers, progress=progress)
         self.edits_: tuple[Edit, ...] = tuple(
             AblateNeurons(layer, (rates > 0) & (rates <= self.rate), strength=self.strength)
             for layer, rates in self.rates_.items()
         )
-        return self
 
     def edits(self, latents: Tensor) -> tuple[Edit, ...]:
         """The same edits for any latents, one a layer."""

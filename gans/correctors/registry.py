@@ -18,7 +18,7 @@ from genmend.gans.correctors.matched_control import RandomNeurons, RandomUnits
 from genmend.gans.correctors.rare_neurons import RareNeurons
 from genmend.gans.correctors.truncation import Truncation
 from genmend.gans.detection.defect_classifier import DefectClassifier
-from genmend.gans.detection.kept_detector import DetectorSettings
+from genmend.gans.detection.detect import DetectorSettings
 from genmend.gans.detection.labelled_samples import LabelledSamples
 
 __all__ = ["LADDER", "LOOK_AT_MASKS", "METHODS", "MethodSettings", "parsed_parameters"]

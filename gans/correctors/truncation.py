@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Self
-
 import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from genmend.activations import Edit, MeanVariance, PullToMean
 from genmend.activations.layers import find_layer
-from genmend.gans.correctors.corrector import Corrector
-from genmend.gans.detection.rare_activation import recorded_batches
-from genmend.gans.generator import Generator
+from genmend.gans.correctors.corrector import Corrector, FitSamples
+from genmend.gans.generator import recorded_batches
 
 __all__ = ["Truncation"]
 
@@ -48,33 +45,25 @@ class Truncation(Corrector):
         self.n_samples = n_samples
         self.seed = seed
 
-    def fit(
-        self,
-        generator: Generator,
-        normal: Tensor,
-        broken: Tensor | None = None,
-        *,
-        masks: Tensor | None = None,
-        progress: bool = False,
-    ) -> Self:
+    def _fit(self, samples: FitSamples, progress: bool) -> None:
         """Find the mean; only truncation in w needs samples, and it draws its own."""
         if not 0 <= self.psi <= 1:
             raise ValueError(f"psi is {self.psi}; give a share in [0, 1]: 1 leaves latents alone.")
+        generator = samples.generator
         if self.layer is None and generator.draw is None:
             self.mean_ = torch.zeros(generator.latent_shape)
-            return self
+            return
         own = generator.latents(self.n_samples, self.seed)
         if self.layer is None:
             self.mean_ = own.double().mean(0).float()
-            return self
+            return
         find_layer(generator.module, self.layer)
         statistic = MeanVariance()
         for outputs in recorded_batches(generator, own, [self.layer], "mean of w", progress):
             statistic.update(outputs[self.layer])
         self.mean_ = statistic.mean.float().cpu()
-        return self
 
-    def moved(self, latents: Tensor) -> Tensor:
+    def move(self, latents: Tensor) -> Tensor:
         """Truncated latents; the same ones where w is truncated, or psi is 1."""
         check_is_fitted(self, "mean_")
         if self.layer is not None or self.psi == 1:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genmend.gans.detection.defect_masks import box_masks, brush_masks
-from genmend.gans.detection.kept_detector import load_latents
+from genmend.gans.detection.detect import load_latents
 from genmend.gans.generator import Generator
 from genmend.storage.digests import sha256_of_array
 

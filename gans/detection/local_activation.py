@@ -20,8 +20,7 @@ from torch.autograd import forward_ad
 from tqdm import tqdm
 
 from genmend.activations import MeanVariance, UnitQuantiles, record
-from genmend.gans.detection.rare_activation import recorded_batches
-from genmend.gans.generator import Generator
+from genmend.gans.generator import Generator, recorded_batches
 
 __all__ = ["ESTIMATORS", "LocalActivation"]
 

@@ -8,7 +8,7 @@ layer decides alone.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -17,12 +17,11 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from torch.nn import functional
-from tqdm import tqdm
 
-from genmend.activations import ActivationRate, record
-from genmend.gans.generator import Generator
+from genmend.activations import ActivationRate
+from genmend.gans.generator import Generator, recorded_batches
 
-__all__ = ["RareActivation", "ablated_share"]
+__all__ = ["RareActivation", "ablated_share", "activation_rates", "check_rate"]
 
 
 class RareActivation(BaseEstimator):
@@ -121,17 +120,6 @@ def check_rate(rate: float) -> None:
     """Raise ValueError unless it is in (0, 1]."""
     if not 0 < rate <= 1:
         raise ValueError(f"rate is {rate}; give a share of samples in (0, 1], e.g. 0.1.")
-
-
-def recorded_batches(
-    generator: Generator, latents: Tensor, layers: Sequence[str], what: str, progress: bool = False
-) -> Any:
-    """Yield the outputs of `layers`, batch by batch, stopping each forward pass after the last of them."""
-    checked = generator.checked_latents(latents)
-    for batch in tqdm(checked.split(generator.batch_size), desc=what, disable=not progress, leave=False):
-        with torch.no_grad(), record(generator.module, layers, stop=True) as outputs:
-            generator.run(batch)
-        yield outputs
 
 
 def activation_rates(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genmend.gans.detection.kept_detector import DetectorSettings, fitted_detector
+from genmend.gans.detection.detect import DetectorSettings, fit_detector
 from genmend.gans.dissection.artifact_units import top_images, unit_frechet, unit_kid
 from genmend.gans.dissection.measuring import unit_peaks
 from genmend.gans.dissection.stages import Arrays, Stages
@@ -70,16 +70,10 @@ class ArtifactUnits:
 def artifact_units(stages: Stages, extractor: str, n: int, n_top_shown: int) -> ArtifactUnits:
     """Rank the units of all layers on ``latents(n, seed)``; each piece is kept as it is done.
 
-    Normal is what `fitted_detector` has for a reference: the generator's own samples without those
+    Normal is what `fit_detector` has for a reference: the generator's own samples without those
     that it flags. So distances are relative to these, not to photographs.
     """
-    detector = fitted_detector(
-        stages.generator,
-        stages.folder,
-        DetectorSettings(extractor),
-        resume=stages.resume,
-        progress=stages.progress,
-    )
+    detector = fit_detector(stages.generator, DetectorSettings(extractor), stages.work)
     n_top = max(2, n // TOP_SHARE)
 
     def compute() -> Arrays:
@@ -125,7 +119,7 @@ def _pool(stages: Stages, extractor: str, n: int) -> tuple[NDArray[Any], dict[st
         def compute(start: int = start, size: int = size) -> Arrays:
             latents = stages.generator.latents(size, stages.seed, start)
             peaks = unit_peaks(stages.generator, latents, stages.layers)
-            features = extract(network, stages.generator.generate(latents), progress=stages.progress)
+            features = extract(network, stages.generator.generate(latents), progress=stages.work.progress)
             return {"features": features} | {layer: values.numpy() for layer, values in peaks.items()}
 
         parts.append(stages.kept("pool", {"extractor": extractor, "start": start, "n": size}, compute))

@@ -17,9 +17,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from genmend.activations import Edit, PullToMean, ScaleUnits, edited
-from genmend.gans.detection.rare_activation import recorded_batches
 from genmend.gans.dissection.concepts import Concepts, checked_masks
-from genmend.gans.generator import Generator
+from genmend.gans.generator import Generator, recorded_batches
 
 __all__ = ["MOST_SEGMENTED", "CausalEffect", "CausalProbe", "causal_effect", "prepare_probe"]
 

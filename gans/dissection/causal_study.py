@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -40,9 +40,9 @@ class CausalSettings:
     `alpha_steps` of the search for causal units follow the gradient; with 0 the units of highest IoU are taken.
     """
 
-    n_units: int = 20
+    n_units: int = field(default=20, metadata={"help": "Units that a causal test switches off.", "min": 1})
     n_segmented: int = MOST_SEGMENTED
-    alpha_steps: int = 0
+    alpha_steps: int = field(default=0, metadata={"help": "Steps of the search for causal units; 0: by IoU.", "min": 0})
     alpha_batch: int = 4
 
 
@@ -94,7 +94,7 @@ def causal_study(
 def _studied(
     stages: Stages, store: MaskStore, concept: int, layer: str, iou: Tensor, n: int, settings: CausalSettings
 ) -> CausalStudy:
-    generator, seed, progress, name = stages.generator, stages.seed, stages.progress, store.concepts.names[concept]
+    generator, seed, progress, name = stages.generator, stages.seed, stages.work.progress, store.concepts.names[concept]
     masks = torch.cat([part[:, concept] for _, part in store.chunks(n, seed)])
     n_each = settings.n_segmented // (2 * (1 + N_DRAWS))
     probe = prepare_probe(generator, layer, generator.latents(n, seed), masks, concept, n_each=n_each, name=name)

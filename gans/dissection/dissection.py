@@ -1,10 +1,10 @@
-"""What the units of a generator's layers stand for: settings, stages and result of a dissection."""
+"""Dissect a generator: what the units of its layers stand for, what they cause, and which of them break images."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import matplotlib.figure
@@ -13,12 +13,16 @@ import torch
 from numpy.typing import NDArray
 
 from genmend.gans.dissection.agreement import Agreement, bootstrap_interval, detects
-from genmend.gans.dissection.artifact_study import ArtifactUnits
-from genmend.gans.dissection.causal_study import CausalSettings, CausalStudy
+from genmend.gans.dissection.artifact_study import ArtifactUnits, artifact_units
+from genmend.gans.dissection.causal_study import CausalSettings, CausalStudy, causal_study
+from genmend.gans.dissection.concepts import Concepts, load_concepts
 from genmend.gans.dissection.mask_store import MaskStore
 from genmend.gans.dissection.stages import Stages
+from genmend.gans.generator import Generator
+from genmend.manifold.features import load_extractor
+from genmend.storage.pieces import Work
 
-__all__ = ["NO_CONCEPT", "DissectRun", "DissectSettings", "LayerUnits", "labelled_units"]
+__all__ = ["NO_CONCEPT", "DissectRun", "DissectSettings", "LayerUnits", "dissect", "label_units"]
 
 NO_CONCEPT = "none"
 
@@ -33,17 +37,30 @@ class DissectSettings:
     excite them, among `n_images` samples; not done where empty.
     """
 
-    segmenters: tuple[str, ...] = ("classical",)
-    n_images: int = 2_000
-    n_statistics: int = 10_000
-    thresholds: Literal["iqr", "fixed"] = "iqr"
-    rule: Literal["paper", "code"] = "paper"
+    segmenters: tuple[str, ...] = field(
+        default=("classical",), metadata={"help": "classical, face-parser, or module:callable; again for more."}
+    )
+    n_images: int = field(
+        default=2_000, metadata={"help": "Samples to segment; classical sees --n-statistics.", "min": 8}
+    )
+    n_statistics: int = field(default=10_000, metadata={"help": "Samples behind the units' statistics.", "min": 8})
+    thresholds: Literal["iqr", "fixed"] = field(
+        default="iqr", metadata={"help": "iqr: the best for each concept; fixed: the top 0.5 %."}
+    )
+    rule: Literal["paper", "code"] = field(
+        default="paper", metadata={"help": "Which units are detectors: paper or code."}
+    )
     tail: float = 0.005
     n_top: int = 8
-    causal: tuple[str, ...] = ()
+    causal: tuple[str, ...] = field(
+        default=(), metadata={"help": "CONCEPT or CONCEPT@LAYER: test whether its units cause it."}
+    )
     causal_settings: CausalSettings = field(default_factory=CausalSettings)
-    artifact_units: str = ""
-    seed: int = 0
+    artifact_units: str = field(
+        default="",
+        metadata={"help": "An extractor: rank units by how far from normal in it the images are that excite them."},
+    )
+    seed: int = field(default=0, metadata={"help": "Of the samples; seed + 1 chooses thresholds.", "min": 0})
 
     def __post_init__(self) -> None:
         if self.thresholds not in ("iqr", "fixed"):
@@ -78,7 +95,24 @@ class LayerUnits:
 
 @dataclass(frozen=True)
 class DissectRun:
-    """Result of ``genmend dissect``."""
+    """Result of `dissect`.
+
+    Attributes
+    ----------
+    model : str
+    concepts : tuple of str
+        Of all segmenters, part variants included.
+    layers : dict layer -> LayerUnits
+    n_judged : dict segmenter -> int
+        Samples behind the agreement with its concepts.
+    causal : tuple of CausalStudy
+        One for each concept that causes were asked for.
+    artifact_units : ArtifactUnits or None
+    settings : dict
+        Of the run, as JSON holds them.
+    agreement : dict layer -> Agreement
+        Of every unit with every concept, (n_units, n_concepts).
+    """
 
     model: str
     concepts: tuple[str, ...]
@@ -87,6 +121,7 @@ class DissectRun:
     causal: tuple[CausalStudy, ...]
     artifact_units: ArtifactUnits | None
     settings: dict[str, Any]
+    agreement: dict[str, Agreement] = field(repr=False, compare=False)
 
     def label(self, layer: str, unit: int) -> str:
         """Name of a unit's best concept."""
@@ -104,7 +139,7 @@ class DissectRun:
         return concept_bars({layer: self.detectors(layer) for layer in self.layers})
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON's view, as in ``summary.json``."""
+        """Return what ``summary.json`` holds."""
         return {
             "model": self.model,
             "n_judged": self.n_judged,
@@ -126,10 +161,57 @@ class DissectRun:
         }
 
 
-def labelled_units(
+def dissect(
+    generator: Generator,
+    layers: Sequence[str] = (),
+    *,
+    settings: DissectSettings | None = None,
+    concepts: Mapping[str, Concepts] | None = None,
+    work: Work | None = None,
+) -> DissectRun:
+    """Label the units of some layers with concepts, and test what they cause.
+
+    Parameters
+    ----------
+    generator : Generator
+    layers : sequence of str
+        The generator's own list where empty.
+    settings : DissectSettings, optional
+    concepts : mapping name -> Concepts, optional
+        Segmenters by the names that the settings give, for those that `load_concepts` would not find.
+    work : Work, optional
+        Where masks, counts and results are kept.
+
+    Raises
+    ------
+    ValueError
+        If two segmenters have a concept of the same name, or a causal concept is none of theirs.
+    """
+    settings, work = settings or DissectSettings(), work or Work()
+    if settings.artifact_units:
+        load_extractor(settings.artifact_units)  # a missing one is an error before hours of work
+    given = concepts or {}
+    stores = [MaskStore(generator, name, given.get(name) or load_concepts(name), work) for name in settings.segmenters]
+    names = tuple(name for store in stores for name in store.names)
+    _check_names(names, stores, settings)
+    stages = Stages(generator, tuple(layers) or generator.layers, settings.seed, work)
+    units, joined, agreements, n_judged = label_units(stages, stores, settings)
+    causal = []
+    for asked in settings.causal:
+        store = _store_of(asked, stores)
+        name = store.segmenter
+        causal.append(causal_study(stages, asked, store, agreements[name], n_judged[name], settings.causal_settings))
+    broken = None
+    if settings.artifact_units:
+        broken = artifact_units(stages, settings.artifact_units, settings.n_images, settings.n_top)
+    used = asdict(settings) | {"layers": list(stages.layers)}
+    return DissectRun(generator.name, names, units, n_judged, tuple(causal), broken, used, joined)
+
+
+def label_units(
     stages: Stages, stores: Sequence[MaskStore], settings: DissectSettings
 ) -> tuple[dict[str, LayerUnits], dict[str, Agreement], dict[str, dict[str, Agreement]], dict[str, int]]:
-    """All units under their best concepts: everything of a dissection but causes and pages.
+    """Put all units under their best concepts: everything of a dissection but causes and artifact units.
 
     Returns
     -------

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,7 @@ from tqdm import tqdm
 
 from genmend.gans.dissection.concepts import Concepts, checked_masks, pack, part_names, unpack, with_parts
 from genmend.gans.generator import Generator, generator_facts
-from genmend.storage.digests import settings_key
-from genmend.storage.pieces import checkpointed
+from genmend.storage.pieces import Work
 
 __all__ = ["CHUNK", "MaskStore"]
 
@@ -25,7 +23,7 @@ CHUNK = 256
 
 @dataclass(frozen=True)
 class MaskStore:
-    """The masks of samples ``latents(n, seed)`` by one segmenter, in files under `folder`.
+    """The masks of samples ``latents(n, seed)`` by one segmenter, kept by `work`.
 
     A file holds the concepts themselves; part variants are made when it is read.
     """
@@ -33,8 +31,7 @@ class MaskStore:
     generator: Generator
     segmenter: str
     concepts: Concepts
-    folder: Path
-    resume: bool = True
+    work: Work = field(default_factory=Work)
 
     @property
     def names(self) -> list[str]:
@@ -49,9 +46,8 @@ class MaskStore:
 
     def chunk(self, start: int, n: int, seed: int) -> Tensor:
         """Masks ``[n, n_concepts, h, w]`` of n samples from the first one at `start` on."""
-        arrays = checkpointed(
-            self.folder, f"masks-{self._key(start, n, seed)}", self.resume, lambda: self._segmented(start, n, seed)
-        )
+        facts = self._facts | {"samples": [seed, start, n]}
+        arrays = self.work.kept("masks", facts, lambda: self._segmented(start, n, seed))
         height, width = arrays["side"].tolist()
         return with_parts(unpack(arrays["packed"], (height, width)), self.concepts)
 
@@ -61,9 +57,6 @@ class MaskStore:
             "packed": pack(checked_masks(self.concepts, images)),
             "side": np.array(images.shape[2:]),
         }
-
-    def _key(self, start: int, n: int, seed: int) -> str:
-        return settings_key(self._facts | {"samples": [seed, start, n]})
 
     @cached_property
     def _facts(self) -> dict[str, Any]:

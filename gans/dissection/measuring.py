@@ -16,11 +16,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genmend.activations import TopSamples, UnitQuantiles, record
-from genmend.gans.detection.rare_activation import recorded_batches
 from genmend.gans.dissection.agreement import pair_counts
 from genmend.gans.dissection.counting import Counts, count_at, count_at_levels, count_at_pairs
 from genmend.gans.dissection.thresholds import TAIL_FRACTIONS
-from genmend.gans.generator import Generator
+from genmend.gans.generator import Generator, recorded_batches
 
 __all__ = [
     "UnitStatistics",

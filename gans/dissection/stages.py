@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -27,8 +26,8 @@ from genmend.gans.dissection.measuring import (
 )
 from genmend.gans.dissection.thresholds import BestLevels, best_levels
 from genmend.gans.generator import Generator, generator_facts
-from genmend.storage.digests import settings_key, sha256_of_array
-from genmend.storage.pieces import checkpointed
+from genmend.storage.digests import sha256_of_array
+from genmend.storage.pieces import Work
 
 __all__ = ["N_PLACES", "Arrays", "Stages"]
 
@@ -39,7 +38,7 @@ Arrays = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Stages:
-    """One generator, some of its layers, a seed, and the folder that holds what was done.
+    """One generator, some of its layers, a seed, and where the results are kept.
 
     Samples are ``latents(n, seed)``; thresholds are chosen on samples of ``seed + 1``.
     """
@@ -47,9 +46,7 @@ class Stages:
     generator: Generator
     layers: tuple[str, ...]
     seed: int
-    folder: Path
-    resume: bool = True
-    progress: bool = False
+    work: Work = field(default_factory=Work)
 
     def statistics(self, n: int, tail: float, n_top: int) -> dict[str, UnitStatistics]:
         """Upper quantiles and top samples of all units."""
@@ -57,7 +54,7 @@ class Stages:
         def compute() -> Arrays:
             latents = self.generator.latents(n, self.seed)
             found = unit_statistics(
-                self.generator, latents, self.layers, tail=tail, n_top=min(n_top, n), progress=self.progress
+                self.generator, latents, self.layers, tail=tail, n_top=min(n_top, n), progress=self.work.progress
             )
             return {
                 f"{layer}.{name}": getattr(found[layer], name).numpy()
@@ -109,7 +106,7 @@ class Stages:
             layer: [sha256_of_array(concepts[layer]), sha256_of_array(thresholds[layer])] for layer in self.layers
         } | self.about(store)
         parts = []
-        for start, masks in store.chunks(n, self.seed, progress=self.progress):
+        for start, masks in store.chunks(n, self.seed, progress=self.work.progress):
 
             def compute(start: int = start, masks: Tensor = masks) -> Arrays:
                 latents = self.generator.latents(len(masks), self.seed, start)
@@ -126,10 +123,10 @@ class Stages:
 
         def compute() -> Arrays:
             levels = candidate_levels(
-                self.generator, self.generator.latents(n, self.seed + 1), self.layers, progress=self.progress
+                self.generator, self.generator.latents(n, self.seed + 1), self.layers, progress=self.work.progress
             )
             totals: dict[str, Counts] = {}
-            for start, masks in store.chunks(n, self.seed + 1, progress=self.progress):
+            for start, masks in store.chunks(n, self.seed + 1, progress=self.work.progress):
                 latents = self.generator.latents(len(masks), self.seed + 1, start)
                 found = level_counts(self.generator, latents, masks, levels, self._places(masks))
                 totals = {layer: totals[layer] + part if totals else part for layer, part in found.items()}
@@ -155,7 +152,7 @@ class Stages:
         """Counts of n samples, chunk by chunk."""
         about = self.about(store) | {layer: sha256_of_array(values) for layer, values in thresholds.items()}
         totals: dict[str, Counts] = {}
-        for start, masks in store.chunks(n, self.seed, progress=self.progress):
+        for start, masks in store.chunks(n, self.seed, progress=self.work.progress):
 
             def compute(start: int = start, masks: Tensor = masks) -> Arrays:
                 found = count(self.generator.latents(len(masks), self.seed, start), masks)
@@ -190,8 +187,8 @@ class Stages:
 
     def kept(self, name: str, about: Mapping[str, Any], compute: Callable[[], Arrays]) -> Arrays:
         """What `compute` returns, or what an earlier run with the same generator, layers, seed and `about` left."""
-        key = settings_key({**about, **self._facts, "layers": list(self.layers), "seed": self.seed})
-        return checkpointed(self.folder, f"{name}-{key}", self.resume, compute)
+        facts = {**about, **self._facts, "layers": list(self.layers), "seed": self.seed}
+        return dict(self.work.kept(name, facts, compute))
 
     @cached_property
     def _facts(self) -> dict[str, Any]:

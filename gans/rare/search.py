@@ -42,15 +42,17 @@ class RareSearch:
     noise : float
         Standard deviation of what is added to the reference latent to start each version.
     k_reference : int
-        d* is the reference's distance to so manieth a neighbour among the generated samples.
+        d* is the distance from the reference to its k_reference-th nearest neighbour among the generated samples.
     objective : RareObjective
     """
 
-    n_versions: int = 5
-    n_steps: int = 60
+    n_versions: int = field(default=5, metadata={"help": "Rare versions of each reference.", "min": 1})
+    n_steps: int = field(default=60, metadata={"help": "Steps of the search.", "min": 0})
     learning_rate: float = 0.05
-    noise: float = 0.1
-    k_reference: int = 100
+    noise: float = field(default=0.1, metadata={"help": "Noise on the reference latent that each version starts from."})
+    k_reference: int = field(
+        default=100, metadata={"help": "A version stays as near its reference as this many own samples are.", "min": 1}
+    )
     objective: RareObjective = field(default_factory=RareObjective)
 
     def __post_init__(self) -> None:

@@ -119,11 +119,11 @@ def test_truncation_by_hand(samples):
 def test_optimisation_brings_features_nearer_to_normal_ones(samples):
     generator, normal, broken, _ = samples
     corrector = fitted(LatentOptimisation(toy_features, n_steps=20, prior_weight=0.0), samples)
-    features = [toy_features(generator.generate(latents)) for latents in (normal, broken, corrector.moved(broken))]
+    features = [toy_features(generator.generate(latents)) for latents in (normal, broken, corrector.move(broken))]
     before, after = (torch.cdist(found, features[0]).topk(3, largest=False).values.mean(1) for found in features[1:])
     assert (after < before).all()
-    heavy = fitted(LatentOptimisation(toy_features, n_steps=20, prior_weight=10.0), samples).moved(broken)
-    assert (heavy.norm(dim=1) < corrector.moved(broken).norm(dim=1)).all()
+    heavy = fitted(LatentOptimisation(toy_features, n_steps=20, prior_weight=10.0), samples).move(broken)
+    assert (heavy.norm(dim=1) < corrector.move(broken).norm(dim=1)).all()
 
 
 @pytest.mark.parametrize("name", [name for name in CONTROLS if "neighbourhood" not in name and "rare" not in name])

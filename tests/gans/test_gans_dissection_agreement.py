@@ -8,7 +8,6 @@ import torch
 from gans_toys import LAYERS, toy_generator
 from torch.nn import functional
 
-from genmend.gans.detection.rare_activation import recorded_batches
 from genmend.gans.dissection import (
     agreement_of,
     best_levels,
@@ -28,6 +27,7 @@ from genmend.gans.dissection import (
 from genmend.gans.dissection.agreement import pair_counts
 from genmend.gans.dissection.counting import Counts, floored, upsample
 from genmend.gans.dissection.thresholds import TAIL_FRACTIONS
+from genmend.gans.generator import recorded_batches
 
 
 def draw(*shape, seed=0):

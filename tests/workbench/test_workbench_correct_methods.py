@@ -12,7 +12,7 @@ from scratch_commands import SCRATCH, genmend
 from genmend.activations import load_correction
 from genmend.gans import load_generator
 from genmend.gans.correctors.registry import METHODS, MethodSettings
-from genmend.gans.detection.kept_detector import DetectorSettings
+from genmend.gans.detection.detect import DetectorSettings
 from genmend.gans.detection.labelled_samples import load_labelled
 from genmend.workbench.pages.pictures import to_pixels
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from genmend.gans import Generator
 from genmend.gans.boundaries import GateSettings, generative_region, spread
-from genmend.gans.boundaries.explored import ExploreSettings
+from genmend.gans.boundaries.explore import ExploreSettings
 from genmend.storage.pieces import checkpointed
 from genmend.workbench.cli import main as cli
 from genmend.workbench.commands.explore import run_explore

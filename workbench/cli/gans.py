@@ -57,7 +57,7 @@ def detect(
     as_json: Json = False,
 ) -> None:
     """Score every latent's sample: how broken is it? Higher = more broken."""
-    from genmend.gans.detection.kept_detector import DetectorSettings, load_latents
+    from genmend.gans.detection.detect import DetectorSettings, load_latents
     from genmend.workbench.commands.detect import run_detect
 
     generator = generator_from(model, latent_shape, layers, device, batch_size, extractor, psi=psi, space=space)
@@ -118,7 +118,7 @@ def correct(
 ) -> None:
     """Mend the samples that need it; write them before and after, and the mend as a file."""
     from genmend.gans.correctors.registry import MethodSettings, parsed_parameters
-    from genmend.gans.detection.kept_detector import DetectorSettings, load_latents
+    from genmend.gans.detection.detect import DetectorSettings, load_latents
     from genmend.gans.detection.labelled_samples import load_labelled
     from genmend.workbench.commands.correct import run_correct
 
@@ -236,9 +236,9 @@ def rare(
     as_json: Json = False,
 ) -> None:
     """Diverse rare versions of references, inside the normal manifold and below an artifact limit; or none."""
-    from genmend.gans.detection.kept_detector import DetectorSettings, load_latents
+    from genmend.gans.detection.detect import DetectorSettings, load_latents
     from genmend.gans.rare import RareSearch
-    from genmend.gans.rare.kept_search import RareSettings
+    from genmend.gans.rare.find import RareSettings
     from genmend.workbench.commands.rare import run_rare
 
     settings = RareSettings(
@@ -296,8 +296,8 @@ def explore(
     as_json: Json = False,
 ) -> None:
     """Find the few boundaries that make an image, and samples on the same side of all of them."""
-    from genmend.gans.boundaries.explored import ExploreSettings
-    from genmend.gans.detection.kept_detector import load_latents
+    from genmend.gans.boundaries.explore import ExploreSettings
+    from genmend.gans.detection.detect import load_latents
     from genmend.workbench.commands.explore import run_explore
 
     settings = ExploreSettings(

@@ -14,14 +14,15 @@ from torch import Tensor
 
 from genmend.activations import Correction, edited, load_correction, save_correction
 from genmend.gans import ArtifactDetector, Corrected, Detection, Generator, corrected, fit_correction
-from genmend.gans.detection.kept_detector import DetectorSettings, fitted_detector, measured
+from genmend.gans.detection.detect import DetectorSettings, fit_detector, measure_samples
 from genmend.gans.detection.labelled_samples import load_labelled
 from genmend.gans.detection.soft_logistic import cross_validated_scores
 from genmend.gans.families.pretrained import load_faces
+from genmend.storage.pieces import Work
 from genmend.storage.tables import write_csv, write_json
 from genmend.storage.weights import fetch_weights
-from genmend.workbench.commands.correct import before_after_grid
 from genmend.workbench.pages.charts import ladder_chart, roc_chart, score_histogram
+from genmend.workbench.pages.correct import before_after_grid
 from genmend.workbench.pages.page import Facts, Figure, Paragraph, Picture, Section, Table, write_report
 
 __all__ = ["DemoRun", "run_demo"]
@@ -78,17 +79,17 @@ def run_demo(
     for name in ("faces", "efficientnet-lite0"):
         fetch_weights(name)
     settings = settings or DetectorSettings()
-    generator, work = load_faces(), out / "work"
-    detector = fitted_detector(generator, work, settings, resume=resume, progress=progress)
+    generator, work = load_faces(), Work(out / "work", resume, progress)
+    detector = fit_detector(generator, settings, work)
     latents = generator.latents(N_SAMPLES, seed)
-    measures = measured(generator, detector, latents, work, resume=resume, progress=progress)
-    detection = detector.score_measured(*measures)
+    features, counts = measure_samples(generator, detector, latents, work)
+    detection = detector.score_measured(features, counts)
     correction = fit_correction(generator, detector, progress=progress)
     path = out / "faces.correction.safetensors"
     save_correction(path, correction)
-    result = corrected(generator, correction)(latents, progress=progress)
+    result = corrected(generator, correction)(latents, features=features, progress=progress)
     reloaded_equal = _reloaded_equal(generator, correction, path, latents[detection.flagged][:64])
-    scores, truth = _against_labels(generator, detector, labels, work, resume, progress)
+    scores, truth = _against_labels(generator, detector, labels, work)
     used = asdict(settings) | {"n_samples": N_SAMPLES, "sample_seed": seed, "correction": correction.info}
     run = DemoRun(
         detection,
@@ -117,13 +118,13 @@ def _reloaded_equal(generator: Generator, correction: Correction, path: Path, la
 
 
 def _against_labels(
-    generator: Generator, detector: ArtifactDetector, folder: Path | None, work: Path, resume: bool, progress: bool
+    generator: Generator, detector: ArtifactDetector, folder: Path | None, work: Work
 ) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.bool_]]:
     """Scores of the consensus samples (both raters 0 or both 2) and which are artifacts; empty without labels."""
     if folder is None:
         return {}, np.zeros(0, dtype=bool)
     labelled = load_labelled(folder, generator)
-    features, counts = measured(generator, detector, labelled.latents, work, resume=resume, progress=progress)
+    features, counts = measure_samples(generator, detector, labelled.latents, work)
     found = detector.score_measured(features, counts)
     supervised = cross_validated_scores(
         detector.supervised_inputs(features, counts), labelled.share, regularisation=1e-3
@@ -153,7 +154,8 @@ def _write_demo_report(
 
     def grid(rows: NDArray[np.int64]) -> bytes:
         chosen = torch.from_numpy(rows.copy())
-        return before_after_grid(generator, correction, latents[chosen], result.images[chosen], result.rung[rows])
+        images = result.before[chosen], result.images[chosen]
+        return before_after_grid(generator, correction, latents[chosen], *images, result.rung[rows])
 
     broken, normal = grid(order[:N_SHOWN]), grid(order[middle : middle + N_SHOWN])
     (out / "before_after.png").write_bytes(broken)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,12 @@ import numpy as np
 from safetensors.torch import save_file
 
 from genmend.gans import Generator
-from genmend.gans.dissection import Agreement, Concepts, load_concepts
-from genmend.gans.dissection.artifact_study import artifact_units
-from genmend.gans.dissection.causal_study import causal_study
-from genmend.gans.dissection.dissection import DissectRun, DissectSettings, _check_names, _store_of, labelled_units
-from genmend.gans.dissection.mask_store import MaskStore
-from genmend.gans.dissection.stages import Stages
-from genmend.manifold.features import load_extractor
+from genmend.gans.dissection.concepts import Concepts
+from genmend.gans.dissection.dissection import DissectRun, DissectSettings, dissect
 from genmend.storage.atomic import whole_file
+from genmend.storage.pieces import Work
 from genmend.storage.tables import write_csv, write_json
+from genmend.workbench.pages.dissect import write_dissect_report, write_pages
 from genmend.workbench.pages.page import need_packages
 
 __all__ = ["run_dissect"]
@@ -35,53 +31,21 @@ def run_dissect(
     resume: bool = True,
     progress: bool = True,
 ) -> DissectRun:
-    """Label the units of some layers (of the generator's own list where empty), and write everything to `out`.
-
-    `concepts` are segmenters by the names that the settings give, for those that `load_concepts` would not find.
+    """Dissect with `genmend.gans.dissect`, and write everything to `out`.
 
     Files: ``units.csv``, ``iou.safetensors``, ``summary.json``, ``concepts.png``, ``report.html`` and
     ``pages/LAYER.html``; ``work/`` holds what an interrupted run goes on from.
-
-    Raises
-    ------
-    ValueError
-        If two segmenters have a concept of the same name, or a causal concept is none of theirs.
     """
-    from genmend.workbench.pages.dissect import write_dissect_report, write_pages
-
     need_packages()
-    settings = settings or DissectSettings()
-    extractor = load_extractor(settings.artifact_units) if settings.artifact_units else None  # missing: said at once
-    chosen = tuple(layers) or generator.layers
-    stores = [
-        MaskStore(generator, name, (concepts or {}).get(name) or load_concepts(name), out / "work", resume)
-        for name in settings.segmenters
-    ]
-    names = tuple(name for store in stores for name in store.names)
-    _check_names(names, stores, settings)
-    stages = Stages(generator, chosen, settings.seed, out / "work", resume, progress)
-    units, joined, agreements, n_judged = labelled_units(stages, stores, settings)
-    causal = tuple(
-        causal_study(
-            stages,
-            asked,
-            store := _store_of(asked, stores),
-            agreements[store.segmenter],
-            n_judged[store.segmenter],
-            settings.causal_settings,
-        )
-        for asked in settings.causal
-    )
-    broken = artifact_units(stages, settings.artifact_units, settings.n_images, settings.n_top) if extractor else None
-    used = asdict(settings) | {"layers": list(chosen)}
-    run = DissectRun(generator.name, names, units, n_judged, causal, broken, used)
-    _write_tables(out, run, joined)
+    work = Work(out / "work", resume, progress)
+    run = dissect(generator, layers, settings=settings, concepts=concepts, work=work)
+    _write_tables(out, run)
     write_pages(out / "pages", run, generator, progress=progress)
     write_dissect_report(out / "report.html", run, generator)
     return run
 
 
-def _write_tables(out: Path, run: DissectRun, joined: Mapping[str, Agreement]) -> None:
+def _write_tables(out: Path, run: DissectRun) -> None:
     out.mkdir(parents=True, exist_ok=True)
     layers = run.layers.items()
     columns: dict[str, list[Any]] = {
@@ -99,7 +63,7 @@ def _write_tables(out: Path, run: DissectRun, joined: Mapping[str, Agreement]) -
     write_csv(out / "units.csv", {name: np.array(values) for name, values in columns.items()})
     tensors = {
         f"{layer}.{name}": value.contiguous()
-        for layer, table in joined.items()
+        for layer, table in run.agreement.items()
         for name, value in vars(table).items()
         if value is not None
     }

@@ -6,30 +6,36 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from genmend.activations import Correction
-from genmend.gans import Treatment
+from genmend.gans import Generator, Treatment
+from genmend.gans.correctors.correct import CorrectRun, switched_off, switches_neurons
 from genmend.workbench.pages.charts import ladder_chart, score_histogram
 from genmend.workbench.pages.page import Facts, Figure, Paragraph, Picture, Section, Table, write_report
+from genmend.workbench.pages.pictures import ImageFolders, heat_overlay, image_grid
 
-__all__ = ["write_correct_report"]
+__all__ = ["before_after_grid", "write_correct_report"]
 
+N_SHOWN = 12
 _STEERED = ("manifold-guided", "latent-optimisation")
 
 
 def write_correct_report(
-    path: Path,
-    totals: dict[str, Any],
-    done: Treatment,
-    correction: Correction,
-    shown: NDArray[np.int64],
-    grid: bytes,
-    middle: str,
+    path: Path, run: CorrectRun, generator: Generator, latents: Tensor, images: ImageFolders
 ) -> None:
-    """Write the page; `grid` is the picture of the rows `shown`, whose middle row shows what `middle` says."""
-    rows = ", ".join(map(str, shown))
-    samples = Picture(f"Before, {middle}, after: rows {rows}", grid) if grid else Paragraph(_unchanged(totals))
+    """Write the page; its picture shows the changed samples that were most broken."""
+    totals, done, correction = run.to_dict(), run.treatment, run.correction
+    shown = run.most_broken(N_SHOWN)
+    samples: Picture | Paragraph = Paragraph(_unchanged(totals))
+    if len(shown):
+        chosen = latents[torch.from_numpy(shown)]
+        before, after = images.before(shown, generator, chosen), images.after(shown)
+        grid = before_after_grid(generator, correction, chosen, before, after, done.rung[shown])
+        middle = "where neurons were switched off" if switches_neurons(correction) else "where the image changed"
+        samples = Picture(f"Before, {middle}, after: rows {', '.join(map(str, shown))}", grid)
     write_report(
         path,
         f"genmend correct: {totals['model']}",
@@ -43,6 +49,22 @@ def write_correct_report(
             Section("Settings", [Facts("What this run used", totals)]),
         ],
     )
+
+
+def before_after_grid(
+    generator: Generator,
+    correction: Correction,
+    latents: Tensor,
+    before: Tensor,
+    after: Tensor,
+    rungs: NDArray[np.int64],
+) -> bytes:
+    """Three rows as one PNG: before, where neurons were switched off (or else where the image changed), after."""
+    if switches_neurons(correction):
+        heat = switched_off(generator, correction, latents, rungs)
+    else:
+        heat = (after - before).abs().mean(1)
+    return image_grid([before, heat_overlay(before, heat), after])
 
 
 def _kept(totals: dict[str, Any]) -> str:

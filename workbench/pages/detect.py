@@ -8,15 +8,16 @@ import numpy as np
 from torch import Tensor
 
 from genmend.gans import Generator
-from genmend.gans.detection.kept_detector import DetectRun
+from genmend.gans.detection.detect import DetectRun
 from genmend.workbench.pages.charts import score_histogram
 from genmend.workbench.pages.page import Facts, Figure, Paragraph, Picture, Section, write_report
 from genmend.workbench.pages.pictures import gallery
 
-__all__ = []
+__all__ = ["write_detect_page"]
 
 
 def write_detect_page(path: Path, run: DetectRun, generator: Generator, latents: Tensor) -> None:
+    """Write the page: the most and the least broken samples, the scores, the settings."""
     detection = run.detection
     order = np.argsort(-detection.combined, kind="stable")
     shown = min(24, len(order))

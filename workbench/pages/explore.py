@@ -19,7 +19,7 @@ from genmend.workbench.pages.page import Facts, Figure, Paragraph, Section, Tabl
 from genmend.workbench.pages.pictures import to_pixels
 
 if TYPE_CHECKING:
-    from genmend.gans.boundaries.explored import ExploredQuery
+    from genmend.gans.boundaries.explore import QueryRegion
 
 __all__ = ["query_picture", "write_explore_report"]
 
@@ -35,7 +35,7 @@ _SETS = {
 }
 
 
-def query_picture(generator: Generator, found: ExploredQuery) -> Drawing:
+def query_picture(generator: Generator, found: QueryRegion) -> Drawing:
     """The query, the samples of its region that are farthest from each other, the same ones rotated, the boundaries."""
     chosen = farthest_points(torch.cat([found.query, found.latents]), _SHOWN + 1)[1:] - 1
     query = to_pixels(generator.generate(found.query))[0]
@@ -63,7 +63,7 @@ def query_picture(generator: Generator, found: ExploredQuery) -> Drawing:
 
 
 def write_explore_report(
-    path: Path, summary: dict[str, Any], queries: Sequence[ExploredQuery], generator: Generator
+    path: Path, summary: dict[str, Any], queries: Sequence[QueryRegion], generator: Generator
 ) -> None:
     """The page: pictures first, then what they show in figures, then the settings."""
     shown = queries[:_SHOWN]
@@ -131,7 +131,7 @@ def _alike_table(mean: dict[str, Any]) -> Table:
     )
 
 
-def _per_query_table(queries: Sequence[ExploredQuery]) -> Table:
+def _per_query_table(queries: Sequence[QueryRegion]) -> Table:
     keys = (
         "n_members",
         "acceptance",

@@ -1,4 +1,4 @@
-"""Pictures of images: grids, and heat maps laid over them, as PNG bytes."""
+"""Pictures of images: grids, and heat maps laid over them, as PNG bytes; folders of PNG files."""
 
 from __future__ import annotations
 
@@ -13,22 +13,19 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-__all__ = ["gallery", "heat_overlay", "image_grid", "png", "read_images", "to_pixels"]
+from genmend.gans import Corrected, Generator
+from genmend.storage.atomic import whole_file
+
+__all__ = ["ImageFolders", "gallery", "heat_overlay", "image_grid", "png", "to_pixels"]
 
 
 def to_pixels(images: Tensor) -> NDArray[np.uint8]:
-    """``[n, 3, h, w]`` in 0..1 to ``[n, h, w, 3]`` uint8, rounded."""
+    """(n, 3, h, w) in 0..1 to (n, h, w, 3) uint8, rounded."""
     return (images.permute(0, 2, 3, 1).numpy() * 255).round().astype(np.uint8)
 
 
-def read_images(folder: Path, rows: NDArray[np.int64]) -> Tensor:
-    """The images ``00000.png``, ``00001.png``, ... of these rows, ``[n, 3, h, w]`` in 0..1."""
-    pixels = np.stack([np.asarray(Image.open(folder / f"{row:05d}.png")) for row in rows])
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
-
-
 def png(pixels: NDArray[np.uint8], scale: int = 1) -> bytes:
-    """An ``[h, w, 3]`` picture as PNG, each pixel enlarged to `scale` pixels."""
+    """An (h, w, 3) picture as PNG, each pixel enlarged to `scale` pixels."""
     image = Image.fromarray(pixels)
     enlarged = image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
     buffer = io.BytesIO()
@@ -37,7 +34,7 @@ def png(pixels: NDArray[np.uint8], scale: int = 1) -> bytes:
 
 
 def heat_overlay(images: Tensor, heat: Tensor) -> Tensor:
-    """Grey images with heat maps ``[n, h, w]`` in colour over them, all on one scale: 0 to the largest value of all."""
+    """Grey images with heat maps (n, h, w) in colour over them, all on one scale: 0 to the largest value of all."""
     grey = images.mean(1, keepdim=True).expand(-1, 3, -1, -1)
     share = heat / heat.max().clamp(min=1e-12)
     coloured = images.new_tensor(colormaps["inferno"](share.numpy())[..., :3]).permute(0, 3, 1, 2)
@@ -45,7 +42,7 @@ def heat_overlay(images: Tensor, heat: Tensor) -> Tensor:
 
 
 def image_grid(rows: Sequence[Tensor], scale: int = 1, gap: int = 2) -> bytes:
-    """Rows of equally many images ``[n, 3, h, w]`` as one PNG, white gaps between them.
+    """Rows of equally many images (n, 3, h, w) as one PNG, white gaps between them.
 
     Raises
     ------
@@ -59,8 +56,49 @@ def image_grid(rows: Sequence[Tensor], scale: int = 1, gap: int = 2) -> bytes:
 
 
 def gallery(images: Tensor, columns: int = 12, scale: int = 1) -> bytes:
-    """Images ``[n, 3, h, w]`` in reading order, `columns` to a row; the last row is filled up with white."""
+    """Images (n, 3, h, w) in reading order, `columns` to a row; the last row is filled up with white."""
     columns = min(columns, len(images))
     missing = -len(images) % columns
     filled = torch.cat([images, images.new_ones(missing, *images.shape[1:])])
     return image_grid(filled.split(columns), scale)
+
+
+class ImageFolders:
+    """The folders ``before/`` and ``after/`` of a run's images, a PNG a row: ``00000.png``, ``00001.png``, ...
+
+    The uncorrected images of the rows that were added last are at hand unrounded, `N_AT_HAND` of the changed ones with
+    the highest gate scores, for the page that shows them.
+    """
+
+    N_AT_HAND = 12
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self._at_hand: dict[int, tuple[float, Tensor]] = {}
+
+    def holds(self, rows: range) -> bool:
+        """Whether an earlier run has written the images of these rows."""
+        return all((self.out / name / f"{row:05d}.png").is_file() for name in ("before", "after") for row in rows)
+
+    def add(self, rows: range, done: Corrected) -> None:
+        """Write the images of these rows, each file whole or not at all."""
+        for name, images in (("before", done.before), ("after", done.images)):
+            (self.out / name).mkdir(parents=True, exist_ok=True)
+            for row, pixels in zip(rows, to_pixels(images), strict=True):
+                with whole_file(self.out / name / f"{row:05d}.png") as temporary:
+                    Image.fromarray(pixels).save(temporary, format="PNG")
+        for place in np.flatnonzero(done.changed):
+            self._at_hand[rows[place]] = float(done.gate_before[place]), done.before[place].clone()
+        highest = sorted(self._at_hand, key=lambda row: (-self._at_hand[row][0], row))[: self.N_AT_HAND]
+        self._at_hand = {row: self._at_hand[row] for row in highest}
+
+    def before(self, rows: NDArray[np.int64], generator: Generator, latents: Tensor) -> Tensor:
+        """The uncorrected images (n, 3, h, w) of these rows, generated from `latents` where they are not at hand."""
+        if all(int(row) in self._at_hand for row in rows):
+            return torch.stack([self._at_hand[int(row)][1] for row in rows])
+        return generator.generate(latents)
+
+    def after(self, rows: NDArray[np.int64]) -> Tensor:
+        """The corrected images (n, 3, h, w) in 0..1 of these rows, as they were written."""
+        pixels = np.stack([np.asarray(Image.open(self.out / "after" / f"{row:05d}.png")) for row in rows])
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255

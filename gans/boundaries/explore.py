@@ -1,11 +1,10 @@
-"""The supporting boundaries of a query, and latents explored within them."""
+"""Explore what the generator treats alike: the supporting boundaries of a query, and latents on their inner side."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -19,13 +18,15 @@ from genmend.gans.boundaries.boundary_set import GateSettings, SupportingSet, co
 from genmend.gans.boundaries.exploration import Exploration, mean_distance, spread
 from genmend.gans.boundaries.hit_and_run import N_MOVES, hit_and_run
 from genmend.gans.boundaries.homogeneity import ball_round, homogeneity, random_set, rotated_round
+from genmend.gans.boundaries.preactivation import preactivations
 from genmend.gans.boundaries.region import GenerativeRegion, generative_region
 from genmend.gans.boundaries.tree import grow_tree
-from genmend.gans.generator import Generator
-from genmend.storage.digests import settings_key
-from genmend.storage.pieces import checkpointed
+from genmend.gans.generator import Generator, generator_facts
+from genmend.manifold.features import load_extractor
+from genmend.storage.digests import sha256_of_array
+from genmend.storage.pieces import Work
 
-__all__ = ["METHODS", "N_RANDOM", "ExploreSettings", "ExploredQuery", "explored"]
+__all__ = ["METHODS", "N_RANDOM", "ExploreRun", "ExploreSettings", "QueryRegion", "explore", "explore_set"]
 
 N_RANDOM = 4  # random sets that a supporting set's error is compared with
 
@@ -55,13 +56,26 @@ class ExploreSettings:
         How the supporting set is learnt.
     """
 
-    tolerance: float = 0.05
-    granularity: Literal["neuron", "unit"] = "neuron"
-    method: Literal["auto", "bouncing", "hit-and-run", "tree"] = "auto"
-    n: int = 32
-    n_moves: int | None = None
-    extractor: str = "efficientnet-lite0"
-    seed: int = 0
+    tolerance: float = field(
+        default=0.05, metadata={"help": "RMSE (0..1) that the boundaries alone may miss the image by."}
+    )
+    granularity: Literal["neuron", "unit"] = field(
+        default="neuron", metadata={"help": "neuron, or unit for whole feature maps: looser regions."}
+    )
+    method: Literal["auto", "bouncing", "hit-and-run", "tree"] = field(
+        default="auto",
+        metadata={"help": "bouncing (layers affine in the latent), hit-and-run, tree; auto: one of the first two."},
+    )
+    n: int = field(default=32, metadata={"help": "Latents to explore round each query.", "min": 2})
+    n_moves: int | None = field(
+        default=None,
+        metadata={"help": "Moves of each walk; by default 100 of bouncing, 1000 of hit-and-run.", "min": 1},
+    )
+    extractor: str = field(
+        default="efficientnet-lite0",
+        metadata={"help": "Its features tell how alike images are; '' for pixels alone."},
+    )
+    seed: int = field(default=0, metadata={"help": "Of the queries; query i is explored with seed + i.", "min": 0})
     gates: GateSettings = field(default_factory=GateSettings)
 
     def __post_init__(self) -> None:
@@ -76,7 +90,7 @@ class ExploreSettings:
 
 
 @dataclass(frozen=True)
-class ExploredQuery:
+class QueryRegion:
     """One query's supporting set, and latents inside its region.
 
     Attributes
@@ -102,18 +116,100 @@ class ExploredQuery:
         return {name: None if np.isnan(value) else value for name, value in self.facts.items()}
 
 
-def _kept_set(
+@dataclass(frozen=True)
+class ExploreRun:
+    """Result of `explore`."""
+
+    model: str
+    layer: str
+    queries: tuple[QueryRegion, ...]
+    settings: dict[str, Any]
+
+    def columns(self) -> dict[str, NDArray[np.float64]]:
+        """Return the table of ``queries.csv``."""
+        return {name: np.array([query.facts[name] for query in self.queries]) for name in self.queries[0].facts}
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """``queries`` and ``masks`` stacked; ``latents_000``, ``rotated_000``... apart, as their counts may differ."""
+        stacked = {
+            "queries": torch.cat([query.query for query in self.queries]).numpy(),
+            "masks": torch.stack([query.mask for query in self.queries]).numpy(),
+        }
+        for i, query in enumerate(self.queries):
+            stacked |= {f"latents_{i:03d}": query.latents.numpy(), f"rotated_{i:03d}": query.rotated.numpy()}
+        return stacked
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``summary.json`` holds."""
+        means = {name: None if np.isnan(column).any() else column.mean() for name, column in self.columns().items()}
+        return {
+            "model": self.model,
+            "layer": self.layer,
+            "n_queries": len(self.queries),
+            "mean": means,
+            "queries": [query.to_dict() for query in self.queries],
+            "settings": self.settings,
+        }
+
+
+def explore(
+    generator: Generator,
+    latents: Tensor | NDArray[Any] | None = None,
+    *,
+    n_queries: int = 4,
+    settings: ExploreSettings | None = None,
+    work: Work | None = None,
+) -> ExploreRun:
+    """Explore the region of each latent in the generator's first layer.
+
+    Parameters
+    ----------
+    generator : Generator
+    latents : (n, *latent_shape), optional
+        The queries.
+    n_queries : int
+        How many are drawn where none are given.
+    settings : ExploreSettings, optional
+    work : Work, optional
+        Where supporting sets and explored latents are kept; several runs may share one.
+
+    Raises
+    ------
+    ValueError
+        If the layer has no boundaries, or the tolerance is so large that none is needed.
+    """
+    settings, work, layer = settings or ExploreSettings(), work or Work(), generator.layers[0]
+    if latents is None:
+        latents = generator.latents(n_queries, settings.seed)
+    latents = generator.checked_latents(latents)
+    preactivations(generator, latents[:1], layer)  # a layer without boundaries is refused before hours of work
+    extractor = load_extractor(settings.extractor) if settings.extractor else None
+    about = generator_facts(generator) | {"layer": layer}
+    queries = []
+    for i, query in enumerate(latents.split(1)):
+        seed = settings.seed + i
+        facts = about | {"latent": sha256_of_array(query), "seed": seed}
+        found, size = _find_set(generator, query, layer, settings, seed, facts, work)
+
+        def compute(found: SupportingSet = found, seed: int = seed) -> dict[str, NDArray[Any]]:
+            done = explore_set(generator, found, settings, seed, extractor, progress=work.progress)
+            tensors = {"query": done.query, "mask": done.mask, "latents": done.latents, "rotated": done.rotated}
+            return {name: tensor.numpy() for name, tensor in tensors.items()} | {"facts": _as_array(done.facts)}
+
+        queries.append(_read(work.kept("explored", asdict(settings) | facts, compute), size))
+    return ExploreRun(generator.name, layer, tuple(queries), asdict(settings))
+
+
+def _find_set(
     generator: Generator,
     query: Tensor,
     layer: str,
     settings: ExploreSettings,
     seed: int,
-    work: Path,
     about: dict[str, Any],
-    resume: bool,
-    progress: bool,
+    work: Work,
 ) -> tuple[SupportingSet, dict[str, float]]:
-    """The supporting set and what is known of its size, kept apart: every way to explore begins with it."""
+    """Find the supporting set and what is known of its size, kept apart because every way to explore begins with it."""
     options = {name: asdict(settings)[name] for name in ("tolerance", "granularity", "gates")}
 
     def compute() -> dict[str, NDArray[Any]]:
@@ -124,7 +220,7 @@ def _kept_set(
             tolerance=settings.tolerance,
             granularity=settings.granularity,
             settings=settings.gates,
-            progress=progress,
+            progress=work.progress,
         )
         if not found.n:
             raise ValueError(
@@ -136,14 +232,14 @@ def _kept_set(
             facts |= {f"{name}_{key}": value for key, value in figures.items()}
         return {"mask": found.mask.cpu().numpy(), "facts": _as_array(facts)}
 
-    arrays = checkpointed(work, f"supporting-{settings_key(about | options)}", resume, compute)
+    arrays = work.kept("supporting", about | options, compute)
     facts = _facts(arrays["facts"])
     mask = torch.from_numpy(arrays["mask"])
     found = SupportingSet(layer, query.cpu(), mask, int(facts["n_candidates"]), facts["rmse"], settings.tolerance)
     return found, facts
 
 
-def explored(
+def explore_set(
     generator: Generator,
     found: SupportingSet,
     settings: ExploreSettings,
@@ -151,8 +247,8 @@ def explored(
     extractor: Callable[[Tensor], Tensor] | None,
     *,
     progress: bool,
-) -> ExploredQuery:
-    """Latents inside a supporting set's region, and how alike their images are, with controls.
+) -> QueryRegion:
+    """Draw latents inside a supporting set's region, and measure how alike their images are, with controls.
 
     The controls: the same latents rotated round the query; balls of the same mean distance to it; latents explored the
     same way inside the boundaries of as many random neurons, and these rotated.
@@ -185,7 +281,7 @@ def explored(
     sets |= {"random_set": other.latents, "random_set_rotated": rotated_round(query, other.latents, seed)}
     for name, members in sets.items():
         facts |= {f"{name}_{key}": value for key, value in _set_facts(generator, region, members, extractor).items()}
-    return ExploredQuery(query, found.mask, latents, rotated, {name: float(value) for name, value in facts.items()})
+    return QueryRegion(query, found.mask, latents, rotated, {name: float(value) for name, value in facts.items()})
 
 
 def _set_facts(
@@ -221,7 +317,7 @@ def _facts(kept: NDArray[np.uint8]) -> dict[str, float]:
     return dict(json.loads(kept.tobytes()))
 
 
-def _read(arrays: dict[str, NDArray[Any]], few: dict[str, float]) -> ExploredQuery:
-    """An `ExploredQuery` of what `checkpointed` kept; `few` is what is known of its supporting set."""
+def _read(arrays: Mapping[str, NDArray[Any]], few: dict[str, float]) -> QueryRegion:
+    """An `QueryRegion` of what was kept; `few` is what is known of its supporting set."""
     tensors = {name: torch.from_numpy(values) for name, values in arrays.items() if name != "facts"}
-    return ExploredQuery(**tensors, facts=few | _facts(arrays["facts"]))
+    return QueryRegion(**tensors, facts=few | _facts(arrays["facts"]))

@@ -1,0 +1,278 @@
+"""Correct samples: fit or take a correction, apply it chunk by chunk, and ask a second judge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from genmend.activations import AblateNeurons, CapNeurons, Correction, load_correction
+from genmend.gans.correctors.fitting import fit_method
+from genmend.gans.correctors.gated import Corrected, GatedGenerator, Treatment, corrected
+from genmend.gans.correctors.registry import MethodSettings
+from genmend.gans.correctors.second_judge import Judgement, SecondJudge
+from genmend.gans.detection.detect import DetectorSettings
+from genmend.gans.detection.rare_activation import ablated_share
+from genmend.gans.generator import Generator, generator_facts
+from genmend.storage.digests import settings_key, sha256_of_array
+from genmend.storage.pieces import Work
+
+__all__ = ["CHUNK", "CorrectRun", "ImageStore", "correct", "correction_digest", "switched_off", "switches_neurons"]
+
+CHUNK = 64
+
+
+class ImageStore(Protocol):
+    """Takes the images of each chunk, where all of them together are too many for memory."""
+
+    def holds(self, rows: range) -> bool:
+        """Whether the images of these rows are there from an earlier run."""
+        ...
+
+    def add(self, rows: range, done: Corrected) -> None:
+        """Keep the images of these rows, before and after."""
+        ...
+
+
+@dataclass(frozen=True)
+class CorrectRun:
+    """Result of `correct`.
+
+    Attributes
+    ----------
+    model, method : str
+    treatment : Treatment
+        What was done to each sample; with the images, as a `Corrected`, where no store took them.
+    limits : (float, float)
+        The gate score above which a sample is flagged, and the distance / radius above which it is outside the normal
+        manifold.
+    in_file : bool
+        Whether a file of `correction` does the same; else the method finds an edit or a latent for each sample.
+    settings : dict
+        Of the run, as JSON holds them.
+    judge : Judgement or None
+        What another extractor says.
+    correction : Correction
+    latents : Tensor (n, *latent_shape)
+        Those that the images after were generated from.
+    """
+
+    model: str
+    method: str
+    treatment: Treatment
+    limits: tuple[float, float]
+    in_file: bool
+    settings: dict[str, Any]
+    judge: Judgement | None
+    correction: Correction = field(repr=False, compare=False)
+    latents: Tensor = field(repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``summary.json`` holds."""
+        done, (gate, manifold) = self.treatment, self.limits
+        return {
+            "model": self.model,
+            "method": self.method,
+            **done.to_dict(),
+            "n_flagged": _counts(done.gate_before > gate, done.gate_after > gate),
+            "n_outside": _counts(done.manifold_before > manifold, done.manifold_after > manifold),
+            "in_correction_file": self.in_file,
+            "judge": None if self.judge is None else self.judge.to_dict(),
+            "settings": self.settings,
+        }
+
+    def most_broken(self, n: int) -> NDArray[np.int64]:
+        """Rows of the n changed samples of the highest gate score before, the highest first."""
+        return most_broken(self.treatment, n)
+
+
+def correct(
+    generator: Generator,
+    latents: Tensor | NDArray[Any],
+    *,
+    correction: Correction | str | Path | None = None,
+    method: MethodSettings | None = None,
+    gate: bool = True,
+    judge: str = "",
+    settings: DetectorSettings | None = None,
+    allow_other_weights: bool = False,
+    images: ImageStore | None = None,
+    work: Work | None = None,
+) -> CorrectRun:
+    """Correct the samples of these latents that need it.
+
+    Parameters
+    ----------
+    generator : Generator
+    latents : (n, *latent_shape)
+    correction : Correction or path, optional
+        One made before, or its file; by default one is fitted.
+    method : MethodSettings, optional
+        How it is fitted; the ladder where None.
+    gate : bool
+        Whether only samples that the gate flags are corrected; every sample where False.
+    judge : str
+        Another extractor than the gate's, to judge the corrected samples; none if empty. It sees the images as they are
+        generated, before they are rounded to 8 bits for a file.
+    settings : DetectorSettings, optional
+        Of the detector that the correction is fitted with.
+    allow_other_weights : bool
+        Accept a correction made for other weights.
+    images : ImageStore, optional
+        Takes the images chunk by chunk; by default the run holds them all.
+    work : Work, optional
+        Where the fitted correction and what was done to each chunk are kept.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to learn from, the latents don't fit, or the judge is the gate's extractor.
+    activations.CorrectionMismatchError
+        If the correction was made for another model.
+    """
+    settings, given, work = settings or DetectorSettings(), method, work or Work()
+    method, file = given or MethodSettings(), str(correction) if isinstance(correction, str | Path) else ""
+    corrector, fitted = None, correction is None
+    if correction is None:
+        correction, corrector = fit_method(generator, method, settings, work)
+    elif not isinstance(correction, Correction):
+        correction = load_correction(correction)
+    mend = corrected(generator, correction, gate=gate, corrector=corrector, allow_other_weights=allow_other_weights)
+    facts = generator_facts(generator) | {"gate": gate, "correction": correction_digest(correction)}
+    second = SecondJudge(mend, judge, seed=settings.seed, facts=facts, work=work) if judge else None
+    treatment, moved, seen = _correct_chunks(mend, generator.checked_latents(latents), second, images, facts, work)
+    used: dict[str, Any] = {"correction_file": file, "gate": gate, "correction": correction.info}
+    if fitted:
+        used |= asdict(settings) | method.facts()
+    assert correction.gate is not None  # else `corrected` has refused it
+    return CorrectRun(
+        generator.name,
+        method.method if fitted else str(correction.info.get("method", "")),
+        treatment,
+        (correction.gate.threshold, float(correction.info["stop_rule"]["normal_manifold_score"])),
+        corrector is None,
+        used,
+        None if second is None else second.judge(*seen),
+        correction,
+        moved,
+    )
+
+
+def most_broken(treatment: Treatment, n: int) -> NDArray[np.int64]:
+    """Rows of the n changed samples of the highest gate score before, the highest first."""
+    changed = np.flatnonzero(treatment.changed)
+    rows: NDArray[np.int64] = changed[np.argsort(-treatment.gate_before[changed], kind="stable")][:n]
+    return rows
+
+
+def switches_neurons(correction: Correction) -> bool:
+    """Whether single neurons are edited, so that a map can show where."""
+    return any(isinstance(edit, AblateNeurons | CapNeurons) for rung in correction.ladder for edit in rung)
+
+
+def switched_off(generator: Generator, correction: Correction, latents: Tensor, rungs: NDArray[np.int64]) -> Tensor:
+    """Heat maps (n, side, side) of where each sample's rung acts on its uncorrected activations; 0 if untouched."""
+    side = int(generator.generate(latents[:1]).shape[-1])
+    heat = torch.zeros(len(latents), side, side)
+    for rung in np.unique(rungs[rungs >= 0]):
+        rows = torch.from_numpy(np.flatnonzero(rungs == rung))
+        edits = [edit for edit in correction.ladder[rung] if isinstance(edit, AblateNeurons | CapNeurons)]
+        heat[rows] = ablated_share(generator, latents[rows], {edit.layer: edit.mask for edit in edits}, side)
+    return heat
+
+
+def correction_digest(correction: Correction) -> str:
+    """Name all that decides what a correction does: every tensor in full, because masks of equal sums are not equal."""
+    held = [*filter(None, [correction.gate]), *(edit for rung in correction.ladder for edit in rung)]
+    tensors = [value for one in held for value in vars(one).values() if isinstance(value, Tensor)]
+    limits = [] if correction.gate is None else [correction.gate.bias, correction.gate.threshold]
+    digests = [sha256_of_array(value) for value in (*tensors, *correction.tensors.values())]
+    return settings_key({"info": correction.info, "limits": limits, "tensors": digests})
+
+
+def _correct_chunks(
+    mend: GatedGenerator,
+    latents: Tensor,
+    judge: SecondJudge | None,
+    store: ImageStore | None,
+    facts: Mapping[str, Any],
+    work: Work,
+) -> tuple[Treatment, Tensor, tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Correct 64 latents at a time: what was done, the moved latents, and the judge's features before and after."""
+    columns: list[Mapping[str, NDArray[Any]]] = []
+    images: list[Corrected] = []
+    seen: list[Mapping[str, NDArray[np.float32]]] = []
+    for number, chunk in enumerate(latents.split(CHUNK)):
+        rows = range(number * CHUNK, number * CHUNK + len(chunk))
+        about = dict(facts) | {"latents": sha256_of_array(chunk), "first": rows.start}
+        found: list[Corrected] = []
+
+        def compute(
+            chunk: Tensor = chunk, rows: range = rows, found: list[Corrected] = found
+        ) -> dict[str, NDArray[Any]]:
+            found.append(mend(chunk, progress=work.progress))
+            if store is not None:
+                store.add(rows, found[0])
+            return found[0].columns() | {"latents": found[0].latents.cpu().numpy()}
+
+        whole = store is not None and store.holds(rows)
+        part = _again(work, whole).kept("moved", about, compute)
+        columns.append(part)
+        if store is None:
+            images.extend(found)
+        if judge is not None:
+            seen.append(_look(mend, judge, chunk, part, found, about, work))
+    joined = {name: np.concatenate([part[name] for part in columns]) for name in columns[0]}
+    moved = torch.from_numpy(joined.pop("latents"))
+    if store is None:
+        pictures = [torch.cat([getattr(one, name) for one in images]) for name in ("images", "before")]
+        treatment: Treatment = Corrected(**joined, images=pictures[0], latents=moved, before=pictures[1])
+    else:
+        treatment = Treatment(**joined)
+    looked = [
+        np.concatenate(kept)
+        if (kept := [part[name] for part in seen if len(part[name])])
+        else np.zeros((0, 0), np.float32)
+        for name in ("before", "after")
+    ]
+    return treatment, moved, (looked[0], looked[1])
+
+
+def _again(work: Work, whole: bool) -> Work:
+    """The same work, but computed again where the images of an earlier run are not there."""
+    return Work(work.folder, work.resume and whole, work.progress)
+
+
+def _look(
+    mend: GatedGenerator,
+    judge: SecondJudge,
+    latents: Tensor,
+    part: Mapping[str, NDArray[Any]],
+    found: list[Corrected],
+    about: Mapping[str, Any],
+    work: Work,
+) -> Mapping[str, NDArray[np.float32]]:
+    """The judge's features of a chunk's changed samples, before and after."""
+    changed = np.flatnonzero(Treatment(**{f.name: part[f.name] for f in fields(Treatment)}).changed)
+    if not len(changed):
+        return {"before": np.zeros((0, 0), np.float32), "after": np.zeros((0, 0), np.float32)}
+
+    def compute() -> dict[str, NDArray[np.float32]]:
+        if found:
+            before, after = found[0].before[changed], found[0].images[changed]
+        else:  # kept by an earlier run, which asked no judge
+            before = mend.generator.generate(latents[changed])
+            after = mend.generate_again(torch.from_numpy(part["latents"])[changed], part["rung"][changed])
+        return {"before": judge.features(before), "after": judge.features(after)}
+
+    return work.kept("looked", dict(about) | judge.facts, compute)
+
+
+def _counts(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> dict[str, int]:
+    return {"before": int(before.sum()), "after": int(after.sum())}

@@ -1,0 +1,198 @@
+"""Find rare versions of reference samples: fit detector and density, search, and keep every piece."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import pearsonr, spearmanr
+from torch import Tensor
+
+from genmend.gans.detection.detect import DetectorSettings, detector_facts, fit_detector
+from genmend.gans.generator import Generator, generator_facts
+from genmend.gans.rare.density import FeatureDensity, GaussianMixtureDensity
+from genmend.gans.rare.density_file import load_density, save_density
+from genmend.gans.rare.flow import FlowDensity
+from genmend.gans.rare.samples import RareSamples
+from genmend.gans.rare.search import RareSearch, rare_samples
+from genmend.gans.rare.space import RareSpace, label_free_artifact_score
+from genmend.storage.digests import sha256_of_array
+from genmend.storage.pieces import Work
+
+__all__ = ["RareRun", "RareSettings", "find_rare", "fit_density", "fit_space", "search_references"]
+
+_DENSITIES: dict[str, Callable[..., FeatureDensity]] = {"gmm": GaussianMixtureDensity, "flow": FlowDensity}
+
+
+@dataclass(frozen=True)
+class RareSettings:
+    """What the space is made of and how the search goes.
+
+    Attributes
+    ----------
+    detector : DetectorSettings
+        Of the own samples; ``seed + 2`` of theirs draws references, ``seed + 3`` the search's noise.
+    density : "gmm" or "flow"
+    artifact_limit : bool
+        Whether versions have to stay below a limit at all; where False no artifact score is learnt.
+    max_artifact_score : float, optional
+        Log-odds; None: the limit that a share `artifact_quantile` of the own normal samples is below.
+    artifact_quantile : float
+        In (0, 1].
+    search : RareSearch
+    """
+
+    detector: DetectorSettings = field(default_factory=lambda: DetectorSettings(n_reference=5_000))
+    density: Literal["gmm", "flow"] = field(default="gmm", metadata={"help": "gmm, or flow (needs the extra flows)."})
+    artifact_limit: bool = field(
+        default=True, metadata={"help": "Accept only versions that look no more broken than normal samples."}
+    )
+    max_artifact_score: float | None = field(
+        default=None,
+        metadata={"help": "In log-odds; by default 80 % of own normal samples lie below the limit."},
+    )
+    artifact_quantile: float = 0.8
+    search: RareSearch = field(default_factory=RareSearch)
+
+    def __post_init__(self) -> None:
+        if self.density not in _DENSITIES:
+            raise ValueError(f"density is {self.density!r}; give one of {', '.join(_DENSITIES)}.")
+        if self.max_artifact_score is not None and not math.isfinite(self.max_artifact_score):
+            raise ValueError(f"max_artifact_score is {self.max_artifact_score}; give a finite number of log-odds.")
+        if self.max_artifact_score is not None and not self.artifact_limit:
+            raise ValueError("An artifact limit was given and ruled out; leave out one of the two.")
+
+
+@dataclass(frozen=True)
+class RareRun:
+    """Result of `find_rare`.
+
+    Attributes
+    ----------
+    model : str
+    samples : RareSamples
+    max_artifact_score : float
+        Infinite where there is no limit.
+    correlation : dict
+        Of minus the log-density with rarity, over the own normal samples: ``pearson`` and ``spearman``.
+    settings : dict
+        Of the run, as JSON holds them.
+    space : RareSpace
+        Density, manifold and artifact score that the search used.
+    own_log_prob : ndarray (n_own_normal,)
+        Log-density of the own normal samples.
+    """
+
+    model: str
+    samples: RareSamples
+    max_artifact_score: float
+    correlation: dict[str, float | None]
+    settings: dict[str, Any]
+    space: RareSpace = field(repr=False, compare=False)
+    own_log_prob: NDArray[np.float64] = field(repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``summary.json`` holds."""
+        return {
+            "model": self.model,
+            **self.samples.to_dict(),
+            "max_artifact_score": self.max_artifact_score if math.isfinite(self.max_artifact_score) else None,
+            "minus_log_prob_against_rarity": self.correlation,
+            "relative_to": "the model's own normal samples, not photographs",
+            "settings": self.settings,
+        }
+
+
+def find_rare(
+    generator: Generator,
+    latents: Tensor | NDArray[Any] | None = None,
+    *,
+    n_references: int = 16,
+    settings: RareSettings | None = None,
+    work: Work | None = None,
+) -> RareRun:
+    """Search for rare versions of references, inside the normal manifold and below an artifact limit.
+
+    Parameters
+    ----------
+    generator : Generator
+    latents : (n, *latent_shape), optional
+        The references.
+    n_references : int
+        How many are drawn where none are given.
+    settings : RareSettings, optional
+    work : Work, optional
+        Where the fitted detector and density and what was found are kept.
+    """
+    settings, work = settings or RareSettings(), work or Work()
+    if latents is None:
+        latents = generator.latents(n_references, settings.detector.seed + 2)
+    space = fit_space(generator, settings, work)
+    samples = search_references(generator, generator.checked_latents(latents), space, settings, work)
+    own = space.measure_features(space.manifold.reference_)
+    correlation = _correlation(-own.log_prob, space.own_rarity)
+    limit, used = space.max_artifact_score, asdict(settings)
+    return RareRun(generator.name, samples, limit, correlation, used, space, own.log_prob)
+
+
+def fit_space(generator: Generator, settings: RareSettings | None = None, work: Work | None = None) -> RareSpace:
+    """Fit detector, density and artifact score to own samples, or load those that an earlier run has kept."""
+    settings, work = settings or RareSettings(), work or Work()
+    detector = fit_detector(generator, settings.detector, work)
+    facts = {} if work.folder is None else detector_facts(generator, settings.detector)
+    density = fit_density(detector.own_features_[detector.own_normal_], settings.density, facts, work)
+    if not settings.artifact_limit:
+        return RareSpace.from_detector(detector, density)
+    score, limit = label_free_artifact_score(detector, settings.artifact_quantile)
+    if settings.max_artifact_score is not None:
+        limit = settings.max_artifact_score
+    return RareSpace.from_detector(detector, density, artifact_score=score, max_artifact_score=limit)
+
+
+def fit_density(features: NDArray[Any], kind: str, facts: Mapping[str, Any], work: Work) -> FeatureDensity:
+    """Fit a density of this kind to `features`, or load the one that an earlier run has kept under these facts."""
+    return work.kept(
+        f"density-{kind}",
+        facts,
+        lambda: _DENSITIES[kind]().fit(features, progress=work.progress),
+        save=save_density,
+        load=load_density,
+    )
+
+
+def search_references(
+    generator: Generator, latents: Tensor, space: RareSpace, settings: RareSettings, work: Work | None = None
+) -> RareSamples:
+    """Call `rare_samples` with as many references at a time as fill a batch; each such group is kept as it is done."""
+    work = work or Work()
+    seed, n_versions = settings.detector.seed + 3, settings.search.n_versions
+    about = asdict(settings) | {
+        **generator_facts(generator),
+        "layers": generator.layers,
+        "limit": space.max_artifact_score,
+    }
+    parts, start = [], 0
+    for group in latents.split(max(1, generator.batch_size // n_versions)):
+
+        def compute(group: Tensor = group, start: int = start) -> dict[str, NDArray[Any]]:
+            search = settings.search
+            return rare_samples(
+                generator, group, space, search, seed=seed, start=start, progress=work.progress
+            ).arrays()
+
+        arrays = work.kept("rare", about | {"latents": sha256_of_array(group), "start": start}, compute)
+        parts.append(RareSamples(n_versions=n_versions, **arrays))
+        start += len(group)
+    return RareSamples.joined(parts)
+
+
+def _correlation(surprise: NDArray[np.float64], rarity: NDArray[np.float64]) -> dict[str, float | None]:
+    known = ~np.isnan(rarity)
+    if known.sum() < 3 or not np.ptp(surprise[known]) or not np.ptp(rarity[known]):
+        return {"pearson": None, "spearman": None}
+    pair = surprise[known], rarity[known]
+    return {"pearson": float(pearsonr(*pair)[0]), "spearman": float(spearmanr(*pair)[0])}
