@@ -11,7 +11,7 @@ from gans_toys import EXTRACTOR, LAYERS, snapshot, stop_rule, toy_correction, to
 from genmend.activations import AblateNeurons, Correction, Gate, attach, edited, load_correction, save_correction
 from genmend.activations.correction import CorrectionMismatchError
 from genmend.gans import ArtifactDetector, corrected, fit_correction
-from genmend.gans.correctors.gated import UNTOUCHED, CorrectedGenerator
+from genmend.gans.correctors.gated import UNTOUCHED, GatedGenerator
 from genmend.gans.correctors.ladder import Rung
 from genmend.manifold import Manifold
 from genmend.manifold.features import load_extractor
@@ -307,7 +307,7 @@ def test_from_detector_to_mended_samples(generator, latents, tmp_path):
     correction = fit_correction(generator, detector, rungs=rungs)
     save_correction(tmp_path / "c", correction)
     mend = corrected(generator, load_correction(tmp_path / "c"))
-    assert isinstance(mend, CorrectedGenerator)
+    assert isinstance(mend, GatedGenerator)
     result = mend(generator.latents(150, 9) * torch.linspace(1, 1.8, 150)[:, None])
     assert 5 < result.changed.sum() < 100
     assert np.median(result.manifold_after[result.changed]) < np.median(result.manifold_before[result.changed])

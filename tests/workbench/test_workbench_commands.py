@@ -13,7 +13,7 @@ from PIL import Image
 from scratch_commands import SCRATCH, genmend
 
 from genmend.activations import load_correction
-from genmend.workbench.commands.correct import _digest as correction_digest
+from genmend.gans.correctors.correct import correction_digest
 
 OPTIONS = ["--latent-shape", "12", "--extractor", "scratch:extractor", "--n-statistics", "400", "--n-reference", "300"]
 
