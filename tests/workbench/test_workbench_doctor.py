@@ -8,8 +8,9 @@ import pytest
 
 from genmend.manifold.engine.native_screen import native_kernels
 from genmend.storage.weights import PACKAGES
-from genmend.workbench.commands import doctor, extras
+from genmend.workbench.commands import doctor, extras, imports
 from genmend.workbench.commands.doctor import diagnose, format_diagnosis
+from genmend.workbench.commands.imports import Imports, mending_command, modules_of, try_imports
 
 REQUIREMENTS = [
     "numpy>=2.1",
@@ -20,16 +21,24 @@ REQUIREMENTS = [
     'genmend[demo,all]; extra == "all"',
     'winreg-shim; python_version < "3" and extra == "demo"',
 ]
-TORCH = {"torch": "2.12.1", "torchaudio": None, "devices": ["cpu"], "threads": 2, "problem": None}
+TORCH = {"version": "2.12.1", "cuda": None, "devices": ["cpu"], "threads": 2}
 
 
 @pytest.fixture
 def quick(monkeypatch, tmp_path):
-    """An empty cache, and no process that imports torch."""
+    """An empty cache, no process that imports anything, and a genmend that came as a wheel."""
     monkeypatch.setenv("GENMEND_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
-    monkeypatch.setattr(doctor, "_torch", lambda: dict(TORCH))
+    monkeypatch.setattr(doctor, "try_imports", lambda modules: Imports(torch=dict(TORCH)))
+    as_wheel(monkeypatch)
     return tmp_path / "cache"
+
+
+def as_wheel(monkeypatch):
+    """The lines to type of an installation from a wheel, whose pip is on the PATH."""
+    monkeypatch.setattr(extras, "_checkout", lambda: (None, False))
+    monkeypatch.setattr(extras, "pip", lambda: "pip")
+    monkeypatch.setattr(imports, "pip", lambda: "pip")
 
 
 def names(extra):
@@ -45,7 +54,8 @@ def test_extras_are_resolved_through_each_other_and_by_marker():
     assert sorted(names(everything)) == sorted(names(demo))
 
 
-def test_missing_and_too_old_packages_are_told_apart():
+def test_missing_and_too_old_packages_are_told_apart(monkeypatch):
+    as_wheel(monkeypatch)
     core, report, *_ = extras.installed_extras(REQUIREMENTS)
     numpy, packaging = core.packages
     assert numpy.accepted
@@ -129,45 +139,134 @@ def test_the_text_names_what_is_missing_and_how_to_get_it(quick):
     assert text.splitlines()[-1].startswith("  - ")
 
 
-def test_the_installed_torch_answers():
-    found = doctor._torch()
-    assert found["torch"]
-    assert found["problem"] is None
-    assert found["devices"][-1] == "cpu"
+def test_the_installed_torch_answers_and_every_core_package_imports():
+    found = try_imports(modules_of(["numpy", "torch", "faiss-cpu", "scikit-learn", "pillow"]))
+    assert found.problems == {}
+    assert found.torch["version"]
+    assert found.torch["devices"][-1] == "cpu"
+
+
+def test_modules_are_found_by_the_distribution():
+    found = modules_of(["torch", "scikit-learn", "faiss-cpu", "pillow", "no-such-distribution"])
+    assert found["torch"] == ["torch"]  # and not torchgen, functorch
+    assert found["scikit-learn"] == ["sklearn"]
+    assert found["faiss-cpu"] == ["faiss"]
+    assert found["pillow"] == ["PIL"]
+    assert found["no-such-distribution"] == []
+
+
+@pytest.fixture
+def planted(monkeypatch, tmp_path):
+    """Modules that import, and that fail in every way."""
+    for name, text in {
+        "fine_one": "print('an import may print')",
+        "raises": "raise OSError('undefined\\n symbol')",
+        "wraps": "try:\n    import lacks\nexcept ImportError as error:\n    raise OSError('no library') from error",
+        "lacks": "import genmend_no_such_module",
+        "crashes": "import os; os.write(2, b'Segmentation fault'); os._exit(139)",
+        "leaves": "raise SystemExit('planted')",
+        "fine_two": "",
+    }.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return tmp_path
+
+
+def test_what_cannot_be_imported_takes_nothing_else_along(planted):
+    found = try_imports(
+        {name: [name] for name in ["fine_one", "raises", "wraps", "lacks", "crashes", "leaves", "fine_two"]}
+    )
+    assert found.problems == {
+        "raises": "OSError: undefined symbol",
+        "wraps": "OSError: no library (No module named 'genmend_no_such_module')",
+        "lacks": "ModuleNotFoundError: No module named 'genmend_no_such_module'",
+        "crashes": "the import ended with status 139: Segmentation fault",
+        "leaves": "SystemExit: planted",
+    }
+    assert found.missing == {"wraps": "genmend_no_such_module", "lacks": "genmend_no_such_module"}
+
+
+def test_an_import_that_hangs_is_left_and_the_rest_goes_on(planted):
+    (planted / "hangs.py").write_text("import time; time.sleep(60)")
+    found = try_imports({"fine_one": ["fine_one"], "hangs": ["hangs"], "raises": ["raises"]}, timeout=5)
+    assert found.problems == {"hangs": "the import took more than 5 s", "raises": "OSError: undefined symbol"}
+
+
+def test_a_module_in_the_current_folder_is_not_imported(monkeypatch, tmp_path):
+    (tmp_path / "torch.py").write_text("raise SystemExit('planted')")
+    monkeypatch.chdir(tmp_path)
+    assert try_imports({"torch": ["torch"]}).problems == {}
 
 
 @pytest.mark.parametrize(
-    ("script", "problem"),
+    ("name", "version", "torch", "cuda", "line"),
     [
-        ("import os; os.write(2, b'Segmentation fault'); os._exit(139)", "ended with status 139: Segmentation fault"),
-        ("import time; time.sleep(60)", "took more than"),
+        ("torchaudio", "2.11.1", "2.12.1+cu130", "13.0", "pip install torchaudio==2.11.0"),
+        ("torchaudio", "2.11.0", "2.14.1+cu130", "13.0", "pip install torchaudio==2.11.1"),
+        (
+            "torchaudio",
+            "2.11.1",
+            "2.13.0+cpu",
+            None,
+            "pip install torch==2.12.1 torchvision==0.27.1 torchaudio==2.11.0",
+        ),
+        (
+            "torchaudio",
+            "2.11.1",
+            "2.14.1+cpu",
+            None,
+            "pip install torch==2.12.1 torchvision==0.27.1 torchaudio==2.11.0",
+        ),
+        ("torchaudio", "2.11.0", "2.12.1+cpu", None, "pip install --force-reinstall --no-deps torchaudio==2.11.0"),
+        ("torchvision", "0.27.1", "2.14.1+cu130", "13.0", "pip install torchvision==0.29.1"),
+        ("timm", "1.0", "2.14.1+cu130", "13.0", "pip install --force-reinstall --no-deps timm==1.0"),
     ],
 )
-def test_a_torch_that_crashes_or_hangs_does_not_take_the_doctor_along(monkeypatch, script, problem):
-    monkeypatch.setattr(doctor, "_ASK_TORCH", script)
-    assert problem in doctor._torch(timeout=1 if "sleep" in script else 60)["problem"]
+def test_the_line_that_mends_a_package_is_measured(monkeypatch, name, version, torch, cuda, line):
+    as_wheel(monkeypatch)
+    found = Imports({"version": torch, "cuda": cuda}, {name: "OSError: undefined symbol"})
+    assert mending_command(name, version, found, ["torch", "torchvision", "torchaudio", "timm"]) == line
 
 
-def test_a_torchaudio_for_another_torch_is_reported(monkeypatch, tmp_path):
-    (tmp_path / "torchaudio.py").write_text("raise OSError('undefined symbol')")
-    (tmp_path / "torch.py").write_text(
-        "from types import SimpleNamespace as N\n__version__ = '2.15'\nget_num_threads = lambda: 1\n"
-        "cuda = N(device_count=lambda: 0)\nbackends = N(mps=N(is_available=lambda: False))\n"
+def test_what_lacks_a_module_gets_it(monkeypatch):
+    as_wheel(monkeypatch)
+    found = Imports({}, {"speechmos": "No module named 'sklearn'"}, {"speechmos": "sklearn.svm"})
+    assert mending_command("speechmos", "1.0", found) == "pip install scikit-learn"
+
+
+def test_a_broken_package_is_said_with_its_line(quick, monkeypatch):
+    broken = Imports(dict(TORCH), {"pillow": "OSError: undefined symbol"})
+    monkeypatch.setattr(doctor, "try_imports", lambda modules: broken)
+    diagnosis = diagnose(REQUIREMENTS)
+    text = format_diagnosis(diagnosis)
+    demo = next(extra for extra in diagnosis.extras if extra.name == "demo")
+    version = next(package.installed for package in demo.packages if package.name == "pillow")
+    line = f"pip install --force-reinstall --no-deps pillow=={version}"
+    assert demo.state == "broken"
+    assert not demo.complete
+    assert "  broken   demo: " in text
+    assert f"cannot import pillow {version}: OSError: undefined symbol\n           mend it: {line}\n" in text
+    assert f"pillow {version} cannot be imported (OSError: undefined symbol): run `{line}`." in diagnosis.findings
+    result = diagnosis.to_dict()
+    package = next(p for e in result["extras"] if e["name"] == "demo" for p in e["packages"] if p["name"] == "pillow")
+    assert (package["problem"], package["remedy"]) == ("OSError: undefined symbol", line)
+    assert next(e["state"] for e in result["extras"] if e["name"] == "demo") == "broken"
+
+
+def test_a_torchaudio_for_another_torch_is_said_with_the_one_that_loads(quick, monkeypatch):
+    broken = Imports(dict(TORCH), {"torchaudio": "OSError: undefined symbol"})
+    monkeypatch.setattr(doctor, "try_imports", lambda modules: broken)
+    monkeypatch.setattr(extras.metadata, "version", lambda name: {"torchaudio": "2.11.1"}.get(name, "9999"))
+    diagnosis = diagnose(['torchaudio>=2.11,<2.12; extra == "tts"'])
+    assert diagnosis.findings[0] == (
+        "torchaudio 2.11.1 cannot be imported beside torch 2.12.1 (OSError: undefined symbol): "
+        "run `pip install torchaudio==2.11.0`."
     )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    found = doctor._torch()
-    assert found["problem"] == "torchaudio does not import beside torch 2.15: undefined symbol"
-    assert found["devices"] == ["cpu"]
-
-
-def test_torch_in_the_current_folder_is_not_imported(monkeypatch, tmp_path):
-    (tmp_path / "torch.py").write_text("raise SystemExit('planted')")
-    monkeypatch.chdir(tmp_path)
-    assert "planted" not in str(doctor._torch())
+    assert diagnosis.torchaudio is None
 
 
 @pytest.mark.parametrize("built", [False, True])
-def test_a_missing_kernel_is_said(monkeypatch, built):
+def test_a_missing_kernel_is_said(quick, monkeypatch, built):
     monkeypatch.setattr(doctor, "native_kernels", tuple)
     monkeypatch.setattr(doctor, "find_spec", lambda name: object() if built else None)
     diagnosis = diagnose()

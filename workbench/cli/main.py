@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from genmend import __version__
 from genmend.workbench.cli.diffusion import commands as diffusion_commands
 from genmend.workbench.cli.gans import commands as gan_commands
 from genmend.workbench.cli.options import Device, Json, Out, Resume, finish, note, show_progress
@@ -27,6 +28,21 @@ app = typer.Typer(
 app.add_typer(gan_commands)
 app.add_typer(diffusion_commands)
 app.add_typer(speech_commands)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"genmend {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _before_the_command(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()
@@ -128,7 +144,9 @@ def _numbers(text: str) -> tuple[int, ...]:
 def main() -> None:
     """Run the command line: exit 0 done, 1 a finding (with --check), 2 error, 130 interrupted."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    sys.path.insert(0, "")  # so that module:callable finds the user's own modules in the current folder
+    if "" not in sys.path:
+        # module:callable finds the user's modules in the current folder. Last: a torch.py there is not torch.
+        sys.path.append("")
     sys.exit(_run(app))
 
 
@@ -137,13 +155,11 @@ def _run(command: Callable[..., Any]) -> int:
         code = command(standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         code = 130
-    except ModuleNotFoundError as error:
-        named = "pip install" in str(error)
-        remedy = "" if named else "; `pip install 'genmend[demo]'` brings what most commands need."
-        note(f"genmend: {error}{remedy}")
+    except ImportError as error:
+        note(f"genmend: {str(error).rstrip('.')}{_import_remedy(error)}")
         return 2
     except (ValueError, TypeError, LookupError, OSError, RuntimeError) as error:
-        note(f"genmend: {error}")
+        note(f"genmend: {error}{_library_remedy(error)}")
         return 2
     except Exception as error:
         # Typer's own usage errors: their class is private, their method is not.
@@ -155,3 +171,21 @@ def _run(command: Callable[..., Any]) -> int:
     if code == 130:  # Typer's own answer to Ctrl-C
         note("Interrupted: nothing is half-written; run the same command again to go on from here.")
     return code if isinstance(code, int) else 0
+
+
+def _import_remedy(error: ImportError) -> str:
+    """What to do about a module that is not there, or that is and cannot be imported."""
+    from genmend.workbench.commands.extras import remedy
+
+    command = next((argument for argument in sys.argv[1:] if not argument.startswith("-")), "")
+    line = remedy(error.name, command) if error.name and isinstance(error, ModuleNotFoundError) else None
+    if line is None:
+        return "." if "pip install" in str(error) else "; `genmend doctor` says which package is missing or broken."
+    return "." if line in str(error) else f"; run `{line}`."
+
+
+def _library_remedy(error: Exception) -> str:
+    """A compiled library that does not load looks like any other error: an OSError, a RuntimeError of who needed it."""
+    signs = ("undefined symbol", "cannot open shared object", "Could not load this library", "torchvision::nms")
+    broken = any(sign in str(error) for sign in signs)
+    return "; `genmend doctor` says which package is broken and how to mend it." if broken else ""

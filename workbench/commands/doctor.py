@@ -6,48 +6,19 @@ import json
 import os
 import platform
 import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from genmend.manifold.engine.native_screen import native_kernels
 from genmend.storage.weights import PACKAGES, MissingWeightsError, cache_folder, find_weights
-from genmend.workbench.commands.extras import DISTRIBUTION, Extra, installed_extras
-
-if TYPE_CHECKING:
-    pass
-    from genmend.workbench.commands.extras import Extra
+from genmend.workbench.commands.extras import DISTRIBUTION, Extra, install_command, installed_extras
+from genmend.workbench.commands.imports import Imports, mending_command, modules_of, try_imports
 
 __all__ = ["Diagnosis", "Weights", "diagnose", "format_diagnosis"]
-
-# A process of its own: torch takes seconds to import, and a torchaudio made for another torch may take down the
-# process that imports it. -P keeps a torch.py in the current folder out of it.
-_ASK_TORCH = """
-import json
-found = {"torch": None, "torchaudio": None, "devices": ["cpu"], "threads": None, "problem": None}
-try:
-    import torch
-    found["torch"], found["threads"] = torch.__version__, torch.get_num_threads()
-    found["devices"] = [f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())]
-    found["devices"] += ["mps"] * torch.backends.mps.is_available() + ["cpu"]
-except Exception as error:
-    found["problem"] = f"torch does not import: {error}"
-else:
-    try:
-        import torchaudio
-        found["torchaudio"] = torchaudio.__version__
-    except ModuleNotFoundError as error:
-        if error.name != "torchaudio":
-            found["problem"] = f"torchaudio does not import: {error}"
-    except Exception as error:
-        found["problem"] = f"torchaudio does not import beside torch {torch.__version__}: {error}"
-print(json.dumps(found))
-"""
 
 
 @dataclass(frozen=True)
@@ -91,7 +62,7 @@ class Diagnosis:
         """Everything as plain values, ready for JSON, the commands that get what is missing included."""
         result = asdict(self)
         for extra, found in zip(result["extras"], self.extras, strict=True):
-            extra.update(complete=found.complete, command=found.command)
+            extra.update(state=found.state, complete=found.complete, command=found.command)
         for weights, entry in zip(result["weights"], self.weights, strict=True):
             weights["command"] = entry.command
         plain: dict[str, Any] = json.loads(json.dumps(result))
@@ -107,10 +78,8 @@ def diagnose(requirements: Sequence[str] | None = None) -> Diagnosis:
         Requirement lines to look at in place of the installed distribution's own.
     """
     findings: list[str] = []
-    try:
-        version: str | None = metadata.version(DISTRIBUTION)
-    except metadata.PackageNotFoundError:
-        version = None
+    version = _version(DISTRIBUTION)
+    if version is None:
         findings.append("genmend runs from a folder and is not installed: run `pip install -e .` in it.")
     extras = () if version is None and requirements is None else installed_extras(requirements)
     findings += [
@@ -119,8 +88,8 @@ def diagnose(requirements: Sequence[str] | None = None) -> Diagnosis:
         for package in extra.packages
         if not extra.name and not package.accepted
     ]
-    torch = _torch()
-    findings += [torch["problem"]] if torch["problem"] else []
+    extras, imports = _import_all(extras)
+    findings += _broken(extras, imports)
     blas = _blas()
     if preset := os.environ.get("OPENBLAS_CORETYPE"):
         findings.append(
@@ -141,11 +110,11 @@ def diagnose(requirements: Sequence[str] | None = None) -> Diagnosis:
         python=platform.python_version(),
         platform=platform.platform(),
         extras=extras,
-        torch=torch["torch"],
-        torchaudio=torch["torchaudio"],
-        devices=tuple(torch["devices"]),
+        torch=imports.torch.get("version"),
+        torchaudio=None if "torchaudio" in imports.problems else _version("torchaudio"),
+        devices=tuple(imports.torch.get("devices", ["cpu"])),
         cores=_cores(),
-        threads=torch["threads"],
+        threads=imports.torch.get("threads"),
         blas=blas,
         native_kernel=kernels[0] if kernels else None,
         native_kernels=kernels,
@@ -156,20 +125,46 @@ def diagnose(requirements: Sequence[str] | None = None) -> Diagnosis:
     )
 
 
-def _torch(timeout: float = 180) -> dict[str, Any]:
-    found: dict[str, Any] = {"torch": None, "torchaudio": None, "devices": ["cpu"], "threads": None}
-    try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-c", _ASK_TORCH], capture_output=True, text=True, check=False, timeout=timeout
+def _import_all(extras: Sequence[Extra]) -> tuple[tuple[Extra, ...], Imports]:
+    """The extras with what cannot be imported of them, and what was found in trying."""
+    versions = {p.name: p.installed for extra in extras for p in extra.packages if p.installed and p.accepted}
+    found = try_imports(modules_of([*{**versions, "torch": None}]))
+    remedies = {
+        name: mending_command(name, versions[name], found, list(versions))
+        for name in found.problems
+        if name in versions
+    }
+    return tuple(
+        replace(
+            extra,
+            packages=tuple(
+                replace(p, problem=found.problems.get(p.name), remedy=remedies.get(p.name)) if p.accepted else p
+                for p in extra.packages
+            ),
         )
-    except subprocess.TimeoutExpired:
-        return found | {"problem": f"importing torch and torchaudio took more than {timeout:.0f} s."}
-    if done.returncode:
-        # A process that crashed left no JSON behind; what it last said is the best clue there is.
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        return found | {"problem": f"importing torch and torchaudio ended with status {done.returncode}: {last}"}
-    answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return answer
+        for extra in extras
+    ), found
+
+
+def _broken(extras: Sequence[Extra], found: Imports) -> list[str]:
+    """A sentence of each package that cannot be imported, of torch first."""
+    beside = f" beside torch {found.torch['version']}" if found.torch else ""
+    broken = {p.name: p for extra in extras for p in extra.packages if p.problem}
+    sentences = {
+        name: f"{name} {p.installed} cannot be imported{beside * name.startswith('torch')} ({p.problem}): "
+        f"run `{p.remedy}`."
+        for name, p in broken.items()
+    }
+    if "torch" in found.problems and "torch" not in sentences:
+        sentences["torch"] = f"torch cannot be imported ({found.problems['torch']}): run `{install_command()}`."
+    return [sentences[name] for name in sorted(sentences, key=lambda name: (name != "torch", name))]
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _blas() -> tuple[str, ...]:
@@ -225,13 +220,14 @@ def format_diagnosis(diagnosis: Diagnosis) -> str:
     diagnosis : Diagnosis
         From `genmend.workbench.commands.doctor.diagnose`.
     """
+    broken = any(p.name == "torchaudio" and p.problem for extra in diagnosis.extras for p in extra.packages)
     kernel = ", ".join(diagnosis.native_kernels) or "none works here; torch or numpy searches"
     free = "" if diagnosis.cache_free_gigabytes is None else f" ({diagnosis.cache_free_gigabytes} GB free)"
     lines = [
         f"genmend        {diagnosis.genmend or 'not installed'}",
         f"Python         {diagnosis.python} on {diagnosis.platform}",
         f"torch          {diagnosis.torch or 'missing'}",
-        f"torchaudio     {diagnosis.torchaudio or 'missing'}",
+        f"torchaudio     {diagnosis.torchaudio or ('broken: see below' if broken else 'missing')}",
         f"devices        {', '.join(diagnosis.devices)}",
         f"cores          {diagnosis.cores} (threads of torch: {diagnosis.threads or 'unknown'})",
         f"BLAS           {'; '.join(diagnosis.blas) or 'none recognised'}",
@@ -257,9 +253,8 @@ def _weights_lines(weights: Weights) -> list[str]:
 
 
 def _extra_lines(extra: Extra) -> list[str]:
-    state = "ok     " if extra.complete else "missing"
-    lines = [f"  {state}  {extra.name or 'core'}: {extra.enables}"]
-    found = [f"{package.name} {package.installed}" for package in extra.packages if package.accepted]
+    lines = [f"  {extra.state:7}  {extra.name or 'core'}: {extra.enables}"]
+    found = [f"{p.name} {p.installed}" for p in extra.packages if p.accepted and not p.problem]
     lacking = [
         f"{package.requirement} ({'missing' if package.installed is None else f'found {package.installed}'})"
         for package in extra.packages
@@ -267,6 +262,12 @@ def _extra_lines(extra: Extra) -> list[str]:
     ]
     if found and extra.name != "all":  # which would repeat every line above
         lines.append(f"           has {', '.join(found)}")
+    for package in extra.packages:
+        if package.problem:
+            lines += [
+                f"           cannot import {package.name} {package.installed}: {package.problem}",
+                f"           mend it: {package.remedy}",
+            ]
     if lacking:
         lines += [f"           lacks {', '.join(lacking)}", f"           get it: {extra.command}"]
     return lines

@@ -1,19 +1,39 @@
-"""What each extra of the installed distribution brings, and which of its packages are here."""
+"""What each extra of the installed distribution brings, which of its packages are here, and what installs the rest."""
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import shlex
+import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 from packaging.requirements import Requirement
 
-__all__ = ["DISTRIBUTION", "ENABLES", "Extra", "Package", "installed_extras"]
+__all__ = [
+    "DISTRIBUTION",
+    "ENABLES",
+    "Extra",
+    "Package",
+    "distribution_of",
+    "install_command",
+    "installed_extras",
+    "normalised",
+    "pip",
+    "remedy",
+]
 
 DISTRIBUTION = "genmend"
 
 # What a person can do with an extra, in the words of the command line. "later:" is said of what no room of this version
-# does yet.
+# does yet. Extras that name a command are advised first where that command lacks something.
 ENABLES = {
     "": "the core: manifold metrics, recording and editing of layers, GAN detection and correction",
     "report": "report.html and every picture in it",
@@ -27,22 +47,36 @@ ENABLES = {
     "flows": "genmend rare --density flow",
     "metrics": "Fréchet distances, torchmetrics classes of the manifold metrics, FID's Inception; later: LPIPS",
     "ray": "ShardedManifold: reference shards on Ray workers",
-    "hub": "later: models by their hub name",
-    "ui": "later: the web page",
-    "security": "later: scans of pickled checkpoints before a conversion",
     "all": "every extra above",
     "dev": "tests and checks of genmend itself",
 }
+# Distributions that are imported by another name than their own.
+_IMPORTED_AS = {"sklearn": "scikit-learn", "PIL": "pillow", "faiss": "faiss-cpu", "xdist": "pytest-xdist"}
+# What our code imports and a package of the extras requires.
+_REQUIRED_BY = {"ctranslate2": "faster-whisper"}
 
 
 @dataclass(frozen=True)
 class Package:
-    """One required package: its requirement, the version found (None: missing), and whether that version will do."""
+    """One required package.
+
+    Attributes
+    ----------
+    name, requirement : str
+    installed : str, optional
+        The version found; None where it is missing.
+    accepted : bool
+        Whether the requirement admits that version.
+    problem, remedy : str, optional
+        Why it cannot be imported, and the line that mends it; None where it can, and where nobody tried.
+    """
 
     name: str
     requirement: str
     installed: str | None
     accepted: bool
+    problem: str | None = None
+    remedy: str | None = None
 
 
 @dataclass(frozen=True)
@@ -54,14 +88,21 @@ class Extra:
     packages: tuple[Package, ...]
 
     @property
+    def state(self) -> str:
+        """``broken`` where a package cannot be imported, ``missing`` where one is lacking or too old, else ``ok``."""
+        if any(package.problem for package in self.packages):
+            return "broken"
+        return "ok" if all(package.accepted for package in self.packages) else "missing"
+
+    @property
     def complete(self) -> bool:
-        """Whether every package is installed in a version that the requirement admits."""
-        return all(package.accepted for package in self.packages)
+        """Whether every package is installed in a version that the requirement admits, and none is known as broken."""
+        return self.state == "ok"
 
     @property
     def command(self) -> str:
         """What installs it."""
-        return f"pip install '{DISTRIBUTION}[{self.name}]'" if self.name else f"pip install {DISTRIBUTION}"
+        return install_command(self.name)
 
 
 def installed_extras(requirements: Sequence[str] | None = None) -> tuple[Extra, ...]:
@@ -83,6 +124,80 @@ def installed_extras(requirements: Sequence[str] | None = None) -> tuple[Extra, 
         Extra(name, ENABLES.get(name, "(not described)"), tuple(map(_package, _required(parsed, name))))
         for name in ["", *_extra_names(parsed)]
     )
+
+
+def install_command(extra: str = "") -> str:
+    """The line that installs an extra (or the core) the way genmend itself was installed."""
+    suffix = f"[{extra}]" if extra else ""
+    folder, editable = _checkout()
+    if folder is None:
+        target = f"{DISTRIBUTION}{suffix}"
+        return f"{pip()} install {shlex.quote(target)}"
+    here = "." if folder == Path.cwd() else str(folder)
+    options = "--config-settings editable_mode=strict -e " if editable else ""
+    return f"{pip()} install {options}{shlex.quote(here + suffix)}"
+
+
+def remedy(module: str, command: str = "", requirements: Sequence[str] | None = None) -> str | None:
+    """What to do about a module that could not be imported.
+
+    Parameters
+    ----------
+    module : str
+        Its name, as ``ModuleNotFoundError.name`` has it.
+    command : str
+        The command of genmend that was run, e.g. ``speak``: where several extras bring the module, its own is advised.
+    requirements : sequence of str, optional
+        As of `installed_extras`.
+
+    Returns
+    -------
+    str or None
+        The line to type. None where no extra that lacks anything brings the module.
+    """
+    distribution = distribution_of(module)
+    wanted = normalised(_REQUIRED_BY.get(distribution, distribution))
+    try:
+        extras = installed_extras(requirements)
+    except metadata.PackageNotFoundError:
+        return None
+    lacking = [e for e in extras if any(normalised(p.name) == wanted and not p.accepted for p in e.packages)]
+    of_command = [e for e in lacking if command and f"{DISTRIBUTION} {command}" in e.enables]
+    return next((extra.command for extra in of_command + lacking), None)
+
+
+def pip() -> str:
+    """How this Python's pip is called: ``pip`` only where that is the one on the PATH."""
+    found = shutil.which("pip")
+    python = Path(sys.executable)
+    if found and Path(found).parent == python.parent:
+        return "pip"
+    near = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
+    return f"{shlex.quote(os.fspath(near))} -m pip"
+
+
+def distribution_of(module: str) -> str:
+    """The distribution that a module is installed with."""
+    top = module.partition(".")[0]
+    return _IMPORTED_AS.get(top, top.replace("_", "-"))
+
+
+def normalised(name: str) -> str:
+    """A distribution's name as indices compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _checkout() -> tuple[Path | None, bool]:
+    """The folder that genmend was installed from, if it was one, and whether as editable."""
+    try:
+        text = metadata.distribution(DISTRIBUTION).read_text("direct_url.json")
+    except metadata.PackageNotFoundError:
+        return None, False
+    origin = json.loads(text) if text else {}
+    url = urlparse(origin.get("url", ""))
+    if url.scheme != "file" or "dir_info" not in origin:
+        return None, False
+    return Path(url2pathname(url.path)), bool(origin["dir_info"].get("editable"))
 
 
 def _extra_names(requirements: Sequence[Requirement]) -> list[str]:
