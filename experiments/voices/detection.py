@@ -30,8 +30,8 @@ from experiments.voices.sentences import SECOND, sentences
 from genmend.tts.measures.edit_counts import aligned
 from genmend.tts.measures.judges import PhonemeJudge
 from genmend.tts.measures.phoneme_errors import phoneme_errors, phonemes, sounds_of_words, word_phoneme_errors
-from genmend.tts.repair.diagnosis import Diagnosis, diagnose
-from genmend.tts.repair.reference import VoiceReference, fit_reference
+from genmend.tts.mending.diagnosis import Diagnosis, diagnose
+from genmend.tts.mending.reference import VoiceReference, fit_reference
 from genmend.tts.text.corpus import read_sentences, tokenized
 from genmend.tts.text.tokens import Tokens
 from genmend.tts.voices.piper import PiperVoice

@@ -25,9 +25,9 @@ from experiments.intervals import bootstrap
 from experiments.pages import write_page
 from experiments.voices.sentences import sentences
 from genmend.tts import Voice, VoiceReference, diagnose, load_voice, repair
-from genmend.tts.repair.cached_reference import reference_for
-from genmend.tts.repair.combination import CombinationRepair, combination_repairs
-from genmend.tts.repair.generalisation import holds_elsewhere, learnt_from_several
+from genmend.tts.mending.cached_reference import reference_for
+from genmend.tts.mending.combination import CombinationRepair, combination_repairs
+from genmend.tts.mending.generalisation import holds_elsewhere, learnt_from_several
 from genmend.tts.text.corpus import ENGLISH, read_sentences, tokenized
 
 RESULTS = Path(__file__).with_name("results") / "kept_repairs"

@@ -40,8 +40,8 @@ from genmend.tts.measures.naturalness import dnsmos
 from genmend.tts.measures.paired_bootstrap import PairedDifference, paired_bootstrap
 from genmend.tts.measures.phoneme_errors import phoneme_errors
 from genmend.tts.measures.word_errors import word_errors
-from genmend.tts.repair.acceptance import better, heard_by_whisper
-from genmend.tts.repair.best_of import attention_errors
+from genmend.tts.mending.acceptance import better, heard_by_whisper
+from genmend.tts.mending.best_of import attention_errors
 from genmend.tts.text.corpus import read_sentences, tokenized
 from genmend.tts.text.ipa import ipa_of_clauses
 from genmend.tts.text.phonemes import espeak_phonemes

@@ -26,7 +26,7 @@ from experiments.intervals import bootstrap
 from experiments.pages import write_page
 from experiments.voices.training_speech import WITHHELD, unseen_sentences, withheld_pairs
 from genmend.tts import Tokens, VoiceReference, diagnose, fit_reference, load_voice
-from genmend.tts.repair.pair_statistics import PairStatistics
+from genmend.tts.mending.pair_statistics import PairStatistics
 from genmend.tts.text.corpus import read_sentences, tokenized
 
 RESULTS = Path(__file__).with_name("results") / "withheld"

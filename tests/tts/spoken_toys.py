@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 from voice_toys import toy_voice
 
-from genmend.tts.repair.reference import fit_reference
+from genmend.tts.mending.reference import fit_reference
 
 SOUNDS = "abdeimnostuɐɔə"
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from voice_toys import toy_voice
 
-from genmend.tts.repair.best_of import attention_errors, best_of
+from genmend.tts.mending.best_of import attention_errors, best_of
 from genmend.tts.text.tokens import Tokens
 from genmend.tts.voices.voice import Speech
 

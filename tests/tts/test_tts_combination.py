@@ -8,11 +8,11 @@ from safetensors.numpy import save_file
 from spoken_toys import random_sentences, toy_reference
 from voice_toys import toy_tacotron, toy_voice
 
-from genmend.tts.repair.combination import CombinationRepair, apply_repairs, combination_repairs
-from genmend.tts.repair.combination_file import RepairFileError, load_repairs, save_repairs
-from genmend.tts.repair.diagnosis import diagnose
-from genmend.tts.repair.generalisation import holds_elsewhere, learnt_from_several
-from genmend.tts.repair.repair import repair
+from genmend.tts.mending.combination import CombinationRepair, apply_repairs, combination_repairs
+from genmend.tts.mending.combination_file import RepairFileError, load_repairs, save_repairs
+from genmend.tts.mending.diagnosis import diagnose
+from genmend.tts.mending.generalisation import holds_elsewhere, learnt_from_several
+from genmend.tts.mending.repair import repair
 
 LAYER = "convolutions.2"
 

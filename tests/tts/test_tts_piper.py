@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from genmend.tts.repair.combination import CombinationRepair, combination_repairs
-from genmend.tts.repair.repair import MovedToken, Repair
+from genmend.tts.mending.combination import CombinationRepair, combination_repairs
+from genmend.tts.mending.repair import MovedToken, Repair
 from genmend.tts.text.tokens import Tokens
 from genmend.tts.voices.piper import PiperVoice
 from genmend.tts.voices.piper_graph import PiperGraphError

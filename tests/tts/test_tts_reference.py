@@ -7,10 +7,10 @@ import pytest
 from spoken_toys import random_sentences, toy_reference
 from voice_toys import toy_tacotron, toy_voice
 
-from genmend.tts.repair.diagnosis import diagnose
-from genmend.tts.repair.pair_statistics import PairStatistics
-from genmend.tts.repair.reference import fit_reference, scores_of
-from genmend.tts.repair.reference_file import ReferenceFileError, load_reference, save_reference
+from genmend.tts.mending.diagnosis import diagnose
+from genmend.tts.mending.pair_statistics import PairStatistics
+from genmend.tts.mending.reference import fit_reference, scores_of
+from genmend.tts.mending.reference_file import ReferenceFileError, load_reference, save_reference
 
 
 def test_reference_vectors_are_inside_and_others_are_judged():

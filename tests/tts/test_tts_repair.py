@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from spoken_toys import random_sentences, toy_reference
 
-from genmend.tts.repair.acceptance import Verdict, better
-from genmend.tts.repair.diagnosis import diagnose
-from genmend.tts.repair.perturb import SUBSTITUTES, perturbed
-from genmend.tts.repair.reference import scores_of
-from genmend.tts.repair.repair import CENTERS, repair
+from genmend.tts.mending.acceptance import Verdict, better
+from genmend.tts.mending.diagnosis import diagnose
+from genmend.tts.mending.perturb import SUBSTITUTES, perturbed
+from genmend.tts.mending.reference import scores_of
+from genmend.tts.mending.repair import CENTERS, repair
 
 LAYER = "convolutions.2"
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from genmend.tts.repair.combination_file import load_repairs
-from genmend.tts.repair.mending import SpeakSettings
+from genmend.tts.mending.combination_file import load_repairs
+from genmend.tts.mending.mend import SpeakSettings
 from genmend.tts.text.corpus import ENGLISH
 from genmend.tts.voices.piper import PiperVoice
 from genmend.tts.voices.tacotron import TacotronVoice
@@ -95,7 +95,7 @@ def test_a_voice_that_cannot_be_written_is_refused_before_it_speaks(voice, setti
 def test_the_reference_is_kept_and_used_again(voice, settings, tmp_path, monkeypatch):
     wanted = SpeakSettings(phonemes=IPA, **settings)
     first = run_speak(voice, TEXT, tmp_path / "one", wanted, progress=False)
-    monkeypatch.setattr("genmend.tts.repair.cached_reference.fit_reference", pytest.fail)
+    monkeypatch.setattr("genmend.tts.mending.cached_reference.fit_reference", pytest.fail)
     again = run_speak(voice, TEXT, tmp_path / "two", wanted, progress=False)
     assert first.to_dict() == again.to_dict()
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from genmend.storage.digests import settings_key
 from genmend.storage.pieces import Work
 from genmend.storage.weights import cache_folder
-from genmend.tts.repair.reference_file import voice_digest
+from genmend.tts.mending.reference_file import voice_digest
 from genmend.tts.text.corpus import read_sentences, tokenized
 from genmend.tts.voices.voice import Voice
 
 if TYPE_CHECKING:
+    from genmend.tts.mending.mend import SpeakSettings
     from genmend.tts.prosody.probe_moves import ProbeMoves
-    from genmend.tts.repair.mending import SpeakSettings
     from genmend.tts.voices.piper import PiperVoice
     from genmend.tts.voices.vits import VitsVoice
 

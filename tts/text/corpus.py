@@ -10,7 +10,7 @@ from genmend.tts.voices.voice import Voice
 
 __all__ = ["ENGLISH", "read_sentences", "tokenized"]
 
-ENGLISH = Path(__file__).parent / "corpus" / "english.tsv"  # made by experiments/make_corpus.py
+ENGLISH = Path(__file__).parents[1] / "corpus" / "english.tsv"  # made by experiments/voices/make_corpus.py
 
 
 def read_sentences(path: str | Path = ENGLISH) -> list[tuple[str, str | None]]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from genmend.storage.atomic import whole_file
-from genmend.tts.repair.combination import CombinationRepair
+from genmend.tts.mending.combination import CombinationRepair
 from genmend.tts.voices.piper import PiperVoice
 from genmend.tts.voices.piper_graph import layer_tensors
 

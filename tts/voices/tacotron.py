@@ -26,7 +26,7 @@ from genmend.tts.voices.voice import Speech, Voice
 __all__ = ["READS", "TacotronVoice"]
 
 READS = ("ipa", "characters", "arpabet")
-_REFERENCE = Path(__file__).parent / "reference" / "tacotron.safetensors"
+_REFERENCE = Path(__file__).parents[1] / "reference" / "tacotron.safetensors"
 
 
 class TacotronVoice(Voice):

@@ -56,7 +56,7 @@ def speak(
 ) -> None:
     """Say a text: diagnose where the voice is lost, repair it, edit its prosody, with audio and a page."""
     from genmend.tts import load_voice
-    from genmend.tts.repair.mending import SpeakSettings
+    from genmend.tts.mending.mend import SpeakSettings
     from genmend.workbench.commands.rank_sentences import run_speak_batch
     from genmend.workbench.commands.speak import run_speak
     from genmend.workbench.commands.speak_edit import run_speak_edit

@@ -10,14 +10,14 @@ import numpy as np
 
 from genmend.storage.tables import write_csv, write_json
 from genmend.tts import Voice, diagnose
-from genmend.tts.repair.cached_reference import reference_for
-from genmend.tts.repair.risk import RiskyPair, SpeakBatch, risky_pairs
+from genmend.tts.mending.cached_reference import reference_for
+from genmend.tts.mending.risk import RiskyPair, SpeakBatch, risky_pairs
 from genmend.tts.text.corpus import read_sentences
 from genmend.workbench.pages.page import need_packages
 from genmend.workbench.pages.rank_sentences import _sentence_columns, _write_report
 
 if TYPE_CHECKING:
-    from genmend.tts.repair.mending import SpeakSettings
+    from genmend.tts.mending.mend import SpeakSettings
 
 __all__ = ["run_speak_batch"]
 

@@ -11,10 +11,10 @@ import numpy as np
 from genmend.storage.atomic import whole_file
 from genmend.storage.tables import write_csv, write_json
 from genmend.tts import Speech, Voice, VoiceReference, diagnose
-from genmend.tts.repair.cached_reference import reference_for
-from genmend.tts.repair.combination_file import load_repairs
-from genmend.tts.repair.kept_repairs import SpeakRun, check_targets, kept_repairs
-from genmend.tts.repair.mending import SpeakSettings, SpokenSentence, _judge, _spoken, tokens_of
+from genmend.tts.mending.cached_reference import reference_for
+from genmend.tts.mending.combination_file import load_repairs
+from genmend.tts.mending.kept_repairs import SpeakRun, check_targets, kept_repairs
+from genmend.tts.mending.mend import SpeakSettings, SpokenSentence, _judge, _spoken, tokens_of
 from genmend.workbench.pages.page import need_packages
 from genmend.workbench.pages.sounds import wav_bytes
 from genmend.workbench.pages.speak import write_speak_report

@@ -16,8 +16,8 @@ from genmend.workbench.pages.page import Facts, Figure, Paragraph, Section, Tabl
 from genmend.workbench.pages.sounds import audio_block
 
 if TYPE_CHECKING:
+    from genmend.tts.mending.mend import SpeakSettings
     from genmend.tts.prosody.prosody import ProsodyEdit
-    from genmend.tts.repair.mending import SpeakSettings
 
 __all__ = ["SpeakEdit", "run_speak_edit"]
 
@@ -52,8 +52,8 @@ def run_speak_edit(
     ValueError
         For voices other than Piper's and VITS, or a text of several sentences.
     """
+    from genmend.tts.mending.mend import tokens_of
     from genmend.tts.prosody.prosody import edit_prosody
-    from genmend.tts.repair.mending import tokens_of
     from genmend.workbench.commands.speak import write_wav
 
     need_packages()

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure as Drawing
 
 from genmend.tts import Diagnosis
-from genmend.tts.repair.risk import SHOWN, RiskyPair, SpeakBatch
+from genmend.tts.mending.risk import SHOWN, RiskyPair, SpeakBatch
 from genmend.workbench.pages.page import Facts, Figure, Paragraph, Section, Table, write_report
 
 __all__ = []

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from genmend.tts.repair.diagnosis import STATES
-from genmend.tts.repair.figures import SHOWN, diagnosis_figure, score_heat_map
+from genmend.tts.mending.diagnosis import STATES
+from genmend.tts.mending.figures import SHOWN, diagnosis_figure, score_heat_map
 from genmend.workbench.pages.page import Facts, Figure, Paragraph, Section, Table, write_report
 from genmend.workbench.pages.sounds import audio_block
 
 if TYPE_CHECKING:
-    from genmend.tts.repair.kept_repairs import SpeakRun
-    from genmend.tts.repair.mending import SpokenSentence
+    from genmend.tts.mending.kept_repairs import SpeakRun
+    from genmend.tts.mending.mend import SpokenSentence
 
 __all__ = ["write_speak_report"]
 

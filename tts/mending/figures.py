@@ -11,7 +11,7 @@ from genmend.tts.voices.mel import LogMel
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from genmend.tts.repair.diagnosis import Diagnosis
+    from genmend.tts.mending.diagnosis import Diagnosis
     from genmend.tts.voices.voice import Speech
 
 __all__ = ["SHOWN", "STATE_COLOURS", "diagnosis_figure", "score_heat_map"]

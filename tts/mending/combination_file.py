@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from genmend.storage.container import load, save
-from genmend.tts.repair.combination import CombinationRepair
-from genmend.tts.repair.reference_file import voice_digest
+from genmend.tts.mending.combination import CombinationRepair
+from genmend.tts.mending.reference_file import voice_digest
 from genmend.tts.voices.voice import Voice
 
 __all__ = ["RepairFileError", "load_repairs", "save_repairs"]

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from genmend.manifold.regions.normal_region import RegionState
-from genmend.tts.repair.perturb import perturbed
-from genmend.tts.repair.reference import VoiceReference, scores_of
+from genmend.tts.mending.perturb import perturbed
+from genmend.tts.mending.reference import VoiceReference, scores_of
 from genmend.tts.text.tokens import Tokens
 from genmend.tts.voices.voice import Voice
 
@@ -116,7 +116,7 @@ def repair(
     positions
         Tokens to move; all that are outside by default. Tokens inside, or without a reference, are never moved.
     copies, window, substitutes
-        See `genmend.tts.repair.perturb.perturbed`. Where none of the copies is inside, the window grows by 1 up to 4,
+        See `genmend.tts.mending.perturb.perturbed`. Where none of the copies is inside, the window grows by 1 up to 4,
         then there are
         twice as many copies, then the nearest reference vectors take their place.
 

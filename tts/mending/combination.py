@@ -1,6 +1,6 @@
 """What a repair did to one combination of sounds, taken out of its sentence, to be used wherever the combination is.
 
-Ours: the papers repair a sentence and keep nothing. `genmend.tts.repair.generalisation` says how far it serves other
+Ours: the papers repair a sentence and keep nothing. `genmend.tts.mending.generalisation` says how far it serves other
 sentences.
 """
 
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from genmend.tts.repair.reference import VoiceReference, scores_of
-from genmend.tts.repair.repair import MovedToken, Repair
+from genmend.tts.mending.reference import VoiceReference, scores_of
+from genmend.tts.mending.repair import MovedToken, Repair
 from genmend.tts.text.tokens import Tokens
 from genmend.tts.voices.voice import Voice
 

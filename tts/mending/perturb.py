@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from genmend.tts.repair.reference import VoiceReference
+from genmend.tts.mending.reference import VoiceReference
 from genmend.tts.text.tokens import Tokens
 
 __all__ = ["SUBSTITUTES", "perturbed"]

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from genmend.tts.repair.diagnosis import Diagnosis
-from genmend.tts.repair.pair_statistics import PairStatistics
-from genmend.tts.repair.reference import VoiceReference
+from genmend.tts.mending.diagnosis import Diagnosis
+from genmend.tts.mending.pair_statistics import PairStatistics
+from genmend.tts.mending.reference import VoiceReference
 
 __all__ = ["SHOWN", "RiskyPair", "SpeakBatch", "risky_pairs"]
 

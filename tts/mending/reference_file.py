@@ -12,7 +12,7 @@ import numpy as np
 from genmend.manifold.regions.normal_region_file import load_normal_region, save_normal_region
 from genmend.storage.atomic import whole_file
 from genmend.storage.digests import sha256_of
-from genmend.tts.repair.reference import VoiceReference
+from genmend.tts.mending.reference import VoiceReference
 from genmend.tts.voices.voice import Voice
 
 __all__ = ["ReferenceFileError", "load_reference", "save_reference", "voice_digest"]

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from genmend.tts.repair.pair_statistics import PairStatistics
-from genmend.tts.repair.reference import VoiceReference, scores_of
+from genmend.tts.mending.pair_statistics import PairStatistics
+from genmend.tts.mending.reference import VoiceReference, scores_of
 from genmend.tts.text.tokens import Tokens
 from genmend.tts.voices.voice import Voice
 

@@ -1,6 +1,6 @@
 """Whether a repair does in other sentences what it did in its own, and one that is learnt from several sentences.
 
-Ours, as `genmend.tts.repair.combination` is.
+Ours, as `genmend.tts.mending.combination` is.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from genmend.tts.repair.combination import CombinationRepair, combination_repairs
-from genmend.tts.repair.reference import VoiceReference
-from genmend.tts.repair.repair import repair as repaired
+from genmend.tts.mending.combination import CombinationRepair, combination_repairs
+from genmend.tts.mending.reference import VoiceReference
+from genmend.tts.mending.repair import repair as repaired
 from genmend.tts.text.tokens import Tokens
 from genmend.tts.voices.voice import Voice
 

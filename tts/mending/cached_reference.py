@@ -9,8 +9,8 @@ from tqdm import tqdm
 
 from genmend.storage.digests import settings_key, sha256_of_file
 from genmend.storage.weights import cache_folder
-from genmend.tts.repair.reference import VoiceReference, fit_reference
-from genmend.tts.repair.reference_file import ReferenceFileError, load_reference, save_reference, voice_digest
+from genmend.tts.mending.reference import VoiceReference, fit_reference
+from genmend.tts.mending.reference_file import ReferenceFileError, load_reference, save_reference, voice_digest
 from genmend.tts.text.corpus import ENGLISH, read_sentences, tokenized
 from genmend.tts.voices.voice import Voice
 

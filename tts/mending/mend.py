@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genmend.tts.repair.acceptance import Verdict, better, heard_by_whisper
-from genmend.tts.repair.best_of import best_seed
-from genmend.tts.repair.combination import CombinationRepair, apply_repairs
-from genmend.tts.repair.diagnosis import Diagnosis
-from genmend.tts.repair.reference import VoiceReference
-from genmend.tts.repair.repair import Repair, repair
+from genmend.tts.mending.acceptance import Verdict, better, heard_by_whisper
+from genmend.tts.mending.best_of import best_seed
+from genmend.tts.mending.combination import CombinationRepair, apply_repairs
+from genmend.tts.mending.diagnosis import Diagnosis
+from genmend.tts.mending.reference import VoiceReference
+from genmend.tts.mending.repair import Repair, repair
 from genmend.tts.text.phonemes import split_sentences
 from genmend.tts.text.tokens import Tokens
 from genmend.tts.voices.voice import Speech, Voice

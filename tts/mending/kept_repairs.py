@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from genmend.tts.repair.acceptance import heard_by_whisper
-from genmend.tts.repair.combination import CombinationRepair, apply_repairs, combination_repairs
-from genmend.tts.repair.combination_file import save_repairs
-from genmend.tts.repair.generalisation import Holding, holds_elsewhere, learnt_from_several
-from genmend.tts.repair.mending import SpeakSettings, SpokenSentence
-from genmend.tts.repair.reference import VoiceReference
+from genmend.tts.mending.acceptance import heard_by_whisper
+from genmend.tts.mending.combination import CombinationRepair, apply_repairs, combination_repairs
+from genmend.tts.mending.combination_file import save_repairs
+from genmend.tts.mending.generalisation import Holding, holds_elsewhere, learnt_from_several
+from genmend.tts.mending.mend import SpeakSettings, SpokenSentence
+from genmend.tts.mending.reference import VoiceReference
 from genmend.tts.text.corpus import ENGLISH, read_sentences, tokenized
 from genmend.tts.text.tokens import Tokens
 from genmend.tts.voices.voice import Voice
