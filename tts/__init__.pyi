@@ -1,6 +1,7 @@
 from .mending.best_of import best_of as best_of
 from .mending.diagnosis import Diagnosis as Diagnosis
 from .mending.diagnosis import diagnose as diagnose
+from .mending.mend import mend as mend
 from .mending.reference import VoiceReference as VoiceReference
 from .mending.reference import fit_reference as fit_reference
 from .mending.repair import Repair as Repair

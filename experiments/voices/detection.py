@@ -27,12 +27,12 @@ from tqdm import tqdm
 from experiments.intervals import bootstrap
 from experiments.pages import write_page
 from experiments.voices.sentences import SECOND, sentences
-from genmend.tts.measures.edit_counts import aligned
+from genmend.tts.measures.edit_counts import align
 from genmend.tts.measures.judges import PhonemeJudge
 from genmend.tts.measures.phoneme_errors import phoneme_errors, phonemes, sounds_of_words, word_phoneme_errors
 from genmend.tts.mending.diagnosis import Diagnosis, diagnose
 from genmend.tts.mending.reference import VoiceReference, fit_reference
-from genmend.tts.text.corpus import read_sentences, tokenized
+from genmend.tts.text.corpus import read_sentences, tokenize_corpus
 from genmend.tts.text.tokens import Tokens
 from genmend.tts.voices.piper import PiperVoice
 
@@ -48,7 +48,7 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     voice = PiperVoice.joe()
-    reference = fit_reference(voice, tokenized(voice, read_sentences()), k=K, seed=options.seed, progress=tqdm)
+    reference = fit_reference(voice, tokenize_corpus(voice, read_sentences()), k=K, seed=options.seed, progress=tqdm)
     kinds, texts, ipa = map(list, zip(*sentences(), strict=True))
     asked = [voice.tokenize(text, phonemes=sounds) for text, sounds in zip(texts, ipa, strict=True)]
     started = time.process_time()
@@ -133,7 +133,7 @@ def sound_errors(tokens: Tokens, heard: str) -> list[tuple[str, float]]:
     """Each sound of a sentence, and how many errors fall on it; one that was added falls on the sound before."""
     reference, found = phonemes(tokens.phonemes), phonemes(heard)
     errors, current = np.zeros(len(reference)), 0
-    for i, j in aligned(reference, found):
+    for i, j in align(reference, found):
         current = current if i is None else i
         errors[current] += i is None or j is None or reference[i] != found[j]
     return list(zip(reference, errors.tolist(), strict=True))

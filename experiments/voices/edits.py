@@ -28,10 +28,10 @@ from genmend.storage.tables import without_nan
 from genmend.tts.measures.judges import PhonemeJudge
 from genmend.tts.measures.paired_bootstrap import paired_bootstrap
 from genmend.tts.measures.phoneme_errors import phoneme_errors
-from genmend.tts.prosody.calibration import calibrated
-from genmend.tts.prosody.edit_requests import EditRequest, chosen_tokens
-from genmend.tts.prosody.probe_moves import ProbeMoves, along_weights, fit_moves, labelled, random_direction
-from genmend.tts.prosody.probes import LinearProbe, bin_probe, linear_probe, neuron_curve, token_table
+from genmend.tts.prosody.calibration import calibrate
+from genmend.tts.prosody.edit_requests import EditRequest, select_tokens
+from genmend.tts.prosody.probe_moves import ProbeMoves, fit_moves, label_sentences, move_along_weights, random_direction
+from genmend.tts.prosody.probes import LinearProbe, fit_bin_probe, fit_linear_probe, neuron_curve, token_table
 from genmend.tts.prosody.prosody import SEMITONE, attribute_change, attribute_levels, edit_prosody
 from genmend.tts.prosody.residual_vae import VectorVAE, fit_vae, residual_edit
 from genmend.tts.prosody.token_labels import ATTRIBUTES, median_pitch, pitch_track
@@ -58,7 +58,7 @@ def main() -> None:
     voice = PiperVoice.joe()
     sentences = _sentences(voice, options.labelled + options.pitch)
     learning, testing = sentences[: options.labelled], sentences[options.labelled :]
-    labels = labelled(voice, learning, **PITCH)
+    labels = label_sentences(voice, learning, **PITCH)
     vectors = voice.encode(learning)
     table = token_table(learning, vectors, labels)
     last = voice.layers[-1]
@@ -77,8 +77,8 @@ def main() -> None:
             "calibration_tolerance": TOLERANCE,
             "seed": SEED,
         },
-        "probes": [linear_probe(table, layer, name).to_dict() for layer in voice.layers for name in ATTRIBUTES],
-        "bins": {name: bin_probe(table, last, name)[1] for name in ATTRIBUTES},
+        "probes": [fit_linear_probe(table, layer, name).to_dict() for layer in voice.layers for name in ATTRIBUTES],
+        "bins": {name: fit_bin_probe(table, last, name)[1] for name in ATTRIBUTES},
         "neurons": [neuron_curve(table, last, name).to_dict() for name in ("duration", "pitch")],
         "durations": rows,
     }
@@ -108,14 +108,14 @@ def _stretch(voice: PiperVoice, model: Any, tokens: Tokens) -> dict[str, Any]:
     word = tokens.words[int(counts.argmax())]
     edit = edit_prosody(voice, tokens, EditRequest(word, {"duration": FACTOR}, 1), model=model, **PITCH)
     found = {key: edit.to_dict()[key] for key in ("text", "word", "achieved", "elsewhere")}
-    frames = int(edit.before.frames[chosen_tokens(tokens, edit.request)].sum())
+    frames = int(edit.before.frames[select_tokens(tokens, edit.request)].sum())
     return found | {"frames": frames, "gain": edit.calibrations["duration"].gain}
 
 
 def _pitch(voice: PiperVoice, tokens: Tokens, moves: ProbeMoves, judge: Callable[..., str]) -> dict[str, Any]:
     """A whole sentence, higher and lower, each with a control."""
     vectors = voice.encode([tokens], [moves.layer])[0][moves.layer]
-    where = chosen_tokens(tokens, EditRequest("*", {}))
+    where = select_tokens(tokens, EditRequest("*", {}))
     before = voice.speak(tokens)
     start, whole = _median(before), before.frames.sum()
     errors = phoneme_errors(tokens.phonemes, judge(before.audio, before.sample_rate))
@@ -124,14 +124,14 @@ def _pitch(voice: PiperVoice, tokens: Tokens, moves: ProbeMoves, judge: Callable
     row["shifts"] = []
     kinds = np.array(tokens.kinds)
     for number, shift in enumerate(SHIFTS):
-        step = moves.moved(tokens, vectors, where, "pitch", shift * SEMITONE) - vectors
+        step = moves.move(tokens, vectors, where, "pitch", shift * SEMITONE) - vectors
         said: dict[float, Speech] = {}
 
         def measured(gain: float, step: np.ndarray = step, said: dict[float, Speech] = said) -> float:
             said[gain] = voice.speak(tokens, {moves.layer: vectors + np.float32(gain) * step})
             return (_median(said[gain]) - start) / SEMITONE
 
-        found = calibrated(measured, shift, tolerance=TOLERANCE)
+        found = calibrate(measured, shift, tolerance=TOLERANCE)
         after = said[found.gain]
         row["shifts"].append(
             {
@@ -173,8 +173,8 @@ def _compare(
     """Semitones that 2 requested ones give without calibration, by layer and kind of move; median over sentences."""
     last = moves.layer
     tables = [token_table(learning, vectors, labels, after=after) for after in (0, 1)]
-    probes = [linear_probe(table, last, "pitch") for table in tables]
-    euclidean = [{"pitch": along_weights(probe)} for probe in probes]
+    probes = [fit_linear_probe(table, last, "pitch") for table in tables]
+    euclidean = [{"pitch": move_along_weights(probe)} for probe in probes]
     vaes = [fit_vae(table.vectors[last]) for table in tables]
     kinds: dict[str, ProbeMoves | tuple[list[LinearProbe], list[VectorVAE]]] = {
         f"{layer}, covariance": fit_moves(learning, vectors, labels, layer, ["pitch"])[0]
@@ -185,13 +185,13 @@ def _compare(
     kinds[f"{last}, VAE residual"] = probes, vaes
     changes: dict[str, list[dict[str, float]]] = {name: [] for name in kinds}
     for tokens in testing:
-        where = chosen_tokens(tokens, EditRequest("*", {}))
+        where = select_tokens(tokens, EditRequest("*", {}))
         old = attribute_levels(voice.speak(tokens), where, **PITCH)[0]
         for name, kind in kinds.items():
             layer = kind.layer if isinstance(kind, ProbeMoves) else last
             given = voice.encode([tokens], [layer])[0][layer]
             if isinstance(kind, ProbeMoves):
-                edited = kind.moved(tokens, given, where, "pitch", 2 * SEMITONE)
+                edited = kind.move(tokens, given, where, "pitch", 2 * SEMITONE)
             else:
                 edited = _through_vaes(kind, tokens, given, where)
             new = attribute_levels(voice.speak(tokens, {layer: edited}), where, **PITCH)[0]
@@ -321,7 +321,7 @@ def _plot(result: dict[str, Any]) -> Any:
     axes = figure.subplots()
     series = (
         ("uncalibrated", "gain 1", "C1", -0.2),
-        ("achieved", "calibrated", "C0", 0.0),
+        ("achieved", "calibrate", "C0", 0.0),
         ("control", "random directions", "C7", 0.2),
     )
     for key, label, colour, offset in series:

@@ -25,10 +25,10 @@ from experiments.intervals import bootstrap
 from experiments.pages import write_page
 from experiments.voices.sentences import sentences
 from genmend.tts import Voice, VoiceReference, diagnose, load_voice, repair
-from genmend.tts.mending.cached_reference import reference_for
+from genmend.tts.mending.cached_reference import load_or_fit_reference
 from genmend.tts.mending.combination import CombinationRepair, combination_repairs
-from genmend.tts.mending.generalisation import holds_elsewhere, learnt_from_several
-from genmend.tts.text.corpus import ENGLISH, read_sentences, tokenized
+from genmend.tts.mending.generalisation import average_repair, measure_generalisation
+from genmend.tts.text.corpus import ENGLISH, read_sentences, tokenize_corpus
 
 RESULTS = Path(__file__).with_name("results") / "kept_repairs"
 WAYS = ("own sentence", "several sentences", "random direction")
@@ -41,18 +41,18 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     voice = load_voice("joe")
-    reference = reference_for(voice, None, 5, options.seed)
-    ordinary = tokenized(voice, read_sentences(ENGLISH)[::6])
+    reference = load_or_fit_reference(voice, None, 5, options.seed)
+    ordinary = tokenize_corpus(voice, read_sentences(ENGLISH)[::6])
     learning, testing = ordinary[::2], ordinary[1::2]
     rng = np.random.default_rng(options.seed)
     rows = []
     for one in _combinations(voice, reference, options.seed):
         vector = rng.standard_normal(len(one.vector))
         aside = replace(one, vector=(vector * np.linalg.norm(one.vector) / np.linalg.norm(vector)).astype(np.float32))
-        general = learnt_from_several(voice, reference, one, learning, seed=options.seed)
+        general = average_repair(voice, reference, one, learning, seed=options.seed)
         candidates = dict(zip(WAYS, (one, general, aside), strict=True))
         found = {
-            way: holds_elsewhere(voice, reference, made, testing, seed=options.seed)
+            way: measure_generalisation(voice, reference, made, testing, seed=options.seed)
             for way, made in candidates.items()
             if made is not None
         }

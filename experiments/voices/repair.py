@@ -40,9 +40,9 @@ from genmend.tts.measures.naturalness import dnsmos
 from genmend.tts.measures.paired_bootstrap import PairedDifference, paired_bootstrap
 from genmend.tts.measures.phoneme_errors import phoneme_errors
 from genmend.tts.measures.word_errors import word_errors
-from genmend.tts.mending.acceptance import better, heard_by_whisper
+from genmend.tts.mending.acceptance import is_better, judge_by_whisper
 from genmend.tts.mending.best_of import attention_errors
-from genmend.tts.text.corpus import read_sentences, tokenized
+from genmend.tts.text.corpus import read_sentences, tokenize_corpus
 from genmend.tts.text.ipa import ipa_of_clauses
 from genmend.tts.text.phonemes import espeak_phonemes
 from genmend.tts.voices.tacotron import TacotronVoice
@@ -135,7 +135,7 @@ def ordinary_part(results: Mapping[str, Any], seed: int) -> dict[str, Any]:
 
 def piper_part(results: Mapping[str, Any], seed: int) -> dict[str, Any]:
     voice = load_voice("joe")
-    reference = fit_reference(voice, tokenized(voice, read_sentences()), layers=["encoder.3"], seed=seed)
+    reference = fit_reference(voice, tokenize_corpus(voice, read_sentences()), layers=["encoder.3"], seed=seed)
     asked = [voice.tokenize(t, phonemes=i) for kind, t, i in detection_sentences() if kind != "ordinary"]
     return gated(voice, reference, asked, "encoder.3", 0.3, seed)
 
@@ -143,7 +143,7 @@ def piper_part(results: Mapping[str, Any], seed: int) -> dict[str, Any]:
 def tacotron_reference(voice: Voice, k: int, seed: int) -> VoiceReference:
     """From its own training transcripts."""
     return fit_reference(
-        voice, tokenized(voice, read_sentences(voice.transcripts)[:N_REFERENCE]), layers=LAYERS, k=k, seed=seed
+        voice, tokenize_corpus(voice, read_sentences(voice.transcripts)[:N_REFERENCE]), layers=LAYERS, k=k, seed=seed
     )
 
 
@@ -186,7 +186,7 @@ def ways_to_speak(reference: VoiceReference, layer: str, psi: float) -> dict[str
 
     def constrained(voice: Voice, tokens: Tokens, seed: int) -> Speech:
         assert isinstance(voice, TacotronVoice)
-        return voice.constrained(back=1, ahead=3).speak(tokens, seed=seed)
+        return voice.with_attention_window(back=1, ahead=3).speak(tokens, seed=seed)
 
     centers = ("local", "global", "random direction", "random vector")
     return {
@@ -249,7 +249,7 @@ def gated(
         if done.changed:
             n_flagged += 1
             said.append(voice.speak(tokens, {layer: done.vectors}, seed=seed))
-            take = better(*(heard_by_whisper(whisper, speech, tokens.text) for speech in said))
+            take = is_better(*(judge_by_whisper(whisper, speech, tokens.text) for speech in said))
         heard = [phoneme_errors(tokens.phonemes, hama(s.audio, s.sample_rate)) for s in said]
         rates.append((heard[0].rate, heard[-1].rate, heard[-1 if take else 0].rate))
         weights.append(heard[0].length)

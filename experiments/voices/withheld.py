@@ -27,7 +27,7 @@ from experiments.pages import write_page
 from experiments.voices.training_speech import WITHHELD, unseen_sentences, withheld_pairs
 from genmend.tts import Tokens, VoiceReference, diagnose, fit_reference, load_voice
 from genmend.tts.mending.pair_statistics import PairStatistics
-from genmend.tts.text.corpus import read_sentences, tokenized
+from genmend.tts.text.corpus import read_sentences, tokenize_corpus
 
 RESULTS = Path(__file__).with_name("results") / "withheld"
 N_SENTENCES, K, N_RESAMPLES = 300, 5, 500
@@ -40,7 +40,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     voice = load_voice("tacotron")
-    transcripts = tokenized(voice, read_sentences(voice.transcripts))
+    transcripts = tokenize_corpus(voice, read_sentences(voice.transcripts))
     reference = fit_reference(voice, transcripts, k=K, seed=options.seed, progress=tqdm)
     asked = [pair for pair in unseen_sentences() if withheld_pairs(pair[1])][:N_SENTENCES]
     tokens = [voice.tokenize(text, phonemes=ipa) for text, ipa in asked]

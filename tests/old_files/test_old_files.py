@@ -41,10 +41,10 @@ from genmend.manifold.regions.normal_region_file import load_normal_region
 from genmend.storage import Work, cache_folder
 from genmend.storage.digests import settings_key
 from genmend.tts import diagnose
+from genmend.tts.mending.combination import apply_repairs
+from genmend.tts.mending.combination_file import load_repairs
+from genmend.tts.mending.reference_file import load_reference, voice_digest
 from genmend.tts.prosody.probe_moves import ProbeMoves
-from genmend.tts.repair.combination import apply_repairs
-from genmend.tts.repair.combination_file import load_repairs
-from genmend.tts.repair.reference_file import load_reference, voice_digest
 from genmend.tts.voices.tacotron import TacotronVoice
 from genmend.workbench.commands.explore import run_explore
 

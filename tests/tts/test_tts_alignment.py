@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from genmend.tts.measures.alignment import (
+    add_blank_frames,
     alignment_of,
     attention_alignment,
     duration_alignment,
-    longest_usual,
-    with_their_blanks,
+    duration_limits,
 )
 from genmend.tts.text.tokens import Tokens
 from genmend.tts.voices.voice import Speech
@@ -163,13 +163,13 @@ def test_durations_of_tokens_without_sound_are_no_errors():
 
 
 def test_the_longest_usual_duration_is_a_quantile_of_each_symbol():
-    found = longest_usual([np.arange(1001), np.array([7.0])], [["a"] * 1001, ["b"]])
+    found = duration_limits([np.arange(1001), np.array([7.0])], [["a"] * 1001, ["b"]])
     assert found == {"a": 999.0, "b": 7.0}
 
 
 def test_blanks_count_for_the_token_before_them():
     kinds = ["special", "blank", "phoneme", "blank", "mark", "phoneme", "blank"]
-    found = with_their_blanks(np.array([3, 1, 2, 4, 1, 5, 2]), kinds)
+    found = add_blank_frames(np.array([3, 1, 2, 4, 1, 5, 2]), kinds)
     np.testing.assert_array_equal(found, [4, 0, 6, 0, 1, 7, 0])
 
 
@@ -219,9 +219,9 @@ def test_the_real_voice_skips_nothing_in_a_plain_sentence_and_what_it_is_made_to
 
     voice = PiperVoice.joe()
     tokens = voice.tokenize("A bald porcine old man.", phonemes="ɐ bˈɔːld pˈoːɹsiːn ˈoʊld mˈæn.")
-    frames = with_their_blanks(voice.speak(tokens).frames, tokens.kinds)
+    frames = add_blank_frames(voice.speak(tokens).frames, tokens.kinds)
     heard = [kind == "phoneme" for kind in tokens.kinds]
-    longest = longest_usual([frames], [tokens.symbols])
+    longest = duration_limits([frames], [tokens.symbols])
     found = duration_alignment(frames, tokens.symbols, longest, heard=heard)
     assert (found.skipped, found.stalled, found.n) == ((), (), 18)
     frames[heard.index(True)] = 1

@@ -11,7 +11,7 @@ from voice_toys import toy_tacotron, toy_voice
 from genmend.tts.mending.combination import CombinationRepair, apply_repairs, combination_repairs
 from genmend.tts.mending.combination_file import RepairFileError, load_repairs, save_repairs
 from genmend.tts.mending.diagnosis import diagnose
-from genmend.tts.mending.generalisation import holds_elsewhere, learnt_from_several
+from genmend.tts.mending.generalisation import average_repair, measure_generalisation
 from genmend.tts.mending.repair import repair
 
 LAYER = "convolutions.2"
@@ -61,14 +61,14 @@ def test_holding_tells_a_repair_from_its_opposite(repaired):
     voice, reference, done = repaired
     carriers = random_sentences(60, seed=11)
     one = max(combination_repairs(voice, done), key=lambda found: np.linalg.norm(found.vector))
-    kept = holds_elsewhere(voice, reference, one, carriers, n=20)
-    away = holds_elsewhere(voice, reference, replace(one, vector=-3 * one.vector), carriers, n=20)
+    kept = measure_generalisation(voice, reference, one, carriers, n=20)
+    away = measure_generalisation(voice, reference, replace(one, vector=-3 * one.vector), carriers, n=20)
     assert kept.n == away.n == 20
     assert kept.outside_before == away.outside_before > 0
     assert kept.holds
     assert not away.holds
     assert kept.outside_after < away.outside_after
-    assert holds_elsewhere(voice, reference, one, carriers, n=20) == kept  # same seed, same sentences
+    assert measure_generalisation(voice, reference, one, carriers, n=20) == kept  # same seed, same sentences
     assert kept.to_dict()["combination"] == one.shown
 
 
@@ -77,13 +77,13 @@ def test_several_sentences_teach_what_helps_in_others(repaired):
     learning, testing = random_sentences(80, seed=11), random_sentences(80, seed=12)
     after = {"own": [], "several": []}
     for one in combination_repairs(voice, done):
-        general = learnt_from_several(voice, reference, one, learning, n=10)
+        general = average_repair(voice, reference, one, learning, n=10)
         if general is None:  # inside in all of them
-            assert holds_elsewhere(voice, reference, one, learning, n=10).outside_before == 0
+            assert measure_generalisation(voice, reference, one, learning, n=10).outside_before == 0
             continue
         assert replace(general, vector=None) == replace(one, vector=None)
         for name, made in (("own", one), ("several", general)):
-            after[name].append(holds_elsewhere(voice, reference, made, testing, n=20).outside_after)
+            after[name].append(measure_generalisation(voice, reference, made, testing, n=20).outside_after)
     assert after["own"]
     assert np.mean(after["several"]) <= np.mean(after["own"])
 
@@ -97,10 +97,10 @@ def test_a_combination_at_the_edge_stays_at_the_edge(repaired):
         one = CombinationRepair(
             LAYER, tokens.ids[part], tokens.symbols[part], tokens.kinds[part], 1, np.zeros(width, np.float32)
         )
-        assert holds_elsewhere(voice, reference, one, random_sentences(10, seed=1)).n == 10
+        assert measure_generalisation(voice, reference, one, random_sentences(10, seed=1)).n == 10
     long = CombinationRepair(LAYER, tokens.ids * 5, tokens.symbols * 5, tokens.kinds * 5, 1, np.zeros(12, np.float32))
     with pytest.raises(ValueError, match="has room for"):
-        holds_elsewhere(voice, reference, long, random_sentences(5, seed=1))
+        measure_generalisation(voice, reference, long, random_sentences(5, seed=1))
 
 
 def test_repairs_come_back_from_their_file(repaired, tmp_path):

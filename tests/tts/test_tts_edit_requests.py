@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from prosody_toys import hummed_tokens
 
-from genmend.tts.prosody.edit_requests import EditRequest, chosen_tokens, parse_edit
+from genmend.tts.prosody.edit_requests import EditRequest, parse_edit, select_tokens
 
 
 @pytest.mark.parametrize(
@@ -52,16 +52,16 @@ def letters(tokens, chosen):
 
 def test_a_word_is_its_symbols_with_their_blanks():
     tokens = hummed_tokens(("Hum", "drum,", "hum"))
-    assert letters(tokens, chosen_tokens(tokens, EditRequest("drum", {}))) == "d_r_u_m_,_"
-    assert letters(tokens, chosen_tokens(tokens, EditRequest("hum", {}))) == "H_u_m_h_u_m_"
-    assert letters(tokens, chosen_tokens(tokens, EditRequest("hum", {}, 2))) == "h_u_m_"
-    everything = chosen_tokens(tokens, EditRequest("*", {}))
+    assert letters(tokens, select_tokens(tokens, EditRequest("drum", {}))) == "d_r_u_m_,_"
+    assert letters(tokens, select_tokens(tokens, EditRequest("hum", {}))) == "H_u_m_h_u_m_"
+    assert letters(tokens, select_tokens(tokens, EditRequest("hum", {}, 2))) == "h_u_m_"
+    everything = select_tokens(tokens, EditRequest("*", {}))
     assert np.flatnonzero(~everything).tolist() == [0, len(tokens) - 1]
 
 
 def test_words_that_are_not_there_are_named():
     tokens = hummed_tokens(("hum", "drum"))
     with pytest.raises(LookupError, match="no word 'drm'; it has drum, hum; choose one"):
-        chosen_tokens(tokens, EditRequest("drm", {}))
+        select_tokens(tokens, EditRequest("drm", {}))
     with pytest.raises(LookupError, match="no occurrence 2 of word 'hum'"):
-        chosen_tokens(tokens, EditRequest("hum", {}, 2))
+        select_tokens(tokens, EditRequest("hum", {}, 2))

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from genmend.tts.measures.edit_counts import EditCounts, aligned, edit_counts
+from genmend.tts.measures.edit_counts import EditCounts, align, edit_counts
 from genmend.tts.measures.phoneme_errors import phoneme_errors, phonemes, sounds_of_words, word_phoneme_errors
 from genmend.tts.measures.word_errors import character_errors, word_errors
 from genmend.tts.text.spoken_words import number_words, spoken_words
@@ -128,9 +128,9 @@ def test_our_counts_are_jiwer_s_where_one_way_is_shortest(reference, heard):
 
 
 def test_an_alignment_pairs_every_position_once_and_in_order():
-    pairs = aligned("abcde", "xbcfe")
+    pairs = align("abcde", "xbcfe")
     assert pairs == [(0, 0), (1, 1), (2, 2), (3, 3), (4, 4)]
-    pairs = aligned("abcde", "bcdef")
+    pairs = align("abcde", "bcdef")
     assert pairs == [(0, None), (1, 0), (2, 1), (3, 2), (4, 3), (None, 4)]
 
 

@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 
+from genmend.tts.measures.audio_input import is_silent, resample_to
 from genmend.tts.measures.judges import PhonemeJudge, PocketsphinxJudge, WhisperJudge
-from genmend.tts.measures.listening import at_rate, is_silent
 from genmend.tts.measures.naturalness import Naturalness, dnsmos
 from genmend.tts.measures.phoneme_errors import phoneme_errors
 from genmend.tts.measures.word_errors import word_errors
@@ -182,7 +182,7 @@ def test_weights_that_are_missing_are_named(monkeypatch, tmp_path):
 
 def test_audio_is_brought_to_another_rate():
     wave = np.sin(2 * np.pi * 440 * np.arange(22_050) / 22_050)
-    found = at_rate(wave, 22_050)
+    found = resample_to(wave, 22_050)
     assert found.dtype == np.float32
     np.testing.assert_allclose(
         found[500:-500], np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)[500:-500], atol=1e-2

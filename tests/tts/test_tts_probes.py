@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from prosody_toys import hummed_tokens
 
-from genmend.tts.prosody.probes import TokenTable, bin_probe, linear_probe, neuron_curve, token_table
+from genmend.tts.prosody.probes import TokenTable, fit_bin_probe, fit_linear_probe, neuron_curve, token_table
 
 D = 12
 
@@ -25,7 +25,7 @@ def planted(noise=0.05, n_sentences=20, n_tokens=25):
 
 def test_what_is_there_is_read_and_what_is_not_is_not():
     table = planted()
-    deep, blurred = (linear_probe(table, layer, "clear") for layer in ("deep", "blurred"))
+    deep, blurred = (fit_linear_probe(table, layer, "clear") for layer in ("deep", "blurred"))
     assert deep.r2 > 0.99
     assert abs(deep.baseline_r2) < 0.1
     assert blurred.r2 < 0.1
@@ -37,7 +37,7 @@ def test_what_is_there_is_read_and_what_is_not_is_not():
 
 
 def test_identity_alone_is_told_by_the_baseline():
-    probe = linear_probe(planted(), "blurred", "mixed")
+    probe = fit_linear_probe(planted(), "blurred", "mixed")
     assert probe.baseline_r2 > 0.7
     assert abs(probe.r2 - probe.baseline_r2) < 0.05
 
@@ -53,11 +53,11 @@ def test_no_sentence_is_on_both_sides():
 def test_too_few_tokens_are_refused():
     table = planted(n_sentences=2, n_tokens=20)
     with pytest.raises(ValueError, match="20 are needed on either side; give more sentences"):
-        linear_probe(table, "deep", "clear", held_out=0.5)
+        fit_linear_probe(table, "deep", "clear", held_out=0.5)
 
 
 def test_bins_are_told_apart():
-    model, figures = bin_probe(planted(), "deep", "clear", n_bins=3)
+    model, figures = fit_bin_probe(planted(), "deep", "clear", n_bins=3)
     assert figures["accuracy"] > 0.85
     assert figures["baseline"] < 0.55
     assert model.predict_proba(planted().vectors["deep"][:5]).shape == (5, 3)

@@ -8,7 +8,7 @@ import torch
 from prosody_toys import ENERGY, PITCH, Hum, hummed_tokens
 from transformers_toys import vits_config, vits_voice
 
-from genmend.tts.prosody.edit_requests import EditRequest, chosen_tokens, parse_edit
+from genmend.tts.prosody.edit_requests import EditRequest, parse_edit, select_tokens
 from genmend.tts.prosody.probe_moves import ProbeMoves, fit_moves
 from genmend.tts.prosody.prosody import attribute_change, attribute_levels, edit_prosody
 
@@ -43,7 +43,7 @@ def test_pitch_and_energy_come_as_requested(hum):
     assert edit.elsewhere["pitch"] == pytest.approx(0, abs=0.11)
     assert edit.elsewhere["duration"] == 1
     assert edit.calibrations["pitch"].gain == pytest.approx(2, rel=0.15)
-    where = chosen_tokens(tokens, edit.request)
+    where = select_tokens(tokens, edit.request)
     np.testing.assert_array_equal(edit.vectors["last"][~where], voice.encode([tokens], ["last"])[0]["last"][~where])
     shown = edit.to_dict()
     assert shown["requested"] == {"pitch": 3.0, "energy": -4.0}
@@ -85,7 +85,7 @@ def test_what_is_needed_is_asked_for(hum):
 def test_changes_are_differences_of_levels(hum):
     voice, _ = hum
     tokens = hummed_tokens(("aaaa", "bbbb"))
-    where = chosen_tokens(tokens, EditRequest("aaaa", {}))
+    where = select_tokens(tokens, EditRequest("aaaa", {}))
     vectors = voice.encode([tokens], ["last"])[0]["last"]
     vectors[where, ENERGY] += 5
     before, after = (attribute_levels(voice.speak(tokens, given), where) for given in (None, {"last": vectors}))
@@ -115,7 +115,7 @@ def test_moves_are_learnt_for_symbols_and_blanks_and_kept_in_a_file(tmp_path):
     np.testing.assert_allclose(loaded.symbols["pitch"], moves.symbols["pitch"], rtol=1e-6)
     np.testing.assert_allclose(loaded.blanks["pitch"], moves.blanks["pitch"], rtol=1e-6)
     where = np.ones(len(sentences[0]), dtype=bool)
-    moved = loaded.moved(sentences[0], vectors[0]["last"], where, "pitch", 0.5)
+    moved = loaded.move(sentences[0], vectors[0]["last"], where, "pitch", 0.5)
     change = moved - vectors[0]["last"].astype(np.float32)
     np.testing.assert_allclose(change[1], 0.5 * moves.symbols["pitch"], atol=1e-5)
     np.testing.assert_allclose(change[2], 0.5 * moves.blanks["pitch"], atol=1e-5)
@@ -146,8 +146,8 @@ def test_a_word_of_the_real_voice_lasts_half_as_long_again():
     edit = edit_prosody(voice, tokens, parse_edit("porcine:duration=1.5"), model=to_torch(voice), highest=250.0)
     assert edit.achieved["duration"] == pytest.approx(1.5, rel=0.03)
     assert edit.elsewhere["duration"] == pytest.approx(1, rel=0.05)
-    frames = edit.after.frames[chosen_tokens(tokens, edit.request)].sum()
-    assert frames == round(1.5 * edit.before.frames[chosen_tokens(tokens, edit.request)].sum())
+    frames = edit.after.frames[select_tokens(tokens, edit.request)].sum()
+    assert frames == round(1.5 * edit.before.frames[select_tokens(tokens, edit.request)].sum())
 
 
 @pytest.mark.parametrize("speaking_rate", [1.0, 0.7])
@@ -155,7 +155,7 @@ def test_a_vits_word_lasts_as_long_as_asked(tmp_path, speaking_rate):
     voice = vits_voice(tmp_path, vits_config(speaking_rate=speaking_rate))
     tokens = voice.tokenize("a dab bad ab")
     edit = edit_prosody(voice, tokens, parse_edit("dab:duration=1.5"), model=voice.model)
-    where = chosen_tokens(tokens, edit.request)
+    where = select_tokens(tokens, edit.request)
     lasted = [float(speech.frames[where].sum()) for speech in (edit.before, edit.after)]
     assert edit.achieved["duration"] == lasted[1] / lasted[0]
     assert edit.achieved["duration"] == pytest.approx(1.5, abs=1 / lasted[0])

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from spoken_toys import random_sentences, toy_reference
 
-from genmend.tts.mending.acceptance import Verdict, better
+from genmend.tts.mending.acceptance import Verdict, is_better
 from genmend.tts.mending.diagnosis import diagnose
-from genmend.tts.mending.perturb import SUBSTITUTES, perturbed
+from genmend.tts.mending.perturb import SUBSTITUTES, perturb
 from genmend.tts.mending.reference import scores_of
 from genmend.tts.mending.repair import CENTERS, repair
 
@@ -29,7 +29,7 @@ def test_only_sounds_within_the_window_change(substitutes):
     sounds = [i for i, kind in enumerate(tokens.kinds) if kind == "phoneme"]
     position = sounds[len(sounds) // 2]
     near = {s for s in sounds if s != position and abs(sounds.index(s) - sounds.index(position)) <= 2}
-    made = perturbed(tokens, position, reference, rng, copies=40, substitutes=substitutes)
+    made = perturb(tokens, position, reference, rng, copies=40, substitutes=substitutes)
     changed = [{i for i, (a, b) in enumerate(zip(tokens.ids, copy.ids, strict=True)) if a != b} for copy in made]
     assert len(made) == 40
     assert {len(places) for places in changed} == {1, 2}
@@ -43,7 +43,7 @@ def test_neighbours_are_drawn_from_pairs_of_ordinary_text():
     tokens = sentences[1]
     sounds = [i for i, kind in enumerate(tokens.kinds) if kind == "phoneme"]
     before, position, after = sounds[2:5]
-    for copy in perturbed(tokens, position, reference, np.random.default_rng(1), copies=60, window=1):
+    for copy in perturb(tokens, position, reference, np.random.default_rng(1), copies=60, window=1):
         for i, pair in ((before, (copy.symbols[before], copy.symbols[position])),
                         (after, (copy.symbols[position], copy.symbols[after]))):  # fmt: skip
             if copy.symbols[i] != tokens.symbols[i]:
@@ -53,15 +53,15 @@ def test_neighbours_are_drawn_from_pairs_of_ordinary_text():
 def test_classes_are_kept_and_unknown_names_refused():
     _, reference, sentences = toy_reference()
     vowels = set("aeiouɐɔə")
-    for copy in perturbed(sentences[0], 3, reference, np.random.default_rng(0), substitutes="same class"):
+    for copy in perturb(sentences[0], 3, reference, np.random.default_rng(0), substitutes="same class"):
         assert all((a in vowels) == (b in vowels) for a, b in zip(sentences[0].symbols, copy.symbols, strict=True))
     with pytest.raises(ValueError, match="substitutes is 'any'; accepted are 'pairs'"):
-        perturbed(sentences[0], 3, reference, np.random.default_rng(0), substitutes="any")
+        perturb(sentences[0], 3, reference, np.random.default_rng(0), substitutes="any")
 
 
 def test_a_sentence_of_one_sound_has_no_copies():
     voice, reference, _ = toy_reference()
-    assert perturbed(voice.tokenize(phonemes="a"), 1, reference, np.random.default_rng(0)) == []
+    assert perturb(voice.tokenize(phonemes="a"), 1, reference, np.random.default_rng(0)) == []
 
 
 @pytest.mark.parametrize("center", CENTERS)
@@ -95,7 +95,7 @@ def test_the_local_center_is_the_mean_of_the_normal_copies():
     done = repair(voice, reference, tokens, layer=LAYER, psi=0.0, copies=16, seed=2)
     first = done.moved[0]
     assert first.center == "perturbed"
-    made = perturbed(tokens, first.position, reference, np.random.default_rng(2), copies=16)
+    made = perturb(tokens, first.position, reference, np.random.default_rng(2), copies=16)
     found = np.stack([encoded[LAYER][first.position] for encoded in voice.encode(made, [LAYER])])
     inside = reference.regions[LAYER].contains(found, groups=[first.symbol] * len(found)) == 1
     np.testing.assert_allclose(done.vectors[first.position], found[inside].mean(axis=0), atol=1e-5)
@@ -146,7 +146,7 @@ def test_bad_settings_are_refused():
      ((1, -1.0), (1, -0.99), False), ((0, -1.0), (0, -np.inf), False)],
 )  # fmt: skip
 def test_a_repair_is_taken_only_if_it_is_heard_as_better(before, after, taken):
-    assert better(*(Verdict("", *verdict) for verdict in (before, after))) is taken
+    assert is_better(*(Verdict("", *verdict) for verdict in (before, after))) is taken
 
 
 def shrunk(region):

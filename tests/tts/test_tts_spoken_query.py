@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from genmend.tts.prosody.residual_vae import fit_codebook
-from genmend.tts.prosody.spoken_query import monotonic_alignment, pronounced_as, token_classifier
+from genmend.tts.prosody.spoken_query import fit_token_classifier, monotonic_alignment, pronounce_as
 
 
 def cheapest(costs):
@@ -51,21 +51,21 @@ def spoken():
 
 def test_the_classifier_knows_what_it_saw(spoken):
     vectors, kinds = spoken
-    logs = token_classifier(vectors, kinds)(torch.from_numpy(vectors))
+    logs = fit_token_classifier(vectors, kinds)(torch.from_numpy(vectors))
     assert logs.shape == (240, 6)
     assert (logs.argmax(1).numpy() == kinds).mean() > 0.99
     assert logs[:, 3].max() <= -20
-    two = token_classifier(vectors[kinds < 2], kinds[kinds < 2])(torch.from_numpy(vectors[kinds < 2]))
+    two = fit_token_classifier(vectors[kinds < 2], kinds[kinds < 2])(torch.from_numpy(vectors[kinds < 2]))
     assert (two.argmax(1).numpy() == kinds[kinds < 2]).all()
     torch.testing.assert_close(two.exp().sum(1), torch.ones(len(two)), atol=1e-4, rtol=0)
 
 
 def test_a_word_takes_the_querys_tokens(spoken):
     vectors, kinds = spoken
-    classify = token_classifier(vectors, kinds)
+    classify = fit_token_classifier(vectors, kinds)
     said = np.concatenate([vectors[kinds == token][:1] for token in (0, 0, 5, 2)])  # and wanted: 0, 0, 1, 2
     query = np.sin(np.arange(4_000) / 9)
-    edit = pronounced_as(query, lambda audio: [0] * 7 + [1] * 3 + [2] * 5, classify, said)
+    edit = pronounce_as(query, lambda audio: [0] * 7 + [1] * 3 + [2] * 5, classify, said)
     assert edit.query == (0, 1, 2)
     assert edit.assigned.tolist() == [0, 0, 1, 2]
     assert edit.before < -0.8 < -0.1 < edit.after
@@ -73,7 +73,7 @@ def test_a_word_takes_the_querys_tokens(spoken):
     assert heard.tolist() == [0, 0, 1, 2]
     change = np.linalg.norm(edit.vectors - said, axis=1)
     assert change.argmax() == 2
-    held = pronounced_as(
+    held = pronounce_as(
         query, lambda audio: [0, 1, 2], classify, said, penalty=fit_codebook(vectors, n_codes=8).penalty(said, 1.0)
     )
     assert np.linalg.norm(held.vectors - said) < np.linalg.norm(edit.vectors - said)
@@ -81,13 +81,13 @@ def test_a_word_takes_the_querys_tokens(spoken):
 
 def test_silence_and_foreign_tokens_are_refused(spoken):
     vectors, kinds = spoken
-    classify = token_classifier(vectors, kinds)
+    classify = fit_token_classifier(vectors, kinds)
     with pytest.raises(ValueError, match="query is silent"):
-        pronounced_as(np.zeros(100), lambda audio: [0], classify, vectors[:3])
+        pronounce_as(np.zeros(100), lambda audio: [0], classify, vectors[:3])
     with pytest.raises(ValueError, match="query is silent"):
-        pronounced_as(np.zeros(0), lambda audio: [0], classify, vectors[:3])
+        pronounce_as(np.zeros(0), lambda audio: [0], classify, vectors[:3])
     for tokens in ([], [9], [-1]):
         with pytest.raises(ValueError, match="classifier knows 0 to 5"):
-            pronounced_as(np.ones(100), lambda audio, tokens=tokens: tokens, classify, vectors[:3])
+            pronounce_as(np.ones(100), lambda audio, tokens=tokens: tokens, classify, vectors[:3])
     with pytest.raises(ValueError, match="at least 2 are needed"):
-        token_classifier(vectors, np.zeros(240, int))
+        fit_token_classifier(vectors, np.zeros(240, int))

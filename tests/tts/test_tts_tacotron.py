@@ -13,7 +13,7 @@ from torchaudio.pipelines._tts import utils as bundled
 from voice_toys import SENTENCES, SYMBOLS, WIDTHS, largest_difference, random_module, toy_tacotron, toy_voice
 
 from genmend.tts.voices.attention_decoder import decode
-from genmend.tts.voices.seeding import seeded
+from genmend.tts.voices.seeding import use_seed
 from genmend.tts.voices.tacotron import TacotronVoice
 from genmend.tts.voices.tacotron_bundles import BUNDLES, bundle_voice
 
@@ -65,7 +65,7 @@ def test_a_batch_gives_what_single_sentences_give(voice):
 def test_speech_is_torchaudios_own_bit_for_bit(voice):
     for tokens in sentences(voice):
         speech = voice.speak(tokens, seed=3)
-        with torch.no_grad(), seeded(3), pytest.warns(UserWarning, match="max decoder steps"):
+        with torch.no_grad(), use_seed(3), pytest.warns(UserWarning, match="max decoder steps"):
             mel, lengths, attention = voice.model.infer(torch.tensor([tokens.ids]))
         np.testing.assert_array_equal(speech.mel, mel[0].numpy())
         np.testing.assert_array_equal(speech.attention, attention[0].numpy())
@@ -145,7 +145,7 @@ def test_the_mel_is_scaled_as_the_voice_says(voice):
 @pytest.mark.parametrize("window", [(0, 1), (1, 3), (2, 50)])
 def test_in_a_window_the_attention_stays_about_where_it_was(voice, window):
     tokens = sentences(voice)[2]
-    attention = voice.constrained(*window).speak(tokens).attention
+    attention = voice.with_attention_window(*window).speak(tokens).attention
     on = np.concatenate([[0], attention.argmax(axis=1)[:-1]])
     away = np.arange(len(tokens)) - on[:, None]
     assert (attention[(away < -window[0]) | (away > window[1])] == 0).all()
@@ -154,18 +154,18 @@ def test_in_a_window_the_attention_stays_about_where_it_was(voice, window):
 
 def test_a_window_as_wide_as_the_sentence_changes_nothing(voice):
     tokens = sentences(voice)[2]
-    free, wide = voice.speak(tokens), voice.constrained(99, 99).speak(tokens)
+    free, wide = voice.speak(tokens), voice.with_attention_window(99, 99).speak(tokens)
     np.testing.assert_array_equal(wide.mel, free.mel)
     assert voice.attention_window is None
     narrow = toy_voice(attention_window=(0, 1))
-    np.testing.assert_array_equal(narrow.speak(tokens).mel, voice.constrained(0, 1).speak(tokens).mel)
+    np.testing.assert_array_equal(narrow.speak(tokens).mel, voice.with_attention_window(0, 1).speak(tokens).mel)
     assert largest_difference(narrow.speak(tokens).mel, free.mel) > 1e-6
 
 
 @pytest.mark.parametrize("window", [(-1, 3), (1, 0), (0.5, 3)])
 def test_a_window_that_cannot_go_on_is_refused(voice, window):
     with pytest.raises(ValueError, match="attention_window is"):
-        voice.constrained(*window)
+        voice.with_attention_window(*window)
 
 
 def test_decoding_leaves_the_memory_as_it_was(voice):

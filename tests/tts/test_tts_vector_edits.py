@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from genmend.tts.prosody.probe_moves import along_covariance, along_weights, random_direction, shrunk_covariance
+from genmend.tts.prosody.probe_moves import (
+    move_along_covariance,
+    move_along_weights,
+    random_direction,
+    shrink_covariance,
+)
 from genmend.tts.prosody.probes import LinearProbe
 
 
@@ -19,14 +24,14 @@ def vectors():
 
 def test_both_moves_read_one_more(vectors):
     probe = probe_of(np.arange(6) - 2.0)
-    for move in (along_weights(probe), along_covariance(probe, shrunk_covariance(vectors))):
+    for move in (move_along_weights(probe), move_along_covariance(probe, shrink_covariance(vectors))):
         np.testing.assert_allclose(probe(vectors + move) - probe(vectors), 1)
 
 
 def test_one_is_shortest_the_other_likeliest(vectors):
     probe = probe_of([1, 0, -2, 0, 0, 1])
-    covariance = shrunk_covariance(vectors)
-    shortest, likeliest = along_weights(probe), along_covariance(probe, covariance)
+    covariance = shrink_covariance(vectors)
+    shortest, likeliest = move_along_weights(probe), move_along_covariance(probe, covariance)
     inverse = np.linalg.inv(covariance)
     generator = np.random.default_rng(1)
     for _ in range(50):
@@ -38,21 +43,21 @@ def test_one_is_shortest_the_other_likeliest(vectors):
 
 def test_without_correlations_they_are_the_same():
     probe = probe_of([3, 0, 4])
-    np.testing.assert_allclose(along_covariance(probe, 2 * np.eye(3)), along_weights(probe))
+    np.testing.assert_allclose(move_along_covariance(probe, 2 * np.eye(3)), move_along_weights(probe))
 
 
 def test_the_covariance_of_few_vectors_is_regular():
-    covariance = shrunk_covariance(np.random.default_rng(0).normal(size=(4, 10)))
+    covariance = shrink_covariance(np.random.default_rng(0).normal(size=(4, 10)))
     assert np.linalg.eigvalsh(covariance).min() > 0
 
 
 def test_what_moves_nothing_is_refused():
     with pytest.raises(ValueError, match="no weights but 0"):
-        along_weights(probe_of([0, 0]))
+        move_along_weights(probe_of([0, 0]))
     with pytest.raises(ValueError, match=r"shape \(3, 3\), but the probe 2 weights"):
-        along_covariance(probe_of([1, 0]), np.eye(3))
+        move_along_covariance(probe_of([1, 0]), np.eye(3))
     with pytest.raises(ValueError, match="do not vary along the probe"):
-        along_covariance(probe_of([1, 0]), np.diag([0.0, 1.0]))
+        move_along_covariance(probe_of([1, 0]), np.diag([0.0, 1.0]))
 
 
 def test_random_directions_are_as_long_and_reproducible():

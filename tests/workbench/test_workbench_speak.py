@@ -10,13 +10,14 @@ import pytest
 import soundfile
 
 from genmend.tts.mending.combination_file import load_repairs
-from genmend.tts.mending.mend import SpeakSettings
+from genmend.tts.mending.settings import SpeakSettings
 from genmend.tts.text.corpus import ENGLISH
 from genmend.tts.voices.piper import PiperVoice
 from genmend.tts.voices.tacotron import TacotronVoice
 from genmend.workbench.commands.rank_sentences import run_speak_batch
 from genmend.workbench.commands.speak import run_speak
-from genmend.workbench.commands.speak_edit import _write_report, run_speak_edit
+from genmend.workbench.commands.speak_edit import run_speak_edit
+from genmend.workbench.pages.speak_edit import write_edit_report
 
 pytestmark = pytest.mark.real("joe")
 TEXT, IPA = "Nguyen left.", "nˈuːjɛn lˈɛft."
@@ -70,8 +71,8 @@ def test_repairs_that_hold_are_kept_and_serve_again(voice, settings, tmp_path):
     )  # fmt: skip
     (sentence,) = run.sentences
     assert len(run.kept) == sum(move.distance > 0 for move in sentence.repair.moved)
-    holding = [one.holding.repair for one in run.kept if one.written]
-    assert all(one.written == one.holding.holds for one in run.kept)  # nobody judges here
+    holding = [one.generalisation.repair for one in run.kept if one.written]
+    assert all(one.written == one.generalisation.holds for one in run.kept)  # nobody judges here
     assert holding
     assert [found.shown for found in load_repairs(kept, voice)] == [found.shown for found in holding]
     assert "accepted moves were written" in (tmp_path / "one" / "report.html").read_text(encoding="utf-8")
@@ -87,7 +88,7 @@ def test_a_voice_that_cannot_be_written_is_refused_before_it_speaks(voice, setti
     wanted = {"phonemes": IPA, "repair": True, **settings}
     with pytest.raises(ValueError, match="is the voice itself"):
         run_speak(voice, TEXT, tmp_path, SpeakSettings(write_voice=voice.path, **wanted), progress=False)
-    with pytest.raises(ValueError, match="--write-voice writes Piper voices"):
+    with pytest.raises(ValueError, match="write_voice writes Piper voices"):
         run_speak(TacotronVoice.reference(), TEXT, tmp_path, SpeakSettings(write_voice=tmp_path / "a.onnx", **wanted))
     assert list(tmp_path.iterdir()) == []
 
@@ -118,13 +119,13 @@ def test_a_file_is_ranked_by_what_lies_outside(voice, settings, tmp_path):
 
 
 def test_settings_that_do_not_go_together_are_refused(voice, tmp_path):
-    with pytest.raises(ValueError, match="--judge is 'me'; accepted are whisper, none"):
+    with pytest.raises(ValueError, match="judge is 'me'; accepted are whisper, none"):
         SpeakSettings(judge="me")
-    with pytest.raises(ValueError, match="--write-voice needs --repair"):
+    with pytest.raises(ValueError, match="write_voice needs repair"):
         SpeakSettings(write_voice=tmp_path / "new.onnx")
     with pytest.raises(ValueError, match="two ways to repair"):
         SpeakSettings(repair=True, use_repairs=tmp_path / "kept.safetensors")
-    with pytest.raises(ValueError, match="--best-of needs a judge"):
+    with pytest.raises(ValueError, match="best_of needs a judge"):
         SpeakSettings(best_of=3, judge="none")
     (tmp_path / "empty.txt").write_text("\n\n")
     with pytest.raises(ValueError, match="holds no sentence"):
@@ -152,7 +153,7 @@ def test_a_word_is_said_longer_as_asked(voice, settings, tmp_path):
     assert json.loads((tmp_path / "summary.json").read_text())["edits"][0]["requested"] == {"duration": 1.5}
     higher = replace(edit.request, changes={"pitch": 1.0})
     silent = replace(edit, request=higher, achieved=edit.achieved | {"pitch": np.nan}, calibrations={})
-    _write_report(tmp_path / "silent.html", replace(run, edits=(silent,)), [higher])
+    write_edit_report(tmp_path / "silent.html", replace(run, edits=(silent,)))
     page = (tmp_path / "silent.html").read_text(encoding="utf-8")
     assert "nothing to measure it on, before or after: pitch" in page
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from genmend.tts.measures.alignment_result import Alignment, duration_alignment, longest_usual, with_their_blanks
+from genmend.tts.measures.alignment_result import Alignment, add_blank_frames, duration_alignment, duration_limits
 from genmend.tts.measures.attention_path import attention_alignment
 from genmend.tts.text.tokens import Tokens
 from genmend.tts.voices.voice import Speech
 
 __all__ = [
     "Alignment",
+    "add_blank_frames",
     "alignment_of",
     "attention_alignment",
     "duration_alignment",
-    "longest_usual",
-    "with_their_blanks",
+    "duration_limits",
 ]
 
 
@@ -42,5 +42,5 @@ def alignment_of(tokens: Tokens, speech: Speech, longest: Mapping[str, float] | 
         )
     if speech.frames is None:
         raise ValueError("The speech has neither attention nor frames, so its alignment is unknown; use a judge.")
-    frames = with_their_blanks(speech.frames, tokens.kinds)
+    frames = add_blank_frames(speech.frames, tokens.kinds)
     return duration_alignment(frames, tokens.symbols, longest or {}, heard=heard, finished=speech.finished)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Alignment", "duration_alignment", "longest_usual", "positions", "sounding_tokens", "with_their_blanks"]
+__all__ = ["Alignment", "add_blank_frames", "duration_alignment", "duration_limits", "positions", "sounding_tokens"]
 
 
 @dataclass(frozen=True)
@@ -119,11 +119,11 @@ def duration_alignment(
     Parameters
     ----------
     frames
-        (n,) how many frames each token lasts; with blanks between them, as `with_their_blanks` counts.
+        (n,) how many frames each token lasts; with blanks between them, as `add_blank_frames` counts.
     symbols
         (n,) what each token stands for.
     longest
-        The most frames that are usual for a symbol (`longest_usual`); a symbol that is not in it cannot stall.
+        The most frames that are usual for a symbol (`duration_limits`); a symbol that is not in it cannot stall.
     heard
         As in `attention_alignment`.
     shortest
@@ -145,7 +145,7 @@ def duration_alignment(
     )
 
 
-def longest_usual(
+def duration_limits(
     frames: Sequence[np.ndarray], symbols: Sequence[Sequence[str]], quantile: float = 0.999
 ) -> dict[str, float]:
     """The quantile of each symbol's durations over many ordinary sentences: symbol -> frames.
@@ -163,7 +163,7 @@ def longest_usual(
     return {symbol: float(np.quantile(values, quantile, method="higher")) for symbol, values in found.items()}
 
 
-def with_their_blanks(frames: np.ndarray, kinds: Sequence[str]) -> np.ndarray:
+def add_blank_frames(frames: np.ndarray, kinds: Sequence[str]) -> np.ndarray:
     """(n,) frames of each token and the blanks after it, 0 for blanks: a voice spreads one sound over both."""
     lasting = _durations(frames, kinds)
     blank = np.array([kind == "blank" for kind in kinds])

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["EditCounts", "aligned", "edit_counts"]
+__all__ = ["EditCounts", "align", "edit_counts"]
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class EditCounts:
 
 
 def edit_counts(reference: Sequence[Hashable], heard: Sequence[Hashable]) -> EditCounts:
-    """Counts of a shortest way from reference to heard; where several are as short, the one that `aligned` takes."""
-    pairs = aligned(reference, heard)
+    """Counts of a shortest way from reference to heard; where several are as short, the one that `align` takes."""
+    pairs = align(reference, heard)
     kept = [(i, j) for i, j in pairs if i is not None and j is not None]
     return EditCounts(
         substitutions=sum(reference[i] != heard[j] for i, j in kept),
@@ -60,7 +60,7 @@ def edit_counts(reference: Sequence[Hashable], heard: Sequence[Hashable]) -> Edi
     )
 
 
-def aligned(reference: Sequence[Hashable], heard: Sequence[Hashable]) -> list[tuple[int | None, int | None]]:
+def align(reference: Sequence[Hashable], heard: Sequence[Hashable]) -> list[tuple[int | None, int | None]]:
     """Pairs of positions, in order, of a way with the fewest errors: (i, None) is a deletion, (None, j) an insertion.
 
     Of ways with as many errors it takes, from the end, a pair before a deletion before an insertion.

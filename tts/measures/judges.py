@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genmend.tts.measures.listening import RATE, at_rate, is_silent, missing
+from genmend.tts.measures.audio_input import RATE, is_silent, missing_package, resample_to
 
 __all__ = ["PhonemeJudge", "PocketsphinxJudge", "WhisperJudge"]
 
@@ -46,7 +46,7 @@ class WhisperJudge:
             from faster_whisper import WhisperModel
             from faster_whisper.tokenizer import Tokenizer
         except ModuleNotFoundError as error:
-            raise missing("faster-whisper", "WhisperJudge needs") from error
+            raise missing_package("faster-whisper", "WhisperJudge needs") from error
         from genmend.storage.weights import find_weights
 
         folder = str(find_weights("whisper-tiny").parent)
@@ -55,7 +55,7 @@ class WhisperJudge:
 
     def __call__(self, audio: np.ndarray, sample_rate: int) -> str:
         """The text heard; of audio longer than 30 s, the texts of its windows of 30 s."""
-        wave = at_rate(audio, sample_rate)
+        wave = resample_to(audio, sample_rate)
         windows = [wave[start : start + _WINDOW] for start in range(0, len(wave), _WINDOW)]
         heard = [self._text(self._encoded(window)) for window in windows if not is_silent(window)]
         return " ".join(text for text in heard if text)
@@ -82,7 +82,7 @@ class WhisperJudge:
         ValueError
             If the audio is silent or longer than 30 s, or there are no words, or too many for Whisper at once.
         """
-        wave = at_rate(audio, sample_rate)
+        wave = resample_to(audio, sample_rate)
         if is_silent(wave) or len(wave) > _WINDOW:
             raise ValueError(
                 f"The audio is {'silent' if is_silent(wave) else f'{len(wave) / RATE:.0f} s long'}, and words can be "
@@ -132,12 +132,12 @@ class PocketsphinxJudge:
         try:
             from pocketsphinx import Decoder
         except ModuleNotFoundError as error:
-            raise missing("pocketsphinx", "PocketsphinxJudge needs") from error
+            raise missing_package("pocketsphinx", "PocketsphinxJudge needs") from error
         self._decoder = Decoder(loglevel="FATAL")
 
     def __call__(self, audio: np.ndarray, sample_rate: int) -> str:
         """The words heard, lower case."""
-        wave = at_rate(audio, sample_rate)
+        wave = resample_to(audio, sample_rate)
         if is_silent(wave):
             return ""
         samples = (np.clip(wave, -1, 1) * 32767).astype("<i2").tobytes()
@@ -161,12 +161,12 @@ class PhonemeJudge:
         try:
             from hama import ASRModel
         except ModuleNotFoundError as error:
-            raise missing("hama", "PhonemeJudge needs") from error
+            raise missing_package("hama", "PhonemeJudge needs") from error
         self._recogniser = ASRModel()
 
     def __call__(self, audio: np.ndarray, sample_rate: int) -> str:
         """IPA of the sounds heard; spaces where it thinks that a word begins. For `phoneme_errors`."""
-        wave = at_rate(audio, sample_rate)
+        wave = resample_to(audio, sample_rate)
         if is_silent(wave):
             return ""
         found = self._recogniser.transcribe_waveform(wave, RATE)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from genmend.tts.measures.listening import RATE, at_rate, is_silent, missing
+from genmend.tts.measures.audio_input import RATE, is_silent, missing_package, resample_to
 
 __all__ = ["Naturalness", "dnsmos"]
 
@@ -54,13 +54,13 @@ def dnsmos(audio: np.ndarray, sample_rate: int) -> Naturalness:
     ModuleNotFoundError
         If the package speechmos, or one that it needs, is not installed.
     """
-    wave = at_rate(audio, sample_rate)
+    wave = resample_to(audio, sample_rate)
     if is_silent(wave):
         raise ValueError("The audio is silent, and silence has no quality to predict; give speech.")
     try:
         from speechmos import dnsmos as networks
     except ModuleNotFoundError as error:
-        raise missing(error.name or "speechmos", "DNSMOS needs") from error
+        raise missing_package(error.name or "speechmos", "DNSMOS needs") from error
     found = networks.run(wave / max(1.0, float(np.abs(wave).max())), RATE)
     names = ("ovrl_mos", "sig_mos", "bak_mos", "p808_mos")
     return Naturalness(*(float(found[name]) for name in names))

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from genmend.tts.measures.edit_counts import EditCounts, aligned, edit_counts
+from genmend.tts.measures.edit_counts import EditCounts, align, edit_counts
 from genmend.tts.text.tokens import Tokens
 
 __all__ = ["phoneme_errors", "phonemes", "sounds_of_words", "word_phoneme_errors"]
@@ -104,7 +104,7 @@ def word_phoneme_errors(words: Sequence[str], heard: str) -> np.ndarray:
     found = phonemes(heard)
     errors = np.zeros(len(words))
     current = word_of[0]
-    for i, j in aligned(reference, found):
+    for i, j in align(reference, found):
         if i is not None:
             current = word_of[i]
         if i is None or j is None or reference[i] != found[j]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genmend.tts.measures.listening import RATE, at_rate, missing
+from genmend.tts.measures.audio_input import RATE, missing_package, resample_to
 
 __all__ = ["PitchError", "cents", "mel_cepstral_distortion", "pitch_error"]
 
@@ -110,7 +110,7 @@ def cents(before: NDArray[np.floating], after: NDArray[np.floating]) -> NDArray[
 
 
 def _recordings(before: np.ndarray, after: np.ndarray, sample_rate: int) -> list[NDArray[np.float32]]:
-    waves = [at_rate(audio, sample_rate) for audio in (before, after)]
+    waves = [resample_to(audio, sample_rate) for audio in (before, after)]
     for name, wave in zip(("before", "after"), waves, strict=True):
         if len(wave) < WINDOW or not wave.any():
             raise ValueError(
@@ -160,5 +160,5 @@ def _librosa() -> Any:
     try:
         import librosa
     except ModuleNotFoundError as error:
-        raise missing("librosa", "Spectral measures need") from error
+        raise missing_package("librosa", "Spectral measures need") from error
     return librosa

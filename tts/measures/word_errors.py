@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from genmend.tts.measures.audio_input import missing_package
 from genmend.tts.measures.edit_counts import EditCounts
-from genmend.tts.measures.listening import missing
 from genmend.tts.text.spoken_words import spoken_words
 
 __all__ = ["character_errors", "word_errors"]
@@ -51,5 +51,5 @@ def _jiwer() -> Any:
     try:
         import jiwer
     except ModuleNotFoundError as error:
-        raise missing("jiwer", "Word error rates need") from error
+        raise missing_package("jiwer", "Word error rates need") from error
     return jiwer

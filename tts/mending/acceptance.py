@@ -15,7 +15,7 @@ from genmend.tts.measures.judges import WhisperJudge
 from genmend.tts.measures.word_errors import word_errors
 from genmend.tts.voices.voice import Speech
 
-__all__ = ["Verdict", "better", "heard_by_whisper"]
+__all__ = ["Verdict", "is_better", "judge_by_whisper"]
 
 LEAST = -5.0  # natural logarithm of a word's probability, below which it counts as this
 
@@ -43,8 +43,8 @@ class Verdict:
         return {"heard": self.heard, "errors": self.errors, "log_probability": self.log_probability if known else None}
 
 
-def heard_by_whisper(judge: WhisperJudge, speech: Speech, text: str) -> Verdict:
-    """What Whisper heard of a sentence. Silence is every word missing."""
+def judge_by_whisper(judge: WhisperJudge, speech: Speech, text: str) -> Verdict:
+    """Have Whisper hear a sentence and compare it with its text; of silence every word is missing."""
     try:
         heard, logs = judge.listen(speech.audio, speech.sample_rate, text)
     except ValueError:  # silence, or far too long
@@ -53,7 +53,7 @@ def heard_by_whisper(judge: WhisperJudge, speech: Speech, text: str) -> Verdict:
     return Verdict(heard, word_errors(text, heard).errors, float(np.mean(np.maximum(logs, LEAST))))
 
 
-def better(before: Verdict, after: Verdict, margin: float = 0.05) -> bool:
+def is_better(before: Verdict, after: Verdict, margin: float = 0.05) -> bool:
     """Whether `after` is to be taken: fewer words wrong, or as many and the words more probable by `margin` (nats)."""
     if after.errors != before.errors:
         return after.errors < before.errors

@@ -1,4 +1,4 @@
-"""The reference of a voice for the command line: kept in the user's cache, made the first time it is needed."""
+"""The reference of a voice, kept in the user's cache: fitted the first time it is needed."""
 
 from __future__ import annotations
 
@@ -11,21 +11,38 @@ from genmend.storage.digests import settings_key, sha256_of_file
 from genmend.storage.weights import cache_folder
 from genmend.tts.mending.reference import VoiceReference, fit_reference
 from genmend.tts.mending.reference_file import ReferenceFileError, load_reference, save_reference, voice_digest
-from genmend.tts.text.corpus import ENGLISH, read_sentences, tokenized
+from genmend.tts.text.corpus import ENGLISH, read_sentences, tokenize_corpus
 from genmend.tts.voices.voice import Voice
 
-__all__ = ["reference_for"]
+__all__ = ["load_or_fit_reference"]
 
 _REVISION = 1  # another one makes all kept references anew
 
 
-def reference_for(
-    voice: Voice, corpus: Path | None, k: int, seed: int, *, folder: Path | None = None, progress: bool = False
+def load_or_fit_reference(
+    voice: Voice,
+    corpus: Path | None = None,
+    *,
+    k: int = 5,
+    seed: int = 0,
+    folder: Path | None = None,
+    progress: bool = False,
 ) -> VoiceReference:
-    """Load the reference of this voice, corpus and k, or make and keep it.
+    """Load the reference of this voice, corpus, k and seed; where there is none yet, fit and keep it.
 
-    `corpus`: if None, the voice's own training transcripts where they are known, else genmend's English text.
-    `folder`: where to keep it in place of the user's cache. Making one takes about a minute for a Piper voice.
+    Fitting takes about a minute for a Piper voice.
+
+    Parameters
+    ----------
+    corpus
+        Sentences as `read_sentences` takes them; by default the voice's own training transcripts where they are known,
+        else genmend's English text.
+    k, seed
+        See `fit_reference`.
+    folder
+        Where to keep it, in place of the user's cache.
+    progress
+        Whether to show a bar while it is fitted.
 
     Raises
     ------
@@ -42,7 +59,7 @@ def reference_for(
         except ReferenceFileError:
             if folder is not None and any(kept.iterdir()):
                 raise
-    sentences = tokenized(voice, read_sentences(corpus))
+    sentences = tokenize_corpus(voice, read_sentences(corpus))
     bar = (lambda steps: tqdm(steps, desc="reference", leave=False)) if progress else None
     reference = fit_reference(voice, sentences, k=k, seed=seed, progress=bar)
     save_reference(kept, reference, voice)

@@ -43,7 +43,7 @@ class CombinationRepair:
 
     @property
     def shown(self) -> str:
-        """The combination as one reads it."""
+        """The symbols of the combination, without blanks."""
         return "".join(s for s, kind in zip(self.symbols, self.kinds, strict=True) if kind != "blank")
 
     def positions(self, tokens: Tokens) -> list[int]:
@@ -55,7 +55,7 @@ class CombinationRepair:
 def combination_repairs(voice: Voice, repair: Repair, reach: int = 2) -> list[CombinationRepair]:
     """What a repair did, as one vector for each moved token and the `reach` tokens that are not blanks on each side.
 
-    The vector is that of this sentence: `holds_elsewhere` says how far it serves others.
+    The vector is that of this sentence: `measure_generalisation` says how far it serves others.
     """
     tokens = repair.tokens
     before = voice.encode([tokens], [repair.layer])[0][repair.layer]
@@ -106,7 +106,7 @@ def apply_repairs(
 
 
 def _around(kinds: Sequence[str], position: int, reach: int) -> tuple[int, int]:
-    """Begin and end of the combination: so many tokens that are not blanks on each side."""
+    """Begin and end of the combination: `reach` tokens that are not blanks on each side."""
     others = [i for i, kind in enumerate(kinds) if kind != "blank"]
     at = others.index(position)
     return others[max(0, at - reach)], others[min(len(others) - 1, at + reach)] + 1

@@ -1,7 +1,8 @@
-"""Pictures of a spoken sentence: waveform, mel spectrogram, phonemes coloured by score, attention if there is one."""
+"""Pictures of diagnosed sentences: waveform, mel spectrogram, phonemes coloured by score, attention; many at once."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,9 +15,9 @@ if TYPE_CHECKING:
     from genmend.tts.mending.diagnosis import Diagnosis
     from genmend.tts.voices.voice import Speech
 
-__all__ = ["SHOWN", "STATE_COLOURS", "diagnosis_figure", "score_heat_map"]
+__all__ = ["STATE_COLOURS", "diagnosis_figure", "outside_histogram", "score_heat_map", "visible_symbol"]
 
-SHOWN = {" ": "␣"}  # symbols that would not be seen
+_VISIBLE = {" ": "␣"}  # symbols that would not be seen
 STATE_COLOURS = {"inside": "#d9ead8", "outside": "#f4a582", "never seen": "#b2182b", "dropped": "#7f7f7f"}
 
 
@@ -56,10 +57,29 @@ def score_heat_map(diagnosis: Diagnosis) -> Figure:
     axes.set_facecolor("0.75")  # no reference
     highest = max(1.2, float(np.nanmax(scores, initial=1.2)))
     image = axes.imshow(scores, aspect="auto", cmap="RdBu_r", norm=TwoSlopeNorm(1.0, 0.6, highest))
-    axes.set_xticks(range(len(spoken)), [_shown(diagnosis.tokens.symbols[i]) for i in spoken], fontsize=8)
+    axes.set_xticks(range(len(spoken)), [visible_symbol(diagnosis.tokens.symbols[i]) for i in spoken], fontsize=8)
     axes.set_yticks(range(len(scores)), list(diagnosis.scores), fontsize=8)
     figure.colorbar(image, ax=axes, label="score", pad=0.01)
     return figure
+
+
+def outside_histogram(diagnoses: Sequence[Diagnosis]) -> Figure:
+    """How many sentences have which share of their symbols not inside; a line marks ordinary held-out text."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.0, 2.8), layout="constrained")
+    axes = figure.subplots()
+    axes.hist([100 * d.outside for d in diagnoses], bins=min(30, max(5, len(diagnoses) // 3)), color="#33658a")
+    axes.axvline(100 * diagnoses[0].base_rate, color="#b2182b", label="ordinary held-out text")
+    axes.set_xlabel("symbols not inside, %")
+    axes.set_ylabel("sentences")
+    axes.legend()
+    return figure
+
+
+def visible_symbol(symbol: str) -> str:
+    """The symbol as it can be seen: a space gets a mark of its own."""
+    return _VISIBLE.get(symbol, symbol)
 
 
 def _waveform(axes: Any, speech: Speech) -> None:
@@ -93,11 +113,13 @@ def _lane(axes: Any, diagnosis: Diagnosis, speech: Speech) -> None:
     from matplotlib.patches import Patch
 
     spans = _spans(diagnosis, speech)
-    owner = _with_blanks(diagnosis)
+    owner = _token_owning(diagnosis)
     for i in np.flatnonzero(diagnosis.tokens.spoken).tolist():
         start, stop = spans[owner == i, 0].min(), spans[owner == i, 1].max()
         axes.axvspan(start, stop, 0.42, 1.0, color=STATE_COLOURS[diagnosis.states[i]], linewidth=0)
-        axes.text((start + stop) / 2, 0.71, _shown(diagnosis.tokens.symbols[i]), ha="center", va="center", fontsize=8)
+        axes.text(
+            (start + stop) / 2, 0.71, visible_symbol(diagnosis.tokens.symbols[i]), ha="center", va="center", fontsize=8
+        )
     for number, word in enumerate(diagnosis.tokens.words):
         places = [i for i, w in enumerate(diagnosis.tokens.word_of) if w == number]
         if places:
@@ -117,7 +139,7 @@ def _attention(axes: Any, diagnosis: Diagnosis, speech: Speech) -> None:
     step = speech.hop / speech.sample_rate
     extent = (0.0, len(speech.attention) * step, -0.5, speech.attention.shape[1] - 0.5)
     axes.imshow(speech.attention.T, origin="lower", aspect="auto", cmap="Greys", vmin=0, vmax=1, extent=extent)
-    axes.set_yticks(range(len(diagnosis.tokens)), [_shown(s) for s in diagnosis.tokens.symbols], fontsize=5)
+    axes.set_yticks(range(len(diagnosis.tokens)), [visible_symbol(s) for s in diagnosis.tokens.symbols], fontsize=5)
     axes.set_ylabel("attention")
 
 
@@ -128,12 +150,8 @@ def _spans(diagnosis: Diagnosis, speech: Speech) -> np.ndarray:
     return np.stack([edges[:-1], edges[1:]], axis=1)
 
 
-def _with_blanks(diagnosis: Diagnosis) -> np.ndarray:
+def _token_owning(diagnosis: Diagnosis) -> np.ndarray:
     """(n,) to which token each belongs: a blank to the one before it."""
     places = np.arange(len(diagnosis.tokens))
     blank = np.array([kind == "blank" for kind in diagnosis.tokens.kinds])
     return np.maximum.accumulate(np.where(blank, 0, places))
-
-
-def _shown(symbol: str) -> str:
-    return SHOWN.get(symbol, symbol)

@@ -1,4 +1,4 @@
-"""Whether a repair does in other sentences what it did in its own, and one that is learnt from several sentences.
+"""Whether a repair serves other sentences as it served its own, and one that is learnt from several sentences.
 
 Ours, as `genmend.tts.mending.combination` is.
 """
@@ -14,15 +14,15 @@ import numpy as np
 
 from genmend.tts.mending.combination import CombinationRepair, combination_repairs
 from genmend.tts.mending.reference import VoiceReference
-from genmend.tts.mending.repair import repair as repaired
+from genmend.tts.mending.repair import repair
 from genmend.tts.text.tokens import Tokens
 from genmend.tts.voices.voice import Voice
 
-__all__ = ["Holding", "holds_elsewhere", "learnt_from_several"]
+__all__ = ["Generalisation", "average_repair", "measure_generalisation"]
 
 
 @dataclass(frozen=True)
-class Holding:
+class Generalisation:
     """Whether a repair does in other sentences what it did in its own.
 
     Attributes
@@ -60,15 +60,15 @@ class Holding:
         }
 
 
-def holds_elsewhere(
+def measure_generalisation(
     voice: Voice,
     reference: VoiceReference,
-    repair: CombinationRepair,
+    combination: CombinationRepair,
     sentences: Sequence[Tokens],
     *,
     n: int = 24,
     seed: int = 0,
-) -> Holding:
+) -> Generalisation:
     """Put the combination into other sentences, in place of as many tokens of theirs, and score it there.
 
     Parameters
@@ -83,80 +83,81 @@ def holds_elsewhere(
     ValueError
         If no sentence is long enough.
     """
-    made = _with_combination(sentences, repair, n, seed)
-    region, symbol = reference.regions[repair.layer], repair.symbols[repair.place]
-    encoded = voice.encode([tokens for tokens, _ in made], [repair.layer])
-    old = np.stack([vectors[repair.layer][at] for vectors, (_, at) in zip(encoded, made, strict=True)])
-    before, after = (region.score_samples(v, groups=[symbol] * len(made)) for v in (old, old + repair.vector))
+    made = _with_combination(sentences, combination, n, seed)
+    region, symbol = reference.regions[combination.layer], combination.symbols[combination.place]
+    encoded = voice.encode([tokens for tokens, _ in made], [combination.layer])
+    old = np.stack([vectors[combination.layer][at] for vectors, (_, at) in zip(encoded, made, strict=True)])
+    before, after = (region.score_samples(v, groups=[symbol] * len(made)) for v in (old, old + combination.vector))
     outside = before > 1
     nearer = float((after < before)[outside].mean()) if outside.any() else float("nan")
-    return Holding(repair, len(made), float(outside.mean()), float((after > 1).mean()), nearer)
+    return Generalisation(combination, len(made), float(outside.mean()), float((after > 1).mean()), nearer)
 
 
-def learnt_from_several(
+def average_repair(
     voice: Voice,
     reference: VoiceReference,
-    repair: CombinationRepair,
+    combination: CombinationRepair,
     sentences: Sequence[Tokens],
     *,
     psi: float = 0.0,
     n: int = 12,
     seed: int = 0,
 ) -> CombinationRepair | None:
-    """The mean of what the local repair does to the combination in several sentences; None where it is inside in all.
+    """Average what the local repair does to the combination in several sentences; None where it is inside in all.
 
     Parameters
     ----------
     sentences, n
-        As `holds_elsewhere` takes them; test the result there on other sentences, or with another seed.
+        As `measure_generalisation` takes them; test the result there on other sentences, or with another seed.
     psi
-        Of each repair: 0 moves all the way.
+        In [0, 1], of each repair: 0 moves all the way.
     """
     moves = []
-    for tokens, at in _with_combination(sentences, repair, n, seed):
-        done = repaired(voice, reference, tokens, layer=repair.layer, psi=psi, positions=[at], seed=seed)
+    for tokens, at in _with_combination(sentences, combination, n, seed):
+        done = repair(voice, reference, tokens, layer=combination.layer, psi=psi, positions=[at], seed=seed)
         if done.changed:
             moves += [one.vector for one in combination_repairs(voice, done)]
-    return replace(repair, vector=np.stack(moves).mean(axis=0)) if moves else None
+    return replace(combination, vector=np.stack(moves).mean(axis=0)) if moves else None
 
 
 def _with_combination(
-    sentences: Sequence[Tokens], repair: CombinationRepair, n: int, seed: int
+    sentences: Sequence[Tokens], combination: CombinationRepair, n: int, seed: int
 ) -> list[tuple[Tokens, int]]:
-    """So many sentences with the combination put into them, and where its repaired token is."""
+    """Up to n sentences with the combination put into them, and where its repaired token is."""
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(sentences))
-    spliced = (_spliced(sentences[i], repair, rng) for i in order)
+    spliced = (_splice(sentences[i], combination, rng) for i in order)
     made = list(islice((copy for copy in spliced if copy is not None), n))
     if not made:
         raise ValueError(
-            f"None of the {len(sentences)} sentences has room for {repair.shown!r}; give longer ones of this voice."
+            f"None of the {len(sentences)} sentences has room for {combination.shown!r}; "
+            "give longer ones of this voice."
         )
     return made
 
 
-def _spliced(tokens: Tokens, repair: CombinationRepair, rng: np.random.Generator) -> tuple[Tokens, int] | None:
+def _splice(tokens: Tokens, combination: CombinationRepair, rng: np.random.Generator) -> tuple[Tokens, int] | None:
     """The sentence with the combination in it, and where its repaired token is; None where it has no room."""
-    n, room = len(repair.ids), len(tokens) - len(repair.ids)
+    n, room = len(combination.ids), len(tokens) - len(combination.ids)
     if room < 0:
         return None
     starts: Sequence[int] = range(room + 1)
-    if repair.kinds[0] == "special":  # what begins or ends a sentence does so there too
+    if combination.kinds[0] == "special":  # what begins or ends a sentence does so there too
         starts = [0]
-    elif repair.kinds[-1] == "special":
+    elif combination.kinds[-1] == "special":
         starts = [room]
-    starts = [i for i in starts if _alike(tokens.kinds[i : i + n], repair.kinds)]
+    starts = [i for i in starts if _alike(tokens.kinds[i : i + n], combination.kinds)]
     if not starts:
         return None
     start = int(rng.choice(starts))
     end = start + n
     changed = replace(
         tokens,
-        ids=(*tokens.ids[:start], *repair.ids, *tokens.ids[end:]),
-        symbols=(*tokens.symbols[:start], *repair.symbols, *tokens.symbols[end:]),
-        kinds=(*tokens.kinds[:start], *repair.kinds, *tokens.kinds[end:]),
+        ids=(*tokens.ids[:start], *combination.ids, *tokens.ids[end:]),
+        symbols=(*tokens.symbols[:start], *combination.symbols, *tokens.symbols[end:]),
+        kinds=(*tokens.kinds[:start], *combination.kinds, *tokens.kinds[end:]),
     )
-    return changed, start + repair.place
+    return changed, start + combination.place
 
 
 def _alike(kinds: Sequence[str], others: Sequence[str]) -> bool:

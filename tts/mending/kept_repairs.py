@@ -1,22 +1,25 @@
-"""Keep what ``genmend speak --repair`` found: the repairs that hold in other sentences, as a file or in a voice."""
+"""Which moves of a repaired sentence are worth keeping: those that serve other sentences and do not harm their own."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from genmend.tts.mending.acceptance import heard_by_whisper
+from genmend.tts.mending.acceptance import judge_by_whisper
 from genmend.tts.mending.combination import CombinationRepair, apply_repairs, combination_repairs
-from genmend.tts.mending.combination_file import save_repairs
-from genmend.tts.mending.generalisation import Holding, holds_elsewhere, learnt_from_several
-from genmend.tts.mending.mend import SpeakSettings, SpokenSentence
+from genmend.tts.mending.generalisation import Generalisation, average_repair, measure_generalisation
 from genmend.tts.mending.reference import VoiceReference
-from genmend.tts.text.corpus import ENGLISH, read_sentences, tokenized
+from genmend.tts.mending.repair import Repair
+from genmend.tts.text.corpus import ENGLISH, read_sentences, tokenize_corpus
 from genmend.tts.text.tokens import Tokens
 from genmend.tts.voices.voice import Voice
 
-__all__ = ["KeptRepair", "SpeakRun", "check_targets", "kept_repairs"]
+if TYPE_CHECKING:
+    from genmend.tts.measures.judges import WhisperJudge
+
+__all__ = ["KeptRepair", "read_carriers", "select_repairs"]
 
 N_CARRIERS = 200  # ordinary sentences, of which those with room for a combination are drawn
 
@@ -25,119 +28,92 @@ N_CARRIERS = 200  # ordinary sentences, of which those with room for a combinati
 class KeptRepair:
     """One accepted move, tried on its combination in other sentences.
 
-    `learnt_from`: "several sentences", or "its own" where that alone holds, or neither does. `written`: it holds, and
-    its own sentence is heard no worse with all that was kept of it.
+    Attributes
+    ----------
+    generalisation : Generalisation
+        What the move does there.
+    learnt_from : str
+        "several sentences", or "its own" where only that holds, or neither does.
+    written : bool
+        Whether it holds, and its own sentence is heard no worse with all that was kept of it.
     """
 
-    holding: Holding
+    generalisation: Generalisation
     learnt_from: str
     written: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """JSON's view."""
-        return {**self.holding.to_dict(), "learnt_from": self.learnt_from, "written": self.written}
+        return {**self.generalisation.to_dict(), "learnt_from": self.learnt_from, "written": self.written}
 
 
-def check_targets(voice: Voice, settings: SpeakSettings) -> None:
-    """Refuse a voice that cannot be written before anything is said.
+def read_carriers(voice: Voice, corpus: Path | None = None) -> list[Tokens]:
+    """About 200 ordinary sentences, evenly taken from a corpus, to put combinations into.
 
-    Raises
-    ------
-    ValueError
-        If the voice to write is no Piper voice, or would overwrite the one that is read.
+    Parameters
+    ----------
+    corpus
+        The voice's own transcripts, or genmend's English text, if None.
     """
-    from genmend.tts.voices.piper import PiperVoice
-
-    if settings.write_voice is None:
-        return
-    if not isinstance(voice, PiperVoice):
-        raise ValueError(f"--write-voice writes Piper voices, but {voice.name} is none; use --save-repairs.")
-    if settings.write_voice.resolve() == voice.path.resolve():
-        raise ValueError(f"{settings.write_voice} is the voice itself, which is never overwritten; give another name.")
+    text = read_sentences(corpus or voice.transcripts or ENGLISH)
+    return tokenize_corpus(voice, text[:: max(1, len(text) // N_CARRIERS)])
 
 
-def kept_repairs(
+def select_repairs(
     voice: Voice,
     reference: VoiceReference,
-    spoken: Sequence[SpokenSentence],
-    settings: SpeakSettings,
-    judge: Any,
+    repair: Repair,
+    carriers: Sequence[Tokens],
+    *,
+    psi: float = 0.3,
+    seed: int = 0,
+    judge: WhisperJudge | None = None,
+    most_errors: int = 0,
 ) -> tuple[KeptRepair, ...]:
-    """Test every repair that was not refused in other sentences, and write those that hold where asked for.
+    """Try each move of a repair in other sentences, and say which are worth keeping.
 
-    Of each combination the vector learnt from several sentences is taken if it holds, else that of its own sentence.
-    Where the judge hears a sentence with its kept vectors worse than without, they are not written. Nothing is written
-    if nothing is left; the page says so.
+    Of each combination the vector that is learnt from several sentences is taken if it holds, else that of its own
+    sentence. Where the judge hears the sentence with its kept vectors worse than without, none is kept.
+
+    Parameters
+    ----------
+    repair
+        As `genmend.tts.mending.repair.repair` gives it, with something moved.
+    carriers
+        Ordinary sentences: every second is learnt from, the others are tested on.
+    psi
+        In [0, 1], of the repairs that are learnt from.
+    judge
+        None keeps what holds unheard.
+    most_errors
+        Word errors that the judge heard in the sentence as it was.
     """
-    if settings.save_repairs is None and settings.write_voice is None:
-        return ()
-    text = read_sentences(settings.corpus or voice.transcripts or ENGLISH)
-    carriers = tokenized(voice, text[:: max(1, len(text) // N_CARRIERS)])
-    tested: list[KeptRepair] = []
-    for sentence in spoken:
-        done = sentence.repair
-        if done is None or not done.changed or sentence.accepted is False:
-            continue
-        found = [_tested(voice, reference, one, carriers, settings) for one in combination_repairs(voice, done)]
-        holding = [one.holding.repair for one in found if one.holding.holds]
-        if holding and _as_good(voice, reference, sentence, holding, settings.seed, judge):
-            found = [replace(one, written=one.holding.holds) for one in found]
-        tested += found
-    kept = [one.holding.repair for one in tested if one.written]
-    if kept and settings.save_repairs is not None:
-        save_repairs(settings.save_repairs, voice, kept)
-    if kept and settings.write_voice is not None:
-        from genmend.tts.voices.piper_patch import write_into_piper
-
-        write_into_piper(voice, kept, settings.write_voice)  # type: ignore[arg-type]  # see check_targets
-    return tuple(tested)
+    found = [_try_elsewhere(voice, reference, one, carriers, psi, seed) for one in combination_repairs(voice, repair)]
+    holding = [one.generalisation.repair for one in found if one.generalisation.holds]
+    if not holding:
+        return tuple(found)
+    if judge is not None:
+        tokens = repair.tokens
+        done = apply_repairs(voice, reference, tokens, holding)
+        heard = judge_by_whisper(judge, voice.speak(tokens, {done.layer: done.vectors}, seed=seed), tokens.text)
+        if heard.errors > most_errors:
+            return tuple(found)
+    return tuple(replace(one, written=one.generalisation.holds) for one in found)
 
 
-def _tested(
+def _try_elsewhere(
     voice: Voice,
     reference: VoiceReference,
     one: CombinationRepair,
     carriers: Sequence[Tokens],
-    settings: SpeakSettings,
+    psi: float,
+    seed: int,
 ) -> KeptRepair:
     """The vector of several sentences if it holds, else its own; both on sentences that neither was learnt from."""
     learning, testing = carriers[::2], carriers[1::2]
-    general = learnt_from_several(voice, reference, one, learning, psi=settings.psi, seed=settings.seed)
+    general = average_repair(voice, reference, one, learning, psi=psi, seed=seed)
     if general is not None:
-        test = holds_elsewhere(voice, reference, general, testing, seed=settings.seed)
+        test = measure_generalisation(voice, reference, general, testing, seed=seed)
         if test.holds:
             return KeptRepair(test, "several sentences")
-    return KeptRepair(holds_elsewhere(voice, reference, one, testing, seed=settings.seed), "its own")
-
-
-def _as_good(
-    voice: Voice,
-    reference: VoiceReference,
-    sentence: SpokenSentence,
-    repairs: Sequence[CombinationRepair],
-    seed: int,
-    judge: Any,
-) -> bool:
-    """Whether the sentence with the kept vectors has no more word errors than without; True where nobody judges."""
-    if judge is None or sentence.verdicts is None:
-        return True
-    tokens = sentence.diagnosis.tokens
-    done = apply_repairs(voice, reference, tokens, repairs)
-    heard = heard_by_whisper(judge, voice.speak(tokens, {done.layer: done.vectors}, seed=seed), tokens.text)
-    return heard.errors <= sentence.verdicts[0].errors
-
-
-@dataclass(frozen=True)
-class SpeakRun:
-    """Result of ``genmend speak``."""
-
-    voice: str
-    sentences: tuple[SpokenSentence, ...]
-    settings: dict[str, Any]
-    kept: tuple[KeptRepair, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON's view, as in ``summary.json``."""
-        found = [sentence.to_dict() for sentence in self.sentences]
-        kept = [one.to_dict() for one in self.kept]
-        return {"voice": self.voice, "sentences": found, "combinations": kept, "settings": self.settings}
+    return KeptRepair(measure_generalisation(voice, reference, one, testing, seed=seed), "its own")

@@ -1,77 +1,54 @@
-"""Say a sentence, diagnose it, repair it, and let a judge decide."""
+"""Say a text, diagnose it, repair it, let a judge decide, and keep the repairs that serve other sentences."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
-from genmend.tts.mending.acceptance import Verdict, better, heard_by_whisper
+import numpy as np
+
+from genmend.tts.mending.acceptance import Verdict, is_better, judge_by_whisper
 from genmend.tts.mending.best_of import best_seed
+from genmend.tts.mending.cached_reference import load_or_fit_reference
 from genmend.tts.mending.combination import CombinationRepair, apply_repairs
-from genmend.tts.mending.diagnosis import Diagnosis
+from genmend.tts.mending.combination_file import load_repairs, save_repairs
+from genmend.tts.mending.diagnosis import Diagnosis, diagnose
+from genmend.tts.mending.kept_repairs import KeptRepair, read_carriers, select_repairs
 from genmend.tts.mending.reference import VoiceReference
 from genmend.tts.mending.repair import Repair, repair
-from genmend.tts.text.phonemes import split_sentences
+from genmend.tts.mending.settings import SpeakSettings
 from genmend.tts.text.tokens import Tokens
 from genmend.tts.voices.voice import Speech, Voice
 
-__all__ = ["JUDGES", "SpeakSettings", "SpokenSentence", "tokens_of"]
+if TYPE_CHECKING:
+    from genmend.tts.measures.judges import WhisperJudge
 
-JUDGES = ("whisper", "none")
+__all__ = ["SpeakRun", "SpokenSentence", "mend"]
 
-
-@dataclass(frozen=True)
-class SpeakSettings:
-    """What to do with the text, and how.
-
-    `phonemes`: in place of the text's own. `layer`: "" for the middle one. `psi`, `copies`, `window`: of the repair.
-    `judge`: who accepts or refuses a repair. `best_of`: times that each sentence is said, the best one is taken.
-    `corpus`: of the reference, genmend's own if None. `reference`: folder to keep it in, the user's cache if None.
-    `save_repairs`: a file for the accepted repairs that hold in other sentences. `use_repairs`: such a file, in place
-    of repairs found anew. `write_voice`: a new Piper voice with the same repairs in it.
-    """
-
-    phonemes: str | None = None
-    repair: bool = False
-    layer: str = ""
-    k: int = 5
-    psi: float = 0.3
-    copies: int = 24
-    window: int = 2
-    judge: str = "whisper"
-    corpus: Path | None = None
-    best_of: int = 1
-    reference: Path | None = None
-    save_repairs: Path | None = None
-    use_repairs: Path | None = None
-    write_voice: Path | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.judge not in JUDGES:
-            raise ValueError(f"--judge is {self.judge!r}; accepted are {', '.join(JUDGES)}.")
-        for option in ("write_voice", "save_repairs"):
-            if getattr(self, option) is not None and not self.repair:
-                name = option.replace("_", "-")
-                raise ValueError(f"--{name} needs --repair: there is nothing to write without a repair.")
-        if self.use_repairs is not None and self.repair:
-            raise ValueError("--use-repairs and --repair are two ways to repair: give one of them.")
-        if self.best_of > 1 and self.judge == "none":
-            raise ValueError("--best-of needs a judge to say which is best; leave --judge at whisper.")
-
-    @property
-    def repairs(self) -> bool:
-        """Whether sentences are repaired, in either way."""
-        return self.repair or self.use_repairs is not None
+_REPAIR = SpeakSettings(repair=True)
 
 
 @dataclass(frozen=True)
 class SpokenSentence:
-    """One sentence: said, judged, and repaired where asked for.
+    """One sentence: said and diagnosed, and repaired and judged where that was asked for.
 
-    `accepted` is None where no judge was asked, or where there was nothing to repair.
+    Attributes
+    ----------
+    diagnosis : Diagnosis
+    speech : Speech
+        As the voice says it.
+    repair : Repair or None
+        None where no repair was asked for.
+    repaired : Speech or None
+        With the repaired vectors; None where nothing was moved.
+    verdicts : tuple of Verdict or None
+        On `speech` and on `repaired`; None where no judge was asked.
+    accepted : bool or None
+        None where no judge was asked, or nothing was repaired.
+    kept : tuple of KeptRepair
+        Its moves, tried in other sentences; empty where they were neither to be saved nor to be written.
     """
 
     diagnosis: Diagnosis
@@ -80,10 +57,11 @@ class SpokenSentence:
     repaired: Speech | None = None
     verdicts: tuple[Verdict, Verdict] | None = None
     accepted: bool | None = None
+    kept: tuple[KeptRepair, ...] = ()
 
     @property
     def final(self) -> Speech:
-        """What a listener should get: the repaired one if it was accepted, or nobody judged it."""
+        """What a listener should get: the repaired speech if it was accepted, or if nobody judged it."""
         return self.speech if self.repaired is None or self.accepted is False else self.repaired
 
     def to_dict(self) -> dict[str, Any]:
@@ -98,23 +76,164 @@ class SpokenSentence:
         }
 
 
-def tokens_of(voice: Voice, text: str, phonemes: str | None = None) -> list[Tokens]:
-    """Sentence by sentence; phonemes are one sentence."""
-    if phonemes is not None:
-        return [voice.tokenize(text, phonemes=phonemes)]
-    return [voice.tokenize(sentence) for sentence in split_sentences(text) or [text]]
+@dataclass(frozen=True)
+class SpeakRun(Sequence[SpokenSentence]):
+    """What `mend` did to a text: a sequence of its sentences, with the settings they were made by.
+
+    Attributes
+    ----------
+    voice : str
+    sentences : tuple of SpokenSentence
+    settings : dict
+        As JSON's view, and what the reference was made of.
+    """
+
+    voice: str
+    sentences: tuple[SpokenSentence, ...]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.sentences)
+
+    @overload
+    def __getitem__(self, index: int) -> SpokenSentence: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[SpokenSentence]: ...
+
+    def __getitem__(self, index: int | slice) -> SpokenSentence | Sequence[SpokenSentence]:
+        return self.sentences[index]
+
+    def __iter__(self) -> Iterator[SpokenSentence]:
+        return iter(self.sentences)
+
+    @property
+    def kept(self) -> tuple[KeptRepair, ...]:
+        """The moves of all sentences that were tried in others."""
+        return tuple(one for sentence in self.sentences for one in sentence.kept)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON's view, as in ``summary.json``."""
+        found = [sentence.to_dict() for sentence in self.sentences]
+        kept = [one.to_dict() for one in self.kept]
+        return {"voice": self.voice, "sentences": found, "combinations": kept, "settings": self.settings}
+
+    def token_columns(self) -> dict[str, np.ndarray]:
+        """One row for each spoken token, as in ``tokens.csv``: name of the column -> (rows,)."""
+        rows: list[dict[str, Any]] = []
+        for number, sentence in enumerate(self.sentences):
+            diagnosis, tokens = sentence.diagnosis, sentence.diagnosis.tokens
+            spans = sentence.speech.spans
+            for i in np.flatnonzero(tokens.spoken).tolist():
+                word = tokens.word_of[i]
+                rows.append(
+                    {
+                        "sentence": number,
+                        "position": i,
+                        "symbol": tokens.symbols[i],
+                        "word": tokens.words[word] if word >= 0 else "",
+                        "state": diagnosis.states[i],
+                        "begin_s": np.nan if spans is None else float(spans[i, 0]),
+                        "end_s": np.nan if spans is None else float(spans[i, 1]),
+                        **{f"score_{layer}": float(row[i]) for layer, row in diagnosis.scores.items()},
+                        "nearest": " | ".join(diagnosis.nearest[i]),
+                    }
+                )
+        return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
 
-def _spoken(
+def mend(
+    voice: Voice,
+    text: str,
+    *,
+    reference: VoiceReference | None = None,
+    settings: SpeakSettings = _REPAIR,
+    progress: bool = False,
+) -> SpeakRun:
+    """Say a text; find where the voice is lost; repair that; keep a repair only if a judge hears it as better.
+
+    It does what ``genmend speak`` does, but for the page. The settings of the command have no repair unless it is asked
+    for; here they have.
+
+    Parameters
+    ----------
+    voice
+        As `load_voice` gives it.
+    text
+        One sentence or several.
+    reference
+        Of this voice; by default the one that is kept in the user's cache, fitted the first time (about a minute).
+    settings
+        What to do. ``SpeakSettings()`` says and diagnoses only.
+    progress
+        Whether to show a bar while a reference is fitted.
+
+    Returns
+    -------
+    SpeakRun
+        A sequence of `SpokenSentence`; ``final`` of each is what a listener should get.
+
+    Raises
+    ------
+    ValueError
+        If the text is empty, the corpus too small, or the voice to write is no Piper voice or is the one that is read.
+    MissingWeightsError, ModuleNotFoundError
+        If the judge is not on this machine; the message says how to get it, or use ``judge="none"``.
+
+    Examples
+    --------
+    >>> from genmend.tts import load_voice, mend
+    >>> sentences = mend(load_voice("joe"), "Nguyen left.")  # doctest: +SKIP
+    >>> [(word.word, word.state) for word in sentences[0].diagnosis.words]  # doctest: +SKIP
+    [('Nguyen', 'outside'), ('left.', 'inside')]
+    """
+    _check_target(voice, settings.write_voice)
+    known = None if settings.use_repairs is None else load_repairs(settings.use_repairs, voice)
+    sentences = voice.tokenize_sentences(text, phonemes=settings.phonemes)
+    if reference is None:
+        reference = load_or_fit_reference(
+            voice, settings.corpus, k=settings.k, seed=settings.seed, folder=settings.reference, progress=progress
+        )
+    judge = _load_judge(settings)
+    found = diagnose(voice, reference, sentences, layer=settings.layer or None)
+    spoken = [_speak(voice, reference, diagnosis, settings, known, judge) for diagnosis in found]
+    if settings.save_repairs is not None or settings.write_voice is not None:
+        spoken = _keep(voice, reference, spoken, settings, judge)
+    return SpeakRun(voice.name, tuple(spoken), settings.to_dict(reference))
+
+
+def _check_target(voice: Voice, path: Path | None) -> None:
+    """Refuse a voice that cannot be written before anything is said."""
+    if path is None:
+        return
+    from genmend.tts.voices.piper import PiperVoice
+
+    if not isinstance(voice, PiperVoice):
+        raise ValueError(f"write_voice writes Piper voices, but {voice.name} is none; use save_repairs.")
+    if path.resolve() == voice.path.resolve():
+        raise ValueError(f"{path} is the voice itself, which is never overwritten; give another name.")
+
+
+def _load_judge(settings: SpeakSettings) -> WhisperJudge | None:
+    """Whisper, where the settings have something for it to decide."""
+    if settings.judge == "none" or not (settings.repairs or settings.best_of > 1):
+        return None
+    from genmend.tts.measures.judges import WhisperJudge
+
+    return WhisperJudge()
+
+
+def _speak(
     voice: Voice,
     reference: VoiceReference,
     diagnosis: Diagnosis,
     settings: SpeakSettings,
     known: Sequence[CombinationRepair] | None,
-    judge: Any,
+    judge: WhisperJudge | None,
 ) -> SpokenSentence:
+    """Say a diagnosed sentence, and again with its vectors repaired, by known repairs where they are given."""
     tokens = diagnosis.tokens
-    seed, speech = _said(voice, tokens, settings, judge)
+    seed, speech = _speak_best(voice, tokens, settings, judge)
     if not settings.repairs:
         return SpokenSentence(diagnosis, speech)
     done = (
@@ -136,25 +255,53 @@ def _spoken(
     repaired = voice.speak(tokens, {done.layer: done.vectors}, seed=seed)
     if judge is None:
         return SpokenSentence(diagnosis, speech, done, repaired)
-    before, after = (heard_by_whisper(judge, said, tokens.text) for said in (speech, repaired))
-    return SpokenSentence(diagnosis, speech, done, repaired, (before, after), better(before, after))
+    before, after = (judge_by_whisper(judge, said, tokens.text) for said in (speech, repaired))
+    return SpokenSentence(diagnosis, speech, done, repaired, (before, after), is_better(before, after))
 
 
-def _said(voice: Voice, tokens: Tokens, settings: SpeakSettings, judge: Any) -> tuple[int, Speech]:
-    """A seed, and the sentence said with it; of several tries the one that Whisper heard best."""
-    if settings.best_of == 1:
+def _speak_best(
+    voice: Voice, tokens: Tokens, settings: SpeakSettings, judge: WhisperJudge | None
+) -> tuple[int, Speech]:
+    """A seed, and the sentence said with it; of several tries the one that the judge heard best."""
+    if settings.best_of == 1 or judge is None:
         return settings.seed, voice.speak(tokens, seed=settings.seed)
 
     def errors(tokens: Tokens, speech: Speech) -> tuple[int, float]:
-        verdict = heard_by_whisper(judge, speech, tokens.text)
+        verdict = judge_by_whisper(judge, speech, tokens.text)
         return verdict.errors, -verdict.log_probability
 
     return best_seed(voice, tokens, errors, range(settings.seed, settings.seed + settings.best_of))
 
 
-def _judge(settings: SpeakSettings) -> Any:
-    if settings.judge == "none":
-        return None
-    from genmend.tts.measures.judges import WhisperJudge
+def _keep(
+    voice: Voice,
+    reference: VoiceReference,
+    spoken: Sequence[SpokenSentence],
+    settings: SpeakSettings,
+    judge: WhisperJudge | None,
+) -> list[SpokenSentence]:
+    """Try every repair that was not refused in other sentences, and write those that hold where asked for."""
+    carriers = read_carriers(voice, settings.corpus)
+    tried = []
+    for sentence in spoken:
+        if sentence.repair is not None and sentence.repair.changed and sentence.accepted is not False:
+            kept = select_repairs(
+                voice,
+                reference,
+                sentence.repair,
+                carriers,
+                psi=settings.psi,
+                seed=settings.seed,
+                judge=None if sentence.verdicts is None else judge,
+                most_errors=0 if sentence.verdicts is None else sentence.verdicts[0].errors,
+            )
+            sentence = replace(sentence, kept=kept)
+        tried.append(sentence)
+    written = [one.generalisation.repair for sentence in tried for one in sentence.kept if one.written]
+    if written and settings.save_repairs is not None:
+        save_repairs(settings.save_repairs, voice, written)
+    if written and settings.write_voice is not None:
+        from genmend.tts.voices.piper_patch import write_into_piper
 
-    return WhisperJudge()
+        write_into_piper(voice, written, settings.write_voice)  # type: ignore[arg-type]  # see _check_target
+    return tried

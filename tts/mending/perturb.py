@@ -13,7 +13,7 @@ import numpy as np
 from genmend.tts.mending.reference import VoiceReference
 from genmend.tts.text.tokens import Tokens
 
-__all__ = ["SUBSTITUTES", "perturbed"]
+__all__ = ["SUBSTITUTES", "perturb"]
 
 # by pairs: next to the token as often as ordinary text has that pair, further out as often as the sound itself;
 # same class: vowels for vowels; uniform: any sound.
@@ -22,7 +22,7 @@ _VOWELS = set("aeiouyæɐɑɒɔəɚɛɜɝɞɤɨɪɯɵøœɶʉʊʌʏᵻ")
 _SOUNDS = ("phoneme", "character")
 
 
-def perturbed(
+def perturb(
     tokens: Tokens,
     position: int,
     reference: VoiceReference,

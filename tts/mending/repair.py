@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from genmend.manifold.regions.normal_region import RegionState
-from genmend.tts.mending.perturb import perturbed
+from genmend.tts.mending.perturb import perturb
 from genmend.tts.mending.reference import VoiceReference, scores_of
 from genmend.tts.text.tokens import Tokens
 from genmend.tts.voices.voice import Voice
@@ -116,9 +116,8 @@ def repair(
     positions
         Tokens to move; all that are outside by default. Tokens inside, or without a reference, are never moved.
     copies, window, substitutes
-        See `genmend.tts.mending.perturb.perturbed`. Where none of the copies is inside, the window grows by 1 up to 4,
-        then there are
-        twice as many copies, then the nearest reference vectors take their place.
+        See `genmend.tts.mending.perturb.perturb`. Where none of the copies is inside, the window grows by 1 up to 4;
+        then there are twice as many copies; then the nearest reference vectors take their place.
 
     Raises
     ------
@@ -199,7 +198,7 @@ class _Job:
 
     def _normal_means(self, positions: Sequence[int], window: int, copies: int) -> list[_Center]:
         made = [
-            perturbed(
+            perturb(
                 self.tokens,
                 i,
                 self.reference,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["Calibration", "calibrated"]
+__all__ = ["Calibration", "calibrate"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Calibration:
         return abs(self.achieved - self.target) <= self.tolerance
 
 
-def calibrated(
+def calibrate(
     measure: Callable[[float], float],
     target: float,
     *,
@@ -44,7 +44,7 @@ def calibrated(
     largest: float = 8.0,
     n_trials: int = 6,
 ) -> Calibration:
-    """The gain in [0, `largest`] at which `measure` comes nearest to the target.
+    """Find the gain in [0, `largest`] at which `measure` comes nearest to the target.
 
     A gain of 0 is taken to measure 0. While the target lies beyond all that was measured, the gain grows along the
     secant, at most threefold; once it lies between two gains, they close in on it. A measurement that fails (NaN) is

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from genmend.tts.text.tokens import Tokens
 
-__all__ = ["UNITS", "EditRequest", "chosen_tokens", "parse_edit"]
+__all__ = ["UNITS", "EditRequest", "parse_edit", "select_tokens"]
 
 # duration is a factor; the others are added.
 UNITS: Mapping[str, str] = {"duration": "", "pitch": "st", "energy": "dB", "tilt": "dB"}
@@ -22,7 +22,7 @@ _VALUE = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))\s*(x|st|dB)?", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class EditRequest:
-    """A wish.
+    """What to change in how a word is said.
 
     Attributes
     ----------
@@ -38,6 +38,14 @@ class EditRequest:
     word: str
     changes: Mapping[str, float]
     occurrence: int = 0
+
+    @property
+    def wishes(self) -> str:
+        """The changes as a reader wants them, e.g. "duration ×1.5, pitch +2 st"."""
+        return ", ".join(
+            f"{name} ×{value:g}" if name == "duration" else f"{name} {value:+g} {UNITS[name]}"
+            for name, value in self.changes.items()
+        )
 
 
 def parse_edit(text: str) -> EditRequest:
@@ -62,7 +70,7 @@ def parse_edit(text: str) -> EditRequest:
         if attribute not in UNITS or match is None:
             raise ValueError(
                 f"{part.strip()!r} of the edit {text!r} cannot be read; accepted are duration=FACTOR, "
-                f"pitch=SEMITONESst, energy=DECIBELdB and tilt=DECIBELdB, apart by commas."
+                f"pitch=SEMITONESst, energy=DECIBELdB and tilt=DECIBELdB, separated by commas."
             )
         unit = (match[2] or "").lower()
         if unit and unit != (UNITS[attribute].lower() or "x"):
@@ -74,8 +82,8 @@ def parse_edit(text: str) -> EditRequest:
     return EditRequest(name, changes, int(number or 0))
 
 
-def chosen_tokens(tokens: Tokens, request: EditRequest) -> NDArray[np.bool_]:
-    """(n,) tokens of the word, in all of their blanks; for "*" all but begin and end.
+def select_tokens(tokens: Tokens, request: EditRequest) -> NDArray[np.bool_]:
+    """Which tokens (n,) belong to the word, each with the blanks after it; for "*" all but begin and end.
 
     Raises
     ------

@@ -11,19 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genmend.storage.container import load, save
-from genmend.tts.prosody.probes import LinearProbe, linear_probe, token_table
+from genmend.tts.prosody.probes import LinearProbe, fit_linear_probe, token_table
 from genmend.tts.prosody.token_labels import ATTRIBUTES, frame_measures, token_labels
 from genmend.tts.text.tokens import Tokens
 from genmend.tts.voices.voice import Voice
 
 __all__ = [
     "ProbeMoves",
-    "along_covariance",
-    "along_weights",
     "fit_moves",
-    "labelled",
+    "label_sentences",
+    "move_along_covariance",
+    "move_along_weights",
     "random_direction",
-    "shrunk_covariance",
+    "shrink_covariance",
 ]
 
 
@@ -51,7 +51,7 @@ class ProbeMoves:
     symbols: Mapping[str, np.ndarray]
     blanks: Mapping[str, np.ndarray]
 
-    def moved(
+    def move(
         self, tokens: Tokens, vectors: np.ndarray, where: np.ndarray, attribute: str, change: float
     ) -> NDArray[np.float32]:
         """The vectors (n, d) with those of the chosen tokens (n,) moved for `change` more of the attribute.
@@ -96,7 +96,7 @@ class ProbeMoves:
         return cls(str(facts["layer"]), kinds["symbols"], kinds["blanks"])
 
 
-def labelled(
+def label_sentences(
     voice: Voice, sentences: Sequence[Tokens], *, lowest: float = 60.0, highest: float = 400.0
 ) -> list[dict[str, NDArray[np.float64]]]:
     """Have the voice say each sentence, and label its tokens as `token_labels` does; pitch is sought in that range."""
@@ -119,7 +119,7 @@ def fit_moves(
     Parameters
     ----------
     sentences, vectors, labels
-        What was said, what `Voice.encode` gives of it, and what `labelled` does; some 50 sentences are enough.
+        What was said, what `Voice.encode` gives of it, and what `label_sentences` does; some 50 sentences are enough.
     layer
         The last one: from layers before, an attribute can be read, but hardly changed.
 
@@ -132,19 +132,19 @@ def fit_moves(
     Raises
     ------
     ValueError
-        If there are too few labelled tokens (see `linear_probe`).
+        If there are too few labelled tokens (see `fit_linear_probe`).
     """
     blank = any(kind == "blank" for kind in sentences[0].kinds)
     sides = []
     for after in (0, 1) if blank else (0,):
         table = token_table(sentences, [{layer: given[layer]} for given in vectors], labels, after=after)
-        probes = [linear_probe(table, layer, attribute) for attribute in attributes]
-        covariance = shrunk_covariance(table.vectors[layer])
-        sides.append((probes, {probe.attribute: along_covariance(probe, covariance) for probe in probes}))
+        probes = [fit_linear_probe(table, layer, attribute) for attribute in attributes]
+        covariance = shrink_covariance(table.vectors[layer])
+        sides.append((probes, {probe.attribute: move_along_covariance(probe, covariance) for probe in probes}))
     return ProbeMoves(layer, sides[0][1], sides[1][1] if blank else {}), sides[0][0]
 
 
-def along_weights(probe: LinearProbe) -> NDArray[np.float64]:
+def move_along_weights(probe: LinearProbe) -> NDArray[np.float64]:
     """(d,) the shortest move by which the probe reads 1 more; ``w / (w.w)``."""
     length = probe.weights @ probe.weights
     if not length > 0:
@@ -152,13 +152,13 @@ def along_weights(probe: LinearProbe) -> NDArray[np.float64]:
     return np.asarray(probe.weights / length)
 
 
-def along_covariance(probe: LinearProbe, covariance: np.ndarray) -> NDArray[np.float64]:
+def move_along_covariance(probe: LinearProbe, covariance: np.ndarray) -> NDArray[np.float64]:
     """(d,) the likeliest move by which the probe reads 1 more; ``S w / (w.S w)``, of least Mahalanobis length.
 
     Parameters
     ----------
     covariance
-        (d, d) of ordinary vectors, as `shrunk_covariance` gives it.
+        (d, d) of ordinary vectors, as `shrink_covariance` gives it.
 
     Raises
     ------
@@ -177,7 +177,7 @@ def along_covariance(probe: LinearProbe, covariance: np.ndarray) -> NDArray[np.f
     return np.asarray(move / variance)
 
 
-def shrunk_covariance(vectors: np.ndarray) -> NDArray[np.float64]:
+def shrink_covariance(vectors: np.ndarray) -> NDArray[np.float64]:
     """(d, d) covariance of vectors (n, d), shrunk towards a multiple of the identity as Ledoit and Wolf (2004) do."""
     from sklearn.covariance import ledoit_wolf
 

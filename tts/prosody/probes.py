@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 
 from genmend.tts.text.tokens import Tokens
 
-__all__ = ["LinearProbe", "NeuronCurve", "TokenTable", "bin_probe", "linear_probe", "neuron_curve", "token_table"]
+__all__ = [
+    "LinearProbe",
+    "NeuronCurve",
+    "TokenTable",
+    "fit_bin_probe",
+    "fit_linear_probe",
+    "neuron_curve",
+    "token_table",
+]
 
 PENALTY = 10.0  # of ridge
 _FEWEST = 20  # tokens, on either side: fewer say nothing about a probe
@@ -151,7 +159,7 @@ def token_table(
     )
 
 
-def linear_probe(table: TokenTable, layer: str, attribute: str, *, held_out: float = 0.25) -> LinearProbe:
+def fit_linear_probe(table: TokenTable, layer: str, attribute: str, *, held_out: float = 0.25) -> LinearProbe:
     """Ridge regression on the first sentences, tested on the last share `held_out` of them.
 
     Raises
@@ -179,7 +187,7 @@ def linear_probe(table: TokenTable, layer: str, attribute: str, *, held_out: flo
     )
 
 
-def bin_probe(
+def fit_bin_probe(
     table: TokenTable, layer: str, attribute: str, *, n_bins: int = 4, held_out: float = 0.25
 ) -> tuple[Any, dict[str, float]]:
     """Logistic regression of which quantile of the training labels a token falls into.
@@ -210,14 +218,14 @@ def neuron_curve(
     table: TokenTable, layer: str, attribute: str, counts: Sequence[int] = (1, 2, 5, 10, 20, 50, 100)
 ) -> NeuronCurve:
     """Rank neurons by a probe of all, then probe with only the first and only the last few."""
-    probe = linear_probe(table, layer, attribute)
+    probe = fit_linear_probe(table, layer, attribute)
     vectors = table.vectors[layer]
     order = np.argsort(-np.abs(probe.weights) * vectors.std(axis=0))
     counts = tuple(count for count in counts if count <= len(order))
 
     def r2(neurons: np.ndarray) -> float:
         part = TokenTable({layer: vectors[:, neurons]}, table.labels, table.symbols, table.sentences)
-        return linear_probe(part, layer, attribute).r2
+        return fit_linear_probe(part, layer, attribute).r2
 
     top = tuple(r2(order[:count]) for count in counts)
     bottom = tuple(r2(order[len(order) - count :]) for count in counts)

@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from genmend.tts.prosody.calibration import Calibration, calibrated
-from genmend.tts.prosody.edit_requests import UNITS, EditRequest, chosen_tokens
+from genmend.storage.tables import without_nan
+from genmend.tts.prosody.calibration import Calibration, calibrate
+from genmend.tts.prosody.edit_requests import UNITS, EditRequest, select_tokens
 from genmend.tts.prosody.predictor_edits import edit_through
 from genmend.tts.prosody.probe_moves import ProbeMoves
 from genmend.tts.prosody.token_labels import frame_measures, median_pitch
@@ -30,7 +31,7 @@ from genmend.tts.voices.voice import Speech
 if TYPE_CHECKING:
     from genmend.tts.voices.vits import VitsVoice
 
-__all__ = ["ProsodyEdit", "attribute_change", "attribute_levels", "edit_prosody", "stretched"]
+__all__ = ["ProsodyEdit", "attribute_change", "attribute_levels", "edit_prosody", "stretch"]
 
 SEMITONE = math.log(2) / 12
 # How near to what was asked for a measured change must come: semitones and dB.
@@ -39,7 +40,7 @@ TOLERANCE = {"pitch": 0.2, "energy": 0.5, "tilt": 0.5}
 
 @dataclass(frozen=True)
 class ProsodyEdit:
-    """A sentence said otherwise.
+    """A sentence of which a word is said in another way.
 
     Attributes
     ----------
@@ -78,6 +79,26 @@ class ProsodyEdit:
             "reached": {name: found.reached for name, found in self.calibrations.items()},
         }
 
+    @property
+    def unmeasured(self) -> list[str]:
+        """What was asked for and could not be measured on the word, before or after."""
+        return [name for name in self.request.changes if math.isnan(self.achieved[name])]
+
+    @property
+    def missed(self) -> list[str]:
+        """What was asked for and not reached; the nearest that was found is kept."""
+        unmeasured = self.unmeasured
+        return [name for name, found in self.calibrations.items() if not found.reached and name not in unmeasured]
+
+    @property
+    def rows(self) -> list[list[Any]]:
+        """Of each attribute: its name, its unit, what was asked for, achieved, and moved elsewhere; None if unknown."""
+        values = without_nan(self.to_dict())
+        return [
+            [name, unit or "factor", values["requested"].get(name), values["achieved"][name], values["elsewhere"][name]]
+            for name, unit in UNITS.items()
+        ]
+
     def plot(self) -> Any:
         """A figure: the pitch before and after."""
         from matplotlib.figure import Figure
@@ -87,9 +108,8 @@ class ProsodyEdit:
         for speech, label in ((self.before, "before"), (self.after, "after")):
             track = np.exp(frame_measures(speech)["pitch"])
             axes.plot(np.arange(len(track)) * speech.hop / speech.sample_rate, track, ".", markersize=4, label=label)
-        changes = self.request.changes.items()
-        wishes = ", ".join(f"{n} ×{v:g}" if n == "duration" else f"{n} {v:+g} {UNITS[n]}" for n, v in changes)
-        axes.set(title=f"{self.text}  ({self.request.word}: {wishes})", xlabel="seconds", ylabel="pitch in Hz")
+        title = f"{self.text}  ({self.request.word}: {self.request.wishes})"
+        axes.set(title=title, xlabel="seconds", ylabel="pitch in Hz")
         axes.legend()
         return figure
 
@@ -130,7 +150,7 @@ def edit_prosody(
         If `model` or `moves` is needed and not given, or the moves are of another layer than the last.
     """
     layer = voice.layers[-1]
-    where = chosen_tokens(tokens, request)
+    where = select_tokens(tokens, request)
     wishes = {name: value for name, value in request.changes.items() if name != "duration"}
     if wishes and (moves is None or moves.layer != layer):
         raise ValueError(f"{', '.join(wishes)} needs moves of the layer {layer!r}; fit them with tts.fit_moves.")
@@ -152,7 +172,7 @@ def edit_prosody(
             return given
         speaker = voice.speaker if model.config.num_speakers > 1 else None
         length = voice.length / model.speaking_rate
-        given, found["duration"] = stretched(
+        given, found["duration"] = stretch(
             model, given, where, request.changes["duration"], before.frames, length=length, speaker=speaker
         )
         return given
@@ -193,14 +213,14 @@ def _calibrated_move(
     if abs(left) <= TOLERANCE[name]:
         found = Calibration(left, TOLERANCE[name], 0.0, 0.0, ())
     else:
-        found = calibrated(further, left, tolerance=TOLERANCE[name], n_trials=n_trials)
+        found = calibrate(further, left, tolerance=TOLERANCE[name], n_trials=n_trials)
     if not abs(found.achieved - left) < abs(left):
         # The answer went the other way (a pitch track that is an octave off does that): rather nothing than harm.
         found = replace(found, gain=0.0, achieved=0.0)
     return vectors + np.float32(found.gain) * move, found
 
 
-def stretched(
+def stretch(
     model: Any,
     vectors: np.ndarray,
     where: np.ndarray,
@@ -253,7 +273,7 @@ def stretched(
             logs = log_durations(model, torch.from_numpy(at(gain)), speaker)
         return float((logs.exp() * length).ceil()[rows].sum()) / whole - 1
 
-    found = calibrated(change, factor - 1, tolerance=0.5 / whole, n_trials=12, largest=3.0)
+    found = calibrate(change, factor - 1, tolerance=0.5 / whole, n_trials=12, largest=3.0)
     return at(found.gain), found
 
 

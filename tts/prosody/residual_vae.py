@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from genmend.tts.voices.seeding import seeded
+from genmend.tts.voices.seeding import use_seed
 
 __all__ = ["Codebook", "VectorVAE", "fit_codebook", "fit_vae", "residual_edit"]
 
@@ -56,7 +56,7 @@ def fit_vae(
     if len(vectors) <= n_latent:
         raise ValueError(f"There are {len(vectors)} vectors for {n_latent} latents; give more vectors.")
     given = torch.from_numpy(np.array(vectors, dtype=np.float32))
-    with seeded(seed):
+    with use_seed(seed):
         vae = VectorVAE(given.mean(0), given.std(0).clamp(min=1e-6), n_latent)
         optimiser = torch.optim.Adam(vae.parameters(), lr=3e-3)
         for _ in range(n_steps):

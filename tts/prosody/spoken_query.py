@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["PronunciationEdit", "monotonic_alignment", "pronounced_as", "token_classifier"]
+__all__ = ["PronunciationEdit", "fit_token_classifier", "monotonic_alignment", "pronounce_as"]
 
 _SILENT = 1e-4
 
@@ -74,7 +74,7 @@ def monotonic_alignment(costs: np.ndarray) -> NDArray[np.int64]:
     return np.array(path[::-1], dtype=np.int64)
 
 
-def token_classifier(vectors: np.ndarray, tokens: np.ndarray) -> Callable[[Tensor], Tensor]:
+def fit_token_classifier(vectors: np.ndarray, tokens: np.ndarray) -> Callable[[Tensor], Tensor]:
     """A differentiable classifier, (m, d) -> (m, n_tokens) log probabilities, from vectors (n, d) and tokens (n,).
 
     The token of a vector is the one most frequent in the frames that its position lasts; tokens are 0 .. n_tokens - 1,
@@ -107,7 +107,7 @@ def token_classifier(vectors: np.ndarray, tokens: np.ndarray) -> Callable[[Tenso
     return classify
 
 
-def pronounced_as(
+def pronounce_as(
     query: np.ndarray,
     extract: Callable[[np.ndarray], Sequence[int]],
     classify: Callable[[Tensor], Tensor],
@@ -126,7 +126,7 @@ def pronounced_as(
     extract
         Audio -> a token for each of its frames.
     classify
-        Differentiable; (m, d) -> (m, n_tokens) log probabilities, as `token_classifier` gives it.
+        Differentiable; (m, d) -> (m, n_tokens) log probabilities, as `fit_token_classifier` gives it.
     vectors
         (m, d) of the word's positions.
     penalty

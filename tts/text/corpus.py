@@ -8,7 +8,7 @@ from pathlib import Path
 from genmend.tts.text.tokens import Tokens
 from genmend.tts.voices.voice import Voice
 
-__all__ = ["ENGLISH", "read_sentences", "tokenized"]
+__all__ = ["ENGLISH", "read_sentences", "tokenize_corpus"]
 
 ENGLISH = Path(__file__).parents[1] / "corpus" / "english.tsv"  # made by experiments/voices/make_corpus.py
 
@@ -37,7 +37,7 @@ def read_sentences(path: str | Path = ENGLISH) -> list[tuple[str, str | None]]:
     return [(text.strip(), phonemes.strip() or None) for text, _, phonemes in split]
 
 
-def tokenized(voice: Voice, sentences: Sequence[tuple[str, str | None]]) -> list[Tokens]:
+def tokenize_corpus(voice: Voice, sentences: Sequence[tuple[str, str | None]]) -> list[Tokens]:
     """Each sentence as the voice's tokens; those that it knows no sound of are left out.
 
     The phonemes are used where the voice takes them; voices that read characters, or other phonemes, read the text.

@@ -8,7 +8,7 @@ from itertools import groupby
 
 import numpy as np
 
-__all__ = ["KINDS", "Dropped", "Tokens", "check_same_layout", "rows_at_once"]
+__all__ = ["KINDS", "Dropped", "Tokens", "check_same_layout", "group_by_length"]
 
 # phoneme: a sound; mark: stress and length; character: a letter of voices that read letters; punctuation: also the
 # space; blank: between symbols; special: begin and end.
@@ -100,7 +100,7 @@ def check_same_layout(tokens: Tokens, vectors: np.ndarray, layer: str) -> np.nda
     return array
 
 
-def padded_ids(batch: Sequence[Tokens]) -> tuple[np.ndarray, np.ndarray]:
+def pad_ids(batch: Sequence[Tokens]) -> tuple[np.ndarray, np.ndarray]:
     """Ids of several sentences as one array (b, longest) int64, filled up with 0, and their lengths (b,) int64."""
     lengths = np.array([len(tokens) for tokens in batch], dtype=np.int64)
     ids = np.zeros((len(batch), int(lengths.max())), dtype=np.int64)
@@ -112,7 +112,7 @@ def padded_ids(batch: Sequence[Tokens]) -> tuple[np.ndarray, np.ndarray]:
 AT_ONCE = 32
 
 
-def rows_at_once(batch: Sequence[Tokens], *, padded: bool = True) -> Iterator[list[int]]:
+def group_by_length(batch: Sequence[Tokens], *, padded: bool = True) -> Iterator[list[int]]:
     """Positions in `batch` of the sentences to be encoded together, from short to long, at most `AT_ONCE`.
 
     With ``padded=False`` only sentences of equal length come together, for models that do not mask their padding.

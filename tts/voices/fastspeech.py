@@ -17,8 +17,8 @@ from torch import Tensor
 from genmend.tts.text.arpabet import ArpabetReader
 from genmend.tts.text.symbol_table import Reader, SymbolTable
 from genmend.tts.text.tokens import Tokens
-from genmend.tts.voices.seeding import seeded
-from genmend.tts.voices.transformers_voice import TransformersVoice, check_vocoder, waveform_of
+from genmend.tts.voices.seeding import use_seed
+from genmend.tts.voices.transformers_voice import TransformersVoice, check_vocoder, run_vocoder
 from genmend.tts.voices.voice import Speech
 
 __all__ = ["FastSpeechVoice", "fastspeech_reader"]
@@ -87,9 +87,9 @@ class FastSpeechVoice(TransformersVoice):
     @torch.no_grad()
     def speak(self, tokens: Tokens, vectors: Mapping[str, np.ndarray] | None = None, *, seed: int = 0) -> Speech:
         """As `Voice.speak`; nothing of it is random. `Speech.frames` are the model's own durations."""
-        with seeded(seed, self.model.device), self._replacing(tokens, vectors):
+        with use_seed(seed, self.model.device), self._replacing(tokens, vectors):
             spoken = self.model(self._ids(tokens), return_dict=True, **self.conditions)
-        audio = waveform_of(self.vocoder, spoken.spectrogram[0])
+        audio = run_vocoder(self.vocoder, spoken.spectrogram[0])
         frames = spoken.duration_outputs[0]
         if self.model.config.speaking_speed != 1.0:
             frames = torch.round(frames.float() * self.model.config.speaking_speed)

@@ -11,15 +11,15 @@ import numpy as np
 
 from genmend.tts.text.ipa import IpaReader, ipa_of_clauses
 from genmend.tts.text.symbol_table import SymbolTable
-from genmend.tts.text.tokens import Tokens, check_same_layout, padded_ids, rows_at_once
+from genmend.tts.text.tokens import Tokens, check_same_layout, group_by_length, pad_ids
 from genmend.tts.voices.piper_graph import (
     FRAMES,
     PiperGraphError,
+    expose_layers,
+    expose_noise,
     layer_tensors,
     open_graph,
-    reachable,
     read_graph,
-    with_given_noise,
 )
 from genmend.tts.voices.voice import Speech, Voice
 
@@ -70,7 +70,7 @@ class PiperVoice(Voice):
         self.model = read_graph(self.path)
         self._tensors = layer_tensors(self.model)
         self.layers = tuple(self._tensors)
-        self._session = open_graph(with_given_noise(reachable(self.model)), self.path)
+        self._session = open_graph(expose_noise(expose_layers(self.model)), self.path)
         self._inputs = {given.name for given in self._session.get_inputs()}
         self._encoders: dict[str, Any] = {}  # deepest layer -> session, made when it is first asked for
         numbers: dict[str, list[int]] = self.config["phoneme_id_map"]
@@ -92,8 +92,8 @@ class PiperVoice(Voice):
         if not batch or not asked:
             return vectors
         encoder = self._encoder_up_to(max(asked, key=self.layers.index))
-        for rows in rows_at_once(batch):
-            ids, lengths = padded_ids([batch[i] for i in rows])
+        for rows in group_by_length(batch):
+            ids, lengths = pad_ids([batch[i] for i in rows])
             outputs = encoder.run(names, {"input": ids, "input_lengths": lengths})
             for j, i in enumerate(rows):
                 for layer, output in zip(asked, outputs, strict=True):

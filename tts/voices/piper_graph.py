@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ENCODER_LAYER", "FRAMES", "PiperGraphError", "layer_tensors", "open_graph", "reachable", "read_graph"]
+__all__ = ["ENCODER_LAYER", "FRAMES", "PiperGraphError", "expose_layers", "layer_tensors", "open_graph", "read_graph"]
 
 EMBEDDING = "/enc_p/encoder/Mul_1_output_0"
 ENCODER_LAYER = "/enc_p/encoder/norm_layers_2.{}/Transpose_1_output_0"
@@ -63,7 +63,7 @@ def layer_tensors(model: Any) -> dict[str, str]:
     return {"embedding": EMBEDDING} | {f"encoder.{i + 1}": ENCODER_LAYER.format(i) for i in range(depth)}
 
 
-def reachable(model: Any) -> Any:
+def expose_layers(model: Any) -> Any:
     """A copy with every layer as an output and, added to it, an input ``delta.LAYER`` (b, d, n) that is 0 if not given.
 
     It stays a valid Piper voice: what needed no more than text before needs no more now, and sounds the same.
@@ -87,7 +87,7 @@ def reachable(model: Any) -> Any:
     return copy
 
 
-def with_given_noise(model: Any) -> Any:
+def expose_noise(model: Any) -> Any:
     """A copy whose random tensors are inputs, ``noise.durations`` and ``noise.latents``: the same seed, the same audio.
 
     onnxruntime's own generator cannot be set back between two calls.

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-__all__ = ["seeded"]
+__all__ = ["use_seed"]
 
 
 @contextmanager
-def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
+def use_seed(seed: int, device: torch.device | None = None) -> Iterator[None]:
     """Inside, torch draws from this seed; afterwards the caller's generators stand where they stood, also numpy's.
 
     transformers' VITS encoder draws from numpy's at every call, although nothing comes of it.

@@ -14,8 +14,8 @@ from torch import Tensor
 from genmend.tts.text.characters import CharacterReader
 from genmend.tts.text.symbol_table import Reader, SymbolTable
 from genmend.tts.text.tokens import Tokens
-from genmend.tts.voices.seeding import seeded
-from genmend.tts.voices.transformers_voice import TransformersVoice, check_vocoder, waveform_of
+from genmend.tts.voices.seeding import use_seed
+from genmend.tts.voices.transformers_voice import TransformersVoice, check_vocoder, run_vocoder
 from genmend.tts.voices.voice import Speech
 
 __all__ = ["SpeechT5Voice", "diagonal_head", "speecht5_reader"]
@@ -122,7 +122,7 @@ class SpeechT5Voice(TransformersVoice):
         """
         config, ids = self.model.config, self._ids(tokens)
         limit = 20.0  # frames a token, the model's own default
-        with seeded(seed, self.model.device), self._replacing(tokens, vectors):
+        with use_seed(seed, self.model.device), self._replacing(tokens, vectors):
             spectrogram, heads = self.model.generate_speech(
                 ids,
                 self.speaker.to(self.model.device, self.model.dtype),
@@ -130,7 +130,7 @@ class SpeechT5Voice(TransformersVoice):
                 maxlenratio=limit,
                 output_cross_attentions=True,
             )
-            audio = waveform_of(self.vocoder, spectrogram)
+            audio = run_vocoder(self.vocoder, spectrogram)
         weights = heads.float().cpu().numpy()
         layer, head = self.head or diagonal_head(weights)
         finished = weights.shape[2] < int(len(tokens) * limit / config.reduction_factor)

@@ -16,11 +16,11 @@ from genmend.tts.text.arpabet import ArpabetReader
 from genmend.tts.text.characters import CharacterReader
 from genmend.tts.text.ipa import IpaReader
 from genmend.tts.text.symbol_table import Reader, SymbolTable
-from genmend.tts.text.tokens import Tokens, check_same_layout, padded_ids, rows_at_once
+from genmend.tts.text.tokens import Tokens, check_same_layout, group_by_length, pad_ids
 from genmend.tts.voices.attention_decoder import check_window, decode
 from genmend.tts.voices.mel import LogMel
 from genmend.tts.voices.replace_vectors import ReplaceVectors
-from genmend.tts.voices.seeding import seeded
+from genmend.tts.voices.seeding import use_seed
 from genmend.tts.voices.voice import Speech, Voice
 
 __all__ = ["READS", "TacotronVoice"]
@@ -138,7 +138,7 @@ class TacotronVoice(Voice):
         voice.transcripts = transcripts if transcripts.is_file() else None
         return voice
 
-    def constrained(self, back: int = 1, ahead: int = 3) -> TacotronVoice:
+    def with_attention_window(self, back: int = 1, ahead: int = 3) -> TacotronVoice:
         """The same voice, sharing its weights, with its attention held in a window (see `attention_window`)."""
         voice = copy.copy(self)
         voice.attention_window = check_window((back, ahead))
@@ -149,8 +149,8 @@ class TacotronVoice(Voice):
         """As `Voice.encode`; equal to encoding one by one up to rounding."""
         asked = self.check_layers(layers)
         vectors: list[dict[str, np.ndarray]] = [{} for _ in batch]
-        for rows in rows_at_once(batch):
-            ids, lengths = map(torch.from_numpy, padded_ids([batch[i] for i in rows]))
+        for rows in group_by_length(batch):
+            ids, lengths = map(torch.from_numpy, pad_ids([batch[i] for i in rows]))
             for layer, output in self._encoded(ids, lengths, {}).items():
                 for j, i in enumerate(rows):
                     if layer in asked:
@@ -166,7 +166,7 @@ class TacotronVoice(Voice):
         given = vectors or {}
         wanted = {layer: check_same_layout(tokens, given[layer], layer) for layer in self.check_layers(tuple(given))}
         ids, lengths = torch.tensor([tokens.ids]), torch.tensor([len(tokens)])
-        with seeded(seed, self._device):
+        with use_seed(seed, self._device):
             memory = self._encoded(ids, lengths, wanted)["lstm"]
             decoded = decode(self.model.decoder, memory, self.attention_window)
             mel = decoded.mel + self.model.postnet(decoded.mel)

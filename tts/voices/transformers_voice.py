@@ -14,12 +14,12 @@ from torch import Tensor
 
 from genmend.activations import edited, record
 from genmend.tts.text.symbol_table import Reader
-from genmend.tts.text.tokens import Tokens, check_same_layout, padded_ids, rows_at_once
+from genmend.tts.text.tokens import Tokens, check_same_layout, group_by_length, pad_ids
 from genmend.tts.voices.replace_vectors import ReplaceVectors
-from genmend.tts.voices.seeding import seeded
+from genmend.tts.voices.seeding import use_seed
 from genmend.tts.voices.voice import Voice
 
-__all__ = ["TransformersVoice", "check_vocoder", "waveform_of"]
+__all__ = ["TransformersVoice", "check_vocoder", "run_vocoder"]
 
 
 class TransformersVoice(Voice):
@@ -50,10 +50,13 @@ class TransformersVoice(Voice):
         """As `Voice.encode`; equal to encoding one by one up to rounding."""
         asked = self.check_layers(layers)
         vectors: list[dict[str, np.ndarray]] = [{} for _ in batch]
-        for rows in rows_at_once(batch, padded=self._pads):
-            ids, lengths = map(torch.from_numpy, padded_ids([batch[i] for i in rows]))
+        for rows in group_by_length(batch, padded=self._pads):
+            ids, lengths = map(torch.from_numpy, pad_ids([batch[i] for i in rows]))
             inside = (torch.arange(ids.shape[1]) < lengths[:, None]).long()
-            with seeded(0, self.model.device), record(self.model, [self.modules[layer] for layer in asked]) as outputs:
+            with (
+                use_seed(0, self.model.device),
+                record(self.model, [self.modules[layer] for layer in asked]) as outputs,
+            ):
                 self._run_encoder(ids.to(self.model.device), inside.to(self.model.device))
             for layer in asked:
                 output = outputs[self.modules[layer]].float().cpu().numpy() * self._scale_of(layer)
@@ -99,6 +102,6 @@ def check_vocoder(vocoder: Any, n_mels: int, voice: str) -> tuple[int, int]:
     return int(config.sampling_rate), math.prod(config.upsample_rates)
 
 
-def waveform_of(vocoder: Any, spectrogram: Tensor) -> np.ndarray:
+def run_vocoder(vocoder: Any, spectrogram: Tensor) -> np.ndarray:
     """(frames, bins) -> (samples,) float32."""
     return vocoder(spectrogram).reshape(-1).float().cpu().numpy()

@@ -17,7 +17,7 @@ from genmend.tts.text.characters import CharacterReader
 from genmend.tts.text.ipa import IpaReader
 from genmend.tts.text.symbol_table import Reader, SymbolTable
 from genmend.tts.text.tokens import Tokens
-from genmend.tts.voices.seeding import seeded
+from genmend.tts.voices.seeding import use_seed
 from genmend.tts.voices.transformers_voice import TransformersVoice
 from genmend.tts.voices.voice import Speech
 
@@ -92,7 +92,7 @@ class VitsVoice(TransformersVoice):
         """As `Voice.speak`; `Speech.frames` are the model's own durations, of tokens and of the blanks between."""
         rate = self.model.speaking_rate / self.length
         with (
-            seeded(seed, self.model.device),
+            use_seed(seed, self.model.device),
             self._noise_set(),
             self._replacing(tokens, vectors),
             record(self.model, ["duration_predictor"]) as outputs,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from genmend.tts.text.phonemes import split_sentences
 from genmend.tts.text.symbol_table import Reader
 from genmend.tts.text.tokens import Tokens
 
@@ -103,6 +104,18 @@ class Voice(ABC):
         check_text(text, phonemes)
         return self.tokenize_all([text], None if phonemes is None else [phonemes])[0]
 
+    def tokenize_sentences(self, text: str, *, phonemes: str | None = None) -> list[Tokens]:
+        """A text of one sentence or several, sentence by sentence; phonemes are one sentence.
+
+        Raises
+        ------
+        ValueError, FileNotFoundError
+            As `tokenize`, for any of the sentences.
+        """
+        if phonemes is not None:
+            return [self.tokenize(text, phonemes=phonemes)]
+        return [self.tokenize(sentence) for sentence in split_sentences(text) or [text]]
+
     def tokenize_all(self, texts: Sequence[str], phonemes: Sequence[str] | None = None) -> list[Tokens]:
         """Several sentences at once, with one run of espeak-ng where it is needed."""
         return self._read(texts, phonemes)
@@ -151,5 +164,5 @@ def check_text(text: str, phonemes: str | None) -> None:
     if len(given) > MAX_CHARACTERS:
         raise ValueError(
             f"The sentence has {len(given):,} characters, and up to {MAX_CHARACTERS:,} are accepted; "
-            f"split it with tts.split_sentences and speak the parts."
+            f"split it, as Voice.tokenize_sentences does at the ends of sentences, and speak the parts."
         )

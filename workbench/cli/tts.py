@@ -56,7 +56,7 @@ def speak(
 ) -> None:
     """Say a text: diagnose where the voice is lost, repair it, edit its prosody, with audio and a page."""
     from genmend.tts import load_voice
-    from genmend.tts.mending.mend import SpeakSettings
+    from genmend.tts.mending.settings import SpeakSettings
     from genmend.workbench.commands.rank_sentences import run_speak_batch
     from genmend.workbench.commands.speak import run_speak
     from genmend.workbench.commands.speak_edit import run_speak_edit
@@ -101,11 +101,11 @@ def speak(
 
 def _with_window(voice: Any, window: str) -> Any:
     """The voice with its attention held within BACK,AHEAD tokens."""
-    if not hasattr(voice, "constrained"):
+    if not hasattr(voice, "with_attention_window"):
         raise ValueError(
             f"--attention-window holds the attention of Tacotron 2, and {voice.name} is none; leave it out."
         )
     parts = window.split(",")
     if len(parts) != 2 or not all(part.strip().isdigit() for part in parts):
         raise ValueError(f"--attention-window is {window!r}, but two numbers are needed, e.g. 1,3.")
-    return voice.constrained(*map(int, parts))
+    return voice.with_attention_window(*map(int, parts))

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from genmend.tts.mending.diagnosis import STATES
-from genmend.tts.mending.figures import SHOWN, diagnosis_figure, score_heat_map
+from genmend.tts.mending.figures import diagnosis_figure, score_heat_map, visible_symbol
+from genmend.tts.mending.mend import SpeakRun, SpokenSentence
 from genmend.workbench.pages.page import Facts, Figure, Paragraph, Section, Table, write_report
 from genmend.workbench.pages.sounds import audio_block
-
-if TYPE_CHECKING:
-    from genmend.tts.mending.kept_repairs import SpeakRun
-    from genmend.tts.mending.mend import SpokenSentence
 
 __all__ = ["write_speak_report"]
 
 
 def write_speak_report(path: Path, run: SpeakRun) -> None:
     """Write the page."""
-    many = len(run.sentences) > 1
+    many = len(run) > 1
     sections = []
-    for number, sentence in enumerate(run.sentences, start=1):
+    for number, sentence in enumerate(run, start=1):
         name = f"Sentence {number}: " if many else ""
         sections.append(Section(f"{name}{_short(sentence.diagnosis.tokens.text)}", _sentence(sentence)))
         if sentence.repair is not None:
@@ -65,7 +62,7 @@ def _layers(sentence: SpokenSentence) -> list[Any]:
     ]
     near = [
         [
-            SHOWN.get(diagnosis.tokens.symbols[i], diagnosis.tokens.symbols[i]),
+            visible_symbol(diagnosis.tokens.symbols[i]),
             float(diagnosis.scores[diagnosis.layer][i]),
             *contexts[:3],
         ]
@@ -97,7 +94,7 @@ def _repair(sentence: SpokenSentence) -> list[Any]:
     header = ["symbol", "position", "score before", "after", "moved by", "normal copies", "center"]
     moved = [
         [
-            SHOWN.get(m.symbol, m.symbol),
+            visible_symbol(m.symbol),
             m.position,
             m.score,
             m.score_after,
@@ -130,7 +127,7 @@ def _kept(run: SpeakRun) -> Table:
 
 def _in_words(run: SpeakRun) -> str:
     words = []
-    for sentence in run.sentences:
+    for sentence in run:
         found = [word for word in sentence.diagnosis.words if word.state != "inside"]
         text = _short(sentence.diagnosis.tokens.text)
         if not found:

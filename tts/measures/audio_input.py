@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["RATE", "at_rate", "is_silent", "missing"]
+__all__ = ["RATE", "is_silent", "missing_package", "resample_to"]
 
 RATE = 16_000  # Hertz: what every judge here was trained on
 _SILENT = 1e-4  # -80 dB of full scale
 
 
-def at_rate(audio: np.ndarray, sample_rate: int, wanted: int = RATE) -> NDArray[np.float32]:
+def resample_to(audio: np.ndarray, sample_rate: int, wanted: int = RATE) -> NDArray[np.float32]:
     """Mono audio (samples,) at another rate, by scipy's polyphase filter.
 
     Raises
@@ -35,7 +35,7 @@ def is_silent(audio: np.ndarray) -> bool:
     return not np.abs(audio).max(initial=0.0) > _SILENT
 
 
-def missing(package: str, what: str) -> ModuleNotFoundError:
+def missing_package(package: str, what: str) -> ModuleNotFoundError:
     """The error of a judge whose package is not there; `what` begins its sentence."""
     return ModuleNotFoundError(
         f"{what} the package {package}, which is not installed: pip install 'genmend[audio-eval]'.", name=package
