@@ -224,7 +224,7 @@ def voices(folder):
         "positions": [repair.positions(sentence) for repair in repairs for sentence in sentences],
         f"{CLOSE}mended": [repair.vectors for repair in mended],
         "moves": vars(moves),
-        "moved": [moves.moved(sentences[0], vectors, where, name, 0.5) for name in moves.symbols],
+        "moved": [moves.move(sentences[0], vectors, where, name, 0.5) for name in moves.symbols],
         "own": [voice_digest(own), own.name, own.layers, own.mel.to_dict(), own.mel_mean, own.mel_deviation],
         "transcripts": own.transcripts.read_text(encoding="utf-8"),
         "spoken": in_correction(spoken),
