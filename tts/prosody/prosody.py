@@ -180,7 +180,7 @@ def edit_prosody(
     vectors = with_duration(vectors)
     for name, wish in wishes.items():
         assert moves is not None
-        step = partial(moves.moved, tokens, vectors, where, name)
+        step = partial(moves.move, tokens, vectors, where, name)
 
         def change(given: np.ndarray, name: str = name) -> float:
             return attribute_change(old[0], levels(spoken(given))[0])[name]
