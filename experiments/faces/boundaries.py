@@ -8,8 +8,8 @@ in EfficientNet-Lite0's features, with those of the same latents rotated round t
 distance, and of regions of as many random boundaries. Differences are paired by query; intervals are 95 % bootstrap
 intervals over the queries. Then: how many moves the walks need, and how far the tree gets.
 
-Writes results/boundaries/: tables.txt, results.json, regions.png; the reports and what an interrupted run goes on
-from go to its cache folder, which git ignores. Needs the weights `faces` and `efficientnet-lite0` (genmend fetch). Half
+Writes results/boundaries/: tables.txt, results.json, regions.png, and the page; what an interrupted run goes on from
+goes to its cache folder, which git ignores. Needs the weights `faces` and `efficientnet-lite0` (genmend fetch). Half
 an hour on one core.
 """
 
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from experiments.intervals import bootstrap
 from experiments.pages import write_page
 from experiments.picture_grid import image_grid
-from genmend.gans import Generator
+from genmend.gans import Generator, explore
 from genmend.gans.boundaries import (
     affine_or_same,
     bouncing_walks,
@@ -43,8 +43,7 @@ from genmend.gans.boundaries import (
 from genmend.gans.boundaries.explore import ExploreRun, ExploreSettings, QueryRegion
 from genmend.gans.families.pretrained import load_faces
 from genmend.storage.digests import settings_key, sha256_of_array
-from genmend.storage.pieces import checkpointed
-from genmend.workbench.commands.explore import run_explore
+from genmend.storage.pieces import Work, checkpointed
 
 RESULTS = Path(__file__).with_name("results") / "boundaries"
 METHODS = ("bouncing", "tree")
@@ -71,14 +70,8 @@ def main() -> None:
     results: dict[str, Any] = {}
     for method in METHODS:
         settings = ExploreSettings(method=method, n=options.n, seed=options.seed)  # type: ignore[arg-type]
-        run = run_explore(
-            generator,
-            options.cache / method,
-            n_queries=options.n_queries,
-            settings=settings,
-            progress=sys.stderr.isatty(),
-            work=options.cache / "work",
-        )
+        work = Work(options.cache / "work", progress=sys.stderr.isatty())
+        run = explore(generator, n_queries=options.n_queries, settings=settings, work=work)
         if method == METHODS[0]:
             lines += few_lines(run)
             (options.out / "regions.png").write_bytes(picture(generator, run.queries[:4]))

@@ -2,9 +2,9 @@
 
     python -m experiments.faces.dissection
 
-Writes results/dissection/: tables.txt, results.json, and a report's concept chart of each segmenter; the reports
-with their galleries go to its cache folder, which git ignores. Needs the weights `faces`, `efficientnet-lite0` and
-`face-parser` (genmend fetch). About half an hour on two cores, most of it the face parser's; interrupted, it goes on.
+Writes results/dissection/: tables.txt, results.json, a chart of the concepts of each segmenter, and the page; what an
+interrupted run goes on from goes to its cache folder, which git ignores. Needs the weights `faces`,
+`efficientnet-lite0` and `face-parser` (genmend fetch). About half an hour on two cores, most of it the face parser's.
 
 Normal is relative to the model's own normal samples, not to photographs.
 """
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from sklearn.metrics import roc_auc_score
 from experiments.faces.labelled import LabelledFaces, load_labelled_faces
 from experiments.pages import write_page
 from genmend.activations import ScaleUnits, edited
-from genmend.gans import ArtifactDetector, Generator
+from genmend.gans import ArtifactDetector, Generator, dissect
 from genmend.gans.detection.detect import DetectorSettings, fit_detector
 from genmend.gans.dissection import unit_peaks
 from genmend.gans.dissection.artifact_units import unit_kid
@@ -33,7 +32,6 @@ from genmend.gans.dissection.dissection import DissectRun, DissectSettings
 from genmend.gans.families.pretrained import load_faces
 from genmend.manifold.features import extract, load_extractor
 from genmend.storage.pieces import Work, checkpointed
-from genmend.workbench.commands.dissect import run_dissect
 
 RESULTS = Path(__file__).with_name("results") / "dissection"
 POOL_SEED, N_POOL, N_TOP = 5, 2_000, 200
@@ -59,8 +57,8 @@ def main() -> None:
         if name == "units":
             found, lines = artifact_units(generator, load_labelled_faces(), options.cache, options.seed)
         else:
-            run = run_dissect(generator, options.cache / name, settings=runs[name])
-            shutil.copy(options.cache / name / "concepts.png", options.out / f"concepts_{name}.png")
+            run = dissect(generator, settings=runs[name], work=Work(options.cache / name / "work", progress=True))
+            run.plot().savefig(options.out / f"concepts_{name}.png", dpi=110)
             found, lines = run.to_dict(), dissection_lines(name, run)
         results[name] = {"lines": lines, "found": found}
         kept.write_text(json.dumps(results, indent=1))

@@ -1,10 +1,10 @@
-"""`genmend score` on the face generator's samples before and after correction.
+"""Precision, recall and their kin of the face generator's samples before and after correction.
 
     python -m experiments.faces.scores
 
 The reference is own-normal: unedited samples from seeds of their own, those that the detector flags left out. So all
 numbers are relative to the model's own normal samples, not to photographs. Writes results/scores/tables.txt and
-results.json; the images, pages and checkpoints go to a work folder that git ignores. Needs the weights `faces`,
+results.json; the images go to a work folder that git ignores. Needs the weights `faces`,
 `efficientnet-lite0` and `mobilenet-v2` (genmend fetch).
 
 The correction stops where EfficientNet-Lite0 finds a sample normal enough: scored with that extractor it judges itself.
@@ -26,9 +26,10 @@ from experiments.pages import write_page
 from genmend.gans import ArtifactDetector, Generator, corrected, fit_correction
 from genmend.gans.detection.detect import DetectorSettings, fit_detector
 from genmend.gans.families.pretrained import load_faces
+from genmend.manifold import evaluate
+from genmend.manifold.features.feature_set import features_of
 from genmend.storage.atomic import whole_file
 from genmend.storage.pieces import Work
-from genmend.workbench.commands.score import ScoreSettings, run_score
 
 RESULTS = Path(__file__).with_name("results") / "scores"
 EXTRACTORS = {"efficientnet-lite0": "which steers the correction", "mobilenet-v2": "which had no part in it"}
@@ -61,12 +62,13 @@ def main() -> None:
     ]
     results: dict[str, Any] = {"about": RELATIVE, "samples": counts}
     for extractor, part in EXTRACTORS.items():
-        scored = ScoreSettings(features=extractor, bootstrap=options.bootstrap)
+        names = ("own_normal", "own_normal_again", "before", "after")
+        features = {name: features_of(options.work / name, extractor, progress=True).values for name in names}
         found = {
-            name: run_score(
-                options.work / "own_normal", options.work / name, options.work / f"{name}_{extractor}", settings=scored
+            name: evaluate(
+                features["own_normal"], features[name], (3, 5), bootstrap=options.bootstrap, features=extractor
             ).to_dict()
-            for name in ("own_normal_again", "before", "after")
+            for name in names[1:]
         }
         results[extractor] = {
             name: {key: value[key] for key in ("k", "intervals", "kid")} for name, value in found.items()

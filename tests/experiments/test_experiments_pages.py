@@ -73,3 +73,8 @@ def test_numbers_are_rounded_and_have_no_negative_zero():
     assert number(None) == "-"
     assert estimate(0.12, (-0.1, 0.3456), 2, sign=True) == "+0.12 [-0.10, +0.35]"
     assert table(("a", "b"), [(1, "x|y")]) == "| a | b |\n| --- | --- |\n| 1 | x\\|y |"
+
+
+def test_experiments_import_the_library_alone():
+    for path in ROOT.glob("experiments/**/*.py"):
+        assert "genmend.workbench" not in path.read_text(encoding="utf-8"), path
