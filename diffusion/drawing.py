@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from inspect import Parameter, signature
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ def draw(
     progress: bool = False,
     **settings: Any,
 ) -> Tensor:
-    """Draw every prompt with every seed: ``[n_prompts * n_seeds, 3, height, width]`` float32 in 0..1, on the CPU.
+    """Draw every prompt with every seed: ``(n_prompts * n_seeds, 3, height, width)`` float32 in 0..1, on the CPU.
 
     Parameters
     ----------
@@ -36,13 +37,16 @@ def draw(
     batch_size
         Images a call.
     **settings
-        Passed to the pipeline: ``num_inference_steps``, ``guidance_scale``, ``height``, ...
+        Arguments of the pipeline's call: ``num_inference_steps``, ``guidance_scale``, ``height``, ...
 
     Raises
     ------
+    TypeError
+        If the pipeline's call has no such argument.
     ValueError
         If there is no prompt, no seed, or the pipeline returns values that are not finite.
     """
+    _check_settings(pipe, settings)
     prompts = [prompts] if isinstance(prompts, str) else list(prompts)
     if not prompts or not len(seeds):
         raise ValueError(f"There are {len(prompts)} prompts and {len(seeds)} seeds; give at least one of each.")
@@ -63,3 +67,16 @@ def draw(
     if not torch.isfinite(images).all():
         raise ValueError("The pipeline drew values that are not finite; use bfloat16 or float32, or smaller gains.")
     return images
+
+
+def _check_settings(pipe: Any, settings: Iterable[str]) -> None:
+    parameters = signature(type(pipe).__call__).parameters
+    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    ours = {"self", "prompt", "generator", "output_type"}
+    unknown, accepted = sorted(set(settings) - set(parameters)), sorted(set(parameters) - ours)
+    if unknown:
+        raise TypeError(
+            f"{', '.join(unknown)} is no argument of {type(pipe).__name__}; accepted are {', '.join(accepted)}; "
+            "check the spelling."
+        )

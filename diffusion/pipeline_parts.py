@@ -1,4 +1,7 @@
-"""Where a pipeline's denoiser is, and the layer names of its blocks by slot: down0, down1, ..., mid, up0, ..."""
+"""What a diffusers pipeline consists of: its denoiser, the blocks by slot, the rows, arguments and noise of a call.
+
+Slots are named down0, down1, ..., mid, up0, ... in the order the blocks run.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,8 @@ __all__ = [
     "transformer_layers",
     "with_arguments",
 ]
+
+Call = tuple[tuple[Any, ...], dict[str, Any]]  # arguments by place and by name
 
 
 def denoiser_of(pipe: Any) -> nn.Module:
@@ -123,9 +128,6 @@ def is_guided(pipe: Any) -> bool:
             "such an option give guided=True (the first half of the batch is unconditional) or guided=False."
         )
     return bool(pipe.do_classifier_free_guidance)
-
-
-Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 def call_arguments(denoiser: nn.Module, inputs: tuple[Any, ...], named_inputs: dict[str, Any]) -> dict[str, Any]:

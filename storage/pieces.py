@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -65,6 +65,10 @@ class Work:
     def __post_init__(self) -> None:
         if self.folder is not None:
             object.__setattr__(self, "folder", Path(self.folder))
+
+    def inside(self, name: str) -> Work:
+        """Return the same for a folder in this one."""
+        return self if self.folder is None else replace(self, folder=self.folder / name)
 
     def kept(
         self,

@@ -24,7 +24,7 @@ def check_band(cutoff: float, unit: str, transition: float) -> None:
 
 
 def axis_frequencies(size: int, unit: CutoffUnit = "bins") -> Tensor:
-    """Signed frequency of each FFT bin of one axis, ``[size]`` float64: in bins, or as a share of Nyquist (-1..1)."""
+    """Signed frequency of each FFT bin of one axis, ``(size,)`` float64: in bins, or as a share of Nyquist (-1..1)."""
     bins = torch.fft.fftfreq(size, 1 / size, dtype=torch.float64)
     return bins if unit == "bins" else bins / (size / 2)
 

@@ -4,19 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
-from torch import nn
+from torch import Tensor, nn
 
 from genmend.activations import Edit
-from genmend.diffusion.amplification.low_frequencies import AmplifyLowFrequencies
+from genmend.diffusion.amplification.frequency_bands import CutoffUnit
+from genmend.diffusion.amplification.low_frequencies import AmplifyLowFrequencies, Rows
 from genmend.diffusion.amplification.presets import preset_named
 from genmend.diffusion.amplification.token_update import AmplifyTokenUpdate
 from genmend.diffusion.pipeline_parts import block_layers, is_transformer, transformer_layers
 
-__all__ = ["amplification_edits", "edits_by_slot"]
+__all__ = ["Choice", "EditOptions", "amplification_edits", "edits_by_slot"]
 
 Cutoffs = float | Sequence[float] | Mapping[str, float]
+
+
+class EditOptions(TypedDict, total=False):
+    """Fields of `AmplifyLowFrequencies` beside layer, gain and cutoff; `AmplifyTokenUpdate` has the first and last."""
+
+    cutoff_unit: CutoffUnit
+    transition: float
+    mean_gain: float | None
+    keep_energy: bool
+    rows: Rows
+    where: Tensor | None
+    as_published: bool
+    strength: float
+
+
+class Choice(EditOptions, total=False):
+    """What `amplification_edits` takes beside a preset."""
+
+    down: Sequence[float] | None
+    mid: float | None
+    up: Sequence[float] | None
+    blocks: Mapping[int, float] | None
+    cutoff: Cutoffs | None
 
 
 def amplification_edits(
@@ -28,7 +52,7 @@ def amplification_edits(
     up: Sequence[float] | None = None,
     blocks: Mapping[int, float] | None = None,
     cutoff: Cutoffs | None = None,
-    **options: Any,
+    **options: Unpack[EditOptions],
 ) -> tuple[Edit, ...]:
     """Build one edit for each block whose gain is not 1.
 
@@ -67,14 +91,14 @@ def amplification_edits(
         down, mid = chosen.down if down is None else down, chosen.mid if mid is None else mid
         if cutoff is None:
             cutoff = chosen.cutoffs
-            options = {"cutoff_unit": chosen.cutoff_unit} | options
+            options = EditOptions(cutoff_unit=chosen.cutoff_unit) | options
     gains = {f"down{i}": gain for i, gain in enumerate(down or ())} | {"mid": 1.0 if mid is None else mid}
     gains |= {f"up{i}": gain for i, gain in enumerate(up or ())}
     return edits_by_slot(denoiser, gains, cutoff=cutoff, **options)
 
 
 def edits_by_slot(
-    unet: nn.Module, gains: Mapping[str, float], *, cutoff: Cutoffs | None = None, **options: Any
+    unet: nn.Module, gains: Mapping[str, float], *, cutoff: Cutoffs | None = None, **options: Unpack[EditOptions]
 ) -> tuple[Edit, ...]:
     """Build one edit for each block whose gain is not 1, from gains by slot (``{"down0": 1.1, "mid": 1.8}``).
 

@@ -150,11 +150,11 @@ def added(output: Tensor, change: Tensor, amount: Tensor, *, keep_energy: bool =
     Parameters
     ----------
     output
-        ``[n, channels, height, width]``, of any floating dtype.
+        ``(n, channels, height, width)``, of any floating dtype.
     change
         The same shape, at least float32.
     amount
-        0-d, or ``[n, 1, 1, 1]``.
+        0-d, or ``(n, 1, 1, 1)``.
     keep_energy
         Scale each map back to its former root mean square.
     """
@@ -170,7 +170,7 @@ def added(output: Tensor, change: Tensor, amount: Tensor, *, keep_energy: bool =
 
 
 def row_weights(output: Tensor, rows: Rows, layer: str) -> Tensor:
-    """1 for the rows of the batch to edit, 0 for the others, ``[n]`` bool: one half of it under guidance."""
+    """1 for the rows of the batch to edit, 0 for the others, ``(n,)`` bool: one half of it under guidance."""
     n = len(output)
     if n % 2:
         raise ValueError(
@@ -198,6 +198,6 @@ def _check_where(where: Tensor) -> None:
 
 
 def _back_off(x: Tensor, change: Tensor, limit: float) -> Tensor:
-    """The largest share of the change, ``[n, 1, 1, 1]`` in 0..1, that keeps each sample within ``+-limit``."""
+    """The largest share of the change, ``(n, 1, 1, 1)`` in 0..1, that keeps each sample within ``+-limit``."""
     room = (limit - x.abs()).clamp_min(0) / change.abs().clamp_min(torch.finfo(change.dtype).tiny)
     return room.amin((1, 2, 3), keepdim=True).clamp(max=1)

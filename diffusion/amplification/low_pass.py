@@ -34,7 +34,7 @@ def low_change(x: Tensor, band: Band, change: Tensor | float, mean_change: Tenso
     Parameters
     ----------
     x
-        ``[..., height, width]`` float32 or float64. Of a map that is not finite nothing is returned: 0.
+        ``(..., height, width)`` float32 or float64. Of a map that is not finite nothing is returned: 0.
     band
         Which frequencies P keeps.
     change
@@ -122,7 +122,7 @@ def _matrices(height: int, width: int, band: Band, dtype: torch.dtype, device: t
 
 
 def _axis_basis(size: int, edge: float, unit: CutoffUnit) -> tuple[Tensor, Tensor]:
-    """Orthonormal cosines and sines below the edge, ``[m, size]``, the constant first, and their frequencies."""
+    """Orthonormal cosines and sines below the edge, ``(m, size)``, the constant first, and their frequencies."""
     places = torch.arange(size, dtype=torch.float64)
     rows, frequencies = [], []
     for u, frequency in enumerate(axis_frequencies(size, unit)[: size // 2 + 1].abs().tolist()):
@@ -137,7 +137,7 @@ def _axis_basis(size: int, edge: float, unit: CutoffUnit) -> tuple[Tensor, Tenso
 
 
 def published_change(x: Tensor, cutoff: float, change: Tensor | float) -> Tensor:
-    """Return what the published operator adds to maps ``[..., height, width]``, for gain ``1 + change``.
+    """Return what the published operator adds to maps ``(..., height, width)``, for gain ``1 + change``.
 
     The transform over batch and channels is left out: it cancels, since the mask does not depend on them.
     """

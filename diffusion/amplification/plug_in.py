@@ -11,13 +11,13 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import nn
 
 from genmend.activations import Correction, Edit, Handle, attach, load_correction, save_correction
-from genmend.diffusion.amplification.gains import amplification_edits
+from genmend.diffusion.amplification.gains import Choice, amplification_edits
 from genmend.diffusion.amplification.low_frequencies import AmplifyLowFrequencies
 from genmend.diffusion.amplification.token_update import AmplifyTokenUpdate
 from genmend.diffusion.pipeline_parts import (
@@ -41,6 +41,17 @@ __all__ = [
 ]
 
 Schedule = Callable[[float], float]
+
+
+class EnableSettings(Choice, total=False):
+    """Keyword arguments of `enable_amplification`, which `amplified` hands on."""
+
+    correction: Correction | str | os.PathLike[str] | None
+    edits: Sequence[Edit] | None
+    schedule: Schedule | None
+    allow_other_weights: bool
+
+
 _active: weakref.WeakKeyDictionary[nn.Module, Amplification] = weakref.WeakKeyDictionary()
 
 
@@ -128,7 +139,7 @@ def enable_amplification(
     edits: Sequence[Edit] | None = None,
     schedule: Schedule | None = None,
     allow_other_weights: bool = False,
-    **choice: Any,
+    **choice: Unpack[Choice],
 ) -> Amplification:
     """Amplify until `disable_amplification`; what was enabled before on the same denoiser is taken off first.
 
@@ -179,7 +190,7 @@ def disable_amplification(pipe: Any) -> None:
 
 
 @contextmanager
-def amplified(pipe: Any, preset: str | None = None, **settings: Any) -> Iterator[Amplification]:
+def amplified(pipe: Any, preset: str | None = None, **settings: Unpack[EnableSettings]) -> Iterator[Amplification]:
     """Amplify for the length of a block; arguments and errors are those of `enable_amplification`.
 
     What was enabled before is enabled again afterwards.

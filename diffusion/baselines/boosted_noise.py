@@ -27,7 +27,7 @@ def boosted_latents(
     Parameters
     ----------
     pipe
-        A diffusers pipeline that draws from noise of shape ``[n, channels, height, width]``.
+        A diffusers pipeline that draws from noise of shape ``(n, channels, height, width)``.
     gamma
         1 is what the pipeline draws itself with a CPU generator of the same seed; published for pixel-space models are
         2.5 and 4. For latent models nothing is published: begin with 1.02 to 1.3, and watch the saturation.

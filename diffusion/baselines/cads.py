@@ -125,7 +125,7 @@ def noised_condition(y: Tensor, noise: Tensor, gamma: float, scale: float, psi: 
     Parameters
     ----------
     y
-        Embeddings ``[n, ...]`` of any floating dtype, which the result has too; each row has a mean and deviation.
+        Embeddings ``(n, ...)`` of any floating dtype, which the result has too; each row has a mean and deviation.
     noise
         The same shape, standard normal.
     gamma, scale, psi

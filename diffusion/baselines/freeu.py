@@ -112,9 +112,9 @@ def freeu(
 
 
 def backbone_gain(hidden: Tensor, b: float) -> Tensor:
-    """Gain of the backbone at each place, ``[n, 1, height, width]`` in 1..b.
+    """Gain of the backbone at each place, ``(n, 1, height, width)`` in 1..b.
 
-    ``hidden`` is ``[n, channels, height, width]``. Where the structure map is constant the gain is 1.
+    ``hidden`` is ``(n, channels, height, width)``. Where the structure map is constant the gain is 1.
     """
     mean = hidden.mean(1, keepdim=True)
     low, high = mean.amin((-2, -1), keepdim=True), mean.amax((-2, -1), keepdim=True)

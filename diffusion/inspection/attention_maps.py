@@ -64,7 +64,7 @@ class RunningMaps:
 
     @torch.no_grad()
     def add(self, attention: Any, tokens: Tensor, text: Tensor, mask: Tensor | None, layer: str) -> None:
-        """Take one layer's call: tokens ``[n, places, channels]``, text ``[n, tokens, channels]``."""
+        """Take one layer's call: tokens ``(n, places, channels)``, text ``(n, tokens, channels)``."""
         rows = conditional_rows(self._pipe, len(tokens), self._guided)
         height, width = _grid(tokens.shape[1], self._latent, layer)
         probabilities = _mean_probabilities(attention, tokens, text, mask, rows)
@@ -172,7 +172,7 @@ def _hook(running: RunningMaps, name: str) -> Any:
 
 
 def _mean_probabilities(attention: Any, tokens: Tensor, text: Tensor, mask: Tensor | None, rows: slice) -> Tensor:
-    """Attention probabilities of the chosen rows, mean over heads, ``[images, places, tokens]`` float32."""
+    """Attention probabilities of the chosen rows, mean over heads, ``(images, places, tokens)`` float32."""
     if mask is not None:  # to what is added to the logits, [n, heads, 1 or places, tokens]
         mask = attention.prepare_attention_mask(mask, text.shape[1], len(text))
         mask = mask.view(len(text), attention.heads, -1, mask.shape[-1])[rows]

@@ -38,7 +38,7 @@ class BandEnergies:
     timesteps : tuple of float
         As the denoiser got them, in the order of the run; several runs with the same timesteps are averaged.
     before, after : Tensor
-        ``[timesteps, blocks, 3]`` float64, energy per value of the mean of each map, of the other frequencies below the
+        ``(timesteps, blocks, 3)`` float64, energy per value of the mean of each map, of the other frequencies below the
         cutoff, and of those from it on; of the block's own output, and after the edits of it.
     cutoff : float
     cutoff_unit : "bins" or "nyquist"
@@ -53,7 +53,7 @@ class BandEnergies:
 
     @property
     def shares_before(self) -> Tensor:
-        """Shares of the bands in the whole energy, ``[timesteps, blocks, 3]``, before edits; NaN for a zero output."""
+        """Shares of the bands in the whole energy, ``(timesteps, blocks, 3)``, before edits; NaN for a zero output."""
         return self.before / self.before.sum(-1, keepdim=True)
 
     @property

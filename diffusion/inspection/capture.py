@@ -30,7 +30,7 @@ class BlockFeatures(dict[str, list[Any]]):
         self.timesteps: list[float] = []
 
     def stacked(self, block: str) -> Tensor:
-        """All steps of a block, ``[steps, n, channels, height, width]``, or of what the reduction returned.
+        """All steps of a block, ``(steps, n, channels, height, width)``, or of what the reduction returned.
 
         Raises
         ------

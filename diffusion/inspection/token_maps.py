@@ -57,7 +57,7 @@ class TokenMaps:
     Attributes
     ----------
     maps : Tensor
-        ``[images, tokens, height, width]`` float32 in 0..1, over the latent grid; at each place the tokens sum to
+        ``(images, tokens, height, width)`` float32 in 0..1, over the latent grid; at each place the tokens sum to
         about 1 (bicubic enlargement is not exact).
     prompts : tuple of PromptTokens
         One for each image; empty if no prompt was given.
@@ -73,7 +73,7 @@ class TokenMaps:
     layers: tuple[str, ...]
 
     def for_word(self, word: str, image: int = 0, *, scaled: bool = False) -> Tensor:
-        """Map of a word or phrase, the mean over its tokens, ``[height, width]``.
+        """Map of a word or phrase, the mean over its tokens, ``(height, width)``.
 
         Parameters
         ----------
@@ -94,7 +94,7 @@ class TokenMaps:
         return _stretched(self.maps[image, list(self.prompts[image].positions(word))].mean(0), scaled)
 
     def for_token(self, position: int, image: int = 0, *, scaled: bool = False) -> Tensor:
-        """Map of one token, ``[height, width]``; those of start and end are at ``prompts[image].sos`` and ``.eos``."""
+        """Map of one token, ``(height, width)``; those of start and end are at ``prompts[image].sos`` and ``.eos``."""
         return _stretched(self.maps[image, position], scaled)
 
     def to_dict(self) -> dict[str, Any]:

@@ -88,6 +88,6 @@ def guide_usability() -> Mapping[str, Scorer]:
 
 
 def novelty_extractor() -> Callable[[Tensor], Tensor]:
-    """Images in 0..1 -> codes ``[n, 64]`` of the autoencoder."""
+    """Images in 0..1 -> codes ``(n, 64)`` of the autoencoder."""
     network = load_network("novelty")
     return lambda images: novelty_features(network, images)

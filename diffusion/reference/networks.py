@@ -45,7 +45,7 @@ def guide() -> nn.Module:
 
 
 def novelty() -> nn.Module:
-    """An autoencoder: ``[0]`` to a code (n, 64), ``[1]`` back to (n, 1, 32, 32)."""
+    """An autoencoder: part ``[0]`` to a code ``(n, 64)``, part ``[1]`` back to (n, 1, 32, 32)."""
     down = [nn.Conv2d(1, 16, 4, 2, 1), nn.GELU(), nn.Conv2d(16, 32, 4, 2, 1), nn.GELU(), nn.Conv2d(32, 64, 4, 2, 1)]
     up = [nn.ConvTranspose2d(64, 32, 4, 2, 1), nn.GELU(), nn.ConvTranspose2d(32, 16, 4, 2, 1), nn.GELU()]
     code = nn.Sequential(*down, nn.GELU(), nn.Flatten(), nn.Linear(1024, 64))

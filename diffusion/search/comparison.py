@@ -1,58 +1,94 @@
-"""A pipeline with and without amplification on equal seeds: settings, scores, result."""
+"""A pipeline with and without amplification on equal seeds: what ``genmend amplify`` measures.
+
+run = compare_amplification(load_text_to_image("reference"), AmplifySettings(("a dress",), gains={"mid": 1.5}))
+run.comparison.novelty, run.images, run.images_before
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from genmend.activations import Edit
+from genmend.activations.digests import weights_digest
 from genmend.diffusion.amplification.control_bands import AmplifyBand
-from genmend.diffusion.amplification.gains import amplification_edits, edits_by_slot
+from genmend.diffusion.amplification.gains import EditOptions, amplification_edits, edits_by_slot
 from genmend.diffusion.amplification.low_frequencies import AmplifyLowFrequencies
+from genmend.diffusion.amplification.plug_in import amplified, read_amplification
+from genmend.diffusion.drawing import draw
 from genmend.diffusion.loading import TextToImage
-from genmend.diffusion.search.gain_search import GainSearch
+from genmend.diffusion.pipeline_parts import SigmaWindow, denoiser_of
+from genmend.diffusion.search.gain_search import GainSearch, search_gains
+from genmend.diffusion.search.novelty import Novelty
+from genmend.diffusion.search.real_images import read_real_images
 from genmend.diffusion.search.scorers import Scorer, clip_score
-from genmend.diffusion.search.trials import Comparison, Scores
+from genmend.diffusion.search.trials import Comparison, Scores, compare_scores, describe_edit
+from genmend.manifold.features import load_extractor
+from genmend.storage.digests import settings_key, sha256_of_array
+from genmend.storage.pieces import Work
 from genmend.storage.tables import without_nan
 
-__all__ = ["AmplifyRun", "AmplifySettings"]
+__all__ = ["AmplifyRun", "AmplifySettings", "compare_amplification"]
+
+CLOUD_SEED, SEARCH_SEED = 100_000, 50_000  # added to the seed: no sample is drawn twice
 
 
 @dataclass(frozen=True)
 class AmplifySettings:
     """What to amplify by how much, and how to measure it.
 
-    `gains`: slot -> gain. `n`: images of each prompt, seeds from `seed` on. `n_cloud`: unamplified images of each
-    prompt that novelty is measured from; 0 measures none. `usability`: "" for the model's own scorer, "none", or
-    "clip:MODEL". `features`: an extractor's name for novelty; "" for the model's own. `control`: "" or a band of
-    `AmplifyBand`, drawn with the same gains beside the amplified images. `real`: a folder of real images of what is
-    prompted; novelty counts only inside their manifold, and `keep_inside` is what a search keeps of the share there.
+    Give exactly one of `gains` (slot -> gain), `preset`, `correction` (a file), `search` and `blocks` (of a
+    transformer: number -> gain). `usability` is "" for the model's own scorer, "none", or "clip:MODEL"; `features` an
+    extractor's name, "" for the model's own; `control` "" or a band of `AmplifyBand`, drawn with the same gains.
+    `call` holds arguments of the pipeline.
+
+    Raises
+    ------
+    ValueError
+        If settings contradict each other; the message says which.
     """
 
     prompts: tuple[str, ...]
     gains: Mapping[str, float] | None = None
-    preset: str = ""
-    correction: Path | None = None
-    search: bool = False
+    preset: str = field(
+        default="", metadata={"help": "sdxl-turbo, sdxl-lightning-1, sd-1.5, ...; see diffusion.PRESETS."}
+    )
+    correction: Path | None = field(default=None, metadata={"help": "An amplification.safetensors."})
+    search: bool = field(default=False, metadata={"help": "Search the gains that are newest and still usable."})
     blocks: Mapping[int, float] | None = None
-    cutoff: float | None = None
-    cutoff_unit: str = ""
-    n: int = 8
-    n_cloud: int = 64
-    n_search: int = 16
-    n_trials: int = 24
-    tau: float = 0.95
-    usability: str = ""
-    features: str = ""
-    control: str = ""
-    real: Path | None = None
-    keep_inside: float = 0.0
-    seed: int = 0
+    cutoff: float | None = field(
+        default=None, metadata={"help": "Where the low band ends; by default the preset's, or 5."}
+    )
+    cutoff_unit: str = field(default="", metadata={"help": "bins, or nyquist for a share of it."})
+    n: int = field(default=8, metadata={"help": "Images of each prompt.", "min": 1})
+    n_cloud: int = field(
+        default=64, metadata={"help": "Unamplified images that novelty is measured from; 0: none.", "min": 0}
+    )
+    n_search: int = field(default=16, metadata={"help": "Seeds of a search.", "min": 4})
+    n_trials: int = field(default=24, metadata={"help": "Choices of gains that a search tries first.", "min": 2})
+    tau: float = field(
+        default=0.95, metadata={"help": "Share of the usability that a search keeps.", "min": 0, "max": 1}
+    )
+    usability: str = field(
+        default="", metadata={"help": "clip:MODEL by hub name or folder; none; reference has its own."}
+    )
+    features: str = field(default="", metadata={"help": "Extractor of the novelty; efficientnet-lite0 if empty."})
+    control: str = field(default="", metadata={"help": "Draw a control too: full, high, random or noise."})
+    real: Path | None = field(default=None, metadata={"help": "Folder of real images: novelty counts only among them."})
+    keep_inside: float = field(
+        default=0.0,
+        metadata={"help": "Share of the samples among --real images that a search keeps.", "min": 0, "max": 1},
+    )
+    seed: int = field(
+        default=0, metadata={"help": "Of the first image; cloud and search use seeds far above.", "min": 0}
+    )
     call: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
@@ -68,15 +104,52 @@ class AmplifySettings:
         if self.keep_inside and (self.real is None or not self.search):
             raise ValueError("--keep-inside is of a --search, and inside is among --real images; give both.")
 
+    @property
+    def seeds(self) -> range:
+        """Of the images of each prompt."""
+        return self.seeds_from(0, self.n)
+
+    def seeds_from(self, start: int, n: int) -> range:
+        """`n` seeds, `start` above the first."""
+        return range(self.seed + start, self.seed + start + n)
+
+    def edit_options(self) -> EditOptions:
+        """Fields of the edits beside layer, gain and cutoff."""
+        return {"cutoff_unit": self.cutoff_unit} if self.cutoff_unit else {}  # type: ignore[typeddict-item]
+
 
 @dataclass(frozen=True)
 class AmplifyRun:
-    """Result of ``genmend amplify``; ratios are amplified / original over the same prompts and seeds."""
+    """Result of `compare_amplification`; ratios are amplified / original over the same prompts and seeds.
+
+    Attributes
+    ----------
+    model : str
+    edits : tuple of Edit
+        What was attached; empty where a search found nothing better.
+    window : SigmaWindow or None
+        Noise levels at which the edits act, where a correction file has such a window.
+    comparison, control : Comparison
+        Of the amplified images, and of the control's where there is one.
+    scores : tuple of 2 Scores
+        Of the originals and the amplified images.
+    images_before, images, control_images : tuple of Tensor
+        For each prompt ``(n, 3, height, width)`` in 0..1.
+    pixel_change : float
+        Mean absolute change of a value in 0..1.
+    search : GainSearch or None
+    settings : dict
+    """
 
     model: str
     edits: tuple[Edit, ...]
+    window: SigmaWindow | None
     comparison: Comparison
     control: Comparison | None
+    scores: tuple[Scores, Scores]
+    images_before: tuple[Tensor, ...] = field(repr=False)
+    images: tuple[Tensor, ...] = field(repr=False)
+    control_images: tuple[Tensor, ...] | None = field(repr=False)
     pixel_change: float
     search: GainSearch | None
     settings: dict[str, Any]
@@ -87,27 +160,159 @@ class AmplifyRun:
             "model": self.model,
             "gains": {edit.layer: getattr(edit, "gain", None) for edit in self.edits},
             "cutoffs": {edit.layer: getattr(edit, "cutoff", None) for edit in self.edits},
-            **_plain(self.comparison),
+            **self.figures(),
             "pixel_change": self.pixel_change,
-            "control": None if self.control is None else _plain(self.control),
+            "control": None if self.control is None else without_nan(asdict(self.control)),
             "search": None if self.search is None else without_nan(self.search.to_dict()),
             "settings": self.settings,
         }
 
+    def figures(self) -> dict[str, Any]:
+        """The comparison as JSON holds it."""
+        found: dict[str, Any] = without_nan(asdict(self.comparison))
+        return found
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Prompt, seed and scores of every pair of images, as in ``samples.csv``."""
+        prompts, first = self.settings["prompts"], self.settings["seed"]
+        n = len(self.images[0])
+        found: dict[str, NDArray[Any]] = {
+            "prompt": np.repeat(np.array(prompts, dtype=object), n),
+            "seed": np.tile(np.arange(first, first + n), len(prompts)),
+        }
+        for name, scores in zip(("original", "amplified"), self.scores, strict=True):
+            found |= {f"{key}_{name}": values for key, values in scores.usability.items()}
+            found[f"novelty_{name}"] = scores.novelty
+        return found
+
+
+def compare_amplification(
+    model: TextToImage, settings: AmplifySettings, *, name: str = "", batch_size: int = 8, work: Work | None = None
+) -> AmplifyRun:
+    """Draw the same seeds with and without amplification, and measure both.
+
+    Parameters
+    ----------
+    model
+        A pipeline, from `load_text_to_image`.
+    settings
+        What is amplified, and what is measured.
+    name
+        Of the model, for the result.
+    batch_size
+        Images a call.
+    work
+        Keeps the images and the scores of a search, so that an interrupted run goes on; nothing is kept without it.
+
+    Raises
+    ------
+    ValueError
+        If gains do not fit the model, or a search has nothing to judge by.
+    """
+    work, call = work or Work(), {**model.settings, **(settings.call or {})}
+    usability = _usability(model, settings)
+    facts = {"weights": weights_digest(denoiser_of(model.pipe)), "call": {key: repr(call[key]) for key in sorted(call)}}
+
+    def images(edits: Sequence[Edit], window: SigmaWindow | None, prompt: str, seeds: range) -> Tensor:
+        """Kept as uint8, and rounded so at once: a resumed run sees what the first one saw."""
+        about = {"edits": [describe_edit(edit) for edit in edits], "window": repr(window) if edits else ""}
+
+        def compute() -> dict[str, Any]:
+            options = {"batch_size": batch_size, "progress": work.progress, **call}
+            with amplified(model.pipe, edits=edits, schedule=window if edits else None):
+                drawn = draw(model.pipe, prompt, seeds, **options)
+            return {"images": (drawn.permute(0, 2, 3, 1).numpy() * 255).round().astype(np.uint8)}
+
+        kept = facts | about | {"prompt": prompt, "seeds": [seeds.start, seeds.stop]}
+        pixels = work.kept("images", kept, compute)["images"]
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().float() / 255
+
+    novelty: Scorer = _no_novelty
+    real: Tensor | None = None
+    if settings.n_cloud:
+        cloud = settings.seeds_from(CLOUD_SEED, settings.n_cloud)
+        extractor = load_extractor(settings.features) if settings.features else model.extractor
+        clouds = {prompt: images((), None, prompt, cloud) for prompt in settings.prompts}
+        if settings.real is not None:
+            real = read_real_images(settings.real, *clouds[settings.prompts[0]].shape[2:])
+        novelty = Novelty(extractor or load_extractor("efficientnet-lite0")).fit(
+            clouds, None if real is None else dict.fromkeys(clouds, real)
+        )
+    search, window = None, None
+    if settings.search:
+        search = _search(model, settings, usability, novelty, real, facts, batch_size, work, call)
+        edits = search.edits
+    elif settings.correction is not None:
+        edits, window = read_amplification(denoiser_of(model.pipe), settings.correction)
+    else:
+        edits = _edits(denoiser_of(model.pipe), settings)
+    before = tuple(images((), None, prompt, settings.seeds) for prompt in settings.prompts)
+    after = tuple(images(edits, window, prompt, settings.seeds) for prompt in settings.prompts)
+    plain, changed = (_scores(found, settings.prompts, usability, novelty) for found in (before, after))
+    control, control_images = None, None
+    if settings.control:
+        others = _control(edits, settings.control, settings.seed)
+        control_images = tuple(images(others, window, prompt, settings.seeds) for prompt in settings.prompts)
+        control_scores = _scores(control_images, settings.prompts, usability, novelty)
+        control = compare_scores(control_scores, plain, seed=settings.seed)
+    return AmplifyRun(
+        name,
+        edits,
+        window,
+        compare_scores(changed, plain, seed=settings.seed),
+        control,
+        (plain, changed),
+        before,
+        after,
+        control_images,
+        round(float((torch.cat(after) - torch.cat(before)).abs().double().mean()), 8),
+        search,
+        _settings_in_words(settings, call),
+    )
+
+
+def _search(
+    model: TextToImage,
+    settings: AmplifySettings,
+    usability: Mapping[str, Scorer],
+    novelty: Scorer,
+    real: Tensor | None,
+    facts: Mapping[str, Any],
+    batch_size: int,
+    work: Work,
+    call: Mapping[str, Any],
+) -> GainSearch:
+    if not usability or not settings.n_cloud:
+        raise ValueError("A search needs a usability scorer and a novelty cloud; give --usability and --n-cloud.")
+    scorers = {**facts, "features": settings.features, "cloud": settings.n_cloud, "seed": settings.seed}
+    key = settings_key(scorers) + ("" if real is None else "-" + sha256_of_array(real)[:16])
+    return search_gains(
+        model.pipe,
+        settings.prompts,
+        usability,
+        novelty,
+        settings.seeds_from(SEARCH_SEED, settings.n_search),
+        cutoff=5.0 if settings.cutoff is None else settings.cutoff,
+        tau=settings.tau,
+        keep_inside=settings.keep_inside,
+        n_trials=settings.n_trials,
+        n_refined=settings.n_trials // 2,
+        search_seed=settings.seed,
+        work=work.inside("search"),
+        scorers_key=key,
+        edit_options=settings.edit_options(),
+        batch_size=batch_size,
+        **call,
+    )
+
 
 def _edits(denoiser: nn.Module, settings: AmplifySettings) -> tuple[Edit, ...]:
-    chosen = _cutoff(settings)
-    chosen |= chosen.pop("edit_options", {})
+    options, cutoff = settings.edit_options(), settings.cutoff
     if settings.blocks:
-        return amplification_edits(denoiser, blocks=settings.blocks, **chosen)
+        return amplification_edits(denoiser, blocks=settings.blocks, cutoff=cutoff, **options)
     if settings.preset:
-        return amplification_edits(denoiser, settings.preset, **chosen)
-    return edits_by_slot(denoiser, settings.gains or {}, **chosen)
-
-
-def _cutoff(settings: AmplifySettings) -> dict[str, Any]:
-    found: dict[str, Any] = {} if settings.cutoff is None else {"cutoff": settings.cutoff}
-    return found | ({"edit_options": {"cutoff_unit": settings.cutoff_unit}} if settings.cutoff_unit else {})
+        return amplification_edits(denoiser, settings.preset, cutoff=cutoff, **options)
+    return edits_by_slot(denoiser, settings.gains or {}, cutoff=cutoff, **options)
 
 
 def _control(edits: Sequence[Edit], band: str, seed: int) -> tuple[Edit, ...]:
@@ -141,6 +346,9 @@ def _scores(
     )
 
 
-def _plain(comparison: Comparison) -> dict[str, Any]:
-    found: dict[str, Any] = without_nan(asdict(comparison))
+def _settings_in_words(settings: AmplifySettings, call: Mapping[str, Any]) -> dict[str, Any]:
+    found = asdict(settings) | {"call": dict(call), "prompts": list(settings.prompts)}
+    found["correction"] = None if settings.correction is None else settings.correction.name
+    found["real"] = None if settings.real is None else settings.real.name
+    found["blocks"] = None if settings.blocks is None else {str(k): v for k, v in settings.blocks.items()}
     return found

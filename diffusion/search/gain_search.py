@@ -11,24 +11,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import qmc
 from tqdm import tqdm
 
 from genmend.activations import Edit
-from genmend.diffusion.amplification.gains import edits_by_slot
+from genmend.diffusion.amplification.gains import EditOptions, edits_by_slot
 from genmend.diffusion.pipeline_parts import block_layers, denoiser_of
 from genmend.diffusion.search.scorers import Scorer
-from genmend.diffusion.search.trials import Comparison, Measure, compared, measure_of
+from genmend.diffusion.search.trials import Comparison, Measure, compare_scores, make_measure
 from genmend.storage.pieces import Work
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    pass
-
-__all__ = ["GainSearch", "Trial", "search_figure", "search_gains"]
+__all__ = ["GainSearch", "Trial", "search_gains"]
 
 Gains = dict[str, float]
 
@@ -96,10 +93,48 @@ class GainSearch:
         }
 
     def plot(self) -> Figure:
-        """Usability against novelty of all trials, with the Pareto front and the choice."""
-        pass
+        """Draw every trial as a point, larger for more samples; the Pareto front is a line, the choice a star."""
+        from matplotlib.figure import Figure
 
-        return search_figure(self)
+        figure = Figure(figsize=(6.4, 4.6), layout="constrained")
+        axes = figure.subplots()
+        most = max(trial.comparison.n for trial in self.trials)
+        for trial in self.trials:
+            found = trial.comparison
+            kept = found.feasible(self.tau, self.keep_inside)
+            axes.scatter(
+                min(found.usability.values()),
+                found.novelty,
+                s=12 + 48 * found.n / most,
+                color="tab:green" if kept else "tab:gray",
+                alpha=0.9 if kept else 0.45,
+                linewidths=0,
+            )
+        front = sorted(
+            (min(self.trials[i].comparison.usability.values()), self.trials[i].comparison.novelty) for i in self.front
+        )
+        axes.plot(*zip(*front, strict=True), color="black", linewidth=0.8, label="Pareto front, all seeds")
+        for trial in self.trials:
+            if trial.edits == self.edits and trial.edits and trial.comparison.n == most:
+                axes.scatter(
+                    min(trial.comparison.usability.values()),
+                    trial.comparison.novelty,
+                    marker="*",
+                    s=220,
+                    color="tab:orange",
+                    edgecolors="black",
+                    linewidths=0.6,
+                    label="chosen",
+                    zorder=3,
+                )
+                break
+        axes.axvline(self.tau, color="tab:red", linewidth=0.8, linestyle="--", label=f"tau = {self.tau:g}")
+        axes.axhline(1, color="black", linewidth=0.5, linestyle=":")
+        axes.set_xlabel("usability, amplified / original (lowest scorer)")
+        axes.set_ylabel("novelty, amplified / original")
+        axes.set_title("Gain search; green: kept with confidence; size: samples", fontsize=10)
+        axes.legend(fontsize=8)
+        return figure
 
 
 def search_gains(
@@ -118,7 +153,7 @@ def search_gains(
     search_seed: int = 0,
     work: Work | None = None,
     scorers_key: str = "",
-    edit_options: Mapping[str, Any] | None = None,
+    edit_options: EditOptions | None = None,
     measure: Measure | None = None,
     **settings: Any,
 ) -> GainSearch:
@@ -153,7 +188,7 @@ def search_gains(
     search_seed
         Of the trials.
     work, scorers_key
-        As `measure_of` has them: an interrupted search goes on. With progress there are bars.
+        As `make_measure` has them: an interrupted search goes on. With progress there are bars.
     edit_options
         Further fields of `AmplifyLowFrequencies`.
     measure
@@ -174,13 +209,13 @@ def search_gains(
     denoiser = denoiser_of(pipe)
     limits = _limits(list(block_layers(denoiser)), largest)
     if measure is None:
-        measure = measure_of(pipe, prompts, usability, novelty, work=work, scorers_key=scorers_key, **settings)
+        measure = make_measure(pipe, prompts, usability, novelty, work=work, scorers_key=scorers_key, **settings)
     measured = measure
     trials: list[Trial] = []
 
     def trial(gains: Gains, n_seeds: int) -> Trial:
         edits, part = edits_by_slot(denoiser, gains, cutoff=cutoff, **(edit_options or {})), seeds[:n_seeds]
-        made = Trial(gains, edits, compared(measured(edits, part), measured((), part), seed=search_seed))
+        made = Trial(gains, edits, compare_scores(measured(edits, part), measured((), part), seed=search_seed))
         trials.append(made)
         return made
 
@@ -295,46 +330,3 @@ def _pareto_front(trials: Sequence[Trial]) -> tuple[int, ...]:
         for i, (u, v) in points.items()
         if not any((a >= u and b >= v) and (a > u or b > v) for a, b in points.values())
     )
-
-
-def search_figure(search: GainSearch) -> Figure:
-    """Every trial as a point, as large as its number of samples; the Pareto front as a line; the choice as a star."""
-    figure = Figure(figsize=(6.4, 4.6), layout="constrained")
-    axes = figure.subplots()
-    most = max(trial.comparison.n for trial in search.trials)
-    for trial in search.trials:
-        found = trial.comparison
-        kept = found.feasible(search.tau, search.keep_inside)
-        axes.scatter(
-            min(found.usability.values()),
-            found.novelty,
-            s=12 + 48 * found.n / most,
-            color="tab:green" if kept else "tab:gray",
-            alpha=0.9 if kept else 0.45,
-            linewidths=0,
-        )
-    front = sorted(
-        (min(search.trials[i].comparison.usability.values()), search.trials[i].comparison.novelty) for i in search.front
-    )
-    axes.plot(*zip(*front, strict=True), color="black", linewidth=0.8, label="Pareto front, all seeds")
-    for trial in search.trials:
-        if trial.edits == search.edits and trial.edits and trial.comparison.n == most:
-            axes.scatter(
-                min(trial.comparison.usability.values()),
-                trial.comparison.novelty,
-                marker="*",
-                s=220,
-                color="tab:orange",
-                edgecolors="black",
-                linewidths=0.6,
-                label="chosen",
-                zorder=3,
-            )
-            break
-    axes.axvline(search.tau, color="tab:red", linewidth=0.8, linestyle="--", label=f"tau = {search.tau:g}")
-    axes.axhline(1, color="black", linewidth=0.5, linestyle=":")
-    axes.set_xlabel("usability, amplified / original (lowest scorer)")
-    axes.set_ylabel("novelty, amplified / original")
-    axes.set_title("Gain search; green: kept with confidence; size: samples", fontsize=10)
-    axes.legend(fontsize=8)
-    return figure

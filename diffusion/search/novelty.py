@@ -23,14 +23,14 @@ class Novelty:
     Parameters
     ----------
     extractor : callable
-        Images in 0..1 -> features ``[n, d]``, as `genmend.manifold.features.load_extractor` returns it.
+        Images in 0..1 -> features ``(n, d)``, as `genmend.manifold.features.load_extractor` returns it.
     k : int
         Which neighbour of the cloud.
 
     Attributes
     ----------
     clouds_ : dict
-        Prompt -> features ``[n, d]`` of unamplified samples.
+        Prompt -> features ``(n, d)`` of unamplified samples.
     real_ : dict
         Prompt -> Manifold of real features; empty if none were given.
     """
@@ -45,7 +45,7 @@ class Novelty:
         Parameters
         ----------
         clouds
-            Prompt -> unamplified images ``[n, 3, h, w]``; 500 or more make a stable measure.
+            Prompt -> unamplified images ``(n, 3, h, w)``; 500 or more make a stable measure.
         real
             Prompt -> real images of its class. Samples outside their manifold get NaN: not new but broken.
 
@@ -84,12 +84,12 @@ class VendiGain:
     Parameters
     ----------
     extractor : callable
-        Images in 0..1 -> features ``[n, d]``, as `genmend.manifold.features.load_extractor` returns it.
+        Images in 0..1 -> features ``(n, d)``, as `genmend.manifold.features.load_extractor` returns it.
 
     Attributes
     ----------
     clouds_ : dict
-        Prompt -> features ``[n, d]`` of unamplified samples.
+        Prompt -> features ``(n, d)`` of unamplified samples.
     scores_ : dict
         Prompt -> Vendi score of its cloud.
     """
@@ -98,7 +98,7 @@ class VendiGain:
         self.extractor = extractor
 
     def fit(self, clouds: Mapping[str, Tensor]) -> VendiGain:
-        """Learn what is there: prompt -> unamplified images ``[n, 3, h, w]``.
+        """Learn what is there: prompt -> unamplified images ``(n, 3, h, w)``.
 
         50 to 200 of them: scoring an image takes a time that grows with their cube.
 

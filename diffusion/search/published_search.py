@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from genmend.diffusion.amplification.gains import edits_by_slot
+from genmend.diffusion.amplification.gains import EditOptions, edits_by_slot
 from genmend.diffusion.search.trials import Measure
 
 __all__ = ["GRID", "PublishedChoice", "choose_published", "published_search"]
@@ -60,7 +60,7 @@ def published_search(
     tau: float = 0.8,
     shrink: Mapping[str, float] | None = None,
     legacy_index: bool = False,
-    **options: Any,
+    **options: Unpack[EditOptions],
 ) -> PublishedChoice:
     """Measure each gain of each block alone, and choose.
 
@@ -69,7 +69,7 @@ def published_search(
     denoiser
         The U-Net.
     measure
-        As `diffusion.measure_of` returns it; its usability scorers are those of the search (published: CLIP's cosine
+        As `diffusion.make_measure` returns it; its usability scorers are those of the search (published: CLIP's cosine
         and the aesthetic score v2.5).
     seeds
         Published: 10.
@@ -121,9 +121,9 @@ def choose_published(
     Parameters
     ----------
     gains
-        Above 1, rising; ``[n]``.
+        Above 1, rising; ``(n,)``.
     usability
-        Of gain 1 and of each gain, ``[n + 1]``.
+        Of gain 1 and of each gain, ``(n + 1,)``.
     """
     if len(usability) != len(gains) + 1:
         raise ValueError(

@@ -1,6 +1,6 @@
 """Scorers: what an image is worth to its prompt. A scorer is any ``(images, prompt) -> [n]``; higher is better.
 
-Images are ``[n, 3, height, width]`` in 0..1. Hub models load by name or path and never at import.
+Images are ``(n, 3, height, width)`` in 0..1. Hub models load by name or path and never at import.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def class_probability(
     Parameters
     ----------
     classifier
-        Images in 0..1 -> logits ``[n, classes]``.
+        Images in 0..1 -> logits ``(n, classes)``.
     class_of
         Prompt -> its class.
     """

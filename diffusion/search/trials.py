@@ -20,7 +20,7 @@ from genmend.diffusion.search.scorers import Scorer
 from genmend.storage.digests import sha256_of_array
 from genmend.storage.pieces import Work
 
-__all__ = ["Comparison", "Measure", "Scores", "compared", "described", "measure_of"]
+__all__ = ["Comparison", "Measure", "Scores", "compare_scores", "describe_edit", "make_measure"]
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Scores:
     Attributes
     ----------
     usability : dict
-        Scorer -> ``[n]``, higher is better.
-    novelty : ndarray ``[n]``
+        Scorer -> ``(n,)``, higher is better.
+    novelty : ndarray ``(n,)``
         Higher is newer; NaN where a sample does not count.
     """
 
@@ -88,7 +88,7 @@ class Comparison:
         return min([*shares, self.inside / keep_inside if keep_inside else np.inf])
 
 
-def compared(amplified_scores: Scores, plain: Scores, *, seed: int = 0, n_resamples: int = 2_000) -> Comparison:
+def compare_scores(amplified_scores: Scores, plain: Scores, *, seed: int = 0, n_resamples: int = 2_000) -> Comparison:
     """Compare pair by pair; a bootstrap resample takes samples of both together.
 
     Raises
@@ -123,7 +123,7 @@ def compared(amplified_scores: Scores, plain: Scores, *, seed: int = 0, n_resamp
     )
 
 
-def measure_of(
+def make_measure(
     pipe: Any,
     prompts: Sequence[str],
     usability: Mapping[str, Scorer],
@@ -172,7 +172,7 @@ def measure_of(
         ]
 
     def measure(edits: Sequence[Edit], seeds: Sequence[int]) -> Scores:
-        listed = [described(edit) for edit in edits]
+        listed = [describe_edit(edit) for edit in edits]
         known, asked = found.setdefault(repr(listed), {}), [str(int(seed)) for seed in seeds]
         missing = [seed for seed in asked if seed not in known]
         known |= work.entries([facts, listed], missing, lambda new: scores_of(edits, [int(seed) for seed in new]))
@@ -189,7 +189,7 @@ def measure_of(
     return measure
 
 
-def described(edit: Edit) -> dict[str, str]:
+def describe_edit(edit: Edit) -> dict[str, str]:
     """Everything an edit is, as text, for the key of what is kept of its images; of a tensor the digest."""
     values = {name: getattr(edit, name) for name in field_names(type(edit))}
     return {"type": edit_name(edit)} | {name: _as_text(value) for name, value in values.items()}

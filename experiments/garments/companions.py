@@ -45,7 +45,7 @@ from genmend.diffusion.amplification.gains import edits_by_slot
 from genmend.diffusion.baselines.boosted_noise import boosted_latents
 from genmend.diffusion.baselines.freeu import FREEU_SETTINGS
 from genmend.diffusion.reference import garment_scorer, load_reference, novelty_extractor
-from genmend.diffusion.search.trials import Scores, compared
+from genmend.diffusion.search.trials import Scores, compare_scores
 
 RESULTS = Path(__file__).with_name("results") / "companions"
 
@@ -150,7 +150,7 @@ def _measured(images: Tensor, novelty: Novelty) -> Scores:
 
 
 def _row(name: str, strength: Any, found: Scores, plain: Scores, ours: Scores) -> dict[str, Any]:
-    comparison = compared(found, plain)
+    comparison = compare_scores(found, plain)
     return {
         "method": name,
         "strength": strength,

@@ -41,7 +41,7 @@ from genmend.diffusion.amplification.gains import edits_by_slot
 from genmend.diffusion.reference import garment_in, garment_scorer, load_reference, novelty_extractor
 from genmend.diffusion.reference.networks import load_network, outputs
 from genmend.diffusion.search.published_search import published_search
-from genmend.diffusion.search.trials import Comparison, Measure, Scores, compared, measure_of
+from genmend.diffusion.search.trials import Comparison, Measure, Scores, compare_scores, make_measure
 from genmend.storage.pieces import Work
 
 RESULTS = Path(__file__).with_name("results") / "creativity"
@@ -111,7 +111,7 @@ def main() -> None:
         "published search, shrunk": _edits(pipe, published.shrunk),
         "published search, each block's own": _edits(pipe, published.gains),
     }
-    kept = compared(search_measure(found.edits, CHOICE), search_measure((), CHOICE)).usability["guide"]
+    kept = compare_scores(search_measure(found.edits, CHOICE), search_measure((), CHOICE)).usability["guide"]
     for band in CONTROLS:
         chosen[f"control: {band}, one gain"] = _matched(_one_gain(band), kept, search_measure)
         chosen[f"control: {band}, gains as ours"] = _matched(_like_ours(band, found.edits), kept, search_measure)
@@ -181,7 +181,7 @@ def _measure(
 ) -> Measure:
     novelty = Novelty(extractor).fit(clouds, real)
     usability = {judge: garment_scorer(judge)}
-    return measure_of(pipe, PROMPTS, usability, novelty, work=Work(cache / judge), scorers_key=judge, **CALL)
+    return make_measure(pipe, PROMPTS, usability, novelty, work=Work(cache / judge), scorers_key=judge, **CALL)
 
 
 def _edits(pipe: Any, gains: Mapping[str, float]) -> tuple[Edit, ...]:
@@ -192,7 +192,7 @@ def _matched(ladder: Sequence[Sequence[Edit]], usability: float, measure: Measur
     """The strongest of a control's rungs, weak to strong, that is as usable as ours; nothing where none is."""
     plain, best = measure((), CHOICE), ()
     for edits in ladder:
-        if compared(measure(edits, CHOICE), plain).usability["guide"] < usability:
+        if compare_scores(measure(edits, CHOICE), plain).usability["guide"] < usability:
             break
         best = edits
     return best
@@ -217,7 +217,7 @@ def _like_ours(band: str, ours: Sequence[Edit]) -> list[tuple[Edit, ...]]:
 
 def _row(edits: Sequence[Edit], measure: Measure) -> dict[str, Any]:
     scores = measure(edits, REPORT)
-    found: Comparison = compared(scores, measure((), REPORT))
+    found: Comparison = compare_scores(scores, measure((), REPORT))
     return {
         "usability": float(scores.usability["judge"].mean()),
         "usability_ratio": found.usability["judge"],

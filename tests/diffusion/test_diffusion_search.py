@@ -11,7 +11,7 @@ from genmend.diffusion import AmplifyLowFrequencies, Novelty, amplified, draw, s
 from genmend.diffusion.search.novelty import VendiGain
 from genmend.diffusion.search.published_search import choose_published, published_search
 from genmend.diffusion.search.scorers import class_probability
-from genmend.diffusion.search.trials import Scores, compared, described, measure_of
+from genmend.diffusion.search.trials import Scores, compare_scores, describe_edit, make_measure
 from genmend.storage import Work
 
 FAST = {"num_inference_steps": 1, "height": 16, "width": 16, "guidance_scale": 0.0}
@@ -142,7 +142,7 @@ class TestComparison:
         rng = np.random.default_rng(0)
         plain = Scores({"a": rng.uniform(0.5, 1, 200)}, rng.uniform(1, 2, 200))
         better = Scores({"a": plain.usability["a"] * 0.97}, plain.novelty * 1.2)
-        found = compared(better, plain)
+        found = compare_scores(better, plain)
         # Pairing takes the spread between samples out: the ratio is exact.
         assert found.usability["a"] == pytest.approx(0.97)
         assert found.usability_lower["a"] == pytest.approx(0.97)
@@ -152,20 +152,20 @@ class TestComparison:
 
     def test_what_does_not_count(self):
         plain = Scores({"a": np.ones(4)}, np.array([1.0, 1.0, np.nan, np.nan]))
-        found = compared(Scores({"a": np.ones(4)}, np.array([2.0, np.nan, 4.0, np.nan])), plain)
+        found = compare_scores(Scores({"a": np.ones(4)}, np.array([2.0, np.nan, 4.0, np.nan])), plain)
         assert found.novelty == 3.0
         assert found.counted == 0.5
         assert found.inside == 1.0
         assert found.feasible(1.0)
         assert not found.feasible(1.0, keep_inside=1.0)  # 4 samples prove little
         assert found.kept(0.5, keep_inside=0.8) == 1.25
-        nothing = compared(Scores({"a": np.ones(4)}, np.full(4, np.nan)), plain)
+        nothing = compare_scores(Scores({"a": np.ones(4)}, np.full(4, np.nan)), plain)
         assert np.isnan(nothing.novelty)
         assert nothing.counted == 0
 
     def test_other_samples_are_refused(self):
         with pytest.raises(ValueError, match="same seeds"):
-            compared(Scores({}, np.ones(3)), Scores({}, np.ones(4)))
+            compare_scores(Scores({}, np.ones(3)), Scores({}, np.ones(4)))
 
 
 class TestDrawing:
@@ -194,7 +194,7 @@ class TestDrawing:
             drawn.append(len(images))
             return images.mean((1, 2, 3)).numpy()
 
-        measure = measure_of(pipe, ["a"], {}, novelty, **FAST)
+        measure = make_measure(pipe, ["a"], {}, novelty, **FAST)
         few = measure((), [0, 1])
         more = measure((), [1, 0, 2])
         assert drawn == [2, 1]
@@ -205,9 +205,9 @@ def test_kept_scores_tell_large_masks_apart():
     """What a tensor prints is cut short."""
     masks = torch.zeros(2, 64, 64)
     masks[1, 30, 30] = 1.0
-    one, other = (described(AmplifyLowFrequencies("mid_block", 2.0, 5, where=mask)) for mask in masks)
+    one, other = (describe_edit(AmplifyLowFrequencies("mid_block", 2.0, 5, where=mask)) for mask in masks)
     assert one != other
-    assert one == described(AmplifyLowFrequencies("mid_block", 2.0, 5, where=masks[0].clone()))
+    assert one == describe_edit(AmplifyLowFrequencies("mid_block", 2.0, 5, where=masks[0].clone()))
 
 
 class TestScorers:

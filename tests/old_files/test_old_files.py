@@ -19,7 +19,7 @@ from genmend.diffusion import AmplifyLowFrequencies, SigmaWindow, amplified
 from genmend.diffusion.amplification.plug_in import read_amplification
 from genmend.diffusion.reference import load_reference as load_pipeline
 from genmend.diffusion.reference import networks
-from genmend.diffusion.search.trials import measure_of
+from genmend.diffusion.search.trials import make_measure
 from genmend.gans import corrected, load_detector
 from genmend.gans.boundaries.explored import ExploreSettings
 from genmend.gans.conversion.folder import converted_options, load_converted
@@ -296,7 +296,7 @@ def checkpoints(folder):
 
 def trials(folder):
     """Scores that a search for gains has kept."""
-    measure = measure_of(
+    measure = make_measure(
         old_toys.ToyPipe(), ["a", "b"], {"usable": refuse}, refuse, work=Work(folder), scorers_key="old",
         num_inference_steps=2,
     )  # fmt: skip

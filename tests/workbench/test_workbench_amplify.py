@@ -14,9 +14,9 @@ import diffusion_toys
 from genmend.activations import load_correction
 from genmend.diffusion import AmplifyLowFrequencies, SigmaWindow
 from genmend.diffusion.amplification.plug_in import read_amplification, write_amplification
+from genmend.diffusion.search.real_images import read_real_images
 from genmend.workbench.cli.diffusion import gains_of
 from genmend.workbench.cli.main import _run, app
-from genmend.workbench.commands.amplify import read_real_images
 
 FAST = ["--steps", "1", "--height", "16", "--width", "16", "--guidance", "0", "--n", "3", "--n-cloud", "8"]
 FEATURES = ["--features", "test_workbench_amplify:pixel_features"]
@@ -82,9 +82,10 @@ def test_pairs_figures_and_files(folder, tmp_path, capsys):
 
 
 def test_a_search(folder, tmp_path, capsys, monkeypatch):
-    from genmend.workbench.commands import amplify
+    from genmend.diffusion.search import comparison
 
-    monkeypatch.setattr(amplify, "clip_score", lambda name: lambda images, prompt: images.mean((1, 2, 3)).numpy() + 1)
+    brightness = lambda images, prompt: images.mean((1, 2, 3)).numpy() + 1  # noqa: E731
+    monkeypatch.setattr(comparison, "clip_score", lambda name: brightness)
     chosen = ["--search", "--n-search", "4", "--n-trials", "2", "--usability", "clip:mean", "--cutoff", "2"]
     options = ["--prompt", "a", *chosen, *FAST, *FEATURES, "--json"]
     assert genmend("amplify", folder, "--out", tmp_path, *options) == 0

@@ -18,10 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["change_chart", "write_amplify_report"]
 
 
-def write_amplify_report(
-    path: Path, run: AmplifyRun, settings: AmplifySettings, pairs: Sequence[bytes], scores: Sequence[Scores]
-) -> None:
-    """Write the page; `pairs` are pictures of each prompt, `scores` those of the originals and the amplified."""
+def write_amplify_report(path: Path, run: AmplifyRun, settings: AmplifySettings, pairs: Sequence[bytes]) -> None:
+    """Write the page; `pairs` are pictures of each prompt."""
     summary = run.to_dict()
     rows = "from above: original, amplified" + (f", control band {settings.control!r}" if run.control else "")
     pictures = [
@@ -30,7 +28,7 @@ def write_amplify_report(
     ]
     sections = [
         Section("Same seeds, without and with", pictures),
-        Section("What changed", _figures(run, settings, scores)),
+        Section("What changed", _figures(run, settings)),
     ]
     if run.search is not None:
         caption = (
@@ -61,7 +59,7 @@ def change_chart(scores: Sequence[Scores]) -> Drawing | None:
     return drawing
 
 
-def _figures(run: AmplifyRun, settings: AmplifySettings, scores: Sequence[Scores]) -> list[Any]:
+def _figures(run: AmplifyRun, settings: AmplifySettings) -> list[Any]:
     header = ["amplified / original", "ratio", "lower", "upper"]
     rows: list[list[Any]] = []
     for title, found in (("", run.comparison), (" (control)", run.control)):
@@ -83,7 +81,7 @@ def _figures(run: AmplifyRun, settings: AmplifySettings, scores: Sequence[Scores
         blocks.append(Table(caption, header, rows))
     else:
         blocks.append(Paragraph("Neither usability nor novelty was measured; give --usability and --n-cloud."))
-    chart = change_chart(scores)
+    chart = change_chart(run.scores)
     if chart is not None:
         blocks.append(Figure("Novelty of every image.", chart))
     blocks.append(Paragraph(f"Mean change of a pixel: {run.pixel_change:.4f} of 0..1. Per image: samples.csv."))
