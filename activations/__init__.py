@@ -1,7 +1,7 @@
 """What a module outputs: name it, record it, edit it, save the edit."""
 
 from genmend.activations.contract import Edit, edit_class, edit_type
-from genmend.activations.correction import Correction, CorrectionMismatchError, Gate
+from genmend.activations.correction import Correction, CorrectionMismatchError, Gate, StopRule
 from genmend.activations.correction_file import CorrectionFileError, load_correction, save_correction
 from genmend.activations.editing import Handle, attach, edited
 from genmend.activations.edits import AblateNeurons, CapNeurons, PullToMean, ScaleUnits
@@ -9,7 +9,6 @@ from genmend.activations.extremes import TopSamples, UnitQuantiles
 from genmend.activations.layers import UnknownLayerError, find_layer, layer_names
 from genmend.activations.recording import Recorded, Statistic, record
 from genmend.activations.statistics import ActivationRate, MeanVariance
-from genmend.storage.atomic import whole_file
 
 __all__ = [
     "AblateNeurons",
@@ -26,6 +25,7 @@ __all__ = [
     "Recorded",
     "ScaleUnits",
     "Statistic",
+    "StopRule",
     "TopSamples",
     "UnitQuantiles",
     "UnknownLayerError",
@@ -38,5 +38,4 @@ __all__ = [
     "load_correction",
     "record",
     "save_correction",
-    "whole_file",
 ]

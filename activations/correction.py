@@ -22,7 +22,7 @@ from genmend.activations.digests import (
     weights_digests,
 )
 
-__all__ = ["Correction", "CorrectionMismatchError", "Gate"]
+__all__ = ["Correction", "CorrectionMismatchError", "Gate", "StopRule"]
 
 Features = TypeVar("Features", Tensor, np.ndarray)
 
@@ -89,6 +89,63 @@ class Gate:
 
 
 @dataclass(frozen=True, eq=False)
+class StopRule:
+    """Which corrected samples are normal, by gate score and place among normal samples, and when a rung is enough.
+
+    Attributes
+    ----------
+    enough_gate_score : float
+        Once a sample's gate score is at most this, no stronger rung is tried.
+    normal_gate_score : float
+        The gate score of a normal sample is at most this.
+    normal_manifold_score : float
+        The distance of a normal sample to the nearest of `features`, in units of that one's radius, is at most this.
+    k : int
+        The radii reach to the k-th nearest neighbour; at least 1.
+    features : Tensor
+        ``(m, d)`` floating: features of normal samples, by the gate's extractor.
+    radii : Tensor
+        ``(m,)`` floating, at least 0, in feature units.
+    """
+
+    enough_gate_score: float
+    normal_gate_score: float
+    normal_manifold_score: float
+    k: int
+    features: Tensor
+    radii: Tensor
+
+    def __post_init__(self) -> None:
+        for name in ("enough_gate_score", "normal_gate_score", "normal_manifold_score"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+            if not np.isfinite(getattr(self, name)):
+                raise ValueError(f"StopRule got {name} {getattr(self, name)}; only finite limits are accepted; refit.")
+        if isinstance(self.k, bool) or not isinstance(self.k, int) or self.k < 1:
+            raise ValueError(f"StopRule got k {self.k!r}; a whole number of at least 1 is needed; refit.")
+        for name in ("features", "radii"):
+            values = torch.as_tensor(getattr(self, name)).detach()
+            object.__setattr__(self, name, values)
+            if not values.is_floating_point() or not values.isfinite().all():
+                raise ValueError(f"StopRule got {name} that are not finite floating numbers; refit.")
+        if self.features.dim() != 2 or self.radii.shape != self.features.shape[:1] or (self.radii < 0).any():
+            raise ValueError(
+                f"StopRule got features of shape {tuple(self.features.shape)} and radii of shape "
+                f"{tuple(self.radii.shape)}; (m, d) and (m,), at least 0, are needed; refit."
+            )
+
+    def is_normal(self, gate_score: np.ndarray, manifold_score: np.ndarray) -> np.ndarray:
+        """Whether samples are normal, ``(n,)`` bool, by their two scores, ``(n,)`` each, where lower is more normal."""
+        normal: np.ndarray = (gate_score <= self.normal_gate_score) & (manifold_score <= self.normal_manifold_score)
+        return normal
+
+    def __eq__(self, other: object) -> bool:
+        return same_values(vars(self), vars(other)) if isinstance(other, StopRule) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((self.enough_gate_score, self.normal_gate_score, self.normal_manifold_score, self.k))
+
+
+@dataclass(frozen=True, eq=False)
 class Correction:
     """Edit sets from weak to strong, made for one model; build it with `Correction.of`.
 
@@ -101,11 +158,17 @@ class Correction:
     gate : Gate or None
         Which samples need it.
     tensors : dict
-        Further named arrays, such as those of a stop rule.
+        Further named arrays; nothing here reads them.
     info : dict
-        Anything JSON holds: versions, seeds, settings, measured figures.
+        Anything JSON holds, to be told: versions, seeds, settings, measured figures. Nothing here reads it.
     weights_digests : dict or None
         Dtype -> SHA-256 of the model's weights in it; None in a preset, which fits every model of the layout.
+    stop_rule : StopRule or None
+        Which rung is enough; it needs a gate.
+    generator_settings : dict or None
+        Settings of the generator that it was made at, such as truncation; None where nothing is known.
+    sigma_window : (float, float) or None
+        Lowest and highest noise level, of a diffusion model's steps, at which it acts; None: all.
     """
 
     ladder: tuple[tuple[Edit, ...], ...]
@@ -114,6 +177,9 @@ class Correction:
     tensors: dict[str, Tensor] = field(default_factory=dict)
     info: dict[str, Any] = field(default_factory=dict)
     weights_digests: dict[str, str] | None = None
+    stop_rule: StopRule | None = None
+    generator_settings: dict[str, Any] | None = None
+    sigma_window: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         ladder = tuple(tuple(rung) for rung in self.ladder)
@@ -129,6 +195,25 @@ class Correction:
         object.__setattr__(self, "layout", {str(name): tuple(map(int, shape)) for name, shape in self.layout.items()})
         # Through JSON once, so that a correction equals itself when it comes back from a file (tuples become lists).
         object.__setattr__(self, "info", json.loads(json.dumps(self.info, allow_nan=False)))
+        self._check_facts()
+
+    def _check_facts(self) -> None:
+        """The facts that have fields of their own, and stand in the file's ``info``."""
+        taken = sorted({"stop_rule", "generator_settings", "sigma_window"} & self.info.keys())
+        if taken:
+            raise ValueError(f"info holds {taken}, which are fields of a correction; write {taken[0]}=... instead.")
+        if self.stop_rule is not None and not isinstance(self.stop_rule, StopRule):
+            raise TypeError(f"stop_rule is a {type(self.stop_rule).__name__}, but a StopRule is needed; build one.")
+        if self.generator_settings is not None:
+            if not isinstance(self.generator_settings, dict):
+                raise TypeError(f"generator_settings is {self.generator_settings!r}; give a dict, or None.")
+            settings = json.loads(json.dumps(self.generator_settings, allow_nan=False))
+            object.__setattr__(self, "generator_settings", settings)
+        if self.sigma_window is not None:
+            low, high = map(float, self.sigma_window)
+            if not 0 <= low <= high:  # also NaN
+                raise ValueError(f"sigma_window is {self.sigma_window}; (low, high) with 0 <= low <= high is needed.")
+            object.__setattr__(self, "sigma_window", (low, high))
 
     @classmethod
     def of(
@@ -140,6 +225,9 @@ class Correction:
         tensors: Mapping[str, Tensor] | None = None,
         info: Mapping[str, Any] | None = None,
         preset: bool = False,
+        stop_rule: StopRule | None = None,
+        generator_settings: Mapping[str, Any] | None = None,
+        sigma_window: tuple[float, float] | None = None,
     ) -> Correction:
         """Build a correction for this model.
 
@@ -147,7 +235,7 @@ class Correction:
         ----------
         model
             The model it was made on; its layout and the digests of its weights are taken.
-        ladder, gate, tensors, info
+        ladder, gate, tensors, info, stop_rule, generator_settings, sigma_window
             The attributes of the same names.
         preset
             Leave the digests of the weights out: the correction is for every model of this layout.
@@ -159,7 +247,23 @@ class Correction:
             dict(tensors or {}),
             dict(info or {}),
             None if preset else weights_digests(model),
+            stop_rule,
+            None if generator_settings is None else dict(generator_settings),
+            sigma_window,
         )
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """All that can be told of it as JSON: `info`, and those of its fields that say how it is used."""
+        facts = dict(self.info)
+        if self.generator_settings is not None:
+            facts["generator_settings"] = self.generator_settings
+        if self.stop_rule is not None:
+            facts["stop_rule"] = {n: v for n, v in vars(self.stop_rule).items() if not isinstance(v, Tensor)}
+        if self.sigma_window is not None:
+            low, high = self.sigma_window
+            facts["sigma_window"] = [low, None if np.isinf(high) else high]
+        return facts
 
     @property
     def layout_digest(self) -> str:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 from torch import Tensor
 
 from genmend.activations.contract import Edit, edit_class, edit_name, field_names
-from genmend.activations.correction import Correction, Gate
+from genmend.activations.correction import Correction, Gate, StopRule
 from genmend.storage.container import load, save
 
 __all__ = ["CorrectionFileError", "load_correction", "save_correction"]
 
 _KIND = "genmend.correction"
 _TENSOR = "$tensor"
+_NORMAL = {"features": "normal_features", "radii": "normal_radii"}  # fields of the stop rule, names in the file
 
 
 class CorrectionFileError(ValueError):
@@ -51,8 +53,8 @@ def save_correction(path: str | os.PathLike[str], correction: Correction) -> Non
         ],
         "gate": correction.gate
         and {name: stored(f"gate.{name}", value) for name, value in vars(correction.gate).items()},
-        "tensors": {name: stored(f"tensors.{name}", value) for name, value in correction.tensors.items()},
-        "info": correction.info,
+        "tensors": {name: stored(f"tensors.{name}", value) for name, value in _arrays(correction).items()},
+        "info": correction.facts,
         "layout": correction.layout,
         "layout_digest": correction.layout_digest,
         "weights_digests": correction.weights_digests,
@@ -93,12 +95,17 @@ def _correction(tensors: dict[str, Tensor], content: dict[str, Any]) -> Correcti
         _expect(gate, {"extractor", "weights", "bias", "threshold"}, "the gate")
         gate = Gate(**{name: restored(value) for name, value in gate.items()})
     _check_digests(content["weights_digests"])
+    named = {name: restored(value) for name, value in _mapping(content["tensors"], "tensors").items()}
+    info = dict(_mapping(content["info"], "info"))
     correction = Correction(
         ladder=tuple(tuple(_edit(values, restored) for values in rung) for rung in content["ladder"]),
         layout=_layout(content["layout"]),
         gate=gate,
-        tensors={name: restored(value) for name, value in _mapping(content["tensors"], "tensors").items()},
-        info=content["info"],
+        stop_rule=_stop_rule(info.pop("stop_rule", None), named),
+        generator_settings=info.pop("generator_settings", None),
+        sigma_window=_sigma_window(info.pop("sigma_window", None)),
+        tensors=named,
+        info=info,
         weights_digests=content["weights_digests"],
     )
     if tensors:
@@ -112,6 +119,35 @@ def _edit(values: Any, restored: Callable[[Any], Any]) -> Edit:
     cls = edit_class(str(_mapping(values, "an edit").get("type")))
     _expect(values, {"type", *field_names(cls)}, f"edit {values['type']!r}")
     return cls(**{name: restored(value) for name, value in values.items() if name != "type"})
+
+
+def _arrays(correction: Correction) -> dict[str, Tensor]:
+    """The named arrays of the file: its own, and before them those of the stop rule."""
+    rule = correction.stop_rule
+    normal = {} if rule is None else {_NORMAL[name]: getattr(rule, name) for name in _NORMAL}
+    taken = sorted(normal.keys() & correction.tensors.keys())
+    if taken:
+        raise ValueError(f"tensors holds {taken}, as the stop rule's arrays are called in a file; name them otherwise.")
+    return normal | correction.tensors
+
+
+def _stop_rule(limits: Any, named: dict[str, Tensor]) -> StopRule | None:
+    """The stop rule, whose arrays are taken out of `named`."""
+    if limits is None:
+        return None
+    _expect(limits, {field.name for field in fields(StopRule)} - _NORMAL.keys(), "the stop rule")
+    missing = sorted(set(_NORMAL.values()) - named.keys())
+    if missing:
+        raise ValueError(f"it has a stop rule without the arrays {missing}")
+    return StopRule(**limits, **{field: named.pop(name) for field, name in _NORMAL.items()})
+
+
+def _sigma_window(ends: Any) -> tuple[float, float] | None:
+    if ends is None:
+        return None
+    if not isinstance(ends, list) or len(ends) != 2:
+        raise ValueError(f"its sigma_window is {ends!r}, but a pair of noise levels is needed")
+    return ends[0], float("inf") if ends[1] is None else ends[1]
 
 
 def _layout(layout: Any) -> dict[str, tuple[int, ...]]:

@@ -80,13 +80,16 @@ class Handle:
         for hook, new in zip(hooks, changed, strict=True):
             hook.set(new)
 
-    def remove(self) -> None:
+    def remove(self, *, warn: bool = True) -> None:
         """Take the edits off; the model is as it was before. A second call does nothing.
 
-        Warns, by name, of layers that never ran: their edits had no effect.
+        Parameters
+        ----------
+        warn
+            Warn, by name, of layers that never ran: their edits had no effect.
         """
         idle = self._take_off()
-        if idle:
+        if idle and warn:
             warnings.warn(
                 f"Edits had no effect because their layers never ran while attached: {', '.join(map(repr, idle))}; "
                 "check that the model uses them.",
@@ -105,10 +108,7 @@ class Handle:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *details: object) -> None:
-        if kind is None:
-            self.remove()
-        else:  # the error says why a layer did not run
-            self._take_off()
+        self.remove(warn=kind is None)  # an error says why a layer did not run
 
     def __repr__(self) -> str:
         listed = (f"{type(edit).__name__} on {edit.layer!r} at strength {edit.strength:g}" for edit in self.edits)

@@ -123,7 +123,7 @@ class Amplification:
         pipe = self._pipe()
         wanted = tuple(_fitted(edit, pipe, denoiser, inputs, named_inputs) for edit in self.edits)
         if wanted != self._attached:
-            self._handle.__exit__(RuntimeError)  # without the warning about layers that have not run yet
+            self._handle.remove(warn=False)  # layers that have not run yet are to run with the new edits
             self._handle = self._attach(wanted)
             self._set_strengths()
         if self.schedule is not None:
@@ -245,13 +245,12 @@ def write_amplification(
     info: dict[str, Any] | None = None,
 ) -> None:
     """`save_amplification` of edits that need not be enabled."""
-    facts: dict[str, Any] = {"pipeline": type(pipe).__name__} | (info or {})
-    if isinstance(schedule, SigmaWindow):
-        facts["sigma_window"] = [schedule.low, None if schedule.high == float("inf") else schedule.high]
-    elif schedule is not None:
+    if schedule is not None and not isinstance(schedule, SigmaWindow):
         raise ValueError("The schedule is a function, which a file cannot hold; use a SigmaWindow.")
+    facts: dict[str, Any] = {"pipeline": type(pipe).__name__} | (info or {})
+    window = None if schedule is None else (schedule.low, schedule.high)
     model = plain_module(denoiser_of(pipe))
-    save_correction(path, Correction.of(model, [edits], info=facts, preset=any_weights))
+    save_correction(path, Correction.of(model, [edits], info=facts, preset=any_weights, sigma_window=window))
 
 
 def read_amplification(
@@ -260,10 +259,7 @@ def read_amplification(
     """Edits and window of what `save_amplification` wrote, once they are known to be for this denoiser."""
     made = correction if isinstance(correction, Correction) else load_correction(correction)
     made.check(plain_module(denoiser), allow_other_weights=allow_other_weights)
-    window = made.info.get("sigma_window")
-    if window is None:
-        return made.ladder[0], None
-    return made.ladder[0], SigmaWindow(window[0], float("inf") if window[1] is None else window[1])
+    return made.ladder[0], None if made.sigma_window is None else SigmaWindow(*made.sigma_window)
 
 
 def _fitted(edit: Edit, pipe: Any, denoiser: nn.Module, inputs: tuple[Any, ...], named_inputs: dict[str, Any]) -> Edit:

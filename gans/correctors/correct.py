@@ -147,15 +147,16 @@ def correct(
     facts = generator_facts(generator) | {"gate": gate, "correction": correction_digest(correction)}
     second = SecondJudge(mend, judge, seed=settings.seed, facts=facts, work=work) if judge else None
     treatment, moved, seen = _correct_chunks(mend, generator.checked_latents(latents), second, images, facts, work)
-    used: dict[str, Any] = {"correction_file": file, "gate": gate, "correction": correction.info}
+    used: dict[str, Any] = {"correction_file": file, "gate": gate, "correction": correction.facts}
     if fitted:
         used |= asdict(settings) | method.facts()
     assert correction.gate is not None  # else `corrected` has refused it
+    assert correction.stop_rule is not None
     return CorrectRun(
         generator.name,
         method.method if fitted else str(correction.info.get("method", "")),
         treatment,
-        (correction.gate.threshold, float(correction.info["stop_rule"]["normal_manifold_score"])),
+        (correction.gate.threshold, correction.stop_rule.normal_manifold_score),
         corrector is None,
         used,
         None if second is None else second.judge(*seen),
@@ -192,8 +193,9 @@ def correction_digest(correction: Correction) -> str:
     held = [*filter(None, [correction.gate]), *(edit for rung in correction.ladder for edit in rung)]
     tensors = [value for one in held for value in vars(one).values() if isinstance(value, Tensor)]
     limits = [] if correction.gate is None else [correction.gate.bias, correction.gate.threshold]
-    digests = [sha256_of_array(value) for value in (*tensors, *correction.tensors.values())]
-    return settings_key({"info": correction.info, "limits": limits, "tensors": digests})
+    normal = [] if correction.stop_rule is None else [correction.stop_rule.features, correction.stop_rule.radii]
+    digests = [sha256_of_array(value) for value in (*tensors, *normal, *correction.tensors.values())]
+    return settings_key({"info": correction.facts, "limits": limits, "tensors": digests})
 
 
 def _correct_chunks(

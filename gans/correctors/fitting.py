@@ -45,33 +45,36 @@ def fit_method(
     Returns
     -------
     correction : Correction
-        Where the method's edits can't be kept in one, it has the gate and the stop rule and one rung that does nothing,
-        and `info["in_file"]` is False.
+        Where the method's edits can't be kept in one, it has the gate and the stop rule and one rung that does nothing.
     corrector : Corrector or None
         The fitted one in that case.
     """
     method, settings, work = method or MethodSettings(), settings or DetectorSettings(), work or Work()
-    fitted: list[Corrector | None] = []
-
-    def fit() -> Correction:
-        correction, corrector = _fit(generator, method, settings, work)
-        fitted.append(corrector)
-        return correction
-
+    corrector = None if method.method == LADDER else method.corrector(settings)
+    in_file = corrector is None or _expressible(corrector)
     facts = {}
     if work.folder is not None:
         facts = method.facts() | {"fit": settings_key(detector_facts(generator, settings))}
-    correction = work.kept("correction", facts, fit, save=save_correction, load=load_correction)
-    if not fitted and not correction.info["in_file"]:  # the corrector itself was not kept
-        again = Work(work.folder, False, work.progress)
-        correction = again.kept("correction", facts, fit, save=save_correction, load=load_correction)
-    corrector = fitted[0] if fitted else None
-    return correction, None if correction.info["in_file"] else corrector
+    keep = work if in_file else replace(work, resume=False)  # the corrector itself is not kept
+    correction = keep.kept(
+        "correction",
+        facts,
+        lambda: _fit(generator, method, settings, work, corrector, in_file),
+        save=save_correction,
+        load=load_correction,
+    )
+    return correction, None if in_file else corrector
 
 
 def _fit(
-    generator: Generator, method: MethodSettings, settings: DetectorSettings, work: Work
-) -> tuple[Correction, Corrector | None]:
+    generator: Generator,
+    method: MethodSettings,
+    settings: DetectorSettings,
+    work: Work,
+    corrector: Corrector | None,
+    in_file: bool,
+) -> Correction:
+    """A correction of the method; its corrector, where it has one, is fitted."""
     detector = fit_detector(generator, settings, work)
     labelled = None
     if method.labels is not None:
@@ -81,18 +84,16 @@ def _fit(
     correction = fit_correction(
         generator, detector, rungs=rungs, labelled=labelled, progress=work.progress, **method.gate_quantiles()
     )
-    info: dict[str, Any] = {"in_file": True}
-    corrector = None
-    if method.method != LADDER:
+    info: dict[str, Any] = {"in_file": in_file}
+    if corrector is not None:
         learnt = _samples(generator, detector, method.labels)
-        corrector = method.corrector(settings)
         masks = learnt.masks if method.method in LOOK_AT_MASKS else None
         corrector.fit(generator, learnt.normal, learnt.broken, masks=masks, progress=work.progress)
-        edits = corrector.edits(learnt.normal[:1]) if _expressible(corrector) else ()
+        edits = corrector.edits(learnt.normal[:1]) if in_file else ()
         correction = replace(correction, ladder=(edits,))
-        info = {"method": method.method, "in_file": _expressible(corrector), "learnt_from": learnt.words, "rungs": []}
+        info |= {"method": method.method, "learnt_from": learnt.words, "rungs": []}
     info["parameters"] = dict(method.parameters)
-    return replace(correction, info=correction.info | info), corrector
+    return replace(correction, info=correction.info | info)
 
 
 @dataclass(frozen=True)

@@ -105,23 +105,21 @@ class GatedGenerator:
         corrector: Corrector | None = None,
         allow_other_weights: bool = False,
     ) -> None:
-        if correction.gate is None or "stop_rule" not in correction.info:
+        if correction.gate is None or correction.stop_rule is None:
             raise ValueError(
                 "This correction has no gate or no stop rule, so it can't choose a rung itself: use "
                 "attach(model, correction, rung=r), or make it with gans.fit_correction."
             )
         correction.check(generator.module, allow_other_weights=allow_other_weights)
-        _warn_of_other_settings(correction.info.get("generator_settings"), generator)
+        _warn_of_other_settings(correction.generator_settings, generator)
         self.generator = generator
         self.correction = correction
         self.gated = gate
         self._corrector = corrector
         self._gate = correction.gate
-        self._stop_rule = correction.info["stop_rule"]
+        self._stop_rule = correction.stop_rule
         self._extractor = extractor or extractor_of_file(correction.gate.extractor)
-        self._normal = Manifold.from_radii(
-            correction.tensors["normal_features"], correction.tensors["normal_radii"], k=self._stop_rule["k"]
-        )
+        self._normal = Manifold.from_radii(self._stop_rule.features, self._stop_rule.radii, k=self._stop_rule.k)
 
     def __call__(
         self, latents: Tensor | NDArray[Any], *, features: NDArray[Any] | None = None, progress: bool = False
@@ -157,14 +155,14 @@ class GatedGenerator:
                 break
             tried, drawn_from = attempt(latents[climbing])
             gate_score, manifold_score = self._scores(extract(self._extractor, tried, progress=progress))
-            better = self._is_normal(gate_score, manifold_score) & (gate_score < lowest[climbing])
+            better = self._stop_rule.is_normal(gate_score, manifold_score) & (gate_score < lowest[climbing])
             taken = climbing[better]
             if len(taken) and images is before:
                 images = before.clone()
             images[taken], moved[taken], rung_of[taken] = tried[better], drawn_from[better], rung
             gate_after[taken], manifold_after[taken] = gate_score[better], manifold_score[better]
             lowest[taken] = gate_score[better]
-            climbing = climbing[lowest[climbing] > self._stop_rule["enough_gate_score"]]
+            climbing = climbing[lowest[climbing] > self._stop_rule.enough_gate_score]
         given_up = needs & (rung_of == UNTOUCHED)
         scores = gate_before, gate_after, manifold_before, manifold_after
         return Corrected(rung_of, given_up, *scores, images, moved, before)
@@ -201,10 +199,6 @@ class GatedGenerator:
 
     def _scores(self, features: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         return self._gate.score(features.astype(np.float64)), self._normal.score_samples(features)
-
-    def _is_normal(self, gate_score: NDArray[np.float64], manifold_score: NDArray[np.float64]) -> NDArray[np.bool_]:
-        below_gate = gate_score <= self._stop_rule["normal_gate_score"]
-        return below_gate & (manifold_score <= self._stop_rule["normal_manifold_score"])
 
 
 def _warn_of_other_settings(made_at: Mapping[str, Any] | None, generator: Generator) -> None:

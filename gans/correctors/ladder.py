@@ -33,6 +33,7 @@ from genmend.activations import (
     Gate,
     MeanVariance,
     PullToMean,
+    StopRule,
 )
 from genmend.gans.detection.artifact_detector import ArtifactDetector
 from genmend.gans.detection.rare_activation import RareActivation
@@ -251,21 +252,19 @@ def fit_correction(
             gate_score.bias,
             float(np.quantile(normal_scores, gate_quantile)),
         ),
-        tensors={
-            "normal_features": torch.from_numpy(reference),
-            "normal_radii": torch.from_numpy(normal.radii_),
-        },
+        stop_rule=StopRule(
+            enough_gate_score=float(np.quantile(normal_scores, stop_quantile)),
+            normal_gate_score=float(np.quantile(normal_scores, normal_quantile)),
+            normal_manifold_score=float(manifold_limit),
+            k=detector.k,
+            features=torch.from_numpy(reference),
+            radii=torch.from_numpy(normal.radii_),
+        ),
+        generator_settings=generator.settings,
         info={
             "method": "sequential correction of neurons, gated, least sufficient rung",
             "generator": generator.name,
-            "generator_settings": dict(generator.settings),
             "rungs": [asdict(rung) for rung in rungs],
-            "stop_rule": {
-                "enough_gate_score": float(np.quantile(normal_scores, stop_quantile)),
-                "normal_gate_score": float(np.quantile(normal_scores, normal_quantile)),
-                "normal_manifold_score": float(manifold_limit),
-                "k": detector.k,
-            },
             "gate_score_quantiles_of_normal": {str(q): float(np.quantile(normal_scores, q)) for q in QUANTILES},
             "gate_trained_on": "labels" if labelled else "own samples that the detector flags",
             "seed": detector.seed,

@@ -8,7 +8,7 @@ from experiments.faces.correction import Judge, cosine, fit_judge
 from experiments.faces.feature_cache import CachedExtractor
 from experiments.faces.labelled import load_labelled_faces
 from experiments.faces.methods import random_control, with_gate_quantile
-from genmend.activations import CapNeurons, Correction, Gate, PullToMean
+from genmend.activations import CapNeurons, Correction, Gate, PullToMean, StopRule
 from genmend.gans.detection.soft_logistic import LinearScore
 
 
@@ -55,8 +55,10 @@ def correction():
     mask = torch.zeros(10, dtype=torch.bool)
     mask[:3] = True
     edits = (PullToMean("0", torch.zeros(10), strength=0.1), CapNeurons("0", torch.zeros(10), mask))
-    info = {"stop_rule": {"enough_gate_score": 0.0, "k": 3}, "gate_score_quantiles_of_normal": {"0.5": -2.0}}
-    return Correction.of(net, [edits], gate=Gate("efficientnet-lite0", torch.zeros(3), 0.0, 0.0), info=info)
+    info = {"gate_score_quantiles_of_normal": {"0.5": -2.0}}
+    rule = StopRule(0.0, 0.0, 1.0, 3, torch.zeros(4, 3), torch.zeros(4))
+    gate = Gate("efficientnet-lite0", torch.zeros(3), 0.0, 0.0)
+    return Correction.of(net, [edits], gate=gate, stop_rule=rule, info=info)
 
 
 def test_the_random_control_moves_the_mask_and_nothing_else(correction):
@@ -72,7 +74,7 @@ def test_a_gate_quantile_moves_only_the_gate(correction):
     moved = with_gate_quantile(correction, 0.5)
     assert moved.gate.threshold == -2.0
     assert moved.ladder == correction.ladder
-    assert moved.info == correction.info
+    assert moved.facts == correction.facts
 
 
 def test_cosine_is_by_row():

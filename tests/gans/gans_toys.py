@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from genmend.activations import AblateNeurons, Correction, Gate
+from genmend.activations import AblateNeurons, Correction, Gate, StopRule
 from genmend.gans import Generator
 from genmend.manifold import Manifold
 from genmend.manifold.features import extract
@@ -104,22 +104,14 @@ def toy_correction(generator: Generator, shares=(0.2, 0.5, 1.0), limits=None, ex
         generator.module,
         [[AblateNeurons(layer, mask, strength=share) for layer, mask in masks.items()] for share in shares],
         gate=Gate(extractor, weights, 0.0, float(threshold)),
-        tensors={
-            "normal_features": torch.from_numpy(manifold.reference_),
-            "normal_radii": torch.from_numpy(manifold.radii_),
-        },
-        info={"stop_rule": stop_rule(gate_limit, manifold_limit)},
+        stop_rule=stop_rule(manifold, gate_limit, manifold_limit),
     )
 
 
-def stop_rule(gate_limit: float, manifold_limit: float, enough: float | None = None, k: int = 3) -> dict[str, float]:
-    """What `corrected` reads; where `enough` is None, normal is enough."""
-    return {
-        "enough_gate_score": float(gate_limit if enough is None else enough),
-        "normal_gate_score": float(gate_limit),
-        "normal_manifold_score": float(manifold_limit),
-        "k": k,
-    }
+def stop_rule(manifold: Manifold, gate_limit: float, manifold_limit: float) -> StopRule:
+    """Of these normal samples; what is normal is enough."""
+    features, radii = torch.from_numpy(manifold.reference_), torch.from_numpy(manifold.radii_)
+    return StopRule(gate_limit, gate_limit, manifold_limit, manifold.k, features, radii)
 
 
 def layer_shape(generator: Generator, layer: str) -> tuple[int, ...]:

@@ -44,8 +44,7 @@ def scores(correction, images):
     """Gate and manifold scores by hand; the manifold's by the definition, distance / radius over all balls."""
     features = toy_features(images).double().numpy()
     gate = features @ correction.gate.weights.double().numpy() + correction.gate.bias
-    reference = correction.tensors["normal_features"].double().numpy()
-    radii = correction.tensors["normal_radii"].double().numpy()
+    reference, radii = (getattr(correction.stop_rule, name).double().numpy() for name in ("features", "radii"))
     return gate, np.array([(np.linalg.norm(reference - row, axis=1) / radii).min() for row in features])
 
 
@@ -60,11 +59,11 @@ def tried(generator, correction, latents):
 
 def expected_rungs(generator, correction, latents, gated=True):
     """The first rung whose image satisfies both limits, of every sample, by trying all; None: gave up."""
-    limits = correction.info["stop_rule"]
+    limits = correction.stop_rule
     enough = []
     for images in tried(generator, correction, latents):
         gate, outlying = scores(correction, images)
-        enough.append((gate <= limits["normal_gate_score"]) & (outlying <= limits["normal_manifold_score"]))
+        enough.append((gate <= limits.normal_gate_score) & (outlying <= limits.normal_manifold_score))
     before, _ = scores(correction, generator.generate(latents))
     rungs = []
     for i in range(len(latents)):
@@ -91,13 +90,13 @@ def test_the_least_sufficient_rung_is_chosen(generator, correction, latents, gat
 
 
 def test_where_no_rung_is_enough_the_most_normal_one_inside_is_taken(generator, correction, latents):
-    limits = correction.info["stop_rule"]
-    never = limits | {"enough_gate_score": -1e9}
-    result = corrected(generator, replace(correction, info={"stop_rule": never}), gate=False)(latents)
+    limits = correction.stop_rule
+    never = replace(limits, enough_gate_score=-1e9)
+    result = corrected(generator, replace(correction, stop_rule=never), gate=False)(latents)
     gates, manifolds = zip(
         *(scores(correction, images) for images in tried(generator, correction, latents)), strict=True
     )
-    fits = (np.array(gates) <= limits["normal_gate_score"]) & (np.array(manifolds) <= limits["normal_manifold_score"])
+    fits = (np.array(gates) <= limits.normal_gate_score) & (np.array(manifolds) <= limits.normal_manifold_score)
     expected = np.where(fits.any(0), np.where(fits, gates, np.inf).argmin(0), UNTOUCHED)
     np.testing.assert_array_equal(result.rung, expected)
     np.testing.assert_array_equal(result.given_up, ~fits.any(0))
@@ -163,9 +162,9 @@ def test_scores_are_those_of_the_images_that_are_returned(generator, correction,
         expected_gate, expected_outlying = scores(correction, images)
         np.testing.assert_allclose(gate, expected_gate, atol=1e-5)
         np.testing.assert_allclose(outlying, expected_outlying, rtol=1e-4)
-    limits = correction.info["stop_rule"]
-    assert (result.gate_after[result.changed] <= limits["normal_gate_score"]).all()
-    assert (result.manifold_after[result.changed] <= limits["normal_manifold_score"]).all()
+    limits = correction.stop_rule
+    assert (result.gate_after[result.changed] <= limits.normal_gate_score).all()
+    assert (result.manifold_after[result.changed] <= limits.normal_manifold_score).all()
 
 
 def test_totals_add_up(generator, correction, latents):
@@ -262,7 +261,7 @@ def test_a_correction_for_another_layout_is_refused_in_any_case(generator, corre
 
 
 def test_a_correction_that_cannot_choose_is_refused(generator, correction):
-    for lacking in (replace(correction, gate=None), replace(correction, info={})):
+    for lacking in (replace(correction, gate=None), replace(correction, stop_rule=None)):
         with pytest.raises(ValueError, match=r"no gate or no stop rule.*attach\(model, correction, rung=r\)"):
             corrected(generator, lacking)
 
@@ -288,7 +287,8 @@ def test_an_extractor_of_another_width_is_refused(generator, correction, latents
 
 def test_an_empty_rung_changes_nothing(generator, correction, latents):
     lenient = replace(correction, ladder=((), *correction.ladder))
-    easy = replace(lenient, info={"stop_rule": stop_rule(1e9, 1e9)})
+    limits = dict.fromkeys(("enough_gate_score", "normal_gate_score", "normal_manifold_score"), 1000000000.0)
+    easy = replace(lenient, stop_rule=replace(lenient.stop_rule, **limits))
     result = corrected(generator, easy, gate=False)(latents)
     assert (result.rung == 0).all()
     assert torch.equal(result.images, generator.generate(latents))
@@ -322,11 +322,7 @@ def test_gate_and_manifold_are_those_of_the_correction(generator, latents):
         generator.module,
         [[AblateNeurons("widen.act", torch.ones(5, 8, 8, dtype=torch.bool))]],
         gate=Gate(EXTRACTOR, torch.zeros(48), 1.0, 0.5),  # always open
-        tensors={
-            "normal_features": torch.from_numpy(manifold.reference_),
-            "normal_radii": torch.from_numpy(manifold.radii_),
-        },
-        info={"stop_rule": stop_rule(1.0, 1e6, k=2)},
+        stop_rule=stop_rule(manifold, 1.0, 1e6),
     )
     result = corrected(generator, correction)(latents)
     assert (result.gate_before == 1).all()
@@ -337,7 +333,7 @@ def test_gate_and_manifold_are_those_of_the_correction(generator, latents):
 
 
 def test_other_settings_of_the_generator_are_warned_of(generator, correction, latents):
-    made = replace(correction, info=correction.info | {"generator_settings": {"psi": 0.7, "space": "w"}})
+    made = replace(correction, generator_settings={"psi": 0.7, "space": "w"})
     at = replace(generator, settings={"psi": 0.7, "space": "w"})
     with warnings.catch_warnings():
         warnings.simplefilter("error")

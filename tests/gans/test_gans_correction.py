@@ -236,20 +236,20 @@ def test_fit_correction_puts_gate_and_stop_rule_where_the_quantiles_say(generato
     shares = detector.score_measured(detector.own_features_, detector.own_counts_).flagged.astype(float)
     score = fit_soft_logistic(detector.own_features_, shares)
     unseen = cross_validated_scores(detector.own_features_, shares, regularisation=score.regularisation)[shares == 0]
-    gate, stop = correction.gate, correction.info["stop_rule"]
+    gate, stop = correction.gate, correction.stop_rule
     assert gate.extractor == EXTRACTOR
     np.testing.assert_array_equal(gate.weights.numpy(), score.weights)
     assert np.mean(unseen > gate.threshold) == pytest.approx(0.1, abs=1 / len(unseen))
-    assert np.mean(unseen <= stop["enough_gate_score"]) == pytest.approx(0.4, abs=1 / len(unseen))
+    assert np.mean(unseen <= stop.enough_gate_score) == pytest.approx(0.4, abs=1 / len(unseen))
     # The stop rule's manifold: of the own normal samples, its limit a quantile of theirs, each against the others.
-    reference = correction.tensors["normal_features"].double().numpy()
-    radii = correction.tensors["normal_radii"].double().numpy()
+    reference = stop.features.double().numpy()
+    radii = stop.radii.double().numpy()
     np.testing.assert_allclose(reference, detector.own_features_[detector.own_normal_], rtol=1e-3, atol=1e-6)
     distance = np.array([np.linalg.norm(reference - row, axis=1) for row in reference])
     np.fill_diagonal(distance, np.inf)
     np.testing.assert_allclose(radii, np.sort(distance, axis=1)[:, detector.k - 1], rtol=1e-5)
     own = (distance / radii).min(axis=1)
-    assert np.mean(own <= stop["normal_manifold_score"] + 1e-9) == pytest.approx(0.8, abs=1 / len(own))
+    assert np.mean(own <= stop.normal_manifold_score + 1e-9) == pytest.approx(0.8, abs=1 / len(own))
     assert [edit.mask.sum().item() for edit in correction.ladder[0]] == [
         detector.rare_.masks(0.1)[layer].sum().item() for layer in LAYERS[:2]
     ]

@@ -83,8 +83,16 @@ def flat(value, path=""):
 
 def in_correction(correction):
     """All of it; of the layout the digest, which loading has compared with the layout."""
-    parts = {"gate": correction.gate and vars(correction.gate), "digest": correction.layout_digest}
-    return {name: value for name, value in vars(correction).items() if name != "layout"} | parts
+    rule = correction.stop_rule
+    normal = {} if rule is None else {"normal_features": rule.features, "normal_radii": rule.radii}
+    return {
+        "ladder": correction.ladder,
+        "gate": correction.gate and vars(correction.gate),
+        "tensors": normal | correction.tensors,
+        "info": correction.facts,
+        "weights_digests": correction.weights_digests,
+        "digest": correction.layout_digest,
+    }
 
 
 def corrections(folder):

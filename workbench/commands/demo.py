@@ -90,7 +90,7 @@ def run_demo(
     result = corrected(generator, correction)(latents, features=features, progress=progress)
     reloaded_equal = _reloaded_equal(generator, correction, path, latents[detection.flagged][:64])
     scores, truth = _against_labels(generator, detector, labels, work)
-    used = asdict(settings) | {"n_samples": N_SAMPLES, "sample_seed": seed, "correction": correction.info}
+    used = asdict(settings) | {"n_samples": N_SAMPLES, "sample_seed": seed, "correction": correction.facts}
     run = DemoRun(
         detection,
         result,
