@@ -21,15 +21,15 @@ from genmend.diffusion.reference import load_reference as load_pipeline
 from genmend.diffusion.reference import networks
 from genmend.diffusion.search.trials import make_measure
 from genmend.gans import corrected, load_detector
-from genmend.gans.boundaries.explored import ExploreSettings
+from genmend.gans.boundaries.explore import ExploreSettings, explore
 from genmend.gans.conversion.folder import converted_options, load_converted
-from genmend.gans.detection.kept_detector import DetectorSettings, measured
+from genmend.gans.detection.detect import DetectorSettings, measure_samples
 from genmend.gans.detection.labelled_samples import load_labelled
 from genmend.gans.dissection.causal_study import CausalSettings, causal_study
 from genmend.gans.dissection.mask_store import MaskStore
 from genmend.gans.dissection.stages import Stages
 from genmend.gans.rare import load_density
-from genmend.gans.rare.kept_search import RareSettings, rare_space, searched
+from genmend.gans.rare.find import RareSettings, fit_space, search_references
 from genmend.gans.rare.search import RareSearch
 from genmend.manifold import ShardedManifold, open_features
 from genmend.manifold.features import ImageExtractor, extract, features_of, load_extractor
@@ -46,7 +46,6 @@ from genmend.tts.mending.combination_file import load_repairs
 from genmend.tts.mending.reference_file import load_reference, voice_digest
 from genmend.tts.prosody.probe_moves import ProbeMoves
 from genmend.tts.voices.tacotron import TacotronVoice
-from genmend.workbench.commands.explore import run_explore
 
 DATA = Path(__file__).parent / "data"
 # Names of what is computed by convolutions, matrix products or FFTs, whose sums another processor rounds otherwise.
@@ -279,17 +278,15 @@ def pieces(folder):
 def checkpoints(folder):
     """What interrupted commands go on from."""
     load_extractor(EXTRACTOR)
-    generator, options = toy_generator(), {"resume": True, "progress": False}
-    store = MaskStore(generator, "old", old_toys.Colours(), folder / "dissect")
-    stages = Stages(generator, ("widen_act",), 0, folder / "dissect")
+    generator, work = toy_generator(), Work(folder / "rare")
+    store = MaskStore(generator, "old", old_toys.Colours(), Work(folder / "dissect"))
+    stages = Stages(generator, ("widen_act",), 0, Work(folder / "dissect"))
     agreements, n = stages.agreement(store, 48, "iqr", {})
     causal = causal_study(stages, "is red", store, agreements, 48, CausalSettings(n_units=1, n_segmented=40))
-    space = rare_space(generator, folder / "rare", RARE, **options)
-    rare = searched(generator, toy_latents(2, 3), space, folder / "rare", RARE, **options)
+    space = fit_space(generator, RARE, work)
+    rare = search_references(generator, toy_latents(2, 3), space, RARE, work)
     detector = load_detector(next((folder / "rare").glob("detector-*.safetensors")))
-    explored = run_explore(generator, folder / "explored", latents=toy_latents(1), settings=EXPLORE, progress=False,
-                           work=folder / "explore")  # fmt: skip
-    shutil.rmtree(folder / "explored")
+    explored = explore(generator, toy_latents(1), settings=EXPLORE, work=Work(folder / "explore"))
     return {
         "plain": Work(folder / "plain").kept("kept", None, refuse),
         "key": settings_key(asdict(RARE) | {"text": "é"}),
@@ -297,7 +294,7 @@ def checkpoints(folder):
         "agreement": [n, vars(agreements["widen_act"])],
         "causal": [vars(causal.effect), causal.ranking, causal.rows],
         "rare": rare.arrays(),
-        "measured": list(measured(generator, detector, toy_latents(6, 2), folder / "rare", **options)),
+        "measured": list(measure_samples(generator, detector, toy_latents(6, 2), work)),
         "explored": [[q.query, q.mask, q.latents, q.rotated, q.facts] for q in explored.queries],
     }
 
