@@ -12,7 +12,7 @@ from torch import nn
 from genmend.gans import Generator
 from genmend.gans.dissection.causal_study import CausalSettings
 from genmend.gans.dissection.dissection import DissectSettings
-from genmend.storage.pieces import checkpointed
+from genmend.storage.pieces import Work
 from genmend.workbench.commands.dissect import run_dissect
 
 
@@ -80,17 +80,19 @@ def test_an_interrupted_run_goes_on_to_the_same_result(generator, tmp_path, monk
     whole = dissected(generator, tmp_path / "whole")
     done = 0
 
-    def stops_after_three(folder, name, resume, compute):
+    kept = Work.kept
+
+    def stops_after_three(work, name, facts, compute):
         nonlocal done
-        done += 1
+        done += name != "masks"
         if done > 3:
             raise KeyboardInterrupt
-        return checkpointed(folder, name, resume, compute)
+        return kept(work, name, facts, compute)
 
-    monkeypatch.setattr("genmend.gans.dissection.stages.checkpointed", stops_after_three)
+    monkeypatch.setattr(Work, "kept", stops_after_three)
     with pytest.raises(KeyboardInterrupt):
         dissected(generator, tmp_path / "parts")
-    monkeypatch.setattr("genmend.gans.dissection.stages.checkpointed", checkpointed)
+    monkeypatch.setattr(Work, "kept", kept)
     concepts = Colours()
     resumed = dissected(generator, tmp_path / "parts", concepts)
     assert resumed.to_dict() == whole.to_dict()
@@ -117,11 +119,13 @@ def test_causes_are_tested_against_random_units_and_kept(generator, tmp_path, mo
     assert effect.random_effect == pytest.approx(0, abs=1e-6)
     assert "Causes" in (tmp_path / "report.html").read_text()
 
-    def computes_no_cause(folder, name, resume, compute):
-        assert resume
-        return checkpointed(folder, name, resume, compute if not name.startswith("causal") else pytest.fail)
+    kept = Work.kept
 
-    monkeypatch.setattr("genmend.gans.dissection.stages.checkpointed", computes_no_cause)
+    def computes_no_cause(work, name, facts, compute):
+        assert work.resume
+        return kept(work, name, facts, compute if name != "causal" else pytest.fail)
+
+    monkeypatch.setattr(Work, "kept", computes_no_cause)
     again = dissected(generator, tmp_path, causal=("is red",), causal_settings=causal)
     assert again.causal[0].effect == run.causal[0].effect
     assert again.causal[0].rows.keys() == run.causal[0].rows.keys()

@@ -12,7 +12,7 @@ from torch import nn
 from genmend.gans import Generator
 from genmend.gans.boundaries import GateSettings, generative_region, spread
 from genmend.gans.boundaries.explore import ExploreSettings
-from genmend.storage.pieces import checkpointed
+from genmend.storage.pieces import Work
 from genmend.workbench.cli import main as cli
 from genmend.workbench.commands.explore import run_explore
 
@@ -75,24 +75,26 @@ def test_an_interrupted_run_goes_on_to_the_same_result(generator, tmp_path, monk
     whole = run(generator, tmp_path / "whole")
     done = []
 
-    def stops_after_one(folder, name, resume, compute):
+    kept = Work.kept
+
+    def stops_after_one(work, name, facts, compute):
         if done:
             raise KeyboardInterrupt
         done.append(name)
-        return checkpointed(folder, name, resume, compute)
+        return kept(work, name, facts, compute)
 
-    monkeypatch.setattr("genmend.workbench.commands.explore.checkpointed", stops_after_one)
+    monkeypatch.setattr(Work, "kept", stops_after_one)
     with pytest.raises(KeyboardInterrupt):
         run(generator, tmp_path / "stopped")
     assert not (tmp_path / "stopped" / "summary.json").exists()
     computed = []
 
-    def counts(folder, name, resume, compute):
-        return checkpointed(folder, name, resume, lambda: computed.append(name) or compute())
+    def counts(work, name, facts, compute):
+        return kept(work, name, facts, lambda: computed.append(name) or compute())
 
-    monkeypatch.setattr("genmend.workbench.commands.explore.checkpointed", counts)
+    monkeypatch.setattr(Work, "kept", counts)
     assert run(generator, tmp_path / "stopped").to_dict() == whole.to_dict()
-    assert [name.split("-")[0] for name in computed] == ["explored", "supporting", "explored"]
+    assert computed == ["explored", "supporting", "explored"]
     computed.clear()
     shared = run_explore(
         generator,
@@ -102,7 +104,7 @@ def test_an_interrupted_run_goes_on_to_the_same_result(generator, tmp_path, monk
         progress=False,
         work=tmp_path / "stopped" / "work",
     )
-    assert [name.split("-")[0] for name in computed] == ["explored", "explored"]  # the supporting sets are shared
+    assert computed == ["explored", "explored"]  # the supporting sets are shared
     assert len(shared.queries[0].latents) == 5
     for name in ("queries.csv", "summary.json"):
         assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

@@ -73,7 +73,7 @@ def test_what_is_kept_of_a_run_is_not_computed_again(folder, found, monkeypatch)
     def refuse(*arguments, **options):
         raise AssertionError("a finished piece was computed again")
 
-    monkeypatch.setattr("genmend.workbench.commands.rare.rare_samples", refuse)
+    monkeypatch.setattr("genmend.gans.rare.find.rare_samples", refuse)
     monkeypatch.setattr("gans.ArtifactDetector.fit", refuse)
     before = (folder / "found" / "rare.csv").read_bytes()
     again = rare(folder, "found", "--latents", "latents.npy", "--json")
