@@ -22,13 +22,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from genmend.gans.detection.rare_activation import RareActivation
 from genmend.gans.detection.soft_logistic import LinearScore, fit_soft_logistic
 from genmend.gans.generator import Generator
 from genmend.manifold import Manifold
+from genmend.manifold.engine.nearest import nearest_neighbors
 from genmend.manifold.features import extract, load_extractor
 
 __all__ = ["ArtifactDetector", "Detection"]
@@ -201,9 +201,8 @@ class ArtifactDetector(BaseEstimator):
         )
 
     def _distance(self, features: NDArray[Any]) -> NDArray[np.float64]:
-        neighbours = NearestNeighbors(n_neighbors=self.k, algorithm="brute").fit(self.manifold_.reference_)
-        distances: NDArray[np.float64] = neighbours.kneighbors(features)[0][:, -1].astype(np.float64)
-        return distances
+        distances: NDArray[np.float64] = nearest_neighbors(self.manifold_.reference_, features, self.k).distances
+        return distances[:, -1]
 
     def _combined(self, rare: NDArray[np.float64], distance: NDArray[np.float64]) -> NDArray[np.float64]:
         rare_mean, rare_std = self.scale_["rare_activation"]

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn import functional
 
 from genmend.activations.digests import weights_digest
 from genmend.gans.conversion.convert import Converted, convert
@@ -18,12 +17,12 @@ from genmend.gans.generator import layer_shapes
 from genmend.storage.atomic import whole_file
 from genmend.storage.digests import sha256_of_file
 from genmend.storage.tables import write_json
-from genmend.workbench.pages.page import Facts, Paragraph, Picture, Section, Table, need_packages, write_report
-from genmend.workbench.pages.pictures import gallery
+from genmend.workbench.pages.convert import samples_picture, write_convert_report, write_misfit
+from genmend.workbench.pages.page import need_packages
 
 __all__ = ["ConvertRun", "SampleSettings", "in_words", "run_convert"]
 
-N_SAMPLES, COLUMNS, MOST_PIXELS = 16, 8, 128  # a larger image is shrunk to that side
+N_SAMPLES = 16
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def run_convert(
     try:
         converted = found or convert(source, out, family, trusted=trusted, group=group or None, n_classes=n_classes)
     except LayoutError as error:
-        _write_misfit(misfit, source.name, asked, str(error))
+        write_misfit(misfit, source.name, asked, str(error))
         raise
     misfit.unlink(missing_ok=True)  # of an earlier run
     converted = replace(converted, folder=str(out))
@@ -116,10 +115,10 @@ def run_convert(
     if samples is None:  # of an earlier run
         picture.unlink(missing_ok=True)
     else:
-        loaded = _loaded(out, picture, samples)
+        loaded = _load_and_sample(out, picture, samples)
     run = ConvertRun(converted, asked, sha256_of_file(out / "generator.safetensors"), loaded, found is not None)
     write_json(out / "summary.json", run.to_dict())
-    _write_convert_report(out / "report.html", run, picture.read_bytes() if loaded else b"")
+    write_convert_report(out / "report.html", run.to_dict(), picture.read_bytes() if loaded else b"")
     return run
 
 
@@ -139,7 +138,7 @@ def _earlier(source: Path, out: Path, asked: dict[str, Any]) -> Converted | None
     return Converted(**known | {"refused": tuple(known["refused"]), "source": source.name})
 
 
-def _loaded(folder: Path, picture: Path, samples: SampleSettings) -> dict[str, Any]:
+def _load_and_sample(folder: Path, picture: Path, samples: SampleSettings) -> dict[str, Any]:
     """Load the generator as any other command will, and draw the grid of samples."""
     generator = load_converted(folder)
     generator.module.to(samples.device)
@@ -149,16 +148,13 @@ def _loaded(folder: Path, picture: Path, samples: SampleSettings) -> dict[str, A
         raise ValueError(
             f"The generator in {folder} draws images with NaN: its checkpoint is damaged, or it needs another family."
         )
-    height, width = images.shape[2:]
-    shrink = min(1.0, MOST_PIXELS / max(height, width))
-    small = functional.interpolate(images, (max(1, round(height * shrink)), max(1, round(width * shrink))), mode="area")
     with whole_file(picture) as temporary:
-        temporary.write_bytes(gallery(small, COLUMNS, scale=max(1, MOST_PIXELS // 2 // max(height, width))))
+        temporary.write_bytes(samples_picture(images))
     shapes = layer_shapes(generator, generator.layers)
     return {
         "weights_sha256": weights_digest(generator.module),
         "latent_shape": list(generator.latent_shape),
-        "image_shape": [3, height, width],
+        "image_shape": list(images.shape[1:]),
         "layers": {layer: list(shape) for layer, shape in shapes.items()},
         "samples": {"n": N_SAMPLES, "seed": samples.seed},
     }
@@ -177,54 +173,4 @@ def in_words(run: ConvertRun) -> str:
         f"Read {converted.reader}. Refused names: {refused}.\n"
         f"Reading process: {isolation}. It could still read and write files as you can.\n"
         f"Options, in generator.json: {options}. Use {converted.folder} as MODEL."
-    )
-
-
-def _write_convert_report(path: Path, run: ConvertRun, picture: bytes) -> None:
-    converted, loaded = run.converted, run.loaded
-    seen: list[Any] = [Paragraph("The generator was not loaded and nothing was drawn, as asked for.")]
-    if loaded:
-        seen = [
-            Picture(f"{N_SAMPLES} samples of seed {loaded['samples']['seed']}.", picture),
-            Table(
-                f"Layers that other commands inspect; a latent has shape {loaded['latent_shape']}.",
-                ["layer", "output of one sample"],
-                [[layer, " x ".join(map(str, shape))] for layer, shape in loaded["layers"].items()],
-            ),
-        ]
-    groups: list[Any] = [
-        Paragraph(
-            f"All {converted.n_arrays} arrays of group {converted.group!r} have the names and shapes of "
-            f"{converted.family}; a file where one does not fit is refused, with a list."
-        )
-    ]
-    if converted.other_groups:
-        rows = [[name, n] for name, n in converted.other_groups.items()]
-        groups.append(Table("What else is in the file and was not taken.", ["group", "arrays"], rows))
-    write_report(
-        path,
-        f"genmend convert: {converted.source}",
-        f"{converted.source} is a {converted.family} of {converted.n_parameters:,} parameters. Do the samples look as "
-        "they should? Names and shapes that fit are no proof that the file is what it says.",
-        [
-            Section("Samples", seen),
-            Section("What was taken", groups),
-            Section("How it was read", [Facts("The process that read it, and digests", run.to_dict())]),
-        ],
-    )
-
-
-def _write_misfit(path: Path, source: str, asked: dict[str, Any], message: str) -> None:
-    """The page of a file whose arrays are not the family's: the whole list, which is often longer than a terminal."""
-    head, *listed = message.split("\n  ")
-    blocks: list[Any] = [Paragraph(head)]
-    if listed:
-        blocks = [Table(head, ["array"], [[line] for line in listed])]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_report(
-        path,
-        f"genmend convert: {source} does not fit",
-        "Nothing was converted. Is it another family (--family) or another of the file's models (--group)? A fork of a "
-        "public implementation often names its arrays otherwise.",
-        [Section("What does not fit", blocks), Section("Settings", [Facts("What was asked for", asked)])],
     )
