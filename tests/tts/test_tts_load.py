@@ -116,6 +116,32 @@ def test_missing_and_foreign_files_are_named(tmp_path):
         load_voice(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "accepted"),
+    [
+        ("joe", "duration_noise, length, noise, speaker"),
+        ("none.onnx", "duration_noise, length, noise, speaker"),
+        ("tacotron", "attention_window, language, mel_deviation, mel_mean, name, reads, vocoder"),
+        ("none.safetensors", "attention_window, language, mel_deviation, mel_mean, name, reads, vocoder"),
+        ("torchaudio:TACOTRON2_GRIFFINLIM_CHAR_LJSPEECH", "attention_window, language"),
+        ("vits", "duration_noise, length, name, noise, speaker"),
+        ("fastspeech2_conformer", "lang_ids, name, speaker_embedding, speaker_ids, vocoder"),
+        ("speecht5", "head, name, speaker, vocoder"),
+    ],
+)
+def test_an_option_that_a_voice_does_not_have_is_answered_with_those_it_has(name, accepted, tmp_path):
+    if name in ("vits", "fastspeech2_conformer", "speecht5"):
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": name}))
+        name = tmp_path
+    with pytest.raises(TypeError, match=f"has no option 'nosie'; accepted are {accepted}"):
+        load_voice(name, nosie=0.5)
+
+
+def test_the_nearest_option_is_named():
+    with pytest.raises(TypeError, match=r"Did you mean noise\?"):
+        load_voice("joe", nois=0.5)
+
+
 @pytest.mark.real("joe")
 def test_joe_is_loaded_by_name():
     pytest.importorskip("onnxruntime")

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 from genmend.tts.text.arpabet import ArpabetReader
 from genmend.tts.text.symbol_table import Reader, SymbolTable
 from genmend.tts.text.tokens import Tokens
+from genmend.tts.voices.options import FastSpeechOptions, check_options
 from genmend.tts.voices.seeding import use_seed
 from genmend.tts.voices.transformers_voice import TransformersVoice, check_vocoder, run_vocoder
 from genmend.tts.voices.voice import Speech
@@ -37,9 +38,10 @@ class FastSpeechVoice(TransformersVoice):
         ``FastSpeech2ConformerHifiGan``.
     name
         For messages.
-    **conditions
-        Tensors for models with several speakers or languages: speaker_ids (1, 1), lang_ids (1, 1), speaker_embedding
-        (1, d).
+    speaker_ids, lang_ids
+        (1, 1), for models with several speakers or languages.
+    speaker_embedding
+        (1, d), for models that speak as a given speaker.
 
     Raises
     ------
@@ -51,7 +53,15 @@ class FastSpeechVoice(TransformersVoice):
     _pads = False
 
     def __init__(
-        self, model: Any, read: Reader, vocoder: Any = None, *, name: str = "FastSpeech 2", **conditions: Tensor
+        self,
+        model: Any,
+        read: Reader,
+        vocoder: Any = None,
+        *,
+        name: str = "FastSpeech 2",
+        speaker_ids: Tensor | None = None,
+        lang_ids: Tensor | None = None,
+        speaker_embedding: Tensor | None = None,
     ) -> None:
         if hasattr(model, "vocoder"):
             model, vocoder = model.model, vocoder or model.vocoder
@@ -62,13 +72,38 @@ class FastSpeechVoice(TransformersVoice):
         self.sample_rate, hop = check_vocoder(vocoder, config.num_mel_bins, name)
         self.hop = hop * config.reduction_factor
         self.scale = math.sqrt(config.hidden_size)
-        self.vocoder, self.conditions = vocoder, conditions
+        self.vocoder = vocoder
+        given = {"speaker_ids": speaker_ids, "lang_ids": lang_ids, "speaker_embedding": speaker_embedding}
+        self.conditions = {name: tensor for name, tensor in given.items() if tensor is not None}
 
     @classmethod
     def from_pretrained(
-        cls, name: str | Path, *, vocoder: str | Path | None = None, download: bool = False, **options: Any
+        cls,
+        name: str | Path,
+        *,
+        vocoder: str | Path | None = None,
+        download: bool = False,
+        **options: Unpack[FastSpeechOptions],
     ) -> FastSpeechVoice:
-        """A folder as transformers saves it, or a name of the hub, and its vocoder's; fetched only if `download`."""
+        """A folder as transformers saves it, or a name of the hub.
+
+        Parameters
+        ----------
+        name
+            The folder or the hub name.
+        vocoder
+            The vocoder's; needed where the model does not bring its own.
+        download
+            Whether the hub may be asked; else both must be in its cache.
+        **options
+            Those of `FastSpeechVoice`.
+
+        Raises
+        ------
+        TypeError
+            For another option.
+        """
+        check_options("FastSpeechVoice", options, FastSpeechOptions, "vocoder")
         import transformers
         from transformers.utils import cached_file
 
@@ -78,8 +113,8 @@ class FastSpeechVoice(TransformersVoice):
         model = getattr(transformers, kind).from_pretrained(name, **found)
         hifigan = vocoder and transformers.FastSpeech2ConformerHifiGan.from_pretrained(vocoder, **found)
         table = json.loads(Path(str(cached_file(name, "vocab.json", **found))).read_text(encoding="utf-8"))
-        options = {"name": Path(name).name, **options}
-        return cls(model, fastspeech_reader(table, options["name"]), hifigan, **options)
+        called = options.pop("name", Path(name).name)
+        return cls(model, fastspeech_reader(table, called), hifigan, name=called, **options)
 
     def _run_encoder(self, ids: Tensor, inside: Tensor) -> None:
         self.model.encoder(ids)

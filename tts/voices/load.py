@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
+from genmend.tts.voices.options import PiperOptions, VoiceOptions, check_options
 from genmend.tts.voices.voice import Voice
 
 __all__ = ["load_voice"]
@@ -18,7 +19,7 @@ _ACCEPTED = (
 )
 
 
-def load_voice(name_or_path: str | Path, *, download: bool = False, **options: Any) -> Voice:
+def load_voice(name_or_path: str | Path, *, download: bool = False, **options: Unpack[VoiceOptions]) -> Voice:
     """Load a voice.
 
     Parameters
@@ -38,6 +39,8 @@ def load_voice(name_or_path: str | Path, *, download: bool = False, **options: A
 
     Raises
     ------
+    TypeError
+        For an option that this kind of voice does not have; the message lists those that it has.
     ValueError
         If it is none of these.
     FileNotFoundError
@@ -46,19 +49,21 @@ def load_voice(name_or_path: str | Path, *, download: bool = False, **options: A
         If it needs a package that is not installed.
     """
     name = str(name_or_path)
+    given: dict[str, Any] = dict(options)  # each kind checks its own
     if name == "joe" or name.endswith(".onnx"):
         from genmend.tts.voices.piper import PiperVoice
 
-        return PiperVoice.joe(**options) if name == "joe" else PiperVoice(name, **options)
+        check_options("PiperVoice", given, PiperOptions)
+        return PiperVoice.joe(**given) if name == "joe" else PiperVoice(name, **given)
     if name == "tacotron" or name.endswith(".safetensors") or name.startswith(_BUNDLE):
         if name.startswith(_BUNDLE):
             from genmend.tts.voices.tacotron_bundles import bundle_voice
 
-            return bundle_voice(name.removeprefix(_BUNDLE), download=download, **options)
+            return bundle_voice(name.removeprefix(_BUNDLE), download=download, **given)
         from genmend.tts.voices.tacotron import TacotronVoice
 
-        return TacotronVoice.reference(**options) if name == "tacotron" else TacotronVoice.from_files(name, **options)
-    return _from_transformers(name, _model_type(name, download))(name, download=download, **options)
+        return TacotronVoice.reference(**given) if name == "tacotron" else TacotronVoice.from_files(name, **given)
+    return _from_transformers(name, _model_type(name, download))(name, download=download, **given)
 
 
 def _model_type(name: str, download: bool) -> str:

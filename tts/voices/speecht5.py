@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from genmend.tts.text.characters import CharacterReader
 from genmend.tts.text.symbol_table import Reader, SymbolTable
 from genmend.tts.text.tokens import Tokens
+from genmend.tts.voices.options import SpeechT5Options, check_options
 from genmend.tts.voices.seeding import use_seed
 from genmend.tts.voices.transformers_voice import TransformersVoice, check_vocoder, run_vocoder
 from genmend.tts.voices.voice import Speech
@@ -85,13 +86,33 @@ class SpeechT5Voice(TransformersVoice):
         vocoder: str | Path = "microsoft/speecht5_hifigan",
         speaker: np.ndarray | Tensor | None = None,
         download: bool = False,
-        **options: Any,
+        **options: Unpack[SpeechT5Options],
     ) -> SpeechT5Voice:
-        """A folder as transformers saves it, or a name of the hub, and its vocoder's; fetched only if `download`."""
+        """A folder as transformers saves it, or a name of the hub.
+
+        Parameters
+        ----------
+        name, vocoder
+            Folder or hub name of the model, and of its vocoder.
+        speaker
+            As `SpeechT5Voice` takes it.
+        download
+            Whether the hub may be asked; else both must be in its cache.
+        **options
+            The others of `SpeechT5Voice`.
+
+        Raises
+        ------
+        TypeError
+            For another option.
+        ModuleNotFoundError
+            If sentencepiece, which reads the table of symbols, is not installed.
+        """
+        check_options("SpeechT5Voice", options, SpeechT5Options, "vocoder", "speaker")
         from transformers import SpeechT5ForTextToSpeech, SpeechT5HifiGan, SpeechT5Tokenizer
 
         found: Any = {"local_files_only": not download}
-        options = {"name": Path(name).name, **options}
+        called = options.pop("name", Path(name).name)
         try:
             table = SpeechT5Tokenizer.from_pretrained(name, **found).get_vocab()
         except ImportError as error:  # transformers raises it where a package of its own is missing
@@ -100,8 +121,8 @@ class SpeechT5Voice(TransformersVoice):
                 "install it (pip install sentencepiece)."
             ) from error
         model = SpeechT5ForTextToSpeech.from_pretrained(name, **found)
-        read = speecht5_reader(table, options["name"])
-        return cls(model, read, SpeechT5HifiGan.from_pretrained(vocoder, **found), speaker, **options)
+        hifigan = SpeechT5HifiGan.from_pretrained(vocoder, **found)
+        return cls(model, speecht5_reader(table, called), hifigan, speaker, name=called, **options)
 
     def tokenize_all(self, texts: Sequence[str], phonemes: Sequence[str] | None = None) -> list[Tokens]:
         """Several sentences at once; ValueError for one with more tokens than the model has positions."""

@@ -6,7 +6,7 @@ import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from genmend.tts.text.symbol_table import Reader, SymbolTable
 from genmend.tts.text.tokens import Tokens, check_same_layout, group_by_length, pad_ids
 from genmend.tts.voices.attention_decoder import check_window, decode
 from genmend.tts.voices.mel import LogMel
+from genmend.tts.voices.options import TacotronOptions, check_options
 from genmend.tts.voices.replace_vectors import ReplaceVectors
 from genmend.tts.voices.seeding import use_seed
 from genmend.tts.voices.voice import Speech, Voice
@@ -90,21 +91,35 @@ class TacotronVoice(Voice):
         self._read = _reader(name, symbols, reads, language)
 
     @classmethod
-    def reference(cls, **options: Any) -> TacotronVoice:
+    def reference(cls, **options: Unpack[TacotronOptions]) -> TacotronVoice:
         """The small voice of this project, whose gaps are known: some pairs of phonemes were kept from its training.
+
+        Parameters
+        ----------
+        **options
+            Those of `TacotronVoice`.
 
         Raises
         ------
         FileNotFoundError
             If its weights were not installed.
+        TypeError
+            For another option.
         """
-        return cls.from_files(_REFERENCE, name="reference Tacotron 2", **options)
+        return cls.from_files(_REFERENCE, **{"name": "reference Tacotron 2", **options})
 
     @classmethod
-    def from_files(cls, weights: str | Path, **options: Any) -> TacotronVoice:
-        """A voice as ``experiments/train_reference_tacotron.py`` writes it: .safetensors, a .json and a .tsv beside it.
+    def from_files(cls, weights: str | Path, **options: Unpack[TacotronOptions]) -> TacotronVoice:
+        """A voice as ``experiments/voices/train_tacotron.py`` writes it: .safetensors, a .json and a .tsv beside it.
 
         The last, its training transcripts, may be missing.
+
+        Parameters
+        ----------
+        weights
+            The .safetensors file.
+        **options
+            Those of `TacotronVoice`, in place of what the files say.
 
         Raises
         ------
@@ -112,7 +127,10 @@ class TacotronVoice(Voice):
             If one of them is missing.
         ValueError
             If they are damaged, or do not fit each other.
+        TypeError
+            For another option.
         """
+        check_options("TacotronVoice", options, TacotronOptions)
         from safetensors import SafetensorError
         from safetensors.torch import load_file
         from torchaudio.models import Tacotron2

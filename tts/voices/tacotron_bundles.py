@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 
 from genmend.tts.voices.mel import LogMel
+from genmend.tts.voices.options import TacotronOptions, check_options
 from genmend.tts.voices.tacotron import TacotronVoice
 
 __all__ = ["BUNDLES", "bundle_voice"]
@@ -29,7 +30,7 @@ _MELS = {
 }
 
 
-def bundle_voice(name: str, *, download: bool = False, **options: Any) -> TacotronVoice:
+def bundle_voice(name: str, *, download: bool = False, **options: Unpack[TacotronOptions]) -> TacotronVoice:
     """A voice of ``torchaudio.pipelines``.
 
     Character bundles read text. Phone bundles read ARPAbet with stress, which torchaudio has DeepPhonemizer make from
@@ -42,7 +43,7 @@ def bundle_voice(name: str, *, download: bool = False, **options: Any) -> Tacotr
     download
         Fetch what torch's cache lacks, about 110 MB, and 17 MB more for WaveRNN; kept there.
     **options
-        Of `TacotronVoice`.
+        Those of `TacotronVoice`, in place of the bundle's own.
 
     Raises
     ------
@@ -50,7 +51,10 @@ def bundle_voice(name: str, *, download: bool = False, **options: Any) -> Tacotr
         If there is no such bundle.
     FileNotFoundError
         If its files are not in torch's cache and `download` is False.
+    TypeError
+        For another option.
     """
+    check_options(name, options, TacotronOptions)
     if name not in BUNDLES:
         raise ValueError(f"torchaudio has no bundle {name!r}; its Tacotron 2 are {', '.join(BUNDLES)}; choose one.")
     import torchaudio

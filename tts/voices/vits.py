@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from genmend.tts.text.characters import CharacterReader
 from genmend.tts.text.ipa import IpaReader
 from genmend.tts.text.symbol_table import Reader, SymbolTable
 from genmend.tts.text.tokens import Tokens
+from genmend.tts.voices.options import VitsOptions, check_options
 from genmend.tts.voices.seeding import use_seed
 from genmend.tts.voices.transformers_voice import TransformersVoice
 from genmend.tts.voices.voice import Speech
@@ -74,14 +75,30 @@ class VitsVoice(TransformersVoice):
         self.noise, self.duration_noise, self.length, self.speaker = noise, duration_noise, length, speaker
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, *, download: bool = False, **options: Any) -> VitsVoice:
-        """A folder as transformers saves it, or a name of the hub; fetched only if `download`."""
+    def from_pretrained(cls, name: str | Path, *, download: bool = False, **options: Unpack[VitsOptions]) -> VitsVoice:
+        """A folder as transformers saves it, or a name of the hub.
+
+        Parameters
+        ----------
+        name
+            The folder or the hub name.
+        download
+            Whether the hub may be asked; else the model must be in its cache.
+        **options
+            Those of `VitsVoice`.
+
+        Raises
+        ------
+        TypeError
+            For another option.
+        """
+        check_options("VitsVoice", options, VitsOptions)
         from transformers import VitsModel, VitsTokenizer
 
         model = VitsModel.from_pretrained(name, local_files_only=not download)
         tokenizer = VitsTokenizer.from_pretrained(name, local_files_only=not download)
-        options = {"name": Path(name).name, **options}
-        return cls(model, vits_reader(tokenizer, options["name"]), **options)
+        called = options.pop("name", Path(name).name)
+        return cls(model, vits_reader(tokenizer, called), name=called, **options)
 
     def _run_encoder(self, ids: Tensor, inside: Tensor) -> None:
         mask = inside[..., None].to(self.model.dtype)
