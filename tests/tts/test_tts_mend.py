@@ -1,4 +1,4 @@
-"""What the command line does with a text, from Python: said, diagnosed, repaired, judged, kept; and sentences ranked."""
+"""What the command line does with a text, from Python: say, diagnose, repair, judge and keep; and rank sentences."""
 
 import numpy as np
 import pytest

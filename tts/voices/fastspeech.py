@@ -79,7 +79,7 @@ class FastSpeechVoice(TransformersVoice):
     @classmethod
     def from_pretrained(
         cls,
-        name: str | Path,
+        name_or_path: str | Path,
         *,
         vocoder: str | Path | None = None,
         download: bool = False,
@@ -89,7 +89,7 @@ class FastSpeechVoice(TransformersVoice):
 
         Parameters
         ----------
-        name
+        name_or_path
             The folder or the hub name.
         vocoder
             The vocoder's; needed where the model does not bring its own.
@@ -108,13 +108,13 @@ class FastSpeechVoice(TransformersVoice):
         from transformers.utils import cached_file
 
         found: Any = {"local_files_only": not download}
-        whole = transformers.AutoConfig.from_pretrained(name, **found).model_type.endswith("with_hifigan")
+        whole = transformers.AutoConfig.from_pretrained(name_or_path, **found).model_type.endswith("with_hifigan")
         kind = "FastSpeech2ConformerWithHifiGan" if whole else "FastSpeech2ConformerModel"
-        model = getattr(transformers, kind).from_pretrained(name, **found)
+        model = getattr(transformers, kind).from_pretrained(name_or_path, **found)
         hifigan = vocoder and transformers.FastSpeech2ConformerHifiGan.from_pretrained(vocoder, **found)
-        table = json.loads(Path(str(cached_file(name, "vocab.json", **found))).read_text(encoding="utf-8"))
-        called = options.pop("name", Path(name).name)
-        return cls(model, fastspeech_reader(table, called), hifigan, name=called, **options)
+        table = json.loads(Path(str(cached_file(name_or_path, "vocab.json", **found))).read_text(encoding="utf-8"))
+        called = options.setdefault("name", Path(name_or_path).name)
+        return cls(model, fastspeech_reader(table, called), hifigan, **options)
 
     def _run_encoder(self, ids: Tensor, inside: Tensor) -> None:
         self.model.encoder(ids)

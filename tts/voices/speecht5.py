@@ -81,7 +81,7 @@ class SpeechT5Voice(TransformersVoice):
     @classmethod
     def from_pretrained(
         cls,
-        name: str | Path,
+        name_or_path: str | Path,
         *,
         vocoder: str | Path = "microsoft/speecht5_hifigan",
         speaker: np.ndarray | Tensor | None = None,
@@ -92,7 +92,7 @@ class SpeechT5Voice(TransformersVoice):
 
         Parameters
         ----------
-        name, vocoder
+        name_or_path, vocoder
             Folder or hub name of the model, and of its vocoder.
         speaker
             As `SpeechT5Voice` takes it.
@@ -112,17 +112,17 @@ class SpeechT5Voice(TransformersVoice):
         from transformers import SpeechT5ForTextToSpeech, SpeechT5HifiGan, SpeechT5Tokenizer
 
         found: Any = {"local_files_only": not download}
-        called = options.pop("name", Path(name).name)
+        called = options.setdefault("name", Path(name_or_path).name)
         try:
-            table = SpeechT5Tokenizer.from_pretrained(name, **found).get_vocab()
+            table = SpeechT5Tokenizer.from_pretrained(name_or_path, **found).get_vocab()
         except ImportError as error:  # transformers raises it where a package of its own is missing
             raise ModuleNotFoundError(
-                f"The table of symbols of {name} is read by sentencepiece, which is not installed: "
+                f"The table of symbols of {name_or_path} is read by sentencepiece, which is not installed: "
                 "install it (pip install sentencepiece)."
             ) from error
-        model = SpeechT5ForTextToSpeech.from_pretrained(name, **found)
+        model = SpeechT5ForTextToSpeech.from_pretrained(name_or_path, **found)
         hifigan = SpeechT5HifiGan.from_pretrained(vocoder, **found)
-        return cls(model, speecht5_reader(table, called), hifigan, speaker, name=called, **options)
+        return cls(model, speecht5_reader(table, called), hifigan, speaker, **options)
 
     def tokenize_all(self, texts: Sequence[str], phonemes: Sequence[str] | None = None) -> list[Tokens]:
         """Several sentences at once; ValueError for one with more tokens than the model has positions."""

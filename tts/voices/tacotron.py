@@ -106,7 +106,8 @@ class TacotronVoice(Voice):
         TypeError
             For another option.
         """
-        return cls.from_files(_REFERENCE, **{"name": "reference Tacotron 2", **options})
+        given: TacotronOptions = {"name": "reference Tacotron 2", **options}
+        return cls.from_files(_REFERENCE, **given)
 
     @classmethod
     def from_files(cls, weights: str | Path, **options: Unpack[TacotronOptions]) -> TacotronVoice:
@@ -148,10 +149,11 @@ class TacotronVoice(Voice):
             state = {name: t.float() if t.is_floating_point() else t for name, t in load_file(weights).items()}
             model.load_state_dict(state)
             mel, symbols = LogMel(**described["mel"]), described["symbols"]
-            scale = {name: float(described[name]) for name in ("mel_mean", "mel_deviation")}
+            mean, deviation = float(described["mel_mean"]), float(described["mel_deviation"])
         except (SafetensorError, RuntimeError, ValueError, LookupError, TypeError) as error:
             raise ValueError(f"{weights} and its .json are no Tacotron 2 of ours ({error}): get both again.") from error
-        voice = cls(model, symbols, mel, **{"name": weights.stem, **scale, **options})
+        given: TacotronOptions = {"name": weights.stem, "mel_mean": mean, "mel_deviation": deviation, **options}
+        voice = cls(model, symbols, mel, **given)
         transcripts = weights.with_suffix(".tsv")
         voice.transcripts = transcripts if transcripts.is_file() else None
         return voice

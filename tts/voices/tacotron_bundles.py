@@ -30,7 +30,7 @@ _MELS = {
 }
 
 
-def bundle_voice(name: str, *, download: bool = False, **options: Unpack[TacotronOptions]) -> TacotronVoice:
+def bundle_voice(bundle: str, *, download: bool = False, **options: Unpack[TacotronOptions]) -> TacotronVoice:
     """A voice of ``torchaudio.pipelines``.
 
     Character bundles read text. Phone bundles read ARPAbet with stress, which torchaudio has DeepPhonemizer make from
@@ -38,7 +38,7 @@ def bundle_voice(name: str, *, download: bool = False, **options: Unpack[Tacotro
 
     Parameters
     ----------
-    name
+    bundle
         One of `BUNDLES`.
     download
         Fetch what torch's cache lacks, about 110 MB, and 17 MB more for WaveRNN; kept there.
@@ -54,21 +54,21 @@ def bundle_voice(name: str, *, download: bool = False, **options: Unpack[Tacotro
     TypeError
         For another option.
     """
-    check_options(name, options, TacotronOptions)
-    if name not in BUNDLES:
-        raise ValueError(f"torchaudio has no bundle {name!r}; its Tacotron 2 are {', '.join(BUNDLES)}; choose one.")
+    check_options(bundle, options, TacotronOptions)
+    if bundle not in BUNDLES:
+        raise ValueError(f"torchaudio has no bundle {bundle!r}; its Tacotron 2 are {', '.join(BUNDLES)}; choose one.")
     import torchaudio
 
-    bundle = getattr(torchaudio.pipelines, name)
-    _, vocoder, reads, _ = name.split("_")
+    pipeline = getattr(torchaudio.pipelines, bundle)
+    _, vocoder, reads, _ = bundle.split("_")
     if not download:
-        _check_there(name, bundle)
+        _check_there(bundle, pipeline)
     loaded = {"dl_kwargs": {"weights_only": True}}
     if vocoder == "WAVERNN":
-        options = {"vocoder": bundle.get_vocoder(**loaded), **options}
+        options = {"vocoder": pipeline.get_vocoder(**loaded), **options}
     symbols = list(_MARKS) + (_phones() if reads == "PHONE" else [chr(i) for i in range(ord("a"), ord("z") + 1)])
-    options = {"reads": "arpabet" if reads == "PHONE" else "characters", "name": name, **options}
-    return TacotronVoice(bundle.get_tacotron2(**loaded), symbols, _MELS[vocoder], **options)
+    options = {"reads": "arpabet" if reads == "PHONE" else "characters", "name": bundle, **options}
+    return TacotronVoice(pipeline.get_tacotron2(**loaded), symbols, _MELS[vocoder], **options)
 
 
 def _phones() -> list[str]:

@@ -75,12 +75,14 @@ class VitsVoice(TransformersVoice):
         self.noise, self.duration_noise, self.length, self.speaker = noise, duration_noise, length, speaker
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, *, download: bool = False, **options: Unpack[VitsOptions]) -> VitsVoice:
+    def from_pretrained(
+        cls, name_or_path: str | Path, *, download: bool = False, **options: Unpack[VitsOptions]
+    ) -> VitsVoice:
         """A folder as transformers saves it, or a name of the hub.
 
         Parameters
         ----------
-        name
+        name_or_path
             The folder or the hub name.
         download
             Whether the hub may be asked; else the model must be in its cache.
@@ -95,10 +97,10 @@ class VitsVoice(TransformersVoice):
         check_options("VitsVoice", options, VitsOptions)
         from transformers import VitsModel, VitsTokenizer
 
-        model = VitsModel.from_pretrained(name, local_files_only=not download)
-        tokenizer = VitsTokenizer.from_pretrained(name, local_files_only=not download)
-        called = options.pop("name", Path(name).name)
-        return cls(model, vits_reader(tokenizer, called), name=called, **options)
+        model = VitsModel.from_pretrained(name_or_path, local_files_only=not download)
+        tokenizer = VitsTokenizer.from_pretrained(name_or_path, local_files_only=not download)
+        called = options.setdefault("name", Path(name_or_path).name)
+        return cls(model, vits_reader(tokenizer, called), **options)
 
     def _run_encoder(self, ids: Tensor, inside: Tensor) -> None:
         mask = inside[..., None].to(self.model.dtype)
