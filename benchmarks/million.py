@@ -2,11 +2,10 @@
 
 The reference is a memory-mapped .npy of seeded features in a temporary folder (2 GB at full size). Every stage is a
 process of its own, so that each has its own memory; memory is anonymous memory (RssAnon of /proc/self/status, Linux),
-to which mapped files do not count. Radii are by default upper bounds, the distances of approximate neighbours: they
-make the sweep no easier, and cost minutes where the exact ones cost the square.
+to which mapped files do not count. Radii are exact; they cost the square of the reference, minutes at full size.
 
     python benchmarks/million.py
-    python benchmarks/million.py --n 20000 --queries 1000 --exact-radii
+    python benchmarks/million.py --n 20000 --queries 1000
 """
 
 from __future__ import annotations
@@ -44,19 +43,14 @@ def write(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
 def radii(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """The radii that all contenders are given."""
     from genmend.manifold import knn_radii
-    from genmend.manifold.engine.approximate import approximate_neighbors
     from genmend.manifold.sharded.mapped_features import open_features
 
-    reference, said = open_features(folder / "reference.npy", check=False), {"radii": "exact"}
+    reference = open_features(folder / "reference.npy", check=False)
     base = status("RssAnon")
     with anonymous_peak() as memory, timer() as taken:
-        if options.exact_radii:
-            found = knn_radii(reference, options.k)
-        else:
-            neighbors = approximate_neighbors(reference, k=options.k, effort=4)
-            found, said = neighbors.radii, neighbors.to_dict()
+        found = knn_radii(reference, options.k)
     np.save(folder / "radii.npy", found)
-    return said | {"cpu_s": taken.cpu, "wall_s": taken.wall, "anonymous_mb": memory.peak - base}
+    return {"cpu_s": taken.cpu, "wall_s": taken.wall, "anonymous_mb": memory.peak - base}
 
 
 def ours(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -132,7 +126,6 @@ def table(found: dict[str, dict[str, Any]], options: argparse.Namespace) -> str:
     """The result as Markdown."""
     us, them, given = found["ours"], found["faiss"], found["radii"]
     one, all_of_it = us["rarity_queries_per_cpu_s"], us["evaluate_queries_per_cpu_s"]
-    recall = "" if given["radii"] == "exact" else f", recall@{options.k} {given['recall']:.3f}"
     rows = [
         ("ours: rarity, counts", one, us["anonymous_mb"], 1),
         ("ours: everything", all_of_it, us["anonymous_mb"], 1),
@@ -143,7 +136,7 @@ def table(found: dict[str, dict[str, Any]], options: argparse.Namespace) -> str:
         conditions("numpy", "faiss-cpu"),
         f"{options.n} x {options.d} float32, {options.data}, mapped; {options.queries} queries; k = {options.k}; "
         f"{options.threads} thread(s)",
-        f"radii: {given['radii']}{recall}, {given['cpu_s']:.1f} cpu-s; encoding: {us['fit_cpu_s']:.1f} cpu-s; "
+        f"radii: exact, {given['cpu_s']:.1f} cpu-s; encoding: {us['fit_cpu_s']:.1f} cpu-s; "
         f"ours / faiss: {one / them['queries_per_cpu_s']:.2f}",
         "",
         "| | queries per cpu-s | anonymous memory, MB | rarity identical |",
@@ -162,7 +155,6 @@ def main() -> None:
     parser.add_argument("--faiss-queries", type=int, default=500, help="how many of them faiss gets")
     parser.add_argument("--k", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--exact-radii", action="store_true", help="exact radii: quadratic in --n")
     parser.add_argument("--json", action="store_true", help="the numbers as JSON instead of the table")
     parser.add_argument("--folder", help="where the files go (default: a temporary folder, removed at the end)")
     parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
@@ -173,7 +165,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         given = [argument for argument in sys.argv[1:] if argument != "--json"]
         found = {stage: run(stage, folder, given, options.threads) for stage in STAGES}
-    found["radii"].setdefault("radii", "approximate upper bounds")
     print(json.dumps(found | {"cpu": cpu_name(), "options": vars(options)}) if options.json else table(found, options))
 
 

@@ -43,7 +43,7 @@ def speed_text() -> str:
         "float32 distances decide some samples otherwise. See "
         "[features far from the origin](results/images-shifted_features.md).",
         "## A million references out of core",
-        "`make million ARGS=--exact-radii`:",
+        "`make million`:",
         _block(_text("million-Intel-R-Xeon-R-Processor.txt").split("\n\n")[0]),
         _text("million-Intel-R-Xeon-R-Processor.txt").split("\n\n")[1],
         "More on sizes, memory and machines: [scale](scale.md).",
