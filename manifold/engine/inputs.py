@@ -10,7 +10,7 @@ import numpy as np
 
 # Squares of larger features would overflow float64.
 LARGEST = 1e150
-# The screen's float32 error bound needs (columns + 6) * 2**-24 well below 1 (see screen.py).
+# The screen's float32 error bound needs (columns + 6) * 2**-24 well below 1 (see numpy_screen.py).
 MOST_COLUMNS = 1 << 21
 
 

@@ -1,11 +1,11 @@
-"""The compiled engine: int8 or bfloat16 codes screen the pairs, a few are measured exactly (manifold/native/*.cpp).
+"""The compiled engine: int8 or bfloat16 codes screen the pairs, a few are measured exactly (native/*.cpp).
 
-It keeps the promise of screen.py with coarser codes and whole passes in C++: each row is centred, rotated by random
-signs and a Walsh-Hadamard transform (so that no coordinate sticks out), and quantised with a step of its own; with a
+It keeps the promise of `numpy_screen` with coarser codes and whole passes in C++: each row is centred, rotated by
+random signs and a Walsh-Hadamard transform (so that no coordinate sticks out), and quantised with a step of its own; with a
 the length of a code and e what it leaves out, |x.y - code product| <= a_x e_y + e_x a_y + e_x e_y by Cauchy-Schwarz.
-Distances have the bits of distances.py, which is checked when the engine is first used.
+Distances have the bits of `exact.numpy_pair_distances`, which is checked when the engine is first used.
 
-Of a large reference whose samples lie in clusters, codes of a few projections (projection.py) rule out whole tiles.
+Of a large reference whose samples lie in clusters, codes of a few projections (`projection`) rule out whole tiles.
 
 The extension is optional: `native_kernels()` is empty where it was not built or this CPU has no kernel for it.
 """
@@ -119,7 +119,7 @@ class NativeScreen:
     kernel
         One of `native_kernels()`.
     center, scale
-        As in `screen.Screen`.
+        As in `numpy_screen.Screen`.
     signs
         (padded d,) float32 of +-1, of the rotation.
     projection
@@ -160,13 +160,13 @@ class NativeScreen:
         center, scale = middle_and_scale(features)
         signs = np.random.default_rng(0).choice(np.array([-1, 1], dtype=np.float32), _padded_width(features.shape[1]))
         projection = Projection.of(features, center, scale) if projected else None
-        own = _encoded_set(features, kernel, center, scale, signs, projection)
+        own = _encode_set(features, kernel, center, scale, signs, projection)
         return cls(features, kernel, center, scale, signs, projection, own)
 
     def like(self, features: np.ndarray) -> NativeScreen:
         """The screen of other `features` (m, d) in the same units, so that its codes serve as queries of this one."""
         features = np.ascontiguousarray(features)
-        own = _encoded_set(features, self.kernel, self.center, self.scale, self.signs, self.projection)
+        own = _encode_set(features, self.kernel, self.center, self.scale, self.signs, self.projection)
         return replace(self, features=features, own=own)
 
     def nearest(self, query: np.ndarray | None, k: int, own: int | None = None) -> np.ndarray:
@@ -270,10 +270,10 @@ class NativeScreen:
 
     def _query_set(self, query: np.ndarray) -> _Set:
         block = np.ascontiguousarray(query)
-        return _encoded_set(block, self.kernel, self.center, self.scale, self.signs, self.projection)
+        return _encode_set(block, self.kernel, self.center, self.scale, self.signs, self.projection)
 
 
-def _encoded_set(
+def _encode_set(
     features: np.ndarray,
     kernel: str,
     center: np.ndarray,
@@ -290,7 +290,7 @@ def _encoded_set(
 def _projected_codes(
     features: np.ndarray, kernel: str, signs: np.ndarray, projection: Projection
 ) -> tuple[np.ndarray, _Codes]:
-    projected, error = projection.projected(features)
+    projected, error = projection.project(features)
     ids, width = projection.order(projected), projected.shape[1]
     return ids, _encode(projected, ids, kernel, np.zeros(width), 1.0, signs[: _padded_width(width)], error)
 

@@ -2,10 +2,10 @@
 
 One float32 matrix product of a block of queries and a block of the reference gives, for every pair, a number that
 never exceeds the true squared distance. Pairs whose bound is already too large are done with; the few others are
-measured exactly (distances.py). A faster screen has to keep this promise and nothing else.
+measured exactly (`distances`). A faster screen has to keep this promise and nothing else.
 
 How: with c the features minus the middle of the reference, |x - y|^2 = |c_x|^2 + |c_y|^2 - 2 c_x.c_y. Centring comes
-first since the identity cancels badly far from the origin (faiss FAQ; performance.md 1.7). A float32 product of width
+first since the identity cancels badly far from the origin (faiss FAQ). A float32 product of width
 w errs, in any order of summation, by at most g |.||.| with g = w u / (1 - w u), u = 2**-24 (Higham, Accuracy and
 Stability of Numerical Algorithms, 2nd ed., eq. 3.5). Rounding the codes, rounding the norms and summing w = d + 2
 terms, against 2 |c_x||c_y| <= |c_x|^2 + |c_y|^2, make at most 2 (d + 6) u / (1 - (d + 6) u) times the two squared
@@ -59,7 +59,7 @@ class Screen:
         screen = cls(center, scale, np.empty((len(reference), reference.shape[1] + 2), dtype=np.float32))
         for start in range(0, len(reference), _ENCODE_ROWS):
             rows = slice(start, start + _ENCODE_ROWS)
-            centred, norms = screen._centred(reference[rows])
+            centred, norms = screen._center(reference[rows])
             screen.codes[rows, :-2] = np.multiply(centred, -2, out=centred)
             screen.codes[rows, -2] = 1
             screen.codes[rows, -1] = norms
@@ -75,7 +75,7 @@ class Screen:
         codes = np.empty((len(query), query.shape[1] + 2), dtype=np.float32)
         for start in range(0, len(query), _ENCODE_ROWS):
             rows = slice(start, start + _ENCODE_ROWS)
-            centred, norms = self._centred(query[rows])
+            centred, norms = self._center(query[rows])
             codes[rows, :-2] = centred
             codes[rows, -2] = norms
             codes[rows, -1] = 1
@@ -100,9 +100,9 @@ class Screen:
         """float32 thresholds: a pair no farther apart than `distances` has a bound no larger than these."""
         return squared_limits(distances, self.scale) / np.float32(self.shrink)
 
-    def _centred(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _center(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         relative = rounding_of_product(features.shape[1] + 2)
-        return centred_and_lowered(features, self.center, self.scale, relative)
+        return center_and_lower(features, self.center, self.scale, relative)
 
 
 def rounding_of_product(width: int) -> float:
@@ -111,7 +111,7 @@ def rounding_of_product(width: int) -> float:
     return 2 * relative / (1 - relative)
 
 
-def centred_and_lowered(
+def center_and_lower(
     features: np.ndarray, center: np.ndarray, scale: float, relative: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Centred and scaled features in float64, and (b,) float32 squared norms less the share `relative` of them."""

@@ -48,14 +48,14 @@ class Projection:
         some = reference[_some(len(reference), _SAMPLED_ROWS, rng)] - center
         some = (some * scale).astype(np.float32)
         projection = cls(center, scale, _leading_directions(some, rng), np.empty((0, 0), dtype=np.float32))
-        points, _ = projection.projected(reference[_some(len(reference), _CLUSTERED_ROWS, rng)])
+        points, _ = projection.project(reference[_some(len(reference), _CLUSTERED_ROWS, rng)])
         n_clusters = min(_N_CLUSTERS, len(points))
         means: Any = faiss.Kmeans(points.shape[1], n_clusters, niter=4, seed=1, min_points_per_centroid=1)
         means.train(points)
         clusters = means.centroids[np.argsort(means.centroids[:, 0])]
         return cls(center, scale, projection.basis, np.ascontiguousarray(clusters))
 
-    def projected(self, features: np.ndarray) -> tuple[np.ndarray, float]:
+    def project(self, features: np.ndarray) -> tuple[np.ndarray, float]:
         """(n, m + 1) float32 projections, and by what share of its length one of them may be off."""
         found = np.empty((len(features), self.basis.shape[1] + 1), dtype=np.float32)
         for start in range(0, len(features), _ROWS):

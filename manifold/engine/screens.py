@@ -45,7 +45,7 @@ def engine_name() -> str:
 
 
 def screen_of(features: np.ndarray, device: str = "cpu") -> AnyScreen:
-    """The screen of checked `features` (n, d), which came from `device` (see `inputs.device_of`)."""
+    """The screen of checked `features` (n, d), which came from `device` (see `engine.inputs.device_of`)."""
     on_cuda = device.startswith("cuda")
     name = "torch" if on_cuda else engine_name()
     if name == "native":

@@ -50,7 +50,7 @@ def near_pairs(
     skip_self
         Leave out the pairs i == j: query and reference are the same set.
     query_screen
-        The query's own screen of `engine.screens_of`, if there is one: saves encoding it again.
+        The query's own screen of `engine.screens.screens_of`, if there is one: saves encoding it again.
     block_size
         Rows and columns of a tile; bounds the memory, never changes what the pairs add up to.
     """

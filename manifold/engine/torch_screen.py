@@ -1,7 +1,7 @@
 """The screen in pure torch: bfloat16 products on a CPU that has them, float32 ones on a CUDA device.
 
-As screen.py, with three differences. A code is rounded to bfloat16, and may then be off by the share `error` of its
-length: |x.y - code product| <= |x||y| (2 e + e^2) <= (|x|^2 + |y|^2) (2 e + e^2) / 2, taken off the norms beforehand.
+As `numpy_screen`, with three differences. A code is rounded to bfloat16, and may then be off by the share `error` of
+its length: |x.y - code product| <= |x||y| (2 e + e^2) <= (|x|^2 + |y|^2) (2 e + e^2) / 2, taken off the norms beforehand.
 A norm rides along as three bfloat16 parts, which hold all 24 bits. And the product itself comes rounded to bfloat16, by
 2**-8 at most: thresholds are raised by as much. Sums are taken to be in float32, which `of` checks on the rows at hand.
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from genmend.manifold.engine.numpy_screen import FAR, Screen, centred_and_lowered, middle_and_scale, rounding_of_product
+from genmend.manifold.engine.numpy_screen import FAR, Screen, center_and_lower, middle_and_scale, rounding_of_product
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _HALF_UNIT = 2.0**-8  # relative error of rounding to bfloat16, of a code or of a product
 _NORM_ROUNDING = 1 + 2.0**-10  # more than the roundings of a float32 norm, relatively
 _UNIT = 2.0**-23  # more than rounding to float32 leaves out
-_LEAST_LENGTH = 2.0**-60  # shorter rows count as measured by _UNDERFLOW of screen.py
+_LEAST_LENGTH = 2.0**-60  # shorter rows count as measured by _UNDERFLOW of numpy_screen
 _SOME_ROWS, _HEADROOM = 127, 1.25  # rows that say how well the others are rounded, and by how much these may be worse
 _LEAST_ERROR = 2.0**-12  # even where those rows hold few bits
 _CHECKED_ROWS = 64
@@ -53,11 +53,11 @@ class TorchScreen(Screen):
         empty = torch.empty(0)
         if half:
             screen = cls(center, scale, empty.to(torch.bfloat16), _typical_error(reference, center, scale))
-            screen = replace(screen, codes=screen._encoded(reference, device, query=False))
+            screen = replace(screen, codes=screen._encode_rows(reference, device, query=False))
             if screen._sums_in_float32(reference):
                 return screen
         screen = cls(center, scale, empty)
-        return replace(screen, codes=screen._encoded(reference, device, query=False))
+        return replace(screen, codes=screen._encode_rows(reference, device, query=False))
 
     @property
     def shrink(self) -> float:
@@ -66,7 +66,7 @@ class TorchScreen(Screen):
 
     def encode(self, query: np.ndarray) -> Any:
         """As of `Screen`: a tensor on the device of `codes`."""
-        return self._encoded(query, str(self.codes.device), query=True)
+        return self._encode_rows(query, str(self.codes.device), query=True)
 
     def encode_own(self, rows: slice) -> Any:
         """As of `Screen`."""
@@ -94,7 +94,7 @@ class TorchScreen(Screen):
     def _parts(self) -> int:
         return 3 if self._half else 1
 
-    def _encoded(self, features: np.ndarray, device: str, *, query: bool) -> torch.Tensor:
+    def _encode_rows(self, features: np.ndarray, device: str, *, query: bool) -> torch.Tensor:
         import torch
 
         n, d = features.shape
@@ -104,7 +104,7 @@ class TorchScreen(Screen):
         relative = rounding_of_product(d + 2 * parts) + 2 * self.error + self.error**2
         for start in range(0, n, _ENCODE_ROWS):
             rows = slice(start, start + _ENCODE_ROWS)
-            centred, lowered = centred_and_lowered(features[rows], self.center, self.scale, relative)
+            centred, lowered = center_and_lower(features[rows], self.center, self.scale, relative)
             values = torch.from_numpy(centred.astype(np.float32))
             if self._half:
                 coarse = _errors(values) > self.error
@@ -184,6 +184,6 @@ def _typical_error(reference: np.ndarray, center: np.ndarray, scale: float) -> f
     import torch
 
     some = reference[:: -(-len(reference) // _SOME_ROWS)]
-    centred, _ = centred_and_lowered(some, center, scale, 0.0)
+    centred, _ = center_and_lower(some, center, scale, 0.0)
     largest = float(_errors(torch.from_numpy(centred.astype(np.float32))).max())
     return min(max(_HEADROOM * largest, _LEAST_ERROR), _HALF_UNIT)

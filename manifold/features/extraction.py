@@ -16,7 +16,7 @@ from genmend.manifold.features.sources import Samples
 
 __all__ = ["audio_rows", "image_rows"]
 
-# The index of a sample, the digest of its content, its features [d].
+# The index of a sample, the digest of its content, its features (d,).
 Row = tuple[int, bytes, NDArray[np.float32]]
 Fail = Callable[[int, Exception], None]
 
@@ -53,7 +53,7 @@ def image_rows(
 def _two_steps(
     extractor: Callable[[Tensor], Tensor], device: str | torch.device
 ) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
-    """What is done to each image ``[3, h, w]``, and what to a batch of the results."""
+    """What is done to each image (3, h, w), and what to a batch of the results."""
     if not isinstance(extractor, ImageExtractor):
         return lambda image: image.to(device), extractor
     return lambda image: extractor.prepare(image[None].to(extractor.mean.device))[0], extractor.network

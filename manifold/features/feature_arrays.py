@@ -17,7 +17,7 @@ FEATURE_SUFFIXES = frozenset({".npy", ".npz", ".safetensors"})
 
 
 def read_features(path: str | os.PathLike[str]) -> np.ndarray:
-    """Open features ``[n, d]``: .npy and .safetensors are mapped, not read; .npz, and bfloat16, are read.
+    """Open features (n, d): .npy and .safetensors are mapped, not read; .npz, and bfloat16, are read.
 
     A .npz or .safetensors file holds one array, or one called ``features``. Nothing is unpickled.
 

@@ -36,7 +36,7 @@ class FeatureSet:
 
     Attributes
     ----------
-    values : ndarray ``[n, d]``
+    values : ndarray (n, d)
         float32; for kind "array" the file's own dtype, memory-mapped where the format allows.
     names : list of n str
         File names relative to the folder, as given in a list, or indices.
@@ -90,9 +90,9 @@ def features_of(
     ----------
     source
         A folder of images or audio files (with its subfolders, sorted; hidden files are left out), one such file, or a
-        list of them; images as a tensor or array, ``[n, 3, h, w]`` or ``[n, h, w, 3]``, or gray ``[n, h, w]``, floats
+        list of them; images as a tensor or array, (n, 3, h, w) or (n, h, w, 3), or gray (n, h, w), floats
         in [0, 1] or uint8, or a list of such single ones or of Pillow's; waves with `sample_rate`, a list of 1-D ones
-        or an array ``[n, samples]``; features ``[n, d]``, as an array or the path of a .npy, .npz or .safetensors file,
+        or an array (n, samples); features (n, d), as an array or the path of a .npy, .npz or .safetensors file,
         for which `extractor` is not used.
     extractor : str or callable
         As `load_extractor` takes it.
@@ -135,7 +135,7 @@ def features_of(
         names = [str(index) for index in range(len(values))][:limit]
         return FeatureSet(values[:limit], names, "array", {"extractor": None}, source=name)
     samples = samples_of(source, sample_rate)
-    network = _loaded(extractor, samples.kind, device)
+    network = _load(extractor, samples.kind, device)
     pipeline = network.pipeline() if hasattr(network, "pipeline") else {"extractor": _name_of(extractor)}
     failed: dict[int, str] = {}
 
@@ -173,7 +173,7 @@ def features_of(
         raise ValueError(f"None of the {len(indices)} samples of {samples.description} can be used; {name}: {reason}.")
     used = sorted(rows)
     names = [samples.names[index] for index in used]
-    return FeatureSet(_stacked(rows, used, names), names, samples.kind, pipeline, skipped, samples.description)
+    return FeatureSet(_stack(rows, used, names), names, samples.kind, pipeline, skipped, samples.description)
 
 
 def _features_given(source: Any) -> tuple[np.ndarray, str] | None:
@@ -187,7 +187,7 @@ def _features_given(source: Any) -> tuple[np.ndarray, str] | None:
     return None
 
 
-def _loaded(extractor: str | Callable[..., Any], kind: str, device: str | torch.device) -> Callable[..., Any]:
+def _load(extractor: str | Callable[..., Any], kind: str, device: str | torch.device) -> Callable[..., Any]:
     network = load_extractor(extractor)
     made_for = getattr(network, "kind", kind)
     if made_for != kind:
@@ -232,7 +232,7 @@ def _rows_kept(
     return {index: found[key] for index, key in keys.items() if key in found}
 
 
-def _stacked(rows: dict[int, NDArray[np.float32]], used: list[int], names: list[str]) -> NDArray[np.float32]:
+def _stack(rows: dict[int, NDArray[np.float32]], used: list[int], names: list[str]) -> NDArray[np.float32]:
     for index, name in zip(used, names, strict=True):
         if rows[index].shape != rows[used[0]].shape:
             raise ValueError(

@@ -25,7 +25,7 @@ MOST_BYTES = 1 << 28
 
 
 def read_image(path: str | Path) -> Tensor:
-    """Read a PNG, JPEG or WEBP file as a float32 tensor ``[3, h, w]`` in [0, 1].
+    """Read a PNG, JPEG or WEBP file as a float32 tensor (3, h, w) in [0, 1].
 
     It is turned as its EXIF orientation says; transparency is laid on white; palettes, gray and CMYK become RGB; 16-bit
     gray keeps its 16 bits (Pillow reads 16-bit colour as 8-bit). Of an animation the first frame is taken. Colour
@@ -82,7 +82,7 @@ def _too_large(width: int, height: int) -> str:
 
 
 def rgb_of(image: Any) -> np.ndarray:
-    """``[h, w, 3]`` float32 in [0, 1] of a Pillow image of any mode."""
+    """(h, w, 3) float32 in [0, 1] of a Pillow image of any mode."""
     if image.mode.startswith("I;16"):
         gray = np.asarray(image).astype(np.float32) / 65535
         return np.repeat(gray[..., None], 3, axis=2)

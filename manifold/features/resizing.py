@@ -14,7 +14,7 @@ MODES = (*ANTIALIASED, "nearest", "bilinear-tf1")
 
 
 def resize(images: Tensor, size: tuple[int, int], mode: str, antialias: bool) -> Tensor:
-    """Images ``[n, c, h, w]`` at another size ``(height, width)``.
+    """Images (n, c, h, w) at another size (height, width).
 
     Parameters
     ----------

@@ -22,8 +22,8 @@ __all__ = ["Samples", "samples_of"]
 
 _HASHED_BYTES = 1 << 32
 _ACCEPTED = (
-    "a folder or list of images (PNG, JPEG, WEBP) or audio files, images [n, 3, h, w] in [0, 1] or uint8 or a list of "
-    "images, waves with their sample_rate, or features [n, d] (.npy, .npz, .safetensors)"
+    "a folder or list of images (PNG, JPEG, WEBP) or audio files, images (n, 3, h, w) in [0, 1] or uint8 or a list of "
+    "images, waves with their sample_rate, or features (n, d) (.npy, .npz, .safetensors)"
 )
 
 
@@ -31,7 +31,7 @@ _ACCEPTED = (
 class Samples:
     """Samples of one kind. `digest(i)` names the content of one; `load(i)` gives its digest and the sample itself.
 
-    An image is a tensor ``[3, h, w]`` in [0, 1], a recording a pair (mono wave ``[samples]``, sample rate).
+    An image is a tensor (3, h, w) in [0, 1], a recording a pair: mono wave (samples,) and sample rate.
     """
 
     kind: str
@@ -171,7 +171,7 @@ def _waves(waves: list[np.ndarray], sample_rate: int | None) -> Samples:
     if sample_rate is None:
         raise ValueError("The source is a list of waves: give their sample_rate in Hertz, too.")
     if not waves or any(wave.ndim != 1 for wave in waves):
-        raise ValueError(f"Waves have shapes {[wave.shape for wave in waves][:3]}; give at least one, mono [samples].")
+        raise ValueError(f"Waves have shapes {[wave.shape for wave in waves][:3]}; give at least one, mono (samples,).")
     rate = int(sample_rate)
 
     def load(index: int) -> tuple[bytes, tuple[np.ndarray, int]]:
@@ -198,7 +198,7 @@ def _images(array: np.ndarray) -> Samples:
 
 
 def _channels_last(array: np.ndarray) -> np.ndarray:
-    """A view ``[n, h, w, channels]`` of images in any of the accepted shapes."""
+    """A view (n, h, w, channels) of images in any of the accepted shapes."""
     if array.ndim == 3 and array.shape[-1] != 3 and len(array):
         return array[..., None]
     if array.ndim == 4 and len(array):
@@ -207,8 +207,8 @@ def _channels_last(array: np.ndarray) -> np.ndarray:
         if array.shape[-1] in (1, 3):
             return array
     raise ValueError(
-        f"The array has shape {array.shape}; give images [n, 3, h, w], [n, h, w, 3] or, gray, [n, h, w] (a single one "
-        "as image[None]), or features [n, d], and at least one."
+        f"The array has shape {array.shape}; give images (n, 3, h, w), (n, h, w, 3) or, gray, (n, h, w) (a single one "
+        "as image[None]), or features (n, d), and at least one."
     )
 
 

@@ -82,7 +82,8 @@ def evaluate(
     Sources: Kynkäänniemi et al. 2019, arXiv 1904.06991 (precision, recall, realism); Naeem et al. 2020, arXiv
     2002.09797 (density, coverage); Han et al. 2023, arXiv 2206.08549 (rarity); Khayatkhoei and AbdAlmageed 2023, arXiv
     2306.09618 (symmetric precision: at most the share of query balls that hold a reference sample; symmetric recall: at
-    most coverage). Others: genmend.manifold.metrics.calibration, probabilistic, vendi, kernel_distance, frechet.
+    most coverage). Others: genmend.manifold.metrics.calibration (clipped pair),
+    engine.balls (P-precision, P-recall), vendi, kernel_distance, frechet.
 
     Examples
     --------
@@ -91,7 +92,7 @@ def evaluate(
     >>> result[1].density, result[1].rarity
     (1.25, array([ 1.,  1.,  4., nan]))
     """
-    asked = _asked(metrics)
+    asked = _check_metrics(metrics)
     at_k = [name for name in asked if name in TOTALS_OF]
     several, block = tuple(sorted(set(counts(k)))), as_count(block_size, "block_size")
     closed, n_resamples, seed = as_closed(closed), _natural(bootstrap, "bootstrap"), _natural(seed, "seed")
@@ -138,7 +139,7 @@ def evaluate(
     )
 
 
-def _asked(metrics: Sequence[str] | None) -> tuple[str, ...]:
+def _check_metrics(metrics: Sequence[str] | None) -> tuple[str, ...]:
     """The metrics in the order of METRICS, each once."""
     names = _DEFAULT if metrics is None else (metrics,) if isinstance(metrics, str) else tuple(metrics)
     unknown = [name for name in names if name not in METRICS]

@@ -46,7 +46,7 @@ def per_sample_arrays(
         Which of the costlier ones to compute: those of the query's balls; realism and score; the probabilities of
         P-precision and, with the query's balls, of P-recall; those of the reference itself.
     device
-        Where the features came from; see `engine.screen_of`.
+        Where the features came from; see `engine.screens.screen_of`.
     """
     n, m = len(reference), len(query)
     query_radii = query_screen = None

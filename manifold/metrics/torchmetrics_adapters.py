@@ -1,13 +1,13 @@
 """The manifold metrics as torchmetrics classes: the same functions, fed batch by batch and from several processes.
 
-Needs torchmetrics (extra `metrics`); `import manifold` does not import this file. Metrics of one `MetricCollection`
-share one store of features.
+Needs torchmetrics (extra `metrics`); `import genmend.manifold` does not import this file. Metrics of one
+`MetricCollection` share one store of features.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -29,6 +29,18 @@ from genmend.manifold.regions.manifold import Manifold
 __all__ = ["ManifoldCoverage", "ManifoldDensity", "ManifoldPrecision", "ManifoldRarity", "ManifoldRecall"]
 
 
+class MetricOptions(TypedDict, total=False):
+    """Keyword arguments of `torchmetrics.Metric`, which says what they mean and refuses any other."""
+
+    compute_on_cpu: bool
+    compute_with_cache: bool
+    dist_sync_fn: Callable[..., Any] | None
+    dist_sync_on_step: bool
+    distributed_available_fn: Callable[[], bool] | None
+    process_group: Any
+    sync_on_compute: bool
+
+
 class _FeatureSets(Metric):
     """Keeps all features of both sets: the value is a function of the whole, of which no batch says a part.
 
@@ -46,7 +58,12 @@ class _FeatureSets(Metric):
     default_k: ClassVar[int]
 
     def __init__(
-        self, k: int | None = None, closed: bool = True, *, block_size: int = BLOCK_SIZE, **options: Any
+        self,
+        k: int | None = None,
+        closed: bool = True,
+        *,
+        block_size: int = BLOCK_SIZE,
+        **options: Unpack[MetricOptions],
     ) -> None:
         super().__init__(**options)
         self.k = as_count(self.default_k if k is None else k, "k")
@@ -65,7 +82,7 @@ class _FeatureSets(Metric):
         return self
 
     def update(self, features: Tensor, real: bool) -> None:
-        """Add a batch of features ``[b, d]``: of real samples (the reference) or of generated ones (the query).
+        """Add a batch of features (b, d): of real samples (the reference) or of generated ones (the query).
 
         Raises
         ------
@@ -135,7 +152,7 @@ class ManifoldPrecision(_FeatureSets):
     k, closed, block_size
         As for `manifold.precision`.
     **options
-        As for `torchmetrics.Metric`, e.g. ``compute_on_cpu``.
+        As for `torchmetrics.Metric`: those of `MetricOptions`.
 
     Examples
     --------

@@ -76,7 +76,7 @@ class Manifold(BaseEstimator):
         ValueError, TypeError
             For fewer than k + 1 samples, or features that are not finite real numbers in two dimensions.
         """
-        features, k, block_size = as_features(reference, "reference"), *self._checked()
+        features, k, block_size = as_features(reference, "reference"), *self._check_parameters()
         need_samples(len(features), k, "reference")
         screen = screen_of(features, device_of(reference))
         return self._set(features, screen, radii_of(screen, features, (k,), block_size)[:, 0])
@@ -91,7 +91,7 @@ class Manifold(BaseEstimator):
         recorded, not used.
         """
         manifold = cls(k=k, closed=closed, block_size=block_size)
-        manifold._checked()
+        manifold._check_parameters()
         features = as_features(reference, "reference")
         known = to_array(radii, "radii").astype(np.float64)
         if known.shape != (len(features),) or not np.isfinite(known).all() or (known < 0).any():
@@ -147,7 +147,7 @@ class Manifold(BaseEstimator):
         scores, given = self._sweep(query, leave_one_out, score=True, realism=True, median_filter=median_filter)
         return scores.map(lambda values: like(values, given))
 
-    def _checked(self) -> tuple[int, int]:
+    def _check_parameters(self) -> tuple[int, int]:
         """The checked k and block_size; not checked in the constructor, by scikit-learn's contract."""
         as_closed(self.closed)
         return as_count(self.k, "k"), as_count(self.block_size, "block_size")
@@ -196,7 +196,7 @@ class Manifold(BaseEstimator):
             self.radii_,
             closest_among=[every] * score + [balls.kept] * realism,
             skip_self=leave_one_out,
-            block_size=self._checked()[1],
+            block_size=self._check_parameters()[1],
         )
         scores = ManifoldScores.of(tally(tiles, [balls], n, m)[0], balls)
         unasked = {name: np.full(m, np.nan) for name, asked in (("score", score), ("realism", realism)) if not asked}

@@ -252,7 +252,7 @@ class NormalRegion(BaseEstimator):
             rows=like(toward, vectors),
         )
 
-    def _checked(self) -> tuple[int, int, int, float]:
+    def _check_parameters(self) -> tuple[int, int, int, float]:
         """The checked k, min_size, block_size and quantile; not checked in the constructor, by the contract."""
         as_closed(self.closed)
         k, block_size = as_count(self.k, "k"), as_count(self.block_size, "block_size")
@@ -264,7 +264,7 @@ class NormalRegion(BaseEstimator):
         return k, min_size, block_size, float(self.quantile)
 
     def _learn(self, vectors: np.ndarray, rows: np.ndarray, groups: Mapping[Group, slice]) -> Self:
-        k, min_size, block_size, _ = self._checked()
+        k, min_size, block_size, _ = self._check_parameters()
         largest = max(part.stop - part.start for part in groups.values())
         if largest < min_size:
             need_samples(largest, k, "vectors" if None in groups else "vectors of the largest group")
@@ -278,7 +278,7 @@ class NormalRegion(BaseEstimator):
 
     def _restore(self, vectors: np.ndarray, rows: np.ndarray, radii: np.ndarray, groups: Mapping[Group, slice]) -> Self:
         """Set everything that is learnt from what is kept in a file; the same bits as `fit`."""
-        k, _, block_size, _ = self._checked()
+        k, _, block_size, _ = self._check_parameters()
         manifolds = {
             group: Manifold.from_radii(vectors[part], radii[part], k=k, closed=self.closed, block_size=block_size)
             for group, part in groups.items()
@@ -295,7 +295,7 @@ class NormalRegion(BaseEstimator):
         manifolds: dict[Group, Manifold],
     ) -> Self:
         """Set the learnt attributes, and cut the radii of the manifolds."""
-        k, min_size, block_size, quantile = self._checked()
+        k, min_size, block_size, quantile = self._check_parameters()
         self.settings_: dict[str, Any] = {
             "k": k,
             "quantile": quantile,

@@ -67,7 +67,7 @@ def _region(arrays: dict[str, np.ndarray], outer: dict[str, Any]) -> NormalRegio
     if set(content["settings"]) != _SETTINGS:
         raise ValueError(f"its settings are {sorted(content['settings'])}, not {sorted(_SETTINGS)}")
     region = NormalRegion(**content["settings"])
-    min_size = region._checked()[1]
+    min_size = region._check_parameters()[1]
     vectors = as_features(arrays["vectors"], "vectors")
     if vectors.dtype != arrays["vectors"].dtype:
         raise ValueError(f"its vectors are {arrays['vectors'].dtype}, not float32 or float64")

@@ -68,7 +68,7 @@ class FeatureShards:
         found = np.empty((flat.size, self.shape[1]), dtype=self.dtype)
         for number in np.unique(shard):
             here = shard == number
-            found[here] = widened(self._arrays[number][flat[here] - self.starts[number]])
+            found[here] = widen(self._arrays[number][flat[here] - self.starts[number]])
         return found.reshape(*index.shape, self.shape[1])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -76,7 +76,7 @@ class FeatureShards:
 
     def _between(self, start: int, stop: int) -> np.ndarray:
         parts = [
-            widened(array[max(start - first, 0) : stop - first])
+            widen(array[max(start - first, 0) : stop - first])
             for array, (first, end) in zip(self._arrays, pairwise(self.starts), strict=True)
             if first < stop and start < end
         ]
@@ -110,7 +110,7 @@ def open_features(path: FilePath | Sequence[FilePath], *, check: bool = True) ->
         differ in width or type, or values that are not finite; the message names the file.
     """
     paths = feature_paths(path)
-    arrays = [_mapped(one) for one in paths]
+    arrays = [_map_file(one) for one in paths]
     for one, array in zip(paths, arrays, strict=True):
         if array.shape[1] != arrays[0].shape[1] or array.dtype != arrays[0].dtype:
             raise ValueError(f"{one} holds {array.shape[1]} columns of {_type(array)}, but {paths[0]} holds "
@@ -138,14 +138,14 @@ def feature_paths(path: FilePath | Sequence[FilePath]) -> list[Path]:
     return found
 
 
-def widened(rows: np.ndarray) -> np.ndarray:
+def widen(rows: np.ndarray) -> np.ndarray:
     """Stored rows as float32 or float64: exactly, and without a copy where they already are."""
     if rows.dtype == np.uint16:  # bfloat16 is the upper half of a float32
         return (rows.astype(np.uint32) << 16).view(np.float32)
     return np.asarray(rows.astype(np.float32) if rows.dtype == np.float16 else rows)
 
 
-def _mapped(path: Path) -> np.ndarray:
+def _map_file(path: Path) -> np.ndarray:
     array = _mapped_npy(path) if path.suffix == ".npy" else _mapped_safetensors(path)
     if array.ndim != 2:
         raise ValueError(f"{path} has shape {array.shape}; a 2-D array (samples, features) is accepted")
@@ -209,7 +209,7 @@ def _memmap(path: Path, dtype: np.dtype, shape: tuple[int, ...], offset: int, or
 def _blocks(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     step = max(1, _CHECKED_BYTES // (4 * array.shape[1]))
     for start in range(0, len(array), step):
-        yield start, widened(array[start : start + step])
+        yield start, widen(array[start : start + step])
 
 
 def _check_values(array: np.ndarray, path: Path) -> None:

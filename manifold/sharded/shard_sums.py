@@ -75,15 +75,15 @@ def without_reference(tallies: Tallies) -> Tallies:
 
 def merge_references(parts: Sequence[Tallies]) -> Tallies:
     """The same queries against several shards, in the order of their rows, as one reference."""
-    return _joined(parts, PER_REFERENCE)
+    return _join(parts, PER_REFERENCE)
 
 
 def merge_queries(parts: Sequence[Tallies]) -> Tallies:
     """Several pieces of a query, in order, against the same reference, as one query."""
-    return _joined(parts, PER_QUERY)
+    return _join(parts, PER_QUERY)
 
 
-def _joined(parts: Sequence[Tallies], names: Sequence[str]) -> Tallies:
+def _join(parts: Sequence[Tallies], names: Sequence[str]) -> Tallies:
     """The arrays called `names` put side by side, the others merged."""
     side_by_side = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     nothing = {name: values[:0] for name, values in side_by_side.items()}

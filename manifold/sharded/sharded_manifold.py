@@ -150,7 +150,7 @@ class ShardedManifold:
         balls = self._balls()
         if not median_filter:
             balls = replace(balls, kept=np.ones(len(self.radii_), dtype=bool))
-        shared = self._shared(balls)
+        shared = self._share_balls(balls)
         if leave_one_out:
             features, n, piece_size = None, len(shared), 1
         else:
@@ -158,7 +158,7 @@ class ShardedManifold:
             n, piece_size = len(features), self.piece_size
 
         def scores(start: int, stop: int) -> dict[str, np.ndarray]:
-            found = self._own_shard(start, shared) if features is None else self._swept(features[start:stop], shared)
+            found = self._own_shard(start, shared) if features is None else self._sweep(features[start:stop], shared)
             return {name: getattr(found, name) for name in _SCORED}
 
         inputs: Sequence[Any] = ()
@@ -179,9 +179,9 @@ class ShardedManifold:
         need_samples(len(features), self.k, "query")
         query_radii = radii_of(screen_of(features), features, (self.k,), self.block_size)[:, 0]
         balls = self._balls()
-        shared = self._shared(balls)
+        shared = self._share_balls(balls)
         pieces = [slice(start, start + self.piece_size) for start in range(0, len(features), self.piece_size)]
-        whole = merge_queries([self._swept(features[rows], shared, query_radii[rows]) for rows in pieces])
+        whole = merge_queries([self._sweep(features[rows], shared, query_radii[rows]) for rows in pieces])
         arrays = arrays_of(whole, replace(balls, query_radii=query_radii), ratios=False)
         return EvaluationAtK(self.k, totals_at_k(arrays, self.k, PRDC_METRICS), arrays)
 
@@ -240,11 +240,11 @@ class ShardedManifold:
     def _balls(self) -> Balls:
         return Balls.of(self.radii_, closed=self.closed)
 
-    def _shared(self, balls: Balls) -> list[Any]:
+    def _share_balls(self, balls: Balls) -> list[Any]:
         """A handle of each shard's balls."""
         return [self._calls.share(balls_of_rows(balls, rows)) for rows in self._slices()]
 
-    def _swept(self, query: np.ndarray, shared: Sequence[Any], query_radii: np.ndarray | None = None) -> Tallies:
+    def _sweep(self, query: np.ndarray, shared: Sequence[Any], query_radii: np.ndarray | None = None) -> Tallies:
         """Queries against all shards at once."""
         handle, n = self._calls.share(query), self.starts_[-1]
         calls = [self._calls.call("sweep", shard, handle, balls, n, query_radii) for shard, balls in enumerate(shared)]

@@ -13,7 +13,7 @@ from genmend.manifold.engine.balls import Balls
 from genmend.manifold.engine.radii import nearest_distances
 from genmend.manifold.engine.screens import AnyScreen, screen_of
 from genmend.manifold.engine.tallies import Tallies
-from genmend.manifold.sharded.mapped_features import open_features, widened
+from genmend.manifold.sharded.mapped_features import open_features, widen
 from genmend.manifold.sharded.shard_sums import sweep_shard, without_reference
 from genmend.storage.digests import digest
 
@@ -58,7 +58,7 @@ class ShardWorker:
 
     def rows(self, shard: int, start: int, stop: int) -> np.ndarray:
         """Some rows of a shard as float32 or float64."""
-        return widened(self._views[shard][start:stop])
+        return widen(self._views[shard][start:stop])
 
     def nearest(self, shard: int, query: np.ndarray, k: int, own: int | None) -> np.ndarray:
         """(m, at most k) ascending distances of the queries to the nearest samples of a shard.
@@ -111,9 +111,9 @@ class HereCalls:
     def __init__(self, sources: Sequence[Any], keep_codes: bool, block_size: int) -> None:
         self._worker = ShardWorker(dict(enumerate(sources)), keep_codes, block_size)
 
-    def call(self, method: str, shard: int, *arguments: Any, **options: Any) -> Any:
+    def call(self, method: str, shard: int, *arguments: Any) -> Any:
         """A handle of the result of a `ShardWorker` method; arguments may be handles."""
-        return getattr(self._worker, method)(shard, *arguments, **options)
+        return getattr(self._worker, method)(shard, *arguments)
 
     def share(self, value: Any) -> Any:
         """A handle of a value that goes into several calls."""
@@ -142,9 +142,9 @@ class RayCalls:
         every = list(enumerate(sources))
         self.actors = [actor.remote(dict(every[w::workers]), keep_codes, block_size) for w in range(workers)]
 
-    def call(self, method: str, shard: int, *arguments: Any, **options: Any) -> Any:
+    def call(self, method: str, shard: int, *arguments: Any) -> Any:
         """A handle of the result of a `ShardWorker` method; arguments may be handles."""
-        return getattr(self.actors[shard % len(self.actors)], method).remote(shard, *arguments, **options)
+        return getattr(self.actors[shard % len(self.actors)], method).remote(shard, *arguments)
 
     def share(self, value: Any) -> Any:
         """A handle of a value that goes into several calls."""

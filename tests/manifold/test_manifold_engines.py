@@ -139,7 +139,7 @@ def test_projections_never_exceed_the_distance(make, d):
     projection = Projection.of(x, center, scale)
     gram = projection.basis.T @ projection.basis
     np.testing.assert_allclose(gram, np.eye(len(gram)), atol=1e-12)
-    (p, error), (q, _) = projection.projected(x), projection.projected(y)
+    (p, error), (q, _) = projection.project(x), projection.project(y)
     found = oracle.distances(q, p)
     allowed = error * (np.linalg.norm(q, axis=1)[:, None] + np.linalg.norm(p, axis=1))
     assert (found <= oracle.distances(y, x) * scale + allowed).all()

@@ -1,4 +1,4 @@
-"""What must hold for any data: invariances, monotony, consistency (reliability.md section 3)."""
+"""What must hold for any data: invariances, monotony, consistency."""
 
 import manifold_brute_force as brute_force
 import numpy as np

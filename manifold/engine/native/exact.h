@@ -1,4 +1,4 @@
-// Exact distances: the arbiter, bit for bit the same as manifold/distances.py.
+// Exact distances: the arbiter, bit for bit the same as manifold/engine/exact.py.
 #pragma once
 
 namespace genmend {

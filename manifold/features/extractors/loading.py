@@ -57,8 +57,8 @@ def load_extractor(name: str | Callable[..., Any]) -> Callable[..., Any]:
     what a metric was published with: ``vgg16-fc2:rarity@PATH``, ``torch_fidelity:inception-v3-compat@PATH``; and
     ``module:callable``, a function of yours without arguments that returns an extractor.
 
-    A callable of your own takes a tensor ``[n, 3, h, w]`` in [0, 1] and returns ``[n, d]``; for audio, one mono wave
-    ``[samples]`` (float32 ndarray, at its attribute `sample_rate`, 16,000 Hz where it has none) and returns ``[d]``.
+    A callable of your own takes a tensor (n, 3, h, w) in [0, 1] and returns (n, d); for audio, one mono wave
+    (samples,), a float32 ndarray at its attribute `sample_rate` (16,000 Hz where it has none), and returns (d,).
 
     Raises
     ------

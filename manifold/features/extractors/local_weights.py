@@ -33,7 +33,7 @@ def check_weights(path: str | Path) -> None:
     ValueError
         If the file is missing, damaged, or asks for more than tensors and plain containers.
     """
-    _stored(Path(path))
+    _read_state(Path(path))
 
 
 def one_line(error: Exception) -> str:
@@ -50,13 +50,13 @@ def stored_tensors(path: str | Path) -> dict[str, torch.Tensor]:
         If the file is missing, damaged, or holds more than tensors.
     """
     path = Path(path)
-    stored = _stored(path)
+    stored = _read_state(path)
     if not isinstance(stored, dict) or not all(isinstance(value, torch.Tensor) for value in stored.values()):
         raise ValueError(f"{path} holds more than tensors by name; save a plain state dict.")
     return stored
 
 
-def _stored(path: Path) -> Any:
+def _read_state(path: Path) -> Any:
     if not path.is_file():
         raise ValueError(f"There is no weights file {path}; give the path of a .safetensors or .pth state dict.")
     try:

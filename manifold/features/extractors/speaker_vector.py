@@ -31,7 +31,7 @@ _LOUDNESS = 10 ** (-30 / 20)
 
 
 class SpeakerEncoder(nn.Module):
-    """Mel frames ``[n, frames, 40]`` to unit vectors ``[n, 256]``."""
+    """Mel frames (n, frames, 40) to unit vectors (n, 256)."""
 
     def __init__(self) -> None:
         super().__init__()
