@@ -1,9 +1,9 @@
 """The compiled engine: int8 or bfloat16 codes screen the pairs, a few are measured exactly (native/*.cpp).
 
 It keeps the promise of `numpy_screen` with coarser codes and whole passes in C++: each row is centred, rotated by
-random signs and a Walsh-Hadamard transform (so that no coordinate sticks out), and quantised with a step of its own; with a
-the length of a code and e what it leaves out, |x.y - code product| <= a_x e_y + e_x a_y + e_x e_y by Cauchy-Schwarz.
-Distances have the bits of `exact.numpy_pair_distances`, which is checked when the engine is first used.
+random signs and a Walsh-Hadamard transform (so that no coordinate sticks out), and quantised with a step of its
+own; with a the length of a code and e what it leaves out, |x.y - code product| <= a_x e_y + e_x a_y + e_x e_y by
+Cauchy-Schwarz. Distances have the bits of `exact.numpy_pair_distances`, which is checked when the engine is first used.
 
 Of a large reference whose samples lie in clusters, codes of a few projections (`projection`) rule out whole tiles.
 

@@ -1,9 +1,10 @@
 """The screen in pure torch: bfloat16 products on a CPU that has them, float32 ones on a CUDA device.
 
 As `numpy_screen`, with three differences. A code is rounded to bfloat16, and may then be off by the share `error` of
-its length: |x.y - code product| <= |x||y| (2 e + e^2) <= (|x|^2 + |y|^2) (2 e + e^2) / 2, taken off the norms beforehand.
-A norm rides along as three bfloat16 parts, which hold all 24 bits. And the product itself comes rounded to bfloat16, by
-2**-8 at most: thresholds are raised by as much. Sums are taken to be in float32, which `of` checks on the rows at hand.
+its length: |x.y - code product| <= |x||y| (2 e + e^2) <= (|x|^2 + |y|^2) (2 e + e^2) / 2, taken off the norms
+beforehand. A norm rides along as three bfloat16 parts, which hold all 24 bits. And the product itself comes
+rounded to bfloat16, by 2**-8 at most: thresholds are raised by as much. Sums are taken to be in float32, which `of`
+checks on the rows at hand.
 """
 
 from __future__ import annotations

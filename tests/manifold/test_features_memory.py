@@ -72,7 +72,7 @@ def test_a_wave_array_with_a_sample_rate_is_no_feature_array():
         assert found.kind == "audio"
         np.testing.assert_allclose(found.values, expected.values, rtol=1e-6)
     assert features_of(waves, audio).kind == "array"
-    with pytest.raises(ValueError, match=r"Waves have shapes \[\(2, 8\)\]; give at least one, mono \[samples\]"):
+    with pytest.raises(ValueError, match=r"Waves have shapes \[\(2, 8\)\]; give at least one, mono \(samples,\)"):
         features_of(np.zeros((1, 2, 8)), audio, sample_rate=8000)
 
 
