@@ -17,9 +17,10 @@ Its fields are strings, numbers, tuples of numbers, None, or tensors; so any edi
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import fields
+from collections.abc import Callable, Sequence
+from dataclasses import fields, is_dataclass
 from importlib import import_module
 from numbers import Real
 from typing import Any, TypeVar
@@ -32,6 +33,9 @@ from genmend.activations.outputs import first_tensor, with_first_tensor
 __all__ = [
     "Edit",
     "check_strength",
+    "checked_floating",
+    "checked_mask",
+    "checked_units",
     "edit_class",
     "edit_name",
     "edit_type",
@@ -40,9 +44,9 @@ __all__ = [
     "working_dtype",
 ]
 
-# The only names a correction file may use, and the module that defines each. The module is imported when its name is
-# met, never before: this room imports none of the others. A name that is not here is refused, so a file can choose
-# among these classes and reach nothing else.
+# Names that a correction file may use, and the module that defines each. The module is imported when its name is met,
+# never before: this room imports none of the others. Beside these a file may name a user's own edit type, as
+# ``module:Class``, which must have been registered before: no file can have anything else imported or run.
 _MODULES = {
     "activations.scale_units": "genmend.activations.edits",
     "activations.ablate_neurons": "genmend.activations.edits",
@@ -114,48 +118,84 @@ class Edit(ABC):
         return hash((type(self), self.layer))
 
 
-def edit_type(name: str) -> Callable[[EditClass], EditClass]:
-    """Register an edit class under the name that correction files use for it.
+def edit_type(name: str | None = None) -> Callable[[EditClass], EditClass]:
+    """Register an edit class, so that correction files can hold its edits.
+
+    Parameters
+    ----------
+    name
+        For genmend's own: the name in files. Leave it out for a class of yours, whose name in files is
+        ``module:Class``; such a file can be loaded where that module has been imported.
 
     Raises
     ------
     ValueError
-        If the name is not in this module's table, or another class has it.
+        If the name is not in this module's table, another class has it, or a class of yours is defined in a function.
+    TypeError
+        If the class is no frozen dataclass derived from `Edit`.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> @edit_type()
+    ... @dataclass(frozen=True, eq=False)
+    ... class Negate(Edit):
+    ...     layer: str
+    ...     strength: float = 1.0
+    ...
+    ...     def apply(self, output, strength=None):
+    ...         return output * (1 - 2 * (self.strength if strength is None else strength))
     """
-    if name not in _MODULES:
-        raise ValueError(f"edit type {name!r} is not in the table {sorted(_MODULES)}; add it there.")
+    if name is not None and name not in _MODULES:
+        raise ValueError(f"edit type {name!r} is not in the table {sorted(_MODULES)}; leave the name out for your own.")
 
     def register(cls: EditClass) -> EditClass:
-        known = _classes.get(name)
+        called = _own_name(cls) if name is None else name
+        known = _classes.get(called)
         # A module that is reloaded defines its classes again, under the same qualified name.
         if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise ValueError(f"edit type {name!r} is already {known.__qualname__}; name {cls.__qualname__} otherwise.")
-        _classes[name] = cls
+            raise ValueError(
+                f"edit type {called!r} is already {known.__qualname__}; name {cls.__qualname__} otherwise."
+            )
+        _classes[called] = cls
         return cls
 
     return register
 
 
+def _own_name(cls: type[Edit]) -> str:
+    if not (isinstance(cls, type) and issubclass(cls, Edit) and is_dataclass(cls)):
+        raise TypeError(f"{cls!r} is no dataclass derived from Edit; write @edit_type() above @dataclass(frozen=True).")
+    if "<locals>" in cls.__qualname__:
+        raise ValueError(f"{cls.__qualname__} is defined in a function, where no file finds it; define it in a module.")
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
 def edit_class(name: str) -> type[Edit]:
-    """Return the class of a registered name, importing the room that defines it.
+    """Return the class of a registered name, importing the room of genmend that defines it, and no other module.
 
     Raises
     ------
     ValueError
-        If the name is not in the table, or its room is not installed or does not define it.
+        If the name is not known, its room is not installed or does not define it, or it is of a module that has not
+        been imported.
     """
-    module = _MODULES.get(name)
-    if module is None:
+    if name in _classes:
+        return _classes[name]
+    module, colon, _ = name.partition(":")
+    if colon:
+        here = module in sys.modules and module != "__main__"
+        remedy = "register it there with @edit_type()" if here else f"import {module} first, if you trust it"
+        raise ValueError(f"edit type {name!r} is of no class that is registered here; {remedy}.")
+    room = _MODULES.get(name)
+    if room is None:
         raise ValueError(f"edit type {name!r} is unknown; accepted are {sorted(_MODULES)}; update genmend.")
+    try:
+        import_module(room)
+    except ImportError as error:
+        raise ValueError(f"edit type {name!r} needs {room!r}, which does not import ({error}); install it.") from error
     if name not in _classes:
-        try:
-            import_module(module)
-        except ImportError as error:
-            raise ValueError(
-                f"edit type {name!r} needs {module!r}, which does not import ({error}); install it."
-            ) from error
-    if name not in _classes:
-        raise ValueError(f"edit type {name!r} is not defined by the installed {module!r}; update genmend.")
+        raise ValueError(f"edit type {name!r} is not defined by the installed {room!r}; update genmend.")
     return _classes[name]
 
 
@@ -170,7 +210,7 @@ def edit_name(edit: Edit) -> str:
     for name, cls in _classes.items():
         if cls is type(edit):
             return name
-    raise ValueError(f"{type(edit).__qualname__} has no name in correction files; register it with @edit_type.")
+    raise ValueError(f"{type(edit).__qualname__} has no name in correction files; register a class with @edit_type().")
 
 
 def check_strength(strength: float) -> float:
@@ -180,6 +220,66 @@ def check_strength(strength: float) -> float:
     if not 0 <= strength <= 1:  # also NaN
         raise ValueError(f"strength is {strength}, but it must lie in [0, 1]; 0 is nothing and 1 the whole edit.")
     return float(strength)
+
+
+def checked_units(name: str, indices: Sequence[int]) -> tuple[int, ...]:
+    """Return indices, of channels or tokens, as a tuple of different numbers from 0; none at all are accepted.
+
+    Raises
+    ------
+    TypeError
+        If they are no flat list of whole numbers, a boolean mask for one.
+    ValueError
+        If one is below 0, or stands there twice.
+    """
+    values = _as_tensor(name, indices)
+    if values.numel() == 0:
+        return ()
+    if values.dim() != 1 or values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
+        raise TypeError(
+            f"{name} has shape {tuple(values.shape)} and dtype {values.dtype}, but a flat list of indices is needed; "
+            "for a boolean mask pass mask.nonzero()[:, 0]."
+        )
+    listed = tuple(values.tolist())
+    if min(listed) < 0 or len(set(listed)) < len(listed):
+        raise ValueError(f"{name} is {listed}, but indices count from 0, each at most once; remove the others.")
+    return listed
+
+
+def checked_floating(name: str, values: Any, *, detach: bool = True) -> Tensor:
+    """Return values as a tensor of finite floating numbers, cut from the graph unless `detach` is False.
+
+    Raises
+    ------
+    TypeError
+        If they are no floating numbers.
+    ValueError
+        If one is NaN or infinite.
+    """
+    tensor = _as_tensor(name, values)
+    if not tensor.is_floating_point():
+        raise TypeError(f"{name} has dtype {tensor.dtype}, but floating values are needed; convert it with .float().")
+    if not tensor.isfinite().all():
+        raise ValueError(f"{name} has NaN or infinite values, but finite ones are needed; check where it comes from.")
+    return tensor.detach() if detach else tensor
+
+
+def checked_mask(name: str, values: Any) -> Tensor:
+    """Return values as a boolean tensor, or raise TypeError for another dtype."""
+    tensor = _as_tensor(name, values)
+    if tensor.dtype != torch.bool:
+        raise TypeError(
+            f"{name} has dtype {tensor.dtype}, but a boolean mask is needed; write `values > threshold`, "
+            "or pass indices as units where the edit takes them."
+        )
+    return tensor.detach()
+
+
+def _as_tensor(name: str, values: Any) -> Tensor:
+    try:
+        return torch.as_tensor(values)
+    except (RuntimeError, ValueError) as error:  # torch raises RuntimeError for what it cannot convert
+        raise TypeError(f"{name} cannot be made a tensor ({error}); give a tensor, an array or a flat list.") from error
 
 
 def working_dtype(output: Tensor, layer: str) -> torch.dtype:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import chain
@@ -17,9 +17,12 @@ from torch.utils.hooks import RemovableHandle
 from genmend.activations.compiled import compiled_and_run, mark, unmark
 from genmend.activations.contract import Edit
 from genmend.activations.correction import Correction
+from genmend.activations.edits import ApplyFunction
 from genmend.activations.layers import find_layer
 
 __all__ = ["Handle", "attach", "edited"]
+
+Functions = Mapping[str, Callable[[Tensor], Tensor]]
 
 
 class _EditHook:
@@ -116,7 +119,7 @@ class Handle:
 
 
 def attach(
-    model: nn.Module, *edits: Edit | Correction, rung: int | None = None, allow_other_weights: bool = False
+    model: nn.Module, *edits: Edit | Functions | Correction, rung: int | None = None, allow_other_weights: bool = False
 ) -> Handle:
     """Attach edits, or one rung of a correction, until ``handle.remove()``.
 
@@ -130,7 +133,7 @@ def attach(
         Any module; nothing but hook tables (and, while attached, the instance attribute ``forward`` of edited layers,
         see `genmend.activations.compiled`) is touched.
     *edits
-        Edits, or one `Correction` alone.
+        Edits, also as functions by layer, ``{"main.5": torch.relu}`` (see `ApplyFunction`), or one `Correction` alone.
     rung
         With a correction: which rung of its ladder, from 0, weak to strong.
     allow_other_weights
@@ -181,17 +184,20 @@ def attach(
 
 @contextmanager
 def edited(
-    model: nn.Module, *edits: Edit | Correction, rung: int | None = None, allow_other_weights: bool = False
+    model: nn.Module, *edits: Edit | Functions | Correction, rung: int | None = None, allow_other_weights: bool = False
 ) -> Iterator[Handle]:
     """Attach edits for the length of a block; arguments and errors are those of `attach`.
 
     Examples
     --------
-    >>> from activations import ScaleUnits
+    >>> from genmend.activations import ScaleUnits
     >>> net = nn.Sequential(nn.Identity())
     >>> with edited(net, ScaleUnits("0", [0], 0.0)):
     ...     net(torch.ones(1, 2))
     tensor([[0., 1.]])
+    >>> with edited(net, {"0": lambda output: output + 1}):
+    ...     net(torch.ones(1, 2))
+    tensor([[2., 2.]])
     >>> net(torch.ones(1, 2))
     tensor([[1., 1.]])
     """
@@ -200,7 +206,7 @@ def edited(
 
 
 def _chosen(
-    model: nn.Module, edits: tuple[Edit | Correction, ...], rung: int | None, allow_other_weights: bool
+    model: nn.Module, edits: tuple[Edit | Functions | Correction, ...], rung: int | None, allow_other_weights: bool
 ) -> tuple[Edit, ...]:
     if len(edits) == 1 and isinstance(edits[0], Correction):
         correction = edits[0]
@@ -210,11 +216,19 @@ def _chosen(
         return correction.ladder[rung]
     if rung is not None or allow_other_weights:
         raise TypeError("rung and allow_other_weights go with one correction, but edits were given; leave them out.")
-    plain = tuple(edit for edit in edits if isinstance(edit, Edit))
-    if len(plain) < len(edits):
-        kinds = ", ".join(type(edit).__name__ for edit in edits)
-        raise TypeError(f"attach() got ({kinds}), but edits, or one correction alone, are needed; unpack lists with *.")
-    return plain
+    chosen: list[Edit] = []
+    for given in edits:
+        if isinstance(given, Mapping):
+            chosen += [ApplyFunction(layer, function) for layer, function in given.items()]
+        elif isinstance(given, Edit):
+            chosen.append(given)
+        else:
+            kinds = ", ".join(type(edit).__name__ for edit in edits)
+            raise TypeError(
+                f"attach() got ({kinds}), but edits, functions by layer, or one correction alone, are needed; "
+                "unpack lists with *."
+            )
+    return tuple(chosen)
 
 
 def _place(layer: nn.Module, model: nn.Module) -> tuple[torch.device, torch.dtype]:

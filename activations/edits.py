@@ -1,8 +1,8 @@
-"""The edits that fit any network of feature maps: scale units, ablate or cap neurons, pull towards the mean."""
+"""The edits that fit any network: scale units, ablate or cap neurons, pull towards the mean, apply a function."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
@@ -10,9 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genmend.activations.contract import Edit, edit_type, working_dtype
+from genmend.activations.contract import (
+    Edit,
+    checked_floating,
+    checked_mask,
+    checked_units,
+    edit_type,
+    working_dtype,
+)
 
-__all__ = ["AblateNeurons", "CapNeurons", "PullToMean", "ScaleUnits"]
+__all__ = ["AblateNeurons", "ApplyFunction", "CapNeurons", "PullToMean", "ScaleUnits"]
 
 
 @edit_type("activations.scale_units")
@@ -46,20 +53,20 @@ class ScaleUnits(Edit):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        units = _units(self.units)
+        units = checked_units("units", self.units)
         scale: Any = self.scale
         if isinstance(scale, Real) and not isinstance(scale, bool):
             factors = torch.full((len(units),), float(scale), dtype=torch.float64)
             object.__setattr__(self, "scale", float(scale))
         else:
-            factors = _floating("scale", scale)
+            factors = checked_floating("scale", scale)
             object.__setattr__(self, "scale", factors)
             if factors.shape != (len(units),):
                 raise ValueError(
                     f"scale has shape {tuple(factors.shape)} for {len(units)} units; "
                     f"give one number, or a tensor of shape ({len(units)},)."
                 )
-        _finite("scale", factors)
+        checked_floating("scale", factors)
         object.__setattr__(self, "units", units)
         object.__setattr__(self, "_index", torch.tensor(units, dtype=torch.int64))
         object.__setattr__(self, "_change", factors.to(torch.promote_types(factors.dtype, torch.float32)) - 1)
@@ -108,7 +115,7 @@ class AblateNeurons(Edit):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "mask", _boolean("mask", self.mask))
+        object.__setattr__(self, "mask", checked_mask("mask", self.mask))
         if not isinstance(self.only_positive, bool):
             raise TypeError(f"only_positive is {self.only_positive!r}; accepted are True and False; choose one.")
 
@@ -157,10 +164,8 @@ class CapNeurons(Edit):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        ceiling = _floating("ceiling", self.ceiling)
-        _finite("ceiling", ceiling)
-        object.__setattr__(self, "ceiling", ceiling)
-        object.__setattr__(self, "mask", _boolean("mask", self.mask))
+        object.__setattr__(self, "ceiling", checked_floating("ceiling", self.ceiling))
+        object.__setattr__(self, "mask", checked_mask("mask", self.mask))
         if self.ceiling.shape != self.mask.shape:
             raise ValueError(
                 f"ceiling has shape {tuple(self.ceiling.shape)} and mask {tuple(self.mask.shape)}; both must be shaped "
@@ -211,15 +216,13 @@ class PullToMean(Edit):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        mean = _floating("mean", self.mean)
-        _finite("mean", mean)
-        object.__setattr__(self, "mean", mean)
+        object.__setattr__(self, "mean", checked_floating("mean", self.mean))
         if self.mask is not None and self.units is not None:
             raise ValueError("both mask and units are given, but only one can say where to act; leave one out.")
         if self.mask is not None:
-            object.__setattr__(self, "mask", _boolean("mask", self.mask))
+            object.__setattr__(self, "mask", checked_mask("mask", self.mask))
         if self.units is not None:
-            units = _units(self.units)
+            units = checked_units("units", self.units)
             object.__setattr__(self, "units", units)
             object.__setattr__(self, "_index", torch.tensor(units, dtype=torch.int64))
 
@@ -249,48 +252,65 @@ class PullToMean(Edit):
         raise _misfit(self, name, values, output, f"{tuple(output.shape[1:2])} or {tuple(output.shape[1:])}")
 
 
-def _units(units: Sequence[int]) -> tuple[int, ...]:
-    values = _tensor("units", units)
-    if values.numel() == 0:
-        return ()
-    if values.dim() != 1 or values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
-        raise TypeError(
-            f"units has shape {tuple(values.shape)} and dtype {values.dtype}, but a flat list of channel indices is "
-            "needed; for a boolean mask pass mask.nonzero()[:, 0]."
-        )
-    listed = tuple(values.tolist())
-    if min(listed) < 0 or len(set(listed)) < len(listed):
-        raise ValueError(f"units is {listed}, but channel indices count from 0, each at most once; remove the others.")
-    return listed
+@dataclass(frozen=True, eq=False)
+class ApplyFunction(Edit):
+    """Put what a function returns in the place of the output: ``(1 - strength) * r + strength * function(r)``.
 
+    For a quick try, without a class of its own; ``edited(model, {layer: function})`` makes one. A correction file can't
+    hold it: for that, write a class and register it with `edit_type`.
 
-def _tensor(name: str, values: Any) -> Tensor:
-    try:
-        return torch.as_tensor(values).detach()
-    except (RuntimeError, ValueError) as error:  # torch raises RuntimeError for what it cannot convert
-        raise TypeError(f"{name} cannot be made a tensor ({error}); give a tensor, an array or a flat list.") from error
+    Attributes
+    ----------
+    layer : str
+        Dotted name.
+    function : callable
+        Tensor -> tensor of the same shape and dtype. It gets a copy, so whatever it does with it in place is harmless.
+    strength : float
+        In [0, 1].
 
+    Examples
+    --------
+    >>> ApplyFunction("main.5", torch.neg).apply(torch.tensor([[2.0, 3.0]]))
+    tensor([[-2., -3.]])
+    """
 
-def _floating(name: str, values: Any) -> Tensor:
-    tensor = _tensor(name, values)
-    if not tensor.is_floating_point():
-        raise TypeError(f"{name} has dtype {tensor.dtype}, but floating values are needed; convert it with .float().")
-    return tensor
+    layer: str
+    function: Callable[[Tensor], Tensor]
+    strength: float = 1.0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not callable(self.function):
+            raise TypeError(
+                f"{self.function!r} was given for layer {self.layer!r}, but a function of a tensor is needed, e.g. "
+                "lambda output: output * 0."
+            )
 
-def _finite(name: str, values: Tensor) -> None:
-    if not values.isfinite().all():
-        raise ValueError(f"{name} has NaN or infinite values, but finite ones are needed; check where it comes from.")
+    def apply(self, output: Tensor, strength: Tensor | float | None = None) -> Tensor:
+        """Return the function's result where strength is 1, the output where it is 0, and else a mean of both.
 
-
-def _boolean(name: str, values: Any) -> Tensor:
-    tensor = _tensor(name, values)
-    if tensor.dtype != torch.bool:
-        raise TypeError(
-            f"{name} has dtype {tensor.dtype}, but a boolean mask is needed; write `values > threshold`, "
-            "or pass indices as units where the edit takes them."
-        )
-    return tensor
+        Raises
+        ------
+        TypeError
+            If the function returns no tensor.
+        ValueError
+            If it returns a tensor of another shape or dtype.
+        """
+        dtype = working_dtype(output, self.layer)
+        made = self.function(output.clone())
+        if not isinstance(made, Tensor):
+            raise TypeError(
+                f"The function for layer {self.layer!r} returned {type(made).__name__}, but a tensor is needed; "
+                "return the edited output."
+            )
+        if made.shape != output.shape or made.dtype != output.dtype:
+            raise ValueError(
+                f"The function for layer {self.layer!r} returned {made.dtype} of shape {tuple(made.shape)} for "
+                f"{output.dtype} of shape {tuple(output.shape)}; return a tensor of the same dtype and shape."
+            )
+        amount = torch.as_tensor(self.strength if strength is None else strength, dtype=dtype, device=output.device)
+        mixed = ((1 - amount) * output.to(dtype) + amount * made.to(dtype)).to(output.dtype)
+        return torch.where(amount < 1, torch.where(amount > 0, mixed, output), made)
 
 
 def _fit_units(edit: Edit, units: Sequence[int], output: Tensor) -> None:

@@ -42,8 +42,8 @@ from genmend.gans.boundaries import (
 )
 from genmend.gans.boundaries.explore import ExploreRun, ExploreSettings, QueryRegion
 from genmend.gans.families.pretrained import load_faces
-from genmend.storage.digests import settings_key, sha256_of_array
-from genmend.storage.pieces import Work, checkpointed
+from genmend.storage.digests import sha256_of_array
+from genmend.storage.pieces import Work
 
 RESULTS = Path(__file__).with_name("results") / "boundaries"
 METHODS = ("bouncing", "tree")
@@ -159,13 +159,13 @@ def mixing_lines(
     for number, query in enumerate(queries):
         region = generative_region(generator, query.query, generator.layers[0], query.mask)
         about = {"query": number, "seed": options.seed, "n": options.n, "lengths": [BOUNCES, MOVES, NODES]}
-        key = settings_key(about | {"members": sha256_of_array(query.mask)})
 
         def compute(region: Any = region) -> dict[str, NDArray[Any]]:
             kept = json.dumps(_diagnosed(region, options.n, options.seed))
             return {"rows": np.frombuffer(kept.encode(), np.uint8)}
 
-        kept = checkpointed(options.cache / "work", f"mixing-{key}", True, compute)["rows"]
+        about |= {"members": sha256_of_array(query.mask)}
+        kept = Work(options.cache / "work").kept("mixing", about, compute)["rows"]
         for name, row in json.loads(kept.tobytes()).items():
             rows.setdefault(name, []).append(row)
     lines = [f"How long is long enough? Learnt boundaries of {len(queries)} queries, {options.n} walks; means"]

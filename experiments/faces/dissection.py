@@ -31,7 +31,7 @@ from genmend.gans.dissection.causal_study import CausalSettings
 from genmend.gans.dissection.dissection import DissectRun, DissectSettings
 from genmend.gans.families.pretrained import load_faces
 from genmend.manifold.features import extract, load_extractor
-from genmend.storage.pieces import Work, checkpointed
+from genmend.storage.pieces import Work
 
 RESULTS = Path(__file__).with_name("results") / "dissection"
 POOL_SEED, N_POOL, N_TOP = 5, 2_000, 200
@@ -144,7 +144,7 @@ def _unit_kid(generator: Generator, detector: ArtifactDetector, cache: Path) -> 
         peaks = unit_peaks(generator, latents, [LAYER])[LAYER].numpy()
         return {"kid": unit_kid(peaks, features, detector.manifold_.reference_, n_top=N_TOP)}
 
-    return checkpointed(cache / "units", f"kid-{LAYER}-{POOL_SEED}-{N_POOL}-{N_TOP}", True, compute)["kid"]
+    return Work(cache / "units").kept(f"kid-{LAYER}-{POOL_SEED}-{N_POOL}-{N_TOP}", None, compute)["kid"]
 
 
 def _flagged(

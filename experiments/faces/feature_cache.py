@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from tqdm import tqdm
 
 from genmend.manifold.features import load_extractor
 from genmend.storage.atomic import whole_file
+from genmend.storage.digests import sha256_of_array
 
 
 class CachedExtractor:
@@ -35,7 +35,7 @@ class CachedExtractor:
         if images.requires_grad:  # gradients flow through the network, not through what is remembered
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self._bfloat16):
                 return self._extractor(images).float()
-        keys = [hashlib.sha256(image.contiguous().numpy().tobytes()).hexdigest() for image in images]
+        keys = [sha256_of_array(image) for image in images]
         missing = list({key: row for row, key in enumerate(keys) if key not in self._known}.items())
         for start in tqdm(range(0, len(missing), 16), desc=self.name, disable=len(missing) < 256, leave=False):
             self._compute(images, missing[start : start + 16])

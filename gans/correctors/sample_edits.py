@@ -6,13 +6,12 @@ Each holds one row per sample, in the order of the batch, and refuses a batch of
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from genmend.activations import Edit, edit_type
-from genmend.activations.contract import working_dtype
+from genmend.activations.contract import checked_floating, working_dtype
 
 __all__ = ["ReplaceUnits", "ScaleEachSample"]
 
@@ -49,7 +48,7 @@ class ScaleEachSample(Edit):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        scale = _floating("scale", self.scale)
+        scale = checked_floating("scale", self.scale, detach=False)
         if scale.dim() < 2:
             raise ValueError(f"scale has shape {tuple(scale.shape)}; give one row of unit factors per sample, (n, C).")
         object.__setattr__(self, "scale", scale)
@@ -100,7 +99,7 @@ class ReplaceUnits(Edit):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        units, values = torch.as_tensor(self.units), _floating("values", self.values)
+        units, values = torch.as_tensor(self.units), checked_floating("values", self.values, detach=False)
         if units.dtype != torch.int64 or units.dim() != 2:
             raise TypeError(
                 f"units has shape {tuple(units.shape)} and dtype {units.dtype}; give channel indices (n, m), int64."
@@ -137,15 +136,6 @@ class ReplaceUnits(Edit):
         amount = torch.as_tensor(self.strength if strength is None else strength, dtype=dtype, device=output.device)
         replaced = ((1 - amount) * listed.to(dtype) + amount * values).to(output.dtype)
         return padded.scatter(1, index, torch.where(amount > 0, replaced, listed))[:, :n_units]
-
-
-def _floating(name: str, values: Any) -> Tensor:
-    tensor = torch.as_tensor(values)
-    if not tensor.is_floating_point():
-        raise TypeError(f"{name} has dtype {tensor.dtype}, but floating values are needed; convert it with .float().")
-    if not tensor.isfinite().all():
-        raise ValueError(f"{name} has NaN or infinite values, but finite ones are needed; check where it comes from.")
-    return tensor
 
 
 def _check_batch(edit: Edit, name: str, rows: Tensor, output: Tensor, *, all_units: bool) -> None:

@@ -325,6 +325,8 @@ def test_a_layer_that_takes_no_hook_leaves_none_on_the_others():
     [
         (("main.2",), {}, "attach.. got .str."),
         (([scale_units()],), {}, "unpack lists"),
+        (({"main.2": 3},), {}, "3 was given for layer 'main.2', but a function of a tensor is needed"),
+        (({0: torch.relu},), {}, "layer is 0, but the name of a layer is needed"),
         ((scale_units(),), {"rung": 0}, "rung"),
         ((scale_units(),), {"allow_other_weights": True}, "allow_other_weights"),
     ],

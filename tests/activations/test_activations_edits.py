@@ -182,7 +182,7 @@ on = torch.tensor([True])
         (lambda: ScaleUnits("a", [0], 0.5, True), TypeError, "strength is True"),
         (lambda: ScaleUnits("a", [0, 0], 0.5), ValueError, "at most once"),
         (lambda: ScaleUnits("a", [-1], 0.5), ValueError, "count from 0"),
-        (lambda: ScaleUnits("a", [0.5], 0.5), TypeError, "flat list of channel indices"),
+        (lambda: ScaleUnits("a", [0.5], 0.5), TypeError, "flat list of indices"),
         (lambda: ScaleUnits("a", on, 0.5), TypeError, "mask.nonzero"),
         (lambda: ScaleUnits("a", 3, 0.5), TypeError, "flat list"),
         (lambda: ScaleUnits("a", None, 0.5), TypeError, "units cannot be made a tensor"),

@@ -72,17 +72,18 @@ def test_it_goes_through_a_correction_file(tmp_path, output):
 
 
 @pytest.mark.parametrize(
-    ("rows", "vectors", "message"),
+    ("rows", "vectors", "error", "message"),
     [
-        ([0, 0], torch.zeros(2, 3), "each at most once"),
-        ([-1], torch.zeros(1, 3), "count from 0"),
-        ([0, 1], torch.zeros(1, 3), r"give floating values of shape \(2, d\)"),
-        ([0], torch.zeros(1, 3, dtype=torch.int64), "give floating values"),
-        ([0], torch.full((1, 3), torch.nan), "NaN or infinity"),
+        ([0, 0], torch.zeros(2, 3), ValueError, "each at most once"),
+        ([-1], torch.zeros(1, 3), ValueError, "count from 0"),
+        ([0.5], torch.zeros(1, 3), TypeError, "rows has .* a flat list of indices is needed"),
+        ([0, 1], torch.zeros(1, 3), ValueError, r"give floating values of shape \(2, d\)"),
+        ([0], torch.zeros(1, 3, dtype=torch.int64), TypeError, "floating values are needed"),
+        ([0], torch.full((1, 3), torch.nan), ValueError, "NaN or infinite"),
     ],
 )
-def test_what_no_edit_can_be_is_refused(rows, vectors, message):
-    with pytest.raises(ValueError, match=message):
+def test_what_no_edit_can_be_is_refused(rows, vectors, error, message):
+    with pytest.raises(error, match=message):
         ReplaceVectors("layer", rows, vectors)
 
 

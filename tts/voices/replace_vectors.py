@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from genmend.activations import Edit, edit_type
-from genmend.activations.contract import working_dtype
+from genmend.activations.contract import checked_floating, checked_units, working_dtype
 
 __all__ = ["ROUNDING", "ReplaceVectors"]
 
@@ -53,17 +51,13 @@ class ReplaceVectors(Edit):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        rows = tuple(int(row) for row in np.asarray(self.rows, dtype=np.int64).reshape(-1))
-        if len(set(rows)) < len(rows) or any(row < 0 for row in rows):
-            raise ValueError(f"rows is {rows}, but positions count from 0, each at most once; remove the others.")
-        vectors: Any = torch.as_tensor(self.vectors).detach()
-        if vectors.dim() != 2 or len(vectors) != len(rows) or not vectors.is_floating_point():
+        rows = checked_units("rows", self.rows)
+        vectors = checked_floating("vectors", self.vectors)
+        if vectors.dim() != 2 or len(vectors) != len(rows):
             raise ValueError(
                 f"vectors is {vectors.dtype} of shape {tuple(vectors.shape)} for {len(rows)} rows; "
                 f"give floating values of shape ({len(rows)}, d)."
             )
-        if not vectors.isfinite().all():
-            raise ValueError("vectors hold NaN or infinity, but finite ones are needed; check where they come from.")
         object.__setattr__(self, "rows", rows)
         object.__setattr__(self, "vectors", vectors)
         object.__setattr__(self, "_index", torch.tensor(rows, dtype=torch.int64))
