@@ -70,11 +70,11 @@ def draw(
 
 
 def _check_settings(pipe: Any, settings: Iterable[str]) -> None:
-    parameters = signature(type(pipe).__call__).parameters
-    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return
+    # Some pipelines take **kwargs too, only for arguments of older versions, and ignore the others.
+    parameters = signature(type(pipe).__call__).parameters.values()
+    named = {parameter.name for parameter in parameters if parameter.kind is not Parameter.VAR_KEYWORD}
     ours = {"self", "prompt", "generator", "output_type"}
-    unknown, accepted = sorted(set(settings) - set(parameters)), sorted(set(parameters) - ours)
+    unknown, accepted = sorted(set(settings) - named), sorted(named - ours)
     if unknown:
         raise TypeError(
             f"{', '.join(unknown)} is no argument of {type(pipe).__name__}; accepted are {', '.join(accepted)}; "

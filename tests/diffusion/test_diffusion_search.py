@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from genmend.diffusion import AmplifyLowFrequencies, Novelty, amplified, draw, search_gains
+from genmend.diffusion.loading import TextToImage
+from genmend.diffusion.search.comparison import AmplifySettings, compare_amplification
 from genmend.diffusion.search.novelty import VendiGain
 from genmend.diffusion.search.published_search import choose_published, published_search
 from genmend.diffusion.search.scorers import class_probability
@@ -184,6 +186,10 @@ class TestDrawing:
     def test_errors(self, pipe):
         with pytest.raises(ValueError, match="0 seeds"):
             draw(pipe, "a", [])
+        with pytest.raises(
+            TypeError, match=r"num_inference_step is no argument of .*accepted are .*num_inference_steps"
+        ):
+            draw(pipe, "a", [0], num_inference_step=2)
         with pytest.raises(ValueError, match="not finite"), amplified(pipe, mid=1e30, up=(1e30,)):
             draw(pipe, "a", [0], **FAST)
 
@@ -247,3 +253,17 @@ class TestScorers:
         np.testing.assert_allclose(found, 1 / (1 + np.exp(-1)), rtol=1e-6)
         with pytest.raises(ValueError, match="'b'"):
             score(torch.ones(1, 3, 2, 2), "b")
+
+
+def test_python_compares_without_the_command_line(pipe, tmp_path):
+    model = TextToImage(pipe, FAST, extractor=lambda images: images.flatten(1))
+    settings = AmplifySettings(("a",), gains={"mid": 3.0}, cutoff=2, n=2, n_cloud=6)
+    run = compare_amplification(model, settings, work=Work(tmp_path))
+    assert run.comparison.n == 2
+    assert run.comparison.novelty > 0
+    assert run.pixel_change > 1e-4
+    assert [images.shape for images in run.images] == [(2, 3, 16, 16)]
+    assert list(run.columns()["seed"]) == [0, 1]
+    pipe.unet.forward = None  # a second run draws nothing
+    again = compare_amplification(model, settings, work=Work(tmp_path))
+    assert torch.equal(again.images[0], run.images[0])
