@@ -38,7 +38,8 @@ class DissectSettings:
     """
 
     segmenters: tuple[str, ...] = field(
-        default=("classical",), metadata={"help": "classical, face-parser, or module:callable; again for more."}
+        default=("classical",),
+        metadata={"help": "classical, face-parser, or module:callable; again for more.", "option": "--segmenter"},
     )
     n_images: int = field(
         default=2_000, metadata={"help": "Samples to segment; classical sees --n-statistics.", "min": 8}

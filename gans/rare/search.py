@@ -47,7 +47,7 @@ class RareSearch:
     """
 
     n_versions: int = field(default=5, metadata={"help": "Rare versions of each reference.", "min": 1})
-    n_steps: int = field(default=60, metadata={"help": "Steps of the search.", "min": 0})
+    n_steps: int = field(default=60, metadata={"help": "Steps of the search.", "option": "--steps", "min": 0})
     learning_rate: float = 0.05
     noise: float = field(default=0.1, metadata={"help": "Noise on the reference latent that each version starts from."})
     k_reference: int = field(

@@ -59,7 +59,7 @@ class SpeakSettings:
     """
 
     phonemes: str | None = field(default=None, metadata={"help": "IPA in place of what espeak-ng makes of the text."})
-    repair: bool = field(default=False, metadata={"help": "Repair the flagged symbols too."})
+    repair: bool = field(default=False, metadata={"help": "Repair the flagged symbols too.", "option": "--repair"})
     layer: str = field(default="", metadata={"help": "Layer that decides and is repaired; the middle one if empty."})
     k: int = field(default=5, metadata={"help": "Neighbours that a ball of the normal region reaches to.", "min": 1})
     psi: float = field(default=0.3, metadata={"help": "1 changes nothing, 0 moves all the way.", "min": 0, "max": 1})

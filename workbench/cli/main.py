@@ -7,15 +7,19 @@ import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from genmend import __version__
 from genmend.workbench.cli.diffusion import commands as diffusion_commands
 from genmend.workbench.cli.gans import commands as gan_commands
-from genmend.workbench.cli.options import Device, Json, Out, Resume, finish, note, show_progress
+from genmend.workbench.cli.options import Json, Out, Resume, finish, note, show_progress
+from genmend.workbench.cli.settings_options import command
 from genmend.workbench.cli.tts import commands as speech_commands
+
+if TYPE_CHECKING:
+    from genmend.workbench.commands.score import ScoreSettings
 
 __all__ = ["app", "main"]
 
@@ -91,54 +95,39 @@ def demo(
         )
 
 
-@app.command()
-def score(
-    reference: Annotated[Path, typer.Argument(help="Folder of images or audio, or .npy, .npz, .safetensors features.")],
-    query: Annotated[Path, typer.Argument(help="What to score against it: the same kinds.")],
-    out: Out,
-    k: Annotated[str, typer.Option(help="Numbers of neighbours, comma-separated.")] = "3,5",
-    metrics: Annotated[str, typer.Option(help="Comma-separated, e.g. precision,kid; if empty all but frechet.")] = "",
-    features: Annotated[
-        str,
-        typer.Option(help="E.g. clip-vit-b16, timm:MODEL@WEIGHTS, module:callable; if empty the usual of the kind."),
-    ] = "",
-    open_balls: Annotated[bool, typer.Option("--open-balls", help="distance < radius, as the prdc package.")] = False,
-    bootstrap: Annotated[int, typer.Option(help="Resamples behind the 95 % intervals; 0: none.", min=0)] = 0,
-    on_error: Annotated[str, typer.Option(help="A file that cannot be read: raise, skip or report.")] = "raise",
-    limit: Annotated[int | None, typer.Option(help="Take only the first so many samples of each set.", min=1)] = None,
-    seed: Annotated[int, typer.Option(help="Of the resamples.", min=0)] = 0,
-    device: Device = "cpu",
-    batch_size: Annotated[int, typer.Option(help="Samples a forward pass.", min=1)] = 16,
-    resume: Annotated[bool, typer.Option(help="Use features that the cache holds, and keep new ones there.")] = True,
-    as_json: Json = False,
-) -> None:
-    """Precision, recall, density, coverage, rarity and their kin of one set against another."""
-    from genmend.workbench.commands.score import ScoreSettings, run_score
-    from genmend.workbench.pages.score import score_summary
-
-    settings = ScoreSettings(
-        k=_numbers(k),
-        metrics=tuple(name.strip() for name in metrics.split(",")) if metrics else None,
-        features=features,
-        closed=not open_balls,
-        bootstrap=bootstrap,
-        on_error=on_error,
-        limit=limit,
-        seed=seed,
-        device=device,
-        batch_size=batch_size,
-    )
-    run = run_score(reference, query, out, settings=settings, resume=resume, progress=show_progress())
-    result = run.to_dict()
-    note(score_summary(result).replace("\n\n", "\n"))
-    finish(result, out, as_json)
-
-
 def _numbers(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise ValueError(f"--k is {text!r}; give whole numbers, e.g. 3 or 3,5.") from None
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
+
+
+@command(
+    app,
+    settings="genmend.workbench.commands.score:ScoreSettings",
+    texts={"k": _numbers, "metrics": _names},
+)
+def score(
+    reference: Annotated[Path, typer.Argument(help="Folder of images or audio, or .npy, .npz, .safetensors features.")],
+    query: Annotated[Path, typer.Argument(help="What to score against it: the same kinds.")],
+    out: Out,
+    *,
+    settings: ScoreSettings,
+    resume: Annotated[bool, typer.Option(help="Use features that the cache holds, and keep new ones there.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Precision, recall, density, coverage, rarity and their kin of one set against another."""
+    from genmend.workbench.commands.score import run_score
+    from genmend.workbench.pages.score import score_summary
+
+    run = run_score(reference, query, out, settings=settings, resume=resume, progress=show_progress())
+    result = run.to_dict()
+    note(score_summary(result).replace("\n\n", "\n"))
+    finish(result, out, as_json)
 
 
 def main() -> None:
@@ -150,9 +139,9 @@ def main() -> None:
     sys.exit(_run(app))
 
 
-def _run(command: Callable[..., Any]) -> int:
+def _run(run: Callable[..., Any]) -> int:
     try:
-        code = command(standalone_mode=False)
+        code = run(standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     except ImportError as error:

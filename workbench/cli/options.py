@@ -12,18 +12,14 @@ import typer
 __all__ = [
     "BatchSize",
     "Device",
-    "Extractor",
     "Json",
     "LatentShape",
     "Latents",
     "Layers",
     "Model",
-    "NReference",
-    "NStatistics",
     "Out",
     "Psi",
     "Resume",
-    "Seed",
     "Space",
     "finish",
     "generator_from",
@@ -43,10 +39,6 @@ Psi = Annotated[
 ]
 Space = Annotated[str, typer.Option(help="Latent space of a converted StyleGAN2: z, w or w+; also of --latents.")]
 Layers = Annotated[str, typer.Option(help="Layers to inspect, comma-separated; all activation layers if empty.")]
-Extractor = Annotated[str, typer.Option(help="efficientnet-lite0, clip-vit-b16, or module:callable.")]
-Seed = Annotated[int, typer.Option(help="Of the model's own samples that the detector learns from.", min=0)]
-NStatistics = Annotated[int, typer.Option(help="Own samples behind the activation rates.", min=2)]
-NReference = Annotated[int, typer.Option(help="Own samples behind the normal manifold.", min=10)]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")]
 BatchSize = Annotated[int, typer.Option(help="Images a forward pass.", min=1)]
 Resume = Annotated[bool, typer.Option(help="Go on from what an interrupted run left in --out.")]

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from genmend.workbench.cli.options import Json, Out, finish, note, show_progress
+from genmend.workbench.cli.settings_options import command
+
+if TYPE_CHECKING:
+    from genmend.tts.mending.settings import SpeakSettings
 
 __all__ = ["commands"]
 
 commands = typer.Typer()
 
 
-@commands.command()
+@command(
+    commands,
+    settings="genmend.tts.mending.settings:SpeakSettings",
+    before={"repair": "edit", "reference": "best_of", "attention_window": "save_repairs", "noise": "seed"},
+    leave_out=("copies", "window"),
+)
 def speak(
     voice: Annotated[
         str,
@@ -22,62 +31,29 @@ def speak(
     ],
     text: Annotated[str, typer.Argument(help="What to say; several sentences are judged one by one.")] = "",
     out: Out = Path("speech"),
+    *,
     diagnose: Annotated[bool, typer.Option("--diagnose", help="Show where the voice is lost (always done).")] = False,
-    repair: Annotated[bool, typer.Option("--repair", help="Repair the flagged symbols too.")] = False,
     edit: Annotated[
         list[str] | None, typer.Option(help='Prosody, e.g. "word:duration=1.5,pitch=+2st"; again for more.')
     ] = None,
     file: Annotated[
         Path | None, typer.Option(help="Sentences, one a line: rank them by risk and say nothing.", exists=True)
     ] = None,
-    phonemes: Annotated[str | None, typer.Option(help="IPA in place of what espeak-ng makes of the text.")] = None,
-    layer: Annotated[str, typer.Option(help="Layer that decides and is repaired; the middle one if empty.")] = "",
-    k: Annotated[int, typer.Option(help="Neighbours that a ball of the normal region reaches to.", min=1)] = 5,
-    psi: Annotated[float, typer.Option(help="1 changes nothing, 0 moves all the way.", min=0, max=1)] = 0.3,
-    judge: Annotated[str, typer.Option(help="Who accepts or refuses a repair: whisper, or none.")] = "whisper",
-    corpus: Annotated[
-        Path | None, typer.Option(help="Ordinary sentences for the reference: TEXT, or TEXT tab IPA.", exists=True)
-    ] = None,
-    reference: Annotated[Path | None, typer.Option(help="Folder of the reference, in place of the cache.")] = None,
-    best_of: Annotated[int, typer.Option(help="Say each sentence so often, keep what Whisper hears best.", min=1)] = 1,
+    settings: SpeakSettings,
     attention_window: Annotated[
         str, typer.Option(help="BACK,AHEAD tokens that attention may move to in a frame; Tacotron 2 only.")
     ] = "",
-    save_repairs: Annotated[
-        Path | None, typer.Option(help="Keep the accepted repairs that hold in other sentences in this file.")
-    ] = None,
-    use_repairs: Annotated[
-        Path | None, typer.Option(help="Repair with the kept ones of this file.", exists=True)
-    ] = None,
-    write_voice: Annotated[Path | None, typer.Option(help="A new Piper .onnx with those repairs in it.")] = None,
     noise: Annotated[float, typer.Option(help="Randomness of voices that have it; 0 compares best.", min=0)] = 0.0,
-    seed: Annotated[int, typer.Option(help="Of everything that is random.", min=0)] = 0,
     as_json: Json = False,
 ) -> None:
     """Say a text: diagnose where the voice is lost, repair it, edit its prosody, with audio and a page."""
     from genmend.tts import load_voice
-    from genmend.tts.mending.settings import SpeakSettings
     from genmend.workbench.commands.rank_sentences import run_speak_batch
     from genmend.workbench.commands.speak import run_speak
     from genmend.workbench.commands.speak_edit import run_speak_edit
 
-    if (file is not None) == bool(text.strip() or phonemes):
+    if (file is not None) == bool(text.strip() or settings.phonemes):
         raise ValueError("Give either a text (or --phonemes), or --file with sentences.")
-    settings = SpeakSettings(
-        phonemes=phonemes,
-        repair=repair,
-        layer=layer,
-        k=k,
-        psi=psi,
-        judge=judge,
-        corpus=corpus,
-        best_of=best_of,
-        reference=reference,
-        save_repairs=save_repairs,
-        use_repairs=use_repairs,
-        write_voice=write_voice,
-        seed=seed,
-    )
     options: dict[str, Any] = {"noise": noise} if noise else {}
     loaded = load_voice(voice, **options)
     if attention_window:
@@ -94,7 +70,7 @@ def speak(
         finish(run_speak_edit(loaded, text, out, settings, edit, progress=show_progress()).to_dict(), out, as_json)
     else:
         run = run_speak(loaded, text, out, settings, progress=show_progress())
-        if (save_repairs or write_voice) and not any(one.written for one in run.kept):
+        if (settings.save_repairs or settings.write_voice) and not any(one.written for one in run.kept):
             note("Nothing was kept: no accepted repair holds in other sentences, or its own sounds worse with it.")
         finish(run.to_dict(), out, as_json)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +29,25 @@ EXTRACTOR_OF_KIND = {"images": "efficientnet-lite0", "audio": "whisper-tiny"}
 class ScoreSettings:
     """What a score is computed with; `metrics` None: all. `features` empty: the usual extractor of the kind of data."""
 
-    k: tuple[int, ...] = (3, 5)
-    metrics: tuple[str, ...] | None = None
-    features: str = ""
-    closed: bool = True
-    bootstrap: int = 0
-    on_error: str = "raise"
-    limit: int | None = None
-    seed: int = 0
-    device: str = "cpu"
-    batch_size: int = 16
+    k: tuple[int, ...] = field(default=(3, 5), metadata={"help": "Numbers of neighbours, comma-separated."})
+    metrics: tuple[str, ...] | None = field(
+        default=None, metadata={"help": "Comma-separated, e.g. precision,kid; if empty all but frechet."}
+    )
+    features: str = field(
+        default="",
+        metadata={"help": "E.g. clip-vit-b16, timm:MODEL@WEIGHTS, module:callable; if empty the usual of the kind."},
+    )
+    closed: bool = field(
+        default=True, metadata={"help": "distance < radius, as the prdc package.", "option": "--open-balls"}
+    )
+    bootstrap: int = field(default=0, metadata={"help": "Resamples behind the 95 % intervals; 0: none.", "min": 0})
+    on_error: str = field(default="raise", metadata={"help": "A file that cannot be read: raise, skip or report."})
+    limit: int | None = field(
+        default=None, metadata={"help": "Take only the first so many samples of each set.", "min": 1}
+    )
+    seed: int = field(default=0, metadata={"help": "Of the resamples.", "min": 0})
+    device: str = field(default="cpu", metadata={"help": "cpu, cuda, cuda:1, mps."})
+    batch_size: int = field(default=16, metadata={"help": "Samples a forward pass.", "min": 1})
 
 
 @dataclass(frozen=True)
