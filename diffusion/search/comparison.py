@@ -55,14 +55,21 @@ class AmplifySettings:
         If settings contradict each other; the message says which.
     """
 
-    prompts: tuple[str, ...]
-    gains: Mapping[str, float] | None = None
+    prompts: tuple[str, ...] = field(metadata={"help": "What to draw; again for more.", "option": "--prompt"})
+    gains: Mapping[str, float] | None = field(
+        default=None,
+        metadata={"help": "down0=1.1,down1=1.3,mid=1.8; or the same in this order: 1.1,1.3,1.8."},
+    )
     preset: str = field(
         default="", metadata={"help": "sdxl-turbo, sdxl-lightning-1, sd-1.5, ...; see diffusion.PRESETS."}
     )
-    correction: Path | None = field(default=None, metadata={"help": "An amplification.safetensors."})
-    search: bool = field(default=False, metadata={"help": "Search the gains that are newest and still usable."})
-    blocks: Mapping[int, float] | None = None
+    correction: Path | None = field(default=None, metadata={"help": "An amplification.safetensors.", "exists": True})
+    search: bool = field(
+        default=False, metadata={"help": "Search the gains that are newest and still usable.", "option": "--search"}
+    )
+    blocks: Mapping[int, float] | None = field(
+        default=None, metadata={"help": "Of a transformer: 14=1.05,15=1.05 (experimental)."}
+    )
     cutoff: float | None = field(
         default=None, metadata={"help": "Where the low band ends; by default the preset's, or 5."}
     )
@@ -81,7 +88,9 @@ class AmplifySettings:
     )
     features: str = field(default="", metadata={"help": "Extractor of the novelty; efficientnet-lite0 if empty."})
     control: str = field(default="", metadata={"help": "Draw a control too: full, high, random or noise."})
-    real: Path | None = field(default=None, metadata={"help": "Folder of real images: novelty counts only among them."})
+    real: Path | None = field(
+        default=None, metadata={"help": "Folder of real images: novelty counts only among them.", "exists": True}
+    )
     keep_inside: float = field(
         default=0.0,
         metadata={"help": "Share of the samples among --real images that a search keeps.", "min": 0, "max": 1},
