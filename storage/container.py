@@ -17,6 +17,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from genmend.storage.atomic import whole_file
+from genmend.storage.tables import parse_json
 
 __all__ = ["ContainerError", "load", "save"]
 
@@ -127,7 +128,7 @@ def load(
     if not path.exists():
         raise FileNotFoundError(f"There is no {_noun(kind)} file {path}; {writes}.")
     with path.open("rb") as file:  # the ordinary error where it is a folder, or not ours to read
-        start = file.read(2)
+        start = file.read(8)
     try:
         with safe_open(path, framework={"numpy": "np", "torch": "pt"}[framework]) as opened:
             metadata = opened.metadata() or {}
@@ -139,7 +140,8 @@ def load(
         reason = str(fault) or type(fault).__name__
         if isinstance(fault, SafetensorError):
             reason = f"it is no intact safetensors file ({fault})"
-            if start == b"PK" or start[:1] == b"\x80":
+            # A safetensors file begins with the length of its header, of which these bytes are 0.
+            if start[:2] == b"PK" or (start[:1] == b"\x80" and any(start[2:])):
                 reason = "it is a pickle or an archive as torch.save writes, which could run code, and is never opened"
         raise error(f"{path} cannot be loaded as {_noun(kind, 'a ')}: {reason}; {writes}.") from fault
 
@@ -162,9 +164,9 @@ def _facts(metadata: Mapping[str, str], kind: str, schema: int) -> Facts:
     """The facts, also of a file from before there was one format."""
     short = kind.rpartition(".")[2]
     if kind in metadata:
-        facts = _parsed(metadata[kind])
+        facts = parse_json(metadata[kind])
     elif metadata.get("schema", "").startswith(f"{kind}/") and short in metadata:  # detectors and densities
-        facts = {"schema": _number(metadata["schema"].rpartition("/")[2]), **_parsed(metadata[short])}
+        facts = {"schema": _number(metadata["schema"].rpartition("/")[2]), **parse_json(metadata[short])}
     elif metadata.get("format", "").startswith(f"{kind}."):  # probe moves
         facts = {**metadata, "schema": _number(metadata["format"].rpartition(".")[2])}
     else:
@@ -172,16 +174,6 @@ def _facts(metadata: Mapping[str, str], kind: str, schema: int) -> Facts:
     found = facts.pop("schema", None)
     if found != schema or isinstance(found, bool):
         raise ValueError(f"its schema is {found!r}, and {kind}/{schema} is read; update genmend if it is newer")
-    return facts
-
-
-def _parsed(text: str) -> Facts:
-    def refused(constant: str) -> float:
-        raise ValueError(f"it holds {constant}, which is no JSON")
-
-    facts = json.loads(text, parse_constant=refused)
-    if not isinstance(facts, dict):
-        raise ValueError(f"its metadata is a {type(facts).__name__}, but a JSON object is needed")
     return facts
 
 

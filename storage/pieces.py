@@ -199,20 +199,3 @@ def _read_entries(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return entries if isinstance(entries, dict) else {}
-
-
-# Until the last of their callers takes a Work.
-
-
-def checkpointed(folder: Path, name: str, resume: bool, compute: Callable[[], Arrays]) -> Arrays:
-    """The arrays that `compute` returns, or ``folder/name.safetensors`` where an earlier run left it whole."""
-    path = folder / f"{name}.safetensors"
-    if resume and path.is_file():
-        try:
-            return load_file(path)
-        except SafetensorError:
-            pass
-    arrays = compute()
-    folder.mkdir(parents=True, exist_ok=True)
-    _save_arrays(path, arrays)
-    return arrays

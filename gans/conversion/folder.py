@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +15,7 @@ from genmend.gans.families import LAYOUTS
 from genmend.gans.families.layout import fitted
 from genmend.gans.generator import Generator
 from genmend.storage.atomic import whole_file
+from genmend.storage.tables import read_json, write_json
 
 __all__ = ["converted_options", "load_converted", "save_generator"]
 
@@ -42,8 +42,7 @@ def save_generator(folder: str | os.PathLike[str], module: nn.Module, conversion
     }
     with whole_file(folder / _ARRAYS) as temporary:
         save_file({name: tensor.contiguous() for name, tensor in module.state_dict().items()}, temporary)
-    with whole_file(folder / _SETTINGS) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    write_json(folder / _SETTINGS, content)
 
 
 def load_converted(path: str | os.PathLike[str], **options: Any) -> Generator:
@@ -102,14 +101,14 @@ def _settings(folder: Path, path: Path) -> dict[str, Any]:
     """The JSON, with the keys that it must have and no others."""
     file = folder / _SETTINGS
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file)
     except OSError as error:
         raise ValueError(
             f"{path} is no converted generator: it has no {_SETTINGS}. Convert a checkpoint with `genmend convert`."
         ) from error
     except ValueError as error:
         raise ValueError(f"{file} is no JSON ({error}); convert the checkpoint again.") from error
-    if not isinstance(content, dict) or content.get("kind") != _KIND or content.get("schema") != _SCHEMA:
+    if content.get("kind") != _KIND or content.get("schema") != _SCHEMA:
         raise ValueError(f"{file} is not of the kind {_KIND} and schema {_SCHEMA}; update genmend if it is newer.")
     if set(content) != _KEYS or content["family"] not in LAYOUTS:
         raise ValueError(

@@ -1,3 +1,5 @@
+"""Files written whole or not at all: errors, interrupts, kills and full disks leave the old content."""
+
 import errno
 import os
 import signal
@@ -11,6 +13,16 @@ import pytest
 
 from genmend.storage.atomic import whole_file
 
+SLOW = """
+import sys, time
+from genmend.storage.atomic import whole_file
+
+with whole_file(sys.argv[1]) as temporary, temporary.open("wb") as file:
+    for _ in range(1000):
+        file.write(b"new" * 1000)
+        file.flush()
+        time.sleep(0.01)
+"""
 OLD, NEW = "old " * 1000, "new " * 100_000
 
 
@@ -121,3 +133,46 @@ def test_two_writers_at_once_do_not_share_a_temporary_file(target):
 def test_a_missing_folder_is_the_ordinary_error(tmp_path):
     with pytest.raises(FileNotFoundError), whole_file(tmp_path / "nowhere" / "file"):
         pytest.fail("the block must not be entered")
+
+
+def test_nothing_is_seen_before_the_end(tmp_path):
+    path = tmp_path / "file"
+    with whole_file(path) as one, whole_file(path) as other:  # two at once do not meet
+        one.write_bytes(b"one")
+        other.write_bytes(b"other")
+        assert not path.exists()
+    assert path.read_bytes() == b"one"  # the last to end
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"one", b"another" * 100_000])
+def test_any_content_and_a_path_as_text(target, content):
+    with whole_file(str(target)) as temporary:
+        temporary.write_bytes(content)
+    assert target.read_bytes() == content
+    assert list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_an_error_leaves_no_new_file(tmp_path, error):
+    with pytest.raises(error):
+        write_and_fail(tmp_path / "new", error())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes and signals are POSIX's")
+def test_a_writer_killed_in_the_middle_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    child = subprocess.Popen([sys.executable, "-c", SLOW, str(path)])
+    deadline = time.monotonic() + 60
+    while not any(there.stat().st_size > 5000 for there in tmp_path.iterdir()):
+        assert child.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    child.send_signal(signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+    assert path.read_bytes() == b"old"
+    with whole_file(path) as temporary:
+        temporary.write_bytes(b"new")
+    assert path.read_bytes() == b"new"
