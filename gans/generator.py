@@ -52,7 +52,7 @@ class Generator:
     latent_shape : tuple of int
         Shape of one latent, drawn from N(0, 1) unless there is a `draw`.
     layers : tuple of str
-        Dotted names of the activation layers, in order of depth, whose outputs ``[n, C, H, W]`` are inspected. Empty:
+        Dotted names of the activation layers, in order of depth, whose outputs (n, c, h, w) are inspected. Empty:
         every activation module with such an output (`activation_layers`).
     value_range : (float, float)
         What the module's black and white are; `generate` maps it to 0..1.
@@ -63,7 +63,7 @@ class Generator:
     batch_size : int
         Latents a forward pass; small batches stay in the processor's cache.
     draw : callable, optional
-        ``draw(module, normal)`` makes latents ``[n, *latent_shape]`` of standard normal numbers ``[n, *draw_shape]``,
+        ``draw(module, normal)`` makes latents (n, *latent_shape) of standard normal numbers (n, *draw_shape),
         row by row, where latents are not normal themselves, e.g. the w of StyleGAN.
     draw_shape : tuple of int, optional
         Where it differs from `latent_shape`.
@@ -106,7 +106,7 @@ class Generator:
         return next((parameter.device for parameter in self.module.parameters()), torch.device("cpu"))
 
     def latents(self, n: int, seed: int, start: int = 0) -> Tensor:
-        """Random latents ``[n, *latent_shape]``: item i depends on ``(seed, start + i)`` alone.
+        """Random latents (n, *latent_shape): item i depends on ``(seed, start + i)`` alone.
 
         They are standard normal, or what `draw` makes of such numbers. A prefix of a longer draw is the shorter draw,
         bit for bit, so work can be resumed or split anywhere.
@@ -131,7 +131,7 @@ class Generator:
         Raises
         ------
         ValueError
-            If the shape is not ``[n, *latent_shape]`` with n >= 1, or a value is NaN or infinite.
+            If the shape is not (n, *latent_shape) with n >= 1, or a value is NaN or infinite.
         """
         tensor = torch.as_tensor(latents)
         if tensor.ndim != len(self.latent_shape) + 1 or tuple(tensor.shape[1:]) != self.latent_shape or not len(tensor):
@@ -153,7 +153,7 @@ class Generator:
         return self.module(latents) if self.call is None else self.call(self.module, latents)
 
     def images(self, latents: Tensor) -> Tensor:
-        """`run` as images ``[n, 3, h, w]`` float32 in 0..1, where the module is; gradients flow to the latents."""
+        """`run` as images (n, 3, h, w) float32 in 0..1, where the module is; gradients flow to the latents."""
         raw = self.run(latents)
         if raw.ndim != 4 or raw.shape[1] not in (1, 3):
             raise ValueError(
@@ -166,7 +166,7 @@ class Generator:
 
     @torch.no_grad()
     def generate(self, latents: Tensor | np.ndarray, *, progress: bool = False) -> Tensor:
-        """Images ``[n, 3, h, w]`` float32 on the CPU in 0..1 (clamped; grey ones repeated to three channels)."""
+        """Images (n, 3, h, w) float32 on the CPU in 0..1 (clamped; grey ones repeated to three channels)."""
         checked = self.checked_latents(latents)
         batches = tqdm(checked.split(self.batch_size), desc="images", disable=not progress, leave=False)
         return torch.cat([self.images(batch).cpu() for batch in batches])
@@ -209,7 +209,7 @@ def recorded_batches(
 
 @torch.no_grad()
 def layer_shapes(generator: Generator, layers: Sequence[str]) -> dict[str, torch.Size]:
-    """What each layer puts out for one sample, e.g. ``[C, H, W]``, by layer."""
+    """What each layer puts out for one sample, e.g. (c, h, w), by layer."""
     with record(generator.module, layers, reduce=lambda output: output.shape[1:]) as shapes:
         generator.run(torch.zeros(1, *generator.latent_shape))
     return {layer: shapes[layer] for layer in layers}

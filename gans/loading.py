@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from torch import nn
 
+from genmend.gans.families.layout import FamilyOptions
 from genmend.gans.generator import Generator
 from genmend.storage.named_object import named_object
 
@@ -16,9 +17,9 @@ __all__ = ["load_generator"]
 
 
 def load_generator(
-    model: str, latent_shape: Sequence[int] | None = None, layers: Sequence[str] = (), **options: Any
+    model: str, latent_shape: Sequence[int] | None = None, layers: Sequence[str] = (), **options: Unpack[FamilyOptions]
 ) -> Generator:
-    """A generator by name.
+    """Load a generator by name.
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ from experiments.pages import write_page
 from experiments.picture_grid import image_grid
 from genmend.gans import Generator, explore
 from genmend.gans.boundaries import (
-    affine_or_same,
+    as_affine,
     bouncing_walks,
     convergence,
     farthest_points,
@@ -177,7 +177,7 @@ def mixing_lines(
 
 
 def _diagnosed(region: Any, n: int, seed: int) -> dict[str, dict[str, float]]:
-    region = affine_or_same(region)
+    region = as_affine(region)
     query = region.query.flatten(1)
     found = {}
     for name, path, lengths in (

@@ -1,13 +1,13 @@
 """Samples that the generator itself treats alike: smallest supporting boundary sets and walks inside them."""
 
-from genmend.gans.boundaries.affine_region import AffineRegion, affine_or_same
+from genmend.gans.boundaries.affine_region import AffineRegion, as_affine
 from genmend.gans.boundaries.bouncing import bouncing, bouncing_walks
 from genmend.gans.boundaries.boundary_set import GateSettings, SupportingSet, compare_with_rankings, supporting_set
 from genmend.gans.boundaries.bounds import Box, NormShell, chord, prior_shell, random_directions
 from genmend.gans.boundaries.convergence import Convergence, convergence
 from genmend.gans.boundaries.exploration import Exploration, farthest_points, mean_distance, spread
 from genmend.gans.boundaries.hit_and_run import hit_and_run, walks
-from genmend.gans.boundaries.homogeneity import Homogeneity, ball_round, homogeneity, random_set, rotated_round
+from genmend.gans.boundaries.homogeneity import Homogeneity, ball_round, homogeneity, random_set, rotate_round
 from genmend.gans.boundaries.preactivation import preactivations
 from genmend.gans.boundaries.region import GenerativeRegion, generative_region
 from genmend.gans.boundaries.tree import grow_tree
@@ -22,7 +22,7 @@ __all__ = [
     "Homogeneity",
     "NormShell",
     "SupportingSet",
-    "affine_or_same",
+    "as_affine",
     "ball_round",
     "bouncing",
     "bouncing_walks",
@@ -39,7 +39,7 @@ __all__ = [
     "prior_shell",
     "random_directions",
     "random_set",
-    "rotated_round",
+    "rotate_round",
     "spread",
     "supporting_set",
     "walks",

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from genmend.gans.boundaries.region import GenerativeRegion
 
-__all__ = ["AffineRegion", "affine_or_same"]
+__all__ = ["AffineRegion", "as_affine"]
 
 N_PROBES = 8
 EQUAL = 1e-9  # relative to the values, in float64
@@ -21,9 +21,9 @@ class AffineRegion(GenerativeRegion):
 
     Attributes
     ----------
-    weight : Tensor ``[m, d]``
+    weight : Tensor (m, d)
         float64, of flat latents.
-    bias : Tensor ``[m]``
+    bias : Tensor (m,)
         float64.
     """
 
@@ -31,7 +31,7 @@ class AffineRegion(GenerativeRegion):
     bias: Tensor = field(repr=False, kw_only=True)
 
     def values(self, latents: Tensor) -> Tensor:
-        """Pre-activations of the members, ``[n, m]``, in the latents' precision."""
+        """Pre-activations of the members, (n, m), in the latents' precision."""
         return latents.flatten(1) @ self.weight.T.to(latents) + self.bias.to(latents)
 
     def in_float64(self) -> GenerativeRegion:
@@ -39,7 +39,7 @@ class AffineRegion(GenerativeRegion):
         return _as_the_generator_has_it(self).in_float64()
 
 
-def affine_or_same(region: GenerativeRegion) -> GenerativeRegion:
+def as_affine(region: GenerativeRegion) -> GenerativeRegion:
     """An `AffineRegion` where the members are affine functions of the latent, to 1e-9; else the region as it is.
 
     Found by trying, in float64: half-way between latents, affine functions are half-way between their values.

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from genmend.gans.boundaries.affine_region import AffineRegion, affine_or_same
+from genmend.gans.boundaries.affine_region import AffineRegion, as_affine
 from genmend.gans.boundaries.bounds import Bounds, prior_shell
 from genmend.gans.boundaries.convergence import KEPT_STATES, mixing
-from genmend.gans.boundaries.exploration import Exploration, verified
+from genmend.gans.boundaries.exploration import Exploration, verify
 from genmend.gans.boundaries.region import GenerativeRegion
 
 __all__ = ["N_BOUNCING_MOVES", "bouncing", "bouncing_walks"]
@@ -68,7 +68,7 @@ def bouncing(
         if move % every == 0:
             states.append(latents)
     settings = {"density": "prior", "n_moves": n_moves, "seed": seed, **mixing(states, query)}
-    return verified("bouncing", region, latents.float(), n * n_moves, n_inside, settings)
+    return verify("bouncing", region, latents.float(), n * n_moves, n_inside, settings)
 
 
 def bouncing_walks(
@@ -80,10 +80,10 @@ def bouncing_walks(
     seed: int = 0,
     progress: bool = False,
 ) -> Iterator[tuple[Tensor, int]]:
-    """Yield, after every move, where the walks of `bouncing` are, flat ``[n, d]`` float64, and how many moved."""
+    """Yield, after every move, where the walks of `bouncing` are, flat (n, d) float64, and how many moved."""
     if n < 1 or n_moves < 1:
         raise ValueError(f"n={n}, n_moves={n_moves}: both have to be at least 1.")
-    found = affine_or_same(region)
+    found = as_affine(region)
     if not isinstance(found, AffineRegion):
         raise ValueError(
             f"Layer {region.layer!r} is not affine in the latent, so its walls are bent: explore it by hit-and-run."
@@ -102,7 +102,7 @@ def bouncing_walks(
 
 
 def _unit_walls(region: AffineRegion) -> tuple[Tensor, Tensor]:
-    """Inside is where ``walls @ z + offsets >= 0``, ``[m, d]`` of norm 1 and ``[m]``; the margins are taken off."""
+    """Inside is where ``walls @ z + offsets >= 0``, (m, d) of norm 1 and (m,); the margins are taken off."""
     signs = region.signs.double()
     walls, offsets = region.weight * signs[:, None], region.bias * signs - region.margins.double()
     sizes = walls.norm(dim=1)
@@ -111,7 +111,7 @@ def _unit_walls(region: AffineRegion) -> tuple[Tensor, Tensor]:
 
 
 def _followed(latents: Tensor, velocities: Tensor, walls: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
-    """Where the walks are after a quarter turn, ``[n, d]``, and which got there within the bounces allowed."""
+    """Where the walks are after a quarter turn, (n, d), and which got there within the bounces allowed."""
     z, v = latents.clone(), velocities.clone()
     at, towards = z @ walls.T, v @ walls.T  # along every wall's normal
     left = torch.full((len(z),), DURATION, dtype=z.dtype, device=z.device)
@@ -136,7 +136,7 @@ def _followed(latents: Tensor, velocities: Tensor, walls: Tensor, offsets: Tenso
 
 
 def _first_hit(at: Tensor, towards: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
-    """When each walk first meets a wall from inside, ``[n]`` (infinity: never), and which.
+    """When each walk first meets a wall from inside, (n,) (infinity: never), and which.
 
     On the arc the distance to a wall is ``r cos(t + phase) + offset``, which falls through 0 once a turn.
     """

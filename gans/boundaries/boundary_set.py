@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from genmend.gans.boundaries.preactivation import activations_of, decoded, kept_errors, squared_errors
+from genmend.gans.boundaries.preactivation import activations_of, decode, masked_errors, squared_errors
 from genmend.gans.boundaries.rankings import first_of, first_order_effects, smallest_prefix
 from genmend.gans.generator import Generator
 
@@ -25,7 +25,7 @@ __all__ = [
     "compare_with_rankings",
     "expected_open",
     "open_gates",
-    "sampled_gates",
+    "sample_gates",
     "supporting_set",
 ]
 
@@ -70,9 +70,9 @@ class SupportingSet:
     layer : str
         Its activation layer.
     latent : Tensor
-        ``[1, *latent_shape]``, the query.
+        (1, *latent_shape), the query.
     mask : Tensor
-        bool, True for its members: ``[C, H, W]`` of neurons, ``[C]`` of units.
+        bool, True for its members: (c, h, w) of neurons, (c,) of units.
     n_candidates : int
         Those whose output is not 0: only they can matter. A ReLU neuron that is off contributes 0, kept or not.
     rmse : float
@@ -133,7 +133,7 @@ def supporting_set(
     ----------
     generator : Generator
     latent : Tensor
-        One query, ``[1, *latent_shape]``.
+        One query, (1, *latent_shape).
     layer : str
         An activation layer.
     tolerance : float
@@ -161,14 +161,14 @@ def supporting_set(
     order = candidates[scores.argsort(descending=True, stable=True)]
     n_open = int(open_gates(scores).sum())
     opened = first_of(order, n_open, weight.shape)[None]
-    most = n_open if kept_errors(generator, latent, layer, opened)[0] <= tolerance else len(candidates)
+    most = n_open if masked_errors(generator, latent, layer, opened)[0] <= tolerance else len(candidates)
     n = smallest_prefix(generator, latent, layer, order, weight.shape, tolerance, most)
     mask = first_of(order, n, weight.shape)
-    rmse = float(kept_errors(generator, latent, layer, mask[None])[0])
+    rmse = float(masked_errors(generator, latent, layer, mask[None])[0])
     while rmse > tolerance and n < len(candidates):  # alone, not in a batch, it may be rounded over the edge
         n += 1
         mask = first_of(order, n, weight.shape)
-        rmse = float(kept_errors(generator, latent, layer, mask[None])[0])
+        rmse = float(masked_errors(generator, latent, layer, mask[None])[0])
     return SupportingSet(layer, latent.cpu(), mask, len(candidates), rmse, tolerance)
 
 
@@ -195,7 +195,7 @@ def compare_with_rankings(
         errors, needed = [], []
         for order in (candidates[position] for position in positions):
             mask = first_of(order, found.n, weight.shape)[None]
-            errors.append(float(kept_errors(generator, latent, found.layer, mask)[0]))
+            errors.append(float(masked_errors(generator, latent, found.layer, mask)[0]))
             needed.append(
                 smallest_prefix(generator, latent, found.layer, order, weight.shape, found.tolerance, len(candidates))
             )
@@ -211,7 +211,7 @@ def _one_latent(generator: Generator, latent: Tensor) -> Tensor:
 
 
 def _by_granularity(values: Tensor, granularity: Granularity) -> Tensor:
-    """Magnitude of each gate's part of the output ``[C, H, W]``: ``[C, H, W]``, or ``[C]`` for whole units."""
+    """Magnitude of each gate's part of the output (c, h, w): (c, h, w), or (c,) for whole units."""
     if granularity == "neuron":
         return values.abs()
     if granularity == "unit":
@@ -232,7 +232,7 @@ def _learnt_scores(
     """log_alpha of the candidates at the highest price that was found to keep the hard mask within the tolerance."""
     draw = torch.Generator().manual_seed(settings.seed)
     with torch.no_grad():
-        original = decoded(generator, latent, layer)
+        original = decode(generator, latent, layer)
 
     def as_gates(values: Tensor) -> Tensor:
         flat = values.new_zeros(len(values), shape.numel())
@@ -242,8 +242,8 @@ def _learnt_scores(
         log_alpha = start.clone().requires_grad_()
         adam = torch.optim.Adam([log_alpha], lr=settings.learning_rate)
         for _ in range(settings.n_steps):
-            gates = as_gates(sampled_gates(log_alpha, settings.n_draws, draw))
-            error = squared_errors(decoded(generator, latent, layer, gates), original).mean() / tolerance**2
+            gates = as_gates(sample_gates(log_alpha, settings.n_draws, draw))
+            error = squared_errors(decode(generator, latent, layer, gates), original).mean() / tolerance**2
             loss = error + price * expected_open(log_alpha).mean()
             (log_alpha.grad,) = torch.autograd.grad(loss, log_alpha)  # of nothing else: the module may be trainable
             adam.step()
@@ -255,7 +255,7 @@ def _learnt_scores(
     for _ in tqdm(range(settings.n_rounds), desc="gates", disable=not progress, leave=False):
         trial = learn(best, price)
         n_open = int(open_gates(trial).sum())
-        meets = float(kept_errors(generator, latent, layer, as_gates(open_gates(trial)[None].float()).bool())[0])
+        meets = float(masked_errors(generator, latent, layer, as_gates(open_gates(trial)[None].float()).bool())[0])
         if meets <= tolerance:
             enough = price
             if n_open <= fewest:
@@ -276,8 +276,8 @@ BETA = 2 / 3  # temperature
 GAMMA, ZETA = -0.1, 1.1  # the interval that a binary concrete variable is stretched to, before it is cut to [0, 1]
 
 
-def sampled_gates(log_alpha: Tensor, n: int, generator: torch.Generator) -> Tensor:
-    """Draw n gates in 0..1 for each location parameter, ``[n, *log_alpha.shape]`` (equations 10 and 11)."""
+def sample_gates(log_alpha: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    """Draw n gates in 0..1 for each location parameter, (n, *log_alpha.shape) (equations 10 and 11)."""
     uniform = torch.rand((n, *log_alpha.shape), generator=generator, dtype=log_alpha.dtype).to(log_alpha.device)
     uniform = uniform.clamp(1e-6, 1 - 1e-6)
     concrete = torch.sigmoid((uniform.log() - (1 - uniform).log() + log_alpha) / BETA)

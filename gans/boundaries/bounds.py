@@ -16,16 +16,16 @@ __all__ = ["Bounds", "Box", "NormShell", "chord", "prior_shell", "random_directi
 
 
 class Bounds(Protocol):
-    """A set of flat latents ``[n, d]``: `NormShell` or `Box`."""
+    """A set of flat latents (n, d): `NormShell` or `Box`."""
 
     def contains(self, latents: Tensor) -> Tensor:
-        """Whether each is inside: bool ``[n]``."""
+        """Whether each is inside: bool (n,)."""
 
     def bracket(self, latents: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-        """Ends ``low <= 0 <= high``, ``[n]``, between which all of the line ``latent + t * direction`` inside lies."""
+        """Ends ``low <= 0 <= high``, (n,), between which all of the line ``latent + t * direction`` inside lies."""
 
     def sample(self, n: int, n_dimensions: int, draw: torch.Generator) -> Tensor:
-        """Targets to explore towards, ``[n, d]`` float32 on the CPU."""
+        """Targets to explore towards, (n, d) float32 on the CPU."""
 
     def reaching(self, latents: Tensor) -> Bounds:
         """The same, extended just so far that these latents are inside."""
@@ -68,7 +68,7 @@ class NormShell:
 
 @dataclass(frozen=True)
 class Box:
-    """Latents with every coordinate in [low, high], numbers or tensors ``[d]``: for latents without a normal prior."""
+    """Latents with every coordinate in [low, high], numbers or tensors (d,): for latents without a normal prior."""
 
     low: float | Tensor
     high: float | Tensor
@@ -120,7 +120,7 @@ def prior_shell(latent_shape: tuple[int, ...], coverage: float = 0.999) -> NormS
 def chord(
     inside: Callable[[Tensor], Tensor], latents: Tensor, directions: Tensor, low: Tensor, high: Tensor, n_halvings: int
 ) -> tuple[Tensor, Tensor]:
-    """Ends, ``[n]``, of the part of each line that is inside round ``t = 0``, by bisection between `low` and `high`.
+    """Ends, (n,), of the part of each line that is inside round ``t = 0``, by bisection between `low` and `high`.
 
     Both ends returned are inside and at most ``(end of the bracket) / 2**n_halvings`` from a point that is not. In a
     region that is not convex an end may lie behind a gap.
@@ -128,11 +128,11 @@ def chord(
     Parameters
     ----------
     inside : callable
-        Flat latents ``[n, d]`` to bool ``[n]``.
+        Flat latents (n, d) to bool (n,).
     latents, directions : Tensor
-        ``[n, d]``; the latents are inside, the directions have norm 1.
+        (n, d); the latents are inside, the directions have norm 1.
     low, high : Tensor
-        ``[n]``, ``low <= 0 <= high``: where to search.
+        (n,), ``low <= 0 <= high``: where to search.
     n_halvings : int
     """
     outer = torch.cat([low, high])
@@ -147,6 +147,6 @@ def chord(
 
 
 def random_directions(like: Tensor, draw: torch.Generator) -> Tensor:
-    """Uniform directions of norm 1, shaped as `like` ``[n, d]`` and on its device."""
+    """Uniform directions of norm 1, shaped as `like` (n, d) and on its device."""
     directions = torch.randn(like.shape, generator=draw).to(like)
     return directions / directions.norm(dim=1, keepdim=True)

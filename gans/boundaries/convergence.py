@@ -49,7 +49,7 @@ class Convergence:
 
 
 def convergence(states: NDArray[np.floating]) -> Convergence:
-    """Diagnose states ``[n_moves, n_walks, k]`` of `walks`: coordinates, distances, or whatever else is of interest.
+    """Diagnose states (n_moves, n_walks, k) of `walks`: coordinates, distances, or whatever else is of interest.
 
     Raises
     ------
@@ -67,9 +67,9 @@ def convergence(states: NDArray[np.floating]) -> Convergence:
 
 
 def mixing(states: Sequence[Tensor], query: Tensor) -> dict[str, float]:
-    """`r_hat` and `effective_size` of walks at some of their moves, ``[n, d]`` each; NaN where nothing can be told.
+    """`r_hat` and `effective_size` of walks at some of their moves, (n, d) each; NaN where nothing can be told.
 
-    Followed in every coordinate and in the distance to the query ``[1, d]``.
+    Followed in every coordinate and in the distance to the query (1, d).
     """
     unknown = {"r_hat": float("nan"), "effective_size": float("nan")}
     if len(states) < 8 or len(states[0]) < 2:
@@ -83,14 +83,14 @@ def mixing(states: Sequence[Tensor], query: Tensor) -> dict[str, float]:
 
 
 def split_r_hat(states: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Split R-hat of each number of ``[n_moves, n_walks, k]``, ``[k]``; a middle move of an odd count is left out."""
+    """Split R-hat of each number of (n_moves, n_walks, k), (k,); a middle move of an odd count is left out."""
     chains = _halves(np.asarray(states, np.float64))
     within, total = _variances(chains)
     return np.asarray(np.sqrt(total / within))
 
 
 def effective_sizes(states: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Effective sample size of each number of ``[n_moves, n_walks, k]``, over all walks, ``[k]``.
+    """Effective sample size of each number of (n_moves, n_walks, k), over all walks, (k,).
 
     Autocorrelations of the split chains, summed in pairs while these are positive and falling (Geyer's initial monotone
     sequence), at most ``n log10 n``.
@@ -108,13 +108,13 @@ def effective_sizes(states: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def _halves(states: NDArray[np.float64]) -> NDArray[np.float64]:
-    """First and second halves of the walks as chains of their own: ``[n // 2, 2 m, k]``."""
+    """First and second halves of the walks as chains of their own: (n // 2, 2 m, k)."""
     half = len(states) // 2
     return np.concatenate([states[:half], states[-half:]], axis=1)
 
 
 def _variances(chains: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean variance within the chains, and the estimate of the whole one, ``[k]`` each."""
+    """Mean variance within the chains, and the estimate of the whole one, (k,) each."""
     n = len(chains)
     within = chains.var(0, ddof=1).mean(0)
     between = chains.mean(0).var(0, ddof=1)
@@ -122,7 +122,7 @@ def _variances(chains: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArra
 
 
 def _autocovariance(chains: NDArray[np.float64]) -> NDArray[np.float64]:
-    """At every lag, divided by n whatever the lag, ``[n, m, k]``, by Fourier transforms of chain after chain."""
+    """At every lag, divided by n whatever the lag, (n, m, k), by Fourier transforms of chain after chain."""
     n = len(chains)
     found = np.empty_like(chains)
     for chain in range(chains.shape[1]):

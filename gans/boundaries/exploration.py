@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genmend.gans.boundaries.region import GenerativeRegion
 
-__all__ = ["Exploration", "farthest_points", "mean_distance", "spread", "verified"]
+__all__ = ["Exploration", "farthest_points", "mean_distance", "spread", "verify"]
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Exploration:
     ----------
     method : str
     query : Tensor
-        ``[1, *latent_shape]`` on the CPU.
+        (1, *latent_shape) on the CPU.
     latents : Tensor
-        ``[n, *latent_shape]`` float32 on the CPU, all inside; the query is not among them.
+        (n, *latent_shape) float32 on the CPU, all inside; the query is not among them.
     n_tested, n_inside : int
         Latents whose signs were looked at, and those among them that were inside.
     n_dropped : int
@@ -69,10 +69,10 @@ class Exploration:
         }
 
 
-def verified(
+def verify(
     method: str, region: GenerativeRegion, latents: Tensor, n_tested: int, n_inside: int, settings: dict[str, Any]
 ) -> Exploration:
-    """An `Exploration` of those flat latents ``[n, d]`` that are inside the region in float64, too.
+    """An `Exploration` of those flat latents (n, d) that are inside the region in float64, too.
 
     Raises
     ------
@@ -91,17 +91,17 @@ def verified(
 
 
 def spread(latents: Tensor) -> float:
-    """Mean distance between two different rows ``[n, ...]``; 0 for a single one."""
+    """Mean distance between two different rows (n, ...); 0 for a single one."""
     return float(torch.pdist(latents.flatten(1).double()).mean()) if len(latents) > 1 else 0.0
 
 
 def mean_distance(latents: Tensor, query: Tensor) -> float:
-    """Mean distance of the rows ``[n, ...]`` to the query ``[1, ...]``."""
+    """Mean distance of the rows (n, ...) to the query (1, ...)."""
     return float((latents - query).flatten(1).double().norm(dim=1).mean())
 
 
 def farthest_points(latents: Tensor, n: int, first: int = 0) -> Tensor:
-    """Indices of n rows, each the farthest from those before it, beginning with `first`: ``[min(n, len)]`` int64.
+    """Indices of n rows, each the farthest from those before it, beginning with `first`: (min(n, len)) int64.
 
     Source: Gonzalez, "Clustering to minimize the maximum intercluster distance", 1985.
     """

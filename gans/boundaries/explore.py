@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genmend.gans.boundaries.affine_region import AffineRegion, affine_or_same
+from genmend.gans.boundaries.affine_region import AffineRegion, as_affine
 from genmend.gans.boundaries.bouncing import N_BOUNCING_MOVES, bouncing
 from genmend.gans.boundaries.boundary_set import GateSettings, SupportingSet, compare_with_rankings, supporting_set
 from genmend.gans.boundaries.exploration import Exploration, mean_distance, spread
 from genmend.gans.boundaries.hit_and_run import N_MOVES, hit_and_run
-from genmend.gans.boundaries.homogeneity import ball_round, homogeneity, random_set, rotated_round
+from genmend.gans.boundaries.homogeneity import ball_round, homogeneity, random_set, rotate_round
 from genmend.gans.boundaries.preactivation import preactivations
 from genmend.gans.boundaries.region import GenerativeRegion, generative_region
 from genmend.gans.boundaries.tree import grow_tree
@@ -96,11 +96,11 @@ class QueryRegion:
     Attributes
     ----------
     query : Tensor
-        ``[1, *latent_shape]``.
+        (1, *latent_shape).
     mask : Tensor
-        bool, the supporting set: ``[C, H, W]`` of neurons, ``[C]`` of units.
+        bool, the supporting set: (c, h, w) of neurons, (c,) of units.
     latents, rotated : Tensor
-        ``[n, *latent_shape]``: inside the region, and the same rotated round the query (`rotated_round`).
+        (n, *latent_shape): inside the region, and the same rotated round the query (`rotate_round`).
     facts : dict
         The row of ``queries.csv``; NaN is unknown.
     """
@@ -254,7 +254,7 @@ def explore_set(
     same way inside the boundaries of as many random neurons, and these rotated.
     """
     query = found.latent
-    region = affine_or_same(generative_region(generator, query, found.layer, found.mask))
+    region = as_affine(generative_region(generator, query, found.layer, found.mask))
     exploration = _exploration(region, settings, seed, progress)
     latents = exploration.latents
     if len(latents) < 2:
@@ -269,16 +269,14 @@ def explore_set(
         "r_hat": exploration.settings.get("r_hat", float("nan")),
         "effective_size": exploration.settings.get("effective_size", float("nan")),
     }
-    rotated = rotated_round(query, latents, seed)
+    rotated = rotate_round(query, latents, seed)
     sets: dict[str, Tensor] = {"region": latents, "rotated": rotated}
     for norm in ("l2", "linf"):
         sets[f"{norm}_ball"] = ball_round(query, len(latents), exploration.mean_distance, norm, seed)
     mask = random_set(generator, found, seed)
-    other = _exploration(
-        affine_or_same(generative_region(generator, query, found.layer, mask)), settings, seed, progress
-    )
+    other = _exploration(as_affine(generative_region(generator, query, found.layer, mask)), settings, seed, progress)
     facts["random_set_r_hat"] = other.settings.get("r_hat", float("nan"))
-    sets |= {"random_set": other.latents, "random_set_rotated": rotated_round(query, other.latents, seed)}
+    sets |= {"random_set": other.latents, "random_set_rotated": rotate_round(query, other.latents, seed)}
     for name, members in sets.items():
         facts |= {f"{name}_{key}": value for key, value in _set_facts(generator, region, members, extractor).items()}
     return QueryRegion(query, found.mask, latents, rotated, {name: float(value) for name, value in facts.items()})

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from genmend.gans.boundaries.bounds import Bounds, prior_shell, random_directions
 from genmend.gans.boundaries.convergence import KEPT_STATES, mixing
-from genmend.gans.boundaries.exploration import Exploration, verified
+from genmend.gans.boundaries.exploration import Exploration, verify
 from genmend.gans.boundaries.region import GenerativeRegion
 
 __all__ = ["N_MOVES", "Density", "hit_and_run", "walks"]
@@ -64,7 +64,7 @@ def hit_and_run(
         if move % every == 0:
             states.append(latents)
     settings = {"density": density, "n_moves": n_moves, "seed": seed, **mixing(states, query)}
-    return verified("hit-and-run", region, latents, n_tested, n_inside, settings)
+    return verify("hit-and-run", region, latents, n_tested, n_inside, settings)
 
 
 def walks(
@@ -77,7 +77,7 @@ def walks(
     seed: int = 0,
     progress: bool = False,
 ) -> Iterator[tuple[Tensor, int, int]]:
-    """Yield, after every move, where the walks of `hit_and_run` are, flat ``[n, d]``; points tested; walks that moved.
+    """Yield, after every move, where the walks of `hit_and_run` are, flat (n, d); points tested; walks that moved.
 
     A longer walk begins with the shorter one of the same seed.
     """
@@ -97,7 +97,7 @@ def walks(
 def _move(
     region: GenerativeRegion, bounds: Bounds, latents: Tensor, density: Density, draw: torch.Generator
 ) -> tuple[Tensor, int, int]:
-    """One move of every walk: the new latents ``[n, d]``, how many points were tested, and how many were inside."""
+    """One move of every walk: the new latents (n, d), how many points were tested, and how many were inside."""
     shape = region.query.shape[1:]
     directions = random_directions(latents, draw)
     low, high = bounds.bracket(latents, directions)
@@ -122,7 +122,7 @@ def _move(
 
 
 def _between(low: Tensor, high: Tensor, mean: Tensor | None, draw: torch.Generator) -> Tensor:
-    """Draws ``[n]`` between the ends: uniform, or from N(mean, 1) cut off at the ends."""
+    """Draws (n,) between the ends: uniform, or from N(mean, 1) cut off at the ends."""
     uniform = torch.rand(len(low), generator=draw, dtype=torch.float64).to(low.device, torch.float64)
     low64, high64 = low.double(), high.double()
     even = low64 + uniform * (high64 - low64)

@@ -20,7 +20,7 @@ from genmend.gans.boundaries.preactivation import activations_of
 from genmend.gans.generator import Generator
 from genmend.manifold.features import extract
 
-__all__ = ["Homogeneity", "ball_round", "homogeneity", "random_set", "rotated_round"]
+__all__ = ["Homogeneity", "ball_round", "homogeneity", "random_set", "rotate_round"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Homogeneity:
 def homogeneity(
     generator: Generator, latents: Tensor, extractor: Callable[[Tensor], Tensor] | None = None
 ) -> Homogeneity:
-    """Measure how alike the images of latents ``[n, *latent_shape]`` are.
+    """Measure how alike the images of latents (n, *latent_shape) are.
 
     Both figures grow with the spread of the latents: compare sets of equal spread.
 
@@ -65,7 +65,7 @@ def homogeneity(
     return Homogeneity(pixel_variance, float(torch.pdist(features).mean()))
 
 
-def rotated_round(query: Tensor, latents: Tensor, seed: int = 0) -> Tensor:
+def rotate_round(query: Tensor, latents: Tensor, seed: int = 0) -> Tensor:
     """The latents after one random rotation (or reflection) round the query that keeps the query's direction.
 
     ``z0 + R (z - z0)`` with R uniform among the orthogonal maps that fix z0: distances to the query and between the
@@ -75,9 +75,9 @@ def rotated_round(query: Tensor, latents: Tensor, seed: int = 0) -> Tensor:
     Parameters
     ----------
     query : Tensor
-        ``[1, *latent_shape]``.
+        (1, *latent_shape).
     latents : Tensor
-        ``[n, *latent_shape]``.
+        (n, *latent_shape).
     seed : int
     """
     start = query.cpu().double().flatten()
@@ -96,7 +96,7 @@ def rotated_round(query: Tensor, latents: Tensor, seed: int = 0) -> Tensor:
 
 
 def ball_round(query: Tensor, n: int, distance: float, norm: Literal["l2", "linf"] = "l2", seed: int = 0) -> Tensor:
-    """Draws ``[n, *latent_shape]`` from the epsilon-ball round a query whose epsilon makes their mean distance so.
+    """Draws (n, *latent_shape) from the epsilon-ball round a query whose epsilon makes their mean distance so.
 
     Uniform in the ball of the Euclidean norm, or in the cube of the maximum norm; scaled, so that the mean Euclidean
     distance is exactly `distance`. In many dimensions their norms exceed the query's: they are rarer under N(0, 1).
@@ -125,7 +125,7 @@ def random_set(generator: Generator, found: SupportingSet, seed: int = 0) -> Ten
 
     Active ones alone, as the supporting set has no others: a region of inactive neurons bounds other things. Ours; the
     paper compares with epsilon-balls. Its region (`generative_region`) has as many walls as the supporting set's, but a
-    spread of its own: compare each with its own rotation (`rotated_round`).
+    spread of its own: compare each with its own rotation (`rotate_round`).
     """
     values = activations_of(generator, found.latent, found.layer).cpu()
     if found.granularity == "unit":

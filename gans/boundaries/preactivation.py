@@ -14,7 +14,7 @@ from genmend.activations.outputs import first_tensor
 from genmend.gans.correctors.sample_edits import ScaleEachSample
 from genmend.gans.generator import Generator
 
-__all__ = ["activations_of", "decoded", "kept_errors", "preactivations", "squared_errors", "unit_means"]
+__all__ = ["activations_of", "decode", "masked_errors", "preactivations", "squared_errors", "unit_means"]
 
 # Zero at zero and of their input's sign elsewhere, so that a neuron is on exactly where its input is positive.
 _PIECEWISE_LINEAR = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU)
@@ -28,7 +28,7 @@ class _EnoughError(Exception):
 
 @torch.no_grad()
 def preactivations(generator: Generator, latents: Tensor, layer: str, *, allow_smooth: bool = False) -> Tensor:
-    """Input of an activation layer for one batch of latents, ``[n, C, H, W]``; the pass ends there.
+    """Input of an activation layer for one batch of latents, (n, c, h, w); the pass ends there.
 
     A layer that runs several times in one pass is read at its first run.
 
@@ -59,7 +59,7 @@ def preactivations(generator: Generator, latents: Tensor, layer: str, *, allow_s
 
 
 def unit_means(values: Tensor) -> Tensor:
-    """Mean over all positions of each unit: ``[n, C, ...]`` to ``[n, C]``."""
+    """Mean over all positions of each unit: (n, c, ...) to (n, c)."""
     return values.flatten(2).mean(2) if values.ndim > 2 else values
 
 
@@ -80,17 +80,17 @@ def _activation(generator: Generator, layer: str, allow_smooth: bool) -> nn.Modu
 
 @torch.no_grad()
 def activations_of(generator: Generator, latent: Tensor, layer: str) -> Tensor:
-    """The layer's output for one latent ``[1, *latent_shape]``: ``[C, H, W]``."""
+    """The layer's output for one latent (1, *latent_shape): (c, h, w)."""
     with record(generator.module, [layer], stop=True) as outputs:
         generator.run(latent)
     output: Tensor = outputs[layer][0]
     return output
 
 
-def decoded(generator: Generator, latent: Tensor, layer: str, gates: Tensor | None = None) -> Tensor:
-    """Images of one latent ``[1, *latent_shape]`` with the layer's output multiplied by each row of gates.
+def decode(generator: Generator, latent: Tensor, layer: str, gates: Tensor | None = None) -> Tensor:
+    """Images of one latent (1, *latent_shape) with the layer's output multiplied by each row of gates.
 
-    Black is 0 and white 1, not clamped; gradients flow to the gates ``[n, C, H, W]`` or ``[n, C]``.
+    Black is 0 and white 1, not clamped; gradients flow to the gates (n, c, h, w) or (n, c).
     """
     low, high = generator.value_range
     if gates is None:
@@ -102,19 +102,19 @@ def decoded(generator: Generator, latent: Tensor, layer: str, gates: Tensor | No
 
 
 def squared_errors(images: Tensor, original: Tensor) -> Tensor:
-    """Mean squared difference over pixels and channels: ``[n]``, in squared units of the 0..1 range."""
+    """Mean squared difference over pixels and channels: (n,), in squared units of the 0..1 range."""
     return (images - original).square().flatten(1).mean(1)
 
 
 @torch.no_grad()
-def kept_errors(generator: Generator, latent: Tensor, layer: str, masks: Tensor) -> Tensor:
-    """RMSE, in the image's 0..1 range, of keeping only the neurons (or units) of each mask: ``[n]`` on the CPU.
+def masked_errors(generator: Generator, latent: Tensor, layer: str, masks: Tensor) -> Tensor:
+    """RMSE, in the image's 0..1 range, of keeping only the neurons (or units) of each mask: (n,) on the CPU.
 
-    `masks` is bool, ``[n, C, H, W]`` or ``[n, C]``; everything not kept is set to 0.
+    `masks` is bool, (n, c, h, w) or (n, c); everything not kept is set to 0.
     """
-    original = decoded(generator, latent, layer)
+    original = decode(generator, latent, layer)
     parts = [
-        squared_errors(decoded(generator, latent, layer, part.to(original)), original).sqrt().cpu()
+        squared_errors(decode(generator, latent, layer, part.to(original)), original).sqrt().cpu()
         for part in masks.split(generator.batch_size)
     ]
     return torch.cat(parts)

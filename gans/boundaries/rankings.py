@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from genmend.gans.boundaries.preactivation import decoded, kept_errors
+from genmend.gans.boundaries.preactivation import decode, masked_errors
 from genmend.gans.generator import Generator
 
 __all__ = ["first_of", "first_order_effects", "smallest_prefix"]
@@ -23,7 +23,7 @@ def first_order_effects(
     for start in range(0, n_draws, generator.batch_size):
         n = min(generator.batch_size, n_draws - start)
         gates = torch.ones((n, *like.shape), device=like.device, requires_grad=True)
-        images = decoded(generator, latent, layer, gates)
+        images = decode(generator, latent, layer, gates)
         projections = torch.randn(images.shape, generator=draw).to(images.device)
         (slopes,) = torch.autograd.grad((images * projections).sum(), gates)
         total += slopes.double().square().sum(0)
@@ -51,7 +51,7 @@ def smallest_prefix(
         if not len(trial):
             trial = torch.tensor([too_few + 1])
         masks = torch.stack([first_of(order, int(n), shape) for n in trial])
-        meets = (kept_errors(generator, latent, layer, masks) <= tolerance).tolist()
+        meets = (masked_errors(generator, latent, layer, masks) <= tolerance).tolist()
         if True in meets:
             position = meets.index(True)
             enough = int(trial[position])

@@ -29,11 +29,11 @@ class GenerativeRegion:
     generator : Generator
     layer : str
     query : Tensor
-        ``[1, *latent_shape]``, inside.
+        (1, *latent_shape), inside.
     members : Tensor
-        int64 ``[m]``: flat indices of neurons, or indices of units.
+        int64 (m,): flat indices of neurons, or indices of units.
     signs, margins : Tensor
-        ``[m]``: the side, -1 or 1, and how far from the boundary, in the pre-activation's units.
+        (m,): the side, -1 or 1, and how far from the boundary, in the pre-activation's units.
     whole_units : bool
         Members are units, whose value is the mean of their pre-activations over all positions.
     """
@@ -48,7 +48,7 @@ class GenerativeRegion:
     allow_smooth: bool = field(default=False, repr=False)
 
     def values(self, latents: Tensor) -> Tensor:
-        """Pre-activations of the members, ``[n, m]``, in the latents' precision."""
+        """Pre-activations of the members, (n, m), in the latents' precision."""
         parts = []
         for batch in latents.split(self.generator.batch_size):
             found = preactivations(self.generator, batch, self.layer, allow_smooth=self.allow_smooth)
@@ -57,12 +57,12 @@ class GenerativeRegion:
         return torch.cat(parts)
 
     def slack(self, latents: Tensor) -> Tensor:
-        """Distance of the tightest member to its margin, ``[n]``, on the latents' device; 0 or more is inside."""
+        """Distance of the tightest member to its margin, (n,), on the latents' device; 0 or more is inside."""
         beyond = self.values(latents) * self.signs - self.margins
         return beyond.amin(1).to(latents.device)
 
     def contains(self, latents: Tensor) -> Tensor:
-        """Whether each latent is inside: bool ``[n]``."""
+        """Whether each latent is inside: bool (n,)."""
         return self.slack(latents) >= 0
 
     def in_float64(self) -> GenerativeRegion:
@@ -93,11 +93,11 @@ def generative_region(
     ----------
     generator : Generator
     query : Tensor
-        ``[1, *latent_shape]``.
+        (1, *latent_shape).
     layer : str
         An activation layer.
     mask : Tensor
-        bool, ``[C, H, W]`` of neurons or ``[C]`` of units, e.g. `SupportingSet.mask`.
+        bool, (c, h, w) of neurons or (c,) of units, e.g. `SupportingSet.mask`.
     margin : float
         In units of the members' root mean square at the query; halved towards a member that is closer to its boundary.
         It keeps rounding errors from counting as sides.

@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genmend.gans.boundaries.bounds import Bounds, prior_shell
-from genmend.gans.boundaries.exploration import Exploration, farthest_points, verified
+from genmend.gans.boundaries.exploration import Exploration, farthest_points, verify
 from genmend.gans.boundaries.region import GenerativeRegion
 
 __all__ = ["grow_tree"]
@@ -89,7 +89,7 @@ def grow_tree(
                     blocked.zero_()
     chosen = farthest_points(nodes, n + 1)[1:]  # the first is the query itself
     settings = {"n_nodes": len(nodes), "last_step": length, "seed": seed}
-    return verified("tree", region, nodes[chosen.to(nodes.device)], n_tested, len(nodes) - 1, settings)
+    return verify("tree", region, nodes[chosen.to(nodes.device)], n_tested, len(nodes) - 1, settings)
 
 
 def _nearest(nodes: Tensor, targets: Tensor, sprouting: Tensor) -> Tensor:

@@ -16,10 +16,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import genmend
-from genmend.gans.conversion.choice import chosen_group, chosen_layout, groups_of
 from genmend.gans.conversion.folder import save_generator
+from genmend.gans.conversion.groups import choose_group, choose_layout, groups_of
 from genmend.gans.families import LAYOUTS
-from genmend.gans.families.layout import check_shapes, fitted
+from genmend.gans.families.layout import check_shapes, load_weights
 from genmend.storage.digests import sha256_of_file
 
 __all__ = ["ConversionError", "Converted", "convert", "read_in_child"]
@@ -129,15 +129,15 @@ def convert(
     _check_contents(source, contents)
     arrays: dict[str, Tensor] = contents["arrays"]
     groups = groups_of(arrays)
-    chosen = chosen_group(groups, family, group)
-    layout = chosen_layout(groups[chosen], family)
+    chosen = choose_group(groups, family, group)
+    layout = choose_layout(groups[chosen], family)
     state = groups[chosen]
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     stored = {**contents["settings"].get(chosen, {}), **({"n_classes": n_classes} if n_classes else {})}
     config = layout.config(shapes, stored)
     check_shapes(layout.name, layout.expected(config), shapes)
     beside = {name: arrays[name] for name in layout.extras if name in arrays}
-    module = fitted(layout.build(config), layout.translated({**state, **beside}, config))
+    module = load_weights(layout.build(config), layout.translate({**state, **beside}, config))
     converted = Converted(
         family=layout.name,
         folder=str(out),

@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from genmend.gans.families import LAYOUTS
-from genmend.gans.families.layout import fitted
+from genmend.gans.families.layout import FamilyOptions, load_weights
 from genmend.gans.generator import Generator
 from genmend.storage.atomic import whole_file
 from genmend.storage.tables import read_json, write_json
 
-__all__ = ["converted_options", "load_converted", "save_generator"]
+__all__ = ["load_converted", "read_options", "save_generator"]
 
 _ARRAYS, _SETTINGS = "generator.safetensors", "generator.json"
 _KIND, _SCHEMA = "genmend.generator", 1
@@ -45,7 +45,7 @@ def save_generator(folder: str | os.PathLike[str], module: nn.Module, conversion
     write_json(folder / _SETTINGS, content)
 
 
-def load_converted(path: str | os.PathLike[str], **options: Any) -> Generator:
+def load_converted(path: str | os.PathLike[str], **options: Unpack[FamilyOptions]) -> Generator:
     """The generator that ``genmend convert`` wrote.
 
     Parameters
@@ -81,10 +81,10 @@ def load_converted(path: str | os.PathLike[str], **options: Any) -> Generator:
         raise ValueError(
             f"{folder / _SETTINGS} has a config that {layout.name} can't be built from ({error})."
         ) from error
-    return layout.adapt(fitted(module, state), content["config"], str(content["name"]), chosen)
+    return layout.adapt(load_weights(module, state), content["config"], str(content["name"]), chosen)
 
 
-def converted_options(path: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:
+def read_options(path: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:
     """Family of the converted generator at `path`, and what `load_converted` lets one choose, with the present values.
 
     Raises

@@ -23,7 +23,7 @@ from genmend.gans.generator import Generator, generator_facts
 from genmend.storage.digests import settings_key, sha256_of_array
 from genmend.storage.pieces import Work
 
-__all__ = ["CHUNK", "CorrectRun", "ImageStore", "correct", "correction_digest", "switched_off", "switches_neurons"]
+__all__ = ["CHUNK", "CorrectRun", "ImageStore", "correct", "correction_digest", "edit_maps", "switches_neurons"]
 
 CHUNK = 64
 
@@ -177,7 +177,7 @@ def switches_neurons(correction: Correction) -> bool:
     return any(isinstance(edit, AblateNeurons | CapNeurons) for rung in correction.ladder for edit in rung)
 
 
-def switched_off(generator: Generator, correction: Correction, latents: Tensor, rungs: NDArray[np.int64]) -> Tensor:
+def edit_maps(generator: Generator, correction: Correction, latents: Tensor, rungs: NDArray[np.int64]) -> Tensor:
     """Heat maps (n, side, side) of where each sample's rung acts on its uncorrected activations; 0 if untouched."""
     side = int(generator.generate(latents[:1]).shape[-1])
     heat = torch.zeros(len(latents), side, side)

@@ -26,7 +26,7 @@ class FitSamples:
     broken: Tensor | None
     masks: Tensor | None
 
-    def needed_broken(self, corrector: Corrector) -> Tensor:
+    def require_broken(self, corrector: Corrector) -> Tensor:
         """The latents of the broken samples; ValueError if there are none."""
         if self.broken is None:
             raise ValueError(

@@ -24,14 +24,14 @@ _MOST_VALUES = 1 << 20  # of enlarged maps at once: what stays in the processor'
 
 
 def unit_masks(maps: Tensor, size: tuple[int, int], threshold: float | Tensor) -> Tensor:
-    """Where units are active, bool ``[n, C, *size]``, from their maps ``[n, C, H, W]`` enlarged bilinearly.
+    """Where units are active, bool (n, c, *size), from their maps (n, c, h, w) enlarged bilinearly.
 
     Parameters
     ----------
     maps : Tensor
     size : (int, int)
         Height and width of the masks to compare with.
-    threshold : float or Tensor ``[C]``
+    threshold : float or Tensor (c,)
         A number in (0, 1): above this share of the way from the map's lowest to its highest value in this very sample;
         a constant map, as of a dead unit, is active nowhere. A tensor: above this activation, one for each unit.
     """
@@ -52,7 +52,7 @@ def _enlarge(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def checked_masks(masks: Tensor, n: int) -> Tensor:
-    """Masks ``[n, h, w]`` as bool, true from 0.5 up.
+    """Masks (n, h, w) as bool, true from 0.5 up.
 
     Raises
     ------
@@ -81,17 +81,17 @@ def defective_score(
     thresholds: float | Mapping[str, Tensor] = 0.5,
     progress: bool = False,
 ) -> dict[str, Tensor]:
-    """Mean IoU of each unit with the samples' masks: ``[C]`` float64 in 0..1 by layer, higher = more at fault.
+    """Mean IoU of each unit with the samples' masks: (c,) float64 in 0..1 by layer, higher = more at fault.
 
     Parameters
     ----------
     generator : Generator
         Its module may carry edits: the score is that of the edited outputs.
-    latents : Tensor ``[n, *latent_shape]``
-    masks : Tensor ``[n, h, w]``
+    latents : Tensor (n, *latent_shape)
+    masks : Tensor (n, h, w)
         What `checked_masks` takes. A sample whose mask is empty says nothing and is left out of the mean.
     layers : sequence of str
-    thresholds : float, or dict layer -> Tensor ``[C]``
+    thresholds : float, or dict layer -> Tensor (c,)
         As `unit_masks` has them.
     progress : bool
         Show a progress bar.
@@ -114,7 +114,7 @@ def defective_score(
 
 
 def _ious(maps: Tensor, masks: Tensor, threshold: float | Tensor) -> Iterator[Tensor]:
-    """IoU of each unit in each sample, ``[n, some units]`` float64, a few units at a time."""
+    """IoU of each unit in each sample, (n, some units) float64, a few units at a time."""
     size = (masks.shape[1], masks.shape[2])
     marked = masks.flatten(1).to(maps)  # (n, h * w)
     # Two sums over the pixels in one product: of those in the mask, and of all. Exact in float32 below 2^24 pixels.

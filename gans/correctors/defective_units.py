@@ -72,7 +72,7 @@ class DefectiveUnits(Corrector):
 
     Attributes
     ----------
-    scores_ : dict layer -> Tensor ``[C]`` float64
+    scores_ : dict layer -> Tensor (c,) float64
         In 0..1, with `contrast` in -1..1; higher = more at fault.
     units_ : dict layer -> tuple of int
         The corrected units, highest score first; none has a score of 0 or below.
@@ -115,7 +115,7 @@ class DefectiveUnits(Corrector):
     def _fit(self, samples: FitSamples, progress: bool) -> None:
         """Score the units and choose those to correct."""
         self._check_parameters()
-        generator, normal, broken = samples.generator, samples.normal, samples.needed_broken(self)
+        generator, normal, broken = samples.generator, samples.normal, samples.require_broken(self)
         layers = choose_layers(generator, self.layers)
         if self.mode == "global":
             layers = self._one_layer(layers)
@@ -222,7 +222,7 @@ class DefectiveUnits(Corrector):
 def _unit_quantiles(
     generator: Generator, latents: Tensor, layers: Sequence[str], level: float, progress: bool
 ) -> dict[str, Tensor]:
-    """A quantile of each unit's activations over samples and positions: ``[C]`` float64 by layer."""
+    """A quantile of each unit's activations over samples and positions: (c,) float64 by layer."""
     statistics = {layer: UnitQuantiles(len(latents), tail=max(1 - level, 1e-9)) for layer in layers}
     for outputs in recorded_batches(generator, latents, layers, "quantiles of normal samples", progress):
         for layer in layers:

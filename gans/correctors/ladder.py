@@ -103,7 +103,7 @@ def default_rungs(layers: Sequence[str], select: Literal["rare", "contrast"] = "
 
 @dataclass(frozen=True)
 class Contrast:
-    """How neurons differ between broken and normal own samples, by layer; tensors ``[C, H, W]``.
+    """How neurons differ between broken and normal own samples, by layer; tensors (c, h, w).
 
     Attributes
     ----------
@@ -205,7 +205,7 @@ def fit_correction(
         The detector has to be fitted on this generator, with an extractor given by name.
     rungs : sequence of Rung, optional
         Weak to strong; `default_rungs` of the generator's layers where None.
-    labelled : (features ``[n, d]``, shares ``[n]``), optional
+    labelled : (features (n, d), shares (n,)), optional
         The gate is trained on these (share of artifact in [0, 1]). Without labels it is trained to find the own samples
         that the detector flags.
     gate_quantile : float

@@ -36,7 +36,7 @@ class LatentOptimisation(Corrector):
 
     Attributes
     ----------
-    features_ : Tensor ``[n_normal, d]``
+    features_ : Tensor (n_normal, d)
     scale_ : float
     generator_ : Generator
     """

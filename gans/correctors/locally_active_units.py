@@ -100,7 +100,7 @@ class LocallyActiveUnits(Corrector):
         return self.edits_of(latents, lambda layer, scores: self.most_active(scores))
 
     def most_active(self, scores: Tensor) -> Tensor:
-        """The `n_units` units of the highest local activation of each sample, ``[n, m]``."""
+        """The `n_units` units of the highest local activation of each sample, (n, m)."""
         return scores.sort(dim=1, descending=True, stable=True).indices[:, : self.n_units]
 
     def edits_of(self, latents: Tensor, choose: Choice) -> tuple[Edit, ...]:
@@ -125,7 +125,7 @@ class LocallyActiveUnits(Corrector):
 
     @torch.no_grad()
     def _neighbourhood_means(self, latents: Tensor, chosen: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Mean maps over the neighbours, ``[n, m, H, W]`` by layer."""
+        """Mean maps over the neighbours, (n, m, h, w) by layer."""
         means: dict[str, list[Tensor]] = {layer: [] for layer in chosen}
         for row, latent in enumerate(latents.split(1)):
             with record(self.generator_.module, tuple(chosen), stop=True) as outputs:

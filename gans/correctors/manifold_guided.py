@@ -43,12 +43,12 @@ class FeatureTarget:
     Attributes
     ----------
     extractor : callable
-        Images ``[n, 3, h, w]`` in 0..1 to features ``[n, d]``.
-    reference : Tensor ``[n_normal, d]``, radii : Tensor ``[n_normal]``
+        Images (n, 3, h, w) in 0..1 to features (n, d).
+    reference : Tensor (n_normal, d), radii : Tensor (n_normal,)
         The balls of the normal manifold.
     manifold_limit : float
         Largest distance / radius that counts as inside.
-    weights : Tensor ``[d]`` or None, bias, score_limit : float
+    weights : Tensor (d,) or None, bias, score_limit : float
         The linear score, higher = more broken, and the largest value that counts as normal.
     """
 
@@ -71,7 +71,7 @@ class FeatureTarget:
         manifold_quantile: float,
         score_quantile: float,
     ) -> FeatureTarget:
-        """From the features of normal samples ``[n_normal, d]`` and of broken ones ``[n_broken, d]``."""
+        """From the features of normal samples (n_normal, d) and of broken ones (n_broken, d)."""
         manifold = Manifold(k).fit(normal)
         limit = float(np.quantile(manifold.score_samples(leave_one_out=True), manifold_quantile))
         reference, radii = torch.from_numpy(normal).float(), torch.from_numpy(manifold.radii_).float()
@@ -86,7 +86,7 @@ class FeatureTarget:
         return cls(extractor, reference, radii, limit, weights, score.bias, float(np.quantile(unseen, score_quantile)))
 
     def excess(self, images: Tensor) -> Tensor:
-        """How far outside each image is, ``[n]``: 0 inside; differentiable.
+        """How far outside each image is, (n,): 0 inside; differentiable.
 
         The sum of distance / radius above its limit and of the linear score above its limit.
         """
@@ -194,7 +194,7 @@ class ManifoldGuided(Corrector):
 
     @torch.no_grad()
     def excess(self, latents: Tensor, edits: Sequence[ScaleEachSample] = ()) -> Tensor:
-        """How far outside the samples are under these edits, ``[n]`` on the CPU: 0 is inside in every feature space."""
+        """How far outside the samples are under these edits, (n,) on the CPU: 0 is inside in every feature space."""
         parts = []
         for rows in torch.arange(len(latents)).split(16):
             with edited(self.generator_.module, *_rows_of(edits, rows)):
@@ -206,7 +206,7 @@ class ManifoldGuided(Corrector):
         return torch.stack([target.excess(images) for target in self.targets_]).sum(0)
 
     def _descend(self, latents: Tensor, layer: str, start: Tensor, fixed: tuple[ScaleEachSample, ...]) -> Tensor:
-        """Gains ``[n, C]`` of one layer from `start` on: the first that are inside, or those of the least excess."""
+        """Gains (n, c) of one layer from `start` on: the first that are inside, or those of the least excess."""
         gains = start.clone().requires_grad_(True)
         optimiser = torch.optim.Adam([gains], lr=self.learning_rate)
         best, lowest = start.clone(), torch.full((len(latents),), torch.inf)

@@ -37,7 +37,7 @@ class RareNeurons(Corrector):
 
     Attributes
     ----------
-    rates_ : dict layer -> Tensor ``[C, H, W]`` float64
+    rates_ : dict layer -> Tensor (c, h, w) float64
     edits_ : tuple of Edit
     """
 

@@ -21,7 +21,7 @@ from genmend.gans.detection.defect_classifier import DefectClassifier
 from genmend.gans.detection.detect import DetectorSettings
 from genmend.gans.detection.labelled_samples import LabelledSamples
 
-__all__ = ["LADDER", "LOOK_AT_MASKS", "METHODS", "MethodSettings", "parsed_parameters"]
+__all__ = ["LADDER", "LOOK_AT_MASKS", "METHODS", "MethodSettings", "parse_parameters"]
 
 LADDER = "ladder"
 LOOK_AT_MASKS = ("defective-units", "random-units")
@@ -99,7 +99,7 @@ class MethodSettings:
         return {name: value for name, value in self.parameters.items() if name in _gate_parameters()}
 
 
-def parsed_parameters(pairs: Sequence[str]) -> dict[str, Any]:
+def parse_parameters(pairs: Sequence[str]) -> dict[str, Any]:
     """Values by name of ``NAME=VALUE`` texts, each value JSON or else a plain word."""
     parsed = {}
     for pair in pairs:

@@ -34,7 +34,7 @@ class Truncation(Corrector):
     Attributes
     ----------
     mean_ : Tensor
-        ``[*latent_shape]``, zeros, or one sample of the mapping network's output.
+        (*latent_shape,), zeros, or one sample of the mapping network's output.
     """
 
     def __init__(

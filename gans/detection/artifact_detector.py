@@ -105,7 +105,7 @@ class ArtifactDetector(BaseEstimator):
         On the inputs that `supervised_inputs` returns.
     threshold_ : float
     own_features_, own_counts_, own_normal_ : ndarray
-        ``[n_reference, d]``, ``[n_reference, n_layers]``, ``[n_reference]``: what was measured of the
+        (n_reference, d), (n_reference, n_layers), (n_reference,): what was measured of the
         reference samples, and which of them were taken for normal.
     """
 
@@ -160,7 +160,7 @@ class ArtifactDetector(BaseEstimator):
     def fit_supervised(self, features: NDArray[Any], counts: NDArray[Any], shares: NDArray[Any]) -> Self:
         """Add a supervised score trained on what `measure` returned for labelled samples.
 
-        `shares` ``[n]``: 0 for normal to 1 for artifact. The threshold becomes a quantile of the own samples' new
+        `shares` (n,): 0 for normal to 1 for artifact. The threshold becomes a quantile of the own samples' new
         score.
         """
         self.supervised_ = fit_soft_logistic(self.supervised_inputs(features, counts), shares)
@@ -171,14 +171,14 @@ class ArtifactDetector(BaseEstimator):
     def measure(
         self, generator: Generator, latents: Tensor | NDArray[Any], *, progress: bool = False
     ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        """Features ``[n, d]`` of the generated images, and their standardised rare-neuron counts ``[n, n_layers]``."""
+        """Features (n, d) of the generated images, and their standardised rare-neuron counts (n, n_layers)."""
         checked = generator.checked_latents(latents)
         counts = self.rare_.standardised_counts(generator, checked, progress=progress)
         images = generator.generate(checked, progress=progress)
         return extract(load_extractor(self.extractor), images, progress=progress), counts
 
     def supervised_inputs(self, features: NDArray[Any], counts: NDArray[Any]) -> NDArray[np.float64]:
-        """``[n, d + n_layers]``: the features and the internal counts, side by side."""
+        """(n, d + n_layers): the features and the internal counts, side by side."""
         return np.concatenate([features, counts], axis=1).astype(np.float64)
 
     def score(self, generator: Generator, latents: Tensor | NDArray[Any], *, progress: bool = False) -> Detection:

@@ -33,7 +33,7 @@ class DefectClassifier(BaseEstimator):
     Parameters
     ----------
     extractor : str or nn.Module
-        As `load_extractor` takes it, or images in 0..1 to features ``[n, d]``; it is never changed.
+        As `load_extractor` takes it, or images in 0..1 to features (n, d); it is never changed.
     regularisation : float, optional
         scikit-learn's C of the head; for two classes chosen by cross-validation where None, for three 0.003.
     tuned : sequence of str
@@ -47,12 +47,12 @@ class DefectClassifier(BaseEstimator):
     Attributes
     ----------
     module_ : nn.Module
-        Images ``[n, 3, h, w]`` in 0..1 to logits ``[n, n_classes]``, in eval mode; `module_.extractor` is a copy where
+        Images (n, 3, h, w) in 0..1 to logits (n, n_classes), in eval mode; `module_.extractor` is a copy where
         something was tuned.
     classes_ : tuple of str
         ``("normal", "artifact")``, or ``("real", "normal", "artifact")``.
     feature_layer_ : str
-        Dotted name in `module_` of the last feature map, whose output is ``[n, channels, h, w]``.
+        Dotted name in `module_` of the last feature map, whose output is (n, channels, h, w).
     """
 
     def __init__(
@@ -84,11 +84,11 @@ class DefectClassifier(BaseEstimator):
 
         Parameters
         ----------
-        images : Tensor ``[n, 3, h, w]``
+        images : Tensor (n, 3, h, w)
             Generated images in 0..1.
-        shares : array ``[n]``
+        shares : array (n,)
             0 for normal to 1 for artifact; 0.5 counts half on each side.
-        real : Tensor ``[n_real, 3, h, w]``, optional
+        real : Tensor (n_real, 3, h, w), optional
             Real images in 0..1: the third class.
         progress : bool
             Show progress bars.
@@ -146,7 +146,7 @@ class DefectClassifier(BaseEstimator):
 
     @torch.no_grad()
     def predict_proba(self, images: Tensor, *, batch_size: int = 16) -> NDArray[np.float32]:
-        """Probabilities ``[n, n_classes]`` in the order of `classes_`."""
+        """Probabilities (n, n_classes) in the order of `classes_`."""
         module = self.checked_module()
         logits = torch.cat([module(batch) for batch in images.split(batch_size)])
         probabilities: NDArray[np.float32] = logits.softmax(1).numpy()
@@ -154,7 +154,7 @@ class DefectClassifier(BaseEstimator):
 
     @torch.no_grad()
     def score(self, images: Tensor, *, batch_size: int = 16) -> NDArray[np.float32]:
-        """Log-odds of artifact against normal, ``[n]``; higher = more broken."""
+        """Log-odds of artifact against normal, (n,); higher = more broken."""
         module = self.checked_module()
         logits = torch.cat([module(batch) for batch in images.split(batch_size)])
         normal, artifact = self.classes_.index("normal"), self.classes_.index("artifact")
@@ -192,7 +192,7 @@ class _Classifier(nn.Module):
         self.head.bias.copy_(torch.from_numpy(bias))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits ``[n, n_classes]``."""
+        """Logits (n, n_classes)."""
         logits: Tensor = self.head(self.extractor(images))
         return logits
 
@@ -200,7 +200,7 @@ class _Classifier(nn.Module):
 def _softmax_head(
     features: NDArray[np.floating], labels: NDArray[np.float64], regularisation: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Weights ``[n_classes, d]`` and bias of a softmax regression on soft labels ``[n, n_classes]``."""
+    """Weights (n_classes, d) and bias of a softmax regression on soft labels (n, n_classes)."""
     if not (labels.sum(0) > 0).all():
         raise ValueError("One of the classes real, normal and artifact has no image; give a dozen of each or more.")
     mean, std = features.mean(0, dtype=np.float64), features.std(0, dtype=np.float64)

@@ -35,13 +35,13 @@ def attribution_masks(
     batch_size: int = 8,
     progress: bool = False,
 ) -> Tensor:
-    """Masks ``[n, h, w]`` float32 of what makes the classifier say artifact.
+    """Masks (n, h, w) float32 of what makes the classifier say artifact.
 
     Parameters
     ----------
     classifier : DefectClassifier
         Fitted.
-    images : Tensor ``[n, 3, h, w]``
+    images : Tensor (n, 3, h, w)
         In 0..1.
     method : str
         - *grad-cam*: the last feature map, enlarged bilinearly;
@@ -83,7 +83,7 @@ def attribution_masks(
 
 
 def box_masks(boxes: NDArray[Any] | Sequence[Sequence[float]], height: int, width: int) -> Tensor:
-    """Masks ``[n, height, width]`` float32 of boxes ``[n, 4]``: x0, y0, x1, y1 in pixels, x1 and y1 just outside.
+    """Masks (n, height, width) float32 of boxes (n, 4): x0, y0, x1, y1 in pixels, x1 and y1 just outside.
 
     Raises
     ------
@@ -104,9 +104,9 @@ def box_masks(boxes: NDArray[Any] | Sequence[Sequence[float]], height: int, widt
 
 
 def brush_masks(painted: Sequence[str | Path] | NDArray[Any] | Tensor, height: int, width: int) -> Tensor:
-    """Masks ``[n, height, width]`` float32 in 0..1 painted by hand, white = broken, scaled to this size.
+    """Masks (n, height, width) float32 in 0..1 painted by hand, white = broken, scaled to this size.
 
-    `painted`: image files, or an array ``[n, h, w]`` (bool, 0..255 as uint8, or floating 0..1).
+    `painted`: image files, or an array (n, h, w) (bool, 0..255 as uint8, or floating 0..1).
 
     Raises
     ------
@@ -131,7 +131,7 @@ def brush_masks(painted: Sequence[str | Path] | NDArray[Any] | Tensor, height: i
 
 @dataclass(frozen=True)
 class MaskQuality:
-    """How masks agree with hand-drawn ones; per sample ``[n]``, higher = better.
+    """How masks agree with hand-drawn ones; per sample (n,), higher = better.
 
     `iou` of both at 0.5, in 0..1; `hit`: whether the mask's greatest value lies inside the drawn one (pointing game,
     Zhang et al., arXiv 1608.00507); where several pixels share it, the share of them that do.
@@ -146,7 +146,7 @@ class MaskQuality:
 
 
 def mask_quality(masks: Tensor, drawn: Tensor, *, threshold: float = 0.5) -> MaskQuality:
-    """Compare masks with drawn ones, both ``[n, h, w]`` in 0..1; soft masks are cut at `threshold` for the IoU.
+    """Compare masks with drawn ones, both (n, h, w) in 0..1; soft masks are cut at `threshold` for the IoU.
 
     Raises
     ------
@@ -166,7 +166,7 @@ def mask_quality(masks: Tensor, drawn: Tensor, *, threshold: float = 0.5) -> Mas
 
 
 def _shares(maps: Tensor) -> Tensor:
-    """Each map ``[n, h, w]`` between its own least and greatest value; a constant one becomes 0."""
+    """Each map (n, h, w) between its own least and greatest value; a constant one becomes 0."""
     low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
     return torch.where(high > low, (maps - low) / (high - low), 0.0)
 

@@ -25,7 +25,7 @@ class DiscriminatorScore(BaseEstimator):
     ----------
     discriminator : callable
         Takes what the generator's module returns (its own value range, on its device), and gives one logit for each
-        image, ``[n]`` or ``[n, 1]`` or ``[n, 1, 1, 1]``; higher = more real. A module has to be in eval mode.
+        image, (n,) or (n, 1) or (n, 1, 1, 1); higher = more real. A module has to be in eval mode.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class DiscriminatorScore(BaseEstimator):
     def score(
         self, generator: Generator, latents: Tensor | NDArray[Any], *, progress: bool = False
     ) -> NDArray[np.float64]:
-        """Scores ``[n]``: mean 0 over those fitted on."""
+        """Scores (n,): mean 0 over those fitted on."""
         check_is_fitted(self, "mean_")
         return (self.mean_ - self._logits(generator, latents, progress)) / self.std_
 

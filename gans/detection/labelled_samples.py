@@ -27,10 +27,10 @@ class LabelledSamples:
 
     Attributes
     ----------
-    latents : Tensor ``[n, *latent_shape]``
-    share : ndarray ``[n]``
+    latents : Tensor (n, *latent_shape)
+    share : ndarray (n,)
         Mean of both raters, 0 normal to 1 clear artifact.
-    masks : Tensor ``[n, h, w]`` or None
+    masks : Tensor (n, h, w) or None
         Where each sample is broken, 0..1; zeros where nobody drew anything.
     masks_from : str
         In words; empty without masks.
@@ -59,7 +59,7 @@ class LabelledSamples:
 
 
 def load_labelled(folder: Path, generator: Generator, masks_file: Path | None = None) -> LabelledSamples:
-    """Read the folder, and the masks of a .npy array ``[n, h, w]``; else those of the boxes in ``labels.csv``, if any.
+    """Read the folder, and the masks of a .npy array (n, h, w); else those of the boxes in ``labels.csv``, if any.
 
     Raises
     ------

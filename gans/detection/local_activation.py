@@ -60,9 +60,9 @@ class LocalActivation(BaseEstimator):
 
     Attributes
     ----------
-    std_, quantile_ : dict layer -> Tensor ``[C]`` float64
+    std_, quantile_ : dict layer -> Tensor (c,) float64
         Of the activities over the own samples.
-    noise_ : Tensor ``[n_neighbours, *latent_shape]``
+    noise_ : Tensor (n_neighbours, *latent_shape)
         Standard normal, or times each coordinate's standard deviation.
     keep_ : float
         Of the latent itself in its neighbours.
@@ -121,13 +121,13 @@ class LocalActivation(BaseEstimator):
         return self
 
     def neighbours(self, latents: Tensor) -> Tensor:
-        """Latents ``[n * n_neighbours, *latent_shape]``, those of one sample after another."""
+        """Latents (n * n_neighbours, *latent_shape), those of one sample after another."""
         check_is_fitted(self, "noise_")
         return (self.keep_ * latents[:, None] + self.eps * self.noise_.to(latents)).flatten(0, 1)
 
     @torch.no_grad()
     def unit_scores(self, generator: Generator, latents: Tensor, *, progress: bool = False) -> dict[str, Tensor]:
-        """Local activation of every unit in every sample: ``[n, C]`` float64 >= 0 by layer."""
+        """Local activation of every unit in every sample: (n, c) float64 >= 0 by layer."""
         check_is_fitted(self, "noise_")
         checked = generator.checked_latents(latents)
         parts: dict[str, list[Tensor]] = {layer: [] for layer in self.std_}
@@ -144,12 +144,12 @@ class LocalActivation(BaseEstimator):
         return {layer: torch.cat(found) for layer, found in parts.items()}
 
     def score(self, generator: Generator, latents: Tensor, *, progress: bool = False) -> NDArray[np.float64]:
-        """Mean over the layers of the mean over the `n_top` most locally active units: ``[n]``."""
+        """Mean over the layers of the mean over the `n_top` most locally active units: (n,)."""
         scores = self.unit_scores(generator, latents, progress=progress)
         return np.mean([self.layer_score(found) for found in scores.values()], axis=0)
 
     def layer_score(self, unit_scores: Tensor) -> NDArray[np.float64]:
-        """Mean over the `n_top` highest of each row: ``[n]``."""
+        """Mean over the `n_top` highest of each row: (n,)."""
         top = unit_scores.topk(min(self.n_top, unit_scores.shape[1]), dim=1).values
         return top.mean(1).double().numpy()
 
@@ -203,13 +203,13 @@ class LocalActivation(BaseEstimator):
 
 
 def orthonormal_rows(noise: Tensor) -> Tensor:
-    """Orthonormal directions, at most as many as dimensions, spanning what the rows of noise span: ``[m, d]``."""
+    """Orthonormal directions, at most as many as dimensions, spanning what the rows of noise span: (m, d)."""
     rows = noise[: noise.shape[1]].double()
     return torch.linalg.qr(rows.T).Q.T.contiguous()
 
 
 def _activity(maps: Tensor) -> Tensor:
-    """Mean of the positive part of each unit's map, ``[n, C]`` float64."""
+    """Mean of the positive part of each unit's map, (n, c) float64."""
     return maps.double().clamp(min=0).flatten(2).mean(2)
 
 

@@ -36,7 +36,7 @@ class RareActivation(BaseEstimator):
 
     Attributes
     ----------
-    rates_ : dict layer -> Tensor ``[C, H, W]`` float64
+    rates_ : dict layer -> Tensor (c, h, w) float64
         Share of samples in which the neuron is positive.
     n_samples_ : int
     count_mean_, count_std_ : dict layer -> float
@@ -70,7 +70,7 @@ class RareActivation(BaseEstimator):
         return self
 
     def masks(self, rate: float | None = None, layers: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """Boolean masks ``[C, H, W]`` of the neurons with 0 < activation rate <= `rate`, by layer.
+        """Boolean masks (c, h, w) of the neurons with 0 < activation rate <= `rate`, by layer.
 
         Raises
         ------
@@ -91,7 +91,7 @@ class RareActivation(BaseEstimator):
     def counts(
         self, generator: Generator, latents: Tensor, *, progress: bool = False
     ) -> dict[str, NDArray[np.float64]]:
-        """Number of active rare neurons of each sample, ``[n]``, by layer."""
+        """Number of active rare neurons of each sample, (n,), by layer."""
         masks = self.masks()
         parts: dict[str, list[Tensor]] = {layer: [] for layer in masks}
         for outputs in recorded_batches(generator, latents, tuple(masks), "rare neurons", progress):
@@ -103,7 +103,7 @@ class RareActivation(BaseEstimator):
     def standardised_counts(
         self, generator: Generator, latents: Tensor, *, progress: bool = False
     ) -> NDArray[np.float64]:
-        """The counts of each layer, ``[n, n_layers]``, in standard deviations from the fitted samples' mean."""
+        """The counts of each layer, (n, n_layers), in standard deviations from the fitted samples' mean."""
         counts = self.counts(generator, latents, progress=progress)
         # A layer whose count never varies says nothing: its column is 0 for every count equal to the constant.
         return np.stack(
@@ -112,7 +112,7 @@ class RareActivation(BaseEstimator):
         )
 
     def score(self, generator: Generator, latents: Tensor, *, progress: bool = False) -> NDArray[np.float64]:
-        """Sum of `standardised_counts` over the layers, ``[n]``: mean 0 over those fitted on, higher = more broken."""
+        """Sum of `standardised_counts` over the layers, (n,): mean 0 over those fitted on, higher = more broken."""
         return self.standardised_counts(generator, latents, progress=progress).sum(axis=1)
 
 
@@ -125,7 +125,7 @@ def check_rate(rate: float) -> None:
 def activation_rates(
     generator: Generator, latents: Tensor, layers: Sequence[str], *, progress: bool = False
 ) -> dict[str, Tensor]:
-    """Share of samples in which each neuron is positive: ``[C, H, W]`` float64 by layer."""
+    """Share of samples in which each neuron is positive: (c, h, w) float64 by layer."""
     statistics = {layer: ActivationRate() for layer in layers}
     for outputs in recorded_batches(generator, latents, layers, "activation rates", progress):
         for layer, statistic in statistics.items():
@@ -134,7 +134,7 @@ def activation_rates(
 
 
 def ablated_share(generator: Generator, latents: Tensor, masks: Mapping[str, Tensor], side: int) -> Tensor:
-    """Heat maps ``[n, side, side]`` in 0..1 of where the neurons of `masks` are active in each sample.
+    """Heat maps (n, side, side) in 0..1 of where the neurons of `masks` are active in each sample.
 
     Per layer the share of channels with an active masked neuron, upsampled bilinearly, averaged over the layers
     (arXiv 2201.06346, the mask of its figures).

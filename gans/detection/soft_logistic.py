@@ -33,7 +33,7 @@ class LinearScore:
     regularisation: float
 
     def __call__(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Scores ``[n]`` of features ``[n, d]``."""
+        """Scores (n,) of features (n, d)."""
         scores: NDArray[np.float64] = features.astype(np.float64) @ self.weights + self.bias
         return scores
 
@@ -50,9 +50,9 @@ def fit_soft_logistic(
 
     Parameters
     ----------
-    features : ndarray ``[n, d]``
+    features : ndarray (n, d)
         One row per sample, as they come.
-    shares : ndarray ``[n]``
+    shares : ndarray (n,)
         Share of artifact in [0, 1] of each sample.
     regularisation : float, optional
         scikit-learn's C. Where None it is chosen among `regularisations` by 5-fold cross-validated log-loss.
@@ -96,7 +96,7 @@ def cross_validated_scores(
     n_folds: int = 5,
     seed: int = 0,
 ) -> NDArray[np.float64]:
-    """Score each sample by a model that did not see it: ``[n]``. Folds are stratified by the share."""
+    """Score each sample by a model that did not see it: (n,). Folds are stratified by the share."""
     shares = _checked_shares(features, shares)
     scores = np.empty(len(shares))
     folds = StratifiedKFold(n_folds, shuffle=True, random_state=seed)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genmend.gans.dissection.counting import Counts, exceeding, floored, pixels_of_both, upsample
+from genmend.gans.dissection.counting import Counts, exceeding, pixels_of_both, round_down, upsample
 
 __all__ = ["Agreement", "agreement_of", "bootstrap_interval", "detects", "pair_counts"]
 
@@ -19,7 +19,7 @@ IOU, ACCURACY, QUALITY = 0.05, 0.75, 0.01
 
 @dataclass(frozen=True)
 class Agreement:
-    """Units of one layer against concepts, ``[U, C]`` each.
+    """Units of one layer against concepts, (u, c) each.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Agreement:
 
     @property
     def best(self) -> Tensor:
-        """The concept of highest IoU of each unit, ``[U]``."""
+        """The concept of highest IoU of each unit, (u,)."""
         return self.iou.argmax(1)
 
 
@@ -71,26 +71,26 @@ def detects(
 
 
 def agreement_of(counts: Counts, threshold: Tensor, quality: Tensor | None = None) -> Agreement:
-    """Agreement from counts ``[U, C]`` at these thresholds ``[U, C]``."""
+    """Agreement from counts (u, c) at these thresholds (u, c)."""
     admitted = torch.isfinite(threshold)
     iou, accuracy = (torch.where(admitted, values, 0) for values in (counts.iou, counts.accuracy))
     return Agreement(iou, accuracy, threshold, quality)
 
 
 def pair_counts(maps: Tensor, masks: Tensor, concept: Tensor, threshold: Tensor) -> NDArray[np.int64]:
-    """For one concept a unit, each image on its own: pixels of both, and of either, ``[n, U, 2]``, over all pixels.
+    """For one concept a unit, each image on its own: pixels of both, and of either, (n, u, 2), over all pixels.
 
     Parameters
     ----------
-    maps : Tensor ``[n, U, h, w]``
-    masks : Tensor ``[n, C, height, width]``, bool
-    concept : Tensor ``[U]``
+    maps : Tensor (n, u, h, w)
+    masks : Tensor (n, c, height, width), bool
+    concept : Tensor (u,)
         Index of each unit's concept.
-    threshold : Tensor ``[U]``
+    threshold : Tensor (u,)
         A pixel is the unit's where it is above; nowhere for NaN.
     """
     side = (int(masks.shape[2]), int(masks.shape[3]))
-    limits = floored(torch.nan_to_num(threshold.double(), nan=torch.inf))
+    limits = round_down(torch.nan_to_num(threshold.double(), nan=torch.inf))
     reach = maps.flatten(2).amax(2) > limits
     both = torch.zeros(maps.shape[:2], dtype=torch.int64)
     either = masks.sum((2, 3))[:, concept]  # the concept's own pixels; what the unit adds follows
@@ -107,13 +107,13 @@ def pair_counts(maps: Tensor, masks: Tensor, concept: Tensor, threshold: Tensor)
 def bootstrap_interval(
     pairs: NDArray[np.int64], *, n_resamples: int = 1000, level: float = 0.95, seed: int = 0
 ) -> NDArray[np.float64]:
-    """Percentile interval of the pooled IoU over resamples of the images, ``[U, 2]``.
+    """Percentile interval of the pooled IoU over resamples of the images, (u, 2).
 
     The concept was chosen as the best on the same images: the interval does not cover that choice.
 
     Parameters
     ----------
-    pairs : ndarray ``[n, U, 2]``
+    pairs : ndarray (n, u, 2)
         As `pair_counts` returns it.
     n_resamples, level, seed
         Resamples, the interval's probability, and what draws them.

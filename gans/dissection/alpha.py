@@ -17,12 +17,12 @@ from genmend.gans.dissection.causal import CausalProbe
 from genmend.gans.dissection.concepts import Concepts, SoftConcepts
 from genmend.gans.generator import Generator
 
-__all__ = ["optimised_alpha", "top_units"]
+__all__ = ["optimise_alpha", "top_units"]
 
 WEIGHTS = {"norm": 0.1, "squared": 0.005}
 
 
-def optimised_alpha(
+def optimise_alpha(
     generator: Generator,
     probe: CausalProbe,
     concepts: Concepts,
@@ -36,7 +36,7 @@ def optimised_alpha(
     seed: int = 0,
     progress: bool = False,
 ) -> Tensor:
-    """Weights ``[U]`` in 0..1 of how much each unit of the probe's layer causes the concept.
+    """Weights (u,) in 0..1 of how much each unit of the probe's layer causes the concept.
 
     Units are softly ablated, ``(1 - alpha) * r``, in samples that have the concept, and softly put in, ``alpha * value
     + (1 - alpha) * r`` in the usual cells, in samples that lack it. What Adam maximises, delta, is the concept's soft
@@ -46,7 +46,7 @@ def optimised_alpha(
     Parameters
     ----------
     concepts : SoftConcepts
-    iou : Tensor ``[U]``
+    iou : Tensor (u,)
         Of each unit with the concept.
     penalty : "norm" or "squared"
         ``-delta + weight * ||alpha||_2``, the paper's form, or ``-delta + weight * ||alpha||_2 ** 2``, the form of its
@@ -111,7 +111,7 @@ def _amount(
     latents: Tensor,
     change: Callable[[Tensor], Tensor],
 ) -> Tensor:
-    """The concept's soft mask in the changed samples, ``[n, h, w]``."""
+    """The concept's soft mask in the changed samples, (n, h, w)."""
     with _changed(generator, probe.layer, change):
         images = generator.images(latents).cpu()
     return concepts.soft(images)[:, probe.concept].cpu()

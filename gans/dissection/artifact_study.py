@@ -32,11 +32,11 @@ class ArtifactUnits:
     extractor : str
     n_pool, n_top : int
         Samples looked at, and how many of them count as a unit's top images.
-    kid : dict layer -> ndarray ``[U]``
+    kid : dict layer -> ndarray (u,)
         Kernel distance of the top images to own-normal samples (`unit_kid`); higher is further off.
     frechet : dict layer -> dict unit -> float
         Fréchet distance for the units of highest `kid`; empty where the extra ``metrics`` is missing.
-    samples : dict layer -> ndarray ``[U, k]``
+    samples : dict layer -> ndarray (u, k)
         Each unit's first few top images, indices into the pool.
     """
 
@@ -110,7 +110,7 @@ def artifact_units(stages: Stages, extractor: str, n: int, n_top_shown: int) -> 
 
 
 def _pool(stages: Stages, extractor: str, n: int) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
-    """Features of the samples ``[n, d]``, and the units' peaks in them by layer ``[n, U]``."""
+    """Features of the samples (n, d), and the units' peaks in them by layer (n, u)."""
     network = load_extractor(extractor)
     parts = []
     for start in range(0, n, CHUNK):

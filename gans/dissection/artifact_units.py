@@ -28,18 +28,18 @@ def unit_kid(
     *,
     n_top: int = 500,
 ) -> NDArray[np.float64]:
-    """Kernel distance of each unit's top images to the reference, ``[U]``; higher is further off.
+    """Kernel distance of each unit's top images to the reference, (u,); higher is further off.
 
     The unbiased squared maximum mean discrepancy of `manifold.kid` (its kernel, one subset: all of both sets), so about
     0, also below, for units whose top images are like the reference.
 
     Parameters
     ----------
-    peaks : ``[n, U]``
+    peaks : (n, u)
         The highest activation of each unit in each image (`unit_peaks`).
-    features : ``[n, d]``
+    features : (n, d)
         Of the same images.
-    reference : ``[m, d]``
+    reference : (m, d)
         Of normal images, none of them among the n.
     n_top : int
         Images a unit, at least 2; equal peaks are taken in order.
@@ -81,7 +81,7 @@ def unit_frechet(
     n_top: int = 500,
     progress: bool = False,
 ) -> NDArray[np.float64]:
-    """Fréchet distance of the top images of the named units to the reference, ``[len(units)]``.
+    """Fréchet distance of the top images of the named units to the reference, (len(units),).
 
     The paper's unit-FID where the features are Inception's and the reference is real images; otherwise to be called
     by the extractor's name. Some seconds a unit for wide features; other arguments as in `unit_kid`.
@@ -95,7 +95,7 @@ def unit_frechet(
 
 
 def top_images(peaks: NDArray[np.floating], n_top: int) -> NDArray[np.intp]:
-    """Indices of each unit's `n_top` images of highest peak, ``[n_top, U]``; of equal ones the earlier."""
+    """Indices of each unit's `n_top` images of highest peak, (n_top, u); of equal ones the earlier."""
     return np.argsort(-peaks, axis=0, kind="stable")[:n_top]
 
 

@@ -38,13 +38,13 @@ class CausalProbe:
         Latents of samples that have the concept, and that lack it.
     amount : float
         Share of the pixels with the concept, over the present samples; always above 0.
-    cells : Tensor ``[h, w]``, bool
+    cells : Tensor (h, w), bool
         The layer's positions where the concept usually is: at least half as often as at the most frequent one.
-    place : Tensor ``[height, width]``, bool
+    place : Tensor (height, width), bool
         The image's pixels under these cells.
     place_amount, absent_amount : float
         Share of those pixels with the concept, over the present and the absent samples.
-    value : Tensor ``[U]``
+    value : Tensor (u,)
         Each unit's mean activation where the concept is: what is put in.
     """
 
@@ -102,8 +102,8 @@ def prepare_probe(
 
     Parameters
     ----------
-    latents : Tensor ``[n, ...]``
-    masks : Tensor ``[n, height, width]``, bool
+    latents : Tensor (n, ...)
+    masks : Tensor (n, height, width), bool
         The concept in their samples, as known: nothing is segmented here.
     n_each : int
         Samples of each kind, from the first; as many as there are where there are fewer.

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from genmend.activations import Edit, edited
 from genmend.gans.dissection.agreement import Agreement
-from genmend.gans.dissection.alpha import optimised_alpha, top_units
+from genmend.gans.dissection.alpha import optimise_alpha, top_units
 from genmend.gans.dissection.causal import (
     MOST_SEGMENTED,
     CausalEffect,
@@ -50,7 +50,7 @@ class CausalSettings:
 class CausalStudy:
     """The effect, how the units were ranked, and up to ten images of each step, by its name.
 
-    Images ``[10, 3, h, w]`` in 0..1, of 8 bits a value.
+    Images (10, 3, h, w) in 0..1, of 8 bits a value.
     """
 
     effect: CausalEffect
@@ -99,7 +99,7 @@ def _studied(
     n_each = settings.n_segmented // (2 * (1 + N_DRAWS))
     probe = prepare_probe(generator, layer, generator.latents(n, seed), masks, concept, n_each=n_each, name=name)
     if settings.alpha_steps:
-        alpha = optimised_alpha(
+        alpha = optimise_alpha(
             generator,
             probe,
             store.concepts,

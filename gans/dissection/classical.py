@@ -29,7 +29,7 @@ SOFTNESS = 0.02
 
 
 class ClassicalConcepts:
-    """27 concepts of images ``[n, 3, h, w]`` in 0..1.
+    """27 concepts of images (n, 3, h, w) in 0..1.
 
     - *Colours*: ``black`` has an HSV value below 0.2; of the rest, ``grey`` and ``white`` have a saturation below 0.15
       (white with a value above 0.8), and eight hues share what is left: red within 15 degrees of 0, orange of 30,
@@ -50,15 +50,15 @@ class ClassicalConcepts:
     digest = "1"  # changes with the rules: masks are kept under it
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Masks ``[n, 27, h, w]``, bool."""
+        """Masks (n, 27, h, w), bool."""
         return self.margins(images) > 0
 
     def soft(self, images: Tensor) -> Tensor:
-        """Sigmoid of the margins / 0.02, ``[n, 27, h, w]``: 0.5 at the limits, with a gradient to the images."""
+        """Sigmoid of the margins / 0.02, (n, 27, h, w): 0.5 at the limits, with a gradient to the images."""
         return (self.margins(images) / SOFTNESS).sigmoid()
 
     def margins(self, images: Tensor) -> Tensor:
-        """The smallest margin of each concept's conditions, ``[n, 27, h, w]``; above 0 inside.
+        """The smallest margin of each concept's conditions, (n, 27, h, w); above 0 inside.
 
         In units of the image's values; turns for hues, shares of the side for positions.
         """

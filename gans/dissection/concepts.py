@@ -34,7 +34,7 @@ class Concepts(Protocol):
         """One a concept."""
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Masks ``[n, n_concepts, h, w]``, bool, of images ``[n, 3, h, w]`` in 0..1."""
+        """Masks (n, n_concepts, h, w), bool, of images (n, 3, h, w) in 0..1."""
 
 
 @runtime_checkable
@@ -42,7 +42,7 @@ class SoftConcepts(Concepts, Protocol):
     """Concepts with a differentiable form, which the search for causal units needs."""
 
     def soft(self, images: Tensor) -> Tensor:
-        """How much of each pixel each concept is, ``[n, n_concepts, h, w]`` in 0..1, with a gradient to the images."""
+        """How much of each pixel each concept is, (n, n_concepts, h, w) in 0..1, with a gradient to the images."""
 
 
 def load_concepts(name: str) -> Concepts:
@@ -76,7 +76,7 @@ def load_concepts(name: str) -> Concepts:
 
 
 def checked_masks(concepts: Concepts, images: Tensor) -> Tensor:
-    """Masks ``[n, n_concepts, h, w]``, bool, on the CPU.
+    """Masks (n, n_concepts, h, w), bool, on the CPU.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def checked_masks(concepts: Concepts, images: Tensor) -> Tensor:
 
 
 def pack(masks: Tensor) -> NDArray[np.uint8]:
-    """Masks ``[n, c, h, w]`` at eight pixels a byte, ``[n, c, ceil(h * w / 8)]``."""
+    """Masks (n, c, h, w) at eight pixels a byte, (n, c, ceil(h * w / 8))."""
     return np.packbits(masks.flatten(2).numpy(), axis=2)
 
 

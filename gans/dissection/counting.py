@@ -29,11 +29,11 @@ class Counts:
     ----------
     pixels : int
         All that were looked at.
-    unit : Tensor ``[..., U, 1 or C]``
+    unit : Tensor (..., n_units, 1 or n_concepts)
         Of each unit; ``C`` where its threshold differs between concepts.
-    concept : Tensor ``[C]``
+    concept : Tensor (c,)
         Of each concept.
-    both : Tensor ``[..., U, C]``
+    both : Tensor (..., u, c)
         Of unit and concept together.
     """
 
@@ -68,12 +68,12 @@ def count_at(maps: Tensor, masks: Tensor, thresholds: Tensor) -> Counts:
 
     Parameters
     ----------
-    maps : Tensor ``[n, U, h, w]``
-    masks : Tensor ``[n, C, height, width]``, bool
-    thresholds : Tensor ``[U]``
+    maps : Tensor (n, u, h, w)
+    masks : Tensor (n, c, height, width), bool
+    thresholds : Tensor (u,)
         A pixel is the unit's where it is above.
     """
-    side, limits = _side(masks), floored(thresholds)
+    side, limits = _side(masks), round_down(thresholds)
     reach = maps.flatten(2).amax(2) > limits
     flat = masks.flatten(2)
     found = torch.zeros(maps.shape[1], masks.shape[1] + 1, dtype=torch.int64)
@@ -89,14 +89,14 @@ def count_at_pairs(maps: Tensor, masks: Tensor, thresholds: Tensor, places: Tens
 
     Parameters
     ----------
-    maps : Tensor ``[n, U, h, w]``
-    masks : Tensor ``[n, C, height, width]``, bool
-    thresholds : Tensor ``[U, C]``
+    maps : Tensor (n, u, h, w)
+    masks : Tensor (n, c, height, width), bool
+    thresholds : Tensor (u, c)
         A pixel is the unit's, beside this concept, where it is above; nowhere for NaN.
     places : Tensor of int, optional
         As in `count_at_levels`.
     """
-    side, limits = _side(masks), floored(torch.nan_to_num(thresholds.double(), nan=torch.inf))
+    side, limits = _side(masks), round_down(torch.nan_to_num(thresholds.double(), nan=torch.inf))
     flat = masks.flatten(2) if places is None else masks.flatten(2)[:, :, places]
     unit, both = torch.zeros(2, *thresholds.shape, dtype=torch.int64)
     concepts = limits.isfinite().any(0).nonzero()[:, 0].tolist()
@@ -114,15 +114,15 @@ def count_at_levels(maps: Tensor, masks: Tensor, levels: Tensor, places: Tensor 
 
     Parameters
     ----------
-    maps : Tensor ``[n, U, h, w]``
-    masks : Tensor ``[n, C, height, width]``, bool
-    levels : Tensor ``[U, K]``
+    maps : Tensor (n, u, h, w)
+    masks : Tensor (n, c, height, width), bool
+    levels : Tensor (u, k)
         Thresholds, rising.
     places : Tensor of int, optional
         Look at these pixels of each image alone (indices into the flattened image).
     """
     n, n_units = maps.shape[:2]
-    limits = floored(levels)
+    limits = round_down(levels)
     flat = masks.flatten(2) if places is None else masks.flatten(2)[:, :, places]
     n_bins = levels.shape[1] + 1
     values = upsample(maps.flatten(0, 1), _side(masks), places).unflatten(0, (n, n_units))
@@ -146,7 +146,7 @@ def exceeding(values: Tensor, limits: Tensor) -> Tensor:
 
 
 def pixels_of_both(on: Tensor, masks: Tensor) -> Tensor:
-    """Numbers of pixels, int64 ``[k, C + 1]``, that maps ``[k, p]`` of ones share with masks ``[C, p]``; last, all.
+    """Numbers of pixels, int64 (k, C + 1), that maps (k, p) of ones share with masks (c, p); last, all.
 
     Sums of ones up to 2^24 are exact in float32, whose product is the quickest.
     """
@@ -154,7 +154,7 @@ def pixels_of_both(on: Tensor, masks: Tensor) -> Tensor:
     return (on @ columns.T).long()
 
 
-def floored(thresholds: Tensor) -> Tensor:
+def round_down(thresholds: Tensor) -> Tensor:
     """The largest float32 not above each threshold: the same float32 values exceed it."""
     single = thresholds.float()
     lower = torch.nextafter(single, torch.full_like(single, -torch.inf))
@@ -170,7 +170,7 @@ FEW_CELLS = 64
 
 
 def upsample(maps: Tensor, side: tuple[int, int], places: Tensor | None = None) -> Tensor:
-    """Maps ``[k, h, w]`` at `side` (height, width), flattened: ``[k, height * width]``, or only the `places` of it.
+    """Maps (k, h, w) at `side` (height, width), flattened: (k, height * width), or only the `places` of it.
 
     Bilinear, ``align_corners=False``: pixel centres correspond. The official code's grid was made for aligned corners
     and used without, which shifts every mask.
@@ -186,7 +186,7 @@ def upsample(maps: Tensor, side: tuple[int, int], places: Tensor | None = None) 
 
 @cache
 def _weights(before: int, after: int) -> Tensor:
-    """``[before, after]``: how much each cell counts at each place; columns add up to 1."""
+    """(before, after): how much each cell counts at each place; columns add up to 1."""
     cells = torch.eye(before, dtype=torch.float64)[:, None]
     found = functional.interpolate(cells, size=after, mode="linear", align_corners=False)
     return found[:, 0].float()
@@ -194,5 +194,5 @@ def _weights(before: int, after: int) -> Tensor:
 
 @cache
 def _whole(height: int, width: int, tall: int, wide: int) -> Tensor:
-    """``[height * width, tall * wide]``: the same for both directions at once."""
+    """(height * width, tall * wide): the same for both directions at once."""
     return torch.kron(_weights(height, tall), _weights(width, wide))

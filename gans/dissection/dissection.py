@@ -79,7 +79,7 @@ class LayerUnits:
     """The units of one layer, one row each.
 
     `concept` is the index of the best concept in `DissectRun.concepts` (-1: none), `iou` its pooled IoU over all pixels
-    and `interval` ``[U, 2]`` the 95 % bootstrap interval over images; `samples` ``[U, n_top]`` are the top-activating
+    and `interval` (u, 2) the 95 % bootstrap interval over images; `samples` (u, n_top) are the top-activating
     ones.
     """
 

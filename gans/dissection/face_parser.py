@@ -135,7 +135,7 @@ class _Output(nn.Module):
 
 
 class BiSeNet(nn.Module):
-    """Images ``[n, 3, h, w]``, normalised as ImageNet's, to class logits ``[n, n_classes, h, w]``.
+    """Images (n, 3, h, w), normalised as ImageNet's, to class logits (n, n_classes, h, w).
 
     `conv_out16` and `conv_out32` are the heads that only training needs: they stand here for the checkpoint's sake.
     """
@@ -200,14 +200,14 @@ class FaceParser:
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
-        """Masks ``[n, 23, h, w]``, bool."""
+        """Masks (n, 23, h, w), bool."""
         labels = torch.cat([self._logits(batch).argmax(1).cpu() for batch in images.split(BATCH)])
         masks = [labels == number for number in range(len(CLASSES))]
         masks += [torch.stack([masks[CLASSES.index(part)] for part in parts]).any(0) for parts in UNIONS.values()]
         return torch.stack(masks, 1)
 
     def soft(self, images: Tensor) -> Tensor:
-        """Probabilities ``[n, 23, h, w]``, differentiable."""
+        """Probabilities (n, 23, h, w), differentiable."""
         classes = self._logits(images).softmax(1)
         unions = [classes[:, [CLASSES.index(part) for part in parts]].sum(1) for parts in UNIONS.values()]
         return torch.cat([classes, torch.stack(unions, 1)], 1)

@@ -39,13 +39,13 @@ class MaskStore:
         return part_names(self.concepts)
 
     def chunks(self, n: int, seed: int, *, progress: bool = False) -> Iterator[tuple[int, Tensor]]:
-        """Yield (index of the first sample, masks ``[up to CHUNK, n_concepts, h, w]``) until there are n."""
+        """Yield (index of the first sample, masks (up to CHUNK, n_concepts, h, w)) until there are n."""
         starts = range(0, n, CHUNK)
         for start in tqdm(starts, desc=f"masks by {self.segmenter}", disable=not progress, leave=False):
             yield start, self.chunk(start, min(CHUNK, n - start), seed)
 
     def chunk(self, start: int, n: int, seed: int) -> Tensor:
-        """Masks ``[n, n_concepts, h, w]`` of n samples from the first one at `start` on."""
+        """Masks (n, n_concepts, h, w) of n samples from the first one at `start` on."""
         facts = self._facts | {"samples": [seed, start, n]}
         arrays = self.work.kept("masks", facts, lambda: self._segmented(start, n, seed))
         height, width = arrays["side"].tolist()

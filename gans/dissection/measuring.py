@@ -41,9 +41,9 @@ class UnitStatistics:
 
     Attributes
     ----------
-    threshold : Tensor ``[U]``
+    threshold : Tensor (u,)
         Their upper quantile, float64.
-    samples, peaks : Tensor ``[U, k]``
+    samples, peaks : Tensor (u, k)
         The samples with the highest activation anywhere, and that activation, falling.
     """
 
@@ -87,7 +87,7 @@ def unit_statistics(
 def candidate_levels(
     generator: Generator, latents: Tensor, layers: Sequence[str], *, progress: bool = False
 ) -> dict[str, Tensor]:
-    """Quantiles of each unit at `TAIL_FRACTIONS`, ``[U, 100]`` rising, by layer.
+    """Quantiles of each unit at `TAIL_FRACTIONS`, (u, 100) rising, by layer.
 
     Of so many of the samples, from the first, as can be held: the levels are places to look, not results.
     """
@@ -113,7 +113,7 @@ def _at_fractions(values: Tensor) -> Tensor:
 def threshold_counts(
     generator: Generator, latents: Tensor, masks: Tensor, thresholds: Mapping[str, Tensor], *, progress: bool = False
 ) -> dict[str, Counts]:
-    """`count_at` of all samples, by layer; `masks` are those of the same samples, ``[n, C, h, w]``."""
+    """`count_at` of all samples, by layer; `masks` are those of the same samples, (n, c, h, w)."""
     batches = _beside(generator, latents, masks, list(thresholds), "agreement", progress)
     return _summed(batches, thresholds, count_at)
 
@@ -169,7 +169,7 @@ def pairs_of_images(
     *,
     progress: bool = False,
 ) -> dict[str, NDArray[np.int64]]:
-    """`pair_counts` of all samples, ``[n, U, 2]``, by layer: one concept ``[U]`` and threshold ``[U]`` a unit."""
+    """`pair_counts` of all samples, (n, u, 2), by layer: one concept (u,) and threshold (u,) a unit."""
     parts: dict[str, list[NDArray[np.int64]]] = {layer: [] for layer in concepts}
     for maps, part in _beside(generator, latents, masks, list(concepts), "agreement by image", progress):
         for layer in concepts:
@@ -180,7 +180,7 @@ def pairs_of_images(
 def unit_peaks(
     generator: Generator, latents: Tensor, layers: Sequence[str], *, progress: bool = False
 ) -> dict[str, Tensor]:
-    """The highest activation of each unit in each sample, ``[n, U]``, by layer."""
+    """The highest activation of each unit in each sample, (n, u), by layer."""
     parts: dict[str, list[Tensor]] = {layer: [] for layer in layers}
     for outputs in recorded_batches(generator, latents, layers, "peaks", progress):
         for layer in layers:

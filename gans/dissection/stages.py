@@ -101,7 +101,7 @@ class Stages:
     def pairs(
         self, store: MaskStore, n: int, concepts: Mapping[str, Tensor], thresholds: Mapping[str, Tensor]
     ) -> dict[str, NDArray[np.int64]]:
-        """Pixels of both and of either for one concept a unit, image by image, ``[n, U, 2]``, over all pixels."""
+        """Pixels of both and of either for one concept a unit, image by image, (n, u, 2), over all pixels."""
         about = {
             layer: [sha256_of_array(concepts[layer]), sha256_of_array(thresholds[layer])] for layer in self.layers
         } | self.about(store)

@@ -19,7 +19,7 @@ AGREEMENT, COVERAGE = 0.8, 1e-3
 
 @dataclass(frozen=True)
 class BestLevels:
-    """The level of each unit that says most of each concept, ``[U, C]``.
+    """The level of each unit that says most of each concept, (u, c).
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ def best_levels(counts: Counts, levels: Tensor) -> BestLevels:
     ----------
     counts : Counts
         Of `count_at_levels`, on samples other than those that the thresholds are to be judged by.
-    levels : Tensor ``[U, K]``
+    levels : Tensor (u, k)
         As they were given there.
     """
     quality = information_quality(counts)
@@ -62,7 +62,7 @@ def best_levels(counts: Counts, levels: Tensor) -> BestLevels:
 
 
 def information_quality(counts: Counts) -> Tensor:
-    """Mutual information of the two masks over their joint entropy, float64 ``[..., U, C]`` in 0..1; 0 if that is 0."""
+    """Mutual information of the two masks over their joint entropy, float64 (..., u, c) in 0..1; 0 if that is 0."""
     both = counts.both.double() / counts.pixels
     unit = (counts.unit - counts.both).double() / counts.pixels
     concept = (counts.concept - counts.both).double() / counts.pixels

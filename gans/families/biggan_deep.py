@@ -106,7 +106,7 @@ class Block(nn.Module):
             self.add_module(f"conv_{number}", nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2))
 
     def forward(self, x: Tensor, truncation: float, condition: Tensor) -> Tensor:
-        """Features ``[n, before, h, w]`` to ``[n, after, ...]``; the shortcut keeps the first `after` units."""
+        """Features (n, before, h, w) to (n, after, ...); the shortcut keeps the first `after` units."""
         shortcut = x[:, : self.after]
         for number in range(4):
             x = self.get_submodule(f"bn_{number}")(x, truncation, condition)
@@ -147,7 +147,7 @@ class Painter(nn.Module):
 
 
 class BigGANDeep(nn.Module):
-    """The BigGAN-deep generator: z ``[n, z_width]`` and one-hot labels to images ``[n, 3, s, s]`` in -1..1.
+    """The BigGAN-deep generator: z (n, z_width) and one-hot labels to images (n, 3, s, s) in -1..1.
 
     Parameters
     ----------
@@ -264,7 +264,7 @@ def _expected(config: Config) -> Shapes:
     return expected
 
 
-def _translated(state: State, config: Config) -> State:
+def _translate(state: State, config: Config) -> State:
     """Spectral norm worked in: each weight divided by its largest singular value, as the file's vectors give it."""
     ours = {}
     for name, tensor in state.items():
@@ -304,7 +304,7 @@ LAYOUT = Layout(
     marks=("embeddings.weight", "generator.gen_z.", "generator.layers.0.bn_0."),
     config=_config,
     expected=_expected,
-    translated=_translated,
+    translate=_translate,
     build=_build,
     adapt=_adapt,
     options={"truncation": 1.0, "label": None},

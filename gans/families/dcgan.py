@@ -22,7 +22,7 @@ __all__ = ["DCGAN", "LAYOUT"]
 
 
 class DCGAN(nn.Module):
-    """The DCGAN generator: latents ``[n, latent_width]`` to images ``[n, channels, s, s]`` in -1..1, s = 4 * 2**depth.
+    """The DCGAN generator: latents (n, latent_width) to images (n, channels, s, s) in -1..1, s = 4 * 2**depth.
 
     One Sequential `main`: transposed convolution, batch normalisation and ReLU for each of the `widths`, then a last
     transposed convolution and tanh.
@@ -35,7 +35,7 @@ class DCGAN(nn.Module):
     channels : int
         Of the image.
     n_classes : int
-        Where above 0, ``forward`` takes one-hot labels ``[n, n_classes]`` too, joined to the latents.
+        Where above 0, ``forward`` takes one-hot labels (n, n_classes) too, joined to the latents.
     dropout : float, optional
         A dropout layer of this rate after the first stage, as some were trained with; it does nothing in eval mode, but
         counts in the numbering of `main`.
@@ -70,7 +70,7 @@ class DCGAN(nn.Module):
 
 
 def _convolutions(shapes: Shapes) -> list[tuple[int, ...]]:
-    """Shapes of the transposed convolutions ``[in, out, 4, 4]``, in order; LayoutError where they make no DCGAN."""
+    """Shapes of the transposed convolutions (in, out, 4, 4), in order; LayoutError where they make no DCGAN."""
     numbers = sorted({int(part) for part in (name.split(".")[1] for name in shapes if "." in name) if part.isdecimal()})
     found = [shapes[f"main.{n}.weight"] for n in numbers if len(shapes.get(f"main.{n}.weight", ())) == 4]
     chained = all(one[1] == other[0] for one, other in pairwise(found))
@@ -110,7 +110,7 @@ def _adapt(module: nn.Module, config: Config, name: str, options: Mapping[str, A
     )
 
 
-def _translated(state: State, config: Config) -> State:
+def _translate(state: State, config: Config) -> State:
     return dict(state)
 
 
@@ -120,7 +120,7 @@ LAYOUT = Layout(
     marks=("main.0.weight", "main.1.running_mean"),
     config=_config,
     expected=lambda config: model_layout(_build(config)),
-    translated=_translated,
+    translate=_translate,
     build=_build,
     adapt=_adapt,
     options={"label": None},

@@ -35,7 +35,7 @@ class ClassOfLatent:
         return images
 
     def split(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        """The latents without the number that chooses, and the classes ``[n]``."""
+        """The latents without the number that chooses, and the classes (n,)."""
         if self.label is not None:
             return latents, torch.full((len(latents),), self.label, device=latents.device)
         share = 0.5 * (1 + torch.erf(latents[:, -1].double() / math.sqrt(2)))

@@ -4,18 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from torch import Tensor, nn
 
 from genmend.activations.digests import layout_difference, model_layout
 from genmend.gans.generator import Generator
 
-__all__ = ["Config", "Layout", "LayoutError", "Shapes", "State", "check_shapes", "fitted"]
+__all__ = ["Config", "FamilyOptions", "Layout", "LayoutError", "Shapes", "State", "check_shapes", "load_weights"]
 
 State = dict[str, Tensor]
 Shapes = Mapping[str, tuple[int, ...]]
 Config = dict[str, Any]
+
+
+class FamilyOptions(TypedDict, total=False):
+    """What can be chosen when a converted generator is loaded; each family has some of these.
+
+    Attributes
+    ----------
+    psi : float
+        Truncation of StyleGAN2, 0 (one image) to 1 (none).
+    space : str
+        Latent space of StyleGAN2: ``z``, ``w`` or ``w+``.
+    truncation : float
+        Bound of BigGAN-deep's truncated normal latents.
+    label : int or None
+        Class of a conditional generator; where None the latent's last number chooses it.
+    """
+
+    psi: float
+    space: str
+    truncation: float
+    label: int | None
 
 
 class LayoutError(ValueError):
@@ -39,8 +60,8 @@ class Layout:
         else the file said of itself. Raises LayoutError where sizes can't be told.
     expected : callable
         ``expected(config)``: names and shapes of a checkpoint of this layout.
-    translated : callable
-        ``translated(state, config)``: the arrays under the names of our module.
+    translate : callable
+        ``translate(state, config)``: the arrays under the names of our module.
     build : callable
         ``build(config)``: our module, in eval mode, without weights.
     adapt : callable
@@ -56,7 +77,7 @@ class Layout:
     marks: tuple[str, ...]
     config: Callable[[Shapes, Mapping[str, Any]], Config]
     expected: Callable[[Config], Shapes]
-    translated: Callable[[State, Config], State]
+    translate: Callable[[State, Config], State]
     build: Callable[[Config], nn.Module]
     adapt: Callable[[nn.Module, Config, str, Mapping[str, Any]], Generator]
     options: Mapping[str, Any]
@@ -75,7 +96,7 @@ def check_shapes(layout: str, expected: Shapes, shapes: Shapes) -> None:
         raise LayoutError(f"The file does not fit the layout {layout} in {len(differences)} arrays:\n  {listed}")
 
 
-def fitted(module: nn.Module, state: State) -> nn.Module:
+def load_weights(module: nn.Module, state: State) -> nn.Module:
     """The module with these weights, frozen.
 
     Raises

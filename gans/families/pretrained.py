@@ -26,7 +26,7 @@ def load_eyes(label: int | str | None = None) -> Generator:
     Parameters
     ----------
     label : int, str or None
-        A class of `EYE_COLOURS` by number or name: latents are ``[n, 100]``. None: latents are ``[n, 101]``, and the
+        A class of `EYE_COLOURS` by number or name: latents are (n, 100). None: latents are (n, 101), and the
         last number u chooses the class, number floor(8 * Phi(u)); all are equally likely.
 
     Raises

@@ -26,7 +26,7 @@ __all__ = ["DISSECTION", "ZOO", "ProGAN"]
 
 
 class ProGAN(nn.Sequential):
-    """The Progressive GAN generator: latents ``[n, z_width]`` to images ``[n, channels, 4 * 2**k, ...]``, about -1..1.
+    """The Progressive GAN generator: latents (n, z_width) to images (n, channels, 4 * 2**k, ...), about -1..1.
 
     Two convolutions a resolution, `layer1`, `layer2`, ...; each first normalises every pixel's vector.
 
@@ -78,7 +78,7 @@ class Stage(nn.Module):
         self.relu: nn.Module = nn.LeakyReLU(0.2) if activated else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features ``[n, before, h, w]`` to ``[n, after, ...]``."""
+        """Features (n, before, h, w) to (n, after, ...)."""
         x = x * (x.square().mean(1, keepdim=True) + 1e-8).rsqrt()
         if self.up:
             x = functional.interpolate(x, scale_factor=2.0, mode="nearest")
@@ -87,7 +87,7 @@ class Stage(nn.Module):
 
 
 class ScaleAndBias(nn.Module):
-    """The equalised learning rate's constant, and the bias `b`, ``[units]`` or ``[units, h, w]``."""
+    """The equalised learning rate's constant, and the bias `b`, (units,) or (units, h, w)."""
 
     def __init__(self, shape: tuple[int, ...], scale: float) -> None:
         super().__init__()
@@ -167,7 +167,7 @@ def _zoo_expected(config: Config) -> Shapes:
     return expected
 
 
-def _zoo_translated(state: State, config: Config) -> State:
+def _translate_zoo(state: State, config: Config) -> State:
     """Their bias is scaled like the weights, and the constant is that of a leaky ReLU throughout: both go into ours."""
     plain = {_plain_names([name])[name]: tensor for name, tensor in state.items()}
     ours: State = {}
@@ -190,7 +190,7 @@ DISSECTION = Layout(
     marks=("layer1.conv.weight", "layer1.wscale.b", "output_"),
     config=_dissection_config,
     expected=lambda config: model_layout(_build(config)),
-    translated=lambda state, config: dict(state),
+    translate=lambda state, config: dict(state),
     build=_build,
     adapt=_adapt,
     options={},
@@ -201,7 +201,7 @@ ZOO = Layout(
     marks=("formatLayer.", "groupScale0.0.", "toRGBLayers.0."),
     config=_zoo_config,
     expected=_zoo_expected,
-    translated=_zoo_translated,
+    translate=_translate_zoo,
     build=_build,
     adapt=_adapt,
     options={},

@@ -10,7 +10,7 @@ __all__ = ["fir_kernel", "upfirdn2d", "upsample2d"]
 
 
 def fir_kernel(taps: tuple[float, ...] = (1, 3, 3, 1)) -> Tensor:
-    """The separable 2-d low-pass filter ``[k, k]`` of these taps; its sum is 1."""
+    """The separable 2-d low-pass filter (k, k) of these taps; its sum is 1."""
     row = torch.tensor(taps, dtype=torch.float32)
     kernel = torch.outer(row, row)
     return kernel / kernel.sum()
@@ -23,15 +23,15 @@ def upfirdn2d(
 
     Parameters
     ----------
-    x : Tensor ``[n, c, h, w]``
-    kernel : Tensor ``[k, k]``
+    x : Tensor (n, c, h, w)
+    kernel : Tensor (k, k)
         Applied as a convolution (flipped), as in ``scipy.signal.upfirdn``.
     up, padding, gain
         Alike for rows and columns; `gain` multiplies the result, `up` ** 2 keeps the brightness.
 
     Returns
     -------
-    Tensor ``[n, c, h * up + before + after - k + 1, ...]``
+    Tensor (n, c, h * up + before + after - k + 1, ...)
     """
     n, c, h, w = x.shape
     if up > 1:

@@ -48,7 +48,7 @@ class Dense(nn.Module):
 
 
 def demodulation(weight: Tensor, styles: Tensor) -> Tensor:
-    """Factors ``[n, out]`` that give the modulated kernels ``weight * style`` norm 1 (arXiv 1912.04958, equation 3)."""
+    """Factors (n, out) that give the modulated kernels ``weight * style`` norm 1 (arXiv 1912.04958, equation 3)."""
     return (styles.square() @ weight.square().sum((2, 3)).T + 1e-8).rsqrt()
 
 
@@ -59,9 +59,9 @@ def modulated_convolution(
 
     Parameters
     ----------
-    x : Tensor ``[n, in, h, w]``
-    weight : Tensor ``[out, in, k, k]``
-    styles : Tensor ``[n, in]``
+    x : Tensor (n, in, h, w)
+    weight : Tensor (out, in, k, k)
+    styles : Tensor (n, in)
     kernel : Tensor, optional
         A low-pass filter: where given, the output is twice as large.
     demodulate : bool
@@ -94,7 +94,7 @@ class StyleMapping(nn.Module):
         self.register_buffer("w_avg", torch.zeros(w_width))
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """``[n, z_width]`` to ``[n, w_width]``."""
+        """(n, z_width) to (n, w_width)."""
         x = _normalised(z)
         if labels is not None:
             x = torch.cat([x, _normalised(self.embed(labels))], dim=1)
@@ -186,7 +186,7 @@ class Block(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """w+ ``[n, n_ws, w_width]`` to images: blocks `b4`, `b8`, ... up to the image's size."""
+    """w+ (n, n_ws, w_width) to images: blocks `b4`, `b8`, ... up to the image's size."""
 
     def __init__(
         self,
@@ -271,7 +271,7 @@ class StyleGAN2(nn.Module):
         return images
 
     def styles(self, z: Tensor, labels: Tensor | None = None, *, psi: float = 1.0, cutoff: int | None = None) -> Tensor:
-        """w+ ``[n, n_ws, w_width]`` of z: the first `cutoff` (all where None) are moved to the mean by psi."""
+        """w+ (n, n_ws, w_width) of z: the first `cutoff` (all where None) are moved to the mean by psi."""
         ws = self.mapping(z, labels)[:, None].repeat(1, self.synthesis.n_ws, 1)
         if psi != 1:
             ws[:, :cutoff] = torch.lerp(self.mapping.w_avg, ws[:, :cutoff], psi)

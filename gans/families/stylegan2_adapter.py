@@ -75,7 +75,7 @@ def stylegan2_generator(
     name : str
         For reports; what differs from the defaults is added.
     space : {"z", "w", "w+"}
-        What latents are: z ``[z_width]``; w ``[w_width]``, one for all layers; w+ ``[n_ws, w_width]``, one for each.
+        What latents are: z (z_width,); w (w_width,), one for all layers; w+ (n_ws, w_width), one for each.
         Random w are those of random z, truncated: what the synthesis gets.
     psi : float
         Truncation: w is moved to the mean w by this factor; 1 leaves it.
@@ -129,6 +129,6 @@ def _named(name: str, settings: Mapping[str, Any]) -> str:
 
 @torch.no_grad()
 def mean_style(module: StyleGAN2, n: int = 10_000, seed: int = 0) -> Tensor:
-    """The mean w of n random z, ``[w_width]``: truncation's centre where a file has none."""
+    """The mean w of n random z, (w_width,): truncation's centre where a file has none."""
     draws = torch.randn(n, module.mapping.z_width, generator=torch.Generator().manual_seed(seed))
     return torch.cat([module.mapping(batch) for batch in draws.split(1000)]).mean(0)

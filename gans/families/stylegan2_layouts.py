@@ -82,7 +82,7 @@ def _nvidia_config(shapes: Shapes, stored: Mapping[str, Any]) -> Config:
     }
 
 
-def _nvidia_translated(state: State, config: Config) -> State:
+def _translate_nvidia(state: State, config: Config) -> State:
     _check_filters(state, [name for name in state if name.endswith("resample_filter")])
     return dict(state)
 
@@ -93,7 +93,7 @@ NVIDIA = Layout(
     marks=("mapping.fc0.weight", "synthesis.b4.const"),
     config=_nvidia_config,
     expected=lambda config: model_layout(_build(config)),
-    translated=_nvidia_translated,
+    translate=_translate_nvidia,
     build=_build,
     adapt=_adapt,
     options=OPTIONS,
@@ -172,7 +172,7 @@ def _rosinality_rows(config: Config) -> dict[str, _Row]:
     return rows
 
 
-def _rosinality_translated(state: State, config: Config) -> State:
+def _translate_rosinality(state: State, config: Config) -> State:
     module = _build(config)
     rows = _rosinality_rows(config)
     _check_filters(state, [name for name in rows if name.endswith("kernel")], gain=4.0)
@@ -195,7 +195,7 @@ ROSINALITY = Layout(
     marks=("style.1.weight", "input.input", "conv1.conv.modulation.weight"),
     config=_rosinality_config,
     expected=_rosinality_expected,
-    translated=_rosinality_translated,
+    translate=_translate_rosinality,
     build=_build,
     adapt=_adapt,
     options=OPTIONS,

@@ -45,18 +45,18 @@ class FeatureDensity(BaseEstimator):
         return self.whitening_.n_dims
 
     def log_prob(self, features: Tensor) -> Tensor:
-        """Natural log of the density of the whitened features, ``[n]``; differentiable, lower is rarer.
+        """Natural log of the density of the whitened features, (n,); differentiable, lower is rarer.
 
         Parameters
         ----------
-        features : Tensor ``[n, d]``
+        features : Tensor (n, d)
             As the extractor returns them.
         """
         check_is_fitted(self, "whitening_")
         return self.log_prob_whitened(self.whitening_(features))
 
     def log_prob_whitened(self, whitened: Tensor) -> Tensor:
-        """The same of coordinates that are whitened already, ``[n, n_dims]``."""
+        """The same of coordinates that are whitened already, (n, n_dims)."""
         raise NotImplementedError
 
 
@@ -76,7 +76,7 @@ class GaussianMixtureDensity(FeatureDensity):
     Attributes
     ----------
     weights_, means_, precisions_cholesky_ : Tensor
-        ``[c]``, ``[c, n_dims]``, ``[c, n_dims, n_dims]`` float64, scikit-learn's.
+        (c,), (c, n_dims), (c, n_dims, n_dims) float64, scikit-learn's.
     held_out_by_components_ : dict int -> float
         Mean held-out log-density of each candidate.
     """
@@ -97,7 +97,7 @@ class GaussianMixtureDensity(FeatureDensity):
         self.seed = seed
 
     def fit(self, features: NDArray[Any], *, progress: bool = False) -> Self:
-        """Fit to features ``[n, d]`` of normal samples; `progress` is there for every density's sake.
+        """Fit to features (n, d) of normal samples; `progress` is there for every density's sake.
 
         Raises
         ------

@@ -187,7 +187,7 @@ def search_references(
         arrays = work.kept("rare", about | {"latents": sha256_of_array(group), "start": start}, compute)
         parts.append(RareSamples(n_versions=n_versions, **arrays))
         start += len(group)
-    return RareSamples.joined(parts)
+    return RareSamples.join(parts)
 
 
 def _correlation(surprise: NDArray[np.float64], rarity: NDArray[np.float64]) -> dict[str, float | None]:

@@ -75,7 +75,7 @@ class FlowDensity(FeatureDensity):
         self.seed = seed
 
     def fit(self, features: NDArray[Any], *, progress: bool = False) -> Self:
-        """Fit to features ``[n, d]`` of normal samples.
+        """Fit to features (n, d) of normal samples.
 
         Raises
         ------

@@ -72,18 +72,18 @@ class RareObjective:
         artifact_excess: Tensor,
         manifold_excess: Tensor,
     ) -> Tensor:
-        """One loss ``[r, n]`` for each of n versions of r references; lower is better.
+        """One loss (r, n) for each of n versions of r references; lower is better.
 
         Parameters
         ----------
-        log_prob : Tensor ``[r, n]``
+        log_prob : Tensor (r, n)
             Nats per dimension.
-        distance, limit : Tensor ``[r, n]``, ``[r, n]``
+        distance, limit : Tensor (r, n), (r, n)
             To the anchor, and d*; per dimension (divided by sqrt(d)) in units of the own samples' spread.
-        between : Tensor ``[r, n, n]``
+        between : Tensor (r, n, n)
             Distances among the versions, in the same unit.
-        latents : Tensor ``[r, n, m]``
-        artifact_excess, manifold_excess : Tensor ``[r, n]``
+        latents : Tensor (r, n, m)
+        artifact_excess, manifold_excess : Tensor (r, n)
             What lies above the limit, negative below.
         """
         apart = between.square().sum(2)
@@ -102,7 +102,7 @@ class RareObjective:
 
 
 def pair_distances(features: Tensor) -> Tensor:
-    """Distances ``[r, n, n]`` among the n vectors of each reference, of ``[r, n, d]``; equal ones give no gradient."""
+    """Distances (r, n, n) among the n vectors of each reference, of (r, n, d); equal ones give no gradient."""
     squared = (features[:, :, None] - features[:, None]).square().sum(3)
     apart = squared > 0
     # The square root has no gradient at 0: those pairs are kept out of it.

@@ -29,14 +29,14 @@ def log_volumes(
     seed: int = 0,
     progress: bool = False,
 ) -> NDArray[np.float64]:
-    """Log of the product of the `top_k` largest singular values of the Jacobian along random directions, ``[n]``.
+    """Log of the product of the `top_k` largest singular values of the Jacobian along random directions, (n,).
 
     The same `n_directions` orthonormal directions serve all latents, so values compare. Higher = the generator moves
     more pixels a step = lower density of images there.
 
     Parameters
     ----------
-    latents : Tensor ``[n, *latent_shape]``
+    latents : Tensor (n, *latent_shape)
     n_directions, top_k : int
         1 <= top_k <= n_directions <= the latent's number of values.
     step : float

@@ -27,19 +27,19 @@ class RareSamples:
     Attributes
     ----------
     n_versions : int
-    found : ndarray ``[r * n]`` bool
+    found : ndarray (r * n,) bool
         False: given up, no iterate kept every constraint.
-    latents : ndarray ``[r * n, *latent_shape]`` float32
-    step : ndarray ``[r * n]`` int
+    latents : ndarray (r * n, *latent_shape) float32
+    step : ndarray (r * n,) int
         At which step the kept iterate came up; 0 is the noisy start, -1 none.
-    distance : ndarray ``[r * n]``
+    distance : ndarray (r * n,)
         Feature distance to the reference.
-    log_prob, rarity, rarity_percentile, inside, artifact_score : ndarray ``[r * n]``
+    log_prob, rarity, rarity_percentile, inside, artifact_score : ndarray (r * n,)
         As `genmend.gans.rare.Measured` has them; log_prob in nats per dimension.
-    reference_latents : ndarray ``[r, *latent_shape]``
-    distance_limit : ndarray ``[r]``
+    reference_latents : ndarray (r, *latent_shape)
+    distance_limit : ndarray (r,)
         d* of each reference.
-    reference_log_prob, reference_rarity, ... : ndarray ``[r]``
+    reference_log_prob, reference_rarity, ... : ndarray (r,)
         The same measures of the references.
     """
 
@@ -106,7 +106,7 @@ class RareSamples:
         )
 
     @classmethod
-    def joined(cls, parts: Sequence[Self]) -> Self:
+    def join(cls, parts: Sequence[Self]) -> Self:
         """The results of several calls, one after the other."""
         if not parts or len({part.n_versions for part in parts}) > 1:
             raise ValueError("Give at least one result, all with the same number of versions a reference.")
@@ -129,7 +129,7 @@ class RareSamples:
 
     @property
     def reference(self) -> NDArray[np.int64]:
-        """Which reference each row is a version of, ``[r * n]``."""
+        """Which reference each row is a version of, (r * n,)."""
         return np.repeat(np.arange(self.n_references), self.n_versions)
 
     def columns(self) -> dict[str, NDArray[Any]]:

@@ -87,7 +87,7 @@ def rare_samples(
     ----------
     generator : Generator
         Never changed; only latents are optimised.
-    reference_latents : ``[r, *latent_shape]``
+    reference_latents : (r, *latent_shape)
     space : RareSpace
         Its extractor has to be differentiable.
     search : RareSearch, optional
@@ -176,7 +176,7 @@ def _descend(
 def _losses(
     latents: Tensor, features: Tensor, anchors: Tensor, limits: Tensor, space: RareSpace, search: RareSearch
 ) -> Tensor:
-    """Loss of every version ``[r * n]``."""
+    """Loss of every version (r * n,)."""
     by_reference = (len(features) // search.n_versions, search.n_versions)
     limit = limits.to(features) / space.unit
     zero = features.new_zeros(len(features))
@@ -217,6 +217,6 @@ def _feasible(
 
 
 def plausible(latents: Tensor) -> Tensor:
-    """Whether each latent's norm is one that 99 % of standard normal ones do not exceed, ``[n]`` bool."""
+    """Whether each latent's norm is one that 99 % of standard normal ones do not exceed, (n,) bool."""
     flat = latents.flatten(1)
     return flat.square().sum(1) <= chi2.ppf(_NORM_QUANTILE, flat.shape[1])

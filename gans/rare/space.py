@@ -34,15 +34,15 @@ class Measured:
 
     Attributes
     ----------
-    features : ndarray ``[n, d]``
-    log_prob : ndarray ``[n]``
+    features : ndarray (n, d)
+    log_prob : ndarray (n,)
         Nats per whitened dimension; lower is rarer.
-    inside : ndarray ``[n]`` bool
+    inside : ndarray (n,) bool
         Whether some ball of the normal manifold holds the sample.
-    rarity, rarity_percentile : ndarray ``[n]``
+    rarity, rarity_percentile : ndarray (n,)
         Least radius of those balls, and the share of own normal samples (leave-one-out) of no larger rarity; NaN
         outside. Higher is rarer.
-    artifact_score : ndarray ``[n]``
+    artifact_score : ndarray (n,)
         Higher is more broken; 0 where the space has no artifact score.
     """
 
@@ -64,7 +64,7 @@ class RareSpace:
         As `genmend.manifold.features.load_extractor` takes it; a search needs one that is differentiable.
     manifold : Manifold
         Of own normal samples.
-    generated : ndarray ``[n, d]``
+    generated : ndarray (n, d)
         All own samples, broken ones too: d* counts neighbours among these.
     density : FeatureDensity
     artifact_score : LinearScore or None
@@ -120,7 +120,7 @@ class RareSpace:
         return load_extractor(self.extractor)
 
     def tensors(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Centres ``[n, d]`` and radii ``[n]`` of the manifold's balls, of the device and dtype of `like`."""
+        """Centres (n, d) and radii (n,) of the manifold's balls, of the device and dtype of `like`."""
         reference, radii = self._balls
         return reference.to(like), radii.to(like)
 
@@ -132,13 +132,13 @@ class RareSpace:
         return torch.from_numpy(self.manifold.reference_).float(), torch.from_numpy(radii).float()
 
     def artifact_scores(self, features: Tensor) -> Tensor:
-        """`artifact_score` of features ``[n, d]`` as a differentiable tensor ``[n]``."""
+        """`artifact_score` of features (n, d) as a differentiable tensor (n,)."""
         if self.artifact_score is None:
             return features.new_zeros(len(features))
         return features @ torch.from_numpy(self.artifact_score.weights).to(features) + self.artifact_score.bias
 
     def neighbour_distance(self, features: NDArray[Any], k: int = 100) -> NDArray[np.float64]:
-        """d*, ``[n]``: distance to the k-th nearest generated sample, in feature units.
+        """d*, (n,): distance to the k-th nearest generated sample, in feature units.
 
         Depends on how many samples were generated: 100 of 6,000 is another neighbourhood than 100 of 70,000.
 
@@ -156,7 +156,7 @@ class RareSpace:
         return distances
 
     def measure(self, images: Tensor, *, progress: bool = False) -> Measured:
-        """Features of images ``[n, 3, h, w]`` in 0..1, and what the space says of them."""
+        """Features of images (n, 3, h, w) in 0..1, and what the space says of them."""
         return self.measure_features(extract(self.network, images, progress=progress))
 
     def measure_features(self, features: NDArray[Any]) -> Measured:

@@ -26,8 +26,8 @@ class Whitening:
 
     Attributes
     ----------
-    mean : Tensor ``[d]`` float64
-    projection : Tensor ``[d, n_dims]`` float64
+    mean : Tensor (d,) float64
+    projection : Tensor (d, n_dims) float64
     explained : float
         Share of the variance that the kept components hold, in (0, 1].
     """
@@ -42,7 +42,7 @@ class Whitening:
         return self.projection.shape[1]
 
     def __call__(self, features: Tensor) -> Tensor:
-        """Whitened coordinates ``[n, n_dims]`` of features ``[n, d]``; differentiable.
+        """Whitened coordinates (n, n_dims) of features (n, d); differentiable.
 
         In float64, or float32 on devices that have no other (MPS).
 
@@ -65,7 +65,7 @@ def fit_whitening(features: NDArray, explained: float = 0.9, max_dims: int = 128
 
     Parameters
     ----------
-    features : ndarray ``[n, d]``
+    features : ndarray (n, d)
         n at least 2.
     explained : float in (0, 1]
     max_dims : int

@@ -5,7 +5,7 @@ import pytest
 import torch
 from gans_toys import toy_features, toy_generator
 
-from genmend.gans.boundaries import ball_round, homogeneity, mean_distance, rotated_round, spread
+from genmend.gans.boundaries import ball_round, homogeneity, mean_distance, rotate_round, spread
 
 
 @pytest.mark.parametrize(("n", "shape"), [(7, (16,)), (40, (16,)), (16, (4, 2, 2)), (5, (100,)), (3, (2,))])
@@ -13,23 +13,23 @@ def test_a_rotation_keeps_distances_spread_and_norms(n, shape):
     draw = torch.Generator().manual_seed(3)
     query = torch.randn(1, *shape, generator=draw)
     latents = query + 0.7 * torch.randn(n, *shape, generator=draw)
-    turned = rotated_round(query, latents, seed=1)
+    turned = rotate_round(query, latents, seed=1)
     assert turned.shape == latents.shape
     flat, flat_turned, centre = latents.flatten(1), turned.flatten(1), query.flatten(1)
     torch.testing.assert_close((flat_turned - centre).norm(dim=1), (flat - centre).norm(dim=1), atol=1e-5, rtol=0)
     torch.testing.assert_close(torch.pdist(flat_turned), torch.pdist(flat), atol=1e-5, rtol=0)
     torch.testing.assert_close(flat_turned.norm(dim=1), flat.norm(dim=1), atol=1e-5, rtol=1e-6)
     assert spread(turned) == pytest.approx(spread(latents), abs=1e-5)
-    assert torch.equal(turned, rotated_round(query, latents, seed=1))
+    assert torch.equal(turned, rotate_round(query, latents, seed=1))
     if n > 3:
         assert (turned - latents).abs().max() > 0.1
-        assert not torch.equal(turned, rotated_round(query, latents, seed=2))
+        assert not torch.equal(turned, rotate_round(query, latents, seed=2))
 
 
 def test_rotations_are_uniform_across_the_axis():
     query = torch.tensor([[0.0, 0.0, 2.0]])
     point = query + torch.tensor([[1.0, 0.0, 0.5]])
-    turned = torch.cat([rotated_round(query, point, seed=seed) for seed in range(400)])
+    turned = torch.cat([rotate_round(query, point, seed=seed) for seed in range(400)])
     assert torch.allclose(turned[:, 2], torch.tensor(2.5))
     assert turned[:, :2].mean(0).norm() < 0.15  # four standard errors
     angles = torch.atan2(turned[:, 1], turned[:, 0]).div(np.pi / 2).floor()
@@ -38,7 +38,7 @@ def test_rotations_are_uniform_across_the_axis():
 
 def test_a_query_of_zero_has_no_direction_to_keep():
     latents = torch.randn(9, 4, generator=torch.Generator().manual_seed(0))
-    turned = rotated_round(torch.zeros(1, 4), latents)
+    turned = rotate_round(torch.zeros(1, 4), latents)
     torch.testing.assert_close(torch.pdist(turned), torch.pdist(latents), atol=1e-5, rtol=0)
 
 

@@ -5,7 +5,7 @@ import torch
 from gans_toys import snapshot, toy_generator, written_out
 
 from genmend.gans.boundaries import GateSettings, compare_with_rankings, supporting_set
-from genmend.gans.boundaries.boundary_set import expected_open, sampled_gates
+from genmend.gans.boundaries.boundary_set import expected_open, sample_gates
 
 FAST = GateSettings(n_rounds=6, n_steps=30)
 
@@ -42,7 +42,7 @@ def test_only_active_relu_neurons_are_members_and_controls_need_more():
 
 def test_gates_open_as_often_as_the_formula_says():
     log_alpha = torch.tensor([-2.0, 0.0, 1.5])
-    gates = sampled_gates(log_alpha, 20_000, torch.Generator().manual_seed(0))
+    gates = sample_gates(log_alpha, 20_000, torch.Generator().manual_seed(0))
     torch.testing.assert_close((gates > 0).float().mean(0), expected_open(log_alpha), atol=0.012, rtol=0)
     assert gates.min() == 0
     assert gates.max() == 1

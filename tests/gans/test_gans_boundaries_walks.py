@@ -10,7 +10,7 @@ from genmend.gans.boundaries import (
     AffineRegion,
     Box,
     GateSettings,
-    affine_or_same,
+    as_affine,
     bouncing,
     convergence,
     generative_region,
@@ -33,13 +33,13 @@ def region_of(layer, every=17):
 
 def test_an_affine_layer_is_found_and_has_the_generators_values():
     region = region_of("stem.act")
-    affine = affine_or_same(region)
+    affine = as_affine(region)
     assert isinstance(affine, AffineRegion)
     latents = region.generator.latents(40, 9)
     torch.testing.assert_close(affine.values(latents), region.values(latents), atol=1e-5, rtol=1e-5)
     assert type(affine.in_float64()).__name__ == "GenerativeRegion"
     bent = region_of("widen.act")
-    assert affine_or_same(bent) is bent
+    assert as_affine(bent) is bent
 
 
 def test_bouncing_keeps_the_prior_in_a_half_plane():

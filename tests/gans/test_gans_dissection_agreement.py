@@ -25,7 +25,7 @@ from genmend.gans.dissection import (
     unit_statistics,
 )
 from genmend.gans.dissection.agreement import pair_counts
-from genmend.gans.dissection.counting import Counts, floored, upsample
+from genmend.gans.dissection.counting import Counts, round_down, upsample
 from genmend.gans.dissection.thresholds import TAIL_FRACTIONS
 from genmend.gans.generator import recorded_batches
 
@@ -149,9 +149,9 @@ def test_counts_add_up_over_images():
 def test_a_threshold_in_double_divides_single_values_as_it_should():
     value = torch.tensor([0.1])
     below, above = value.double() - 1e-12, value.double() + 1e-12
-    assert (value > floored(below)).all()
-    assert not (value > floored(above)).any()
-    assert not (value > floored(value.double())).any()
+    assert (value > round_down(below)).all()
+    assert not (value > round_down(above)).any()
+    assert not (value > round_down(value.double())).any()
 
 
 def test_agreement_is_pooled_and_not_a_mean_over_images():

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from genmend.gans import Generator
-from genmend.gans.dissection.alpha import optimised_alpha, top_units
+from genmend.gans.dissection.alpha import optimise_alpha, top_units
 from genmend.gans.dissection.artifact_units import unit_frechet, unit_kid
 from genmend.gans.dissection.causal import causal_effect, prepare_probe
 from genmend.manifold.metrics.kernel_distance import squared_mmd
@@ -97,11 +97,11 @@ def test_too_many_images_too_few_samples_and_too_few_units_are_refused(generator
 def test_alpha_finds_the_causes_from_an_even_start(generator, probe, penalty):
     even = torch.full((8,), 0.3)
     even[5] = 0.6
-    alpha = optimised_alpha(generator, probe, Red(), even, penalty=penalty, n_steps=60, weight=0.2)
+    alpha = optimise_alpha(generator, probe, Red(), even, penalty=penalty, n_steps=60, weight=0.2)
     assert ((alpha >= 0) & (alpha <= 1)).all()
     assert set(top_units(alpha, even, 2)) == {0, 1}
     assert alpha[:2].min() > alpha[2:].max() + 0.2
-    assert torch.equal(alpha, optimised_alpha(generator, probe, Red(), even, penalty=penalty, n_steps=60, weight=0.2))
+    assert torch.equal(alpha, optimise_alpha(generator, probe, Red(), even, penalty=penalty, n_steps=60, weight=0.2))
     assert not generator.module.act._forward_hooks
 
 
@@ -118,11 +118,11 @@ def test_alpha_needs_a_gradient(generator, probe):
 
     iou = torch.ones(8)
     with pytest.raises(TypeError, match=r"Hard gives bool masks alone.*soft\(images\)"):
-        optimised_alpha(generator, probe, Hard(), iou)
+        optimise_alpha(generator, probe, Hard(), iou)
     with pytest.raises(ValueError, match="'red' does not depend on the image"):
-        optimised_alpha(generator, probe, Position(), iou)
+        optimise_alpha(generator, probe, Position(), iou)
     with pytest.raises(ValueError, match="accepted are 'norm' and 'squared'"):
-        optimised_alpha(generator, probe, Red(), iou, penalty="l1")
+        optimise_alpha(generator, probe, Red(), iou, penalty="l1")
 
 
 def test_ties_go_by_iou_and_then_by_index():

@@ -11,7 +11,7 @@ from torch.nn import functional
 from genmend.gans import DCGAN
 from genmend.gans.families import LAYOUTS, LayoutError
 from genmend.gans.families.biggan_deep import truncated_normal
-from genmend.gans.families.layout import check_shapes, fitted
+from genmend.gans.families.layout import check_shapes, load_weights
 
 TOLERANCE = {"rtol": 0, "atol": 1e-4}
 WIDTHS, Z = (6, 4, 3), 5
@@ -23,7 +23,7 @@ def loaded(name, state, stored=None, **options):
     assert [other for other, candidate in LAYOUTS.items() if candidate.matches(shapes)] == [name]
     config = layout.config(shapes, stored or {})
     check_shapes(name, layout.expected(config), shapes)
-    module = fitted(layout.build(config), layout.translated(dict(state), config))
+    module = load_weights(layout.build(config), layout.translate(dict(state), config))
     return layout.adapt(module, config, "toy", {**layout.options, **options})
 
 

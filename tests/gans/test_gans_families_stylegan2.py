@@ -17,7 +17,7 @@ from stylegan2_toys import (
 )
 
 from genmend.activations import ScaleUnits, edited, record
-from genmend.gans.families.layout import LayoutError, check_shapes, fitted
+from genmend.gans.families.layout import LayoutError, check_shapes, load_weights
 from genmend.gans.families.resampling import fir_kernel, upfirdn2d, upsample2d
 from genmend.gans.families.stylegan2 import demodulation, modulated_convolution
 from genmend.gans.families.stylegan2_layouts import NVIDIA, ROSINALITY
@@ -34,7 +34,7 @@ def loaded(layout, state, extras=None, stored=None, **options):
     """What convert and load do, without a file between."""
     config = layout.config(shapes_of(state), stored or {})
     check_shapes(layout.name, layout.expected(config), shapes_of(state))
-    module = fitted(layout.build(config), layout.translated({**state, **(extras or {})}, config))
+    module = load_weights(layout.build(config), layout.translate({**state, **(extras or {})}, config))
     return layout.adapt(module, config, "toy", {**layout.options, **options})
 
 

@@ -86,7 +86,7 @@ def test_the_same_seed_gives_the_same_and_the_pieces_the_whole(generator, space,
         rare_samples(generator, latents[rows], space, SEARCH, seed=1, start=rows.start)
         for rows in (slice(0, 2), slice(2, 5))
     ]
-    joined = RareSamples.joined(parts)
+    joined = RareSamples.join(parts)
     np.testing.assert_array_equal(joined.found, samples.found)
     np.testing.assert_allclose(joined.latents, samples.latents, atol=1e-3)
 

@@ -22,7 +22,7 @@ from genmend.diffusion.reference import networks
 from genmend.diffusion.search.trials import make_measure
 from genmend.gans import corrected, load_detector
 from genmend.gans.boundaries.explore import ExploreSettings, explore
-from genmend.gans.conversion.folder import converted_options, load_converted
+from genmend.gans.conversion.folder import load_converted, read_options
 from genmend.gans.detection.detect import DetectorSettings, measure_samples
 from genmend.gans.detection.labelled_samples import load_labelled
 from genmend.gans.dissection.causal_study import CausalSettings, causal_study
@@ -198,7 +198,7 @@ def generators(folder):
         z = numbers((1, *generator.latent_shape), 10)
         found[path.name] = {
             "facts": [generator.name, generator.layers, generator.latent_shape, dict(generator.settings)],
-            "options": converted_options(path),
+            "options": read_options(path),
             "weights": weights_digest(generator.module),
             f"{CLOSE}images": generator.generate(z),
         }

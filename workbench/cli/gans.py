@@ -120,7 +120,7 @@ def correct(
     as_json: Json = False,
 ) -> None:
     """Mend the samples that need it; write them before and after, and the mend as a file."""
-    from genmend.gans.correctors.registry import MethodSettings, parsed_parameters
+    from genmend.gans.correctors.registry import MethodSettings, parse_parameters
     from genmend.gans.detection.detect import load_latents
     from genmend.gans.detection.labelled_samples import load_labelled
     from genmend.workbench.commands.correct import run_correct
@@ -129,7 +129,7 @@ def correct(
         raise ValueError("--correction is a correction made before; leave out --method, --set and --labels with it.")
     if masks is not None and labels is None:
         raise ValueError("--masks are those of labelled latents; give --labels too.")
-    wanted = MethodSettings(method, parsed_parameters(parameters or ()))
+    wanted = MethodSettings(method, parse_parameters(parameters or ()))
     wanted.check_masks(masks)
     generator = generator_from(
         model, latent_shape, layers, device, batch_size, settings.extractor, psi=psi, space=space

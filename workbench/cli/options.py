@@ -85,9 +85,9 @@ def _family_options(model: str, psi: float | None, space: str) -> dict[str, Any]
     flags = " and ".join(f"--{name}" for name in chosen)
     if not Path(model).exists():
         raise ValueError(f"MODEL {model!r} takes no {flags}; a folder of genmend convert does, if its family has them.")
-    from genmend.gans.conversion.folder import converted_options
+    from genmend.gans.conversion.folder import read_options
 
-    family, known = converted_options(model)
+    family, known = read_options(model)
     if "truncation" in known and "psi" in chosen:  # the same by another name
         chosen["truncation"] = chosen.pop("psi")
     missing = [name for name in chosen if name not in known]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genmend.activations import Correction
 from genmend.gans import Generator, Treatment
-from genmend.gans.correctors.correct import CorrectRun, switched_off, switches_neurons
+from genmend.gans.correctors.correct import CorrectRun, edit_maps, switches_neurons
 from genmend.workbench.pages.charts import ladder_chart, score_histogram
 from genmend.workbench.pages.page import Facts, Figure, Paragraph, Picture, Section, Table, write_report
 from genmend.workbench.pages.pictures import ImageFolders, heat_overlay, image_grid
@@ -61,7 +61,7 @@ def before_after_grid(
 ) -> bytes:
     """Three rows as one PNG: before, where neurons were switched off (or else where the image changed), after."""
     if switches_neurons(correction):
-        heat = switched_off(generator, correction, latents, rungs)
+        heat = edit_maps(generator, correction, latents, rungs)
     else:
         heat = (after - before).abs().mean(1)
     return image_grid([before, heat_overlay(before, heat), after])

@@ -15,7 +15,7 @@ from torch.nn import functional
 from genmend.activations import record
 from genmend.gans import Generator
 
-__all__ = ["compact_png", "outlined", "unit_rows"]
+__all__ = ["compact_png", "outline", "unit_rows"]
 
 UNITS_AT_ONCE = 32
 DIMMED = 0.35
@@ -36,9 +36,9 @@ def unit_rows(
 
     Parameters
     ----------
-    samples : ndarray ``[U, k]``
+    samples : ndarray (u, k)
         Indices into ``latents(n, seed)``.
-    thresholds : ndarray ``[U]``
+    thresholds : ndarray (u,)
         Above which the unit is on; finite.
     """
     for start in range(0, len(units), UNITS_AT_ONCE):
@@ -50,11 +50,11 @@ def unit_rows(
             large = functional.interpolate(
                 maps[rows, unit][:, None], images.shape[2:], mode="bilinear", align_corners=False
             )
-            yield unit, compact_png(_fitting(outlined(images[rows], large[:, 0] > thresholds[unit])))
+            yield unit, compact_png(_fitting(outline(images[rows], large[:, 0] > thresholds[unit])))
 
 
-def outlined(images: Tensor, masks: Tensor) -> Tensor:
-    """Images ``[n, 3, h, w]``, dark outside the masks ``[n, h, w]``, whose inner edge is yellow."""
+def outline(images: Tensor, masks: Tensor) -> Tensor:
+    """Images (n, 3, h, w), dark outside the masks (n, h, w), whose inner edge is yellow."""
     shrunk = -functional.max_pool2d(-masks[:, None].float(), 3, 1, 1)
     edge = masks[:, None] & (shrunk == 0)
     dark = torch.where(masks[:, None], images, images * DIMMED)

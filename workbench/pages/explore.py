@@ -111,7 +111,7 @@ def _mixing(mean: dict[str, Any]) -> str:
 
 
 def _positions(mask: Tensor) -> NDArray[np.int64] | None:
-    """Members at each position ``[H, W]``; None where units or a flat layer have none."""
+    """Members at each position (h, w); None where units or a flat layer have none."""
     return mask.sum(0).numpy() if mask.ndim == 3 else None
 
 

@@ -25,7 +25,7 @@ def versions_picture(
 ) -> Drawing:
     """A row a reference: its image, then its versions, the rarity percentile under each.
 
-    `references` ``[r, 3, h, w]`` and `found` ``[n_found, 3, h, w]`` are the images, the latter in the rows' order.
+    `references` (r, 3, h, w) and `found` (n_found, 3, h, w) are the images, the latter in the rows' order.
     """
     shown = min(samples.n_references, n_references or samples.n_references)
     n_columns = 1 + samples.n_versions

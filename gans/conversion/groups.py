@@ -9,7 +9,7 @@ from torch import Tensor
 from genmend.gans.families import LAYOUTS
 from genmend.gans.families.layout import Layout, LayoutError, Shapes, State
 
-__all__ = ["chosen_group", "chosen_layout", "groups_of"]
+__all__ = ["choose_group", "choose_layout", "groups_of"]
 
 # The averaged generator is the one to use wherever there is one.
 _PREFERRED = ("G_ema", "g_ema", "avgG", "netG_ema", "G", "g", "netG", "netG_state_dict", "generator", "state_dict", "")
@@ -39,7 +39,7 @@ def _layouts(family: str) -> list[Layout]:
     return list(LAYOUTS.values()) if family == "auto" else [LAYOUTS[family]]
 
 
-def chosen_group(groups: Mapping[str, State], family: str, group: str | None) -> str:
+def choose_group(groups: Mapping[str, State], family: str, group: str | None) -> str:
     """The group that was asked for, or the one that looks like a generator.
 
     Raises
@@ -66,7 +66,7 @@ def chosen_group(groups: Mapping[str, State], family: str, group: str | None) ->
     raise LayoutError(f"No group of the file's arrays looks like {wanted}. The groups and their arrays:\n  {listed}")
 
 
-def chosen_layout(state: State, family: str) -> Layout:
+def choose_layout(state: State, family: str) -> Layout:
     """The family that was asked for, or the one whose names these are.
 
     Raises
