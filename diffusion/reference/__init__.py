@@ -1,7 +1,7 @@
 """The reference pipeline: a small text-to-image model that comes with genmend, and scorers for it, without downloads.
 
 It draws garments of 32x32 pixels from prompts such as "a creative dress". It was trained by
-``python -m experiments.garments.train_pipeline`` on Fashion-MNIST (MIT licence); see experiments/reference_diffusion.
+``python -m experiments.garments.train_pipeline`` on Fashion-MNIST (MIT licence); see docs/diffusion.md.
 """
 
 from __future__ import annotations

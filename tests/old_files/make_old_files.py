@@ -175,7 +175,7 @@ def voices(folder):
         ReplaceVectors("encoder", [], numbers((0, 8), 0)),
     ]
     save_correction(folder / "spoken.safetensors", Correction.of(voice.model, [edits], info={"text": "ˈsɐ"}))
-    # As experiments/train_reference_tacotron.py writes it: weights in half precision.
+    # As experiments/voices/train_tacotron.py writes it: weights in half precision.
     state = {
         name: values.half() if values.is_floating_point() else values
         for name, values in voice.model.state_dict().items()

@@ -125,7 +125,8 @@ class PocketsphinxJudge:
     """CMU pocketsphinx with the US English model of its package (BSD licence): the words.
 
     A coarse second opinion of an old kind (hidden Markov models, a trigram language model): it hears the common words
-    that its language model expects, and over a third of the words of plain sentences wrong (experiments/judge_check).
+    that its language model expects, and over a third of the words of plain sentences wrong
+    (docs/results/voices-judge_check.md).
     """
 
     def __init__(self) -> None:

@@ -44,7 +44,7 @@ class ProbeMoves:
     blanks : dict
         The same for the blanks after them, by probes of their own; empty for voices without. Half of a sound's time
         passes on its blank: on en_US-joe-medium, 2 semitones asked for give 1.5 with blanks moved, and 1.0 without
-        (experiments/results/voice_edits).
+        (docs/results/voices-edits.md).
     """
 
     layer: str
