@@ -33,7 +33,7 @@ from genmend.tts.prosody.edit_requests import EditRequest, select_tokens
 from genmend.tts.prosody.probe_moves import ProbeMoves, fit_moves, label_sentences, move_along_weights, random_direction
 from genmend.tts.prosody.probes import LinearProbe, fit_bin_probe, fit_linear_probe, neuron_curve, token_table
 from genmend.tts.prosody.prosody import SEMITONE, attribute_change, attribute_levels, edit_prosody
-from genmend.tts.prosody.residual_vae import VectorVAE, fit_vae, residual_edit
+from genmend.tts.prosody.residual_vae import VectorVAE, edit_in_latents, fit_vae
 from genmend.tts.prosody.token_labels import ATTRIBUTES, median_pitch, pitch_track
 from genmend.tts.text.tokens import Tokens
 from genmend.tts.voices.piper import PiperVoice
@@ -214,7 +214,7 @@ def _through_vaes(
         def loss(given: torch.Tensor, probe: LinearProbe = probe, wanted: torch.Tensor = wanted) -> torch.Tensor:
             return (probe(given) - wanted).square().sum() / SEMITONE**2
 
-        edited[side] = residual_edit(vae, vectors[side], loss)
+        edited[side] = edit_in_latents(vae, vectors[side], loss)
     return edited
 
 

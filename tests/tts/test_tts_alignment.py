@@ -5,13 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from genmend.tts.measures.alignment import (
-    add_blank_frames,
-    alignment_of,
-    attention_alignment,
-    duration_alignment,
-    duration_limits,
-)
+from genmend.tts.measures.alignment import add_blank_frames, alignment_of, duration_alignment, duration_limits
+from genmend.tts.measures.attention_path import attention_alignment
 from genmend.tts.text.tokens import Tokens
 from genmend.tts.voices.voice import Speech
 

@@ -1,10 +1,10 @@
-"""Edits in the latent space of a VAE stay where the data are; a codebook holds them to the sound they began with."""
+"""Edits in the latent space of a VAE stay where the data are."""
 
 import numpy as np
 import pytest
 import torch
 
-from genmend.tts.prosody.residual_vae import fit_codebook, fit_vae, residual_edit
+from genmend.tts.prosody.residual_vae import edit_in_latents, fit_vae
 
 D = 20
 
@@ -40,17 +40,17 @@ def test_an_edit_along_the_data_reads_as_wanted_and_stays_there(plane, vae):
     given = vectors[:30]
     wanted = torch.from_numpy(given) @ weights + 2
 
-    edited = residual_edit(vae, given, lambda new: (new @ weights - wanted).square().sum())
+    edited = edit_in_latents(vae, given, lambda new: (new @ weights - wanted).square().sum())
     change = (edited - given) @ weights.numpy()
     assert np.abs(change.mean() - 2) < 0.5
     straight = given + 2 * weights.numpy() / float(weights @ weights)
     assert off_plane(edited, basis) < 0.6 * off_plane(straight, basis)
-    half = residual_edit(vae, given, lambda new: (new @ weights - wanted).square().sum(), strength=0.5)
+    half = edit_in_latents(vae, given, lambda new: (new @ weights - wanted).square().sum(), strength=0.5)
     np.testing.assert_allclose(half - given, (edited - given) / 2, atol=1e-5)
 
 
 def test_no_step_changes_nothing(plane, vae):
-    np.testing.assert_array_equal(residual_edit(vae, plane[0][:5], lambda new: new.sum(), n_steps=0), plane[0][:5])
+    np.testing.assert_array_equal(edit_in_latents(vae, plane[0][:5], lambda new: new.sum(), n_steps=0), plane[0][:5])
 
 
 def test_the_same_seed_fits_the_same_and_leaves_the_callers_randomness(plane):
@@ -65,20 +65,6 @@ def test_the_same_seed_fits_the_same_and_leaves_the_callers_randomness(plane):
     assert not torch.equal(one.encoder[0].weight, third.encoder[0].weight)
 
 
-def test_codes_lie_in_the_clusters_and_the_penalty_grows_from_them():
-    generator = np.random.default_rng(0)
-    centres = np.array([[0, 0], [10, 0], [0, 10]], dtype=np.float32)
-    vectors = (centres[np.arange(300) % 3] + 0.1 * generator.normal(size=(300, 2))).astype(np.float32)
-    codebook = fit_codebook(vectors, n_codes=3)
-    np.testing.assert_allclose(codebook.codes[codebook.nearest(centres)], centres, atol=0.1)
-    penalty = codebook.penalty(centres[1:2], weight=0.5)
-    at_code = codebook.codes[codebook.nearest(centres[1:2])]
-    assert float(penalty(at_code)) == 0
-    assert float(penalty(at_code + torch.tensor([[3.0, 4.0]]))) == pytest.approx(12.5)
-
-
 def test_too_few_vectors_are_refused():
     with pytest.raises(ValueError, match="3 vectors for 16 latents"):
         fit_vae(np.zeros((3, 4)))
-    with pytest.raises(ValueError, match="3 vectors for 64 codes"):
-        fit_codebook(np.zeros((3, 4)))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from genmend.tts import load_voice
 from genmend.tts.measures.spectral import PitchError, cents, mel_cepstral_distortion, pitch_error
 
 librosa = pytest.importorskip("librosa")
@@ -135,6 +136,28 @@ def test_bad_input_is_refused(before, after, options, message):
     for measure in (mel_cepstral_distortion, pitch_error):
         with pytest.raises(ValueError, match=message):
             measure(before, after, RATE, **options)
+
+
+@pytest.mark.real("joe")
+def test_what_another_vowel_changes_in_a_real_voice_is_mostly_in_its_word():
+    pytest.importorskip("onnxruntime")
+    voice, layer = load_voice("joe"), "encoder.3"
+    car, keer = (voice.tokenize("The car left.", phonemes=f"ðə k{vowel}ɹ lˈɛft.") for vowel in ("ˈɑː", "ˈiː"))
+    vectors, others = (given[layer] for given in voice.encode([car, keer], [layer]))
+    vowel = car.symbols.index("ɑ")
+    changed = vectors.copy()
+    changed[vowel : vowel + 2] = others[vowel : vowel + 2]  # with its blank
+    before, after = voice.speak(car), voice.speak(car, {layer: changed})
+    word = [i for i, number in enumerate(car.word_of) if number == car.words.index("car")]
+    span = (before.spans[word[0], 0], before.spans[word[-1] + 1, 1])
+    same, whole, rest = (
+        mel_cepstral_distortion(before.audio, other.audio, voice.sample_rate, leave_out=leave_out)
+        for other, leave_out in ((before, []), (after, []), (after, [span]))
+    )
+    assert same == 0
+    assert whole > 1.2 * rest > 0
+    assert pitch_error(before.audio, before.audio, voice.sample_rate).rmse == 0
+    assert pitch_error(before.audio, after.audio, voice.sample_rate).n_voiced > 10
 
 
 def test_the_result_is_a_plain_record():

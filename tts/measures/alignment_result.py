@@ -1,14 +1,14 @@
-"""What an alignment tells: skips, repeats and stalls of one sentence, and measures of the attention they come from."""
+"""What an alignment tells of one sentence: skips, repeats and stalls, and measures of the attention they come from."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Alignment", "add_blank_frames", "duration_alignment", "duration_limits", "positions", "sounding_tokens"]
+__all__ = ["Alignment", "positions", "sounding_tokens"]
 
 
 @dataclass(frozen=True)
@@ -103,78 +103,3 @@ def sounding_tokens(heard: Sequence[bool] | np.ndarray | None, n: int) -> np.nda
 def positions(mask: np.ndarray) -> tuple[int, ...]:
     """Where a mask is True."""
     return tuple(int(i) for i in np.flatnonzero(mask))
-
-
-def duration_alignment(
-    frames: np.ndarray,
-    symbols: Sequence[str],
-    longest: Mapping[str, float],
-    *,
-    heard: Sequence[bool] | np.ndarray | None = None,
-    shortest: int = 2,
-    finished: bool = True,
-) -> Alignment:
-    """Skips and stalls of a voice that decides durations; it cannot go back.
-
-    Parameters
-    ----------
-    frames
-        (n,) how many frames each token lasts; with blanks between them, as `add_blank_frames` counts.
-    symbols
-        (n,) what each token stands for.
-    longest
-        The most frames that are usual for a symbol (`duration_limits`); a symbol that is not in it cannot stall.
-    heard
-        As in `attention_alignment`.
-    shortest
-        A token that lasts fewer frames is a skip candidate.
-
-    Raises
-    ------
-    ValueError
-        If the lengths differ, a duration is negative or not finite, or no token is to be heard.
-    """
-    lasting = _durations(frames, symbols)
-    sounding = sounding_tokens(heard, len(lasting))
-    limits = np.array([longest.get(symbol, np.inf) for symbol in symbols])
-    return Alignment(
-        n=int(sounding.sum()),
-        skipped=positions(sounding & (lasting < shortest)),
-        stalled=positions(sounding & (lasting > limits)),
-        finished=bool(finished),
-    )
-
-
-def duration_limits(
-    frames: Sequence[np.ndarray], symbols: Sequence[Sequence[str]], quantile: float = 0.999
-) -> dict[str, float]:
-    """The quantile of each symbol's durations over many ordinary sentences: symbol -> frames.
-
-    Parameters
-    ----------
-    frames, symbols
-        Of each sentence, as `duration_alignment` takes them.
-    """
-    found: dict[str, list[float]] = {}
-    for lasting, names in zip(frames, symbols, strict=True):
-        for symbol, frame in zip(names, _durations(lasting, names), strict=True):
-            found.setdefault(symbol, []).append(float(frame))
-    # "higher": of fewer than a thousand values, the largest, so that none of them is called unusual.
-    return {symbol: float(np.quantile(values, quantile, method="higher")) for symbol, values in found.items()}
-
-
-def add_blank_frames(frames: np.ndarray, kinds: Sequence[str]) -> np.ndarray:
-    """(n,) frames of each token and the blanks after it, 0 for blanks: a voice spreads one sound over both."""
-    lasting = _durations(frames, kinds)
-    blank = np.array([kind == "blank" for kind in kinds])
-    owner = np.maximum.accumulate(np.where(blank, 0, np.arange(len(kinds))))
-    return np.bincount(owner, weights=lasting, minlength=len(kinds)) * ~blank
-
-
-def _durations(frames: np.ndarray, symbols: Sequence[str]) -> np.ndarray:
-    lasting = np.asarray(frames, dtype=np.float64)
-    if lasting.shape != (len(symbols),):
-        raise ValueError(f"frames has shape {lasting.shape}, but there are {len(symbols)} tokens; give one for each.")
-    if not (np.isfinite(lasting).all() and (lasting >= 0).all()):
-        raise ValueError("frames holds negative or no finite numbers; give how many frames each token lasts.")
-    return lasting

@@ -64,7 +64,7 @@ def attention_alignment(
     return Alignment(
         n=int(sounding.sum()),
         skipped=positions(sounding & ~reached),
-        stalled=_stalled(path, stall_seconds / frame_seconds),
+        stalled=_find_stalls(path, stall_seconds / frame_seconds),
         repeats=_repeats(path),
         finished=bool(finished),
         jumps=int((np.diff(path) > _JUMP).sum()),
@@ -75,7 +75,7 @@ def attention_alignment(
     )
 
 
-def _stalled(path: np.ndarray, limit: float) -> tuple[int, ...]:
+def _find_stalls(path: np.ndarray, limit: float) -> tuple[int, ...]:
     starts = np.flatnonzero(np.diff(path, prepend=-1))
     lasting = np.diff([*starts, len(path)])
     # A hair of tolerance: 1 s of frames of 0.02 s is 50 of them, not 49.99.

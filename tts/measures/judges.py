@@ -57,7 +57,7 @@ class WhisperJudge:
         """The text heard; of audio longer than 30 s, the texts of its windows of 30 s."""
         wave = resample_to(audio, sample_rate)
         windows = [wave[start : start + _WINDOW] for start in range(0, len(wave), _WINDOW)]
-        heard = [self._text(self._encoded(window)) for window in windows if not is_silent(window)]
+        heard = [self._transcribe(self._encode(window)) for window in windows if not is_silent(window)]
         return " ".join(text for text in heard if text)
 
     def listen(self, audio: np.ndarray, sample_rate: int, text: str) -> tuple[str, NDArray[np.float64]]:
@@ -92,20 +92,20 @@ class WhisperJudge:
         ids = [number for word in words for number in word]
         if not 0 < len(ids) <= _LONGEST_TEXT:
             raise ValueError(f"The text has {len(ids)} tokens, and 1 to {_LONGEST_TEXT} are accepted; give a sentence.")
-        encoded = self._encoded(wave)
+        encoded = self._encode(wave)
         (found,) = self._whisper.model.align(
             encoded, self._tokenizer.sot_sequence, [ids], max(1, len(wave) // _MEL_HOP)
         )
         logs = np.log(np.maximum(found.text_token_probs, _LEAST_PROBABILITY))
         starts = np.cumsum([0, *map(len, words[:-1])])
-        return self._text(encoded), np.add.reduceat(logs, starts)
+        return self._transcribe(encoded), np.add.reduceat(logs, starts)
 
-    def _encoded(self, window: NDArray[np.float32]) -> Any:
+    def _encode(self, window: NDArray[np.float32]) -> Any:
         # Silence as Whisper was trained with it: in the wave (faster-whisper itself fills up the spectrogram).
         mel = self._whisper.feature_extractor(np.pad(window, (0, _WINDOW - len(window))))[:, :_MEL_FRAMES]
         return self._whisper.encode(mel)
 
-    def _text(self, encoded: Any) -> str:
+    def _transcribe(self, encoded: Any) -> str:
         prompt = [*self._tokenizer.sot_sequence, self._tokenizer.no_timestamps]
         (found,) = self._whisper.model.generate(
             encoded,

@@ -2,6 +2,13 @@
 
 Meant to prove that a repair left the rest of a sentence alone, so every measure can leave out the spans that were to
 change. Both recordings are compared at 16 kHz, in frames of 10 ms.
+
+    tokens = voice.tokenize("Nguyen left.")
+    done = repair(voice, reference, tokens)
+    before, after = voice.speak(tokens), voice.speak(tokens, {done.layer: done.vectors})
+    moved = before.spans[[token.position for token in done.moved]]
+    mel_cepstral_distortion(before.audio, after.audio, voice.sample_rate)                    # in all
+    mel_cepstral_distortion(before.audio, after.audio, voice.sample_rate, leave_out=moved)   # in what was not moved
 """
 
 from __future__ import annotations
@@ -79,7 +86,7 @@ def mel_cepstral_distortion(before: np.ndarray, after: np.ndarray, sample_rate: 
     """
     first, second = _recordings(before, after, sample_rate)
     was, now = _cepstra(first), _cepstra(second)
-    path = _kept(_path(was, now), leave_out)
+    path = _leave_out_spans(_path(was, now), leave_out)
     differences = was[path[:, 0]] - now[path[:, 1]]
     return float(np.sqrt(2 * (differences**2).sum(axis=1)).mean())
 
@@ -92,7 +99,7 @@ def pitch_error(before: np.ndarray, after: np.ndarray, sample_rate: int, *, leav
     Source of pyin: Mauch and Dixon, ICASSP 2014; librosa's.
     """
     first, second = _recordings(before, after, sample_rate)
-    path = _kept(_path(_cepstra(first), _cepstra(second)), leave_out)
+    path = _leave_out_spans(_path(_cepstra(first), _cepstra(second)), leave_out)
     was, now = _pitch(first)[path[:, 0]], _pitch(second)[path[:, 1]]
     both = np.isfinite(was) & np.isfinite(now)
     errors = cents(was[both], now[both])
@@ -143,7 +150,7 @@ def _path(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np
     return np.asarray(path, dtype=np.int64)[::-1]
 
 
-def _kept(path: NDArray[np.int64], leave_out: Spans) -> NDArray[np.int64]:
+def _leave_out_spans(path: NDArray[np.int64], leave_out: Spans) -> NDArray[np.int64]:
     centres = path[:, 0] * (HOP / RATE)
     reach = WINDOW / RATE / 2
     kept = np.ones(len(path), dtype=bool)

@@ -23,12 +23,12 @@ def word_errors(reference: str, heard: str) -> EditCounts:
     ModuleNotFoundError
         If the package jiwer is not installed.
     """
-    return _counts(_jiwer().process_words(_reference(reference), _joined(heard)))
+    return _counts(_jiwer().process_words(_reference(reference), _join_words(heard)))
 
 
 def character_errors(reference: str, heard: str) -> EditCounts:
     """As `word_errors`, over the characters of the normalised text, spaces between words included."""
-    return _counts(_jiwer().process_characters(_reference(reference), _joined(heard)))
+    return _counts(_jiwer().process_characters(_reference(reference), _join_words(heard)))
 
 
 def _counts(found: Any) -> EditCounts:
@@ -37,13 +37,13 @@ def _counts(found: Any) -> EditCounts:
 
 
 def _reference(text: str) -> str:
-    joined = _joined(text)
+    joined = _join_words(text)
     if not joined:
         raise ValueError(f"The reference {text!r} has no words to be heard; give the sentence that was spoken.")
     return joined
 
 
-def _joined(text: str) -> str:
+def _join_words(text: str) -> str:
     return " ".join(spoken_words(text))
 
 

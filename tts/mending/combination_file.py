@@ -55,12 +55,12 @@ def load_repairs(path: str | os.PathLike[str], voice: Voice) -> list[Combination
         If there is none.
     """
 
-    def restored(vectors: dict[str, np.ndarray], described: dict[str, Any]) -> list[CombinationRepair]:
+    def build(vectors: dict[str, np.ndarray], described: dict[str, Any]) -> list[CombinationRepair]:
         if described["voice"] != voice_digest(voice):
             raise ValueError(f"it was made for other weights than those of {voice.name}")
         return [_repair(found, vectors[str(i)]) for i, found in enumerate(described["repairs"])]
 
-    return load(path, _KIND, restored, command="speak --repair --save-repairs", error=RepairFileError)
+    return load(path, _KIND, build, command="speak --repair --save-repairs", error=RepairFileError)
 
 
 def _repair(found: dict, vector: np.ndarray) -> CombinationRepair:

@@ -167,12 +167,12 @@ def diagnose(
     pairs = PairStatistics(reference.following)
     found = voice.encode(sentences, asked)
     return [
-        _judged(reference, pairs, tokens, vectors, asked, decides, n_nearest)
+        _diagnose_one(reference, pairs, tokens, vectors, asked, decides, n_nearest)
         for tokens, vectors in zip(sentences, found, strict=True)
     ]
 
 
-def _judged(
+def _diagnose_one(
     reference: VoiceReference,
     pairs: PairStatistics,
     tokens: Tokens,

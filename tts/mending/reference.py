@@ -113,7 +113,7 @@ def fit_reference(
     order = rng.permutation(len(unique))
     n_held = max(1, round(held_out * len(unique)))
     held, kept = [unique[i] for i in order[:n_held]], [unique[i] for i in order[n_held:]]
-    chosen = _chosen(kept, most, rng)
+    chosen = _draw_places(kept, most, rng)
     vectors = _collect(voice, kept, chosen, asked, progress)
     groups = [kept[s].symbols[t] for s, t in chosen]
     regions = {layer: NormalRegion(k).fit(vectors[layer], groups=groups) for layer in asked}
@@ -139,8 +139,8 @@ def scores_of(region: NormalRegion, tokens: Tokens, vectors: np.ndarray, rows: n
     return scores
 
 
-def _chosen(sentences: Sequence[Tokens], most: int, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """(sentence, position) of the vectors to keep: at most so many of each symbol, sentence after sentence."""
+def _draw_places(sentences: Sequence[Tokens], most: int, rng: np.random.Generator) -> list[tuple[int, int]]:
+    """Draw the vectors to keep, `most` of each symbol: their (sentence, position), sentence after sentence."""
     places: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for s, tokens in enumerate(sentences):
         for t in np.flatnonzero(tokens.spoken).tolist():

@@ -78,7 +78,7 @@ def parse_edit(text: str) -> EditRequest:
             raise ValueError(f"{part.strip()!r} of the edit {text!r} has another unit; {attribute} is {wanted}.")
         if attribute in changes:
             raise ValueError(f"The edit {text!r} gives {attribute} twice; give it once.")
-        changes[attribute] = _accepted(attribute, float(match[1]))
+        changes[attribute] = _check_value(attribute, float(match[1]))
     return EditRequest(name, changes, int(number or 0))
 
 
@@ -117,7 +117,7 @@ def _plain(word: str) -> str:
     return word.strip(".,;:!?\"'").casefold()
 
 
-def _accepted(attribute: str, value: float) -> float:
+def _check_value(attribute: str, value: float) -> float:
     largest = _LARGEST[attribute]
     if attribute == "duration" and not 1 / largest <= value <= largest:
         raise ValueError(f"duration={value:g} is asked for; give a factor from {1 / largest:g} to {largest:g}.")

@@ -72,7 +72,7 @@ def edit_through(
     keep
         Weight of the predictor's squared change on the other tokens.
     penalty
-        (m, d) new vectors of the chosen tokens -> a number to keep small, e.g. `Codebook.penalty`.
+        (m, d) new vectors of the chosen tokens -> a number to keep small.
     rate, n_steps, tolerance
         Of Adam; it stops when `wanted` is met within the tolerance.
 

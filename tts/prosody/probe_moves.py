@@ -26,7 +26,6 @@ __all__ = [
     "shrink_covariance",
 ]
 
-
 _KIND = "genmend.probe_moves"
 
 
@@ -54,7 +53,7 @@ class ProbeMoves:
     def move(
         self, tokens: Tokens, vectors: np.ndarray, where: np.ndarray, attribute: str, change: float
     ) -> NDArray[np.float32]:
-        """The vectors (n, d) with those of the chosen tokens (n,) moved for `change` more of the attribute.
+        """Move the vectors (n, d) of the chosen tokens (n,) for `change` more of the attribute.
 
         Raises
         ------
@@ -99,7 +98,13 @@ class ProbeMoves:
 def label_sentences(
     voice: Voice, sentences: Sequence[Tokens], *, lowest: float = 60.0, highest: float = 400.0
 ) -> list[dict[str, NDArray[np.float64]]]:
-    """Have the voice say each sentence, and label its tokens as `token_labels` does; pitch is sought in that range."""
+    """Have the voice say each sentence, and label its tokens as `token_labels` does.
+
+    Parameters
+    ----------
+    lowest, highest
+        In Hz: where the pitch is sought.
+    """
     spoken = [voice.speak(tokens) for tokens in sentences]
     return [
         token_labels(tokens, speech, frame_measures(speech, lowest=lowest, highest=highest))
@@ -145,7 +150,7 @@ def fit_moves(
 
 
 def move_along_weights(probe: LinearProbe) -> NDArray[np.float64]:
-    """(d,) the shortest move by which the probe reads 1 more; ``w / (w.w)``."""
+    """Find the shortest move (d,) by which the probe reads 1 more: ``w / (w.w)``."""
     length = probe.weights @ probe.weights
     if not length > 0:
         raise ValueError(f"The probe of {probe.attribute!r} has no weights but 0; no move changes what it reads.")
@@ -153,7 +158,7 @@ def move_along_weights(probe: LinearProbe) -> NDArray[np.float64]:
 
 
 def move_along_covariance(probe: LinearProbe, covariance: np.ndarray) -> NDArray[np.float64]:
-    """(d,) the likeliest move by which the probe reads 1 more; ``S w / (w.S w)``, of least Mahalanobis length.
+    """Find the likeliest move (d,) by which the probe reads 1 more: ``S w / (w.S w)``, of least Mahalanobis length.
 
     Parameters
     ----------
@@ -178,7 +183,10 @@ def move_along_covariance(probe: LinearProbe, covariance: np.ndarray) -> NDArray
 
 
 def shrink_covariance(vectors: np.ndarray) -> NDArray[np.float64]:
-    """(d, d) covariance of vectors (n, d), shrunk towards a multiple of the identity as Ledoit and Wolf (2004) do."""
+    """Estimate the covariance (d, d) of vectors (n, d), shrunk towards a multiple of the identity.
+
+    Source: Ledoit and Wolf (2004).
+    """
     from sklearn.covariance import ledoit_wolf
 
     covariance, _ = ledoit_wolf(vectors)
@@ -186,7 +194,7 @@ def shrink_covariance(vectors: np.ndarray) -> NDArray[np.float64]:
 
 
 def random_direction(like: np.ndarray, seed: int) -> NDArray[np.float64]:
-    """A direction as long as `like`, drawn uniformly: what any move of that length does."""
+    """Draw a direction as long as `like`, uniformly: what any move of that length does."""
     generator: Any = np.random.default_rng(seed)
     direction = generator.standard_normal(like.shape)
     return np.asarray(direction * (np.linalg.norm(like) / np.linalg.norm(direction)))

@@ -153,7 +153,10 @@ def edit_prosody(
     where = select_tokens(tokens, request)
     wishes = {name: value for name, value in request.changes.items() if name != "duration"}
     if wishes and (moves is None or moves.layer != layer):
-        raise ValueError(f"{', '.join(wishes)} needs moves of the layer {layer!r}; fit them with tts.fit_moves.")
+        raise ValueError(
+            f"{', '.join(wishes)} needs moves of the layer {layer!r}; fit them with load_or_fit_moves of "
+            "genmend.tts.prosody.cached_moves."
+        )
     if "duration" in request.changes and model is None:
         raise ValueError(
             "duration needs the voice as a torch model; give model=to_torch(voice), or voice.model of VITS."
@@ -185,7 +188,7 @@ def edit_prosody(
         def change(given: np.ndarray, name: str = name) -> float:
             return attribute_change(old[0], levels(spoken(given))[0])[name]
 
-        vectors, found[name] = _calibrated_move(change, step, vectors, wish, name, n_trials)
+        vectors, found[name] = _calibrate_move(change, step, vectors, wish, name, n_trials)
     if wishes:
         vectors = with_duration(vectors)
     after = spoken(vectors)
@@ -193,7 +196,7 @@ def edit_prosody(
     return ProsodyEdit(tokens.text, request, achieved, elsewhere, found, {layer: vectors}, before, after)
 
 
-def _calibrated_move(
+def _calibrate_move(
     change: Callable[[np.ndarray], float],
     step: Callable[[float], NDArray[np.float32]],
     vectors: NDArray[np.float32],
@@ -201,7 +204,7 @@ def _calibrated_move(
     name: str,
     n_trials: int,
 ) -> tuple[NDArray[np.float32], Calibration]:
-    """The vectors moved by as much as makes the measured change come nearest to the wish."""
+    """Move the vectors by as much as brings the measured change nearest to the wish."""
     unit = SEMITONE if name == "pitch" else 1.0
     already = change(vectors)
     left = wish - already if math.isfinite(already) else wish
@@ -230,7 +233,7 @@ def stretch(
     length: float = 1.0,
     speaker: int | None = None,
 ) -> tuple[NDArray[np.float32], Calibration]:
-    """Vectors by which the chosen tokens last `factor` times their `frames`, by gradient through the model's predictor.
+    """Make the chosen tokens last `factor` times their `frames`, by gradient through the model's duration predictor.
 
     The predictor's numbers are rounded up for each token; the strength is calibrated on whole frames.
 
@@ -280,7 +283,7 @@ def stretch(
 def attribute_levels(
     speech: Speech, where: np.ndarray, *, lowest: float = 60.0, highest: float = 400.0
 ) -> list[dict[str, float]]:
-    """How long, high, loud and dark the chosen tokens (n,) are, and how the others; NaN where nothing is to measure.
+    """Measure how long, high, loud and dark the chosen tokens (n,) are, and the others; NaN where it cannot be told.
 
     Returns
     -------
@@ -300,7 +303,7 @@ def attribute_levels(
 
 
 def attribute_change(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
-    """From one of `attribute_levels` to another: duration as a factor, pitch in semitones, energy and tilt in dB."""
+    """Compare two of `attribute_levels`: duration as a factor, pitch in semitones, energy and tilt in dB."""
     return {
         "duration": after["duration"] / before["duration"] if before["duration"] else float("nan"),
         "pitch": (after["pitch"] - before["pitch"]) / SEMITONE,

@@ -1,13 +1,12 @@
-"""Edits that stay where vectors are: through the latent space of a small VAE, and near the nearest code of a codebook.
+"""Edits that stay where vectors are: through the latent space of a small VAE.
 
-Lee et al., Interspeech 2025 (arXiv 2506.00832), stages 2 and 3. Our reading: the residual form of the edit (which does
-not pay for what the VAE cannot rebuild), k-means as the codebook, one hidden layer of 64, the loss's weights.
+Lee et al., Interspeech 2025 (arXiv 2506.00832), stage 2. Our reading: the residual form of the edit, which does not pay
+for what the VAE cannot rebuild; one hidden layer of 64; the loss's weights.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 
 from genmend.tts.voices.seeding import use_seed
 
-__all__ = ["Codebook", "VectorVAE", "fit_codebook", "fit_vae", "residual_edit"]
+__all__ = ["VectorVAE", "edit_in_latents", "fit_vae"]
 
 
 class VectorVAE(nn.Module):
@@ -71,7 +70,7 @@ def fit_vae(
     return vae.eval().requires_grad_(False)
 
 
-def residual_edit(
+def edit_in_latents(
     vae: VectorVAE,
     vectors: np.ndarray,
     loss: Callable[[Tensor], Tensor],
@@ -80,14 +79,16 @@ def residual_edit(
     rate: float = 0.05,
     n_steps: int = 100,
 ) -> NDArray[np.float32]:
-    """``h + strength * (Dec z* - Dec z0)``, where z* lowers the loss of the decoded vectors, from z0 = Enc h on.
+    """Edit vectors h in the VAE's latent space: ``h + strength * (Dec z* - Dec z0)``.
+
+    z* lowers the loss of the decoded vectors, by Adam from z0 = Enc h on.
 
     Parameters
     ----------
     vectors
         (m, d) of the tokens to edit.
     loss
-        (m, d) -> a number, e.g. ``lambda h: (probe(h) - wanted).square().sum()``, with `Codebook.penalty` or without.
+        (m, d) -> a number, e.g. ``lambda h: (probe(h) - wanted).square().sum()``.
 
     Returns
     -------
@@ -105,44 +106,3 @@ def residual_edit(
     with torch.no_grad():
         edited = original + strength * (vae.decode(latents) - vae.decode(start))
     return edited.numpy()
-
-
-@dataclass(frozen=True)
-class Codebook:
-    """Prototypes of encoder vectors, by which an edit can be held to the sound it started from.
-
-    Attributes
-    ----------
-    codes : Tensor
-        (n_codes, d).
-    """
-
-    codes: Tensor
-
-    def nearest(self, vectors: np.ndarray) -> NDArray[np.int64]:
-        """(m, d) -> (m,) number of the nearest code."""
-        given = torch.from_numpy(np.array(vectors, dtype=np.float32))
-        return torch.cdist(given, self.codes).argmin(1).numpy()
-
-    def penalty(self, original: np.ndarray, weight: float = 0.01) -> Callable[[Tensor], Tensor]:
-        """A loss of new vectors (m, d): weight times their mean squared distance to the ORIGINAL vectors' codes."""
-        fixed = self.codes[torch.from_numpy(self.nearest(original))]
-        return lambda vectors: weight * (vectors - fixed).square().sum(1).mean()
-
-
-def fit_codebook(vectors: np.ndarray, *, n_codes: int = 64, seed: int = 0) -> Codebook:
-    """Codes of vectors (n, d) by k-means.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer vectors than codes.
-    """
-    from sklearn.cluster import MiniBatchKMeans
-
-    if len(vectors) < n_codes:
-        raise ValueError(
-            f"There are {len(vectors)} vectors for {n_codes} codes; give more vectors or ask for fewer codes."
-        )
-    means = MiniBatchKMeans(n_codes, random_state=seed, n_init=3).fit(vectors).cluster_centers_
-    return Codebook(torch.from_numpy(means.astype(np.float32)))

@@ -39,7 +39,7 @@ class CharacterReader:
         return [self._tokens(text) for text in texts]
 
     def _tokens(self, text: str) -> Tokens:
-        written = _romanized(text, self.table.voice) if self.romanize and not text.isascii() else text
+        written = _romanize(text, self.table.voice) if self.romanize and not text.isascii() else text
         spoken: list[Spoken] = []
         words = written.split()
         for number, word in enumerate(words):
@@ -62,7 +62,7 @@ def _kind(character: str) -> str:
     return "character" if letter else "punctuation"
 
 
-def _romanized(text: str, voice: str) -> str:
+def _romanize(text: str, voice: str) -> str:
     try:
         from uroman import Uroman
     except ImportError as error:

@@ -35,7 +35,7 @@ class IpaReader:
     def __call__(self, texts: Sequence[str], phonemes: Sequence[str] | None = None) -> list[Tokens]:
         """Tokens of sentences, with one run of espeak-ng where phonemes are not given."""
         if phonemes is None:
-            clauses = [_labelled(parts) for parts in espeak_phonemes(texts, self.language)]
+            clauses = [_label_clauses(parts) for parts in espeak_phonemes(texts, self.language)]
         else:
             clauses = [_given_clauses(text, given) for text, given in zip(texts, phonemes, strict=True)]
             texts = [text or given for text, given in zip(texts, phonemes, strict=True)]
@@ -63,7 +63,7 @@ def _symbols(clauses: Sequence[_Clause]) -> tuple[list[Spoken], list[str]]:
     return spoken, words
 
 
-def _labelled(clauses: Sequence[tuple[str, str, str]]) -> list[_Clause]:
+def _label_clauses(clauses: Sequence[tuple[str, str, str]]) -> list[_Clause]:
     return [(word_labels(text.split(), ipa.split()), ipa.split(), pause) for text, ipa, pause in clauses]
 
 

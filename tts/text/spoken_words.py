@@ -48,7 +48,7 @@ def spoken_words(text: str) -> list[str]:
     plain = unicodedata.normalize("NFKD", text.lower()).replace("’", "'")
     plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
     plain = _PRICE.sub(_price, _COMMA.sub("", plain))
-    return [_one_spelling(word) for word in _WORD.findall(_NUMBER.sub(_spelled, plain))]
+    return [_one_spelling(word) for word in _WORD.findall(_NUMBER.sub(_spell_number, plain))]
 
 
 def number_words(number: int) -> str:
@@ -74,7 +74,7 @@ def number_words(number: int) -> str:
     return f"{tens} {_UNITS[number % 10]}" if number % 10 else tens
 
 
-def _spelled(match: re.Match[str]) -> str:
+def _spell_number(match: re.Match[str]) -> str:
     whole, decimals, ordinal = match.groups()
     # More digits than a number has words for, or a 0 in front: a code, read digit by digit.
     as_number = len(whole) <= len(str(LARGEST)) and (whole == "0" or whole[0] != "0")

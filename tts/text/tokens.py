@@ -1,4 +1,4 @@
-"""What a voice reads: a sentence as tokens, each with its kind and word, and what the front end had to drop."""
+"""What a voice reads: sentences as tokens with their kinds and words, what the front end dropped, and batches."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from itertools import groupby
 
 import numpy as np
 
-__all__ = ["KINDS", "Dropped", "Tokens", "check_same_layout", "group_by_length"]
+__all__ = ["AT_ONCE", "KINDS", "Dropped", "Tokens", "check_same_layout", "group_by_length", "pad_ids"]
 
 # phoneme: a sound; mark: stress and length; character: a letter of voices that read letters; punctuation: also the
 # space; blank: between symbols; special: begin and end.
 KINDS = ("phoneme", "mark", "character", "punctuation", "blank", "special")
+AT_ONCE = 32  # sentences of one batch
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Tokens:
 
 
 def check_same_layout(tokens: Tokens, vectors: np.ndarray, layer: str) -> np.ndarray:
-    """The vectors (n, d) as float32, one for each token.
+    """Check that there is one vector (n, d) for each token, and give them as float32.
 
     Raises
     ------
@@ -101,7 +102,7 @@ def check_same_layout(tokens: Tokens, vectors: np.ndarray, layer: str) -> np.nda
 
 
 def pad_ids(batch: Sequence[Tokens]) -> tuple[np.ndarray, np.ndarray]:
-    """Ids of several sentences as one array (b, longest) int64, filled up with 0, and their lengths (b,) int64."""
+    """Put ids of sentences into one array (b, longest) int64, filled up with 0; return it and lengths (b,) int64."""
     lengths = np.array([len(tokens) for tokens in batch], dtype=np.int64)
     ids = np.zeros((len(batch), int(lengths.max())), dtype=np.int64)
     for row, tokens in zip(ids, batch, strict=True):
@@ -109,11 +110,8 @@ def pad_ids(batch: Sequence[Tokens]) -> tuple[np.ndarray, np.ndarray]:
     return ids, lengths
 
 
-AT_ONCE = 32
-
-
 def group_by_length(batch: Sequence[Tokens], *, padded: bool = True) -> Iterator[list[int]]:
-    """Positions in `batch` of the sentences to be encoded together, from short to long, at most `AT_ONCE`.
+    """Give the positions in `batch` of sentences to be encoded together, from short to long, `AT_ONCE` at most.
 
     With ``padded=False`` only sentences of equal length come together, for models that do not mask their padding.
     """

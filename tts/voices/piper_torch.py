@@ -82,7 +82,7 @@ def to_torch(voice: PiperVoice) -> Any:
         _without_training(model)
         if short:
             _use_short_blocks(model)
-        model.load_state_dict(_renamed(weights, set(model.state_dict())))
+        model.load_state_dict(_rename(weights, set(model.state_dict())))
     except (LookupError, RuntimeError, ValueError) as error:
         what = " ".join(str(error).split())
         raise PiperGraphError(
@@ -238,7 +238,7 @@ def _use_short_blocks(model: Any) -> None:
         blocks[i] = ShortResidualBlock(channels, kernel, dilations, config.leaky_relu_slope)
 
 
-def _renamed(weights: dict[str, np.ndarray], known: set[str]) -> dict[str, Tensor]:
+def _rename(weights: dict[str, np.ndarray], known: set[str]) -> dict[str, Tensor]:
     """The weights under transformers' names, attention's convolutions of one frame as matrices."""
     state = {}
     for name, array in weights.items():

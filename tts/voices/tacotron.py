@@ -171,7 +171,7 @@ class TacotronVoice(Voice):
         vectors: list[dict[str, np.ndarray]] = [{} for _ in batch]
         for rows in group_by_length(batch):
             ids, lengths = map(torch.from_numpy, pad_ids([batch[i] for i in rows]))
-            for layer, output in self._encoded(ids, lengths, {}).items():
+            for layer, output in self._encode_layers(ids, lengths, {}).items():
                 for j, i in enumerate(rows):
                     if layer in asked:
                         vectors[i][layer] = output[j, : lengths[j]].float().cpu().numpy().copy()
@@ -187,7 +187,7 @@ class TacotronVoice(Voice):
         wanted = {layer: check_same_layout(tokens, given[layer], layer) for layer in self.check_layers(tuple(given))}
         ids, lengths = torch.tensor([tokens.ids]), torch.tensor([len(tokens)])
         with use_seed(seed, self._device):
-            memory = self._encoded(ids, lengths, wanted)["lstm"]
+            memory = self._encode_layers(ids, lengths, wanted)["lstm"]
             decoded = decode(self.model.decoder, memory, self.attention_window)
             mel = decoded.mel + self.model.postnet(decoded.mel)
             mel = mel * self.mel_deviation + self.mel_mean
@@ -197,7 +197,7 @@ class TacotronVoice(Voice):
         shown = mel[0].float().cpu().numpy()
         return Speech(audio, self.sample_rate, self.mel.hop, frames, attention, shown, decoded.finished)
 
-    def _encoded(self, ids: Tensor, lengths: Tensor, wanted: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+    def _encode_layers(self, ids: Tensor, lengths: Tensor, wanted: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
         """Outputs (b, n, d) of all layers, with the wanted vectors in place; what is padding is 0 before each layer."""
         encoder, n = self.model.encoder, int(lengths.max())
         inside = (torch.arange(n) < lengths[:, None])[..., None].to(self._device)

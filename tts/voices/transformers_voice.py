@@ -1,4 +1,7 @@
-"""What the voices of transformers share: a layer is a module's output, recorded to see it, edited to replace it."""
+"""What the voices of transformers share: layers that are outputs of modules, and HiFi-GAN vocoders.
+
+A layer is recorded to see it and edited to replace it.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +87,7 @@ class TransformersVoice(Voice):
 
 
 def check_vocoder(vocoder: Any, n_mels: int, voice: str) -> tuple[int, int]:
-    """Its samples in a second and in a frame.
+    """Check that a vocoder fits a voice, and give its sample rate in Hz and its samples a frame.
 
     Raises
     ------
@@ -103,5 +106,5 @@ def check_vocoder(vocoder: Any, n_mels: int, voice: str) -> tuple[int, int]:
 
 
 def run_vocoder(vocoder: Any, spectrogram: Tensor) -> np.ndarray:
-    """(frames, bins) -> (samples,) float32."""
+    """Turn a mel spectrogram (frames, bins) into a waveform (samples,) float32."""
     return vocoder(spectrogram).reshape(-1).float().cpu().numpy()
