@@ -139,7 +139,7 @@ def _stop_rule(limits: Any, named: dict[str, Tensor]) -> StopRule | None:
     missing = sorted(set(_NORMAL.values()) - named.keys())
     if missing:
         raise ValueError(f"it has a stop rule without the arrays {missing}")
-    return StopRule(**limits, **{field: named.pop(name) for field, name in _NORMAL.items()})
+    return StopRule(**limits, features=named.pop(_NORMAL["features"]), radii=named.pop(_NORMAL["radii"]))
 
 
 def _sigma_window(ends: Any) -> tuple[float, float] | None:

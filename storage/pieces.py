@@ -76,8 +76,8 @@ class Work:
         facts: Mapping[str, Any] | None,
         compute: Callable[[], Kept],
         *,
-        save: Callable[[Path, Kept], None] = _save_arrays,
-        load: Callable[[Path], Kept] = load_file,
+        save: Callable[[Path, Any], None] = _save_arrays,
+        load: Callable[[Path], Any] = load_file,
     ) -> Kept:
         """Return what `compute` returns, or what an earlier run has left of it.
 

@@ -11,6 +11,7 @@ import pytest
 
 from genmend.manifold import open_features
 from genmend.storage import Work, digest
+from genmend.storage.digests import settings_key
 
 ROWS, PIECE = 23, 5
 # Run by a killed child and by the parent alike: the value of a row depends on the row and on the data.
@@ -142,3 +143,92 @@ def test_digest_tells_apart_what_differs(tmp_path, monkeypatch):
 def test_a_bar_on_a_terminal_only(tmp_path, capfd):
     Work(tmp_path, progress=True).pieces(counted([], np.zeros(ROWS)), ROWS, PIECE, description="radii")
     assert capfd.readouterr() == ("", "")
+
+
+def test_what_was_kept_is_not_computed_again(tmp_path):
+    calls = []
+
+    def compute():
+        calls.append(1)
+        return {"squares": np.arange(4)[::2] ** 2, "few": np.eye(2) > 0}
+
+    work = Work(tmp_path / "new" / "folder")
+    for _ in range(3):
+        found = work.kept("squares", {"n": 4, "of": [1, "é", None]}, compute)
+        assert {name: values.tolist() for name, values in found.items()} == {
+            "squares": [0, 4],
+            "few": [[True, False], [False, True]],
+        }
+    assert len(calls) == 1
+    (path,) = work.folder.iterdir()
+    assert path.name == f"squares-{settings_key({'of': [1, 'é', None], 'n': 4})}.safetensors"
+    work.kept("squares", {"n": 5}, compute)
+    work.kept("others", {"n": 4, "of": [1, "é", None]}, compute)
+    work.kept("plain", None, compute)
+    assert len(calls) == 4
+    assert len(list(work.folder.iterdir())) == 4
+    assert (work.folder / "plain.safetensors").is_file()
+
+
+def test_damaged_files_are_replaced_and_without_resume_all(tmp_path):
+    work = Work(tmp_path)
+    for damage in (bytes, lambda content: content[:-1], lambda content: content[:20]):
+        work.kept("a", None, lambda: {"x": np.arange(3)})
+        path = tmp_path / "a.safetensors"
+        path.write_bytes(damage(path.read_bytes()) if damage is not bytes else b"")
+        assert work.kept("a", None, lambda: {"x": np.arange(5)})["x"].tolist() == [0, 1, 2, 3, 4]
+        path.unlink()
+    again = Work(tmp_path, resume=False)
+    for n in (2, 3):
+        assert len(again.kept("a", None, lambda n=n: {"x": np.arange(n)})["x"]) == n
+    assert len(work.kept("a", None, pytest.fail)["x"]) == 3
+    calls = []
+    for rows in (again, again, work):
+        rows.pieces(counted(calls, np.zeros(ROWS)), ROWS, ROWS)
+    assert len(calls) == 2
+
+
+def test_whatever_saves_itself_is_kept(tmp_path):
+    work = Work(tmp_path)
+    options = {"save": lambda path, text: path.write_text(text), "load": lambda path: path.read_text()}
+    assert [work.kept("text", {}, lambda: "said", **options) for _ in range(2)] == ["said", "said"]
+    assert work.kept("text", {}, pytest.fail, **options) == "said"
+
+    def refuses(path):
+        raise ValueError("damaged")
+
+    assert work.kept("text", {}, lambda: "anew", save=options["save"], load=refuses) == "anew"
+    assert work.kept("text", {}, pytest.fail, **options) == "anew"
+
+
+def test_an_error_while_computing_or_saving_keeps_nothing(tmp_path):
+    def fails(*arguments):
+        raise RuntimeError("stopped")
+
+    for options in ({"compute": fails}, {"compute": lambda: {"x": np.zeros(1)}, "save": fails}):
+        with pytest.raises(RuntimeError, match="stopped"):
+            Work(tmp_path / "w").kept("a", {}, **options)
+    assert not list((tmp_path / "w").glob("*"))
+
+
+def test_entries_are_added_to_those_of_earlier_runs(tmp_path):
+    asked = []
+
+    def compute(keys):
+        asked.append(keys)
+        return [{"half": int(key) / 2} for key in keys]
+
+    work, facts = Work(tmp_path / "scores"), [{"weights": "a"}, ["é"]]
+    assert work.entries(facts, ["2", "1", "2"], compute) == {"2": {"half": 1.0}, "1": {"half": 0.5}}
+    assert work.entries(facts, ["1", "3"], compute)["3"] == {"half": 1.5}
+    assert work.entries(facts, ["3", "2"], compute) == {"3": {"half": 1.5}, "2": {"half": 1.0}}
+    assert asked == [["2", "1"], ["3"]]
+    work.entries([{"weights": "b"}], ["1"], compute)
+    assert len(list(work.folder.iterdir())) == 2
+    for path in work.folder.iterdir():
+        path.write_text('{"1": ')  # damaged
+    assert work.entries(facts, ["1"], compute) == {"1": {"half": 0.5}}
+    assert Work().entries(facts, ["1"], compute) == Work().entries(facts, ["1"], compute)
+    assert asked[3:] == [["1"], ["1"], ["1"]]
+    Work(work.folder, resume=False).entries(facts, ["4"], compute)
+    assert work.entries(facts, ["1", "4"], lambda keys: pytest.fail("known")).keys() == {"1", "4"}
