@@ -42,9 +42,9 @@ def unmark(layer: nn.Module) -> None:
 def compiled_and_run(layers: Iterable[nn.Module]) -> nn.Module | None:
     """Return one of the layers that lies in a compiled module which has already run, or None.
 
-    Seen are modules wrapped by ``torch.compile(module)`` and those on which ``module.compile()`` was called, wherever
-    they are. Not seen: a compiled *function* that calls the module, and a compiled module that has run only on a graph
-    built for another one of the same structure; `mark` covers both.
+    It sees modules wrapped by ``torch.compile(module)`` and those on which ``module.compile()`` was called, wherever
+    they are. It does not see a compiled *function* that calls the module, or a compiled module that has run only on a
+    graph built for another one of the same structure; `mark` covers both.
     """
     # Nothing can have been compiled before Dynamo was imported; importing it here would cost seconds.
     if "torch._dynamo" not in sys.modules:

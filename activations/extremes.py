@@ -18,15 +18,14 @@ GROUP = 8  # samples whose values are first looked at together
 class UnitQuantiles:
     """Exact upper quantiles of each unit over all samples and positions.
 
-    Only the largest values of a unit decide its upper quantiles, and how many of them is known once the number of
-    samples is: of ``n`` values the ``ceil((n - 1) * tail) + 1`` largest. These are kept, and a few batches of
-    candidates above the smallest of them; nothing else is.
+    The upper quantiles of ``n`` values depend only on the ``ceil((n - 1) * tail) + 1`` largest. The statistic keeps
+    these, and a few batches of candidates above the smallest of them.
 
     Parameters
     ----------
     samples
         How many samples will come, or an upper bound: the memory is ``O(units * positions * samples * tail)`` for the
-        bound. More samples than that are refused, for the result would no longer be exact.
+        bound. More samples are refused, because the result would no longer be exact.
     tail
         The largest tail fraction that will be asked for, in (0, 1]: 0.01 allows ``quantile(q)`` for q from 0.99 to 1.
 
@@ -141,7 +140,7 @@ class UnitQuantiles:
         return min(total, math.ceil((total - 1) * self.tail) + 2)
 
     def _shrink(self) -> None:
-        """Let go of what is surely too small, once there are twice as many as needed; at first, as soon as enough."""
+        """Drop what is surely too small once twice as much is held as needed; the first time, once enough is held."""
         enough = self._kept() * (1 if self._floor is None else 2)
         if sum(part.shape[1] for part in self._parts) < enough:
             return
@@ -193,7 +192,7 @@ class TopSamples:
     k
         Samples kept per unit.
     first_sample
-        Index of the first sample that will come; parts of one run that are merged later count on from each other.
+        Index of the first sample that will come; parts of a run that are merged later continue each other's numbers.
 
     Attributes
     ----------

@@ -1,7 +1,7 @@
 """Streaming statistics of activations: how often a neuron fires, and its mean and variance.
 
-Every statistic takes batches by ``update``, joins another one of its kind by ``merge``, and gives the same result
-however the samples are cut into batches: counts exactly, sums to float64 rounding.
+``update`` takes a batch and ``merge`` another statistic of the same kind. The result does not depend on how the samples
+are cut into batches: counts are exact, sums equal up to float64 rounding.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["ActivationRate", "MeanVariance", "check_shape", "checked_batch"]
 def checked_batch(batch: Tensor, statistic: object, *, for_nan: bool = True) -> Tensor:
     """Return the batch cut from any gradient, after refusing what would spoil a statistic.
 
-    Whoever will see a NaN in what it makes of the batch may leave that check, which reads all of it, for then.
+    The check for NaN reads the whole batch. A caller that would notice a NaN in its own result may turn it off.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def checked_batch(batch: Tensor, statistic: object, *, for_nan: bool = True) -> 
 
 
 def check_shape(statistic: object, before: torch.Size, now: torch.Size) -> None:
-    """Raise ValueError unless both shapes are the same: sums would broadcast without a word."""
+    """Raise ValueError unless both shapes are the same, because sums of different shapes could broadcast silently."""
     if before != now:
         raise ValueError(
             f"{type(statistic).__name__} got shape {tuple(now)} after {tuple(before)}, but samples must agree; "

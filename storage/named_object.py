@@ -1,4 +1,4 @@
-"""What a user names on a command line as ``module:callable``: an own generator, an own feature extractor."""
+"""Python objects that a user names as ``module:callable``: a generator or a feature extractor of their own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["named_object"]
 
 
 def named_object(name: str) -> Any:
-    """The object that ``module:attribute`` names, e.g. ``my_models.faces:build``.
+    """Import and return the object that ``module:attribute`` names, e.g. ``my_models.faces:build``.
 
     Raises
     ------

