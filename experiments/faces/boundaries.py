@@ -161,7 +161,7 @@ def mixing_lines(
         about = {"query": number, "seed": options.seed, "n": options.n, "lengths": [BOUNCES, MOVES, NODES]}
 
         def compute(region: Any = region) -> dict[str, NDArray[Any]]:
-            kept = json.dumps(_diagnosed(region, options.n, options.seed))
+            kept = json.dumps(_diagnose(region, options.n, options.seed))
             return {"rows": np.frombuffer(kept.encode(), np.uint8)}
 
         about |= {"members": sha256_of_array(query.mask)}
@@ -176,7 +176,7 @@ def mixing_lines(
     return rows, [*lines, ""]
 
 
-def _diagnosed(region: Any, n: int, seed: int) -> dict[str, dict[str, float]]:
+def _diagnose(region: Any, n: int, seed: int) -> dict[str, dict[str, float]]:
     region = as_affine(region)
     query = region.query.flatten(1)
     found = {}

@@ -92,7 +92,7 @@ def mask_rows(
     generator: Generator, faces: LabelledFaces, training: np.ndarray, report: np.ndarray, seed: int
 ) -> list[dict]:
     """IoU and pointing game of each kind of mask against the boxes of the half that trained nothing."""
-    boxes = drawn_boxes()
+    boxes = load_boxes()
     train_boxed = [index for index in training if index in boxes]
     boxed = [index for index in report if index in boxes]
     drawn = box_masks([boxes[index] for index in boxed], 64, 64)
@@ -131,7 +131,7 @@ def control_masks(drawn: Tensor, known: Tensor, seed: int) -> list[tuple[str, Te
     ]
 
 
-def drawn_boxes() -> dict[int, list[int]]:
+def load_boxes() -> dict[int, list[int]]:
     """Index of a labelled face -> x0, y0, x1, y1, for those that rater A has drawn one on."""
     with (FOLDER / "labels.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["x0"]]

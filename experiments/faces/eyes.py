@@ -73,7 +73,7 @@ def main() -> None:
     if not options.detection_only:
         fit = settings_key(detector_facts(generator, settings))
         facts = {"fit": fit, "shown": shown.tolist(), "control": CONTROL_SEED}
-        outcome = WORK.kept("corrected", facts, lambda: _corrected(generator, detector, latents[shown.copy()]))
+        outcome = WORK.kept("corrected", facts, lambda: _correct(generator, detector, latents[shown.copy()]))
         results["correction"] = _correction_figures(outcome, n_shown)
         pairs = np.flatnonzero(outcome["ours_rung"][:n_shown] >= 0)[:N_PAIRS]
         after = [(name, int(row)) for name in ("ours", "random") for row in pairs]
@@ -94,7 +94,7 @@ def main() -> None:
     write_page("faces/eyes")
 
 
-def _corrected(generator: Generator, detector: ArtifactDetector, latents: Tensor) -> Arrays:
+def _correct(generator: Generator, detector: ArtifactDetector, latents: Tensor) -> Arrays:
     """What ours and the control return for these samples, and whether each image is normal to the judge."""
     correction = fit_correction(generator, detector, progress=True)
     judge = load_extractor(JUDGE)

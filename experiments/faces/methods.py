@@ -56,11 +56,11 @@ def random_control(correction: Correction, seed: int) -> Correction:
     """
     shuffle = torch.Generator().manual_seed(seed)
 
-    def shuffled(mask: Tensor) -> Tensor:
+    def shuffle_mask(mask: Tensor) -> Tensor:
         return mask.flatten()[torch.randperm(mask.numel(), generator=shuffle)].view(mask.shape)
 
     ladder = tuple(
-        tuple(edit if isinstance(edit, PullToMean) else replace(edit, mask=shuffled(edit.mask)) for edit in rung)
+        tuple(edit if isinstance(edit, PullToMean) else replace(edit, mask=shuffle_mask(edit.mask)) for edit in rung)
         for rung in correction.ladder
     )
     return replace(correction, ladder=ladder)

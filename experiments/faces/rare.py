@@ -78,7 +78,7 @@ def main() -> None:
     references = generator.latents(options.n_references, REFERENCE_SEED)
     samples = search_references(generator, references, space, settings, Work(WORK, progress=True))
     spaces = _spaces(generator, space, extractors, settings.detector, options.n_unseen)
-    rows = [*_sampled(spaces, options), *_local(spaces, references, options), _ours(samples)]
+    rows = [*_sample_rows(spaces, options), *_local(spaces, references, options), _ours(samples)]
     measured = [_figures(spaces, row) for row in rows]
     for extractor in extractors.values():
         extractor.save()
@@ -135,7 +135,7 @@ def _spaces(
     return Spaces(generator, space, unseen, judge, extractors)
 
 
-def _sampled(spaces: Spaces, options: argparse.Namespace) -> list[Row]:
+def _sample_rows(spaces: Spaces, options: argparse.Namespace) -> list[Row]:
     """Plain sampling, truncation above 1, and the rarest of many plain samples that keep the constraints."""
     plain = spaces.generator.latents(options.n_best_of, PLAIN_SEED)
     wide = spaces.generator.latents(N_TRUNCATED, TRUNCATION_SEED)

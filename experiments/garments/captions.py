@@ -24,20 +24,20 @@ SIDE = 32  # 28 pixels and a black border of 2
 @cache
 def training_images() -> tuple[np.ndarray, np.ndarray]:
     """About 60,000 images (n, 28, 28) uint8 and their garments (n,) int64; two empty rows of the source are missing."""
-    return _joined([clothes(label)[:-HELD_OUT] for label in range(len(GARMENTS))])
+    return _join([clothes(label)[:-HELD_OUT] for label in range(len(GARMENTS))])
 
 
 @cache
 def held_out_images() -> tuple[np.ndarray, np.ndarray]:
     """10,000 images (n, 28, 28) uint8, 1,000 of each garment, and their garments (n,) int64."""
-    return _joined([clothes(label)[-HELD_OUT:] for label in range(len(GARMENTS))])
+    return _join([clothes(label)[-HELD_OUT:] for label in range(len(GARMENTS))])
 
 
-def _joined(kinds: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _join(kinds: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(kinds), np.repeat(np.arange(len(kinds)), [len(kind) for kind in kinds])
 
 
-def framed(images: np.ndarray) -> np.ndarray:
+def add_border(images: np.ndarray) -> np.ndarray:
     """The images (n, 28, 28) uint8 in the middle of (n, 32, 32) float32, black -1 to white 1."""
     margin = (SIDE - images.shape[-1]) // 2
     padded = np.pad(images, ((0, 0), (margin, margin), (margin, margin)))

@@ -68,14 +68,14 @@ def _cads(pipe: Any, scale: float, number: int) -> AbstractContextManager[Any]:
     return cads(pipe, scale, tau2=1.0, seed=10_000 * (number + 1))
 
 
-def _boosted(pipe: Any, gamma: float, seeds: Sequence[int]) -> Tensor:
+def _boost(pipe: Any, gamma: float, seeds: Sequence[int]) -> Tensor:
     return boosted_latents(pipe, gamma, seeds=list(seeds))
 
 
 COMPANIONS = (
     Companion("FreeU, share of SD 1.4's setting", (0.1, 0.2, 0.35, 0.5, 0.75, 1.0), _freeu),
     Companion("CADS, scale", (0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.4), _cads),
-    Companion("boosted noise, gamma", (1.02, 1.05, 1.1, 1.2, 1.3, 1.5), lambda *_: nullcontext(), _boosted),
+    Companion("boosted noise, gamma", (1.02, 1.05, 1.1, 1.2, 1.3, 1.5), lambda *_: nullcontext(), _boost),
 )
 
 
@@ -90,7 +90,7 @@ def main() -> None:
     earlier = json.loads((CREATIVITY / "results.json").read_text(encoding="utf-8"))
     usable_as = float(earlier["guide_usability_of_ours_on_the_search_seeds"])
     plain, ours = _images(pipe, None, 0.0, REPORT), _ours(pipe, earlier["search"]["gains"])
-    plain_scores, our_scores = _measured(plain, novelty), _measured(ours, novelty)
+    plain_scores, our_scores = _measure_all(plain, novelty), _measure_all(ours, novelty)
     plain_usability = _scores("guide", _images(pipe, None, 0.0, CHOICE)).mean()
     rows, chosen = [_row("ours, low frequencies", "", our_scores, plain_scores, our_scores)], {}
     for companion in COMPANIONS:
@@ -104,7 +104,9 @@ def main() -> None:
         images = _images(pipe, companion if kept else None, kept, REPORT)
         chosen[companion.name] = images
         rows.append(
-            _row(companion.name, kept or "none is usable enough", _measured(images, novelty), plain_scores, our_scores)
+            _row(
+                companion.name, kept or "none is usable enough", _measure_all(images, novelty), plain_scores, our_scores
+            )
         )
         rows[-1]["guide_usability_by_strength"] = usabilities
         print(_line(rows[-1]), flush=True)
@@ -143,7 +145,7 @@ def _scores(judge: str, images: Tensor) -> np.ndarray:
     return np.concatenate([scorer(part, prompt) for part, prompt in zip(parts, PROMPTS, strict=True)])
 
 
-def _measured(images: Tensor, novelty: Novelty) -> Scores:
+def _measure_all(images: Tensor, novelty: Novelty) -> Scores:
     parts = images.split(len(images) // len(PROMPTS))
     new = np.concatenate([novelty(part, prompt) for part, prompt in zip(parts, PROMPTS, strict=True)])
     return Scores({"judge": _scores("judge", images)}, new)

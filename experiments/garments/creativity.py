@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from experiments.garments.captions import framed, training_images
+from experiments.garments.captions import add_border, training_images
 from experiments.intervals import bootstrap
 from experiments.pages import write_page
 from experiments.picture_grid import image_grid, to_pixels
@@ -113,8 +113,10 @@ def main() -> None:
     }
     kept = compare_scores(search_measure(found.edits, CHOICE), search_measure((), CHOICE)).usability["guide"]
     for band in CONTROLS:
-        chosen[f"control: {band}, one gain"] = _matched(_one_gain(band), kept, search_measure)
-        chosen[f"control: {band}, gains as ours"] = _matched(_like_ours(band, found.edits), kept, search_measure)
+        chosen[f"control: {band}, one gain"] = _match_usability(_one_gain(band), kept, search_measure)
+        chosen[f"control: {band}, gains as ours"] = _match_usability(
+            _like_ours(band, found.edits), kept, search_measure
+        )
     rows = {"unamplified": _row((), report_measure)} | {
         name: _row(edits, report_measure) for name, edits in chosen.items()
     }
@@ -162,7 +164,7 @@ def real_garments(prompt: str) -> Tensor:
     """Real garments of the prompted class, as the pipeline draws them: 32x32, three equal channels."""
     images, labels = training_images()
     chosen = images[labels == garment_in(prompt)][:N_REAL]
-    return ((torch.from_numpy(framed(chosen)) + 1) / 2)[:, None].expand(-1, 3, -1, -1)
+    return ((torch.from_numpy(add_border(chosen)) + 1) / 2)[:, None].expand(-1, 3, -1, -1)
 
 
 def penultimate(network: nn.Module) -> Callable[[Tensor], Tensor]:
@@ -188,7 +190,7 @@ def _edits(pipe: Any, gains: Mapping[str, float]) -> tuple[Edit, ...]:
     return edits_by_slot(pipe.unet, gains, cutoff=CUTOFFS, cutoff_unit="nyquist")
 
 
-def _matched(ladder: Sequence[Sequence[Edit]], usability: float, measure: Measure) -> Sequence[Edit]:
+def _match_usability(ladder: Sequence[Sequence[Edit]], usability: float, measure: Measure) -> Sequence[Edit]:
     """The strongest of a control's rungs, weak to strong, that is as usable as ours; nothing where none is."""
     plain, best = measure((), CHOICE), ()
     for edits in ladder:

@@ -110,11 +110,11 @@ def learn_merges(words: list[str]) -> list[tuple[str, str]]:
     merges = []
     while counts := Counter(pair for tokens in spelt for pair in pairwise(tokens)):
         merges.append(min(counts, key=lambda pair: (-counts[pair], pair)))
-        spelt = [_merged(tokens, merges[-1]) for tokens in spelt]
+        spelt = [_merge(tokens, merges[-1]) for tokens in spelt]
     return merges
 
 
-def _merged(tokens: list[str], pair: tuple[str, str]) -> list[str]:
+def _merge(tokens: list[str], pair: tuple[str, str]) -> list[str]:
     merged: list[str] = []
     for token in tokens:
         if merged and (merged[-1], token) == pair:

@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from experiments.garments.captions import framed, held_out_images, training_images
+from experiments.garments.captions import add_border, held_out_images, training_images
 from genmend.diffusion.reference.networks import BUILDERS, GARMENTS, WEIGHTS, load_network, outputs
 from genmend.storage.atomic import whole_file
 
@@ -42,8 +42,8 @@ def train_network(name: str, images: np.ndarray, labels: np.ndarray, epochs: int
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=steps, pct_start=0.2)
     orders = np.concatenate([rng.permutation(len(images))[: steps // epochs * BATCH] for _ in range(epochs)])
     for rows in orders.reshape(steps, BATCH):
-        x = torch.from_numpy(framed(images[rows]))[:, None]
-        loss = _loss(name, network, _varied(x, rng, mirror=name == "novelty"), torch.from_numpy(labels[rows]))
+        x = torch.from_numpy(add_border(images[rows]))[:, None]
+        loss = _loss(name, network, _vary(x, rng, mirror=name == "novelty"), torch.from_numpy(labels[rows]))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -57,7 +57,7 @@ def _loss(name: str, network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     return nn.functional.cross_entropy(network(x), y, label_smoothing=0.05)
 
 
-def _varied(x: Tensor, rng: np.random.Generator, mirror: bool) -> Tensor:
+def _vary(x: Tensor, rng: np.random.Generator, mirror: bool) -> Tensor:
     """The batch moved by up to 2 pixels, which only the black border leaves, and mirrored every other time."""
     x = x.roll(tuple(int(by) for by in rng.integers(-2, 3, size=2)), dims=(2, 3))
     return x.flip(3) if mirror and rng.random() < 0.5 else x
@@ -65,7 +65,7 @@ def _varied(x: Tensor, rng: np.random.Generator, mirror: bool) -> Tensor:
 
 def measure(name: str, network: nn.Module, images: np.ndarray, labels: np.ndarray) -> dict[str, object]:
     """Accuracy, in all and by garment; of the autoencoder the root mean squared error in grey levels of 255."""
-    pictures = (torch.from_numpy(framed(images))[:, None] + 1) / 2
+    pictures = (torch.from_numpy(add_border(images))[:, None] + 1) / 2
     if name == "novelty":
         error = (outputs(network, pictures) + 1) / 2 - pictures
         return {"rmse_grey_levels": round(255 * error.square().mean().sqrt().item(), 2)}

@@ -26,7 +26,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from torch import Tensor, nn
 
-from experiments.garments.captions import caption, framed, training_images, traits, vocabulary
+from experiments.garments.captions import add_border, caption, training_images, traits, vocabulary
 from experiments.garments.models import MEAN, STD, build_pipeline
 from genmend.diffusion.reference.networks import WEIGHTS
 from genmend.storage.atomic import whole_file
@@ -104,7 +104,7 @@ def train_step(training: Training, images: np.ndarray, labels: np.ndarray, trait
     rng = np.random.default_rng([training.seed, step, 1])
     rows = batch_rows(len(images), step, training.seed)
     texts = [caption(int(labels[row]), trait[row], rng) if rng.random() > WITHOUT_PROMPT else "" for row in rows]
-    x = (torch.from_numpy(framed(images[rows]))[:, None] - MEAN) / STD
+    x = (torch.from_numpy(add_border(images[rows]))[:, None] - MEAN) / STD
     noise = torch.from_numpy(rng.standard_normal(x.shape, dtype=np.float32))
     # one time from each of `BATCH` equal spans: less noise in the gradient than independent ones
     t = torch.from_numpy(((np.arange(len(x)) + rng.random(len(x))) / len(x) * 1000).astype(np.int64))

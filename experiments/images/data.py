@@ -168,7 +168,7 @@ def crops(photos: tuple[np.ndarray, ...], n: int, seed: int, side: int = 96) -> 
     return np.stack(found)
 
 
-def degraded(images: np.ndarray, kind: str, level: float, seed: int) -> np.ndarray:
+def degrade(images: np.ndarray, kind: str, level: float, seed: int) -> np.ndarray:
     """The same images (n, h, w, 3) uint8 blurred, JPEG-compressed, or with noise added; `level` as in `LEVELS`."""
     if kind == "blur":
         return gaussian_filter(images, sigma=(0, level, level, 0))
@@ -176,11 +176,11 @@ def degraded(images: np.ndarray, kind: str, level: float, seed: int) -> np.ndarr
         noise = np.random.default_rng(seed).normal(scale=255 * level, size=images.shape)
         return np.clip(images + noise, 0, 255).round().astype(np.uint8)
     if kind == "JPEG":
-        return np.stack([_compressed(image, int(level)) for image in images])
+        return np.stack([_compress(image, int(level)) for image in images])
     raise ValueError(f"there is no degradation {kind!r}; {', '.join(LEVELS)} are known")
 
 
-def _compressed(image: np.ndarray, quality: int) -> np.ndarray:
+def _compress(image: np.ndarray, quality: int) -> np.ndarray:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, format="JPEG", quality=quality)
     return np.asarray(_rgb(buffer.getvalue()))

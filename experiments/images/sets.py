@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from experiments.faces.feature_cache import CachedExtractor
-from experiments.images.data import LEVELS, clothes, crops, degraded, digits, photographs
+from experiments.images.data import LEVELS, clothes, crops, degrade, digits, photographs
 from experiments.images.set_pictures import degradation_figure, plane_figure, save_figure, save_galleries
 from experiments.pages import write_page
 from genmend.manifold.metrics.evaluation import evaluate
@@ -134,7 +134,7 @@ def photo_pairs(n: int, seed: int) -> Iterator[Pair]:
     yield Pair("crops, other crops", reference, query, "control: clean crops of the same photographs")
     for kind, levels in LEVELS.items():
         for level in levels:
-            worse = degraded(query, kind, level, seed)
+            worse = degrade(query, kind, level, seed)
             yield Pair(f"crops, {kind} {level:g}", reference, worse, f"the same crops with {kind} {level:g}")
 
 

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from sklearn.metrics import pairwise_distances
 
-from experiments.images.data import crops, degraded, photographs
+from experiments.images.data import crops, degrade, photographs
 from experiments.images.sets import RESULTS as IMAGE_SETS
 from experiments.images.sets import extractor_of
 from experiments.pages import write_page
@@ -52,7 +52,7 @@ def main() -> None:
     extract = extractor_of("efficientnet-lite0", options.cache)
     images = crops(photographs(), options.n, options.seed + 1)
     x = extract(crops(photographs(), options.n, options.seed)).astype(np.float64)
-    y = extract(degraded(images, "blur", 0.5, options.seed)).astype(np.float64)
+    y = extract(degrade(images, "blur", 0.5, options.seed)).astype(np.float64)
     lines, results = [_header(options, x)], []
     for shift in options.shifts:
         found = compare(*((values + shift * x.std()).astype(np.float32) for values in (x, y)))

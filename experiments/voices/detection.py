@@ -54,7 +54,7 @@ def main() -> None:
     started = time.process_time()
     found = [diagnose(voice, reference, [tokens], layer=LAYER, layers=())[0] for tokens in asked]
     seconds = (time.process_time() - started) / len(asked)
-    heard = heard_by_hama(voice, asked, options.out / "heard.json")
+    heard = transcribe_with_hama(voice, asked, options.out / "heard.json")
     errors = np.array([phoneme_errors(t.phonemes, h).rate for t, h in zip(asked, heard, strict=True)])
     word_errors = [word_phoneme_errors(sounds_of_words(t), h) for t, h in zip(asked, heard, strict=True)]
     lines, results = tables(reference, found, np.array(kinds), errors, word_errors, options.seed)
@@ -78,7 +78,7 @@ def main() -> None:
     print("\n".join(lines))
 
 
-def heard_by_hama(voice: PiperVoice, asked: list[Tokens], kept: Path) -> list[str]:
+def transcribe_with_hama(voice: PiperVoice, asked: list[Tokens], kept: Path) -> list[str]:
     """IPA that was heard of each sentence; kept in a file, so that the tables can be made again without the voice."""
     known: dict[str, str] = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
     judge = PhonemeJudge()
@@ -115,7 +115,7 @@ def second_set(voice: PiperVoice, reference: VoiceReference, kept: Path, seed: i
     carriers, texts, ipa = map(list, zip(*sentences(SECOND), strict=True))
     asked = [voice.tokenize(text, phonemes=sounds) for text, sounds in zip(texts, ipa, strict=True)]
     found = diagnose(voice, reference, asked, layer=LAYER, layers=())
-    heard = heard_by_hama(voice, asked, kept)
+    heard = transcribe_with_hama(voice, asked, kept)
     errors = np.array([phoneme_errors(t.phonemes, h).rate for t, h in zip(asked, heard, strict=True)])
     outside, npmi = np.array([d.outside for d in found]), np.array([d.npmi for d in found])
     length = rankdata([d.tokens.spoken.sum() for d in found])

@@ -56,16 +56,16 @@ def main() -> None:
     whisper, pocketsphinx, hama = WhisperJudge(), PocketsphinxJudge(), PhonemeJudge()
     speeches = [voice.speak(tokens) for tokens in sentences]
     heard = {
-        "whisper": listened(speeches, whisper),
-        "pocketsphinx": listened(speeches, pocketsphinx),
-        "hama": listened(speeches, hama),
-        "dnsmos": listened(speeches, dnsmos),
+        "whisper": listen_to(speeches, whisper),
+        "pocketsphinx": listen_to(speeches, pocketsphinx),
+        "hama": listen_to(speeches, hama),
+        "dnsmos": listen_to(speeches, dnsmos),
     }
     found = {
         "versions": {package: version(package) for package in PACKAGES},
         "sentences": {"n": len(sentences), "seed": options.seed, "seconds": sum(speech.seconds for speech in speeches)},
         "plain": summary(sentences, heard),
-        "one_word_replaced": replaced_words(voice, sentences, whisper, hama, options.seed),
+        "one_word_replaced": replace_words(voice, sentences, whisper, hama, options.seed),
         "heard": [
             {"text": tokens.text, "phonemes": tokens.phonemes, **{name: heard[name][i].heard for name in _WORDS}}
             for i, tokens in enumerate(sentences)
@@ -93,7 +93,7 @@ def chosen(n: int, seed: int) -> list[tuple[str, str]]:
     return [fitting[i] for i in np.random.default_rng(seed).permutation(len(fitting))[:n]]
 
 
-def listened(speeches: Sequence[Speech], judge: Callable[[np.ndarray, int], Any]) -> list[Listened]:
+def listen_to(speeches: Sequence[Speech], judge: Callable[[np.ndarray, int], Any]) -> list[Listened]:
     """What a judge heard in each; the first is heard once before, so that loading is not counted."""
     judge(speeches[0].audio, speeches[0].sample_rate)
     found = []
@@ -128,7 +128,7 @@ def summary(sentences: Sequence[Tokens], heard: dict[str, list[Listened]]) -> di
     return found
 
 
-def replaced_words(
+def replace_words(
     voice: PiperVoice, sentences: Sequence[Tokens], whisper: WhisperJudge, hama: PhonemeJudge, seed: int
 ) -> dict[str, Any]:
     """AUROC of "this word was replaced", by its phoneme errors and by its probability to Whisper."""

@@ -13,7 +13,7 @@ from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
-from experiments.voices.training_sentences import examples, shuffled, templates
+from experiments.voices.training_sentences import examples, shuffle, templates
 from genmend.tts.text.phonemes import espeak_phonemes
 from genmend.tts.voices.piper import ipa_of_clauses
 
@@ -23,7 +23,7 @@ COMMON, ENOUGH = 20, 4
 
 
 def main() -> None:
-    ordinary, ours = shuffled(examples(4, 14), 0)[:N_CANDIDATES], shuffled(templates(), 0)[:N_TEMPLATES]
+    ordinary, ours = shuffle(examples(4, 14), 0)[:N_CANDIDATES], shuffle(templates(), 0)[:N_TEMPLATES]
     ipa = dict(zip(texts := [*ours, *ordinary], map(ipa_of_clauses, espeak_phonemes(texts)), strict=True))
     kept = [*ours, *ordinary[:N_RANDOM]]
     available = Counter(pair for text in ordinary for pair in pairs(ipa[text]))

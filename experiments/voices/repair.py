@@ -32,7 +32,7 @@ from tqdm import tqdm
 
 from experiments.pages import write_page
 from experiments.voices.sentences import sentences as detection_sentences
-from experiments.voices.training_sentences import examples, shuffled
+from experiments.voices.training_sentences import examples, shuffle
 from experiments.voices.training_speech import WITHHELD, unseen_sentences, withheld_pairs
 from genmend.tts import Speech, Tokens, Voice, VoiceReference, best_of, fit_reference, load_voice, repair
 from genmend.tts.measures.judges import PhonemeJudge, PocketsphinxJudge, WhisperJudge
@@ -97,7 +97,7 @@ def withheld_part(results: Mapping[str, Any], seed: int) -> dict[str, Any]:
         f"when it is replaced: {len(choice)} choose, {len(test)} are reported.",
         f"Chosen by phoneme errors on the first: {layer}, k = {k}, psi = {psi:g}. All tried: {table}",
     ]
-    measured = {name: _measured(voice, judge, way, test, name, seed) for name, way in ways.items()}
+    measured = {name: _measure_all(voice, judge, way, test, name, seed) for name, way in ways.items()}
     lines += _rows(measured)
     plain = {name: {m: v.tolist() for m, v in values.items()} for name, values in measured.items()}
     return {"lines": lines, "layer": layer, "k": k, "psi": psi, "measured": plain}
@@ -107,11 +107,11 @@ def long_part(results: Mapping[str, Any], seed: int) -> dict[str, Any]:
     chosen = _chosen(results, "long")
     voice, judge = load_voice("tacotron"), PhonemeJudge()
     reference = tacotron_reference(voice, chosen["k"], seed)
-    texts = shuffled(examples(10, 14), 3)[:N_LONG]
+    texts = shuffle(examples(10, 14), 3)[:N_LONG]
     ipa = map(ipa_of_clauses, espeak_phonemes(texts))
     asked = [voice.tokenize(text, phonemes=sounds) for text, sounds in zip(texts, ipa, strict=True)]
     ways = ways_to_speak(reference, chosen["layer"], chosen["psi"])
-    measured = {name: _measured(voice, judge, way, asked, name, seed) for name, way in ways.items()}
+    measured = {name: _measure_all(voice, judge, way, asked, name, seed) for name, way in ways.items()}
     lines = [f"{len(asked)} sentences of 10 to 14 words; {chosen['layer']}, psi = {chosen['psi']:g}", *_rows(measured)]
     plain = {name: {m: v.tolist() for m, v in values.items()} for name, values in measured.items()}
     return {"lines": lines, "measured": plain}
@@ -130,14 +130,14 @@ def ordinary_part(results: Mapping[str, Any], seed: int) -> dict[str, Any]:
     reference = tacotron_reference(voice, chosen["k"], seed)
     plain = [pair for pair in unseen_sentences() if not withheld_pairs(pair[1])][:N_ORDINARY]
     asked = [voice.tokenize(text, phonemes=ipa) for text, ipa in plain]
-    return gated(voice, reference, asked, chosen["layer"], chosen["psi"], seed)
+    return measure_gated(voice, reference, asked, chosen["layer"], chosen["psi"], seed)
 
 
 def piper_part(results: Mapping[str, Any], seed: int) -> dict[str, Any]:
     voice = load_voice("joe")
     reference = fit_reference(voice, tokenize_corpus(voice, read_sentences()), layers=["encoder.3"], seed=seed)
     asked = [voice.tokenize(t, phonemes=i) for kind, t, i in detection_sentences() if kind != "ordinary"]
-    return gated(voice, reference, asked, "encoder.3", 0.3, seed)
+    return measure_gated(voice, reference, asked, "encoder.3", 0.3, seed)
 
 
 def tacotron_reference(voice: Voice, k: int, seed: int) -> VoiceReference:
@@ -204,12 +204,12 @@ def choose(
     tried = {}
     for layer, k, psi in tqdm(list(itertools.product(LAYERS, KS, PSIS)), desc="layer, k, psi"):
         way = ways_to_speak(references[k], layer, psi)["local"]
-        tried[layer, k, psi] = float(_measured(voice, judge, way, asked, "", seed)["phoneme errors"].mean())
+        tried[layer, k, psi] = float(_measure_all(voice, judge, way, asked, "", seed)["phoneme errors"].mean())
     best = min(tried, key=lambda setting: tried[setting])
     return best, ", ".join(f"{layer} {k} {psi:g}: {rate:.3f}" for (layer, k, psi), rate in tried.items())
 
 
-def _measured(
+def _measure_all(
     voice: Voice, judge: PhonemeJudge, way: Way, asked: list[Tokens], name: str, seed: int
 ) -> dict[str, np.ndarray]:
     rows = []
@@ -235,7 +235,7 @@ def _said(found: PairedDifference) -> str:
     return f"{found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}] {found.better}/{found.worse}"
 
 
-def gated(
+def measure_gated(
     voice: Voice, reference: VoiceReference, asked: list[Tokens], layer: str, psi: float, seed: int
 ) -> dict[str, Any]:
     """Repairs that Whisper accepted, and what judges hear of them that it never asked."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.voices.training_sentences import examples, shuffled
+from experiments.voices.training_sentences import examples, shuffle
 from genmend.tts.text.corpus import read_sentences
 from genmend.tts.text.ipa import ipa_of_clauses
 from genmend.tts.text.phonemes import espeak_phonemes
@@ -55,7 +55,7 @@ def sentences(path: Path = TARGET) -> list[tuple[str, str, str]]:
 
 def main() -> None:
     known = {text for text, _ in read_sentences()}
-    ordinary = [text for text in shuffled(examples(5, 10), 7) if text not in known][:N_ORDINARY]
+    ordinary = [text for text in shuffle(examples(5, 10), 7) if text not in known][:N_ORDINARY]
     names = [NAME_CARRIERS[i % len(NAME_CARRIERS)].format(*pair) for i, pair in enumerate(NAMES)]
     rng = np.random.default_rng(SEED)
     nonce = [NONCE_CARRIERS[i % len(NONCE_CARRIERS)].format(_nonce(rng)) for i in range(N_NONCE)]

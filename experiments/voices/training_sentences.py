@@ -51,7 +51,7 @@ def templates() -> list[str]:
     return [" ".join(parts) + "." for parts in itertools.product(_WHO, _DID, _WHAT, _WHEN)]
 
 
-def shuffled(sentences: list[str], seed: int) -> list[str]:
+def shuffle(sentences: list[str], seed: int) -> list[str]:
     """The same sentences in an order of this seed."""
     return [sentences[i] for i in np.random.default_rng(seed).permutation(len(sentences))]
 

@@ -19,7 +19,7 @@ import torchaudio
 from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
-from experiments.voices.training_sentences import examples, shuffled
+from experiments.voices.training_sentences import examples, shuffle
 from genmend.storage.weights import cache_folder
 from genmend.tts.text.phonemes import espeak_phonemes
 from genmend.tts.text.tokens import Tokens
@@ -57,7 +57,7 @@ def sentences() -> dict[str, str]:
     kept = folder() / "sentences.tsv"
     if not kept.is_file():
         kept.parent.mkdir(parents=True, exist_ok=True)
-        texts = shuffled([text for text in examples(3, 6) if len(text) <= 36], 0)[:10_000]
+        texts = shuffle([text for text in examples(3, 6) if len(text) <= 36], 0)[:10_000]
         pairs = zip(texts, map(ipa_of_clauses, espeak_phonemes(texts)), strict=True)
         kept.write_text("".join(f"{text}\t{ipa}\n" for text, ipa in pairs), encoding="utf-8")
     lines = kept.read_text(encoding="utf-8").splitlines()

@@ -16,7 +16,7 @@ from experiments.faces import scores as face_scores
 from experiments.images import data as image_data
 from experiments.images import set_pictures as image_set_pictures
 from experiments.images import sets as image_sets
-from experiments.images.data import Archive, crops, degraded, fetch, parse_idx
+from experiments.images.data import Archive, crops, degrade, fetch, parse_idx
 
 
 def idx(array):
@@ -113,12 +113,12 @@ def test_crops_come_from_the_photographs_in_turn_and_repeat_with_the_seed():
 def test_degradations_grow_with_their_level(kind):
     photo = np.asarray(image_data.load_sample_image("china.jpg"))[:64, :64]
     images = np.stack([photo, photo[::-1]])
-    errors = [np.abs(degraded(images, kind, level, 0).astype(int) - images).mean() for level in image_data.LEVELS[kind]]
+    errors = [np.abs(degrade(images, kind, level, 0).astype(int) - images).mean() for level in image_data.LEVELS[kind]]
     assert errors == sorted(errors)
     assert errors[0] > 0
-    assert degraded(images, kind, image_data.LEVELS[kind][0], 0).dtype == np.uint8
+    assert degrade(images, kind, image_data.LEVELS[kind][0], 0).dtype == np.uint8
     with pytest.raises(ValueError, match="no degradation 'fog'; blur, JPEG, noise are known"):
-        degraded(images, "fog", 1, 0)
+        degrade(images, "fog", 1, 0)
 
 
 @pytest.fixture

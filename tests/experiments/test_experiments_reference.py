@@ -14,7 +14,7 @@ from experiments.garments import captions as garments
 from experiments.garments import samples as reference_samples
 from experiments.garments import train_judges as reference_classifier
 from experiments.garments import train_pipeline as train_reference_diffusion
-from experiments.garments.captions import GARMENTS, SYNONYMS, caption, framed, traits, vocabulary, with_article
+from experiments.garments.captions import GARMENTS, SYNONYMS, add_border, caption, traits, vocabulary, with_article
 from experiments.garments.models import (
     MEAN,
     STD,
@@ -49,7 +49,7 @@ def test_held_out_images_are_the_last_of_each_garment_and_no_others_are_left_out
 
 def test_a_frame_is_black_and_the_picture_in_its_middle():
     picture = np.arange(784, dtype=np.uint8).reshape(1, 28, 28)
-    whole = framed(picture)
+    whole = add_border(picture)
     assert whole.shape == (1, 32, 32)
     np.testing.assert_allclose((whole[0, 2:-2, 2:-2] + 1) * 127.5, picture[0], atol=1e-4)
     assert (whole[0, :2] == -1).all()
@@ -163,7 +163,7 @@ def test_the_networks_learn_what_they_are_for(name, monkeypatch):
     images[labels == 1, 8:20] += 150
     network = train_network(name, images, labels, epochs=2)
     found = measure(name, network, images, labels)
-    pictures = (torch.from_numpy(framed(images[:6]))[:, None] + 1) / 2
+    pictures = (torch.from_numpy(add_border(images[:6]))[:, None] + 1) / 2
     if name == "novelty":
         assert found["rmse_grey_levels"] < 0.8 * images.std()
         assert novelty_features(network, pictures).shape == (6, 64)
