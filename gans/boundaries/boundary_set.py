@@ -1,7 +1,10 @@
 """The smallest set of neurons that alone still supports one image, found by gates that learn to close.
 
 Our reading of Jeon, Jeong, Choi, AAAI 2020, arXiv 1912.05827: the paper's smallest supporting generative boundary set
-and its Bernoulli dropout. The hard-concrete gates, the bisection over the price and the tolerance as an RMSE are ours.
+and its Bernoulli dropout. The bisection over the price and the tolerance as an RMSE are ours, and so are the gates:
+exactly 0 or exactly 1 with positive probability, and yet with gradients. Source of these: Louizos, Welling, Kingma,
+"Learning sparse neural networks through L0 regularization", ICLR 2018, arXiv 1712.01312, section 2.2, its equations and
+constants.
 """
 
 from __future__ import annotations
@@ -28,6 +31,9 @@ __all__ = [
     "sample_gates",
     "supporting_set",
 ]
+
+BETA = 2 / 3  # temperature of a gate
+GAMMA, ZETA = -0.1, 1.1  # the interval that a binary concrete variable is stretched to, before it is cut to [0, 1]
 
 Granularity = Literal["neuron", "unit"]
 
@@ -157,7 +163,7 @@ def supporting_set(
     candidates = weight.flatten().nonzero().flatten()
     if not len(candidates):
         raise ValueError(f"Layer {layer!r} outputs only zeros for this latent: it has no boundary to find.")
-    scores = _learnt_scores(generator, latent, layer, weight.shape, candidates, tolerance, settings, progress)
+    scores = _learn_scores(generator, latent, layer, weight.shape, candidates, tolerance, settings, progress)
     order = candidates[scores.argsort(descending=True, stable=True)]
     n_open = int(open_gates(scores).sum())
     opened = first_of(order, n_open, weight.shape)[None]
@@ -219,7 +225,7 @@ def _by_granularity(values: Tensor, granularity: Granularity) -> Tensor:
     raise ValueError(f"granularity is {granularity!r}; give 'neuron' or 'unit'.")
 
 
-def _learnt_scores(
+def _learn_scores(
     generator: Generator,
     latent: Tensor,
     layer: str,
@@ -269,11 +275,6 @@ def _learnt_scores(
         else:
             price = (enough * too_much) ** 0.5
     return best
-
-
-BETA = 2 / 3  # temperature
-
-GAMMA, ZETA = -0.1, 1.1  # the interval that a binary concrete variable is stretched to, before it is cut to [0, 1]
 
 
 def sample_gates(log_alpha: Tensor, n: int, generator: torch.Generator) -> Tensor:

@@ -1,4 +1,4 @@
-"""How far an exploration may go at all: where the prior has its mass, or a box."""
+"""How far an exploration may go: where the prior has its mass, a box, and how far a region reaches along a line."""
 
 from __future__ import annotations
 

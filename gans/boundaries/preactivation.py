@@ -1,4 +1,8 @@
-"""What an activation layer is about to decide on: its input, whose signs are the generative boundaries' sides."""
+"""Read and cut an activation layer for one latent.
+
+Its input, whose signs say on which side of the generative boundaries the latent lies; its output; and how far the image
+moves when only some of its neurons are kept.
+"""
 
 from __future__ import annotations
 

@@ -23,7 +23,16 @@ from genmend.gans.generator import Generator, generator_facts
 from genmend.storage.digests import settings_key, sha256_of_array
 from genmend.storage.pieces import Work
 
-__all__ = ["CHUNK", "CorrectRun", "ImageStore", "correct", "correction_digest", "edit_maps", "switches_neurons"]
+__all__ = [
+    "CHUNK",
+    "CorrectRun",
+    "ImageStore",
+    "correct",
+    "correction_digest",
+    "edit_maps",
+    "most_broken",
+    "switches_neurons",
+]
 
 CHUNK = 64
 
@@ -136,8 +145,8 @@ def correct(
     activations.CorrectionMismatchError
         If the correction was made for another model.
     """
-    settings, given, work = settings or DetectorSettings(), method, work or Work()
-    method, file = given or MethodSettings(), str(correction) if isinstance(correction, str | Path) else ""
+    settings, method, work = settings or DetectorSettings(), method or MethodSettings(), work or Work()
+    file = str(correction) if isinstance(correction, str | Path) else ""
     corrector, fitted = None, correction is None
     if correction is None:
         correction, corrector = fit_method(generator, method, settings, work)

@@ -18,7 +18,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["Counts", "count_at", "count_at_levels", "count_at_pairs", "upsample"]
+__all__ = [
+    "Counts",
+    "count_at",
+    "count_at_levels",
+    "count_at_pairs",
+    "exceeding",
+    "pixels_of_both",
+    "round_down",
+    "upsample",
+]
+
+# Up to this many cells one product with the whole matrix is the quickest; larger maps go by rows, then by columns.
+FEW_CELLS = 64
 
 
 @dataclass(frozen=True)
@@ -30,10 +42,10 @@ class Counts:
     pixels : int
         All that were looked at.
     unit : Tensor (..., n_units, 1 or n_concepts)
-        Of each unit; ``C`` where its threshold differs between concepts.
-    concept : Tensor (c,)
+        Of each unit; `n_concepts` columns where its threshold differs between concepts.
+    concept : Tensor (n_concepts,)
         Of each concept.
-    both : Tensor (..., u, c)
+    both : Tensor (..., n_units, n_concepts)
         Of unit and concept together.
     """
 
@@ -126,7 +138,7 @@ def count_at_levels(maps: Tensor, masks: Tensor, levels: Tensor, places: Tensor 
     flat = masks.flatten(2) if places is None else masks.flatten(2)[:, :, places]
     n_bins = levels.shape[1] + 1
     values = upsample(maps.flatten(0, 1), _side(masks), places).unflatten(0, (n, n_units))
-    values = values.transpose(0, 1).flatten(1).contiguous()  # [U, n * pixels]
+    values = values.transpose(0, 1).flatten(1).contiguous()  # (n_units, n * n_pixels)
     exceeded = torch.searchsorted(limits, values, out_int32=True)  # how many levels each value is above
     whole = torch.ones(1, values.shape[1], dtype=torch.bool)
     histograms = torch.zeros(n_units, masks.shape[1] + 1, n_bins, dtype=torch.int64)
@@ -146,7 +158,7 @@ def exceeding(values: Tensor, limits: Tensor) -> Tensor:
 
 
 def pixels_of_both(on: Tensor, masks: Tensor) -> Tensor:
-    """Numbers of pixels, int64 (k, C + 1), that maps (k, p) of ones share with masks (c, p); last, all.
+    """Numbers of pixels, int64 (k, c + 1), that maps (k, p) of ones share with masks (c, p); last, all.
 
     Sums of ones up to 2^24 are exact in float32, whose product is the quickest.
     """
@@ -163,10 +175,6 @@ def round_down(thresholds: Tensor) -> Tensor:
 
 def _side(masks: Tensor) -> tuple[int, int]:
     return int(masks.shape[2]), int(masks.shape[3])
-
-
-# Up to so many cells one product with the whole matrix is the quickest; larger maps go by rows, then by columns.
-FEW_CELLS = 64
 
 
 def upsample(maps: Tensor, side: tuple[int, int], places: Tensor | None = None) -> Tensor:

@@ -1,4 +1,7 @@
-"""BiSeNet with a ResNet-18 context path: the network of the face parser, written anew.
+"""Face parts by a pretrained BiSeNet, as concepts.
+
+The weights were trained on CelebAMask-HQ, which is for non-commercial research: they are fetched only by name,
+``genmend fetch face-parser``. The network has a ResNet-18 context path and is written anew.
 
 Source: Yu et al., "BiSeNet: Bilateral Segmentation Network for Real-time Semantic Segmentation", ECCV 2018, arXiv
 1808.00897. Module names and the layout without a spatial path of its own are those of the public checkpoint
@@ -16,6 +19,21 @@ from genmend.manifold.features.extractors.local_weights import read_weights
 from genmend.storage.weights import find_weights
 
 __all__ = ["BiSeNet", "FaceParser", "load_face_parser"]
+
+CLASSES = (
+    "background", "skin", "left brow", "right brow", "left eye", "right eye", "glasses", "left ear", "right ear",
+    "earring", "nose", "mouth inside", "upper lip", "lower lip", "neck", "necklace", "clothes", "hair", "hat",
+)  # fmt: skip
+
+UNIONS = {
+    "brows": ("left brow", "right brow"),
+    "eyes": ("left eye", "right eye"),
+    "ears": ("left ear", "right ear"),
+    "lips": ("upper lip", "lower lip"),
+}
+
+SIDE, BATCH = 512, 4  # of the images that the network sees
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class _ConvNorm(nn.Module):
@@ -154,25 +172,6 @@ class BiSeNet(nn.Module):
         logits = self.conv_out(self.ffm(detail, context))
         # Corners aligned: so it was trained.
         return functional.interpolate(logits, images.shape[2:], mode="bilinear", align_corners=True)
-
-
-CLASSES = (
-    "background", "skin", "left brow", "right brow", "left eye", "right eye", "glasses", "left ear", "right ear",
-    "earring", "nose", "mouth inside", "upper lip", "lower lip", "neck", "necklace", "clothes", "hair", "hat",
-)  # fmt: skip
-
-UNIONS = {
-    "brows": ("left brow", "right brow"),
-    "eyes": ("left eye", "right eye"),
-    "ears": ("left ear", "right ear"),
-    "lips": ("upper lip", "lower lip"),
-}
-
-SIDE = 512
-
-BATCH = 4
-
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class FaceParser:

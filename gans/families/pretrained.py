@@ -1,7 +1,8 @@
-"""The 128x128 generator of painted eyes of the package omniart-eye-generator (MIT), loaded into our own DCGAN module.
+"""Pretrained generators of packages, loaded into our own DCGAN module: 64x64 faces and 128x128 painted eyes.
 
-Only the package's weights file is used; its code is never imported. It was trained on eyes cut from paintings of the
-OmniArt collection, by colour; the quality is uneven.
+Only the weights file of each package is used; its code is never imported. Faces: gan-face-generate (MIT), trained on
+DigiFace1M, synthetic renders. Eyes: omniart-eye-generator (MIT), trained on eyes cut from paintings of the OmniArt
+collection, by colour; the quality is uneven.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _Z_WIDTH = 100
 
 
 def load_eyes(label: int | str | None = None) -> Generator:
-    """The eye generator with its pretrained weights.
+    """Load the eye generator with its pretrained weights.
 
     Parameters
     ----------
@@ -55,7 +56,7 @@ def load_eyes(label: int | str | None = None) -> Generator:
 
 
 def load_faces() -> Generator:
-    """The face generator with its pretrained weights.
+    """Load the face generator with its pretrained weights.
 
     Raises
     ------

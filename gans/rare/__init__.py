@@ -1,15 +1,13 @@
 """Rare but normal-looking samples: optimise latents towards low density inside the normal manifold.
 
 Fit a density (`GaussianMixtureDensity`, `FlowDensity`) to an `ArtifactDetector`'s own normal features, make a
-`RareSpace` of both, and ask `rare_samples` for versions of reference latents. `log_volumes` and `polarity_rows` are
-the baseline that resamples instead.
+`RareSpace` of both, and ask `rare_samples` for versions of reference latents. `find_rare` does all of it.
 """
 
 from genmend.gans.rare.density import FeatureDensity, GaussianMixtureDensity
 from genmend.gans.rare.density_file import DensityFileError, load_density, save_density
 from genmend.gans.rare.flow import FlowDensity
 from genmend.gans.rare.objective import RareObjective
-from genmend.gans.rare.polarity import log_volumes, polarity_rows
 from genmend.gans.rare.samples import RareSamples
 from genmend.gans.rare.search import RareSearch, rare_samples
 from genmend.gans.rare.space import Measured, RareSpace, label_free_artifact_score
@@ -29,8 +27,6 @@ __all__ = [
     "fit_whitening",
     "label_free_artifact_score",
     "load_density",
-    "log_volumes",
-    "polarity_rows",
     "rare_samples",
     "save_density",
 ]

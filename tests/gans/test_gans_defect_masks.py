@@ -11,7 +11,6 @@ from torch import nn
 from genmend.gans.correctors import DefectiveUnits
 from genmend.gans.detection.defect_classifier import DefectClassifier
 from genmend.gans.detection.defect_masks import METHODS, attribution_masks, box_masks, brush_masks, mask_quality
-from genmend.gans.detection.discriminator_score import DiscriminatorScore
 from genmend.gans.families.pretrained import load_faces
 
 
@@ -163,18 +162,6 @@ def test_defective_units_make_their_own_masks():
     expected = DefectiveUnits().fit(generator, normal, broken, masks=masks)
     for layer, scores in expected.scores_.items():
         assert torch.equal(found.scores_[layer], scores)
-
-
-def test_discriminator_score():
-    generator = toy_generator()
-    own = generator.latents(50, 1)
-    found = DiscriminatorScore(lambda images: images.mean((1, 2, 3))[:, None]).fit(generator, own)
-    logits = generator.run(own).mean((1, 2, 3)).double().numpy()
-    np.testing.assert_allclose(found.score(generator, own), (logits.mean() - logits) / logits.std(), atol=1e-4)
-    with pytest.raises(ValueError, match="one logit"):
-        DiscriminatorScore(lambda images: images).fit(generator, own)
-    with pytest.raises(ValueError, match="eval"):
-        DiscriminatorScore(nn.Dropout()).fit(generator, own)
 
 
 @pytest.mark.real("faces", "efficientnet-lite0")

@@ -16,8 +16,6 @@ from genmend.gans.rare import (
     RareSearch,
     RareSpace,
     label_free_artifact_score,
-    log_volumes,
-    polarity_rows,
     rare_samples,
 )
 
@@ -130,21 +128,3 @@ def test_bad_settings_say_what_is_accepted(generator, space):
         rare_samples(generator, generator.latents(1, 2), space, RareSearch(k_reference=900))
     with pytest.raises(ValueError, match="NaN"):
         rare_samples(generator, torch.full((1, 16), float("nan")), space, SEARCH)
-
-
-def test_volumes_equal_those_of_autograds_jacobian(generator):
-    latents = generator.latents(3, 4)
-    found = log_volumes(generator, latents, n_directions=16, top_k=5, step=1e-3)
-    for latent, value in zip(latents, found, strict=True):
-        jacobian = torch.func.jacrev(lambda z: generator.module(z[None]).flatten())(latent)
-        singular = torch.linalg.svdvals(jacobian.double())[:5]  # 16 orthonormal directions are all of them
-        assert value == pytest.approx(float(singular.log().sum()), abs=0.05)
-
-
-def test_polarity_prefers_large_volumes_and_draws_no_row_twice():
-    volumes = np.random.default_rng(0).standard_normal(400)
-    plain, polar = (polarity_rows(volumes, rho, 80) for rho in (0.0, 2.0))
-    assert len(set(polar)) == 80
-    assert volumes[polar].mean() > volumes[plain].mean() + 0.5
-    with pytest.raises(ValueError, match="401 of 400"):
-        polarity_rows(volumes, 1.0, 401)
