@@ -3,7 +3,7 @@
 from functools import cache
 
 import numpy as np
-from voice_toys import toy_voice
+from voice_toys import shared_voice
 
 from genmend.tts.mending.reference import fit_reference
 
@@ -18,12 +18,12 @@ def random_sentences(n, seed=0, symbols=SOUNDS):
     def word():
         return "ˈ" + "".join(rng.choice(sounds, rng.integers(2, 6)))
 
-    voice = toy_voice()
+    voice = shared_voice()
     return [voice.tokenize(phonemes=" ".join(word() for _ in range(rng.integers(3, 7)))) for _ in range(n)]
 
 
 @cache
 def toy_reference(symbols=SOUNDS):
     """The voice, its reference with k = 3, and the sentences."""
-    voice, sentences = toy_voice(), random_sentences(80, symbols=symbols)
+    voice, sentences = shared_voice(), random_sentences(80, symbols=symbols)
     return voice, fit_reference(voice, sentences, k=3), sentences

@@ -208,13 +208,9 @@ def test_speech_without_either_is_refused():
 
 
 @pytest.mark.real("joe")
-def test_the_real_voice_skips_nothing_in_a_plain_sentence_and_what_it_is_made_to_skip_is_found():
-    pytest.importorskip("onnxruntime")
-    from genmend.tts.voices.piper import PiperVoice
-
-    voice = PiperVoice.joe()
-    tokens = voice.tokenize("A bald porcine old man.", phonemes="ɐ bˈɔːld pˈoːɹsiːn ˈoʊld mˈæn.")
-    frames = add_blank_frames(voice.speak(tokens).frames, tokens.kinds)
+def test_the_real_voice_skips_nothing_in_a_plain_sentence_and_what_it_is_made_to_skip_is_found(joe):
+    tokens = joe.tokenize("A bald porcine old man.", phonemes="ɐ bˈɔːld pˈoːɹsiːn ˈoʊld mˈæn.")
+    frames = add_blank_frames(joe.speak(tokens).frames, tokens.kinds)
     heard = [kind == "phoneme" for kind in tokens.kinds]
     longest = duration_limits([frames], [tokens.symbols])
     found = duration_alignment(frames, tokens.symbols, longest, heard=heard)

@@ -25,13 +25,9 @@ UNUSABLE = [
 
 
 @pytest.fixture(scope="module")
-def spoken():
+def spoken(joe):
     """One sentence of the real voice."""
-    pytest.importorskip("onnxruntime")
-    from genmend.tts.voices.piper import PiperVoice
-
-    voice = PiperVoice.joe()
-    return voice.speak(voice.tokenize(TEXT, phonemes=IPA))
+    return joe.speak(joe.tokenize(TEXT, phonemes=IPA))
 
 
 def judge_of(package, judge):

@@ -21,8 +21,8 @@ SENTENCES = (
 
 
 @pytest.fixture(scope="module")
-def voice():
-    return PiperVoice.joe()
+def voice(joe):
+    return joe
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ pytest.importorskip("transformers")
 from onnx import helper, numpy_helper
 from transformers import VitsConfig, VitsModel
 
-from genmend.tts.voices.piper import PiperVoice
 from genmend.tts.voices.piper_graph import PiperGraphError
 from genmend.tts.voices.piper_torch import ShortResidualBlock, log_durations, to_torch
 
@@ -44,16 +43,10 @@ IN_VITS = (
 )
 
 
-@pytest.fixture(scope="module")
-def joe():
-    voice = PiperVoice.joe()
-    return voice, to_torch(voice)
-
-
 @pytest.mark.real("joe")
 @pytest.mark.parametrize(("text", "phonemes"), SENTENCES)
-def test_the_torch_voice_says_what_the_onnx_voice_says(joe, text, phonemes):
-    voice, model = joe
+def test_the_torch_voice_says_what_the_onnx_voice_says(joe, joe_torch, text, phonemes):
+    voice, model = joe, joe_torch
     tokens = voice.tokenize(text, phonemes=phonemes)
     speech, vectors = voice.speak(tokens), voice.encode([tokens])[0]
     last = torch.from_numpy(vectors[voice.layers[-1]])
@@ -69,8 +62,8 @@ def test_the_torch_voice_says_what_the_onnx_voice_says(joe, text, phonemes):
 
 
 @pytest.mark.real("joe")
-def test_gradients_reach_the_durations_vectors(joe):
-    voice, model = joe
+def test_gradients_reach_the_durations_vectors(joe, joe_torch):
+    voice, model = joe, joe_torch
     tokens = voice.tokenize(SENTENCES[1][0], phonemes=SENTENCES[1][1])
     vectors = torch.from_numpy(voice.encode([tokens])[0]["encoder.6"]).requires_grad_()
     log_durations(model, vectors)[7].backward()

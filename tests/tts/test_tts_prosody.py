@@ -4,9 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from prosody_toys import ENERGY, PITCH, Hum, hummed_tokens
-from transformers_toys import vits_config, vits_voice
 
 from genmend.tts.prosody.edit_requests import EditRequest, parse_edit, select_tokens
 from genmend.tts.prosody.probe_moves import ProbeMoves, fit_moves
@@ -14,6 +12,7 @@ from genmend.tts.prosody.prosody import attribute_change, attribute_levels, edit
 
 pytest.importorskip("librosa")
 
+NARROW = {"lowest": 90.0, "highest": 200.0}  # Hz about the hum's 120: pyin's time goes with the square of its range
 SENTENCE = ("A bald porcine old man.", "ɐ bˈɔːld pˈoːɹsiːn ˈoʊld mˈæn.")
 
 
@@ -22,6 +21,15 @@ def moves_of(pitch=0.5, energy=0.4):
     one, other = np.zeros(8), np.zeros(8)
     one[PITCH], other[ENERGY] = pitch, energy
     return ProbeMoves("last", {"pitch": one, "energy": other}, {"pitch": one, "energy": other})
+
+
+@pytest.fixture
+def vits(tmp_path):
+    """Makes a tiny VITS voice of a configuration."""
+    pytest.importorskip("transformers")
+    from transformers_toys import vits_config, vits_voice
+
+    return lambda **options: vits_voice(tmp_path, vits_config(**options))
 
 
 @pytest.fixture
@@ -36,7 +44,7 @@ def hum(monkeypatch):
 def test_pitch_and_energy_come_as_requested(hum):
     voice, _ = hum
     tokens = hummed_tokens(("aaaa", "bbbb", "cccc"))
-    edit = edit_prosody(voice, tokens, parse_edit("bbbb:pitch=+3st,energy=-4dB"), moves=moves_of())
+    edit = edit_prosody(voice, tokens, parse_edit("bbbb:pitch=+3st,energy=-4dB"), moves=moves_of(), **NARROW)
     assert edit.achieved["pitch"] == pytest.approx(3, abs=0.3)
     assert edit.achieved["energy"] == pytest.approx(-4, abs=0.6)
     assert edit.achieved["duration"] == 1
@@ -54,7 +62,7 @@ def test_pitch_and_energy_come_as_requested(hum):
 def test_an_answer_the_wrong_way_changes_nothing(hum):
     voice, _ = hum
     tokens = hummed_tokens(("aaaa", "bbbb"))
-    edit = edit_prosody(voice, tokens, parse_edit("bbbb:pitch=+2st"), moves=moves_of(pitch=-0.5), n_trials=2)
+    edit = edit_prosody(voice, tokens, parse_edit("bbbb:pitch=+2st"), moves=moves_of(pitch=-0.5), n_trials=2, **NARROW)
     np.testing.assert_array_equal(edit.vectors["last"], voice.encode([tokens], ["last"])[0]["last"])
     assert edit.to_dict()["reached"] == {"pitch": False}
     assert len(edit.calibrations["pitch"].trials) == 2
@@ -65,7 +73,7 @@ def test_durations_come_as_requested_also_beside_pitch(hum, factor):
     voice, model = hum
     tokens = hummed_tokens(("aaaa", "bbbb"))
     request = EditRequest("aaaa", {"duration": factor, "pitch": -2.0})
-    edit = edit_prosody(voice, tokens, request, model=model, moves=moves_of())
+    edit = edit_prosody(voice, tokens, request, model=model, moves=moves_of(), **NARROW)
     assert edit.achieved["duration"] == pytest.approx(factor, rel=0.03)
     assert edit.achieved["pitch"] == pytest.approx(-2, abs=0.3)
     assert edit.elsewhere["duration"] == 1
@@ -88,7 +96,9 @@ def test_changes_are_differences_of_levels(hum):
     where = select_tokens(tokens, EditRequest("aaaa", {}))
     vectors = voice.encode([tokens], ["last"])[0]["last"]
     vectors[where, ENERGY] += 5
-    before, after = (attribute_levels(voice.speak(tokens, given), where) for given in (None, {"last": vectors}))
+    before, after = (
+        attribute_levels(voice.speak(tokens, given), where, **NARROW) for given in (None, {"last": vectors})
+    )
     inside, outside = (attribute_change(*pair) for pair in zip(before, after, strict=True))
     assert inside["energy"] == pytest.approx(5, abs=0.5)
     assert outside["energy"] == pytest.approx(0, abs=0.5)
@@ -134,16 +144,9 @@ def test_other_files_hold_no_moves(tmp_path):
 
 
 @pytest.mark.real("joe")
-def test_a_word_of_the_real_voice_lasts_half_as_long_again():
-    pytest.importorskip("onnxruntime")
-    pytest.importorskip("transformers")
-    from genmend.tts.voices.piper import PiperVoice
-    from genmend.tts.voices.piper_torch import to_torch
-
-    torch.set_num_threads(1)
-    voice = PiperVoice.joe()
-    tokens = voice.tokenize(SENTENCE[0], phonemes=SENTENCE[1])
-    edit = edit_prosody(voice, tokens, parse_edit("porcine:duration=1.5"), model=to_torch(voice), highest=250.0)
+def test_a_word_of_the_real_voice_lasts_half_as_long_again(joe, joe_torch):
+    tokens = joe.tokenize(SENTENCE[0], phonemes=SENTENCE[1])
+    edit = edit_prosody(joe, tokens, parse_edit("porcine:duration=1.5"), model=joe_torch, highest=250.0)
     assert edit.achieved["duration"] == pytest.approx(1.5, rel=0.03)
     assert edit.elsewhere["duration"] == pytest.approx(1, rel=0.05)
     frames = edit.after.frames[select_tokens(tokens, edit.request)].sum()
@@ -151,10 +154,10 @@ def test_a_word_of_the_real_voice_lasts_half_as_long_again():
 
 
 @pytest.mark.parametrize("speaking_rate", [1.0, 0.7])
-def test_a_vits_word_lasts_as_long_as_asked(tmp_path, speaking_rate):
-    voice = vits_voice(tmp_path, vits_config(speaking_rate=speaking_rate))
+def test_a_vits_word_lasts_as_long_as_asked(vits, speaking_rate):
+    voice = vits(speaking_rate=speaking_rate)
     tokens = voice.tokenize("a dab bad ab")
-    edit = edit_prosody(voice, tokens, parse_edit("dab:duration=1.5"), model=voice.model)
+    edit = edit_prosody(voice, tokens, parse_edit("dab:duration=1.5"), model=voice.model, **NARROW)
     where = select_tokens(tokens, edit.request)
     lasted = [float(speech.frames[where].sum()) for speech in (edit.before, edit.after)]
     assert edit.achieved["duration"] == lasted[1] / lasted[0]
@@ -162,7 +165,7 @@ def test_a_vits_word_lasts_as_long_as_asked(tmp_path, speaking_rate):
     assert edit.calibrations["duration"].achieved == pytest.approx(edit.achieved["duration"] - 1, abs=1e-6)
 
 
-def test_another_duration_predictor_is_refused(tmp_path):
-    voice = vits_voice(tmp_path, vits_config(use_stochastic_duration_prediction=False))
+def test_another_duration_predictor_is_refused(vits):
+    voice = vits(use_stochastic_duration_prediction=False)
     with pytest.raises(ValueError, match="VITS' stochastic one is needed"):
         edit_prosody(voice, voice.tokenize("a dab"), parse_edit("dab:duration=1.5"), model=voice.model)

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from genmend.tts import load_voice
 from genmend.tts.measures.spectral import PitchError, cents, mel_cepstral_distortion, pitch_error
 
 librosa = pytest.importorskip("librosa")
@@ -139,9 +138,8 @@ def test_bad_input_is_refused(before, after, options, message):
 
 
 @pytest.mark.real("joe")
-def test_what_another_vowel_changes_in_a_real_voice_is_mostly_in_its_word():
-    pytest.importorskip("onnxruntime")
-    voice, layer = load_voice("joe"), "encoder.3"
+def test_what_another_vowel_changes_in_a_real_voice_is_mostly_in_its_word(joe):
+    voice, layer = joe, "encoder.3"
     car, keer = (voice.tokenize("The car left.", phonemes=f"ðə k{vowel}ɹ lˈɛft.") for vowel in ("ˈɑː", "ˈiː"))
     vectors, others = (given[layer] for given in voice.encode([car, keer], [layer]))
     vowel = car.symbols.index("ɑ")

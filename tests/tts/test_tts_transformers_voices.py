@@ -237,13 +237,8 @@ def test_vits_refuses_options_out_of_range(tmp_path, options, message):
 
 
 @pytest.mark.real("joe")
-def test_a_piper_voice_as_a_torch_model_is_the_same_voice():
-    pytest.importorskip("onnxruntime")
-    from genmend.tts.voices.piper import PiperVoice
-    from genmend.tts.voices.piper_torch import to_torch
-
-    joe = PiperVoice.joe()
-    voice = VitsVoice(to_torch(joe), joe.tokenize_all, name="joe")
+def test_a_piper_voice_as_a_torch_model_is_the_same_voice(joe, joe_torch):
+    voice = VitsVoice(joe_torch, joe.tokenize_all, name="joe")
     tokens = voice.tokenize("A bathing suit.", phonemes="ɐ bˈeɪðɪŋ sˈuːt.")
     assert voice.layers == joe.layers
     vectors = voice.encode([tokens])[0]

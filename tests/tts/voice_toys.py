@@ -1,5 +1,7 @@
 """Tiny voices with random weights, of the classes that real ones have."""
 
+from functools import cache
+
 import numpy as np
 import torch
 from torchaudio.models import Tacotron2
@@ -45,6 +47,12 @@ def toy_voice(model=None, **options):
     """A TacotronVoice over SYMBOLS."""
     mel = LogMel(8_000, n_fft=256, hop=80, n_mels=20, highest=4_000.0)
     return TacotronVoice(model or toy_tacotron(), SYMBOLS, mel, **options)
+
+
+@cache
+def shared_voice():
+    """The voice of `toy_voice()`, one for all tests; none may change it."""
+    return toy_voice()
 
 
 def largest_difference(one, other):
