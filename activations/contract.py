@@ -184,8 +184,9 @@ def edit_class(name: str) -> type[Edit]:
         return _classes[name]
     module, colon, _ = name.partition(":")
     if colon:
-        here = module in sys.modules and module != "__main__"
-        remedy = "register it there with @edit_type()" if here else f"import {module} first, if you trust it"
+        remedy = f"import {module} first, if you trust it"
+        if module in sys.modules:  # also __main__, the user's own script
+            remedy = "define it there, with @edit_type(), first"
         raise ValueError(f"edit type {name!r} is of no class that is registered here; {remedy}.")
     room = _MODULES.get(name)
     if room is None:
