@@ -3,25 +3,50 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Unpack
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
+from genmend.activations.digests import weights_digest
 from genmend.gans.families import LAYOUTS
 from genmend.gans.families.layout import FamilyOptions, load_weights
-from genmend.gans.generator import Generator
+from genmend.gans.generator import Generator, layer_shapes
 from genmend.storage.atomic import whole_file
 from genmend.storage.tables import read_json, write_json
 
-__all__ = ["load_converted", "read_options", "save_generator"]
+__all__ = ["SampleSettings", "load_converted", "read_options", "sample_converted", "save_generator"]
 
 _ARRAYS, _SETTINGS = "generator.safetensors", "generator.json"
 _KIND, _SCHEMA = "genmend.generator", 1
 _KEYS = {"kind", "schema", "name", "family", "config", "options", "conversion", "versions"}
+
+
+N_SAMPLES = 16
+
+
+@dataclass(frozen=True)
+class SampleSettings:
+    """How samples of a converted generator are drawn.
+
+    Attributes
+    ----------
+    seed : int
+    device : str
+    batch_size : int, optional
+        The family's own choice where None.
+    """
+
+    seed: int = field(default=0, metadata={"help": "Of these samples.", "min": 0})
+    device: str = "cpu"
+    batch_size: int | None = field(
+        default=None, metadata={"help": "Images a forward pass; the family's own.", "min": 1}
+    )
 
 
 def save_generator(folder: str | os.PathLike[str], module: nn.Module, conversion: dict[str, Any]) -> None:
@@ -82,6 +107,41 @@ def load_converted(path: str | os.PathLike[str], **options: Unpack[FamilyOptions
             f"{folder / _SETTINGS} has a config that {layout.name} can't be built from ({error})."
         ) from error
     return layout.adapt(load_weights(module, state), content["config"], str(content["name"]), chosen)
+
+
+def sample_converted(
+    path: str | os.PathLike[str], settings: SampleSettings | None = None
+) -> tuple[Tensor, dict[str, Any]]:
+    """Load a converted generator as everything else does, and draw 16 samples.
+
+    Returns
+    -------
+    images : Tensor (16, 3, h, w)
+    facts : dict
+        What loading has shown, as JSON holds it: the digest of the weights as correction files name it, the shapes of a
+        latent, an image and each layer's output, and the samples' seed.
+
+    Raises
+    ------
+    ValueError
+        If an image holds NaN, or as `load_converted` does.
+    """
+    settings = settings or SampleSettings()
+    generator = load_converted(path)
+    generator.module.to(settings.device)
+    generator = replace(generator, batch_size=settings.batch_size or generator.batch_size)
+    images = generator.sample(N_SAMPLES, settings.seed)
+    if not torch.isfinite(images).all():
+        raise ValueError(
+            f"The generator in {path} draws images with NaN: its checkpoint is damaged, or it needs another family."
+        )
+    return images, {
+        "weights_sha256": weights_digest(generator.module),
+        "latent_shape": list(generator.latent_shape),
+        "image_shape": list(images.shape[1:]),
+        "layers": {layer: list(shape) for layer, shape in layer_shapes(generator, generator.layers).items()},
+        "samples": {"n": N_SAMPLES, "seed": settings.seed},
+    }
 
 
 def read_options(path: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:

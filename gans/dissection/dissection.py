@@ -133,6 +133,23 @@ class DissectRun:
         """How many units of the layer detect which concept."""
         return Counter(self.label(layer, int(unit)) for unit in np.flatnonzero(self.layers[layer].detector))
 
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Return the table of ``units.csv``: a row a unit, layer after layer."""
+        layers = self.layers.items()
+        columns: dict[str, list[Any]] = {
+            "layer": [layer for layer, units in layers for _ in units.iou],
+            "unit": [unit for _, units in layers for unit in range(len(units.iou))],
+            "concept": [self.label(layer, unit) for layer, units in layers for unit in range(len(units.iou))],
+        }
+        for name in ("iou", "accuracy", "threshold", "quality", "detector"):
+            values = [getattr(units, name) for _, units in layers]
+            if values[0] is not None:
+                columns[name] = np.concatenate(values).tolist()
+        if self.artifact_units is not None:
+            columns["unit_kid"] = np.concatenate([self.artifact_units.kid[layer] for layer in self.layers]).tolist()
+        columns["iou_low"], columns["iou_high"] = np.concatenate([units.interval for _, units in layers]).T.tolist()
+        return {name: np.array(values) for name, values in columns.items()}
+
     def plot(self) -> matplotlib.figure.Figure:
         """Bar chart of the number of detectors a concept, by layer."""
         from genmend.gans.dissection.figures import concept_bars

@@ -163,6 +163,7 @@ def test_corrected_samples_are_generated_again_bit_for_bit(generator, latents):
 
 def test_a_judge_asked_later_sees_the_same(generator, latents, tmp_path, monkeypatch):
     """Its features are those of the images as generated, whether they are at hand or generated again."""
+    monkeypatch.setattr("genmend.gans.correctors.second_judge.N_OWN", 200)
     correction = toy_correction(generator)
     file = tmp_path / "toy.correction.safetensors"
     save_correction(file, correction)

@@ -126,7 +126,7 @@ def test_no_samples_loads_nothing(folder, converted, monkeypatch):
     def refuse(*arguments, **options):
         raise AssertionError("the model was loaded")
 
-    monkeypatch.setattr("genmend.workbench.commands.convert.load_converted", refuse)
+    monkeypatch.setattr("genmend.workbench.commands.convert.sample_converted", refuse)
     done = convert(folder, "--no-samples", "--json", out="huge")
     assert done.returncode == 0
     assert json.loads(done.stdout)["loaded"] == {}

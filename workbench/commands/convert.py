@@ -7,13 +7,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from genmend.activations.digests import weights_digest
 from genmend.gans.conversion.convert import Converted, convert
-from genmend.gans.conversion.folder import load_converted
+from genmend.gans.conversion.folder import SampleSettings, sample_converted
 from genmend.gans.families.layout import LayoutError
-from genmend.gans.generator import layer_shapes
 from genmend.storage.atomic import whole_file
 from genmend.storage.digests import sha256_of_file
 from genmend.storage.tables import write_json
@@ -21,25 +17,6 @@ from genmend.workbench.pages.convert import samples_picture, write_convert_repor
 from genmend.workbench.pages.page import need_packages
 
 __all__ = ["ConvertRun", "SampleSettings", "in_words", "run_convert"]
-
-N_SAMPLES = 16
-
-
-@dataclass(frozen=True)
-class SampleSettings:
-    """How the samples on the page are drawn.
-
-    Attributes
-    ----------
-    seed : int
-    device : str
-    batch_size : int, optional
-        The family's own choice where None.
-    """
-
-    seed: int = 0
-    device: str = "cpu"
-    batch_size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +92,9 @@ def run_convert(
     if samples is None:  # of an earlier run
         picture.unlink(missing_ok=True)
     else:
-        loaded = _load_and_sample(out, picture, samples)
+        images, loaded = sample_converted(out, samples)
+        with whole_file(picture) as temporary:
+            temporary.write_bytes(samples_picture(images))
     run = ConvertRun(converted, asked, sha256_of_file(out / "generator.safetensors"), loaded, found is not None)
     write_json(out / "summary.json", run.to_dict())
     write_convert_report(out / "report.html", run.to_dict(), picture.read_bytes() if loaded else b"")
@@ -136,28 +115,6 @@ def _earlier(source: Path, out: Path, asked: dict[str, Any]) -> Converted | None
     except (OSError, ValueError, LookupError, TypeError):
         return None
     return Converted(**known | {"refused": tuple(known["refused"]), "source": source.name})
-
-
-def _load_and_sample(folder: Path, picture: Path, samples: SampleSettings) -> dict[str, Any]:
-    """Load the generator as any other command will, and draw the grid of samples."""
-    generator = load_converted(folder)
-    generator.module.to(samples.device)
-    generator = replace(generator, batch_size=samples.batch_size or generator.batch_size)
-    images = generator.sample(N_SAMPLES, samples.seed)
-    if not torch.isfinite(images).all():
-        raise ValueError(
-            f"The generator in {folder} draws images with NaN: its checkpoint is damaged, or it needs another family."
-        )
-    with whole_file(picture) as temporary:
-        temporary.write_bytes(samples_picture(images))
-    shapes = layer_shapes(generator, generator.layers)
-    return {
-        "weights_sha256": weights_digest(generator.module),
-        "latent_shape": list(generator.latent_shape),
-        "image_shape": list(images.shape[1:]),
-        "layers": {layer: list(shape) for layer, shape in shapes.items()},
-        "samples": {"n": N_SAMPLES, "seed": samples.seed},
-    }
 
 
 def in_words(run: ConvertRun) -> str:

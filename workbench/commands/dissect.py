@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from safetensors.torch import save_file
 
 from genmend.gans import Generator
@@ -47,20 +45,7 @@ def run_dissect(
 
 def _write_tables(out: Path, run: DissectRun) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    layers = run.layers.items()
-    columns: dict[str, list[Any]] = {
-        "layer": [layer for layer, units in layers for _ in units.iou],
-        "unit": [unit for _, units in layers for unit in range(len(units.iou))],
-        "concept": [run.label(layer, unit) for layer, units in layers for unit in range(len(units.iou))],
-    }
-    for name in ("iou", "accuracy", "threshold", "quality", "detector"):
-        values = [getattr(units, name) for _, units in layers]
-        if values[0] is not None:
-            columns[name] = np.concatenate(values).tolist()
-    if run.artifact_units is not None:
-        columns["unit_kid"] = np.concatenate([run.artifact_units.kid[layer] for layer in run.layers]).tolist()
-    columns["iou_low"], columns["iou_high"] = np.concatenate([units.interval for _, units in layers]).T.tolist()
-    write_csv(out / "units.csv", {name: np.array(values) for name, values in columns.items()})
+    write_csv(out / "units.csv", run.columns())
     tensors = {
         f"{layer}.{name}": value.contiguous()
         for layer, table in run.agreement.items()
