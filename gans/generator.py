@@ -106,7 +106,7 @@ class Generator:
         return next((parameter.device for parameter in self.module.parameters()), torch.device("cpu"))
 
     def latents(self, n: int, seed: int, start: int = 0) -> Tensor:
-        """Random latents (n, *latent_shape): item i depends on ``(seed, start + i)`` alone.
+        """Draw random latents (n, *latent_shape): item i depends on ``(seed, start + i)`` alone.
 
         They are standard normal, or what `draw` makes of such numbers. A prefix of a longer draw is the shorter draw,
         bit for bit, so work can be resumed or split anywhere.
@@ -126,7 +126,7 @@ class Generator:
         return drawn[start - first : start - first + n]
 
     def checked_latents(self, latents: Tensor | np.ndarray) -> Tensor:
-        """Latents as a float32 tensor.
+        """Check latents and return them as a float32 tensor.
 
         Raises
         ------
@@ -148,12 +148,12 @@ class Generator:
         return tensor
 
     def run(self, latents: Tensor) -> Tensor:
-        """One forward pass on a batch of checked latents: raw images, on the module's device."""
+        """Run one forward pass on a batch of checked latents: raw images, on the module's device."""
         latents = latents.to(self.device)
         return self.module(latents) if self.call is None else self.call(self.module, latents)
 
     def images(self, latents: Tensor) -> Tensor:
-        """`run` as images (n, 3, h, w) float32 in 0..1, where the module is; gradients flow to the latents."""
+        """Return `run` as images (n, 3, h, w) float32 in 0..1 on its device; gradients flow to the latents."""
         raw = self.run(latents)
         if raw.ndim != 4 or raw.shape[1] not in (1, 3):
             raise ValueError(
@@ -166,17 +166,17 @@ class Generator:
 
     @torch.no_grad()
     def generate(self, latents: Tensor | np.ndarray, *, progress: bool = False) -> Tensor:
-        """Images (n, 3, h, w) float32 on the CPU in 0..1 (clamped; grey ones repeated to three channels)."""
+        """Generate images (n, 3, h, w) float32 on the CPU in 0..1 (clamped; grey ones repeated to three channels)."""
         checked = self.checked_latents(latents)
         batches = tqdm(checked.split(self.batch_size), desc="images", disable=not progress, leave=False)
         return torch.cat([self.images(batch).cpu() for batch in batches])
 
     def sample(self, n: int, seed: int, *, progress: bool = False) -> Tensor:
-        """`generate` of `latents`: n images of this seed."""
+        """Generate n images of this seed: `generate` of `latents`."""
         return self.generate(self.latents(n, seed), progress=progress)
 
     def with_module(self, module: nn.Module) -> Generator:
-        """The same adapter round another module of the same kind, e.g. a fresh copy."""
+        """Return the same adapter round another module of the same kind, e.g. a fresh copy."""
         return replace(self, module=module)
 
 
@@ -189,7 +189,7 @@ def _normal(n: int, seed: int, start: int, shape: tuple[int, ...]) -> Tensor:
 
 
 def early_layers(layers: Sequence[str]) -> tuple[str, ...]:
-    """The first half of the inspected layers (rounded up): where content is laid out, before it is drawn."""
+    """Return the first half of the inspected layers (rounded up): where content is laid out, before it is painted."""
     return tuple(layers[: max(1, (len(layers) + 1) // 2)])
 
 
@@ -209,7 +209,7 @@ def recorded_batches(
 
 @torch.no_grad()
 def layer_shapes(generator: Generator, layers: Sequence[str]) -> dict[str, torch.Size]:
-    """What each layer puts out for one sample, e.g. (c, h, w), by layer."""
+    """Return the shape of each layer's output for one sample, e.g. (c, h, w), by layer."""
     with record(generator.module, layers, reduce=lambda output: output.shape[1:]) as shapes:
         generator.run(torch.zeros(1, *generator.latent_shape))
     return {layer: shapes[layer] for layer in layers}
@@ -238,7 +238,7 @@ def activation_layers(generator: Generator) -> tuple[str, ...]:
 
 
 def generator_facts(generator: Generator) -> dict[str, Any]:
-    """What the samples of a generator depend on beside their latents: its weights, and label, truncation, noise.
+    """Return what samples depend on beside their latents: the weights, and label, truncation, noise.
 
     Part of the key of everything that is kept of its samples. It reads all weights: ask once, not for every piece.
     """

@@ -105,7 +105,7 @@ class SupportingSet:
         return int(self.mask.sum())
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON's view."""
+        """Return the result as JSON holds it."""
         return {
             "layer": self.layer,
             "granularity": self.granularity,

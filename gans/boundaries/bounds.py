@@ -22,13 +22,13 @@ class Bounds(Protocol):
         """Whether each is inside: bool (n,)."""
 
     def bracket(self, latents: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-        """Ends ``low <= 0 <= high``, (n,), between which all of the line ``latent + t * direction`` inside lies."""
+        """Return ends ``low <= 0 <= high``, (n,), round the part of ``latent + t * direction`` that is inside."""
 
     def sample(self, n: int, n_dimensions: int, draw: torch.Generator) -> Tensor:
         """Targets to explore towards, (n, d) float32 on the CPU."""
 
     def reaching(self, latents: Tensor) -> Bounds:
-        """The same, extended just so far that these latents are inside."""
+        """Return these bounds, extended just far enough to hold these latents."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class NormShell:
         return torch.randn(n, n_dimensions, generator=draw)
 
     def reaching(self, latents: Tensor) -> NormShell:
-        """A shell that these norms are inside of, too."""
+        """Return a shell just large enough to hold these norms too."""
         norms = latents.flatten(1).norm(dim=1)
         slack = 1 + 1e-5  # a norm on the very edge shall not leave by rounding
         return replace(
@@ -100,7 +100,7 @@ class Box:
         return low + uniform * (high - low)
 
     def reaching(self, latents: Tensor) -> Box:
-        """A box that these latents are inside of, too."""
+        """Return a box just large enough to hold these latents too."""
         flat = latents.flatten(1)
         low, high = self._ends(flat)
         return Box(torch.minimum(low, flat.amin(0)), torch.maximum(high, flat.amax(0)))
@@ -110,7 +110,7 @@ class Box:
 
 
 def prior_shell(latent_shape: tuple[int, ...], coverage: float = 0.999) -> NormShell:
-    """The shell that holds this share of N(0, 1), as much being left out inside as outside."""
+    """Return the shell that holds this share of N(0, 1); half of the rest lies nearer to 0, half further away."""
     if not 0 < coverage < 1:
         raise ValueError(f"coverage is {coverage}; give a share in (0, 1), e.g. 0.999.")
     inner, outer = chi.ppf([(1 - coverage) / 2, (1 + coverage) / 2], df=int(np.prod(latent_shape)))

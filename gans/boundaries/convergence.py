@@ -44,7 +44,7 @@ class Convergence:
     moves_a_sample: float
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON's view."""
+        """Return the result as JSON holds it."""
         return asdict(self)
 
 

@@ -56,7 +56,7 @@ class Exploration:
         return mean_distance(self.latents, self.query)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON's view."""
+        """Return the result as JSON holds it."""
         return {
             "method": self.method,
             "n": len(self.latents),

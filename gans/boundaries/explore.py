@@ -112,7 +112,7 @@ class QueryRegion:
     facts: dict[str, float]
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON's view."""
+        """Return the result as JSON holds it."""
         return {name: None if np.isnan(value) else value for name, value in self.facts.items()}
 
 

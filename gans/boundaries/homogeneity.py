@@ -39,7 +39,7 @@ class Homogeneity:
     feature_distance: float | None
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON's view."""
+        """Return the result as JSON holds it."""
         return asdict(self)
 
 
@@ -96,7 +96,7 @@ def rotate_round(query: Tensor, latents: Tensor, seed: int = 0) -> Tensor:
 
 
 def ball_round(query: Tensor, n: int, distance: float, norm: Literal["l2", "linf"] = "l2", seed: int = 0) -> Tensor:
-    """Draws (n, *latent_shape) from the epsilon-ball round a query whose epsilon makes their mean distance so.
+    """Draw latents (n, *latent_shape) from an epsilon-ball round a query whose mean distance to it is `distance`.
 
     Uniform in the ball of the Euclidean norm, or in the cube of the maximum norm; scaled, so that the mean Euclidean
     distance is exactly `distance`. In many dimensions their norms exceed the query's: they are rarer under N(0, 1).

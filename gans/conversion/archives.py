@@ -36,7 +36,7 @@ _DTYPES = {
 
 
 def read_checkpoint(path: Path) -> tuple[Any, list[Name], Storage]:
-    """What a file would have made, the names that it asks for, and where its tensors' numbers are.
+    """Return what a file would have made, the names that it asks for, and a function that gives a tensor's numbers.
 
     Raises
     ------

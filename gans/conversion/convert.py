@@ -76,7 +76,7 @@ class Converted:
     options: Mapping[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON's view."""
+        """Return the result as JSON holds it."""
         return asdict(self)
 
 

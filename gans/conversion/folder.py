@@ -71,7 +71,7 @@ def save_generator(folder: str | os.PathLike[str], module: nn.Module, conversion
 
 
 def load_converted(path: str | os.PathLike[str], **options: Unpack[FamilyOptions]) -> Generator:
-    """The generator that ``genmend convert`` wrote.
+    """Load the generator that ``genmend convert`` wrote.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def sample_converted(
 
 
 def read_options(path: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:
-    """Family of the converted generator at `path`, and what `load_converted` lets one choose, with the present values.
+    """Return the family of the converted generator at `path`, and its options with their present values.
 
     Raises
     ------

@@ -40,7 +40,7 @@ def _layouts(family: str) -> list[Layout]:
 
 
 def choose_group(groups: Mapping[str, State], family: str, group: str | None) -> str:
-    """The group that was asked for, or the one that looks like a generator.
+    """Return the group that was asked for, or the one that looks like a generator.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def choose_group(groups: Mapping[str, State], family: str, group: str | None) ->
 
 
 def choose_layout(state: State, family: str) -> Layout:
-    """The family that was asked for, or the one whose names these are.
+    """Return the family that was asked for, or the one whose names these are.
 
     Raises
     ------

@@ -91,7 +91,7 @@ class CausalEffect:
         return float(np.mean(self.random_erased) + np.mean(self.random_added))
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON's view."""
+        """Return the result as JSON holds it."""
         return {**vars(self), "effect": self.effect, "random_effect": self.random_effect}
 
 

@@ -97,7 +97,7 @@ def check_shapes(layout: str, expected: Shapes, shapes: Shapes) -> None:
 
 
 def load_weights(module: nn.Module, state: State) -> nn.Module:
-    """The module with these weights, frozen.
+    """Load these weights into the module and freeze it.
 
     Raises
     ------

@@ -77,7 +77,7 @@ def rare_samples(
     start: int = 0,
     progress: bool = False,
 ) -> RareSamples:
-    """Diverse rare versions of each reference that lie inside the normal manifold and within d*; feasible or nothing.
+    """Find diverse rare versions of each reference inside the normal manifold and within d*, or give a version up.
 
     Kept is, for every version, the iterate of the lowest loss among those inside the manifold, within d* of the
     reference, not above the artifact limit, and of a latent norm that the prior gives 99 % of the time. Where none was,
