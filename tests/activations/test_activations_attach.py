@@ -229,6 +229,16 @@ def test_layers_that_never_ran_are_named_on_leaving():
     assert not net[1]["spare"]._forward_hooks
 
 
+def test_removal_without_a_warning_when_it_is_asked_for():
+    net = generator()
+    before, handle = snapshot(net), attach(net, scale_units())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        handle.remove(warn=False)
+        handle.remove()
+    assert snapshot(net) == before
+
+
 def test_an_error_is_not_followed_by_a_warning_about_layers_it_kept_from_running():
     net = generator()
     with warnings.catch_warnings():
