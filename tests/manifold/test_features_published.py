@@ -23,8 +23,8 @@ def fresh(monkeypatch):
 
 
 def eight_bit(height, width, n=2):
-    """Smooth images ``[n, 3, h, w]`` uint8: a wrong kernel or normalisation shows, 8-bit rounding hardly."""
-    coarse = torch.from_numpy(DRAW.random((n, 3, 6, 5)).astype(np.float32))
+    """Smooth images (n, 3, h, w) uint8: a wrong kernel or normalisation shows, 8-bit rounding hardly."""
+    coarse = torch.from_numpy(np.random.default_rng(0).random((n, 3, 6, 5)).astype(np.float32))
     smooth = functional.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=True)
     return (smooth.clamp(0, 1) * 255).round().byte()
 
@@ -76,7 +76,7 @@ def as_published(name, images):
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-@pytest.mark.parametrize(("height", "width"), [(300, 260), (64, 64), (224, 224), (40, 500)])
+@pytest.mark.parametrize(("height", "width"), [(300, 260), (40, 500)])
 def test_vgg16_is_given_what_the_published_code_gives_it(tiny, name, height, width):
     network, path = tiny
     extractor = load_extractor(f"vgg16-fc2:{name}@{path}")
@@ -153,7 +153,7 @@ def inception(tmp_path_factory):
     return network, path
 
 
-@pytest.mark.parametrize(("height", "width"), [(64, 48), (299, 299), (350, 400)])
+@pytest.mark.parametrize(("height", "width"), [(64, 48), (350, 400)])
 def test_the_fid_inception_equals_torch_fidelity_s(inception, height, width):
     network, path = inception
     images = eight_bit(height, width)

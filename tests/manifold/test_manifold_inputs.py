@@ -78,6 +78,7 @@ def test_the_fewest_samples_that_are_enough():
     table = np.linalg.norm(x[:, None] - x[None], axis=2)
     np.testing.assert_allclose(knn_radii(x, 3), table.max(axis=1))
     assert precision(x, Y[:1], 3) in (0, 1)  # the query needs no neighbours for this
+    assert recall(Y[:1], x, 3) in (0, 1)  # nor the reference for this
     assert Manifold(k=1, block_size=1).fit(X[:2]).radii_.tolist() == pytest.approx([table[0, 1]] * 2)
 
 
@@ -98,6 +99,10 @@ def test_refused_settings():
         prdc(X, Y, closed=1)
     with pytest.raises(ValueError, match="query has 3 features, but the reference has 4"):
         prdc(X, Y[:, :3])
+    with pytest.raises(ValueError, match="query has 3 features, but the reference has 4"):
+        recall(X, Y[:, :3])
+    with pytest.raises(ValueError, match="reference contains NaN in row 13"):
+        recall(spoiled(np.nan), Y)
     with pytest.raises(KeyError, match=r"k = 4 was not computed; \[3, 5\] were"):
         prdc(X, Y)[4]
 
@@ -211,6 +216,11 @@ def test_torch_in_torch_out():
     assert isinstance(at.covered, torch.Tensor)
     assert isinstance(at.inside, np.ndarray)
     assert at.precision == precision(X, Y)
+    arrays = prdc(X, y)[3].arrays  # each in the form of the set it is about
+    of_query = {name for name, values in arrays.items() if isinstance(values, torch.Tensor)}
+    assert of_query == {
+        "inside", "ball_count", "clipped_count", "nearest_ball", "rarity", "holds_reference"
+    }  # fmt: skip
     low = torch.arange(24).reshape(8, 3).to(torch.bfloat16)
     np.testing.assert_array_equal(knn_radii(low, 2).numpy(), knn_radii(low.double().numpy(), 2))
 

@@ -6,6 +6,7 @@ import pytest
 from genmend import manifold
 from genmend.manifold import Manifold, coverage, density, knn_radii, prdc, precision, recall
 from genmend.manifold.metrics.calibration import expected_coverage
+from genmend.manifold.metrics.definition import prdc_by_definition
 
 NAN = np.nan
 X = np.array([[0.0], [1], [3], [7]])
@@ -40,6 +41,9 @@ def test_hand_example(closed, rarity, ball, totals):
     np.testing.assert_array_equal(fitted.contains(Y), [True, True, True, False])
     assert four(prdc(X, Y, 1, closed)[1]) == totals
     assert tuple(f(X, Y, 1, closed) for f in (precision, recall, density, coverage)) == totals
+    defined = prdc_by_definition(X, Y, 1, closed)
+    assert tuple(defined[name] for name in ("precision", "recall", "density", "coverage")) == totals
+    np.testing.assert_array_equal(defined["rarity"], rarity)
 
 
 def test_hand_example_leave_one_out():

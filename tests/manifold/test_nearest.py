@@ -69,9 +69,7 @@ def test_by_hand():
     assert found.distances.tolist() == [[1, 1, 2], [0, 4, 6], [1, 2, 4]]
 
 
-@pytest.mark.parametrize("n", [1, 7, 700])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("offset", [0, 1e3])
+@pytest.mark.parametrize(("n", "dtype", "offset"), [(1, np.float32, 1e3), (7, np.float64, 1e3), (700, np.float32, 0)])
 def test_equals_float64_loops(proposals, n, dtype, offset):
     assert_nearest((X + offset).astype(dtype), (Y + offset).astype(dtype), n)
 
@@ -149,18 +147,17 @@ def test_many_blocks(monkeypatch, added):
 
 
 @pytest.mark.parametrize(
-    "radii",
+    ("radii", "offset"),
     [
-        np.zeros(700),
-        brute_force.radii(X, 5),
-        brute_force.radii(X, 5) * np.where(np.arange(700) % 50, 1, 30.0),  # a few balls hold nearly everything
-        np.where(np.arange(700) % 50, 0, 5.0),
-        rng.pareto(0.7, 700),
-        rng.integers(0, 3, 700).astype(float),
+        (np.zeros(700), 0),
+        (brute_force.radii(X, 5), 1e3),
+        (brute_force.radii(X, 5) * np.where(np.arange(700) % 50, 1, 30.0), 1e3),  # a few balls hold nearly everything
+        (np.where(np.arange(700) % 50, 0, 5.0), 0),
+        (rng.pareto(0.7, 700), 1e3),
+        (rng.integers(0, 3, 700).astype(float), 0),
     ],
     ids=["zero", "k-NN", "outliers", "few", "heavy tails", "integers"],
 )
-@pytest.mark.parametrize("offset", [0, 1e3])
 def test_the_nearest_ball_is_the_least_of_all(proposals, radii, offset):
     assert_nearest_balls(X + offset, radii, Y + offset, rtol=1e-11)
 

@@ -77,8 +77,7 @@ def test_ties_and_duplicates_equal_float64_loops(closed, k, quantile, block_size
         np.testing.assert_array_equal(manifold.radii_, slow.cut[group])
 
 
-@pytest.mark.parametrize("offset", [0, 300, 1e3])
-@pytest.mark.parametrize("grouped", [True, False])
+@pytest.mark.parametrize(("offset", "grouped"), [(0, True), (300, False), (1e3, True)])
 def test_continuous_vectors_equal_float64_loops(offset, grouped):
     x, groups, y, asked = normal(1, n=600, m=200, d=24)
     x, y = (x + offset).astype(np.float32), (y + offset).astype(np.float32)

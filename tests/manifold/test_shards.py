@@ -53,7 +53,7 @@ def same_values(one, other):
 
 
 def whole_balls(closed=True):
-    return Balls.of(radii(X, 3), None, closed=closed, probabilistic=False)
+    return Balls.of(radii(X, 3), closed=closed)
 
 
 def partial(rows, queries, closed=True):
@@ -126,15 +126,15 @@ def test_nearest_of_shards_are_the_nearest_of_all():
 
 
 def test_the_balls_of_a_shard_are_those_among_all():
-    whole = Balls.of(np.array([4.0, 1, 3, 1]), None, closed=False, probabilistic=False)
+    whole = Balls.of(np.array([4.0, 1, 3, 1]), closed=False)
     own = balls_of_rows(whole, slice(2, 4))
     assert (own.radii.tolist(), own.rank.tolist(), own.kept.tolist()) == ([3, 1], [2, 1], [False, True])
     assert (own.clipped.tolist(), own.closed) == ([2, 1], False)
 
 
-@pytest.mark.parametrize("closed", [True, False])
-@pytest.mark.parametrize("keep_codes", [True, False])
-@pytest.mark.parametrize("piece_size", [7, 1000])
+@pytest.mark.parametrize(
+    ("closed", "keep_codes", "piece_size"), [(True, True, 7), (False, False, 7), (True, False, 1000)]
+)
 def test_sharded_equals_one_manifold(closed, keep_codes, piece_size):
     whole = Manifold(3, closed=closed).fit(X)
     options = {"closed": closed, "keep_codes": keep_codes, "piece_size": piece_size, "block_size": 16}
