@@ -50,10 +50,11 @@ def parse_json(text: str) -> dict[str, Any]:
     return value
 
 
-def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write arrays under their names, for `numpy.load`."""
+def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, Any], *, compressed: bool = False) -> None:
+    """Arrays, or what numpy makes arrays of, under their names, for `numpy.load`."""
+    save = np.savez_compressed if compressed else np.savez
     with whole_file(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
+        save(file, **arrays)
 
 
 def without_nan(value: Any) -> Any:

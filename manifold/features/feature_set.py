@@ -29,6 +29,8 @@ __all__ = ["FeatureSet", "features_of"]
 
 _log = logging.getLogger(__name__)
 
+_EXTRACTOR_OF_KIND = {"images": "efficientnet-lite0", "audio": "whisper-tiny"}
+
 
 @dataclass(frozen=True)
 class FeatureSet:
@@ -74,7 +76,7 @@ class FeatureSet:
 
 def features_of(
     source: Any,
-    extractor: str | Callable[..., Any] = "efficientnet-lite0",
+    extractor: str | Callable[..., Any] = "",
     *,
     sample_rate: int | None = None,
     on_error: str = "raise",
@@ -95,7 +97,7 @@ def features_of(
         or an array (n, samples); features (n, d), as an array or the path of a .npy, .npz or .safetensors file,
         for which `extractor` is not used.
     extractor : str or callable
-        As `load_extractor` takes it.
+        As `load_extractor` takes it; where empty efficientnet-lite0 of images, whisper-tiny of audio.
     sample_rate : int, optional
         Hertz, of waves.
     on_error : "raise", "skip" or "report"
@@ -135,6 +137,7 @@ def features_of(
         names = [str(index) for index in range(len(values))][:limit]
         return FeatureSet(values[:limit], names, "array", {"extractor": None}, source=name)
     samples = samples_of(source, sample_rate)
+    extractor = extractor or _EXTRACTOR_OF_KIND[samples.kind]
     network = _load(extractor, samples.kind, device)
     pipeline = network.pipeline() if hasattr(network, "pipeline") else {"extractor": _name_of(extractor)}
     failed: dict[int, str] = {}

@@ -29,7 +29,7 @@ def quick(monkeypatch, tmp_path):
     """An empty cache, no process that imports anything, and a genmend that came as a wheel."""
     monkeypatch.setenv("GENMEND_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
-    monkeypatch.setattr(doctor, "try_imports", lambda modules: Imports(torch=dict(TORCH)))
+    monkeypatch.setattr(doctor, "try_imports", lambda modules: Imports(torch=dict(TORCH), blas=("openblas",)))
     as_wheel(monkeypatch)
     return tmp_path / "cache"
 
@@ -140,9 +140,11 @@ def test_the_text_names_what_is_missing_and_how_to_get_it(quick):
 
 
 def test_the_installed_torch_answers_and_every_core_package_imports():
-    found = try_imports(modules_of(["numpy", "torch", "faiss-cpu", "scikit-learn", "pillow"]))
+    found = try_imports(modules_of(["numpy", "torch", "scipy", "faiss-cpu", "scikit-learn", "pillow"]))
     assert found.problems == {}
     assert found.torch["version"]
+    assert all("threads: " in kernel for kernel in found.blas)
+    assert found.blas
     assert found.torch["devices"][-1] == "cpu"
 
 
@@ -253,10 +255,19 @@ def test_a_broken_package_is_said_with_its_line(quick, monkeypatch):
     assert next(e["state"] for e in result["extras"] if e["name"] == "demo") == "broken"
 
 
+def test_what_fails_with_what_it_requires_is_not_mended_for_itself(quick, monkeypatch):
+    problem = "OSError: undefined symbol"
+    broken = Imports(dict(TORCH), {"scikit-learn": problem, "prdc": problem, "pillow": "OSError: another"})
+    monkeypatch.setattr(doctor, "try_imports", lambda modules: broken)
+    findings = diagnose(["scikit-learn", "pillow", 'prdc; extra == "dev"']).findings
+    assert [finding.split()[0] for finding in findings if "cannot be imported" in finding] == ["pillow", "scikit-learn"]
+
+
 def test_a_torchaudio_for_another_torch_is_said_with_the_one_that_loads(quick, monkeypatch):
     broken = Imports(dict(TORCH), {"torchaudio": "OSError: undefined symbol"})
     monkeypatch.setattr(doctor, "try_imports", lambda modules: broken)
     monkeypatch.setattr(extras.metadata, "version", lambda name: {"torchaudio": "2.11.1"}.get(name, "9999"))
+    monkeypatch.setattr(doctor.metadata, "requires", lambda name: ["torch>=2.11"])
     diagnosis = diagnose(['torchaudio>=2.11,<2.12; extra == "tts"'])
     assert diagnosis.findings[0] == (
         "torchaudio 2.11.1 cannot be imported beside torch 2.12.1 (OSError: undefined symbol): "

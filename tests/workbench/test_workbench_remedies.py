@@ -30,7 +30,7 @@ SAID = {
     "gans/rare/flow.py": [("flows", "zuko")],
     "gans/detection/defect_masks.py": [("explain", "captum")],
     "workbench/pages/page.py": [("report", "jinja2"), ("report", "matplotlib")],
-    "tts/measures/listening.py": [
+    "tts/measures/audio_input.py": [
         ("audio-eval", module) for module in ("jiwer", "librosa", "speechmos", "faster_whisper", "pocketsphinx", "hama")
     ],
 }

@@ -166,15 +166,24 @@ def _import_remedy(error: ImportError) -> str:
     """What to do about a module that is not there, or that is and cannot be imported."""
     from genmend.workbench.commands.extras import remedy
 
-    command = next((argument for argument in sys.argv[1:] if not argument.startswith("-")), "")
-    line = remedy(error.name, command) if error.name and isinstance(error, ModuleNotFoundError) else None
+    line = remedy(error.name, _asked()) if error.name and isinstance(error, ModuleNotFoundError) else None
     if line is None:
-        return "." if "pip install" in str(error) else "; `genmend doctor` says which package is missing or broken."
+        return "." if "pip install" in str(error) else _ask_the_doctor()
     return "." if line in str(error) else f"; run `{line}`."
 
 
 def _library_remedy(error: Exception) -> str:
     """A compiled library that does not load looks like any other error: an OSError, a RuntimeError of who needed it."""
     signs = ("undefined symbol", "cannot open shared object", "Could not load this library", "torchvision::nms")
-    broken = any(sign in str(error) for sign in signs)
-    return "; `genmend doctor` says which package is broken and how to mend it." if broken else ""
+    return _ask_the_doctor() if any(sign in str(error) for sign in signs) else ""
+
+
+def _ask_the_doctor() -> str:
+    if _asked() == "doctor":
+        return "; the doctor itself needs that package: install it anew (pip install --force-reinstall)."
+    return "; `genmend doctor` says which package is missing or broken, and how to mend it."
+
+
+def _asked() -> str:
+    """The command on the command line."""
+    return next((argument for argument in sys.argv[1:] if not argument.startswith("-")), "")

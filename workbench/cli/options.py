@@ -59,8 +59,6 @@ def generator_from(
     """The generator that MODEL and its options name, on the device; a named extractor is put there too."""
     from dataclasses import replace
 
-    from torch import nn
-
     from genmend.gans import load_generator
     from genmend.manifold.features import load_extractor
 
@@ -72,7 +70,7 @@ def generator_from(
     generator = load_generator(model, shape, named, **_family_options(model, psi, space))
     generator.module.to(device)
     features = load_extractor(extractor) if extractor else None
-    if isinstance(features, nn.Module):
+    if hasattr(features, "to"):  # a network, not a function
         features.to(device)
     return replace(generator, batch_size=batch_size)
 

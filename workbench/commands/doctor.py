@@ -6,16 +6,25 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from packaging.requirements import Requirement
+
 from genmend.manifold.engine.native_screen import native_kernels
 from genmend.storage.weights import PACKAGES, MissingWeightsError, cache_folder, find_weights
-from genmend.workbench.commands.extras import DISTRIBUTION, Extra, install_command, installed_extras
+from genmend.workbench.commands.extras import (
+    DISTRIBUTION,
+    Extra,
+    Package,
+    install_command,
+    installed_extras,
+    normalised,
+)
 from genmend.workbench.commands.imports import Imports, mending_command, modules_of, try_imports
 
 __all__ = ["Diagnosis", "Weights", "diagnose", "format_diagnosis"]
@@ -90,7 +99,6 @@ def diagnose(requirements: Sequence[str] | None = None) -> Diagnosis:
     ]
     extras, imports = _import_all(extras)
     findings += _broken(extras, imports)
-    blas = _blas()
     if preset := os.environ.get("OPENBLAS_CORETYPE"):
         findings.append(
             f"OPENBLAS_CORETYPE is preset to {preset!r}, which can halve the speed of matrix products: "
@@ -115,7 +123,7 @@ def diagnose(requirements: Sequence[str] | None = None) -> Diagnosis:
         devices=tuple(imports.torch.get("devices", ["cpu"])),
         cores=_cores(),
         threads=imports.torch.get("threads"),
-        blas=blas,
+        blas=imports.blas,
         native_kernel=kernels[0] if kernels else None,
         native_kernels=kernels,
         weights=tuple(map(_weights, PACKAGES)),
@@ -128,7 +136,7 @@ def diagnose(requirements: Sequence[str] | None = None) -> Diagnosis:
 def _import_all(extras: Sequence[Extra]) -> tuple[tuple[Extra, ...], Imports]:
     """The extras with what cannot be imported of them, and what was found in trying."""
     versions = {p.name: p.installed for extra in extras for p in extra.packages if p.installed and p.accepted}
-    found = try_imports(modules_of([*{**versions, "torch": None}]))
+    found = try_imports(modules_of([*{**versions, **dict.fromkeys(("numpy", "scipy", "torch"))}]))
     remedies = {
         name: mending_command(name, versions[name], found, list(versions))
         for name in found.problems
@@ -150,6 +158,8 @@ def _broken(extras: Sequence[Extra], found: Imports) -> list[str]:
     """A sentence of each package that cannot be imported, of torch first."""
     beside = f" beside torch {found.torch['version']}" if found.torch else ""
     broken = {p.name: p for extra in extras for p in extra.packages if p.problem}
+    # Where a package fails with what it requires, that alone has to be mended.
+    broken = {n: p for n, p in broken.items() if not any(o.problem == p.problem for o in _required_among(n, broken))}
     sentences = {
         name: f"{name} {p.installed} cannot be imported{beside * name.startswith('torch')} ({p.problem}): "
         f"run `{p.remedy}`."
@@ -160,24 +170,17 @@ def _broken(extras: Sequence[Extra], found: Imports) -> list[str]:
     return [sentences[name] for name in sorted(sentences, key=lambda name: (name != "torch", name))]
 
 
+def _required_among(name: str, packages: Mapping[str, Package]) -> list[Package]:
+    """Those of `packages` that a distribution requires."""
+    required = {normalised(Requirement(line).name) for line in metadata.requires(name) or ()} - {normalised(name)}
+    return [package for other, package in packages.items() if normalised(other) in required]
+
+
 def _version(distribution: str) -> str | None:
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _blas() -> tuple[str, ...]:
-    """The matrix kernels that numpy and scipy have loaded, e.g. ``openblas 0.3.30 SkylakeX, threads: 2``."""
-    import scipy.linalg  # noqa: F401  (brings its own BLAS beside numpy's)
-    from threadpoolctl import threadpool_info
-
-    return tuple(
-        f"{pool['internal_api']} {pool['version']} {pool.get('architecture', 'unnamed kernel')}, "
-        f"threads: {pool['num_threads']}"
-        for pool in threadpool_info()
-        if pool["user_api"] == "blas"
-    )
 
 
 def _cores() -> int:

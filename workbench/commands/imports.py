@@ -37,6 +37,13 @@ for name, modules in json.loads(sys.argv[1]):
             problem += f" ({first})" if first is not error else ""
             missing = first.name if isinstance(first, ModuleNotFoundError) else None
             break
+    if name == "scipy" and not problem:
+        import scipy.linalg  # brings its own BLAS beside numpy's
+        from threadpoolctl import threadpool_info
+        answer(blas=[
+            f"{pool['internal_api']} {pool['version']} {pool.get('architecture', 'unnamed kernel')}, "
+            f"threads: {pool['num_threads']}" for pool in threadpool_info() if pool["user_api"] == "blas"
+        ])
     if name == "torch" and not problem:
         import torch
         devices = [f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())]
@@ -72,11 +79,14 @@ class Imports:
         Of each distribution that cannot be imported: why.
     missing : dict
         The module that was not found, of each distribution that lacks one.
+    blas : tuple of str
+        The matrix kernels that numpy and scipy have loaded, e.g. ``openblas 0.3.30 SkylakeX, threads: 2``.
     """
 
     torch: dict[str, Any] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
+    blas: tuple[str, ...] = ()
 
 
 def modules_of(distributions: Sequence[str]) -> dict[str, list[str]]:
@@ -104,7 +114,9 @@ def try_imports(modules: Mapping[str, Sequence[str]], timeout: float = 180) -> I
         Seconds that one process may take.
     """
     found = Imports()
-    left = [(name, list(names)) for name, names in sorted(modules.items(), key=lambda item: item[0] != "torch")]
+    first = ("numpy", "scipy", "torch")  # before others bring a BLAS of their own
+    order = sorted(modules, key=lambda name: first.index(name) if name in first else len(first))
+    left = [(name, list(modules[name])) for name in order]
     while left:
         # -P keeps a torch.py in the current folder out of it.
         command = [sys.executable, "-P", "-c", _TRY, json.dumps(left)]
@@ -131,6 +143,7 @@ def _read(output: str, found: Imports) -> set[str]:
             continue
         answer = json.loads(line)
         found.torch |= answer.get("torch", {})
+        found.blas = tuple(answer.get("blas", found.blas))
         if "name" in answer:
             name = answer["name"]
             tried.add(name)

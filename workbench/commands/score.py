@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from genmend.manifold.features import FeatureSet, features_of
 from genmend.manifold.features.feature_arrays import FEATURE_SUFFIXES
 from genmend.manifold.features.sources import samples_of
 from genmend.manifold.metrics.evaluation import evaluate
 from genmend.manifold.metrics.evaluation_result import Evaluation
-from genmend.storage.atomic import whole_file
-from genmend.storage.tables import write_json
+from genmend.storage.tables import write_json, write_npz
 from genmend.workbench.pages.page import need_packages
 from genmend.workbench.pages.score import write_score_report
 
 __all__ = ["ScoreRun", "ScoreSettings", "run_score"]
-
-# What a set of each kind is read with where nothing is asked for.
-EXTRACTOR_OF_KIND = {"images": "efficientnet-lite0", "audio": "whisper-tiny"}
 
 
 @dataclass(frozen=True)
@@ -82,12 +75,10 @@ class ScoreRun:
             "settings": settings | {name: list(settings[name]) for name in ("k", "metrics") if settings[name]},
         }
 
-    def per_sample(self) -> dict[str, np.ndarray]:
+    def per_sample(self) -> dict[str, Any]:
         """Per-sample arrays with the samples' names, as in ``per_sample.npz``."""
         names = {"reference_names": self.reference.names, "query_names": self.query.names}
-        return {key: np.asarray(list(map(str, value))) for key, value in names.items()} | dict(
-            self.evaluation.per_sample()
-        )
+        return names | dict(self.evaluation.per_sample())
 
 
 def run_score(
@@ -127,10 +118,7 @@ def run_score(
     kinds = [_kind(source) for source in (reference, query)]
     if set(kinds) == {"images", "audio"}:
         raise ValueError(f"{reference} holds {kinds[0]} and {query} holds {kinds[1]}; give two sets of one kind.")
-    x, y = (
-        _features(source, kind, settings, resume, progress)
-        for source, kind in zip((reference, query), kinds, strict=True)
-    )
+    x, y = (_features(source, settings, resume, progress) for source in (reference, query))
     extractor = next((s.pipeline.get("extractor") for s in (x, y) if s.kind != "array"), None)
     evaluation = evaluate(
         x.values,
@@ -144,7 +132,7 @@ def run_score(
     )
     run = ScoreRun(x, y, evaluation, settings)
     out.mkdir(parents=True, exist_ok=True)
-    _write_arrays(out / "per_sample.npz", run.per_sample())
+    write_npz(out / "per_sample.npz", run.per_sample(), compressed=True)
     write_json(out / "summary.json", run.to_dict())
     write_score_report(out / "report.html", run)
     return run
@@ -158,10 +146,10 @@ def _kind(source: Path) -> str:
     return "array" if given else samples_of(source).kind
 
 
-def _features(source: Path, kind: str, settings: ScoreSettings, resume: bool, progress: bool) -> FeatureSet:
+def _features(source: Path, settings: ScoreSettings, resume: bool, progress: bool) -> FeatureSet:
     return features_of(
         source,
-        settings.features or EXTRACTOR_OF_KIND.get(kind, ""),  # an array needs none
+        settings.features,
         on_error=settings.on_error,
         cache=resume,
         batch_size=settings.batch_size,
@@ -169,10 +157,3 @@ def _features(source: Path, kind: str, settings: ScoreSettings, resume: bool, pr
         limit=settings.limit,
         device=settings.device,
     )
-
-
-def _write_arrays(path: Path, arrays: dict[str, Any]) -> None:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    with whole_file(path) as temporary:
-        temporary.write_bytes(buffer.getvalue())
