@@ -15,7 +15,7 @@ from voice_toys import SENTENCES, SYMBOLS, WIDTHS, largest_difference, random_mo
 from genmend.tts.voices.attention_decoder import decode
 from genmend.tts.voices.seeding import use_seed
 from genmend.tts.voices.tacotron import TacotronVoice
-from genmend.tts.voices.tacotron_bundles import BUNDLES, bundle_voice
+from genmend.tts.voices.tacotron_bundles import BUNDLES, load_bundle
 
 
 @pytest.fixture(scope="module")
@@ -304,7 +304,7 @@ def bundles(monkeypatch, tmp_path):
 
 
 def test_a_character_bundle_reads_and_speaks(bundles):
-    voice = bundle_voice("TACOTRON2_GRIFFINLIM_CHAR_LJSPEECH", download=True)
+    voice = load_bundle("TACOTRON2_GRIFFINLIM_CHAR_LJSPEECH", download=True)
     tokens = voice.tokenize("Hello, T. T. S!")
     processor = torchaudio.pipelines.TACOTRON2_GRIFFINLIM_CHAR_LJSPEECH.get_text_processor()
     assert list(tokens.ids) == processor("Hello, T. T. S!")[0][0].tolist()
@@ -316,7 +316,7 @@ def test_a_character_bundle_reads_and_speaks(bundles):
 
 
 def test_a_wavernn_bundle_speaks_with_its_own_vocoder_and_the_seed(bundles):
-    voice = bundle_voice("TACOTRON2_WAVERNN_CHAR_LJSPEECH", download=True)
+    voice = load_bundle("TACOTRON2_WAVERNN_CHAR_LJSPEECH", download=True)
     tokens = voice.tokenize("Hello.")
     first, again, other = (voice.speak(tokens, seed=seed) for seed in (0, 0, 1))
     assert len(first.audio) == 6 * 55
@@ -326,7 +326,7 @@ def test_a_wavernn_bundle_speaks_with_its_own_vocoder_and_the_seed(bundles):
 
 
 def test_phone_bundles_read_given_phonemes_and_explain_themselves(bundles):
-    voice = bundle_voice("TACOTRON2_GRIFFINLIM_PHONE_LJSPEECH", download=True)
+    voice = load_bundle("TACOTRON2_GRIFFINLIM_PHONE_LJSPEECH", download=True)
     tokens = voice.tokenize("Hello, world", phonemes="HH AH0 L OW1 , | W ER1 L D")
     assert [bundled._get_phones()[i] for i in tokens.ids] == ["HH", "AH0", "L", "OW1", ",", " ", "W", "ER1", "L", "D"]
     assert tokens.words == ("Hello", "world")
@@ -336,16 +336,16 @@ def test_phone_bundles_read_given_phonemes_and_explain_themselves(bundles):
 
 def test_the_tables_are_those_of_torchaudio(bundles):
     for reads, expected in (("CHAR", bundled._get_chars()), ("PHONE", bundled._get_phones())):
-        voice = bundle_voice(f"TACOTRON2_GRIFFINLIM_{reads}_LJSPEECH", download=True)
+        voice = load_bundle(f"TACOTRON2_GRIFFINLIM_{reads}_LJSPEECH", download=True)
         assert tuple(voice._read.table.numbers) == expected
 
 
 def test_nothing_is_fetched_unless_asked(bundles, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"characters_1500_epochs_ljspeech\.pth.*download=True"):
-        bundle_voice("TACOTRON2_GRIFFINLIM_CHAR_LJSPEECH")
+        load_bundle("TACOTRON2_GRIFFINLIM_CHAR_LJSPEECH")
     assert bundles == []
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "tacotron2_english_characters_1500_epochs_ljspeech.pth").touch()
-    assert bundle_voice("TACOTRON2_GRIFFINLIM_CHAR_LJSPEECH").name == "TACOTRON2_GRIFFINLIM_CHAR_LJSPEECH"
+    assert load_bundle("TACOTRON2_GRIFFINLIM_CHAR_LJSPEECH").name == "TACOTRON2_GRIFFINLIM_CHAR_LJSPEECH"
     with pytest.raises(ValueError, match="TACOTRON2_WAVERNN_PHONE_LJSPEECH; choose one"):
-        bundle_voice("TACOTRON2")
+        load_bundle("TACOTRON2")

@@ -15,7 +15,7 @@ __all__ = ["add_blank_frames", "alignment_of", "duration_alignment", "duration_l
 
 
 def alignment_of(tokens: Tokens, speech: Speech, longest: Mapping[str, float] | None = None) -> Alignment:
-    """How a voice read its tokens: by its attention where it has one, else by its durations.
+    """Read how a voice went through its tokens: by its attention where it has one, else by its durations.
 
     Phonemes and characters are to be heard, marks, punctuation and blanks are not.
 
@@ -50,7 +50,7 @@ def duration_alignment(
     shortest: int = 2,
     finished: bool = True,
 ) -> Alignment:
-    """Skips and stalls of a voice that decides durations; it cannot go back.
+    """Find skips and stalls of a voice that decides durations; such a voice cannot go back.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def duration_alignment(
 def duration_limits(
     frames: Sequence[np.ndarray], symbols: Sequence[Sequence[str]], quantile: float = 0.999
 ) -> dict[str, float]:
-    """The quantile of each symbol's durations over many ordinary sentences: symbol -> frames.
+    """Measure how long each symbol may last: a quantile over many ordinary sentences, symbol -> frames.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def duration_limits(
 
 
 def add_blank_frames(frames: np.ndarray, kinds: Sequence[str]) -> np.ndarray:
-    """(n,) frames of each token and the blanks after it, 0 for blanks: a voice spreads one sound over both."""
+    """Add the frames of blanks to the token before them, (n,), 0 for blanks: a voice spreads a sound over both."""
     lasting = _durations(frames, kinds)
     blank = np.array([kind == "blank" for kind in kinds])
     owner = np.maximum.accumulate(np.where(blank, 0, np.arange(len(kinds))))

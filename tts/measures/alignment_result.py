@@ -91,7 +91,7 @@ class Alignment:
 
 
 def sounding_tokens(heard: Sequence[bool] | np.ndarray | None, n: int) -> np.ndarray:
-    """(n,) bool: which tokens have to be heard, all by default; ValueError for another length, or none at all."""
+    """Check which tokens (n,) have to be heard, all by default; ValueError for another length, or for none."""
     sounding = np.ones(n, dtype=bool) if heard is None else np.asarray(heard, dtype=bool)
     if sounding.shape != (n,):
         raise ValueError(f"heard has shape {sounding.shape}, but there are {n} tokens; give one bool for each.")
@@ -101,5 +101,5 @@ def sounding_tokens(heard: Sequence[bool] | np.ndarray | None, n: int) -> np.nda
 
 
 def positions(mask: np.ndarray) -> tuple[int, ...]:
-    """Where a mask is True."""
+    """Find where a mask is True."""
     return tuple(int(i) for i in np.flatnonzero(mask))

@@ -12,7 +12,7 @@ _SILENT = 1e-4  # -80 dB of full scale
 
 
 def resample_to(audio: np.ndarray, sample_rate: int, wanted: int = RATE) -> NDArray[np.float32]:
-    """Mono audio (samples,) at another rate, by scipy's polyphase filter.
+    """Resample mono audio (samples,) by scipy's polyphase filter.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def is_silent(audio: np.ndarray) -> bool:
 
 
 def missing_package(package: str, what: str) -> ModuleNotFoundError:
-    """The error of a judge whose package is not there; `what` begins its sentence."""
+    """Make the error of a judge whose package is not installed; `what` begins its sentence."""
     return ModuleNotFoundError(
         f"{what} the package {package}, which is not installed: pip install 'genmend[audio-eval]'.", name=package
     )

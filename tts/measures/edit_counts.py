@@ -49,7 +49,7 @@ class EditCounts:
 
 
 def edit_counts(reference: Sequence[Hashable], heard: Sequence[Hashable]) -> EditCounts:
-    """Counts of a shortest way from reference to heard; where several are as short, the one that `align` takes."""
+    """Count the errors of the alignment that `align` finds."""
     pairs = align(reference, heard)
     kept = [(i, j) for i, j in pairs if i is not None and j is not None]
     return EditCounts(

@@ -54,14 +54,14 @@ class WhisperJudge:
         self._tokenizer = Tokenizer(self._whisper.hf_tokenizer, multilingual=False)
 
     def __call__(self, audio: np.ndarray, sample_rate: int) -> str:
-        """The text heard; of audio longer than 30 s, the texts of its windows of 30 s."""
+        """Say the text heard; of audio longer than 30 s, the texts of its windows of 30 s."""
         wave = resample_to(audio, sample_rate)
         windows = [wave[start : start + _WINDOW] for start in range(0, len(wave), _WINDOW)]
         heard = [self._transcribe(self._encode(window)) for window in windows if not is_silent(window)]
         return " ".join(text for text in heard if text)
 
     def listen(self, audio: np.ndarray, sample_rate: int, text: str) -> tuple[str, NDArray[np.float64]]:
-        """What was heard, and how probable each word of `text` would have been: graded where the text heard is not.
+        """Say what was heard, and how probable each word of `text` was: a graded measure, which the text is not.
 
         Both for little more than the time of one, since most of it goes into encoding the audio.
 
@@ -137,7 +137,7 @@ class PocketsphinxJudge:
         self._decoder = Decoder(loglevel="FATAL")
 
     def __call__(self, audio: np.ndarray, sample_rate: int) -> str:
-        """The words heard, lower case."""
+        """Say the words heard, in lower case."""
         wave = resample_to(audio, sample_rate)
         if is_silent(wave):
             return ""
@@ -166,7 +166,7 @@ class PhonemeJudge:
         self._recogniser = ASRModel()
 
     def __call__(self, audio: np.ndarray, sample_rate: int) -> str:
-        """IPA of the sounds heard; spaces where it thinks that a word begins. For `phoneme_errors`."""
+        """Say the sounds heard, in IPA, with spaces where words seem to begin; for `phoneme_errors`."""
         wave = resample_to(audio, sample_rate)
         if is_silent(wave):
             return ""

@@ -34,7 +34,7 @@ class Naturalness:
 
 
 def dnsmos(audio: np.ndarray, sample_rate: int) -> Naturalness:
-    """DNSMOS of one recording, by the package speechmos (MIT, networks in the package).
+    """Predict DNSMOS of one recording by the package speechmos (MIT, networks in the package).
 
     Trained on recordings with noise and its suppression, not on synthetic speech: it hears noise and distortion, not
     whether the words are right. Audio that exceeds full scale is scaled down to it; the networks hear 9 s at a time,

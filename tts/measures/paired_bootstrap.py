@@ -57,7 +57,7 @@ def paired_bootstrap(
     n_resamples: int = 10_000,
     seed: int = 0,
 ) -> PairedDifference:
-    """Difference of the means with its 95 % interval, sentences drawn again in pairs (percentile method).
+    """Estimate the difference of two means and its 95 % interval: pairs are drawn again (percentile method).
 
     Parameters
     ----------

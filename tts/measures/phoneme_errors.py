@@ -63,7 +63,7 @@ def phonemes(ipa: str) -> list[str]:
 
 
 def phoneme_errors(reference: str, heard: str) -> EditCounts:
-    """Phoneme errors of one sentence (`rate` is its PER); over several, the sum of the counts.
+    """Count the phoneme errors of one sentence (`rate` is its PER); over several, add up the counts.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def word_phoneme_errors(words: Sequence[str], heard: str) -> np.ndarray:
 
 
 def sounds_of_words(tokens: Tokens) -> list[str]:
-    """IPA of each of `Tokens.words`, from a voice that reads phonemes."""
+    """Collect the IPA of each of `Tokens.words`, from a voice that reads phonemes."""
     spoken: list[list[str]] = [[] for _ in tokens.words]
     for symbol, word in zip(tokens.symbols, tokens.word_of, strict=True):
         if word >= 0:

@@ -60,7 +60,7 @@ class PitchError:
 
 
 def mel_cepstral_distortion(before: np.ndarray, after: np.ndarray, sample_rate: int, *, leave_out: Spans = ()) -> float:
-    """Mel cepstral distortion in decibels, (10 / ln 10) sqrt(2 sum_d (c_d - c'_d)^2), the mean along the path.
+    """Measure (10 / ln 10) sqrt(2 sum_d (c_d - c'_d)^2), in decibels, the mean along the path of least distance.
 
     c_1 to c_13 of the logarithm of the power in 80 mel bands, without c_0: loudness alone does not count. So it is the
     distance of smoothed spectra, root mean square over the bands. 0 if equal, lower is better; not comparable with
@@ -92,7 +92,7 @@ def mel_cepstral_distortion(before: np.ndarray, after: np.ndarray, sample_rate: 
 
 
 def pitch_error(before: np.ndarray, after: np.ndarray, sample_rate: int, *, leave_out: Spans = ()) -> PitchError:
-    """Difference of the fundamental frequencies, found by pyin between 50 and 500 Hz, along the path of the cepstra.
+    """Measure how far the pitch differs along the path of the cepstra; pyin finds it between 50 and 500 Hz.
 
     Parameters, errors: as `mel_cepstral_distortion`.
 

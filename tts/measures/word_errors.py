@@ -12,7 +12,7 @@ __all__ = ["character_errors", "word_errors"]
 
 
 def word_errors(reference: str, heard: str) -> EditCounts:
-    """Word errors of one sentence (`rate` is its WER); over several, the sum of the counts.
+    """Count the word errors of one sentence (`rate` is its WER); over several, add up the counts.
 
     Both are normalised by `spoken_words` first. Nothing heard is all words deleted.
 

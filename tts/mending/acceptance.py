@@ -54,7 +54,7 @@ def judge_by_whisper(judge: WhisperJudge, speech: Speech, text: str) -> Verdict:
 
 
 def is_better(before: Verdict, after: Verdict, margin: float = 0.05) -> bool:
-    """Whether `after` is to be taken: fewer words wrong, or as many and the words more probable by `margin` (nats)."""
+    """Decide for `after` if fewer words are wrong, or as many and they are more probable by `margin` (nats)."""
     if after.errors != before.errors:
         return after.errors < before.errors
     return after.log_probability > before.log_probability + margin

@@ -13,7 +13,7 @@ __all__ = ["attention_errors", "best_of", "best_seed"]
 
 
 def best_of(voice: Voice, tokens: Tokens, judge: Callable[[Tokens, Speech], Any], seeds: Sequence[int]) -> Speech:
-    """The speech with the lowest judgement; of equals the first.
+    """Say a sentence once for each seed, and return the speech that is judged lowest; of equals the first.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def best_of(voice: Voice, tokens: Tokens, judge: Callable[[Tokens, Speech], Any]
 def best_seed(
     voice: Voice, tokens: Tokens, judge: Callable[[Tokens, Speech], Any], seeds: Sequence[int]
 ) -> tuple[int, Speech]:
-    """As `best_of`, and the seed that it was said with, to say it so again."""
+    """Do as `best_of`, and return the seed too, by which the sentence can be said so again."""
     if not seeds:
         raise ValueError("There are no seeds; give one for each time that the sentence is to be said.")
     said = [(seed, voice.speak(tokens, seed=seed)) for seed in seeds]
@@ -41,7 +41,7 @@ def best_seed(
 
 
 def attention_errors(tokens: Tokens, speech: Speech) -> tuple[float, float]:
-    """Skips, repeats and stalls for each sound; then, for those with as many, 1 - the mean of the largest weights.
+    """Count skips, repeats and stalls a sound; of equals, 1 - the mean of the largest weights decides.
 
     Raises
     ------

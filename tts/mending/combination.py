@@ -47,13 +47,13 @@ class CombinationRepair:
         return "".join(s for s, kind in zip(self.symbols, self.kinds, strict=True) if kind != "blank")
 
     def positions(self, tokens: Tokens) -> list[int]:
-        """Where in a sentence the vector is added."""
+        """Find where in a sentence the vector is to be added."""
         n = len(self.ids)
         return [i + self.place for i in range(len(tokens) - n + 1) if tokens.ids[i : i + n] == self.ids]
 
 
 def combination_repairs(voice: Voice, repair: Repair, reach: int = 2) -> list[CombinationRepair]:
-    """What a repair did, as one vector for each moved token and the `reach` tokens that are not blanks on each side.
+    """Take from a repair one vector for each moved token, with the `reach` tokens on each side (blanks not counted).
 
     The vector is that of this sentence: `measure_generalisation` says how far it serves others.
     """

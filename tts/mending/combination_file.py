@@ -23,7 +23,7 @@ class RepairFileError(ValueError):
 
 
 def save_repairs(path: str | os.PathLike[str], voice: Voice, repairs: Sequence[CombinationRepair]) -> None:
-    """Write them; what was there before stays until all is written.
+    """Write repairs to one file; an older file stays until the new one is whole.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def save_repairs(path: str | os.PathLike[str], voice: Voice, repairs: Sequence[C
 
 
 def load_repairs(path: str | os.PathLike[str], voice: Voice) -> list[CombinationRepair]:
-    """Read them.
+    """Read repairs that `save_repairs` wrote.
 
     Raises
     ------

@@ -143,7 +143,7 @@ def diagnose(
     layers: Sequence[str] | None = None,
     n_nearest: int = 3,
 ) -> list[Diagnosis]:
-    """Judge sentences.
+    """Score every token of sentences by how far its vectors lie from those of ordinary text.
 
     Parameters
     ----------

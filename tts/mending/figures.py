@@ -22,7 +22,7 @@ STATE_COLOURS = {"inside": "#d9ead8", "outside": "#f4a582", "never seen": "#b218
 
 
 def diagnosis_figure(diagnosis: Diagnosis, speech: Speech) -> Figure:
-    """The sentence along time: waveform, mel spectrogram, and a lane of phonemes coloured by what was found of them.
+    """Draw a sentence along time: waveform, mel spectrogram, and phonemes coloured by what was found of them.
 
     Where the model has an attention, it is drawn below. Without durations or attention the lane is spread evenly.
     """
@@ -44,7 +44,7 @@ def diagnosis_figure(diagnosis: Diagnosis, speech: Speech) -> Figure:
 
 
 def score_heat_map(diagnosis: Diagnosis) -> Figure:
-    """Scores of every layer (rows) and spoken token (columns); white is the border of the region, red is outside."""
+    """Draw the scores of layers (rows) and spoken tokens (columns); white is the region's border, red is outside."""
     from matplotlib.colors import TwoSlopeNorm
     from matplotlib.figure import Figure
 
@@ -64,7 +64,7 @@ def score_heat_map(diagnosis: Diagnosis) -> Figure:
 
 
 def outside_histogram(diagnoses: Sequence[Diagnosis]) -> Figure:
-    """How many sentences have which share of their symbols not inside; a line marks ordinary held-out text."""
+    """Draw how many sentences have which share of their symbols not inside; a line marks ordinary text."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.0, 2.8), layout="constrained")
@@ -78,7 +78,7 @@ def outside_histogram(diagnoses: Sequence[Diagnosis]) -> Figure:
 
 
 def visible_symbol(symbol: str) -> str:
-    """The symbol as it can be seen: a space gets a mark of its own."""
+    """Make a symbol visible: a space gets a mark of its own."""
     return _VISIBLE.get(symbol, symbol)
 
 

@@ -48,7 +48,7 @@ class KeptRepair:
 
 
 def read_carriers(voice: Voice, corpus: Path | None = None) -> list[Tokens]:
-    """About 200 ordinary sentences, evenly taken from a corpus, to put combinations into.
+    """Read about 200 ordinary sentences, evenly taken from a corpus, to put combinations into.
 
     Parameters
     ----------

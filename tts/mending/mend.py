@@ -119,7 +119,7 @@ class SpeakRun(Sequence[SpokenSentence]):
         return {"voice": self.voice, "sentences": found, "combinations": kept, "settings": self.settings}
 
     def token_columns(self) -> dict[str, np.ndarray]:
-        """One row for each spoken token, as in ``tokens.csv``: name of the column -> (rows,)."""
+        """Make one row for each spoken token, as in ``tokens.csv``: name of the column -> (rows,)."""
         rows: list[dict[str, Any]] = []
         for number, sentence in enumerate(self.sentences):
             diagnosis, tokens = sentence.diagnosis, sentence.diagnosis.tokens

@@ -44,26 +44,26 @@ class PairStatistics:
                 self._second[symbol] += count
 
     def count(self, first: str, second: str) -> int:
-        """How often the pair was seen."""
+        """Count how often the pair was seen."""
         return self.following.get(first, {}).get(second, 0)
 
     def pmi(self, first: str, second: str) -> float:
-        """In bits; below 0 where the pair is rarer than chance. NaN where a sound was never seen."""
+        """Estimate the PMI in bits: below 0 where the pair is rarer than chance, NaN where a sound was never seen."""
         if first not in self._first or second not in self._second:
             return float("nan")
         both = self.count(first, second) + self.alpha
         return log2(both * self._total / (self._first[first] * self._second[second]))
 
     def npmi(self, first: str, second: str) -> float:
-        """`pmi` in units of its largest value, in [-1, 1]."""
+        """Divide `pmi` by its largest value, to [-1, 1]."""
         return self.pmi(first, second) / -log2((self.count(first, second) + self.alpha) / self._total)
 
     def pairs(self, tokens: Tokens) -> list[tuple[int, int]]:
-        """Positions of neighbouring sounds of a sentence, marks, spaces and blanks between them passed over."""
+        """Find positions of neighbouring sounds of a sentence; marks, spaces and blanks between them do not count."""
         return list(pairwise(tokens.sounds))
 
     def sentence_npmi(self, tokens: Tokens) -> float:
-        """Mean NPMI of a sentence's pairs, sounds never seen left out; NaN where there is none."""
+        """Average the NPMI of a sentence's pairs, without sounds never seen; NaN where there is none."""
         values = [self.npmi(tokens.symbols[i], tokens.symbols[j]) for i, j in self.pairs(tokens)]
         finite = [value for value in values if np.isfinite(value)]
         return float(np.mean(finite)) if finite else float("nan")

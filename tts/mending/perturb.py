@@ -33,7 +33,7 @@ def perturb(
     most_changes: int = 2,
     substitutes: str = "pairs",
 ) -> list[Tokens]:
-    """Copies of a sentence in which 1 to `most_changes` sounds near `position` are others.
+    """Copy a sentence with 1 to `most_changes` sounds near `position` replaced by others.
 
     Parameters
     ----------

@@ -99,11 +99,11 @@ class SentenceRanking:
         }
 
     def plot(self) -> Figure:
-        """A histogram of the share of each sentence that is not inside."""
+        """Draw a histogram of the share of each sentence that is not inside."""
         return outside_histogram(self.diagnoses)
 
     def pair_columns(self) -> dict[str, np.ndarray]:
-        """One row for each pair, as in ``pairs.csv``: name of the column -> (rows,)."""
+        """Make one row for each pair, as in ``pairs.csv``: name of the column -> (rows,)."""
         names = ("pair", "count", "reference_count", "pmi", "npmi", "outside")
         columns = {name: np.array([getattr(pair, name) for pair in self.pairs]) for name in names}
         return columns | {"examples": np.array([" | ".join(pair.examples) for pair in self.pairs])}
@@ -158,7 +158,7 @@ def rank_sentences(
 
 
 def risky_pairs(found: Sequence[Diagnosis], reference: VoiceReference) -> list[RiskyPair]:
-    """Pairs of neighbouring sounds: those most often outside first, then the rarer ones."""
+    """List pairs of neighbouring sounds: those most often outside first, then the rarer ones."""
     statistics = PairStatistics(reference.following)
     outside: dict[tuple[str, str], list[float]] = defaultdict(list)
     texts: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
@@ -183,7 +183,7 @@ def risky_pairs(found: Sequence[Diagnosis], reference: VoiceReference) -> list[R
 
 
 def sentence_columns(ranked: Sequence[Diagnosis]) -> dict[str, np.ndarray]:
-    """One row for each sentence, as in ``sentences.csv``: name of the column -> (rows,)."""
+    """Make one row for each sentence, as in ``sentences.csv``: name of the column -> (rows,)."""
     # By the number of its symbols, not their share, which is large in every short word next to a strange one.
     worst = [
         max(d.words, key=lambda w: (w.outside * len(w.tokens), np.nan_to_num(w.score)), default=None) for d in ranked

@@ -131,7 +131,7 @@ def fit_reference(
 
 
 def scores_of(region: NormalRegion, tokens: Tokens, vectors: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
-    """(n,) score of each spoken token: at most 1 inside, NaN without a reference and for tokens that are not spoken."""
+    """Score spoken tokens (n,): at most 1 inside, NaN without a reference and for tokens that are not spoken."""
     rows = np.flatnonzero(tokens.spoken) if rows is None else rows
     scores = np.full(len(tokens), np.nan)
     if len(rows):

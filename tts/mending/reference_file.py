@@ -27,7 +27,7 @@ class ReferenceFileError(ValueError):
 
 
 def voice_digest(voice: Voice) -> str:
-    """SHA-256 of a voice's weights: what a reference, a repair or a correction file belongs to."""
+    """Digest a voice's weights (SHA-256): what a reference, a repair or a correction file belongs to."""
     model: Any = voice.model  # type: ignore[attr-defined]
     if hasattr(model, "SerializeToString"):
         return sha256_of([model.SerializeToString(deterministic=True)])
@@ -37,7 +37,7 @@ def voice_digest(voice: Voice) -> str:
 
 
 def save_reference(folder: str | os.PathLike[str], reference: VoiceReference, voice: Voice) -> None:
-    """Write it; the description comes last, so that an interrupted write is not taken for a reference.
+    """Write a reference; its description comes last, so that an interrupted write is not taken for one.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def save_reference(folder: str | os.PathLike[str], reference: VoiceReference, vo
 
 
 def load_reference(folder: str | os.PathLike[str], voice: Voice) -> VoiceReference:
-    """Read it; it answers as the saved one did.
+    """Read a reference that `save_reference` wrote; it answers as the saved one did.
 
     Raises
     ------

@@ -40,7 +40,7 @@ class EditRequest:
     occurrence: int = 0
 
     @property
-    def wishes(self) -> str:
+    def description(self) -> str:
         """The changes as a reader wants them, e.g. "duration ×1.5, pitch +2 st"."""
         return ", ".join(
             f"{name} ×{value:g}" if name == "duration" else f"{name} {value:+g} {UNITS[name]}"
@@ -83,7 +83,7 @@ def parse_edit(text: str) -> EditRequest:
 
 
 def select_tokens(tokens: Tokens, request: EditRequest) -> NDArray[np.bool_]:
-    """Which tokens (n,) belong to the word, each with the blanks after it; for "*" all but begin and end.
+    """Select the tokens (n,) of the word, each with the blanks after it; for "*" all but begin and end.
 
     Raises
     ------

@@ -52,7 +52,7 @@ class TokenTable:
     sentences: np.ndarray
 
     def split(self, attribute: str, share: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Rows with a label, of the first sentences and of the last `share` of them.
+        """Split the rows with a label into those of the first sentences and of the last `share` of them.
 
         Raises
         ------
@@ -98,7 +98,7 @@ class LinearProbe:
     n_test: int
 
     def __call__(self, vectors: Any) -> Any:
-        """(n, d) -> (n,); numpy in, numpy out, torch in, torch out."""
+        """Read the attribute from vectors: (n, d) -> (n,); numpy in, numpy out, torch in, torch out."""
         weights = self.weights if isinstance(vectors, np.ndarray) else vectors.new_tensor(self.weights)
         return vectors @ weights + self.intercept
 
@@ -140,7 +140,7 @@ def token_table(
     *,
     after: int = 0,
 ) -> TokenTable:
-    """The rows of all tokens that have a duration.
+    """Put all tokens that have a duration into one table.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def token_table(
 
 
 def fit_linear_probe(table: TokenTable, layer: str, attribute: str, *, held_out: float = 0.25) -> LinearProbe:
-    """Ridge regression on the first sentences, tested on the last share `held_out` of them.
+    """Fit ridge regression to the first sentences and test it on the last share `held_out` of them.
 
     Raises
     ------
@@ -190,7 +190,7 @@ def fit_linear_probe(table: TokenTable, layer: str, attribute: str, *, held_out:
 def fit_bin_probe(
     table: TokenTable, layer: str, attribute: str, *, n_bins: int = 4, held_out: float = 0.25
 ) -> tuple[Any, dict[str, float]]:
-    """Logistic regression of which quantile of the training labels a token falls into.
+    """Fit logistic regression of which quantile of the training labels a token falls into.
 
     Returns
     -------

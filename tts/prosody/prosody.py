@@ -100,7 +100,7 @@ class ProsodyEdit:
         ]
 
     def plot(self) -> Any:
-        """A figure: the pitch before and after."""
+        """Draw the pitch before and after."""
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(8, 3), layout="constrained")
@@ -108,7 +108,7 @@ class ProsodyEdit:
         for speech, label in ((self.before, "before"), (self.after, "after")):
             track = np.exp(frame_measures(speech)["pitch"])
             axes.plot(np.arange(len(track)) * speech.hop / speech.sample_rate, track, ".", markersize=4, label=label)
-        title = f"{self.text}  ({self.request.word}: {self.request.wishes})"
+        title = f"{self.text}  ({self.request.word}: {self.request.description})"
         axes.set(title=title, xlabel="seconds", ylabel="pitch in Hz")
         axes.legend()
         return figure
@@ -151,10 +151,10 @@ def edit_prosody(
     """
     layer = voice.layers[-1]
     where = select_tokens(tokens, request)
-    wishes = {name: value for name, value in request.changes.items() if name != "duration"}
-    if wishes and (moves is None or moves.layer != layer):
+    others = {name: value for name, value in request.changes.items() if name != "duration"}
+    if others and (moves is None or moves.layer != layer):
         raise ValueError(
-            f"{', '.join(wishes)} needs moves of the layer {layer!r}; fit them with load_or_fit_moves of "
+            f"{', '.join(others)} needs moves of the layer {layer!r}; fit them with load_or_fit_moves of "
             "genmend.tts.prosody.cached_moves."
         )
     if "duration" in request.changes and model is None:
@@ -181,15 +181,15 @@ def edit_prosody(
         return given
 
     vectors = with_duration(vectors)
-    for name, wish in wishes.items():
+    for name, target in others.items():
         assert moves is not None
         step = partial(moves.move, tokens, vectors, where, name)
 
         def change(given: np.ndarray, name: str = name) -> float:
             return attribute_change(old[0], levels(spoken(given))[0])[name]
 
-        vectors, found[name] = _calibrate_move(change, step, vectors, wish, name, n_trials)
-    if wishes:
+        vectors, found[name] = _calibrate_move(change, step, vectors, target, name, n_trials)
+    if others:
         vectors = with_duration(vectors)
     after = spoken(vectors)
     achieved, elsewhere = (attribute_change(*pair) for pair in zip(old, levels(after), strict=True))
@@ -200,18 +200,18 @@ def _calibrate_move(
     change: Callable[[np.ndarray], float],
     step: Callable[[float], NDArray[np.float32]],
     vectors: NDArray[np.float32],
-    wish: float,
+    target: float,
     name: str,
     n_trials: int,
 ) -> tuple[NDArray[np.float32], Calibration]:
-    """Move the vectors by as much as brings the measured change nearest to the wish."""
+    """Move the vectors by as much as brings the measured change nearest to the target."""
     unit = SEMITONE if name == "pitch" else 1.0
     already = change(vectors)
-    left = wish - already if math.isfinite(already) else wish
+    left = target - already if math.isfinite(already) else target
     move = step(left * unit) - vectors
 
     def further(gain: float) -> float:
-        return change(vectors + np.float32(gain) * move) - (wish - left)
+        return change(vectors + np.float32(gain) * move) - (target - left)
 
     if abs(left) <= TOLERANCE[name]:
         found = Calibration(left, TOLERANCE[name], 0.0, 0.0, ())

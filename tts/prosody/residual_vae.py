@@ -33,19 +33,19 @@ class VectorVAE(nn.Module):
         self.decoder = nn.Sequential(nn.Linear(n_latent, width), nn.SiLU(), nn.Linear(width, d))
 
     def encode(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """(n, d) -> mean and log variance of the latents, (n, n_latent) each."""
+        """Encode (n, d) to mean and log variance of the latents, (n, n_latent) each."""
         mean, log_variance = self.encoder((vectors - self.mean) / self.scale).chunk(2, dim=1)
         return mean, log_variance
 
     def decode(self, latents: Tensor) -> Tensor:
-        """(n, n_latent) -> (n, d)."""
+        """Decode (n, n_latent) to (n, d)."""
         return self.decoder(latents) * self.scale + self.mean
 
 
 def fit_vae(
     vectors: np.ndarray, *, n_latent: int = 16, beta: float = 0.1, n_steps: int = 1_500, seed: int = 0
 ) -> VectorVAE:
-    """Fit to vectors (n, d): squared error of the standardised vectors plus beta times the KL divergence, by Adam.
+    """Fit a VAE to vectors (n, d) by Adam: squared error of standardised vectors plus beta times the KL divergence.
 
     Raises
     ------

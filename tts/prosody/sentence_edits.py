@@ -48,7 +48,7 @@ class SentenceEdits:
         }
 
     def columns(self) -> dict[str, np.ndarray]:
-        """One row for each request and attribute, as in ``edits.csv``: name of the column -> (rows,)."""
+        """Make one row for each request and attribute, as in ``edits.csv``: name of the column -> (rows,)."""
         rows = [[edit.request.word, *row] for edit in self.edits for row in edit.rows]
         names = ("word", "attribute", "unit", "requested", "achieved", "elsewhere")
         columns = dict(zip(names, zip(*rows, strict=True), strict=True))
@@ -118,7 +118,7 @@ def edit_sentence(
 
 
 def _load_editable(voice: Voice, with_model: bool) -> tuple[PiperVoice | VitsVoice, Any]:
-    """The voice, and the torch model whose predictor says how long its sounds last; None where no request needs it."""
+    """Give the voice, and the torch model that predicts its durations; None where no request needs it."""
     from genmend.tts.voices.piper import PiperVoice
     from genmend.tts.voices.piper_torch import to_torch
     from genmend.tts.voices.vits import VitsVoice

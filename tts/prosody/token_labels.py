@@ -21,7 +21,7 @@ _LEAST_VOICED = 3  # frames: a median of fewer is no pitch
 
 
 def pitch_track(speech: Speech, *, lowest: float = 60.0, highest: float = 400.0) -> NDArray[np.float64]:
-    """Natural logarithm of the pitch in Hz, by ``librosa.pyin``; NaN in frames that it calls unvoiced.
+    """Track the natural logarithm of the pitch in Hz by ``librosa.pyin``; NaN in frames that it calls unvoiced.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def pitch_track(speech: Speech, *, lowest: float = 60.0, highest: float = 400.0)
 
 
 def frame_measures(speech: Speech, *, lowest: float = 60.0, highest: float = 400.0) -> dict[str, NDArray[np.float64]]:
-    """Measures of each frame of `Speech.hop` samples: attribute -> (frames,), of all attributes but the duration.
+    """Measure each frame of `Speech.hop` samples: attribute -> (frames,), all attributes but the duration.
 
     Parameters
     ----------
@@ -79,14 +79,14 @@ def frame_measures(speech: Speech, *, lowest: float = 60.0, highest: float = 400
 
 
 def median_pitch(track: np.ndarray, begin: int = 0, end: int | None = None) -> float:
-    """Median over the voiced frames of ``track[begin:end]``, in log Hz; NaN where fewer than 3 are voiced."""
+    """Take the median over the voiced frames of ``track[begin:end]``, in log Hz; NaN where fewer than 3 are voiced."""
     voiced = track[begin:end]
     voiced = voiced[np.isfinite(voiced)]
     return float(np.median(voiced)) if len(voiced) >= _LEAST_VOICED else float("nan")
 
 
 def token_spans(tokens: Tokens, frames: np.ndarray) -> NDArray[np.int64]:
-    """(n, 2) first frame and the one after the last of each spoken token and the blanks after it; empty for others.
+    """Find where spoken tokens with their blanks begin and end, (n, 2) in frames; empty for other tokens.
 
     A voice that puts blanks between its symbols lets about half of each sound's time pass on them.
     """
@@ -107,7 +107,7 @@ def token_spans(tokens: Tokens, frames: np.ndarray) -> NDArray[np.int64]:
 def token_labels(
     tokens: Tokens, speech: Speech, measures: Mapping[str, np.ndarray] | None = None
 ) -> dict[str, NDArray[np.float64]]:
-    """Attribute -> (n,) label of each phoneme, mark or character together with the blanks after it; NaN for the rest.
+    """Label phonemes, marks and characters together with their blanks: attribute -> (n,), NaN for other tokens.
 
     Pitch is the median of its voiced frames, energy and tilt the mean of its frames.
 

@@ -18,7 +18,7 @@ _SOUND = re.compile(r"[A-Z]{1,3}[0-2]?")
 
 @dataclass(frozen=True)
 class ArpabetReader:
-    """Reads phonemes in ARPAbet, symbols apart by spaces and words by ``|``; text only where `to_symbols` is there.
+    """Reads phonemes in ARPAbet, symbols separated by spaces and words by ``|``; text only where `to_symbols` is there.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class ArpabetReader:
     space: bool = True
 
     def __call__(self, texts: Sequence[str], phonemes: Sequence[str] | None = None) -> list[Tokens]:
-        """Tokens of sentences."""
+        """Lay sentences out as tokens."""
         if phonemes is not None:
             pairs = zip(texts, phonemes, strict=True)
             return [self._tokens(text, [_space(s) for s in given.split()], given) for text, given in pairs]

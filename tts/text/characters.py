@@ -33,7 +33,7 @@ class CharacterReader:
     romanize: bool = False
 
     def __call__(self, texts: Sequence[str], phonemes: Sequence[str] | None = None) -> list[Tokens]:
-        """Tokens of sentences."""
+        """Lay sentences out as tokens."""
         if phonemes is not None:
             raise ValueError(f"{self.table.voice} reads characters and takes no phonemes: give text alone.")
         return [self._tokens(text) for text in texts]

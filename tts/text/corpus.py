@@ -14,7 +14,7 @@ ENGLISH = Path(__file__).parents[1] / "corpus" / "english.tsv"  # made by experi
 
 
 def read_sentences(path: str | Path = ENGLISH) -> list[tuple[str, str | None]]:
-    """Sentences of a UTF-8 file, one a line: the text, and after a tab its phonemes, or None where there are none.
+    """Read sentences of a UTF-8 file, one a line: the text, and after a tab its phonemes or nothing (None).
 
     Repeated lines are taken once: a repeated vector would have a ball of radius 0.
 
@@ -38,7 +38,7 @@ def read_sentences(path: str | Path = ENGLISH) -> list[tuple[str, str | None]]:
 
 
 def tokenize_corpus(voice: Voice, sentences: Sequence[tuple[str, str | None]]) -> list[Tokens]:
-    """Each sentence as the voice's tokens; those that it knows no sound of are left out.
+    """Lay sentences out as the voice's tokens; those of which it knows no sound are left out.
 
     The phonemes are used where the voice takes them; voices that read characters, or other phonemes, read the text.
     """

@@ -20,7 +20,7 @@ _PAUSES = re.compile(r"([.,;:!?])")
 
 @dataclass(frozen=True)
 class IpaReader:
-    """Reads text by espeak-ng, or phonemes in its place: IPA, words apart by spaces.
+    """Reads text by espeak-ng, or phonemes in its place: IPA, words separated by spaces.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class IpaReader:
     language: str = "en-us"
 
     def __call__(self, texts: Sequence[str], phonemes: Sequence[str] | None = None) -> list[Tokens]:
-        """Tokens of sentences, with one run of espeak-ng where phonemes are not given."""
+        """Lay sentences out as tokens, with one run of espeak-ng where phonemes are not given."""
         if phonemes is None:
             clauses = [_label_clauses(parts) for parts in espeak_phonemes(texts, self.language)]
         else:
@@ -43,7 +43,7 @@ class IpaReader:
 
 
 def ipa_of_clauses(clauses: Sequence[tuple[str, str, str]]) -> str:
-    """Clauses of `espeak_phonemes` as one line, which `Voice.tokenize` takes as `phonemes` to the same tokens."""
+    """Join clauses of `espeak_phonemes` to one line, of which `Voice.tokenize` makes the same tokens."""
     return " ".join(sounds + pause for _, sounds, pause in clauses)
 
 

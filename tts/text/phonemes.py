@@ -18,19 +18,19 @@ _LANGUAGE_SWITCH = re.compile(r"\([a-z-]+\)")  # espeak-ng marks words it reads 
 
 
 def split_sentences(text: str) -> list[str]:
-    """The sentences of a text, split after ``. ! ?`` and at line ends; abbreviations such as Dr. do not end one."""
+    """Split a text into sentences after ``. ! ?`` and at line ends; abbreviations such as Dr. do not end one."""
     lines = _ABBREVIATION.sub(r"\1", text).splitlines()
     return [part.strip() for line in lines for part in _SENTENCE_END.split(line) if part.strip()]
 
 
 def espeak_phonemes(sentences: Sequence[str], language: str = "en-us") -> list[list[tuple[str, str, str]]]:
-    """Phonemes of sentences.
+    """Turn sentences into phonemes.
 
     Returns
     -------
     list of list of (words, phonemes, pause)
-        For each sentence its clauses: the text, its IPA (words apart by spaces, characters as Unicode NFD, one symbol
-        a code point), and the punctuation mark after it, "" where there is none.
+        For each sentence its clauses: the text, its IPA (words separated by spaces, characters as Unicode NFD, one
+        symbol a code point), and the punctuation mark after it, "" where there is none.
 
     Raises
     ------

@@ -38,7 +38,7 @@ _BRITISH = (
 
 
 def spoken_words(text: str) -> list[str]:
-    """Lower-case words without punctuation: numbers up to 999,999,999 spelled out, accents and British spellings gone.
+    """Normalise a text to lower-case words: numbers are spelled out, accents, marks and British spellings are gone.
 
     Longer numbers are read digit by digit, years and times of day as plain numbers. Apostrophes stay inside words.
 
@@ -52,7 +52,7 @@ def spoken_words(text: str) -> list[str]:
 
 
 def number_words(number: int) -> str:
-    """A whole number in words, without "and": from 0 to 999,999,999.
+    """Spell a whole number from 0 to 999,999,999 in words, without "and".
 
     >>> number_words(1_000_215)
     'one million two hundred fifteen'

@@ -21,7 +21,7 @@ _SOUNDS = (("tʃ", "C"), ("dʒ", "j"), ("ʃ", "S"), ("ʒ", "S"), ("ð", "D"), ("
 
 
 def word_labels(words: Sequence[str], sounds: Sequence[str]) -> list[str]:
-    """A label for each group of sounds: the word, or the words, that it reads; the last resort is the group itself.
+    """Label each group of sounds by the word or words that it reads; the group itself where that is unknown.
 
     >>> word_labels(["Put", "it", "on", "the", "table"], ["pˌʊt", "ɪt", "ɔnðə", "tˈeɪbəl"])
     ['Put', 'it', 'on the', 'table']

@@ -60,7 +60,7 @@ def decode(decoder: Any, memory: Tensor, window: tuple[int, int] | None = None) 
 
 
 def check_window(window: tuple[int, int] | None) -> tuple[int, int] | None:
-    """A window as two whole numbers: back at least 0, ahead at least 1, or the sentence would never go on."""
+    """Check a window: two whole numbers, back at least 0, ahead at least 1, or the sentence would never go on."""
     if window is None:
         return None
     back, ahead = window

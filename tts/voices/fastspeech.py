@@ -85,7 +85,7 @@ class FastSpeechVoice(TransformersVoice):
         download: bool = False,
         **options: Unpack[FastSpeechOptions],
     ) -> FastSpeechVoice:
-        """A folder as transformers saves it, or a name of the hub.
+        """Load a folder as transformers saves it, or a model of the hub.
 
         Parameters
         ----------
@@ -121,7 +121,7 @@ class FastSpeechVoice(TransformersVoice):
 
     @torch.no_grad()
     def speak(self, tokens: Tokens, vectors: Mapping[str, np.ndarray] | None = None, *, seed: int = 0) -> Speech:
-        """As `Voice.speak`; nothing of it is random. `Speech.frames` are the model's own durations."""
+        """Speak as `Voice.speak` says; nothing of it is random. `Speech.frames` are the model's own durations."""
         with use_seed(seed, self.model.device), self._replacing(tokens, vectors):
             spoken = self.model(self._ids(tokens), return_dict=True, **self.conditions)
         audio = run_vocoder(self.vocoder, spoken.spectrogram[0])
@@ -132,7 +132,7 @@ class FastSpeechVoice(TransformersVoice):
 
 
 def fastspeech_reader(numbers: Mapping[str, int], name: str = "FastSpeech 2", end: str = "<sos/eos>") -> ArpabetReader:
-    """The reader that lays sentences out as ``transformers.FastSpeech2ConformerTokenizer`` does.
+    """Make the reader that lays sentences out as ``transformers.FastSpeech2ConformerTokenizer`` does.
 
     Parameters
     ----------

@@ -57,9 +57,9 @@ def load_voice(name_or_path: str | Path, *, download: bool = False, **options: U
         return PiperVoice.joe(**given) if name == "joe" else PiperVoice(name, **given)
     if name == "tacotron" or name.endswith(".safetensors") or name.startswith(_BUNDLE):
         if name.startswith(_BUNDLE):
-            from genmend.tts.voices.tacotron_bundles import bundle_voice
+            from genmend.tts.voices.tacotron_bundles import load_bundle
 
-            return bundle_voice(name.removeprefix(_BUNDLE), download=download, **given)
+            return load_bundle(name.removeprefix(_BUNDLE), download=download, **given)
         from genmend.tts.voices.tacotron import TacotronVoice
 
         return TacotronVoice.reference(**given) if name == "tacotron" else TacotronVoice.from_files(name, **given)

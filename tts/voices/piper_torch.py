@@ -61,7 +61,7 @@ class ShortResidualBlock(nn.Module):
 
 
 def to_torch(voice: PiperVoice) -> Any:
-    """The voice as a ``transformers.VitsModel`` in eval mode, its parameters frozen; gradients reach its inputs.
+    """Turn the voice into a ``transformers.VitsModel`` in eval mode, frozen; gradients reach its inputs.
 
     At noise 0 it gives the durations of the ONNX voice, and its waveform within 1e-4 (measured on en_US-joe-medium:
     short residual blocks, one speaker). Long blocks ("high" voices) and several speakers are read by the names that
@@ -92,7 +92,7 @@ def to_torch(voice: PiperVoice) -> Any:
 
 
 def log_durations(model: Any, vectors: Tensor, speaker: int | None = None) -> Tensor:
-    """Natural logarithm of the frames that the model's own predictor gives each token, at noise 0; differentiable.
+    """Predict the natural logarithm of each token's frames by the model's own predictor, at noise 0; differentiable.
 
     Parameters
     ----------

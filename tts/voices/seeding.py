@@ -13,7 +13,7 @@ __all__ = ["use_seed"]
 
 @contextmanager
 def use_seed(seed: int, device: torch.device | None = None) -> Iterator[None]:
-    """Inside, torch draws from this seed; afterwards the caller's generators stand where they stood, also numpy's.
+    """Have torch draw from this seed inside; afterwards the caller's generators are as before, also numpy's.
 
     transformers' VITS encoder draws from numpy's at every call, although nothing comes of it.
 

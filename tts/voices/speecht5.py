@@ -88,7 +88,7 @@ class SpeechT5Voice(TransformersVoice):
         download: bool = False,
         **options: Unpack[SpeechT5Options],
     ) -> SpeechT5Voice:
-        """A folder as transformers saves it, or a name of the hub.
+        """Load a folder as transformers saves it, or a model of the hub.
 
         Parameters
         ----------
@@ -125,7 +125,7 @@ class SpeechT5Voice(TransformersVoice):
         return cls(model, speecht5_reader(table, called), hifigan, speaker, **options)
 
     def tokenize_all(self, texts: Sequence[str], phonemes: Sequence[str] | None = None) -> list[Tokens]:
-        """Several sentences at once; ValueError for one with more tokens than the model has positions."""
+        """Lay several sentences out at once; ValueError for one with more tokens than the model has positions."""
         batch = super().tokenize_all(texts, phonemes)
         longest, limit = max(map(len, batch), default=0), self.model.config.max_text_positions
         if longest > limit:
@@ -137,7 +137,7 @@ class SpeechT5Voice(TransformersVoice):
 
     @torch.no_grad()
     def speak(self, tokens: Tokens, vectors: Mapping[str, np.ndarray] | None = None, *, seed: int = 0) -> Speech:
-        """As `Voice.speak`; `Speech.frames` count the frames in which a token has the greatest weight.
+        """Speak as `Voice.speak` says; `Speech.frames` count the frames in which a token has the greatest weight.
 
         The decoder's prenet drops units at random: another seed is another reading.
         """
@@ -163,7 +163,7 @@ class SpeechT5Voice(TransformersVoice):
 
 
 def diagonal_head(attention: np.ndarray) -> tuple[int, int]:
-    """Which head follows the text: (layer, head).
+    """Find the head that follows the text: (layer, head).
 
     Of the heads whose place in the text grows with time, the one with the greatest focus rate, which is the mean over
     time of the greatest weight. Focus alone does not tell: a head that rests on the last token has as much of it.
@@ -185,7 +185,7 @@ def diagonal_head(attention: np.ndarray) -> tuple[int, int]:
 
 
 def speecht5_reader(numbers: Mapping[str, int], name: str = "SpeechT5") -> CharacterReader:
-    """The reader that lays sentences out as ``transformers.SpeechT5Tokenizer`` does, and also says what it dropped.
+    """Make the reader that lays sentences out as ``transformers.SpeechT5Tokenizer`` does; it lists what it drops.
 
     Where that has its unknown symbol, a digit for instance, nothing is said here, and the symbol is listed as dropped.
 

@@ -92,7 +92,7 @@ class TacotronVoice(Voice):
 
     @classmethod
     def reference(cls, **options: Unpack[TacotronOptions]) -> TacotronVoice:
-        """The small voice of this project, whose gaps are known: some pairs of phonemes were kept from its training.
+        """Load the small voice of this project; some pairs of phonemes were kept from its training.
 
         Parameters
         ----------
@@ -111,7 +111,7 @@ class TacotronVoice(Voice):
 
     @classmethod
     def from_files(cls, weights: str | Path, **options: Unpack[TacotronOptions]) -> TacotronVoice:
-        """A voice as ``experiments/voices/train_tacotron.py`` writes it: .safetensors, a .json and a .tsv beside it.
+        """Load a voice of ``experiments/voices/train_tacotron.py``: .safetensors, a .json and a .tsv beside it.
 
         The last, its training transcripts, may be missing.
 
@@ -159,14 +159,14 @@ class TacotronVoice(Voice):
         return voice
 
     def with_attention_window(self, back: int = 1, ahead: int = 3) -> TacotronVoice:
-        """The same voice, sharing its weights, with its attention held in a window (see `attention_window`)."""
+        """Make the same voice, sharing its weights, with its attention held in a window (see `attention_window`)."""
         voice = copy.copy(self)
         voice.attention_window = check_window((back, ahead))
         return voice
 
     @torch.no_grad()
     def encode(self, batch: Sequence[Tokens], layers: Sequence[str] | None = None) -> list[dict[str, np.ndarray]]:
-        """As `Voice.encode`; equal to encoding one by one up to rounding."""
+        """Encode as `Voice.encode` says; equal to encoding one by one up to rounding."""
         asked = self.check_layers(layers)
         vectors: list[dict[str, np.ndarray]] = [{} for _ in batch]
         for rows in group_by_length(batch):
@@ -179,7 +179,7 @@ class TacotronVoice(Voice):
 
     @torch.no_grad()
     def speak(self, tokens: Tokens, vectors: Mapping[str, np.ndarray] | None = None, *, seed: int = 0) -> Speech:
-        """As `Voice.speak`; `Speech.frames` count the frames in which a token has the greatest weight.
+        """Speak as `Voice.speak` says; `Speech.frames` count the frames in which a token has the greatest weight.
 
         The prenet drops units at random, which the model needs to speak at all: another seed is another reading.
         """

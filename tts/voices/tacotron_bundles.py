@@ -15,7 +15,7 @@ from genmend.tts.voices.mel import LogMel
 from genmend.tts.voices.options import TacotronOptions, check_options
 from genmend.tts.voices.tacotron import TacotronVoice
 
-__all__ = ["BUNDLES", "bundle_voice"]
+__all__ = ["BUNDLES", "load_bundle"]
 
 BUNDLES = tuple(
     f"TACOTRON2_{vocoder}_{reads}_LJSPEECH" for vocoder in ("GRIFFINLIM", "WAVERNN") for reads in ("CHAR", "PHONE")
@@ -30,8 +30,8 @@ _MELS = {
 }
 
 
-def bundle_voice(bundle: str, *, download: bool = False, **options: Unpack[TacotronOptions]) -> TacotronVoice:
-    """A voice of ``torchaudio.pipelines``.
+def load_bundle(bundle: str, *, download: bool = False, **options: Unpack[TacotronOptions]) -> TacotronVoice:
+    """Load a voice of ``torchaudio.pipelines``.
 
     Character bundles read text. Phone bundles read ARPAbet with stress, which torchaudio has DeepPhonemizer make from
     text, a package that nobody maintains: here phonemes have to be given (``HH AH0 L OW1 | W ER1 L D``).

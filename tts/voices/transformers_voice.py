@@ -50,7 +50,7 @@ class TransformersVoice(Voice):
 
     @torch.no_grad()
     def encode(self, batch: Sequence[Tokens], layers: Sequence[str] | None = None) -> list[dict[str, np.ndarray]]:
-        """As `Voice.encode`; equal to encoding one by one up to rounding."""
+        """Encode as `Voice.encode` says; equal to encoding one by one up to rounding."""
         asked = self.check_layers(layers)
         vectors: list[dict[str, np.ndarray]] = [{} for _ in batch]
         for rows in group_by_length(batch, padded=self._pads):
@@ -72,7 +72,7 @@ class TransformersVoice(Voice):
         """Run the text encoder on (b, n) ids, `inside` 1 where they are no padding."""
 
     def _replacing(self, tokens: Tokens, vectors: Mapping[str, np.ndarray] | None) -> AbstractContextManager[Any]:
-        """A block inside which the layers give these vectors; each layer sees what the edits before it made."""
+        """Open a block in which the layers give these vectors; each layer sees what the edits before it made."""
         edits = []
         for layer in self.check_layers(tuple(vectors or {})):
             wanted = check_same_layout(tokens, (vectors or {})[layer], layer) / self._scale_of(layer)

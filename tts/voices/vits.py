@@ -78,7 +78,7 @@ class VitsVoice(TransformersVoice):
     def from_pretrained(
         cls, name_or_path: str | Path, *, download: bool = False, **options: Unpack[VitsOptions]
     ) -> VitsVoice:
-        """A folder as transformers saves it, or a name of the hub.
+        """Load a folder as transformers saves it, or a model of the hub.
 
         Parameters
         ----------
@@ -108,7 +108,7 @@ class VitsVoice(TransformersVoice):
 
     @torch.no_grad()
     def speak(self, tokens: Tokens, vectors: Mapping[str, np.ndarray] | None = None, *, seed: int = 0) -> Speech:
-        """As `Voice.speak`; `Speech.frames` are the model's own durations, of tokens and of the blanks between."""
+        """Speak as `Voice.speak` says; `Speech.frames` are the model's own durations, of tokens and blanks."""
         rate = self.model.speaking_rate / self.length
         with (
             use_seed(seed, self.model.device),
@@ -134,7 +134,7 @@ class VitsVoice(TransformersVoice):
 
 
 def vits_reader(tokenizer: Any, name: str = "VITS") -> Reader:
-    """The reader that lays sentences out as ``transformers.VitsTokenizer`` does, and also says what it dropped.
+    """Make the reader that lays sentences out as ``transformers.VitsTokenizer`` does, and also says what it dropped.
 
     Number 0 stands between all symbols where the tokenizer adds blanks; in MMS voices it is a letter's number as well.
     Voices that read phonemes have espeak-ng make them from text, or take them given, in IPA.

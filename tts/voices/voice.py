@@ -85,7 +85,7 @@ class Voice(ABC):
     _read: Reader  # texts and phonemes to tokens; set by every voice
 
     def tokenize(self, text: str = "", *, phonemes: str | None = None) -> Tokens:
-        """One sentence as tokens.
+        """Lay one sentence out as tokens.
 
         Parameters
         ----------
@@ -105,7 +105,7 @@ class Voice(ABC):
         return self.tokenize_all([text], None if phonemes is None else [phonemes])[0]
 
     def tokenize_sentences(self, text: str, *, phonemes: str | None = None) -> list[Tokens]:
-        """A text of one sentence or several, sentence by sentence; phonemes are one sentence.
+        """Lay a text out sentence by sentence; phonemes are one sentence.
 
         Raises
         ------
@@ -117,12 +117,12 @@ class Voice(ABC):
         return [self.tokenize(sentence) for sentence in split_sentences(text) or [text]]
 
     def tokenize_all(self, texts: Sequence[str], phonemes: Sequence[str] | None = None) -> list[Tokens]:
-        """Several sentences at once, with one run of espeak-ng where it is needed."""
+        """Lay several sentences out at once, with one run of espeak-ng where it is needed."""
         return self._read(texts, phonemes)
 
     @abstractmethod
     def encode(self, batch: Sequence[Tokens], layers: Sequence[str] | None = None) -> list[dict[str, np.ndarray]]:
-        """Vectors of each sentence: layer -> (n, d) float32; all layers by default. Equal to encoding one by one.
+        """Encode sentences: layer -> (n, d) float32 for each; all layers by default. Equal to encoding one by one.
 
         Raises
         ------
@@ -132,7 +132,7 @@ class Voice(ABC):
 
     @abstractmethod
     def speak(self, tokens: Tokens, vectors: Mapping[str, np.ndarray] | None = None, *, seed: int = 0) -> Speech:
-        """Say it.
+        """Speak a sentence.
 
         Parameters
         ----------
@@ -145,7 +145,7 @@ class Voice(ABC):
         """
 
     def check_layers(self, layers: Sequence[str] | None) -> tuple[str, ...]:
-        """The layers asked for, all by default; LookupError for one that is not there."""
+        """Check the layers asked for, all by default; LookupError for one that is not there."""
         asked = self.layers if layers is None else tuple(layers)
         for layer in asked:
             if layer not in self.layers:
@@ -155,7 +155,7 @@ class Voice(ABC):
 
 
 def check_text(text: str, phonemes: str | None) -> None:
-    """Refuse nothing at all and far too much."""
+    """Refuse an empty sentence and one that is far too long."""
     given = text if phonemes is None else phonemes
     if not isinstance(given, str):
         raise TypeError(f"the sentence is {type(given).__name__}, but text is needed; give a string.")

@@ -17,7 +17,7 @@ PAUSE = 0.25  # seconds between two sentences of one text
 
 
 def wav_bytes(audio: np.ndarray, sample_rate: int) -> bytes:
-    """A 16-bit WAV file in memory; audio louder than full scale is made quieter.
+    """Make a 16-bit WAV file in memory; audio louder than full scale is made quieter.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ def write_edit_report(path: Path, run: SentenceEdits) -> None:
     """Write the page."""
     first = run.edits[0]
     sections = [Section("As the voice says it", [audio_block(first.text, first.before)])]
-    sections += [Section(f"{edit.request.word}: {edit.request.wishes}", _blocks(edit)) for edit in run.edits]
+    sections += [Section(f"{edit.request.word}: {edit.request.description}", _blocks(edit)) for edit in run.edits]
     sections.append(Section("Settings", [Facts("What this run used", run.settings)], closed=True))
     summary = " ".join(_in_words(edit) for edit in run.edits)
     write_report(path, f"genmend speak: {run.voice}, edited", summary, sections)
@@ -25,7 +25,7 @@ def write_edit_report(path: Path, run: SentenceEdits) -> None:
 
 def _blocks(edit: ProsodyEdit) -> list[Any]:
     blocks: list[Any] = [
-        audio_block(f"{edit.request.word}: {edit.request.wishes}.", edit.after),
+        audio_block(f"{edit.request.word}: {edit.request.description}.", edit.after),
         Table(
             "Measured on the audio. What was not asked for moved too, in the word and elsewhere.",
             ["attribute", "unit", "asked for", "achieved", "all other sounds"],
@@ -49,4 +49,4 @@ def _blocks(edit: ProsodyEdit) -> list[Any]:
 def _in_words(edit: ProsodyEdit) -> str:
     unmet = [*edit.missed, *(f"{name} (nothing to measure it on)" for name in edit.unmeasured)]
     reached = f"not reached: {', '.join(unmet)}" if unmet else "reached"
-    return f"{edit.request.word}: {edit.request.wishes}, {reached}."
+    return f"{edit.request.word}: {edit.request.description}, {reached}."
