@@ -17,8 +17,8 @@ pytest.importorskip("matplotlib")
 from test_workbench_report import Page
 
 from genmend import manifold
+from genmend.manifold.metrics.meanings import MEANINGS, meaning_of
 from genmend.workbench.cli.main import main
-from genmend.workbench.pages.metric_meanings import MEANINGS, meaning_of
 
 SCRATCH = '''
 from pathlib import Path

@@ -13,7 +13,7 @@ import numpy as np
 
 from genmend.manifold.figures import charts as figures
 from genmend.manifold.figures.galleries import most_common, rarest, worst_missed, worst_outside
-from genmend.workbench.pages.metric_meanings import MEANINGS, meaning_of
+from genmend.manifold.metrics.meanings import MEANINGS, meaning_of
 from genmend.workbench.pages.page import Audio, Facts, Figure, Paragraph, Section, Table, write_report
 
 __all__ = ["score_summary", "write_score_report"]

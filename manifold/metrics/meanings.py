@@ -1,4 +1,4 @@
-"""What each metric says in plain words, and which direction is better: for whoever reads a page and not the papers."""
+"""What each metric says in plain words, and which direction is better: for whoever reads a number and not the papers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["MEANINGS", "Meaning", "meaning_of"]
 
 
 class Meaning(NamedTuple):
-    """`better` says the direction, `words` what the number answers."""
+    """`better` says the direction, `words` what question the number answers."""
 
     better: str
     words: str
@@ -16,7 +16,7 @@ class Meaning(NamedTuple):
 
 _UP, _DOWN, _ONE, _NEITHER = "higher", "lower", "near 1", "describes"
 
-# The names of `Evaluation.to_dict`, in the order in which a table shows them.
+# The names of `Evaluation.to_dict`, in the order in which the page of `genmend score` shows them.
 MEANINGS = {
     "precision": Meaning(_UP, "Share of the query that lies on the manifold of the reference: is a sample plausible?"),
     "recall": Meaning(_UP, "Share of the reference that lies on the manifold of the query: is everything produced?"),
