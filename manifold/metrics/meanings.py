@@ -1,4 +1,4 @@
-"""What each metric says in plain words, and which direction is better: for whoever reads a number and not the papers."""
+"""What each metric says in plain words, and which direction is better: for readers of numbers, not of papers."""
 
 from __future__ import annotations
 
