@@ -1,0 +1,39 @@
+"""A sentence edited by requests in words: what the voice needs is found, each request stands alone."""
+
+import math
+
+import pytest
+from prosody_toys import Hum
+
+from genmend.tts.prosody.sentence_edits import edit_sentence
+
+pytest.importorskip("librosa")
+
+
+@pytest.fixture
+def vits(tmp_path):
+    pytest.importorskip("transformers")
+    from transformers_toys import vits_voice
+
+    return vits_voice(tmp_path)
+
+
+def test_each_request_is_made_of_the_sentence_as_it_was(vits, monkeypatch):
+    monkeypatch.setattr("genmend.tts.prosody.sentence_edits.load_or_fit_moves", pytest.fail)  # durations need none
+    run = edit_sentence(vits, "a dab bad", ["dab:duration=1.5", "bad:duration=0.7"])
+    assert [edit.request.word for edit in run.edits] == ["dab", "bad"]
+    assert all((edit.before.audio == run.edits[0].before.audio).all() for edit in run.edits)
+    assert [edit.achieved["duration"] > 1 for edit in run.edits] == [True, False]
+    assert run.settings == {"text": "a dab bad", "edits": ["dab:duration=1.5", "bad:duration=0.7"], "seed": 0}
+    columns = run.columns()
+    asked = dict(zip(zip(columns["word"], columns["attribute"], strict=True), columns["requested"], strict=True))
+    assert asked["dab", "duration"] == 1.5
+    assert math.isnan(asked["dab", "pitch"])
+    assert run.to_dict()["edits"][1]["requested"] == {"duration": 0.7}
+
+
+def test_what_cannot_be_edited_is_refused(vits):
+    with pytest.raises(ValueError, match="Edits change Piper and VITS voices, and hum is none"):
+        edit_sentence(Hum(), "hum drum", ["hum:duration=1.5"])
+    with pytest.raises(ValueError, match="takes one sentence, and the text has 2"):
+        edit_sentence(vits, "a dab.\nbad cage.", ["dab:duration=1.5"])
