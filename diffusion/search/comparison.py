@@ -79,7 +79,7 @@ class AmplifySettings:
         default=64, metadata={"help": "Unamplified images that novelty is measured from; 0: none.", "min": 0}
     )
     n_search: int = field(default=16, metadata={"help": "Seeds of a search.", "min": 4})
-    n_trials: int = field(default=24, metadata={"help": "Choices of gains that a search tries first.", "min": 2})
+    n_trials: int = field(default=24, metadata={"help": "Sets of gains that a search tries first.", "min": 2})
     tau: float = field(
         default=0.95, metadata={"help": "Share of the usability that a search keeps.", "min": 0, "max": 1}
     )

@@ -51,7 +51,8 @@ class RareSearch:
     learning_rate: float = 0.05
     noise: float = field(default=0.1, metadata={"help": "Noise on the reference latent that each version starts from."})
     k_reference: int = field(
-        default=100, metadata={"help": "A version stays as near its reference as this many own samples are.", "min": 1}
+        default=100,
+        metadata={"help": "A version stays within the reference's distance to its K-th nearest own sample.", "min": 1},
     )
     objective: RareObjective = field(default_factory=RareObjective)
 

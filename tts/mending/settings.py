@@ -72,7 +72,7 @@ class SpeakSettings:
         default=None, metadata={"help": "Ordinary sentences for the reference: TEXT, or TEXT tab IPA.", "exists": True}
     )
     best_of: int = field(
-        default=1, metadata={"help": "Say each sentence so often, keep what Whisper hears best.", "min": 1}
+        default=1, metadata={"help": "Times that each sentence is said; what Whisper hears best is kept.", "min": 1}
     )
     reference: Path | None = field(default=None, metadata={"help": "Folder of the reference, in place of the cache."})
     save_repairs: Path | None = field(

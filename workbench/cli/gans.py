@@ -101,7 +101,7 @@ def correct(
         Path | None, typer.Option(help="Folder with latents.npy and labels.csv, to learn from in place of a detector.")
     ] = None,
     masks: Annotated[
-        Path | None, typer.Option(help="A .npy array [n, h, w]: where each latent of --labels is broken, 0..1.")
+        Path | None, typer.Option(help="A .npy array (n, h, w): where each latent of --labels is broken, 0..1.")
     ] = None,
     correction: Annotated[Path | None, typer.Option(help="A correction file, in place of making one.")] = None,
     gate: Annotated[bool, typer.Option(help="Correct only what the gate flags; --no-gate takes every sample.")] = True,
@@ -192,7 +192,7 @@ def rare(
     out: Out,
     *,
     latents: Annotated[
-        Path | None, typer.Option(help="References, a .npy array [n, *latent shape].", exists=True, dir_okay=False)
+        Path | None, typer.Option(help="References, a .npy array (n, *latent shape).", exists=True, dir_okay=False)
     ] = None,
     n_references: Annotated[int, typer.Option(help="References to draw where no --latents are given.", min=1)] = 16,
     settings: RareSettings,
@@ -234,7 +234,7 @@ def explore(
     out: Out,
     *,
     latents: Annotated[
-        Path | None, typer.Option(help="Queries, a .npy array [n, *latent shape].", exists=True, dir_okay=False)
+        Path | None, typer.Option(help="Queries, a .npy array (n, *latent shape).", exists=True, dir_okay=False)
     ] = None,
     n_queries: Annotated[int, typer.Option(help="Queries to draw where no --latents are given.", min=1)] = 4,
     layer: Annotated[str, typer.Option(help="Whose boundaries; the first activation layer if empty.")] = "",
@@ -276,7 +276,9 @@ def convert(
     seed: Annotated[int, typer.Option(help="Of these samples.", min=0)] = 0,
     device: Device = "cpu",
     batch_size: Annotated[int | None, typer.Option(help="Images a forward pass; the family's own.", min=1)] = None,
-    resume: Annotated[bool, typer.Option(help="Read nothing that was converted before, by its digest.")] = True,
+    resume: Annotated[
+        bool, typer.Option(help="Do not convert a file again that was converted before (same digest).")
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Turn a foreign checkpoint into safetensors and JSON, to use as MODEL."""

@@ -31,7 +31,7 @@ Model = Annotated[
     str,
     typer.Argument(help="faces, eyes, eyes:brown, module:callable that returns yours, or a folder of genmend convert."),
 ]
-Latents = Annotated[Path, typer.Option(help="A .npy array [n, *latent shape].", exists=True, dir_okay=False)]
+Latents = Annotated[Path, typer.Option(help="A .npy array (n, *latent shape).", exists=True, dir_okay=False)]
 Out = Annotated[Path, typer.Option(help="Folder for all results.")]
 LatentShape = Annotated[str, typer.Option(help="Of your own module, e.g. 128 or 64,1,1.")]
 Psi = Annotated[

@@ -36,7 +36,7 @@ class ScoreSettings:
     bootstrap: int = field(default=0, metadata={"help": "Resamples behind the 95 % intervals; 0: none.", "min": 0})
     on_error: str = field(default="raise", metadata={"help": "A file that cannot be read: raise, skip or report."})
     limit: int | None = field(
-        default=None, metadata={"help": "Take only the first so many samples of each set.", "min": 1}
+        default=None, metadata={"help": "Use only this many samples of each set, the first ones.", "min": 1}
     )
     seed: int = field(default=0, metadata={"help": "Of the resamples.", "min": 0})
     device: str = field(default="cpu", metadata={"help": "cpu, cuda, cuda:1, mps."})
