@@ -103,6 +103,16 @@ def test_where_no_rung_is_enough_the_most_normal_one_inside_is_taken(generator, 
     assert len(set(expected)) > 2  # several rungs, and some given up
 
 
+def test_a_later_rung_that_is_less_normal_does_not_replace_a_better_one(generator, correction, latents):
+    never = replace(correction.stop_rule, enough_gate_score=-1e9)
+    forwards = replace(correction, stop_rule=never)
+    backwards = replace(forwards, ladder=forwards.ladder[::-1])
+    found, again = (corrected(generator, one, gate=False)(latents) for one in (forwards, backwards))
+    taken = found.rung != UNTOUCHED
+    assert len(set(found.rung[taken])) > 1
+    np.testing.assert_array_equal(again.rung[taken], len(SHARES) - 1 - found.rung[taken])
+
+
 def test_a_file_cannot_choose_what_code_is_run(generator, correction):
     foreign = replace(correction, gate=replace(correction.gate, extractor="os:getpid"))
     with pytest.raises(ValueError, match=r"if you trust it, call load_extractor\('os:getpid'\)"):

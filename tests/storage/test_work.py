@@ -130,7 +130,8 @@ def test_other_inputs_use_other_files(tmp_path):
 
 def test_digest_tells_apart_what_differs(tmp_path, monkeypatch):
     x = np.arange(12, dtype=np.float32).reshape(4, 3)
-    different = [x, x.T, x.reshape(3, 4), x.astype(np.float64), x + 1, x[:3], "x", 1, 1.0, True, None, "1", (1, 2), -x]
+    arrays = [x, x.view(np.int32), x.T, x.reshape(3, 4), x.astype(np.float64), x + 1, x[:3], -x]
+    different = [*arrays, "x", 1, 1.0, True, None, "1", (1, 2)]
     names = [digest(part) for part in different] + [digest("a", "b"), digest("ab"), digest("b", "a")]
     assert len(set(names)) == len(names)
     np.save(tmp_path / "a.npy", x[:1])

@@ -7,10 +7,15 @@ import pytest
 from spoken_toys import random_sentences, toy_reference
 from voice_toys import toy_tacotron, toy_voice
 
-from genmend.tts.mending.diagnosis import diagnose
+from genmend.tts.mending.diagnosis import diagnose, state_of
 from genmend.tts.mending.pair_statistics import PairStatistics
 from genmend.tts.mending.reference import fit_reference, scores_of
 from genmend.tts.mending.reference_file import ReferenceFileError, load_reference, save_reference
+
+
+def test_what_lies_on_the_sphere_is_inside():
+    scores = (0.5, 1.0, np.nextafter(1.0, 2.0), np.nan)
+    assert [state_of(score) for score in scores] == ["inside", "inside", "outside", "never seen"]
 
 
 def test_reference_vectors_are_inside_and_others_are_judged():

@@ -163,6 +163,10 @@ def test_the_same_features_in_another_file_and_another_run_give_the_same(folder,
     assert result["intervals"] == arrays.json["intervals"]
     first, second = ((place / "per_sample.npz").read_bytes() for place in (arrays.out, folder / "again"))
     assert first == second
+    other = genmend(
+        folder, "x.npy", "y.npy", "--out", "seed", "--k", "1,3", "--json", "--bootstrap", "20", "--seed", "1"
+    )
+    assert json.loads(other.stdout)["intervals"] != arrays.json["intervals"]
 
 
 def test_options_reach_the_metrics(folder):

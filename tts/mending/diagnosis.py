@@ -16,7 +16,7 @@ from genmend.tts.mending.reference import VoiceReference, scores_of
 from genmend.tts.text.tokens import Tokens
 from genmend.tts.voices.voice import Voice
 
-__all__ = ["STATES", "Diagnosis", "WordFinding", "diagnose"]
+__all__ = ["STATES", "Diagnosis", "WordFinding", "diagnose", "state_of"]
 
 # From worst to best. dropped: by the front end; never seen: no reference for the symbol.
 STATES = ("dropped", "never seen", "outside", "inside")
@@ -183,7 +183,7 @@ def _diagnose_one(
 ) -> Diagnosis:
     scores = {name: scores_of(reference.regions[name], tokens, vectors[name]) for name in asked}
     spoken = tokens.spoken
-    states = [_state(score) if spoken[i] else "" for i, score in enumerate(scores[decides])]
+    states = [state_of(score) if spoken[i] else "" for i, score in enumerate(scores[decides])]
     outside = np.array([i for i, state in enumerate(states) if state == "outside"], dtype=np.int64)
     nearest: list[tuple[str, ...]] = [()] * len(tokens)
     if n_nearest and len(outside):
@@ -206,7 +206,8 @@ def _plain(value: float) -> float | None:
     return None if np.isnan(value) else round(float(value), 4)
 
 
-def _state(score: float) -> str:
+def state_of(score: float) -> str:
+    """One of `STATES` for a score: on the sphere (1) is inside, NaN is a symbol never seen."""
     if np.isnan(score):
         return "never seen"
     return "inside" if score <= 1 else "outside"
