@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from genmend.storage.atomic import whole_file
 
-__all__ = ["parse_json", "read_json", "without_nan", "write_csv", "write_json", "write_npz"]
+__all__ = ["parse_json", "read_json", "without_nan", "write_csv", "write_json", "write_npy", "write_npz"]
 
 
 def write_csv(path: str | os.PathLike[str], columns: Mapping[str, NDArray[Any]]) -> None:
@@ -48,6 +48,12 @@ def parse_json(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"it is a {type(value).__name__}, but a JSON object is needed")
     return value
+
+
+def write_npy(path: str | os.PathLike[str], array: NDArray[Any]) -> None:
+    """Write one array, for `numpy.load`."""
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array)
 
 
 def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, Any], *, compressed: bool = False) -> None:

@@ -69,7 +69,7 @@ def generator_from(
     named = tuple(name.strip() for name in layers.split(",")) if layers else ()
     generator = load_generator(model, shape, named, **_family_options(model, psi, space))
     generator.module.to(device)
-    features = load_extractor(extractor) if extractor else None
+    features: Any = load_extractor(extractor) if extractor else None
     if hasattr(features, "to"):  # a network, not a function
         features.to(device)
     return replace(generator, batch_size=batch_size)

@@ -88,7 +88,7 @@ def run_convert(
     misfit.unlink(missing_ok=True)  # of an earlier run
     converted = replace(converted, folder=str(out))
     picture = out / "samples.png"
-    loaded = {}
+    loaded: dict[str, Any] = {}
     if samples is None:  # of an earlier run
         picture.unlink(missing_ok=True)
     else:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-import numpy as np
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from genmend.activations import save_correction
 from genmend.gans import Generator
 from genmend.gans.correctors.correct import CorrectRun, correct
 from genmend.gans.correctors.registry import MethodSettings
 from genmend.gans.detection.detect import DetectorSettings
-from genmend.storage.atomic import whole_file
 from genmend.storage.pieces import Work
-from genmend.storage.tables import write_csv, write_json
+from genmend.storage.tables import write_csv, write_json, write_npy
 from genmend.workbench.pages.correct import write_correct_report
 from genmend.workbench.pages.pictures import ImageFolders
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["run_correct"]
 
@@ -70,5 +70,4 @@ def _write_moved(path: Path, given: Tensor, moved: Tensor) -> None:
     """The latents that the images after were generated from, where they are others; else no file, and no older one."""
     path.unlink(missing_ok=True)
     if not given.cpu().equal(moved):
-        with whole_file(path) as temporary, temporary.open("wb") as file:
-            np.save(file, moved.numpy())
+        write_npy(path, moved.numpy())

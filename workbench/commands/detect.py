@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from genmend.gans import Generator, save_detector
 from genmend.gans.detection.detect import DetectorSettings, DetectRun, detect
 from genmend.storage.pieces import Work
 from genmend.storage.tables import write_csv, write_json
 from genmend.workbench.pages.detect import write_detect_page
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["run_detect"]
 

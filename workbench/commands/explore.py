@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from genmend.gans import Generator
 from genmend.gans.boundaries.explore import ExploreRun, ExploreSettings, explore
 from genmend.storage.pieces import Work
 from genmend.storage.tables import write_csv, write_json, write_npz
 from genmend.workbench.pages.explore import write_explore_report
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["run_explore"]
 

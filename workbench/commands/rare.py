@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-import numpy as np
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from genmend.gans import Generator
 from genmend.gans.rare import RareSamples, save_density
 from genmend.gans.rare.find import RareRun, RareSettings, find_rare
 from genmend.storage.atomic import whole_file
 from genmend.storage.pieces import Work
-from genmend.storage.tables import write_csv, write_json, write_npz
+from genmend.storage.tables import write_csv, write_json, write_npy, write_npz
 from genmend.workbench.pages.pictures import png, to_pixels
 from genmend.workbench.pages.rare import write_rare_report
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["run_rare"]
 
@@ -41,8 +42,7 @@ def run_rare(
     out.mkdir(parents=True, exist_ok=True)
     save_density(out / "density.safetensors", run.space.density)
     write_npz(out / "rare.npz", samples.arrays())
-    with whole_file(out / "latents.npy") as temporary, temporary.open("wb") as file:
-        np.save(file, samples.latents[samples.found])
+    write_npy(out / "latents.npy", samples.latents[samples.found])
     write_csv(out / "rare.csv", samples.columns())
     write_json(out / "summary.json", run.to_dict())
     references = generator.generate(samples.reference_latents)
@@ -56,7 +56,7 @@ def run_rare(
 def _write_images(folder: Path, samples: RareSamples, references: Tensor, found: Tensor) -> None:
     """``reference_000.png`` and, for what was found, ``reference_000_rare_0.png``."""
     folder.mkdir(parents=True, exist_ok=True)
-    rows = np.flatnonzero(samples.found)
+    rows = [row for row, found_it in enumerate(samples.found) if found_it]
     named = {f"reference_{row:03d}.png": image for row, image in enumerate(references)} | {
         f"reference_{row // samples.n_versions:03d}_rare_{row % samples.n_versions}.png": image
         for row, image in zip(rows, found, strict=True)
