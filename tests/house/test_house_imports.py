@@ -148,6 +148,18 @@ def test_commands_show_what_the_library_computes():
     assert problems == {}
 
 
+def test_only_the_command_line_imports_commands_and_pages_are_imported_by_commands():
+    allowed = {"workbench.commands": ("workbench/cli/", "workbench/commands/"), "workbench.pages": ("workbench/",)}
+    problems = [
+        f"{name_of(file)} imports {module}"
+        for file in python_files(*rooms(), "experiments", "benchmarks")
+        for _, module in imported_modules(tree_of(file))
+        for part, places in allowed.items()
+        if module.startswith(f"{PACKAGE}.{part}.") and not name_of(file).startswith(places)
+    ]
+    assert problems == []
+
+
 def brought_by(statement):
     """Top-level modules that `statement` imports, in a process of its own, beyond LIGHT and what LIGHT needs."""
     script = (
