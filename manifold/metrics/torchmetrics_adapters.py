@@ -42,7 +42,7 @@ class MetricOptions(TypedDict, total=False):
 
 
 class _FeatureSets(Metric):
-    """Keeps all features of both sets: the value is a function of the whole, of which no batch says a part.
+    """Keeps all features of both sets: the value depends on the whole sets, and cannot be added up over batches.
 
     They are kept as `dtype` (float32, so 4 (n + m) d bytes; after `set_dtype(torch.float64)` float64), flat, because
     torchmetrics gathers flat arrays also from a process that has none; their width is kept beside.
@@ -74,7 +74,7 @@ class _FeatureSets(Metric):
         self.add_state("columns", torch.tensor(0), dist_reduce_fx=None)
 
     def set_dtype(self, dst_type: str | torch.dtype) -> Metric:
-        """As torchmetrics has it; the width of the features stays the whole number that it is."""
+        """Change the dtype of the features, as torchmetrics does; their width stays an integer."""
         columns = self.columns
         super().set_dtype(dst_type)
         self.columns = columns.to(self.device)

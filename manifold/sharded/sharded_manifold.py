@@ -192,7 +192,7 @@ class ShardedManifold:
         self._held = None
 
     def _open(self, reference: Any) -> None:
-        """Hand the shards to who holds them, and learn their shapes."""
+        """Hand the shards to this process or to Ray workers, and learn their shapes."""
         sources = _sources(reference)
         self.close()
         vars(self).pop("radii_", None)  # those of another reference, should what follows fail

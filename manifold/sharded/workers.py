@@ -1,4 +1,4 @@
-"""Who holds the shards: this process or Ray actors. Both answer the same calls, with the same numbers."""
+"""What holds the shards: this process, or Ray actors. Both answer the same calls with the same numbers."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class HereCalls:
         return list(handles)
 
     def close(self) -> None:
-        """Nothing to let go."""
+        """Do nothing: there are no workers to end."""
 
 
 class RayCalls:
