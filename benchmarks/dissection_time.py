@@ -22,10 +22,11 @@ import torch
 from machine import conditions, cpu_name, timer
 
 from genmend.gans.dissection.classical import ClassicalConcepts
-from genmend.gans.dissection.dissection import DissectSettings, label_units
+from genmend.gans.dissection.dissection import label_units
 from genmend.gans.dissection.mask_store import MaskStore
 from genmend.gans.dissection.stages import Stages
 from genmend.gans.families.pretrained import load_faces
+from genmend.gans.settings import DissectSettings
 from genmend.storage.pieces import Work
 
 RESULTS = Path(__file__).resolve().with_name("results")

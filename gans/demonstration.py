@@ -16,11 +16,12 @@ from genmend.activations import Correction, edited, load_correction, save_correc
 from genmend.gans.correctors.gated import Corrected, corrected
 from genmend.gans.correctors.ladder import fit_correction
 from genmend.gans.detection.artifact_detector import ArtifactDetector, Detection
-from genmend.gans.detection.detect import DetectorSettings, fit_detector, measure_samples
+from genmend.gans.detection.detect import fit_detector, measure_samples
 from genmend.gans.detection.labelled_samples import LabelledSamples, load_labelled
 from genmend.gans.detection.soft_logistic import cross_validated_scores
 from genmend.gans.families.pretrained import load_faces
 from genmend.gans.generator import Generator
+from genmend.gans.settings import DetectorSettings
 from genmend.storage.pieces import Work
 
 __all__ = ["N_SAMPLES", "Demonstration", "LabelledScores", "demonstrate"]

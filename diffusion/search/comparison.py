@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from genmend.activations import Edit
 from genmend.activations.digests import weights_digest
 from genmend.diffusion.amplification.control_bands import AmplifyBand
-from genmend.diffusion.amplification.gains import EditOptions, amplification_edits, edits_by_slot
+from genmend.diffusion.amplification.gains import amplification_edits, edits_by_slot
 from genmend.diffusion.amplification.low_frequencies import AmplifyLowFrequencies
 from genmend.diffusion.amplification.plug_in import amplified, read_amplification
 from genmend.diffusion.drawing import draw
@@ -29,102 +28,16 @@ from genmend.diffusion.search.gain_search import GainSearch, search_gains
 from genmend.diffusion.search.novelty import Novelty
 from genmend.diffusion.search.real_images import read_real_images
 from genmend.diffusion.search.scorers import Scorer, clip_score
+from genmend.diffusion.search.settings import AmplifySettings
 from genmend.diffusion.search.trials import Comparison, Scores, compare_scores, describe_edit
 from genmend.manifold.features import load_extractor
 from genmend.storage.digests import settings_key, sha256_of_array
 from genmend.storage.pieces import Work
 from genmend.storage.tables import without_nan
 
-__all__ = ["AmplifyRun", "AmplifySettings", "compare_amplification"]
+__all__ = ["AmplifyRun", "compare_amplification"]
 
 CLOUD_SEED, SEARCH_SEED = 100_000, 50_000  # added to the seed: no sample is drawn twice
-
-
-@dataclass(frozen=True)
-class AmplifySettings:
-    """What to amplify by how much, and how to measure it.
-
-    Give exactly one of `gains` (slot -> gain), `preset`, `correction` (a file), `search` and `blocks` (of a
-    transformer: number -> gain). `usability` is "" for the model's own scorer, "none", or "clip:MODEL"; `features` an
-    extractor's name, "" for the model's own; `control` "" or a band of `AmplifyBand`, drawn with the same gains.
-    `call` holds arguments of the pipeline.
-
-    Raises
-    ------
-    ValueError
-        If settings contradict each other; the message says which.
-    """
-
-    prompts: tuple[str, ...] = field(metadata={"help": "What to draw; again for more.", "option": "--prompt"})
-    gains: Mapping[str, float] | None = field(
-        default=None,
-        metadata={"help": "down0=1.1,down1=1.3,mid=1.8; or the same in this order: 1.1,1.3,1.8."},
-    )
-    preset: str = field(
-        default="", metadata={"help": "sdxl-turbo, sdxl-lightning-1, sd-1.5, ...; see diffusion.PRESETS."}
-    )
-    correction: Path | None = field(default=None, metadata={"help": "An amplification.safetensors.", "exists": True})
-    search: bool = field(
-        default=False, metadata={"help": "Search the gains that are newest and still usable.", "option": "--search"}
-    )
-    blocks: Mapping[int, float] | None = field(
-        default=None, metadata={"help": "Of a transformer: 14=1.05,15=1.05 (experimental)."}
-    )
-    cutoff: float | None = field(
-        default=None, metadata={"help": "Where the low band ends; by default the preset's, or 5."}
-    )
-    cutoff_unit: str = field(default="", metadata={"help": "bins, or nyquist for a share of it."})
-    n: int = field(default=8, metadata={"help": "Images of each prompt.", "min": 1})
-    n_cloud: int = field(
-        default=64, metadata={"help": "Unamplified images that novelty is measured from; 0: none.", "min": 0}
-    )
-    n_search: int = field(default=16, metadata={"help": "Seeds of a search.", "min": 4})
-    n_trials: int = field(default=24, metadata={"help": "Sets of gains that a search tries first.", "min": 2})
-    tau: float = field(
-        default=0.95, metadata={"help": "Share of the usability that a search keeps.", "min": 0, "max": 1}
-    )
-    usability: str = field(
-        default="", metadata={"help": "clip:MODEL by hub name or folder; none; reference has its own."}
-    )
-    features: str = field(default="", metadata={"help": "Extractor of the novelty; efficientnet-lite0 if empty."})
-    control: str = field(default="", metadata={"help": "Draw a control too: full, high, random or noise."})
-    real: Path | None = field(
-        default=None, metadata={"help": "Folder of real images: novelty counts only among them.", "exists": True}
-    )
-    keep_inside: float = field(
-        default=0.0,
-        metadata={"help": "Share of the samples among --real images that a search keeps.", "min": 0, "max": 1},
-    )
-    seed: int = field(
-        default=0, metadata={"help": "Of the first image; cloud and search use seeds far above.", "min": 0}
-    )
-    call: Mapping[str, Any] | None = None
-
-    def __post_init__(self) -> None:
-        ways = [self.gains is not None, bool(self.preset), self.correction is not None, self.search, bool(self.blocks)]
-        if sum(ways) != 1:
-            raise ValueError("Give exactly one of --gains, --preset, --search, --correction, --blocks.")
-        if not self.prompts or any(not prompt.strip() for prompt in self.prompts):
-            raise ValueError(f"The prompts are {list(self.prompts)}; give --prompt with words, again for more.")
-        if self.n < 1 or (0 < self.n_cloud <= 5):
-            raise ValueError(f"--n is {self.n} and --n-cloud {self.n_cloud}; give at least 1, and 0 or at least 6.")
-        if self.real is not None and not self.n_cloud:
-            raise ValueError("--real says where novelty counts, and --n-cloud 0 measures none; leave one of them out.")
-        if self.keep_inside and (self.real is None or not self.search):
-            raise ValueError("--keep-inside is of a --search, and inside is among --real images; give both.")
-
-    @property
-    def seeds(self) -> range:
-        """Of the images of each prompt."""
-        return self.seeds_from(0, self.n)
-
-    def seeds_from(self, start: int, n: int) -> range:
-        """`n` seeds, `start` above the first."""
-        return range(self.seed + start, self.seed + start + n)
-
-    def edit_options(self) -> EditOptions:
-        """Fields of the edits beside layer, gain and cutoff."""
-        return {"cutoff_unit": self.cutoff_unit} if self.cutoff_unit else {}  # type: ignore[typeddict-item]
 
 
 @dataclass(frozen=True)

@@ -40,8 +40,9 @@ from genmend.gans.boundaries import (
     spread,
     walks,
 )
-from genmend.gans.boundaries.explore import ExploreRun, ExploreSettings, QueryRegion
+from genmend.gans.boundaries.explore import ExploreRun, QueryRegion
 from genmend.gans.families.pretrained import load_faces
+from genmend.gans.settings import ExploreSettings
 from genmend.storage.digests import sha256_of_array
 from genmend.storage.pieces import Work
 

@@ -24,12 +24,12 @@ from experiments.faces.labelled import LabelledFaces, load_labelled_faces
 from experiments.pages import write_page
 from genmend.activations import ScaleUnits, edited
 from genmend.gans import ArtifactDetector, Generator, dissect
-from genmend.gans.detection.detect import DetectorSettings, fit_detector
+from genmend.gans.detection.detect import fit_detector
 from genmend.gans.dissection import unit_peaks
 from genmend.gans.dissection.artifact_units import unit_kid
-from genmend.gans.dissection.causal_study import CausalSettings
-from genmend.gans.dissection.dissection import DissectRun, DissectSettings
+from genmend.gans.dissection.dissection import DissectRun
 from genmend.gans.families.pretrained import load_faces
+from genmend.gans.settings import CausalSettings, DetectorSettings, DissectSettings
 from genmend.manifold.features import extract, load_extractor
 from genmend.storage.pieces import Work
 

@@ -28,11 +28,12 @@ from experiments.faces.rare_tables import SEARCHED, UNSEEN, tables, write_grid
 from experiments.intervals import bootstrap
 from experiments.pages import write_page
 from genmend.gans import Generator
-from genmend.gans.detection.detect import DetectorSettings, fit_detector
+from genmend.gans.detection.detect import fit_detector
 from genmend.gans.families.pretrained import load_faces
-from genmend.gans.rare import RareSamples, RareSearch, RareSpace
-from genmend.gans.rare.find import RareSettings, fit_space, search_references
+from genmend.gans.rare import RareSamples, RareSpace
+from genmend.gans.rare.find import fit_space, search_references
 from genmend.gans.rare.search import plausible
+from genmend.gans.settings import DetectorSettings, RareSearch, RareSettings
 from genmend.manifold import Manifold, frechet_distance
 from genmend.manifold.metrics.evaluation_sweep import rarity_percentile
 from genmend.storage.pieces import Work

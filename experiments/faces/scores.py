@@ -24,8 +24,9 @@ from torch import Tensor
 
 from experiments.pages import write_page
 from genmend.gans import ArtifactDetector, Generator, corrected, fit_correction
-from genmend.gans.detection.detect import DetectorSettings, fit_detector
+from genmend.gans.detection.detect import fit_detector
 from genmend.gans.families.pretrained import load_faces
+from genmend.gans.settings import DetectorSettings
 from genmend.manifold import evaluate
 from genmend.manifold.features.feature_set import features_of
 from genmend.storage.atomic import whole_file

@@ -2,7 +2,7 @@
 
 from genmend.gans.boundaries.affine_region import AffineRegion, as_affine
 from genmend.gans.boundaries.bouncing import bouncing, bouncing_walks
-from genmend.gans.boundaries.boundary_set import GateSettings, SupportingSet, compare_with_rankings, supporting_set
+from genmend.gans.boundaries.boundary_set import SupportingSet, compare_with_rankings, supporting_set
 from genmend.gans.boundaries.bounds import Box, NormShell, chord, prior_shell, random_directions
 from genmend.gans.boundaries.convergence import Convergence, convergence
 from genmend.gans.boundaries.exploration import Exploration, farthest_points, mean_distance, spread
@@ -11,6 +11,7 @@ from genmend.gans.boundaries.homogeneity import Homogeneity, ball_round, homogen
 from genmend.gans.boundaries.preactivation import preactivations
 from genmend.gans.boundaries.region import GenerativeRegion, generative_region
 from genmend.gans.boundaries.tree import grow_tree
+from genmend.gans.settings import GateSettings
 
 __all__ = [
     "AffineRegion",

@@ -20,9 +20,9 @@ from tqdm import tqdm
 from genmend.gans.boundaries.preactivation import activations_of, decode, masked_errors, squared_errors
 from genmend.gans.boundaries.rankings import first_of, first_order_effects, smallest_prefix
 from genmend.gans.generator import Generator
+from genmend.gans.settings import GateSettings
 
 __all__ = [
-    "GateSettings",
     "Granularity",
     "SupportingSet",
     "compare_with_rankings",
@@ -36,35 +36,6 @@ BETA = 2 / 3  # temperature of a gate
 GAMMA, ZETA = -0.1, 1.1  # the interval that a binary concrete variable is stretched to, before it is cut to [0, 1]
 
 Granularity = Literal["neuron", "unit"]
-
-
-@dataclass(frozen=True)
-class GateSettings:
-    """How the gates are learnt.
-
-    Attributes
-    ----------
-    n_rounds : int
-        Prices of an open gate that are tried.
-    n_steps : int
-        Steps of Adam for each.
-    n_draws : int
-        Samples of the gates a step.
-    learning_rate : float
-        Of log_alpha.
-    seed : int
-        Of the gates' noise.
-    """
-
-    n_rounds: int = 10
-    n_steps: int = 50
-    n_draws: int = 4
-    learning_rate: float = 0.2
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if min(self.n_rounds, self.n_steps, self.n_draws) < 1 or not self.learning_rate > 0:
-            raise ValueError(f"{self} has a count below 1 or a learning rate of 0 or less; give positive numbers.")
 
 
 @dataclass(frozen=True)

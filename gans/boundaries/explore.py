@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genmend.gans.boundaries.affine_region import AffineRegion, as_affine
 from genmend.gans.boundaries.bouncing import N_BOUNCING_MOVES, bouncing
-from genmend.gans.boundaries.boundary_set import GateSettings, SupportingSet, compare_with_rankings, supporting_set
+from genmend.gans.boundaries.boundary_set import SupportingSet, compare_with_rankings, supporting_set
 from genmend.gans.boundaries.exploration import Exploration, mean_distance, spread
 from genmend.gans.boundaries.hit_and_run import N_MOVES, hit_and_run
 from genmend.gans.boundaries.homogeneity import ball_round, homogeneity, random_set, rotate_round
@@ -22,71 +22,14 @@ from genmend.gans.boundaries.preactivation import preactivations
 from genmend.gans.boundaries.region import GenerativeRegion, generative_region
 from genmend.gans.boundaries.tree import grow_tree
 from genmend.gans.generator import Generator, generator_facts
+from genmend.gans.settings import ExploreSettings
 from genmend.manifold.features import load_extractor
 from genmend.storage.digests import sha256_of_array
 from genmend.storage.pieces import Work
 
-__all__ = ["METHODS", "N_RANDOM", "ExploreRun", "ExploreSettings", "QueryRegion", "explore", "explore_set"]
+__all__ = ["N_RANDOM", "ExploreRun", "QueryRegion", "explore", "explore_set"]
 
 N_RANDOM = 4  # random sets that a supporting set's error is compared with
-
-METHODS = ("auto", "bouncing", "hit-and-run", "tree")
-
-
-@dataclass(frozen=True)
-class ExploreSettings:
-    """How boundaries are found and their region is explored.
-
-    Attributes
-    ----------
-    tolerance : float
-        RMSE in 0..1 that the supporting set alone has to stay within.
-    granularity : "neuron" or "unit"
-    method : "auto", "bouncing", "hit-and-run" or "tree"
-        ``auto`` is bouncing where the layer is affine in the latent, which alone it can do, and else hit-and-run.
-    n : int
-        Latents to explore, 2 or more.
-    n_moves : int, optional
-        Of each walk; 100 of bouncing and 1000 of hit-and-run where None.
-    extractor : str
-        Its features tell how alike images are; empty: pixels alone.
-    seed : int
-        Of the queries, where they are drawn; query i is explored with ``seed + i``.
-    gates : GateSettings
-        How the supporting set is learnt.
-    """
-
-    tolerance: float = field(
-        default=0.05, metadata={"help": "RMSE (0..1) that the boundaries alone may miss the image by."}
-    )
-    granularity: Literal["neuron", "unit"] = field(
-        default="neuron", metadata={"help": "neuron, or unit for whole feature maps: looser regions."}
-    )
-    method: Literal["auto", "bouncing", "hit-and-run", "tree"] = field(
-        default="auto",
-        metadata={"help": "bouncing (layers affine in the latent), hit-and-run, tree; auto: one of the first two."},
-    )
-    n: int = field(default=32, metadata={"help": "Latents to explore round each query.", "min": 2})
-    n_moves: int | None = field(
-        default=None,
-        metadata={"help": "Moves of each walk; by default 100 of bouncing, 1000 of hit-and-run.", "min": 1},
-    )
-    extractor: str = field(
-        default="efficientnet-lite0",
-        metadata={"help": "Its features tell how alike images are; '' for pixels alone."},
-    )
-    seed: int = field(default=0, metadata={"help": "Of the queries; query i is explored with seed + i.", "min": 0})
-    gates: GateSettings = field(default_factory=GateSettings)
-
-    def __post_init__(self) -> None:
-        if not self.tolerance > 0:
-            raise ValueError(f"tolerance is {self.tolerance}; give an RMSE above 0 in the image's 0..1 range.")
-        if self.granularity not in ("neuron", "unit"):
-            raise ValueError(f"granularity is {self.granularity!r}; give 'neuron' or 'unit'.")
-        if self.method not in METHODS:
-            raise ValueError(f"method is {self.method!r}; accepted are {', '.join(METHODS)}.")
-        if self.n < 2 or (self.n_moves is not None and self.n_moves < 1):
-            raise ValueError(f"n={self.n}, n_moves={self.n_moves}: give at least 2 latents and 1 move.")
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from genmend.gans.correctors.fitting import fit_method
 from genmend.gans.correctors.gated import Corrected, GatedGenerator, Treatment, corrected
 from genmend.gans.correctors.registry import MethodSettings
 from genmend.gans.correctors.second_judge import Judgement, SecondJudge
-from genmend.gans.detection.detect import DetectorSettings
 from genmend.gans.detection.rare_activation import ablated_share
 from genmend.gans.generator import Generator, generator_facts
+from genmend.gans.settings import DetectorSettings
 from genmend.storage.digests import settings_key, sha256_of_array
 from genmend.storage.pieces import Work
 

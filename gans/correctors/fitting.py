@@ -23,9 +23,10 @@ from genmend.gans.correctors.manifold_guided import ManifoldGuided
 from genmend.gans.correctors.registry import LADDER, LOOK_AT_MASKS, MethodSettings
 from genmend.gans.correctors.truncation import Truncation
 from genmend.gans.detection.artifact_detector import ArtifactDetector
-from genmend.gans.detection.detect import DetectorSettings, detector_facts, fit_detector, measure_samples
+from genmend.gans.detection.detect import detector_facts, fit_detector, measure_samples
 from genmend.gans.detection.labelled_samples import LabelledSamples
 from genmend.gans.generator import Generator
+from genmend.gans.settings import DetectorSettings
 from genmend.storage.digests import settings_key
 from genmend.storage.pieces import Work
 

@@ -18,8 +18,8 @@ from genmend.gans.correctors.matched_control import RandomNeurons, RandomUnits
 from genmend.gans.correctors.rare_neurons import RareNeurons
 from genmend.gans.correctors.truncation import Truncation
 from genmend.gans.detection.defect_classifier import DefectClassifier
-from genmend.gans.detection.detect import DetectorSettings
 from genmend.gans.detection.labelled_samples import LabelledSamples
+from genmend.gans.settings import DetectorSettings
 
 __all__ = ["LADDER", "LOOK_AT_MASKS", "METHODS", "MethodSettings", "parse_parameters"]
 

@@ -14,13 +14,13 @@ from torch import Tensor
 from genmend.gans.detection.artifact_detector import ArtifactDetector, Detection
 from genmend.gans.detection.detector_file import load_detector, save_detector
 from genmend.gans.generator import Generator, generator_facts, layer_shapes
+from genmend.gans.settings import DetectorSettings
 from genmend.storage.digests import sha256_of_array
 from genmend.storage.pieces import Work
 
 __all__ = [
     "CHUNK",
     "DetectRun",
-    "DetectorSettings",
     "check_detector",
     "detect",
     "detector_facts",
@@ -30,22 +30,6 @@ __all__ = [
 ]
 
 CHUNK = 256
-
-
-@dataclass(frozen=True)
-class DetectorSettings:
-    """What a detector is fitted with where none is given; the fields of `gans.ArtifactDetector`."""
-
-    extractor: str = field(
-        default="efficientnet-lite0",
-        metadata={"help": "efficientnet-lite0, clip-vit-b16, or module:callable."},
-    )
-    rate: float = 0.1
-    n_statistics: int = field(default=10_000, metadata={"help": "Own samples behind the activation rates.", "min": 2})
-    n_reference: int = field(default=2_000, metadata={"help": "Own samples behind the normal manifold.", "min": 10})
-    seed: int = field(
-        default=1_000_003, metadata={"help": "Of the model's own samples that the detector learns from.", "min": 0}
-    )
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genmend.gans.detection.detect import DetectorSettings, fit_detector
+from genmend.gans.detection.detect import fit_detector
 from genmend.gans.dissection.artifact_units import top_images, unit_frechet, unit_kid
 from genmend.gans.dissection.measuring import unit_peaks
 from genmend.gans.dissection.stages import Arrays, Stages
+from genmend.gans.settings import DetectorSettings
 from genmend.manifold.features import extract, load_extractor
 
 __all__ = ["N_FRECHET", "ArtifactUnits", "artifact_units"]

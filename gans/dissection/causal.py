@@ -19,10 +19,10 @@ from torch.nn import functional
 from genmend.activations import Edit, PullToMean, ScaleUnits, edited
 from genmend.gans.dissection.concepts import Concepts, checked_masks
 from genmend.gans.generator import Generator, recorded_batches
+from genmend.gans.settings import MOST_SEGMENTED
 
-__all__ = ["MOST_SEGMENTED", "CausalEffect", "CausalProbe", "causal_effect", "prepare_probe"]
+__all__ = ["CausalEffect", "CausalProbe", "causal_effect", "prepare_probe"]
 
-MOST_SEGMENTED = 1200  # images a concept
 PRESENT = 1e-3  # share of an image's pixels from which on it has a concept
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -14,36 +14,17 @@ from torch import Tensor
 from genmend.activations import Edit, edited
 from genmend.gans.dissection.agreement import Agreement
 from genmend.gans.dissection.alpha import optimise_alpha, top_units
-from genmend.gans.dissection.causal import (
-    MOST_SEGMENTED,
-    CausalEffect,
-    ablation,
-    causal_effect,
-    insertion,
-    prepare_probe,
-)
+from genmend.gans.dissection.causal import CausalEffect, ablation, causal_effect, insertion, prepare_probe
 from genmend.gans.dissection.mask_store import MaskStore
 from genmend.gans.dissection.stages import Arrays, Stages
 from genmend.gans.generator import Generator
+from genmend.gans.settings import CausalSettings
 from genmend.storage.digests import sha256_of_array
 
-__all__ = ["CausalSettings", "CausalStudy", "causal_study"]
+__all__ = ["CausalStudy", "causal_study"]
 
 N_DRAWS = 3
 SHOWN = 10
-
-
-@dataclass(frozen=True)
-class CausalSettings:
-    """How a concept's units are tried.
-
-    `alpha_steps` of the search for causal units follow the gradient; with 0 the units of highest IoU are taken.
-    """
-
-    n_units: int = field(default=20, metadata={"help": "Units that a causal test switches off.", "min": 1})
-    n_segmented: int = MOST_SEGMENTED
-    alpha_steps: int = field(default=0, metadata={"help": "Steps of the search for causal units; 0: by IoU.", "min": 0})
-    alpha_batch: int = 4
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import matplotlib.figure
 import numpy as np
@@ -14,64 +14,18 @@ from numpy.typing import NDArray
 
 from genmend.gans.dissection.agreement import Agreement, bootstrap_interval, detects
 from genmend.gans.dissection.artifact_study import ArtifactUnits, artifact_units
-from genmend.gans.dissection.causal_study import CausalSettings, CausalStudy, causal_study
+from genmend.gans.dissection.causal_study import CausalStudy, causal_study
 from genmend.gans.dissection.concepts import Concepts, load_concepts
 from genmend.gans.dissection.mask_store import MaskStore
 from genmend.gans.dissection.stages import Stages
 from genmend.gans.generator import Generator
+from genmend.gans.settings import DissectSettings
 from genmend.manifold.features import load_extractor
 from genmend.storage.pieces import Work
 
-__all__ = ["NO_CONCEPT", "DissectRun", "DissectSettings", "LayerUnits", "dissect", "label_units"]
+__all__ = ["NO_CONCEPT", "DissectRun", "LayerUnits", "dissect", "label_units"]
 
 NO_CONCEPT = "none"
-
-
-@dataclass(frozen=True)
-class DissectSettings:
-    """How a generator is dissected.
-
-    `n_images` samples are segmented by every segmenter but ``classical``, which sees all `n_statistics`; these are also
-    behind the fixed thresholds and the galleries. `rule` says which units are detectors (`detects`).
-    `artifact_units` names the extractor in whose features units are ranked by how far from normal the images are that
-    excite them, among `n_images` samples; not done where empty.
-    """
-
-    segmenters: tuple[str, ...] = field(
-        default=("classical",),
-        metadata={"help": "classical, face-parser, or module:callable; again for more.", "option": "--segmenter"},
-    )
-    n_images: int = field(
-        default=2_000, metadata={"help": "Samples to segment; classical sees --n-statistics.", "min": 8}
-    )
-    n_statistics: int = field(default=10_000, metadata={"help": "Samples behind the units' statistics.", "min": 8})
-    thresholds: Literal["iqr", "fixed"] = field(
-        default="iqr", metadata={"help": "iqr: the best for each concept; fixed: the top 0.5 %."}
-    )
-    rule: Literal["paper", "code"] = field(
-        default="paper", metadata={"help": "Which units are detectors: paper or code."}
-    )
-    tail: float = 0.005
-    n_top: int = 8
-    causal: tuple[str, ...] = field(
-        default=(), metadata={"help": "CONCEPT or CONCEPT@LAYER: test whether its units cause it."}
-    )
-    causal_settings: CausalSettings = field(default_factory=CausalSettings)
-    artifact_units: str = field(
-        default="",
-        metadata={"help": "An extractor: rank units by how far from normal in it the images are that excite them."},
-    )
-    seed: int = field(default=0, metadata={"help": "Of the samples; seed + 1 chooses thresholds.", "min": 0})
-
-    def __post_init__(self) -> None:
-        if self.thresholds not in ("iqr", "fixed"):
-            raise ValueError(f"thresholds is {self.thresholds!r}; accepted are 'iqr' and 'fixed'.")
-        if self.rule == "code" and self.thresholds == "fixed":
-            raise ValueError("The rule 'code' needs thresholds chosen by information quality: give --thresholds iqr.")
-        if min(self.n_images, self.n_statistics) < 8:
-            raise ValueError(f"{self.n_images} and {self.n_statistics} samples are too few; give at least 8 of each.")
-        if len(set(self.segmenters)) < len(self.segmenters) or not self.segmenters:
-            raise ValueError(f"segmenters is {list(self.segmenters)}; name at least one, and each once.")
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ Fit a density (`GaussianMixtureDensity`, `FlowDensity`) to an `ArtifactDetector`
 from genmend.gans.rare.density import FeatureDensity, GaussianMixtureDensity
 from genmend.gans.rare.density_file import DensityFileError, load_density, save_density
 from genmend.gans.rare.flow import FlowDensity
-from genmend.gans.rare.objective import RareObjective
 from genmend.gans.rare.samples import RareSamples
-from genmend.gans.rare.search import RareSearch, rare_samples
+from genmend.gans.rare.search import rare_samples
 from genmend.gans.rare.space import Measured, RareSpace, label_free_artifact_score
 from genmend.gans.rare.whitening import Whitening, fit_whitening
+from genmend.gans.settings import RareObjective, RareSearch
 
 __all__ = [
     "DensityFileError",

@@ -5,66 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import pearsonr, spearmanr
 from torch import Tensor
 
-from genmend.gans.detection.detect import DetectorSettings, detector_facts, fit_detector
+from genmend.gans.detection.detect import detector_facts, fit_detector
 from genmend.gans.generator import Generator, generator_facts
 from genmend.gans.rare.density import FeatureDensity, GaussianMixtureDensity
 from genmend.gans.rare.density_file import load_density, save_density
 from genmend.gans.rare.flow import FlowDensity
 from genmend.gans.rare.samples import RareSamples
-from genmend.gans.rare.search import RareSearch, rare_samples
+from genmend.gans.rare.search import rare_samples
 from genmend.gans.rare.space import RareSpace, label_free_artifact_score
+from genmend.gans.settings import RareSettings
 from genmend.storage.digests import sha256_of_array
 from genmend.storage.pieces import Work
 
-__all__ = ["RareRun", "RareSettings", "find_rare", "fit_density", "fit_space", "search_references"]
+__all__ = ["RareRun", "find_rare", "fit_density", "fit_space", "search_references"]
 
 _DENSITIES: dict[str, Callable[..., FeatureDensity]] = {"gmm": GaussianMixtureDensity, "flow": FlowDensity}
-
-
-@dataclass(frozen=True)
-class RareSettings:
-    """What the space is made of and how the search goes.
-
-    Attributes
-    ----------
-    detector : DetectorSettings
-        Of the own samples; ``seed + 2`` of theirs draws references, ``seed + 3`` the search's noise.
-    density : "gmm" or "flow"
-    artifact_limit : bool
-        Whether versions have to stay below a limit at all; where False no artifact score is learnt.
-    max_artifact_score : float, optional
-        Log-odds; None: the limit that a share `artifact_quantile` of the own normal samples is below.
-    artifact_quantile : float
-        In (0, 1].
-    search : RareSearch
-    """
-
-    detector: DetectorSettings = field(default_factory=lambda: DetectorSettings(n_reference=5_000))
-    density: Literal["gmm", "flow"] = field(default="gmm", metadata={"help": "gmm, or flow (needs the extra flows)."})
-    artifact_limit: bool = field(
-        default=True, metadata={"help": "Accept only versions that look no more broken than normal samples."}
-    )
-    max_artifact_score: float | None = field(
-        default=None,
-        metadata={"help": "In log-odds; by default 80 % of own normal samples lie below the limit."},
-    )
-    artifact_quantile: float = 0.8
-    search: RareSearch = field(default_factory=RareSearch)
-
-    def __post_init__(self) -> None:
-        if self.density not in _DENSITIES:
-            raise ValueError(f"density is {self.density!r}; give one of {', '.join(_DENSITIES)}.")
-        if self.max_artifact_score is not None and not math.isfinite(self.max_artifact_score):
-            raise ValueError(f"max_artifact_score is {self.max_artifact_score}; give a finite number of log-odds.")
-        if self.max_artifact_score is not None and not self.artifact_limit:
-            raise ValueError("An artifact limit was given and ruled out; leave out one of the two.")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ the artifact score, the plausible latent and "feasible or nothing".
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -18,54 +17,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genmend.gans.generator import Generator
-from genmend.gans.rare.objective import RareObjective, pair_distances
+from genmend.gans.rare.objective import pair_distances, rare_loss
 from genmend.gans.rare.samples import RareSamples
 from genmend.gans.rare.space import RareSpace
+from genmend.gans.settings import RareSearch
 from genmend.manifold.regions.manifold import nearest_ball_distance
 
-__all__ = ["RareSearch", "rare_samples"]
+__all__ = ["rare_samples"]
 
 # A squared latent norm beyond this quantile of the prior's is as implausible as the generator's training ever saw.
 _NORM_QUANTILE = 0.99
-
-
-@dataclass(frozen=True)
-class RareSearch:
-    """How the search goes.
-
-    Attributes
-    ----------
-    n_versions, n_steps : int
-        Versions of each reference; Adam steps. The start and every iterate are candidates.
-    learning_rate : float
-        Multiplied by 0.9 every 50 steps.
-    noise : float
-        Standard deviation of what is added to the reference latent to start each version.
-    k_reference : int
-        d* is the distance from the reference to its k_reference-th nearest neighbour among the generated samples.
-    objective : RareObjective
-    """
-
-    n_versions: int = field(default=5, metadata={"help": "Rare versions of each reference.", "min": 1})
-    n_steps: int = field(default=60, metadata={"help": "Steps of the search.", "option": "--steps", "min": 0})
-    learning_rate: float = 0.05
-    noise: float = field(default=0.1, metadata={"help": "Noise on the reference latent that each version starts from."})
-    k_reference: int = field(
-        default=100,
-        metadata={"help": "A version stays within the reference's distance to its K-th nearest own sample.", "min": 1},
-    )
-    objective: RareObjective = field(default_factory=RareObjective)
-
-    def __post_init__(self) -> None:
-        if self.n_versions < 1 or self.n_steps < 0 or self.k_reference < 1:
-            raise ValueError(
-                f"n_versions={self.n_versions}, n_steps={self.n_steps}, k_reference={self.k_reference}: give at least "
-                "1, 0 and 1."
-            )
-        if not (self.learning_rate > 0 and self.noise >= 0):
-            raise ValueError(
-                f"learning_rate={self.learning_rate}, noise={self.noise}: give a positive rate and noise of at least 0."
-            )
 
 
 def rare_samples(
@@ -186,7 +147,8 @@ def _losses(
         artifact = (space.artifact_scores(features) - space.max_artifact_score) / space.artifact_std
     if search.objective.manifold:
         manifold = nearest_ball_distance(features, *space.tensors(features)) - 1
-    losses = search.objective.loss(
+    losses = rare_loss(
+        search.objective,
         log_prob=(space.density.log_prob(features) / space.density.n_dims_).float().view(by_reference),
         distance=((features - anchors).norm(dim=1) / space.unit).view(by_reference),
         limit=limit.view(by_reference),

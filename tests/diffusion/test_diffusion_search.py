@@ -9,10 +9,11 @@ import torch
 
 from genmend.diffusion import AmplifyLowFrequencies, Novelty, amplified, draw, search_gains
 from genmend.diffusion.loading import TextToImage
-from genmend.diffusion.search.comparison import AmplifySettings, compare_amplification
+from genmend.diffusion.search.comparison import compare_amplification
 from genmend.diffusion.search.novelty import VendiGain
 from genmend.diffusion.search.published_search import choose_published, published_search
 from genmend.diffusion.search.scorers import class_probability
+from genmend.diffusion.search.settings import AmplifySettings
 from genmend.diffusion.search.trials import Scores, compare_scores, describe_edit, make_measure
 from genmend.storage import Work
 

@@ -4,8 +4,9 @@ import pytest
 import torch
 from gans_toys import snapshot, toy_generator, written_out
 
-from genmend.gans.boundaries import GateSettings, compare_with_rankings, supporting_set
+from genmend.gans.boundaries import compare_with_rankings, supporting_set
 from genmend.gans.boundaries.boundary_set import expected_open, sample_gates
+from genmend.gans.settings import GateSettings
 
 FAST = GateSettings(n_rounds=6, n_steps=30)
 

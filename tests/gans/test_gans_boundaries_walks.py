@@ -9,7 +9,6 @@ from test_gans_boundaries_regions import triangle
 from genmend.gans.boundaries import (
     AffineRegion,
     Box,
-    GateSettings,
     as_affine,
     bouncing,
     convergence,
@@ -21,6 +20,7 @@ from genmend.gans.boundaries import (
     walks,
 )
 from genmend.gans.boundaries.convergence import effective_sizes, split_r_hat
+from genmend.gans.settings import GateSettings
 
 
 def region_of(layer, every=17):

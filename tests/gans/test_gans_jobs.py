@@ -7,14 +7,16 @@ from gans_toys import EXTRACTOR, toy_correction, toy_features, toy_generator
 
 from genmend.activations import save_correction
 from genmend.gans import ArtifactDetector, convert, correct, corrected, detect, dissect, explore, find_rare
-from genmend.gans.boundaries.boundary_set import GateSettings
-from genmend.gans.boundaries.explore import ExploreSettings
 from genmend.gans.correctors import LatentOptimisation, Truncation
 from genmend.gans.correctors.registry import MethodSettings
-from genmend.gans.detection.detect import DetectorSettings
-from genmend.gans.dissection.dissection import DissectSettings
-from genmend.gans.rare import RareSearch
-from genmend.gans.rare.find import RareSettings
+from genmend.gans.settings import (
+    DetectorSettings,
+    DissectSettings,
+    ExploreSettings,
+    GateSettings,
+    RareSearch,
+    RareSettings,
+)
 from genmend.manifold.features import extract
 from genmend.storage.pieces import Work
 from genmend.workbench.commands.correct import run_correct

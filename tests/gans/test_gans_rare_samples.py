@@ -9,15 +9,9 @@ from gans_toys import EXTRACTOR, snapshot, toy_features, toy_generator
 from scipy.stats import chi2
 
 from genmend.gans import ArtifactDetector
-from genmend.gans.rare import (
-    GaussianMixtureDensity,
-    RareObjective,
-    RareSamples,
-    RareSearch,
-    RareSpace,
-    label_free_artifact_score,
-    rare_samples,
-)
+from genmend.gans.rare import GaussianMixtureDensity, RareSamples, RareSpace, label_free_artifact_score, rare_samples
+from genmend.gans.rare.objective import rare_loss
+from genmend.gans.settings import RareObjective, RareSearch
 
 SEARCH = RareSearch(n_versions=3, n_steps=25, k_reference=50)
 
@@ -107,7 +101,7 @@ def test_the_loss_is_the_papers_sum(all_pairs):
     between = (between + between.mT) * (1 - torch.eye(3))
     latents, limit, below = torch.randn(2, 3, 4, generator=draw), torch.ones(2, 3), torch.full((2, 3), -1.0)
     objective = RareObjective(similarity=30, diversity=0.5, prior=0, all_pairs=all_pairs)
-    found = objective.loss(log_prob, distance, limit, between, latents, below, below)
+    found = rare_loss(objective, log_prob, distance, limit, between, latents, below, below)
     for r in range(2):
         pairs = sum(float(between[r, i, j]) ** 2 for i in range(3) for j in range(i + 1, 3))
         for i in range(3):

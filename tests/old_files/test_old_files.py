@@ -21,16 +21,16 @@ from genmend.diffusion.reference import load_reference as load_pipeline
 from genmend.diffusion.reference import networks
 from genmend.diffusion.search.trials import make_measure
 from genmend.gans import corrected, load_detector
-from genmend.gans.boundaries.explore import ExploreSettings, explore
+from genmend.gans.boundaries.explore import explore
 from genmend.gans.conversion.folder import load_converted, read_options
-from genmend.gans.detection.detect import DetectorSettings, measure_samples
+from genmend.gans.detection.detect import measure_samples
 from genmend.gans.detection.labelled_samples import load_labelled
-from genmend.gans.dissection.causal_study import CausalSettings, causal_study
+from genmend.gans.dissection.causal_study import causal_study
 from genmend.gans.dissection.mask_store import MaskStore
 from genmend.gans.dissection.stages import Stages
 from genmend.gans.rare import load_density
-from genmend.gans.rare.find import RareSettings, fit_space, search_references
-from genmend.gans.rare.search import RareSearch
+from genmend.gans.rare.find import fit_space, search_references
+from genmend.gans.settings import CausalSettings, DetectorSettings, ExploreSettings, RareSearch, RareSettings
 from genmend.manifold import ShardedManifold, open_features
 from genmend.manifold.features import ImageExtractor, extract, features_of, load_extractor
 from genmend.manifold.features.extractors.clip_vision import _ImageEmbedding

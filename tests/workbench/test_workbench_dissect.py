@@ -10,8 +10,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from genmend.gans import Generator
-from genmend.gans.dissection.causal_study import CausalSettings
-from genmend.gans.dissection.dissection import DissectSettings
+from genmend.gans.settings import CausalSettings, DissectSettings
 from genmend.storage.pieces import Work
 from genmend.workbench.commands.dissect import run_dissect
 

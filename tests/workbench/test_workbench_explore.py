@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from genmend.gans import Generator
-from genmend.gans.boundaries import GateSettings, generative_region, spread
-from genmend.gans.boundaries.explore import ExploreSettings
+from genmend.gans.boundaries import generative_region, spread
+from genmend.gans.settings import ExploreSettings, GateSettings
 from genmend.storage.pieces import Work
 from genmend.workbench.cli import main as cli
 from genmend.workbench.commands.explore import run_explore

@@ -138,7 +138,7 @@ def test_every_command_builds_and_no_option_is_there_twice():
 
 
 def test_help_and_defaults_are_the_fields():
-    from genmend.gans.rare.find import RareSettings
+    from genmend.gans.settings import RareSettings
 
     by_option = {parameter.opts[0]: parameter for parameter in get_command(app).commands["rare"].params}
     for one in fields(RareSettings().search):

@@ -11,7 +11,7 @@ from genmend.workbench.cli.options import Device, Json, Out, Resume, finish, sho
 from genmend.workbench.cli.settings_options import command
 
 if TYPE_CHECKING:
-    from genmend.diffusion.search.comparison import AmplifySettings
+    from genmend.diffusion.search.settings import AmplifySettings
 
 __all__ = ["commands", "gains_of"]
 
@@ -50,7 +50,7 @@ def _number(text: str) -> int:
 
 @command(
     commands,
-    settings="genmend.diffusion.search.comparison:AmplifySettings",
+    settings="genmend.diffusion.search.settings:AmplifySettings",
     texts={"gains": gains_of, "blocks": _blocks_of},
     before={"search": "correction", "seed": "device"},
 )

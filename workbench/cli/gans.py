@@ -28,16 +28,13 @@ from genmend.workbench.cli.options import (
 from genmend.workbench.cli.settings_options import command
 
 if TYPE_CHECKING:
-    from genmend.gans.boundaries.explore import ExploreSettings
-    from genmend.gans.detection.detect import DetectorSettings
-    from genmend.gans.dissection.dissection import DissectSettings
-    from genmend.gans.rare.find import RareSettings
+    from genmend.gans.settings import DetectorSettings, DissectSettings, ExploreSettings, RareSettings
 
 __all__ = ["commands"]
 
 commands = typer.Typer()
 
-DETECTOR = "genmend.gans.detection.detect:DetectorSettings"
+DETECTOR = "genmend.gans.settings:DetectorSettings"
 
 
 @command(commands, settings=DETECTOR)
@@ -154,7 +151,7 @@ def correct(
 
 @command(
     commands,
-    settings="genmend.gans.dissection.dissection:DissectSettings",
+    settings="genmend.gans.settings:DissectSettings",
     before={"seed": "device"},
 )
 def dissect(
@@ -184,7 +181,7 @@ def dissect(
 
 @command(
     commands,
-    settings="genmend.gans.rare.find:RareSettings",
+    settings="genmend.gans.settings:RareSettings",
     before={"search": "density", "detector": "device"},
 )
 def rare(
@@ -226,7 +223,7 @@ def rare(
 
 @command(
     commands,
-    settings="genmend.gans.boundaries.explore:ExploreSettings",
+    settings="genmend.gans.settings:ExploreSettings",
     before={"seed": "device"},
 )
 def explore(

@@ -19,7 +19,7 @@ from genmend.workbench.cli.settings_options import command
 from genmend.workbench.cli.tts import commands as speech_commands
 
 if TYPE_CHECKING:
-    from genmend.workbench.commands.score import ScoreSettings
+    from genmend.workbench.commands.score_settings import ScoreSettings
 
 __all__ = ["app", "main"]
 
@@ -108,7 +108,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 @command(
     app,
-    settings="genmend.workbench.commands.score:ScoreSettings",
+    settings="genmend.workbench.commands.score_settings:ScoreSettings",
     texts={"k": _numbers, "metrics": _names},
 )
 def score(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from genmend.diffusion.amplification.plug_in import write_amplification
 from genmend.diffusion.loading import TextToImage
-from genmend.diffusion.search.comparison import AmplifyRun, AmplifySettings, compare_amplification
+from genmend.diffusion.search.comparison import AmplifyRun, compare_amplification
+from genmend.diffusion.search.settings import AmplifySettings
 from genmend.storage.pieces import Work
 from genmend.storage.tables import write_csv, write_json
 from genmend.workbench.pages.amplify import write_amplify_report

@@ -9,7 +9,7 @@ from genmend.activations import save_correction
 from genmend.gans import Generator
 from genmend.gans.correctors.correct import CorrectRun, correct
 from genmend.gans.correctors.registry import MethodSettings
-from genmend.gans.detection.detect import DetectorSettings
+from genmend.gans.settings import DetectorSettings
 from genmend.storage.pieces import Work
 from genmend.storage.tables import write_csv, write_json, write_npy
 from genmend.workbench.pages.correct import write_correct_report

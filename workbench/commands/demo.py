@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from genmend.gans.demonstration import Demonstration, demonstrate
-from genmend.gans.detection.detect import DetectorSettings
+from genmend.gans.settings import DetectorSettings
 from genmend.storage.pieces import Work
 from genmend.storage.tables import write_csv, write_json
 from genmend.storage.weights import fetch_weights

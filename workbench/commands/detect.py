@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genmend.gans import Generator, save_detector
-from genmend.gans.detection.detect import DetectorSettings, DetectRun, detect
+from genmend.gans.detection.detect import DetectRun, detect
+from genmend.gans.settings import DetectorSettings
 from genmend.storage.pieces import Work
 from genmend.storage.tables import write_csv, write_json
 from genmend.workbench.pages.detect import write_detect_page

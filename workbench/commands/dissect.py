@@ -9,7 +9,8 @@ from safetensors.torch import save_file
 
 from genmend.gans import Generator
 from genmend.gans.dissection.concepts import Concepts
-from genmend.gans.dissection.dissection import DissectRun, DissectSettings, dissect
+from genmend.gans.dissection.dissection import DissectRun, dissect
+from genmend.gans.settings import DissectSettings
 from genmend.storage.atomic import whole_file
 from genmend.storage.pieces import Work
 from genmend.storage.tables import write_csv, write_json

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genmend.gans import Generator
-from genmend.gans.boundaries.explore import ExploreRun, ExploreSettings, explore
+from genmend.gans.boundaries.explore import ExploreRun, explore
+from genmend.gans.settings import ExploreSettings
 from genmend.storage.pieces import Work
 from genmend.storage.tables import write_csv, write_json, write_npz
 from genmend.workbench.pages.explore import write_explore_report

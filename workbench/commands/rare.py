@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from genmend.gans import Generator
 from genmend.gans.rare import RareSamples, save_density
-from genmend.gans.rare.find import RareRun, RareSettings, find_rare
+from genmend.gans.rare.find import RareRun, find_rare
+from genmend.gans.settings import RareSettings
 from genmend.storage.atomic import whole_file
 from genmend.storage.pieces import Work
 from genmend.storage.tables import write_csv, write_json, write_npy, write_npz

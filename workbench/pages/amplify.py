@@ -13,7 +13,8 @@ from genmend.diffusion.search.trials import Scores
 from genmend.workbench.pages.page import Facts, Figure, Paragraph, Picture, Section, Table, write_report
 
 if TYPE_CHECKING:
-    from genmend.diffusion.search.comparison import AmplifyRun, AmplifySettings
+    from genmend.diffusion.search.comparison import AmplifyRun
+    from genmend.diffusion.search.settings import AmplifySettings
 
 __all__ = ["change_chart", "write_amplify_report"]
 

@@ -1,0 +1,32 @@
+"""Settings of ``genmend score``, apart from it: its options are read here without loading torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = ["ScoreSettings"]
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """What a score is computed with; `metrics` None: all. `features` empty: the usual extractor of the kind of data."""
+
+    k: tuple[int, ...] = field(default=(3, 5), metadata={"help": "Numbers of neighbours, comma-separated."})
+    metrics: tuple[str, ...] | None = field(
+        default=None, metadata={"help": "Comma-separated, e.g. precision,kid; if empty all but frechet."}
+    )
+    features: str = field(
+        default="",
+        metadata={"help": "E.g. clip-vit-b16, timm:MODEL@WEIGHTS, module:callable; if empty the usual of the kind."},
+    )
+    closed: bool = field(
+        default=True, metadata={"help": "distance < radius, as the prdc package.", "option": "--open-balls"}
+    )
+    bootstrap: int = field(default=0, metadata={"help": "Resamples behind the 95 % intervals; 0: none.", "min": 0})
+    on_error: str = field(default="raise", metadata={"help": "A file that cannot be read: raise, skip or report."})
+    limit: int | None = field(
+        default=None, metadata={"help": "Use only this many samples of each set, the first ones.", "min": 1}
+    )
+    seed: int = field(default=0, metadata={"help": "Of the resamples.", "min": 0})
+    device: str = field(default="cpu", metadata={"help": "cpu, cuda, cuda:1, mps."})
+    batch_size: int = field(default=16, metadata={"help": "Samples a forward pass.", "min": 1})
