@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Literal
 
 __all__ = [
-    "DENSITIES",
-    "METHODS",
+    "EXPLORE_METHODS",
     "MOST_SEGMENTED",
     "CausalSettings",
     "DetectorSettings",
@@ -20,8 +19,7 @@ __all__ = [
     "RareSettings",
 ]
 
-DENSITIES = ("gmm", "flow")
-METHODS = ("auto", "bouncing", "hit-and-run", "tree")
+EXPLORE_METHODS = ("auto", "bouncing", "hit-and-run", "tree")
 MOST_SEGMENTED = 1_200  # images that a causal test segments for a concept
 
 
@@ -213,8 +211,8 @@ class RareSettings:
     search: RareSearch = field(default_factory=RareSearch)
 
     def __post_init__(self) -> None:
-        if self.density not in DENSITIES:
-            raise ValueError(f"density is {self.density!r}; give one of {', '.join(DENSITIES)}.")
+        if self.density not in ("gmm", "flow"):
+            raise ValueError(f"density is {self.density!r}; give gmm or flow.")
         if self.max_artifact_score is not None and not math.isfinite(self.max_artifact_score):
             raise ValueError(f"max_artifact_score is {self.max_artifact_score}; give a finite number of log-odds.")
         if self.max_artifact_score is not None and not self.artifact_limit:
@@ -300,7 +298,7 @@ class ExploreSettings:
             raise ValueError(f"tolerance is {self.tolerance}; give an RMSE above 0 in the image's 0..1 range.")
         if self.granularity not in ("neuron", "unit"):
             raise ValueError(f"granularity is {self.granularity!r}; give 'neuron' or 'unit'.")
-        if self.method not in METHODS:
-            raise ValueError(f"method is {self.method!r}; accepted are {', '.join(METHODS)}.")
+        if self.method not in EXPLORE_METHODS:
+            raise ValueError(f"method is {self.method!r}; accepted are {', '.join(EXPLORE_METHODS)}.")
         if self.n < 2 or (self.n_moves is not None and self.n_moves < 1):
             raise ValueError(f"n={self.n}, n_moves={self.n_moves}: give at least 2 latents and 1 move.")

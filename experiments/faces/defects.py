@@ -24,10 +24,9 @@ from experiments.faces.labelled import FOLDER, LabelledFaces, load_labelled_face
 from experiments.pages import write_page
 from genmend.gans import Generator, RareActivation
 from genmend.gans.detection.defect_classifier import DefectClassifier
-from genmend.gans.detection.defect_masks import attribution_masks, box_masks, mask_quality
+from genmend.gans.detection.defect_masks import METHODS, attribution_masks, box_masks, mask_quality
 from genmend.gans.detection.local_activation import ESTIMATORS, LocalActivation
 from genmend.gans.families.pretrained import load_faces
-from genmend.gans.settings import METHODS
 from genmend.storage.atomic import whole_file
 
 RESULTS = Path(__file__).with_name("results") / "defects"

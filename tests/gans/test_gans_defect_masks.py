@@ -10,9 +10,8 @@ from torch import nn
 
 from genmend.gans.correctors import DefectiveUnits
 from genmend.gans.detection.defect_classifier import DefectClassifier
-from genmend.gans.detection.defect_masks import attribution_masks, box_masks, brush_masks, mask_quality
+from genmend.gans.detection.defect_masks import METHODS, attribution_masks, box_masks, brush_masks, mask_quality
 from genmend.gans.families.pretrained import load_faces
-from genmend.gans.settings import METHODS
 
 
 class Backbone(nn.Module):

@@ -11,9 +11,9 @@ from scratch_commands import SCRATCH, genmend
 
 from genmend.activations import load_correction
 from genmend.gans import load_generator
-from genmend.gans.correctors.registry import MethodSettings
+from genmend.gans.correctors.registry import METHODS, MethodSettings
 from genmend.gans.detection.labelled_samples import load_labelled
-from genmend.gans.settings import METHODS, DetectorSettings
+from genmend.gans.settings import DetectorSettings
 from genmend.workbench.pages.pictures import to_pixels
 
 OPTIONS = ["--latent-shape", "12", "--extractor", "scratch:network", "--n-statistics", "200", "--n-reference", "160"]
