@@ -157,7 +157,7 @@ class Generator:
         raw = self.run(latents)
         if raw.ndim != 4 or raw.shape[1] not in (1, 3):
             raise ValueError(
-                f"{self.name} returned shape {tuple(raw.shape)}; images have shape [n, 3 or 1, height, width]: "
+                f"{self.name} returned shape {tuple(raw.shape)}; images have shape (n, 3 or 1, height, width): "
                 "give `call` to turn the module's output into that."
             )
         low, high = self.value_range

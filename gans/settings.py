@@ -212,7 +212,7 @@ class RareSettings:
 
     def __post_init__(self) -> None:
         if self.density not in ("gmm", "flow"):
-            raise ValueError(f"density is {self.density!r}; give gmm or flow.")
+            raise ValueError(f"density is {self.density!r}; give one of gmm, flow.")
         if self.max_artifact_score is not None and not math.isfinite(self.max_artifact_score):
             raise ValueError(f"max_artifact_score is {self.max_artifact_score}; give a finite number of log-odds.")
         if self.max_artifact_score is not None and not self.artifact_limit:

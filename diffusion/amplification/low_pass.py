@@ -97,7 +97,7 @@ def _constant(
 
 @lru_cache(maxsize=64)
 def _matrices(height: int, width: int, band: Band, dtype: torch.dtype, device: torch.device) -> Matrices:
-    """``across`` [m, width], ``down`` [height * m, n] and weights [n], frequency 0 first.
+    """Return ``across`` (m, width), ``down`` (height * m, n) and weights (n,), frequency 0 first.
 
     Coefficient k of a map is the product of row j(k) of the axis down and row i(k) of the axis across. Where there are
     more of them than half the map has pixels: the weights of all bins alone, as ``rfft2`` lays them out.

@@ -173,7 +173,7 @@ def _hook(running: RunningMaps, name: str) -> Any:
 
 def _mean_probabilities(attention: Any, tokens: Tensor, text: Tensor, mask: Tensor | None, rows: slice) -> Tensor:
     """Attention probabilities of the chosen rows, mean over heads, ``(images, places, tokens)`` float32."""
-    if mask is not None:  # to what is added to the logits, [n, heads, 1 or places, tokens]
+    if mask is not None:  # to what is added to the logits, (n, heads, 1 or places, tokens)
         mask = attention.prepare_attention_mask(mask, text.shape[1], len(text))
         mask = mask.view(len(text), attention.heads, -1, mask.shape[-1])[rows]
     tokens, text = tokens[rows], text[rows]

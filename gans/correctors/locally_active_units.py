@@ -21,7 +21,7 @@ from genmend.gans.detection.local_activation import LocalActivation
 
 __all__ = ["LocallyActiveUnits"]
 
-# From a layer's name and its local activations [n, C] to the units to edit, [n, m].
+# From a layer's name and its local activations (n, c) to the units to edit, (n, m).
 Choice = Callable[[str, Tensor], Tensor]
 
 

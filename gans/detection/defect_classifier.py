@@ -232,6 +232,6 @@ def _last_feature_map(module: nn.Module, images: Tensor) -> str:
         for handle in handles:
             handle.remove()
     if not finished:
-        raise ValueError("The extractor has no module with a feature map [n, channels, h, w], as Grad-CAM needs; "
+        raise ValueError("The extractor has no module with a feature map (n, channels, h, w), as Grad-CAM needs; "
                          "choose a convolutional one.")  # fmt: skip
     return finished[-1]

@@ -92,7 +92,7 @@ def box_masks(boxes: NDArray[Any] | Sequence[Sequence[float]], height: int, widt
     """
     corners = np.asarray(boxes, dtype=np.float64)
     if corners.ndim != 2 or corners.shape[1] != 4 or not np.isfinite(corners).all():
-        raise ValueError(f"boxes have shape {corners.shape}; give [n, 4] finite numbers x0, y0, x1, y1.")
+        raise ValueError(f"boxes have shape {corners.shape}; give (n, 4) finite numbers x0, y0, x1, y1.")
     masks = torch.zeros(len(corners), height, width)
     for row, (x0, y0, x1, y1) in enumerate(corners.round().astype(int)):
         if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
@@ -122,7 +122,7 @@ def brush_masks(painted: Sequence[str | Path] | NDArray[Any] | Tensor, height: i
             raise ValueError("There are no masks; give at least one file.")
         return torch.cat([brush_masks(mask[None], height, width) for mask in files])
     if array.dim() != 3 or not len(array):
-        raise ValueError(f"Painted masks have shape {tuple(array.shape)}; give [n, height, width] with n >= 1.")
+        raise ValueError(f"Painted masks have shape {tuple(array.shape)}; give (n, height, width) with n >= 1.")
     masks = array.float() / (255 if array.dtype == torch.uint8 else 1)
     if not ((masks >= 0) & (masks <= 1)).all():
         raise ValueError("Painted masks have values outside 0..1 or NaN; give uint8 in 0..255, or 0..1.")
@@ -155,7 +155,7 @@ def mask_quality(masks: Tensor, drawn: Tensor, *, threshold: float = 0.5) -> Mas
     """
     if masks.shape != drawn.shape or masks.dim() != 3:
         raise ValueError(
-            f"masks have shape {tuple(masks.shape)} and drawn ones {tuple(drawn.shape)}; give both [n, h, w]."
+            f"masks have shape {tuple(masks.shape)} and drawn ones {tuple(drawn.shape)}; give both (n, h, w)."
         )
     marked, inside = (masks >= threshold).flatten(1), (drawn >= 0.5).flatten(1)
     both, either = (marked & inside).sum(1).double(), (marked | inside).sum(1).double()

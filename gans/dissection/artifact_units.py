@@ -53,7 +53,7 @@ def unit_kid(
     if len(peaks) != len(features) or features.shape[1:] != reference.shape[1:]:
         raise ValueError(
             f"peaks {peaks.shape}, features {features.shape} and reference {reference.shape} do not fit: "
-            "give [n, U], [n, d] and [m, d]."
+            "give (n, u), (n, d) and (m, d)."
         )
     if not 2 <= n_top <= len(features) or len(reference) < 2:
         raise ValueError(

@@ -53,7 +53,7 @@ class Whitening:
         """
         if features.ndim != 2 or features.shape[1] != len(self.mean):
             raise ValueError(
-                f"Features have shape {tuple(features.shape)}; the density was fitted on [n, {len(self.mean)}]."
+                f"Features have shape {tuple(features.shape)}; the density was fitted on (n, {len(self.mean)})."
             )
         dtype = torch.float32 if features.device.type == "mps" else torch.float64
         mean, projection = (part.to(features.device, dtype) for part in (self.mean, self.projection))

@@ -100,7 +100,7 @@ def test_whitening_refuses_what_holds_no_density(features):
 
 
 def test_another_width_is_refused(mixture, features):
-    with pytest.raises(ValueError, match=r"shape \(5, 19\).*\[n, 20\]"):
+    with pytest.raises(ValueError, match=r"shape \(5, 19\).*\(n, 20\)"):
         mixture.log_prob(torch.from_numpy(features[:5, :19]))
 
 

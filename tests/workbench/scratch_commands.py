@@ -15,7 +15,7 @@ from torch import nn
 
 
 class Painter(nn.Module):
-    """Latents [n, 12] to images [n, 3, 32, 32] in -1..1."""
+    """Latents (n, 12) to images (n, 3, 32, 32) in -1..1."""
 
     def __init__(self):
         super().__init__()
