@@ -20,9 +20,10 @@ PYTHON ?= $(shell for candidate in python3 python3.14 python3.13 python3.12 pyth
 ARGS ?=
 # The versions that were tested together; make latest resolves without it.
 CONSTRAINTS := constraints.txt
-# Two threads are right for two cores, and enough for these tests on more.
+# Two threads are right for two cores; the tests run in two processes, of one thread each.
 OMP_NUM_THREADS ?= 2
 export OMP_NUM_THREADS
+PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
 VENV := .venv
 ROOMS := storage activations manifold gans diffusion tts workbench
@@ -51,11 +52,11 @@ demo: $(VENV)/.installed-demo
 
 test: $(VENV)/.installed-test
 	$(GENMEND) fetch faces efficientnet-lite0 joe
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not all and not slow and not clip" $(ARGS)
+	$(PYTEST) -m "not all and not slow and not clip" $(ARGS)
 
 test-all: $(VENV)/.installed-test
 	$(GENMEND) fetch faces efficientnet-lite0 joe
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "all and not slow and not clip" $(ARGS)
+	$(PYTEST) -m "all and not slow and not clip" $(ARGS)
 
 # The tests on real weights, CLIP's included, and the long ones.
 real: $(VENV)/.installed-real

@@ -81,6 +81,7 @@ _VOICES = _among("tts", "transformers_voices or vits or seed")
 _SPEAK = _among("workbench", "speak or ranked")
 _SCORE = _among("workbench", "score and not correct")
 _COMMANDS = _among("workbench", "commands or interrupted or checkpoint or model_options")
+_TABLES = Tests(("storage", "workbench"), "tables or commands")
 
 FAULTS = (
     # activations
@@ -329,11 +330,11 @@ FAULTS = (
            'note(f"genmend: {error}{_library_remedy(error)}") return 1'),
     _fault("score-seed-ignored", "workbench", _SCORE,
            "bootstrap=settings.bootstrap, seed=settings.seed,", "bootstrap=settings.bootstrap, seed=0,"),
-    _fault("json-with-nan", "workbench storage", _COMMANDS,
+    _fault("json-with-nan", "workbench storage", _TABLES,
            "text = json.dumps(values, indent=1, allow_nan=False)", "text = json.dumps(values, indent=1)"),
-    _fault("nan-not-null", "workbench storage", _COMMANDS,
+    _fault("nan-not-null", "workbench storage", _TABLES,
            "return None if isinstance(value, float) and not np.isfinite(value) else value", "return value"),
-    _fault("csv-nan-as-zero", "workbench storage", _COMMANDS,
+    _fault("csv-nan-as-zero", "workbench storage", _TABLES,
            '["" if np.isnan(value) else repr(float(value)) for value in values]',
            '["0.0" if np.isnan(value) else repr(float(value)) for value in values]'),
     _fault("resume-computes-again", "workbench storage", _COMMANDS,

@@ -3,6 +3,7 @@
 import io
 import sys
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -64,4 +65,7 @@ def genmend(folder, *arguments, **environment):
             patch.setenv(name, value)
         with pytest.raises(SystemExit) as stop:
             main()
+    for name, module in list(sys.modules.items()):  # another folder has modules of the same names
+        if Path(getattr(module, "__file__", None) or "").parent == Path(folder):
+            del sys.modules[name]
     return SimpleNamespace(returncode=stop.value.code, stdout=out.getvalue(), stderr=err.getvalue())

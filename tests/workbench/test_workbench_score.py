@@ -5,11 +5,11 @@ import json
 import sys
 import wave
 from base64 import b64decode
-from contextlib import redirect_stderr, redirect_stdout
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import scratch_commands
 from PIL import Image
 
 pytest.importorskip("jinja2")
@@ -18,7 +18,6 @@ from test_workbench_report import Page
 
 from genmend import manifold
 from genmend.manifold.metrics.meanings import MEANINGS, meaning_of
-from genmend.workbench.cli.main import main
 
 SCRATCH = '''
 from pathlib import Path
@@ -91,15 +90,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def genmend(folder, *arguments):
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        patch.chdir(folder)
-        patch.setattr(sys, "argv", ["genmend", "score", *map(str, arguments)])
-        patch.setattr(sys, "path", list(sys.path))
-        patch.delitem(sys.modules, "scratch", raising=False)
-        with pytest.raises(SystemExit) as stop:
-            main()
-    return SimpleNamespace(returncode=stop.value.code, stdout=out.getvalue(), stderr=err.getvalue())
+    return scratch_commands.genmend(folder, "score", *arguments)
 
 
 def page_of(folder):
