@@ -73,7 +73,7 @@ def load() -> ImageExtractor:
     """The pooled 1280-d features. The weights want pixels as (x - 127) / 128 with x in 0..255."""
     network = load_classifier()
     network.reset_classifier(0)  # type: ignore[operator]
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(memory_format=torch.channels_last)
     return ImageExtractor(
         "efficientnet-lite0",
         network,
