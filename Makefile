@@ -23,7 +23,6 @@ CONSTRAINTS := constraints.txt
 # Two threads are right for two cores; the tests run in two processes, of one thread each.
 OMP_NUM_THREADS ?= 2
 export OMP_NUM_THREADS
-PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
 VENV := .venv
 ROOMS := storage activations manifold gans diffusion tts workbench
@@ -35,6 +34,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check $(CONSTRAINTS:%=-c %)
 EDITABLE := --config-settings editable_mode=strict -e
 GENMEND := $(BIN)/genmend
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 # Two installations into one environment must not run beside each other (make -j).
