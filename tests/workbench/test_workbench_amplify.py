@@ -4,12 +4,10 @@ import json
 import sys
 from pathlib import Path
 
+import diffusion_toys
 import numpy as np
 import pytest
 from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "diffusion"))
-import diffusion_toys
 
 from genmend.activations import load_correction
 from genmend.diffusion import AmplifyLowFrequencies, SigmaWindow
