@@ -153,6 +153,14 @@ class TestComparison:
         assert found.feasible(0.95)
         assert not found.feasible(0.98)
 
+    def test_a_mean_that_is_kept_by_chance_is_not_enough(self):
+        rng = np.random.default_rng(0)
+        plain = Scores({"a": np.ones(20)}, np.ones(20))
+        found = compare_scores(Scores({"a": 0.96 + rng.normal(0, 0.2, 20)}, np.ones(20)), plain)
+        assert found.usability["a"] > 0.9 > found.usability_lower["a"]
+        assert not found.feasible(0.9)
+        assert found.kept(0.9) > 1
+
     def test_what_does_not_count(self):
         plain = Scores({"a": np.ones(4)}, np.array([1.0, 1.0, np.nan, np.nan]))
         found = compare_scores(Scores({"a": np.ones(4)}, np.array([2.0, np.nan, 4.0, np.nan])), plain)

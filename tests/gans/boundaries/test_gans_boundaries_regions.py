@@ -1,5 +1,7 @@
 """Regions, chords and explorations where the answer is known: a layer that one affine step precedes."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from gans_toys import LATENT_WIDTH, snapshot, toy_generator, written_out
@@ -37,6 +39,14 @@ class Corner(nn.Module):
 def triangle():
     generator = Generator(Corner().eval().requires_grad_(False), (2,), layers=("act",), batch_size=500)
     return generative_region(generator, torch.tensor([[0.2, 0.3]]), "act", torch.ones(3, dtype=torch.bool), margin=0.0)
+
+
+def test_a_margin_makes_the_region_smaller():
+    region = triangle()
+    latents = region.generator.latents(200, 0).abs() / 3
+    narrow = replace(region, margins=torch.full((3,), 0.1))
+    torch.testing.assert_close(narrow.slack(latents), region.slack(latents) - 0.1)
+    assert 0 < narrow.contains(latents).sum() < region.contains(latents).sum()
 
 
 def test_preactivations_are_the_layers_input_and_leave_no_trace():

@@ -112,8 +112,9 @@ def test_rare_neurons_by_hand(samples):
 
 def test_truncation_by_hand(samples):
     generator, _, broken, _ = samples
-    images = fitted(Truncation(0.5), samples).correct(generator, broken)
-    torch.testing.assert_close(images, generator.generate(broken * 0.5))
+    for psi in (0.5, 0.3):
+        images = fitted(Truncation(psi), samples).correct(generator, broken)
+        torch.testing.assert_close(images, generator.generate(broken * psi))
 
 
 def test_optimisation_brings_features_nearer_to_normal_ones(samples):
