@@ -31,6 +31,7 @@ from genmend.diffusion.search.scorers import Scorer, clip_score
 from genmend.diffusion.search.settings import AmplifySettings
 from genmend.diffusion.search.trials import Comparison, Scores, compare_scores, describe_edit
 from genmend.manifold.features import load_extractor
+from genmend.manifold.figures.image_grid import to_pixels
 from genmend.storage.digests import settings_key, sha256_of_array
 from genmend.storage.pieces import Work
 from genmend.storage.tables import without_nan
@@ -143,7 +144,7 @@ def compare_amplification(
             options = {"batch_size": batch_size, "progress": work.progress, **call}
             with amplified(model.pipe, edits=edits, schedule=window if edits else None):
                 drawn = draw(model.pipe, prompt, seeds, **options)
-            return {"images": (drawn.permute(0, 2, 3, 1).numpy() * 255).round().astype(np.uint8)}
+            return {"images": to_pixels(drawn)}
 
         kept = facts | about | {"prompt": prompt, "seeds": [seeds.start, seeds.stop]}
         pixels = work.kept("images", kept, compute)["images"]

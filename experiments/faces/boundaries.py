@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 
 from experiments.intervals import bootstrap
 from experiments.pages import write_page
-from experiments.picture_grid import image_grid
 from genmend.gans import Generator, explore
 from genmend.gans.boundaries import (
     as_affine,
@@ -43,6 +42,7 @@ from genmend.gans.boundaries import (
 from genmend.gans.boundaries.explore import ExploreRun, QueryRegion
 from genmend.gans.families.pretrained import load_faces
 from genmend.gans.settings import ExploreSettings
+from genmend.manifold.figures.image_grid import image_grid
 from genmend.storage.digests import sha256_of_array
 from genmend.storage.pieces import Work
 

@@ -28,13 +28,13 @@ from torch import Tensor
 from experiments.faces.methods import random_control
 from experiments.intervals import bootstrap
 from experiments.pages import write_page
-from experiments.picture_grid import to_pixels
 from genmend.gans import ArtifactDetector, Detection, Generator, corrected, fit_correction
 from genmend.gans.detection.detect import detector_facts, fit_detector, measure_samples
 from genmend.gans.families.pretrained import EYE_COLOURS, load_eyes
 from genmend.gans.settings import DetectorSettings
 from genmend.manifold import Manifold
 from genmend.manifold.features import extract, load_extractor
+from genmend.manifold.figures.image_grid import to_pixels
 from genmend.storage.digests import settings_key
 from genmend.storage.pieces import Work
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from experiments.picture_grid import to_pixels
 from genmend.gans import Generator
 from genmend.gans.rare import RareSamples
+from genmend.manifold.figures.image_grid import to_pixels
 
 SEARCHED, UNSEEN = "efficientnet-lite0", "mobilenet-v2"
 

@@ -38,7 +38,6 @@ from experiments.garments.creativity import (
 )
 from experiments.garments.creativity import RESULTS as CREATIVITY
 from experiments.pages import write_page
-from experiments.picture_grid import image_grid
 from genmend.activations.digests import weights_digest
 from genmend.diffusion import Novelty, amplified, cads, draw, freeu
 from genmend.diffusion.amplification.gains import edits_by_slot
@@ -46,6 +45,7 @@ from genmend.diffusion.baselines.boosted_noise import boosted_latents
 from genmend.diffusion.baselines.freeu import FREEU_SETTINGS
 from genmend.diffusion.reference import garment_scorer, load_reference, novelty_extractor
 from genmend.diffusion.search.trials import Scores, compare_scores
+from genmend.manifold.figures.image_grid import image_grid
 
 RESULTS = Path(__file__).with_name("results") / "companions"
 

@@ -31,7 +31,6 @@ from torch import Tensor, nn
 from experiments.garments.captions import add_border, training_images
 from experiments.intervals import bootstrap
 from experiments.pages import write_page
-from experiments.picture_grid import image_grid, to_pixels
 from genmend.activations import Edit
 from genmend.activations.digests import weights_digest
 from genmend.diffusion import Novelty, amplified, draw, search_gains
@@ -42,6 +41,7 @@ from genmend.diffusion.reference import garment_in, garment_scorer, load_referen
 from genmend.diffusion.reference.networks import load_network, outputs
 from genmend.diffusion.search.published_search import published_search
 from genmend.diffusion.search.trials import Comparison, Measure, Scores, compare_scores, make_measure
+from genmend.manifold.figures.image_grid import image_grid, to_pixels
 from genmend.storage.pieces import Work
 
 RESULTS = Path(__file__).with_name("results") / "creativity"

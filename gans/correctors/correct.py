@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -232,8 +232,8 @@ def _correct_chunks(
                 store.add(rows, found[0])
             return found[0].columns() | {"latents": found[0].latents.cpu().numpy()}
 
-        whole = store is not None and store.holds(rows)
-        part = _again(work, whole).kept("moved", about, compute)
+        whole = store is not None and store.holds(rows)  # else what was kept is computed again, for its images
+        part = replace(work, resume=work.resume and whole).kept("moved", about, compute)
         columns.append(part)
         if store is None:
             images.extend(found)
@@ -253,11 +253,6 @@ def _correct_chunks(
         for name in ("before", "after")
     ]
     return treatment, moved, (looked[0], looked[1])
-
-
-def _again(work: Work, whole: bool) -> Work:
-    """The same work, but computed again where the images of an earlier run are not there."""
-    return Work(work.folder, work.resume and whole, work.progress)
 
 
 def _look(

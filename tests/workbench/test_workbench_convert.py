@@ -13,8 +13,8 @@ from scratch_commands import genmend
 from genmend.activations.digests import weights_digest
 from genmend.gans import DCGAN, load_generator
 from genmend.gans.conversion.child import read_or_explain
+from genmend.manifold.figures.image_grid import to_pixels
 from genmend.storage.digests import sha256_of_file
-from genmend.workbench.pages.pictures import to_pixels
 
 
 @pytest.fixture(autouse=True)

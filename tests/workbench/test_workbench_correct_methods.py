@@ -14,7 +14,7 @@ from genmend.gans import load_generator
 from genmend.gans.correctors.registry import METHODS, MethodSettings
 from genmend.gans.detection.labelled_samples import load_labelled
 from genmend.gans.settings import DetectorSettings
-from genmend.workbench.pages.pictures import to_pixels
+from genmend.manifold.figures.image_grid import to_pixels
 
 OPTIONS = ["--latent-shape", "12", "--extractor", "scratch:network", "--n-statistics", "200", "--n-reference", "160"]
 IN_FILE = {"defective-units", "rare-neurons", "random-units", "random-neurons"}

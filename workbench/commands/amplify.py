@@ -8,11 +8,11 @@ from genmend.diffusion.amplification.plug_in import write_amplification
 from genmend.diffusion.loading import TextToImage
 from genmend.diffusion.search.comparison import AmplifyRun, compare_amplification
 from genmend.diffusion.search.settings import AmplifySettings
+from genmend.manifold.figures.image_grid import image_grid, png, to_pixels
 from genmend.storage.pieces import Work
 from genmend.storage.tables import write_csv, write_json
 from genmend.workbench.pages.amplify import write_amplify_report
 from genmend.workbench.pages.page import need_packages
-from genmend.workbench.pages.pictures import image_grid, png, to_pixels
 
 __all__ = ["run_amplify"]
 

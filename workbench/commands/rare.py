@@ -9,10 +9,10 @@ from genmend.gans import Generator
 from genmend.gans.rare import RareSamples, save_density
 from genmend.gans.rare.find import RareRun, find_rare
 from genmend.gans.settings import RareSettings
+from genmend.manifold.figures.image_grid import png, to_pixels
 from genmend.storage.atomic import whole_file
 from genmend.storage.pieces import Work
 from genmend.storage.tables import write_csv, write_json, write_npy, write_npz
-from genmend.workbench.pages.pictures import png, to_pixels
 from genmend.workbench.pages.rare import write_rare_report
 
 if TYPE_CHECKING:

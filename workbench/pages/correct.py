@@ -13,9 +13,10 @@ from torch import Tensor
 from genmend.activations import Correction
 from genmend.gans import Generator, Treatment
 from genmend.gans.correctors.correct import CorrectRun, edit_maps, switches_neurons
+from genmend.manifold.figures.image_grid import image_grid
 from genmend.workbench.pages.charts import ladder_chart, score_histogram
 from genmend.workbench.pages.page import Facts, Figure, Paragraph, Picture, Section, Table, write_report
-from genmend.workbench.pages.pictures import ImageFolders, heat_overlay, image_grid
+from genmend.workbench.pages.pictures import ImageFolders, heat_overlay
 
 __all__ = ["before_after_grid", "write_correct_report"]
 

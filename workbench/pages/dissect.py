@@ -13,9 +13,9 @@ from genmend.gans import Generator
 from genmend.gans.dissection.artifact_study import N_FRECHET
 from genmend.gans.dissection.causal_study import CausalStudy
 from genmend.gans.dissection.figures import distance_histogram
+from genmend.manifold.figures.image_grid import image_grid
 from genmend.workbench.pages.dissect_gallery import unit_rows
 from genmend.workbench.pages.page import Facts, Figure, Paragraph, Picture, Section, Table, write_report
-from genmend.workbench.pages.pictures import image_grid
 
 if TYPE_CHECKING:
     from genmend.gans.dissection.dissection import DissectRun

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from genmend.activations import record
 from genmend.gans import Generator
+from genmend.manifold.figures.image_grid import to_pixels
 
 __all__ = ["compact_png", "outline", "unit_rows"]
 
@@ -63,8 +64,7 @@ def outline(images: Tensor, masks: Tensor) -> Tensor:
 
 def compact_png(images: Tensor, gap: int = 2) -> bytes:
     """A row of images as one PNG of 128 colours, with white gaps."""
-    pixels = (images.permute(0, 2, 3, 1).numpy() * 255).round().astype(np.uint8)
-    padded = np.pad(pixels, ((0, 0), (0, 0), (gap, gap), (0, 0)), constant_values=255)
+    padded = np.pad(to_pixels(images), ((0, 0), (0, 0), (gap, gap), (0, 0)), constant_values=255)
     buffer = io.BytesIO()
     row = Image.fromarray(np.concatenate(list(padded), axis=1))
     row.quantize(COLOURS, dither=Image.Dither.NONE).save(buffer, format="PNG")

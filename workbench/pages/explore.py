@@ -15,8 +15,8 @@ from torch import Tensor
 
 from genmend.gans import Generator
 from genmend.gans.boundaries import farthest_points
+from genmend.manifold.figures.image_grid import to_pixels
 from genmend.workbench.pages.page import Facts, Figure, Paragraph, Section, Table, write_report
-from genmend.workbench.pages.pictures import to_pixels
 
 if TYPE_CHECKING:
     from genmend.gans.boundaries.explore import QueryRegion

@@ -1,9 +1,7 @@
-"""Pictures of images: grids, and heat maps laid over them, as PNG bytes; folders of PNG files."""
+"""Pictures of images: galleries, and heat maps laid over them; folders of PNG files."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,23 +12,10 @@ from PIL import Image
 from torch import Tensor
 
 from genmend.gans import Corrected, Generator
+from genmend.manifold.figures.image_grid import image_grid, to_pixels
 from genmend.storage.atomic import whole_file
 
-__all__ = ["ImageFolders", "gallery", "heat_overlay", "image_grid", "png", "to_pixels"]
-
-
-def to_pixels(images: Tensor) -> NDArray[np.uint8]:
-    """(n, 3, h, w) in 0..1 to (n, h, w, 3) uint8, rounded."""
-    return (images.permute(0, 2, 3, 1).numpy() * 255).round().astype(np.uint8)
-
-
-def png(pixels: NDArray[np.uint8], scale: int = 1) -> bytes:
-    """An (h, w, 3) picture as PNG, each pixel enlarged to `scale` pixels."""
-    image = Image.fromarray(pixels)
-    enlarged = image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
-    buffer = io.BytesIO()
-    enlarged.save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()
+__all__ = ["ImageFolders", "gallery", "heat_overlay"]
 
 
 def heat_overlay(images: Tensor, heat: Tensor) -> Tensor:
@@ -39,20 +24,6 @@ def heat_overlay(images: Tensor, heat: Tensor) -> Tensor:
     share = heat / heat.max().clamp(min=1e-12)
     coloured = images.new_tensor(colormaps["inferno"](share.numpy())[..., :3]).permute(0, 3, 1, 2)
     return (0.45 * grey + 0.65 * coloured).clamp(0, 1).float()
-
-
-def image_grid(rows: Sequence[Tensor], scale: int = 1, gap: int = 2) -> bytes:
-    """Rows of equally many images (n, 3, h, w) as one PNG, white gaps between them.
-
-    Raises
-    ------
-    ValueError
-        If there is no image, or the rows differ in shape.
-    """
-    if not rows or not len(rows[0]) or any(row.shape != rows[0].shape for row in rows):
-        raise ValueError(f"A grid got rows of shapes {[tuple(row.shape) for row in rows]}; give equal, non-empty rows.")
-    padded = [np.pad(to_pixels(row), ((0, 0), (gap, gap), (gap, gap), (0, 0)), constant_values=255) for row in rows]
-    return png(np.concatenate([np.concatenate(list(row), axis=1) for row in padded]), scale)
 
 
 def gallery(images: Tensor, columns: int = 12, scale: int = 1) -> bytes:

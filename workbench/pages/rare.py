@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genmend.gans.rare import RareSamples
+from genmend.manifold.figures.image_grid import to_pixels
 from genmend.workbench.pages.page import Facts, Figure, Paragraph, Section, Table, write_report
-from genmend.workbench.pages.pictures import to_pixels
 
 __all__ = ["density_chart", "versions_picture", "write_rare_report"]
 
