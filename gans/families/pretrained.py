@@ -1,7 +1,8 @@
-"""Pretrained generators of packages, loaded into our own DCGAN module: 64x64 faces and 128x128 painted eyes.
+"""Pretrained generators of packages, loaded into our own DCGAN module: 64x64 faces and portraits, 128x128 painted eyes.
 
 Only the weights file of each package is used; its code is never imported. Faces: gan-face-generate (MIT), trained on
-DigiFace1M, synthetic renders. Eyes: omniart-eye-generator (MIT), trained on eyes cut from paintings of the OmniArt
+DigiFace1M, synthetic renders. Portraits: generateme (MIT), by their look trained on photographs of celebrities (the
+package does not say), with more broken samples than the faces have. Eyes: omniart-eye-generator (MIT), trained on eyes cut from paintings of the OmniArt
 collection, by colour; the quality is uneven.
 """
 
@@ -14,7 +15,7 @@ from genmend.gans.families.labels import ClassOfLatent, check_label, latent_widt
 from genmend.gans.generator import Generator
 from genmend.storage.weights import find_weights
 
-__all__ = ["EYE_COLOURS", "load_eyes", "load_faces"]
+__all__ = ["EYE_COLOURS", "load_eyes", "load_faces", "load_portraits"]
 
 EYE_COLOURS = ("amber", "blue", "brown", "gray", "grayscale", "green", "hazel", "red")
 
@@ -71,4 +72,30 @@ def load_faces() -> Generator:
         latent_shape=(100,),
         layers=("main.2", "main.5", "main.8", "main.11"),
         name="faces",
+    )
+
+
+def load_portraits() -> Generator:
+    """Load the portrait generator with its pretrained weights.
+
+    Raises
+    ------
+    genmend.storage.weights.MissingWeightsError
+        If ``genmend fetch portraits`` was not run yet.
+    """
+    stored = torch.load(find_weights("portraits"), map_location="cpu", weights_only=True)
+    module = DCGAN()
+    # The file names its layers convTr1 to convTr5 and batchNorm1 to batchNorm4; `main` counts a ReLU after each pair.
+    module.load_state_dict(
+        {
+            f"main.{3 * (int(name[number]) - 1) + shift}{name[number + 1:]}": tensor
+            for name, tensor in stored.items()
+            for number, shift in [(len("convTr"), 0) if name.startswith("convTr") else (len("batchNorm"), 1)]
+        }
+    )
+    return Generator(
+        module.eval().requires_grad_(False),
+        latent_shape=(100,),
+        layers=("main.2", "main.5", "main.8", "main.11"),
+        name="portraits",
     )
