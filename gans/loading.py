@@ -71,8 +71,8 @@ def _own_generator(model: str, latent_shape: Sequence[int] | None, layers: Seque
         return built
     if not isinstance(built, nn.Module):
         raise ValueError(
-            f"MODEL {model!r} is neither 'faces' nor 'portraits' nor 'eyes' nor a folder written by `genmend convert` nor "
-            "module:callable with a callable that returns an nn.Module or a gans.Generator."
+            f"MODEL {model!r} is neither 'faces' nor 'portraits' nor 'eyes' nor a folder written by `genmend convert` "
+            "nor module:callable with a callable that returns an nn.Module or a gans.Generator."
         )
     if latent_shape is None:
         raise ValueError(f"{model} returns an nn.Module, so its latent shape is needed: give --latent-shape, e.g. 128.")

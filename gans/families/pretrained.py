@@ -88,7 +88,7 @@ def load_portraits() -> Generator:
     # The file names its layers convTr1 to convTr5 and batchNorm1 to batchNorm4; `main` counts a ReLU after each pair.
     module.load_state_dict(
         {
-            f"main.{3 * (int(name[number]) - 1) + shift}{name[number + 1:]}": tensor
+            f"main.{3 * (int(name[number]) - 1) + shift}{name[number + 1 :]}": tensor
             for name, tensor in stored.items()
             for number, shift in [(len("convTr"), 0) if name.startswith("convTr") else (len("batchNorm"), 1)]
         }

@@ -29,7 +29,9 @@ __all__ = [
 
 Model = Annotated[
     str,
-    typer.Argument(help="faces, portraits, eyes, eyes:brown, module:callable that returns yours, or a folder of genmend convert."),
+    typer.Argument(
+        help="faces, portraits, eyes, eyes:brown, module:callable that returns yours, or a folder of genmend convert."
+    ),
 ]
 Latents = Annotated[Path, typer.Option(help="A .npy array (n, *latent shape).", exists=True, dir_okay=False)]
 Out = Annotated[Path, typer.Option(help="Folder for all results.")]
