@@ -2,8 +2,8 @@
 
 Only the weights file of each package is used; its code is never imported. Faces: gan-face-generate (MIT), trained on
 DigiFace1M, synthetic renders. Portraits: generateme (MIT), by their look trained on photographs of celebrities (the
-package does not say), with more broken samples than the faces have. Eyes: omniart-eye-generator (MIT), trained on eyes cut from paintings of the OmniArt
-collection, by colour; the quality is uneven.
+package does not say). Eyes: omniart-eye-generator (MIT), trained on eyes cut from paintings of the OmniArt collection,
+by colour; the quality is uneven.
 """
 
 from __future__ import annotations
