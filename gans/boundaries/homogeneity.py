@@ -13,11 +13,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from genmend.activations import MeanVariance
 from genmend.gans.boundaries.boundary_set import SupportingSet
 from genmend.gans.boundaries.bounds import random_directions
 from genmend.gans.boundaries.exploration import mean_distance
 from genmend.gans.boundaries.preactivation import activations_of
 from genmend.gans.generator import Generator
+from genmend.gans.image_features import image_batches
 from genmend.manifold.features import extract
 
 __all__ = ["Homogeneity", "ball_round", "homogeneity", "random_set", "rotate_round"]
@@ -57,12 +59,14 @@ def homogeneity(
     """
     if len(latents) < 2:
         raise ValueError(f"{len(latents)} latents have no variance; give two or more.")
-    images = generator.generate(latents)
-    pixel_variance = float(images.double().var(0).mean())
-    if extractor is None:
-        return Homogeneity(pixel_variance, None)
-    features = torch.from_numpy(extract(extractor, images)).double()
-    return Homogeneity(pixel_variance, float(torch.pdist(features).mean()))
+    pixels, features = MeanVariance(), []
+    for images in image_batches(generator, latents):
+        pixels.update(images)
+        if extractor is not None:
+            features.append(torch.from_numpy(extract(extractor, images)).double())
+    pixel_variance = float(pixels.variance.mean()) * len(latents) / (len(latents) - 1)
+    distance = float(torch.pdist(torch.cat(features)).mean()) if features else None
+    return Homogeneity(pixel_variance, distance)
 
 
 def rotate_round(query: Tensor, latents: Tensor, seed: int = 0) -> Tensor:

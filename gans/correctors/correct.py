@@ -215,12 +215,15 @@ def _correct_chunks(
     facts: Mapping[str, Any],
     work: Work,
 ) -> tuple[Treatment, Tensor, tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Correct 64 latents at a time: what was done, the moved latents, and the judge's features before and after."""
+    """Correct some latents at a time: what was done, the moved latents, and the judge's features before and after."""
     columns: list[Mapping[str, NDArray[Any]]] = []
     images: list[Corrected] = []
     seen: list[Mapping[str, NDArray[np.float32]]] = []
-    for number, chunk in enumerate(latents.split(CHUNK)):
-        rows = range(number * CHUNK, number * CHUNK + len(chunk))
+    first = 0
+    # Several images of each sample are held: of large ones, which are generated one by one, of fewer samples.
+    for chunk in latents.split(min(CHUNK, 16 * mend.generator.batch_size)):
+        rows = range(first, first + len(chunk))
+        first = rows.stop
         about = dict(facts) | {"latents": sha256_of_array(chunk), "first": rows.start}
         found: list[Corrected] = []
 

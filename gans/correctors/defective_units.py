@@ -19,6 +19,7 @@ from genmend.gans.correctors.corrector import Corrector, FitSamples, choose_laye
 from genmend.gans.correctors.defective_score import checked_masks, defective_score
 from genmend.gans.detection.defect_classifier import DefectClassifier
 from genmend.gans.generator import Generator, layer_shapes, recorded_batches
+from genmend.gans.image_features import image_batches
 
 __all__ = ["DefectiveUnits"]
 
@@ -172,13 +173,12 @@ class DefectiveUnits(Corrector):
     def _attributed(self, generator: Generator, normal: Tensor, broken: Tensor, progress: bool) -> Tensor:
         from genmend.gans.detection.defect_masks import attribution_masks
 
-        images = generator.generate(broken, progress=progress)
         classifier = DefectClassifier() if self.classifier is None else self.classifier
         if not classifier.fitted:
-            intact = generator.generate(normal, progress=progress)
-            labels = torch.cat([torch.ones(len(images)), torch.zeros(len(intact))])
-            classifier = classifier.fit(torch.cat([images, intact]), labels, progress=progress)
-        return attribution_masks(classifier, images, progress=progress)
+            labels = torch.cat([torch.ones(len(broken)), torch.zeros(len(normal))])
+            classifier = classifier.fit_samples(generator, torch.cat([broken, normal]), labels, progress=progress)
+        batches = image_batches(generator, broken, "masks", progress)
+        return torch.cat([attribution_masks(classifier, images).bool() for images in batches])
 
     def _thresholds(
         self, generator: Generator, normal: Tensor, layers: tuple[str, ...], progress: bool

@@ -10,7 +10,8 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from genmend.gans.correctors.corrector import Corrector, FitSamples
-from genmend.manifold.features import extract, load_extractor
+from genmend.gans.image_features import image_features
+from genmend.manifold.features import load_extractor
 
 __all__ = ["LatentOptimisation"]
 
@@ -72,8 +73,8 @@ class LatentOptimisation(Corrector):
         if len(samples.normal) <= self.k:
             raise ValueError(f"{len(samples.normal)} normal samples have no {self.k} neighbours; give more than k.")
         self.extractor_: Any = load_extractor(self.extractor)
-        images = samples.generator.generate(samples.normal, progress=progress)
-        self.features_ = torch.from_numpy(extract(self.extractor_, images, progress=progress))
+        features = image_features(samples.generator, samples.normal, self.extractor_, progress=progress)
+        self.features_ = torch.from_numpy(features)
         apart = torch.cdist(self.features_.double(), self.features_.double()).square()
         apart.fill_diagonal_(torch.inf)
         self.scale_ = float(apart.topk(self.k, largest=False).values.mean()) or 1.0

@@ -27,8 +27,9 @@ from genmend.gans.correctors.corrector import Corrector, FitSamples, choose_laye
 from genmend.gans.correctors.sample_edits import ScaleEachSample
 from genmend.gans.detection.soft_logistic import LinearScore, cross_validated_scores, fit_soft_logistic
 from genmend.gans.generator import layer_shapes
+from genmend.gans.image_features import AT_ONCE, image_features
 from genmend.manifold import Manifold
-from genmend.manifold.features import extract, load_extractor
+from genmend.manifold.features import load_extractor
 from genmend.manifold.regions.manifold import nearest_ball_distance
 
 __all__ = ["FeatureTarget", "ManifoldGuided"]
@@ -159,10 +160,9 @@ class ManifoldGuided(Corrector):
         generator = samples.generator
         layers = choose_layers(generator, self.layers)
         both = (samples.normal, samples.broken)
-        images = [None if z is None else generator.generate(z, progress=progress) for z in both]
         targets = []
         for extractor in map(load_extractor, named):
-            features = [None if shown is None else extract(extractor, shown, progress=progress) for shown in images]
+            features = [None if z is None else image_features(generator, z, extractor, progress=progress) for z in both]
             assert features[0] is not None
             targets.append(
                 FeatureTarget.fit(
@@ -186,7 +186,7 @@ class ManifoldGuided(Corrector):
             gains = torch.ones(len(latents), shape[0])
             if len(outside):
                 outside = outside[self.excess(latents[outside], _rows_of(found, outside)) > 0]
-            parts = outside.split(16) if len(outside) else ()
+            parts = outside.split(self._at_once) if len(outside) else ()
             for rows in tqdm(parts, desc=f"gains of {layer}", disable=not progress, leave=False):
                 gains[rows] = self._descend(latents[rows], layer, gains[rows], _rows_of(found, rows))
             found = (*found, ScaleEachSample(layer, gains))
@@ -196,11 +196,15 @@ class ManifoldGuided(Corrector):
     def excess(self, latents: Tensor, edits: Sequence[ScaleEachSample] = ()) -> Tensor:
         """How far outside the samples are under these edits, (n,) on the CPU: 0 is inside in every feature space."""
         parts = []
-        for rows in torch.arange(len(latents)).split(16):
+        for rows in torch.arange(len(latents)).split(self._at_once):
             with edited(self.generator_.module, *_rows_of(edits, rows)):
                 images = self.generator_.images(latents[rows]).cpu()
             parts.append(self._total_excess(images))
         return torch.cat(parts)
+
+    @property
+    def _at_once(self) -> int:
+        return min(AT_ONCE, self.generator_.batch_size)
 
     def _total_excess(self, images: Tensor) -> Tensor:
         return torch.stack([target.excess(images) for target in self.targets_]).sum(0)

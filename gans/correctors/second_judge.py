@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genmend.gans.correctors.gated import GatedGenerator
+from genmend.gans.image_features import image_batches
 from genmend.manifold import Manifold
 from genmend.manifold.features import extract, load_extractor
 from genmend.manifold.metrics.bootstrap import percentile_interval, resampled_means
@@ -130,8 +131,13 @@ class SecondJudge:
         """Features of the own samples that the gate takes for normal."""
 
         def compute() -> dict[str, NDArray[Any]]:
-            images = self.mend.generator.sample(N_OWN, self.seed + 2, progress=self._work.progress)
-            return {"features": self.features(images[torch.from_numpy(self.mend.passes_gate(images))])}
+            generator, found = self.mend.generator, []
+            own = generator.latents(N_OWN, self.seed + 2)
+            for images in image_batches(generator, own, "samples for the judge", self._work.progress):
+                passing = torch.from_numpy(self.mend.passes_gate(images))
+                if passing.any():
+                    found.append(extract(self._network, images[passing]))
+            return {"features": np.concatenate(found) if found else np.zeros((0, 0), np.float32)}
 
         facts = self.facts | {"n": N_OWN, "seed": self.seed}
         features: NDArray[np.float32] = self._work.kept("judge", facts, compute)["features"]

@@ -27,9 +27,10 @@ from torch import Tensor
 from genmend.gans.detection.rare_activation import RareActivation
 from genmend.gans.detection.soft_logistic import LinearScore, fit_soft_logistic
 from genmend.gans.generator import Generator
+from genmend.gans.image_features import image_features
 from genmend.manifold import Manifold
 from genmend.manifold.engine.nearest import nearest_neighbors
-from genmend.manifold.features import extract, load_extractor
+from genmend.manifold.features import load_extractor
 
 __all__ = ["ArtifactDetector", "Detection"]
 
@@ -174,8 +175,7 @@ class ArtifactDetector(BaseEstimator):
         """Features (n, d) of the generated images, and their standardised rare-neuron counts (n, n_layers)."""
         checked = generator.checked_latents(latents)
         counts = self.rare_.standardised_counts(generator, checked, progress=progress)
-        images = generator.generate(checked, progress=progress)
-        return extract(load_extractor(self.extractor), images, progress=progress), counts
+        return image_features(generator, checked, load_extractor(self.extractor), progress=progress), counts
 
     def supervised_inputs(self, features: NDArray[Any], counts: NDArray[Any]) -> NDArray[np.float64]:
         """(n, d + n_layers): the features and the internal counts, side by side."""

@@ -22,6 +22,8 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from genmend.gans.detection.soft_logistic import fit_soft_logistic
+from genmend.gans.generator import Generator
+from genmend.gans.image_features import image_features
 from genmend.manifold.features import extract, load_extractor
 
 __all__ = ["DefectClassifier"]
@@ -98,16 +100,42 @@ class DefectClassifier(BaseEstimator):
         ValueError
             If the lengths differ, a share is outside [0, 1], or one of the two sides is absent.
         """
+        extractor = self._network()
+        shares = np.asarray(shares, dtype=np.float64)
+        features = extract(extractor, images, progress=progress)
+        if real is not None:
+            features = np.concatenate([extract(extractor, real, progress=progress), features])
+            images = torch.cat([real, images])
+        labels = self._fit_head(extractor, features, shares, images[:1])
+        if self.tuned:
+            self._tune(images, torch.from_numpy(labels).float(), progress)
+        return self
+
+    def fit_samples(
+        self, generator: Generator, latents: Tensor, shares: Tensor | NDArray[Any], *, progress: bool = False
+    ) -> Self:
+        """The same on the generator's samples of these latents; their images are held all at once for `tuned` alone."""
+        if self.tuned:
+            return self.fit(generator.generate(latents, progress=progress), shares, progress=progress)
+        extractor = self._network()
+        features = image_features(generator, latents, extractor, progress=progress)
+        self._fit_head(extractor, features, np.asarray(shares, dtype=np.float64), generator.generate(latents[:1]))
+        return self
+
+    def _network(self) -> nn.Module:
         extractor: Any = load_extractor(self.extractor) if isinstance(self.extractor, str) else self.extractor
         if not isinstance(extractor, nn.Module):
             raise TypeError(
                 f"extractor is a {type(extractor).__name__}; attributions need the gradients of an nn.Module."
             )
-        if self.tuned:
-            extractor = copy.deepcopy(extractor)
-        shares = np.asarray(shares, dtype=np.float64)
-        features = extract(extractor, images, progress=progress)
-        if real is None:
+        return copy.deepcopy(extractor) if self.tuned else extractor
+
+    def _fit_head(
+        self, extractor: nn.Module, features: NDArray[Any], shares: NDArray[np.float64], image: Tensor
+    ) -> NDArray[np.float64]:
+        """Fit the head on features, those of real images first; return the labels (n, n_classes)."""
+        n_real = len(features) - len(shares)
+        if not n_real:
             self.classes_: tuple[str, ...] = ("normal", "artifact")
             score = fit_soft_logistic(features, shares, regularisation=self.regularisation, seed=self.seed)
             # Half of the log-odds on either side: the difference of the logits is the score.
@@ -116,16 +144,12 @@ class DefectClassifier(BaseEstimator):
             labels = np.stack([1 - shares, shares], axis=1)
         else:
             self.classes_ = ("real", "normal", "artifact")
-            features = np.concatenate([extract(extractor, real, progress=progress), features])
-            images = torch.cat([real, images])
-            labels = np.zeros((len(images), 3))
-            labels[: len(real), 0], labels[len(real) :, 1], labels[len(real) :, 2] = 1, 1 - shares, shares
+            labels = np.zeros((len(features), 3))
+            labels[:n_real, 0], labels[n_real:, 1], labels[n_real:, 2] = 1, 1 - shares, shares
             weights, bias = _softmax_head(features, labels, self.regularisation or 3e-3)
         self.module_ = _Classifier(extractor, weights, bias).eval()
-        self.feature_layer_ = _last_feature_map(self.module_, images[:1])
-        if self.tuned:
-            self._tune(images, torch.from_numpy(labels).float(), progress)
-        return self
+        self.feature_layer_ = _last_feature_map(self.module_, image)
+        return labels
 
     @property
     def fitted(self) -> bool:

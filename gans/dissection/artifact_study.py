@@ -12,8 +12,9 @@ from genmend.gans.detection.detect import fit_detector
 from genmend.gans.dissection.artifact_units import top_images, unit_frechet, unit_kid
 from genmend.gans.dissection.measuring import unit_peaks
 from genmend.gans.dissection.stages import Arrays, Stages
+from genmend.gans.image_features import image_features
 from genmend.gans.settings import DetectorSettings
-from genmend.manifold.features import extract, load_extractor
+from genmend.manifold.features import load_extractor
 
 __all__ = ["N_FRECHET", "ArtifactUnits", "artifact_units"]
 
@@ -120,7 +121,7 @@ def _pool(stages: Stages, extractor: str, n: int) -> tuple[NDArray[Any], dict[st
         def compute(start: int = start, size: int = size) -> Arrays:
             latents = stages.generator.latents(size, stages.seed, start)
             peaks = unit_peaks(stages.generator, latents, stages.layers)
-            features = extract(network, stages.generator.generate(latents), progress=stages.work.progress)
+            features = image_features(stages.generator, latents, network, progress=stages.work.progress)
             return {"features": features} | {layer: values.numpy() for layer, values in peaks.items()}
 
         parts.append(stages.kept("pool", {"extractor": extractor, "start": start, "n": size}, compute))

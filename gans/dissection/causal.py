@@ -18,7 +18,8 @@ from torch.nn import functional
 
 from genmend.activations import Edit, PullToMean, ScaleUnits, edited
 from genmend.gans.dissection.concepts import Concepts, checked_masks
-from genmend.gans.generator import Generator, recorded_batches
+from genmend.gans.generator import Generator, layer_shapes, recorded_batches
+from genmend.gans.image_features import image_batches
 from genmend.gans.settings import MOST_SEGMENTED
 
 __all__ = ["CausalEffect", "CausalProbe", "causal_effect", "prepare_probe"]
@@ -122,10 +123,13 @@ def prepare_probe(
             "needed: take more images, or another concept."
         )
     theirs = masks[present].float()
+    weight = functional.interpolate(theirs[:, None], layer_shapes(generator, [layer])[layer][1:], mode="area")
     batches = recorded_batches(generator, latents[present], [layer], "causal units")
-    maps = torch.cat([batch[layer].cpu() for batch in batches])
-    weight = functional.interpolate(theirs[:, None], maps.shape[2:], mode="area")
-    value = (maps * weight).sum((0, 2, 3)) / weight.sum().clamp(min=1e-12)
+    sums = [
+        (batch[layer].cpu() * part).sum((0, 2, 3))
+        for batch, part in zip(batches, weight.split(generator.batch_size), strict=True)
+    ]
+    value = torch.stack(sums).sum(0) / weight.sum().clamp(min=1e-12)
     usual = weight.mean((0, 1))
     cells = usual >= usual.max() / 2
     place = functional.interpolate(cells[None, None].float(), masks.shape[1:], mode="nearest")[0, 0] > 0
@@ -205,13 +209,17 @@ def _erased(
     generator: Generator, probe: CausalProbe, concepts: Concepts, units: Sequence[int], progress: bool
 ) -> float:
     with edited(generator.module, ablation(probe, units)):
-        images = generator.generate(probe.present, progress=progress)
-    left = checked_masks(concepts, images)[:, probe.concept].float().mean()
-    return 1 - float(left) / probe.amount
+        left = [
+            checked_masks(concepts, images)[:, probe.concept].flatten(1).double().mean(1)
+            for images in image_batches(generator, probe.present, "units off", progress)
+        ]
+    return 1 - float(torch.cat(left).mean()) / probe.amount
 
 
 def _added(generator: Generator, probe: CausalProbe, concepts: Concepts, units: Sequence[int], progress: bool) -> float:
     with edited(generator.module, insertion(probe, units)):
-        images = generator.generate(probe.absent, progress=progress)
-    now = checked_masks(concepts, images)[:, probe.concept][:, probe.place].float().mean()
-    return (float(now) - probe.absent_amount) / probe.place_amount
+        now = [
+            checked_masks(concepts, images)[:, probe.concept][:, probe.place].double().mean(1)
+            for images in image_batches(generator, probe.absent, "units put in", progress)
+        ]
+    return (float(torch.cat(now).mean()) - probe.absent_amount) / probe.place_amount

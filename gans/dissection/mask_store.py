@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from genmend.gans.dissection.concepts import Concepts, checked_masks, pack, part_names, unpack, with_parts
 from genmend.gans.generator import Generator, generator_facts
+from genmend.gans.image_features import image_batches
 from genmend.storage.pieces import Work
 
 __all__ = ["CHUNK", "MaskStore"]
@@ -52,11 +53,10 @@ class MaskStore:
         return with_parts(unpack(arrays["packed"], (height, width)), self.concepts)
 
     def _segmented(self, start: int, n: int, seed: int) -> dict[str, NDArray[Any]]:
-        images = self.generator.generate(self.generator.latents(n, seed, start))
-        return {
-            "packed": pack(checked_masks(self.concepts, images)),
-            "side": np.array(images.shape[2:]),
-        }
+        packed = []
+        for images in image_batches(self.generator, self.generator.latents(n, seed, start)):
+            packed.append(pack(checked_masks(self.concepts, images)))
+        return {"packed": np.concatenate(packed), "side": np.array(images.shape[2:])}
 
     @cached_property
     def _facts(self) -> dict[str, Any]:

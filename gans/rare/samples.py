@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from genmend.gans.image_features import image_features
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -80,7 +82,7 @@ class RareSamples:
         values = {name: np.full(n, np.nan) for name in (*_MEASURES, "distance")}
         rows = np.flatnonzero(found)
         if len(rows):
-            again = space.measure(generator.generate(latents[rows]))
+            again = space.measure_features(image_features(generator, latents[rows], space.network))
             anchors = measured.features[rows // n_versions]
             again_distance = np.linalg.norm(again.features.astype(np.float64) - anchors, axis=1)
             kept = again.inside & (again.artifact_score <= space.max_artifact_score)

@@ -17,6 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genmend.gans.generator import Generator
+from genmend.gans.image_features import image_features
 from genmend.gans.rare.objective import pair_distances, rare_loss
 from genmend.gans.rare.samples import RareSamples
 from genmend.gans.rare.space import RareSpace
@@ -66,7 +67,7 @@ def rare_samples(
     """
     search = search or RareSearch()
     references = generator.checked_latents(reference_latents)
-    measured = space.measure(generator.generate(references))
+    measured = space.measure_features(image_features(generator, references, space.network))
     limits = space.neighbour_distance(measured.features, search.k_reference)
     best = torch.full((len(references) * search.n_versions, *generator.latent_shape), math.nan)
     steps = np.full(len(best), -1)

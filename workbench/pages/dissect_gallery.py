@@ -22,6 +22,7 @@ UNITS_AT_ONCE = 32
 DIMMED = 0.35
 EDGE_COLOUR = (1.0, 0.85, 0.1)
 LARGEST_SIDE = 96
+_LARGEST_OUTLINED = 4 * LARGEST_SIDE  # the edge is drawn before an image is shrunk
 COLOURS = 128
 
 
@@ -46,10 +47,10 @@ def unit_rows(
         block = list(units[start : start + UNITS_AT_ONCE])
         wanted, place = np.unique(samples[block], return_inverse=True)
         latents = torch.cat([generator.latents(1, seed, int(sample)) for sample in wanted])
-        images, maps = _images_and_maps(generator, layer, latents)
-        for unit, rows in zip(block, place.reshape(len(block), -1), strict=True):
+        images, maps = _images_and_maps(generator, layer, latents, block)
+        for number, (unit, rows) in enumerate(zip(block, place.reshape(len(block), -1), strict=True)):
             large = functional.interpolate(
-                maps[rows, unit][:, None], images.shape[2:], mode="bilinear", align_corners=False
+                maps[rows, number][:, None], images.shape[2:], mode="bilinear", align_corners=False
             )
             yield unit, compact_png(_fitting(outline(images[rows], large[:, 0] > thresholds[unit])))
 
@@ -71,19 +72,20 @@ def compact_png(images: Tensor, gap: int = 2) -> bytes:
     return buffer.getvalue()
 
 
-def _images_and_maps(generator: Generator, layer: str, latents: Tensor) -> tuple[Tensor, Tensor]:
+def _images_and_maps(generator: Generator, layer: str, latents: Tensor, units: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Images, shrunk where they are much larger than a gallery needs, and the maps of these units alone."""
     images, maps = [], []
     for batch in latents.split(generator.batch_size):
         with torch.no_grad(), record(generator.module, [layer]) as outputs:
-            images.append(generator.generate(batch))
-        maps.append(outputs[layer].cpu())
+            images.append(_fitting(generator.generate(batch), _LARGEST_OUTLINED))
+        maps.append(outputs[layer][:, units].cpu())
     return torch.cat(images), torch.cat(maps)
 
 
-def _fitting(images: Tensor) -> Tensor:
+def _fitting(images: Tensor, largest: int = LARGEST_SIDE) -> Tensor:
     """Images no larger than a gallery needs."""
     side = max(images.shape[2:])
-    if side <= LARGEST_SIDE:
+    if side <= largest:
         return images
-    size = [max(1, round(length * LARGEST_SIDE / side)) for length in images.shape[2:]]
+    size = [max(1, round(length * largest / side)) for length in images.shape[2:]]
     return functional.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True).clamp(0, 1)
