@@ -69,6 +69,8 @@ class Generator:
         Where it differs from `latent_shape`.
     settings : mapping
         What the module is run with (truncation, noise, label): plain JSON values, for reports and for cached work.
+    latent_words : str
+        What a latent's numbers are, where the shape does not say it: told to whoever brings others.
     """
 
     module: nn.Module
@@ -81,6 +83,7 @@ class Generator:
     draw: Callable[[nn.Module, Tensor], Tensor] | None = None
     draw_shape: tuple[int, ...] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    latent_words: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "latent_shape", tuple(self.latent_shape))
@@ -135,8 +138,10 @@ class Generator:
         """
         tensor = torch.as_tensor(latents)
         if tensor.ndim != len(self.latent_shape) + 1 or tuple(tensor.shape[1:]) != self.latent_shape or not len(tensor):
+            words = f": {self.latent_words}" if self.latent_words else ""
             raise ValueError(
-                f"Latents have shape {tuple(tensor.shape)}; {self.name} takes {['n', *self.latent_shape]} with n >= 1."
+                f"Latents have shape {tuple(tensor.shape)}; {self.name} takes {['n', *self.latent_shape]} with "
+                f"n >= 1{words}."
             )
         if not tensor.dtype.is_floating_point:
             raise ValueError(f"Latents have dtype {tensor.dtype}; give floating-point numbers.")

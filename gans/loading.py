@@ -32,7 +32,8 @@ def load_generator(
     layers : sequence of str
         In place of the generator's own choice.
     **options
-        For a converted generator: those of its family, e.g. ``psi=0.7, space="w"`` (`gans.load_converted`).
+        For a converted generator: those of its family, e.g. ``psi=0.7, space="w"`` (`gans.load_converted`). For
+        ``eyes``: ``label``.
 
     Raises
     ------
@@ -40,7 +41,7 @@ def load_generator(
         If the name has another form, the callable returns something else, or a module comes without `latent_shape`.
     """
     name, _, label = model.partition(":")
-    if options and not Path(model).exists():
+    if options and not Path(model).exists() and not (name == "eyes" and set(options) == {"label"}):
         raise ValueError(f"MODEL {model!r} takes no options {sorted(options)}; converted folders alone do.")
     if model == "faces":
         from genmend.gans.families.pretrained import load_faces
@@ -53,7 +54,7 @@ def load_generator(
     elif name == "eyes":
         from genmend.gans.families.pretrained import load_eyes
 
-        generator = load_eyes(label or None)
+        generator = load_eyes(label or options.get("label"))
     elif model and Path(model).exists():
         from genmend.gans.conversion.folder import load_converted
 

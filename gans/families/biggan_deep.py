@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from genmend.activations.digests import model_layout
-from genmend.gans.families.labels import ClassOfLatent, check_label, latent_width
+from genmend.gans.families.labels import ClassOfLatent, check_label, latent_width, latent_words
 from genmend.gans.families.layout import Config, Layout, LayoutError, Shapes, State
 from genmend.gans.generator import Generator
 
@@ -295,6 +295,7 @@ def _adapt(module: nn.Module, config: Config, name: str, options: Mapping[str, A
         batch_size=max(1, min(32, 2**18 // side**2)),
         draw=truncated.draw,
         settings={"truncation": float(truncation), "label": label},
+        latent_words=latent_words(config["z_width"], config["n_classes"], label),
     )
 
 

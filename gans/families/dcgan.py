@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from genmend.activations.digests import model_layout
-from genmend.gans.families.labels import ClassOfLatent, check_label, latent_width
+from genmend.gans.families.labels import ClassOfLatent, check_label, latent_width, latent_words
 from genmend.gans.families.layout import Config, Layout, LayoutError, Shapes, State
 from genmend.gans.generator import Generator
 
@@ -107,6 +107,7 @@ def _adapt(module: nn.Module, config: Config, name: str, options: Mapping[str, A
         call=ClassOfLatent(n_classes, label) if n_classes else None,
         name=name,
         settings={"label": label} if n_classes else {},
+        latent_words=latent_words(config["latent_width"], n_classes, label),
     )
 
 

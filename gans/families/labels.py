@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["ClassOfLatent", "check_label", "latent_width"]
+__all__ = ["ClassOfLatent", "check_label", "latent_width", "latent_words"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,18 @@ class ClassOfLatent:
 def latent_width(z_width: int, n_classes: int, label: int | None) -> int:
     """Numbers in one latent: one more than z has, where that one chooses the class."""
     return z_width + (n_classes > 0 and label is None)
+
+
+def latent_words(z_width: int, n_classes: int, label: int | None) -> str:
+    """What a latent's numbers are, for whoever brings latents of another width; empty where it is plain."""
+    if not n_classes:
+        return ""
+    if label is None:
+        return (
+            f"{z_width} numbers of z, and last a standard normal one that chooses among {n_classes} classes; "
+            f"for latents of {z_width} give the class (--label, or label=)"
+        )
+    return f"z alone, because the class is fixed to {label}; without --label a number more chooses it"
 
 
 def check_label(label: int | None, n_classes: int) -> int | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 
 from genmend.gans.families.dcgan import DCGAN
-from genmend.gans.families.labels import ClassOfLatent, check_label, latent_width
+from genmend.gans.families.labels import ClassOfLatent, check_label, latent_width, latent_words
 from genmend.gans.generator import Generator
 from genmend.storage.weights import find_weights
 
@@ -53,6 +53,7 @@ def load_eyes(label: int | str | None = None) -> Generator:
         call=ClassOfLatent(n_classes, label),
         name="eyes" if label is None else f"eyes:{EYE_COLOURS[label]}",
         settings={"label": label},
+        latent_words=latent_words(_Z_WIDTH, n_classes, label),
     )
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from genmend.gans.families.labels import ClassOfLatent, check_label, latent_width
+from genmend.gans.families.labels import ClassOfLatent, check_label, latent_width, latent_words
 from genmend.gans.families.stylegan2 import NOISES, StyleGAN2
 from genmend.gans.generator import Generator
 
@@ -19,6 +19,7 @@ __all__ = ["OPTIONS", "SPACES", "mean_style", "stylegan2_generator"]
 SPACES = ("z", "w", "w+")
 OPTIONS: Mapping[str, Any] = {"space": "z", "psi": 1.0, "cutoff": None, "noise": "const", "label": None}
 _PIXELS_A_BATCH = 2**18
+_SPACE_WORDS = {"w": "w, what the mapping network makes of z", "w+": "a w for each layer"}
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,7 @@ def stylegan2_generator(
         draw=None if space == "z" else styled.draw,
         draw_shape=z_shape,
         settings=settings,
+        latent_words=latent_words(module.mapping.z_width, n_classes, label) if space == "z" else _SPACE_WORDS[space],
     )
 
 

@@ -26,6 +26,7 @@ from genmend.storage.pieces import Work
 
 __all__ = ["RareRun", "find_rare", "fit_density", "fit_space", "search_references"]
 
+_MOST_VERSIONS = 8  # in one piece of kept work, if they are of several references
 _DENSITIES: dict[str, Callable[..., FeatureDensity]] = {"gmm": GaussianMixtureDensity, "flow": FlowDensity}
 
 
@@ -138,7 +139,7 @@ def search_references(
         "limit": space.max_artifact_score,
     }
     parts, start = [], 0
-    for group in latents.split(max(1, generator.batch_size // n_versions)):
+    for group in latents.split(max(1, min(_MOST_VERSIONS, generator.batch_size) // n_versions)):
 
         def compute(group: Tensor = group, start: int = start) -> dict[str, NDArray[Any]]:
             search = settings.search

@@ -39,14 +39,15 @@ def folder(tmp_path_factory):
     save(folder / "styled", "stylegan2-nvidia", STYLED)
     save(folder / "big", "biggan-deep", BIG)
     save(folder / "plain", "dcgan", PLAIN)
+    save(folder / "classes", "stylegan2-nvidia", STYLED | {"n_classes": 3, "embedded": 6})
     rng = np.random.default_rng(0)
     for width in (5, 6):
         np.save(folder / f"{width}.npy", rng.standard_normal((9, width)).astype(np.float32))
     return folder
 
 
-def chosen(model, psi=None, space=""):
-    return generator_from(str(model), "", "", "cpu", 8, psi=psi, space=space)
+def chosen(model, psi=None, space="", label=None):
+    return generator_from(str(model), "", "", "cpu", 8, psi=psi, space=space, label=label)
 
 
 def test_a_stylegan2_takes_both_and_a_biggan_the_truncation(folder):
@@ -104,3 +105,38 @@ def test_every_command_with_a_model_has_both(folder, command):
     done = genmend(folder, command, "plain", "--out", "bad", "--psi", "0.5", "--space", "w", *needed)
     assert done.returncode == 2
     assert "dcgan takes no --psi and no --space" in done.stderr
+
+
+def test_the_label_fixes_the_class_and_the_number_that_else_chooses_it_is_named(folder):
+    free, fixed = chosen(folder / "classes"), chosen(folder / "classes", label=2)
+    assert (free.latent_shape, fixed.latent_shape) == ((7,), (6,))
+    z = fixed.latents(4, 0)
+    last_class = torch.cat([z, torch.full((4, 1), 3.0)], dim=1)
+    assert torch.equal(fixed.generate(z), free.generate(last_class))
+    words = r"takes \['n', 7\].*6 numbers of z, and last .* chooses among 3 classes; for latents of 6 give .*--label"
+    with pytest.raises(ValueError, match=words):
+        free.checked_latents(z)
+    with pytest.raises(ValueError, match=r"takes \['n', 6\].*the class is fixed to 2; without --label a number more"):
+        fixed.checked_latents(last_class)
+    assert chosen(folder / "big", label=1).latent_shape == (4,)
+    with pytest.raises(ValueError, match="label is 3; give a class from 0 to 2"):
+        chosen(folder / "classes", label=3)
+    with pytest.raises(ValueError, match="label is 0; give None: this generator has no classes"):
+        chosen(folder / "styled", label=0)
+
+
+def test_the_batch_size_is_the_familys_unless_given(folder, monkeypatch):
+    monkeypatch.setattr("genmend.gans.families.stylegan2_adapter._PIXELS_A_BATCH", 1024)
+    assert generator_from(str(folder / "styled"), "", "", "cpu", None).batch_size == 4
+    assert chosen(folder / "styled").batch_size == 8
+
+
+@pytest.mark.parametrize("command", ["detect", "correct", "dissect", "rare", "explore"])
+def test_every_command_passes_the_label_on(folder, command):
+    needed = {"detect": ["--latents", "6.npy"], "correct": ["--latents", "6.npy"]}.get(command, [])
+    done = genmend(folder, command, "plain", "--out", "bad", "--label", "1", *needed)
+    assert done.returncode == 2
+    assert "label is 1; give None" in done.stderr
+    done = genmend(folder, command, "faces", "--out", "bad", "--label", "1", *needed)
+    assert done.returncode == 2
+    assert "takes no options ['label']" in done.stderr

@@ -12,6 +12,7 @@ from genmend.workbench.cli.options import (
     BatchSize,
     Device,
     Json,
+    Label,
     Latents,
     LatentShape,
     Layers,
@@ -49,10 +50,11 @@ def detect(
     latent_shape: LatentShape = "",
     psi: Psi = None,
     space: Space = "",
+    label: Label = None,
     layers: Layers = "",
     settings: DetectorSettings,
     device: Device = "cpu",
-    batch_size: BatchSize = 32,
+    batch_size: BatchSize = None,
     resume: Resume = True,
     as_json: Json = False,
 ) -> None:
@@ -61,7 +63,7 @@ def detect(
     from genmend.workbench.commands.detect import run_detect
 
     generator = generator_from(
-        model, latent_shape, layers, device, batch_size, settings.extractor, psi=psi, space=space
+        model, latent_shape, layers, device, batch_size, settings.extractor, psi=psi, space=space, label=label
     )
     run = run_detect(
         generator,
@@ -109,10 +111,11 @@ def correct(
     latent_shape: LatentShape = "",
     psi: Psi = None,
     space: Space = "",
+    label: Label = None,
     layers: Layers = "",
     settings: DetectorSettings,
     device: Device = "cpu",
-    batch_size: BatchSize = 32,
+    batch_size: BatchSize = None,
     resume: Resume = True,
     as_json: Json = False,
 ) -> None:
@@ -129,7 +132,7 @@ def correct(
     wanted = MethodSettings(method, parse_parameters(parameters or ()))
     wanted.check_masks(masks)
     generator = generator_from(
-        model, latent_shape, layers, device, batch_size, settings.extractor, psi=psi, space=space
+        model, latent_shape, layers, device, batch_size, settings.extractor, psi=psi, space=space, label=label
     )
     if labels is not None:
         wanted = replace(wanted, labels=load_labelled(labels, generator, masks))
@@ -165,8 +168,9 @@ def dissect(
     latent_shape: LatentShape = "",
     psi: Psi = None,
     space: Space = "",
+    label: Label = None,
     device: Device = "cpu",
-    batch_size: BatchSize = 32,
+    batch_size: BatchSize = None,
     resume: Resume = True,
     as_json: Json = False,
 ) -> None:
@@ -174,7 +178,9 @@ def dissect(
     from genmend.workbench.commands.dissect import run_dissect
 
     named = [name for name in layer or () if name != "all"]
-    generator = generator_from(model, latent_shape, ",".join(named), device, batch_size, psi=psi, space=space)
+    generator = generator_from(
+        model, latent_shape, ",".join(named), device, batch_size, psi=psi, space=space, label=label
+    )
     run = run_dissect(generator, out, settings=settings, resume=resume, progress=show_progress())
     finish(run.to_dict(), out, as_json)
 
@@ -196,9 +202,10 @@ def rare(
     latent_shape: LatentShape = "",
     psi: Psi = None,
     space: Space = "",
+    label: Label = None,
     layers: Layers = "",
     device: Device = "cpu",
-    batch_size: BatchSize = 8,
+    batch_size: BatchSize = None,
     resume: Resume = True,
     as_json: Json = False,
 ) -> None:
@@ -207,7 +214,7 @@ def rare(
     from genmend.workbench.commands.rare import run_rare
 
     generator = generator_from(
-        model, latent_shape, layers, device, batch_size, settings.detector.extractor, psi=psi, space=space
+        model, latent_shape, layers, device, batch_size, settings.detector.extractor, psi=psi, space=space, label=label
     )
     run = run_rare(
         generator,
@@ -239,8 +246,9 @@ def explore(
     latent_shape: LatentShape = "",
     psi: Psi = None,
     space: Space = "",
+    label: Label = None,
     device: Device = "cpu",
-    batch_size: BatchSize = 32,
+    batch_size: BatchSize = None,
     resume: Resume = True,
     as_json: Json = False,
 ) -> None:
@@ -248,7 +256,9 @@ def explore(
     from genmend.gans.detection.detect import load_latents
     from genmend.workbench.commands.explore import run_explore
 
-    generator = generator_from(model, latent_shape, layer, device, batch_size, settings.extractor, psi=psi, space=space)
+    generator = generator_from(
+        model, latent_shape, layer, device, batch_size, settings.extractor, psi=psi, space=space, label=label
+    )
     run = run_explore(
         generator,
         out,

@@ -13,6 +13,7 @@ __all__ = [
     "BatchSize",
     "Device",
     "Json",
+    "Label",
     "LatentShape",
     "Latents",
     "Layers",
@@ -42,7 +43,15 @@ Psi = Annotated[
 Space = Annotated[str, typer.Option(help="Latent space of a converted StyleGAN2: z, w or w+; also of --latents.")]
 Layers = Annotated[str, typer.Option(help="Layers to inspect, comma-separated; all activation layers if empty.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")]
-BatchSize = Annotated[int, typer.Option(help="Images a forward pass.", min=1)]
+Label = Annotated[
+    int | None,
+    typer.Option(
+        help="Class of every sample, of a conditional model; the latent's last number chooses it if not given."
+    ),
+]
+BatchSize = Annotated[
+    int | None, typer.Option(help="Images a forward pass; the model's own: fewer of larger images.", min=1)
+]
 Resume = Annotated[bool, typer.Option(help="Go on from what an interrupted run left in --out.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
@@ -52,11 +61,12 @@ def generator_from(
     latent_shape: str,
     layers: str,
     device: str,
-    batch_size: int,
+    batch_size: int | None,
     extractor: str = "",
     *,
     psi: float | None = None,
     space: str = "",
+    label: int | None = None,
 ) -> Any:
     """The generator that MODEL and its options name, on the device; a named extractor is put there too."""
     from dataclasses import replace
@@ -69,21 +79,24 @@ def generator_from(
     except ValueError:
         raise ValueError(f"--latent-shape is {latent_shape!r}; give whole numbers, e.g. 128 or 64,1,1.") from None
     named = tuple(name.strip() for name in layers.split(",")) if layers else ()
-    generator = load_generator(model, shape, named, **_family_options(model, psi, space))
+    generator = load_generator(model, shape, named, **_model_options(model, psi, space, label))
     generator.module.to(device)
     features: Any = load_extractor(extractor) if extractor else None
     if hasattr(features, "to"):  # a network, not a function
         features.to(device)
-    return replace(generator, batch_size=batch_size)
+    return generator if batch_size is None else replace(generator, batch_size=batch_size)
 
 
-def _family_options(model: str, psi: float | None, space: str) -> dict[str, Any]:
-    """What --psi and --space say, in the words of the model's family."""
-    chosen = {name: value for name, value in (("psi", psi), ("space", space)) if value not in (None, "")}
+def _model_options(model: str, psi: float | None, space: str, label: int | None) -> dict[str, Any]:
+    """What --psi, --space and --label say, in the words of the model's family."""
+    given = (("psi", psi), ("space", space), ("label", label))
+    chosen = {name: value for name, value in given if value not in (None, "")}
     if not chosen:
         return {}
     flags = " and ".join(f"--{name}" for name in chosen)
     if not Path(model).exists():
+        if set(chosen) == {"label"}:
+            return chosen
         raise ValueError(f"MODEL {model!r} takes no {flags}; a folder of genmend convert does, if its family has them.")
     from genmend.gans.conversion.folder import read_options
 
