@@ -151,6 +151,8 @@ def attach(
         If the correction was made for another model.
     RuntimeError
         If a layer lies in a compiled module that has already run.
+    TypeError
+        If a layer lies in a scripted or traced module, which runs without hooks.
 
     Notes
     -----
@@ -158,6 +160,12 @@ def attach(
     Modules compiled by ``torch.compile(module)`` and ``module.compile()``
     which have run are recognised and refused, also if they only contain the model or are a part of it around the layer.
     A compiled *function* that calls the model is not recognised; its graph is rebuilt with the edits at the next call.
+
+    **Threads**: edits belong to the model, not to the thread that attached them, so two threads that edit one model at
+    the same time see each other's edits, also inside `edited`. Give each thread a copy of the model, or a lock.
+
+    **Activation checkpointing** (``torch.utils.checkpoint``) computes parts of the forward pass anew during
+    ``backward``, with the edits that are attached then: call ``backward`` before they are removed, inside the block.
 
     **copy.deepcopy** of a model with edits copies the edits: the copy's are its own, and no handle removes them. Copy
     before attaching. ``nn.DataParallel`` over an edited model is not supported.

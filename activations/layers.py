@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 
+import torch
 from torch import nn
 
 __all__ = ["UnknownLayerError", "find_layer", "layer_names", "named_layers", "plain_name"]
@@ -52,15 +53,33 @@ def find_layer(model: nn.Module, name: str) -> nn.Module:
     ------
     UnknownLayerError
         If there is none; the message has the three nearest names.
+    TypeError
+        If it lies in a scripted or traced module, which runs without the hooks of its parts, or is a scripted one.
 
     >>> find_layer(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), "1")
     ReLU()
     """
     layers = named_layers(model)
     try:
-        return layers[plain_name(name)]
+        layer = layers[plain_name(name)]
     except KeyError:
         raise UnknownLayerError(_miss(name, [known for known in layers if known])) from None
+    _refuse_script(layers, plain_name(name))
+    return layer
+
+
+def _refuse_script(layers: dict[str, nn.Module], name: str) -> None:
+    parts = name.split(".") if name else []
+    for depth in range(len(parts) + 1):
+        above = layers[".".join(parts[:depth])]
+        # A traced module is called from Python like any other, so its own output can be had, that of its parts can't.
+        hooks_run = isinstance(above, torch.jit.TopLevelTracedModule) and depth == len(parts)
+        if isinstance(above, torch.jit.ScriptModule) and not hooks_run:
+            where = f"{'.'.join(parts[:depth])!r}" if depth else "the model"
+            raise TypeError(
+                f"Layer {name!r} can be neither recorded nor edited, because {where} is a scripted or traced module, "
+                "which runs without hooks; use the module it was made of, before torch.jit."
+            )
 
 
 def _miss(name: str, names: list[str]) -> str:

@@ -84,7 +84,8 @@ def record(
     UnknownLayerError
         If a name is not a layer.
     TypeError, ValueError
-        If `layers` is a plain string or names a layer twice, or `reduce` names a layer that is not recorded.
+        If `layers` is a plain string or names a layer twice, a layer lies in a scripted or traced module, or `reduce`
+        names a layer that is not recorded.
 
     Examples
     --------
