@@ -37,7 +37,7 @@ def test_a_layer_inside_a_scripted_or_traced_module_is_refused_by_name(compiled,
 
 
 def test_a_scripted_module_as_the_layer_itself_is_refused():
-    with pytest.raises(TypeError, match="Layer '0' .* because '0' is a scripted"):
+    with pytest.raises(TypeError, match=r"Layer '0' .* because '0' is a scripted"):
         attach(nn.Sequential(script(net())), ScaleUnits("0", [0], 0.0))
 
 
