@@ -10,7 +10,9 @@ from .detection.artifact_detector import Detection as Detection
 from .detection.detect import detect as detect
 from .detection.detector_file import load_detector as load_detector
 from .detection.detector_file import save_detector as save_detector
+from .detection.image_detector import ImageDetector as ImageDetector
 from .detection.rare_activation import RareActivation as RareActivation
+from .detection.train_detector import train_detector as train_detector
 from .dissection.dissection import dissect as dissect
 from .families.dcgan import DCGAN as DCGAN
 from .generator import Generator as Generator

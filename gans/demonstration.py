@@ -175,7 +175,7 @@ def _against_labels(
     )
     agreed = labelled.normal | labelled.broken
     scores = {
-        "rare activation (no labels)": found.rare_activation,
+        "rare activation (no labels)": counts.sum(axis=1),
         "distance to normal (no labels)": found.distance_to_normal,
         "combined (no labels)": found.combined,
         "supervised (labels, 5-fold)": supervised,

@@ -17,6 +17,7 @@ __all__ = [
     "RareObjective",
     "RareSearch",
     "RareSettings",
+    "TrainSettings",
 ]
 
 EXPLORE_METHODS = ("auto", "bouncing", "hit-and-run", "tree")
@@ -37,6 +38,33 @@ class DetectorSettings:
     seed: int = field(
         default=1_000_003, metadata={"help": "Of the model's own samples that the detector learns from.", "min": 0}
     )
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How a detector is trained on labels.
+
+    Attributes
+    ----------
+    false_alarms : float in [0, 1)
+        Share of the samples labelled normal that may be flagged, each scored by a model that did not see it.
+    n_folds : int
+        Of the cross-validation.
+    detector : DetectorSettings
+        The extractor, and of the generator's own samples, which images alone don't have.
+    """
+
+    false_alarms: float = field(
+        default=0.03, metadata={"help": "Share of the samples labelled normal that may be flagged.", "min": 0.0}
+    )
+    n_folds: int = field(default=5, metadata={"help": "Folds of the cross-validation.", "min": 2})
+    detector: DetectorSettings = field(default_factory=DetectorSettings)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.false_alarms < 1:
+            raise ValueError(f"false_alarms is {self.false_alarms}; give a share in [0, 1), e.g. 0.03.")
+        if self.n_folds < 2:
+            raise ValueError(f"n_folds is {self.n_folds}; give at least 2.")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from genmend.gans.correctors.fitting import fit_method
 from genmend.gans.correctors.gated import Corrected, GatedGenerator, Treatment, corrected
 from genmend.gans.correctors.registry import MethodSettings
 from genmend.gans.correctors.second_judge import Judgement, SecondJudge
+from genmend.gans.detection.detector_file import AnyDetector, load_detector
+from genmend.gans.detection.normal_images import normal_features
 from genmend.gans.detection.rare_activation import ablated_share
 from genmend.gans.generator import Generator, generator_facts
 from genmend.gans.settings import DetectorSettings
@@ -107,6 +109,8 @@ def correct(
     *,
     correction: Correction | str | Path | None = None,
     method: MethodSettings | None = None,
+    detector: AnyDetector | str | Path | None = None,
+    normal: Any = None,
     gate: bool = True,
     judge: str = "",
     settings: DetectorSettings | None = None,
@@ -124,6 +128,11 @@ def correct(
         One made before, or its file; by default one is fitted.
     method : MethodSettings, optional
         How it is fitted; the ladder where None.
+    detector : ArtifactDetector, ImageDetector or path, optional
+        A fitted one, or the file of one, to fit it with; its labels, where it was trained on some, are the gate's.
+    normal : optional
+        A folder of images that are normal, or the images, as `normal_features` takes them: the stop rule asks for what
+        looks like these in place of the generator's own majority.
     gate : bool
         Whether only samples that the gate flags are corrected; every sample where False.
     judge : str
@@ -148,8 +157,11 @@ def correct(
     settings, method, work = settings or DetectorSettings(), method or MethodSettings(), work or Work()
     file = str(correction) if isinstance(correction, str | Path) else ""
     corrector, fitted = None, correction is None
+    _check_sources(correction, method.labels, detector, normal)
+    known = load_detector(detector) if isinstance(detector, str | Path) else detector
+    features = None if normal is None else normal_features(normal, generator, settings.extractor, work)
     if correction is None:
-        correction, corrector = fit_method(generator, method, settings, work)
+        correction, corrector = fit_method(generator, method, settings, work, detector=known, normal=features)
     elif not isinstance(correction, Correction):
         correction = load_correction(correction)
     mend = corrected(generator, correction, gate=gate, corrector=corrector, allow_other_weights=allow_other_weights)
@@ -159,6 +171,8 @@ def correct(
     used: dict[str, Any] = {"correction_file": file, "gate": gate, "correction": correction.facts}
     if fitted:
         used |= asdict(settings) | method.facts()
+        used["detector_file"] = str(detector) if isinstance(detector, str | Path) else ""
+        used["normal_images"] = 0 if features is None else len(features)
     assert correction.gate is not None  # else `corrected` has refused it
     assert correction.stop_rule is not None
     return CorrectRun(
@@ -172,6 +186,22 @@ def correct(
         correction,
         moved,
     )
+
+
+def _check_sources(correction: Any, labels: Any, detector: Any, normal: Any) -> None:
+    """Raise ValueError where two things that were given say the same in their own ways."""
+    others = {"labels": labels, "a detector": detector, "normal images": normal}
+    given = [name for name, value in others.items() if value is not None]
+    if correction is not None and given:
+        raise ValueError(
+            f"A correction made before is given, which has learnt already: leave out {' and '.join(given)}."
+        )
+    if detector is not None and len(given) > 1:
+        given.remove("a detector")
+        raise ValueError(
+            "A detector is given, which knows already what is broken and what is normal: leave out "
+            f"{' and '.join(given)}."
+        )
 
 
 def most_broken(treatment: Treatment, n: int) -> NDArray[np.int64]:

@@ -23,11 +23,12 @@ from genmend.gans.correctors.manifold_guided import ManifoldGuided
 from genmend.gans.correctors.registry import LADDER, LOOK_AT_MASKS, MethodSettings
 from genmend.gans.correctors.truncation import Truncation
 from genmend.gans.detection.artifact_detector import ArtifactDetector
-from genmend.gans.detection.detect import detector_facts, fit_detector, measure_samples
+from genmend.gans.detection.detect import check_detector, detector_facts, fit_detector, measure_samples
+from genmend.gans.detection.detector_file import AnyDetector, detector_digest
 from genmend.gans.detection.labelled_samples import LabelledSamples
 from genmend.gans.generator import Generator
 from genmend.gans.settings import DetectorSettings
-from genmend.storage.digests import settings_key
+from genmend.storage.digests import settings_key, sha256_of_array
 from genmend.storage.pieces import Work
 
 __all__ = ["fit_method"]
@@ -40,8 +41,14 @@ def fit_method(
     method: MethodSettings | None = None,
     settings: DetectorSettings | None = None,
     work: Work | None = None,
+    *,
+    detector: AnyDetector | None = None,
+    normal: NDArray[Any] | None = None,
 ) -> tuple[Correction, Corrector | None]:
     """Fit a correction, or load the one that an earlier run has kept.
+
+    `detector` is one fitted before, in place of one fitted with these settings; `normal` (n, d) features of normal
+    images, in place of the own samples taken for normal.
 
     Returns
     -------
@@ -56,28 +63,29 @@ def fit_method(
     facts = {}
     if work.folder is not None:
         facts = method.facts() | {"fit": settings_key(detector_facts(generator, settings))}
+        facts |= {} if detector is None else {"detector": detector_digest(detector)}
+        facts |= {} if normal is None else {"normal": sha256_of_array(normal)}
     keep = work if in_file else replace(work, resume=False)  # the corrector itself is not kept
-    correction = keep.kept(
-        "correction",
-        facts,
-        lambda: _fit(generator, method, settings, work, corrector, in_file),
-        save=save_correction,
-        load=load_correction,
-    )
+
+    def fit() -> Correction:
+        whole = _whole(generator, detector, settings, normal, work)
+        return _fit(generator, method, whole, work, corrector, in_file)
+
+    correction = keep.kept("correction", facts, fit, save=save_correction, load=load_correction)
     return correction, None if in_file else corrector
 
 
 def _fit(
     generator: Generator,
     method: MethodSettings,
-    settings: DetectorSettings,
+    detector: ArtifactDetector,
     work: Work,
     corrector: Corrector | None,
     in_file: bool,
 ) -> Correction:
     """A correction of the method; its corrector, where it has one, is fitted."""
-    detector = fit_detector(generator, settings, work)
-    labelled = None
+    known = detector.labelled_
+    labelled = None if known is None else (known.features, known.shares)
     if method.labels is not None:
         features, _ = measure_samples(generator, detector, method.labels.latents, work)
         labelled = features, method.labels.share
@@ -95,6 +103,24 @@ def _fit(
         info |= {"method": method.method, "learnt_from": learnt.words, "rungs": []}
     info["parameters"] = dict(method.parameters)
     return replace(correction, info=correction.info | info)
+
+
+def _whole(
+    generator: Generator,
+    detector: AnyDetector | None,
+    settings: DetectorSettings,
+    normal: NDArray[Any] | None,
+    work: Work,
+) -> ArtifactDetector:
+    """A detector that knows the generator's own samples; one trained on images alone is fitted to these."""
+    if isinstance(detector, ArtifactDetector):
+        check_detector(detector, generator)
+        return detector
+    if detector is None:
+        return fit_detector(generator, settings, work, normal)
+    check_detector(detector, generator)
+    own = fit_detector(generator, replace(settings, extractor=detector.extractor), work)
+    return detector.taught(own)
 
 
 @dataclass(frozen=True)

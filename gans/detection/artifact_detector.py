@@ -10,7 +10,7 @@ Three scores, all finite, all higher = more broken:
 the first two, each in standard deviations of the generator's own samples.
 
 What is normal is learnt from the generator itself (`own-normal`): every score is relative to the model's own normal
-samples, not to photographs.
+samples, not to photographs. That is only right where most samples are; else give images that are normal, or labels.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import spearmanr
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
@@ -32,14 +33,28 @@ from genmend.manifold import Manifold
 from genmend.manifold.engine.nearest import nearest_neighbors
 from genmend.manifold.features import load_extractor
 
-__all__ = ["ArtifactDetector", "Detection"]
+__all__ = ["ArtifactDetector", "Detection", "LabelledFeatures"]
+
+
+FEWEST_NORMAL = 10  # own samples to learn from
+
+
+@dataclass(frozen=True)
+class LabelledFeatures:
+    """What a detector was trained on: features (n, d) and shares (n,), 0 for normal to 1 for broken."""
+
+    features: NDArray[Any]
+    shares: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Detection:
-    """Scores of n samples; `rarity` is NaN outside the normal manifold, the rest is finite."""
+    """Scores of n samples; `rarity` is NaN outside the normal manifold, the rest is finite.
 
-    rare_activation: NDArray[np.float64]
+    `rare_activation` is None where the detector looks at images alone, `supervised` where it was given no labels.
+    """
+
+    rare_activation: NDArray[np.float64] | None
     distance_to_normal: NDArray[np.float64]
     supervised: NDArray[np.float64] | None
     combined: NDArray[np.float64]
@@ -99,11 +114,20 @@ class ArtifactDetector(BaseEstimator):
     ----------
     rare_ : RareActivation
     manifold_ : Manifold
-        Of the features of the own normal samples.
+        Of the features of the own normal samples, or of the normal images that were given.
+    normal_given_ : bool
+        Whether there were such images.
     scale_ : dict name -> (mean, std)
-        Of the first two scores over the own samples; normal ones are measured against the others (leave-one-out).
+        Of the first two scores over the own samples; normal ones are measured against the others (leave-one-out). With
+        normal images given, the distance's is that of these images, each against the others.
+    rare_weight_ : float in [0, 1]
+        Weight of rare activation in the combined score, beside 1 of distance.
     supervised_ : LinearScore or None
         On the inputs that `supervised_inputs` returns.
+    labelled_ : LabelledFeatures or None
+        What that was trained on.
+    training_ : dict or None
+        What `train_detector` measured of it, for reports.
     threshold_ : float
     own_features_, own_counts_, own_normal_ : ndarray
         (n_reference, d), (n_reference, n_layers), (n_reference,): what was measured of the
@@ -129,8 +153,16 @@ class ArtifactDetector(BaseEstimator):
         self.flagged_share = flagged_share
         self.seed = seed
 
-    def fit(self, generator: Generator, *, progress: bool = False) -> Self:
-        """Sample the generator, measure rates, build the own-normal manifold, calibrate the scores.
+    def fit(self, generator: Generator, *, normal: NDArray[Any] | None = None, progress: bool = False) -> Self:
+        """Sample the generator, measure rates, build the manifold of normal samples, calibrate the scores.
+
+        Parameters
+        ----------
+        generator : Generator
+        normal : ndarray (n, d), optional
+            Features of images that are known to be normal (`normal_features`), in place of the own samples'.
+        progress : bool
+            Show progress bars.
 
         Raises
         ------
@@ -144,19 +176,42 @@ class ArtifactDetector(BaseEstimator):
         reference = generator.latents(self.n_reference, self.seed + 1)
         self.own_features_, self.own_counts_ = self.measure(generator, reference, progress=progress)
         rare = self.own_counts_.sum(axis=1)
-        normal = self.own_normal_ = rare <= np.quantile(rare, 1 - self.flagged_share)
+        self.supervised_: LinearScore | None = None
+        self.labelled_: LabelledFeatures | None = None
+        self.training_: dict[str, Any] | None = None
+        if normal is None:
+            self._learn_own(rare <= np.quantile(rare, 1 - self.flagged_share))
+        else:
+            self._learn_given(normal)
+        return self
+
+    def _learn_own(self, normal: NDArray[np.bool_]) -> None:
+        """Take these of the own samples for normal: the manifold, the scale of both scores, the threshold."""
+        rare = self.own_counts_.sum(axis=1)
+        self.own_normal_, self.normal_given_, self.rare_weight_ = normal, False, 1.0
         self.manifold_ = Manifold(self.k).fit(self.own_features_[normal])
         distance = np.empty(len(rare))
         # A ball's radius is the distance to the k-th nearest *other* sample: leave-one-out for the reference itself.
         distance[normal] = self.manifold_.radii_
         distance[~normal] = self._distance(self.own_features_[~normal]) if not normal.all() else []
-        self.scale_ = {
-            "rare_activation": _mean_and_std(rare),
-            "distance_to_normal": _mean_and_std(distance),
-        }
-        self.supervised_: LinearScore | None = None
+        self.scale_ = {"rare_activation": _mean_and_std(rare), "distance_to_normal": _mean_and_std(distance)}
         self.threshold_ = self._own_quantile(self._combined(rare, distance))
-        return self
+
+    def _learn_given(self, normal: NDArray[Any]) -> None:
+        """Take the images of these features for normal; rare activation counts as far as it agrees with the distance.
+
+        The threshold is that share's upper quantile of the normal images, each against the others; at least the own
+        samples' median, for a generator all of whose samples are further off is to be ranked, not flagged as a whole.
+        """
+        rare = self.own_counts_.sum(axis=1)
+        self.normal_given_ = True
+        self.manifold_ = Manifold(self.k).fit(normal)
+        distance, alone = self._distance(self.own_features_), self.manifold_.radii_
+        self.scale_ = {"rare_activation": _mean_and_std(rare), "distance_to_normal": _mean_and_std(alone)}
+        self.rare_weight_ = _agreement(rare, distance)
+        own, mean_rare = self._combined(rare, distance), np.full(len(alone), self.scale_["rare_activation"][0])
+        self.threshold_ = max(self._own_quantile(self._combined(mean_rare, alone)), float(np.median(own)))
+        self.own_normal_ = own <= self.threshold_
 
     def fit_supervised(self, features: NDArray[Any], counts: NDArray[Any], shares: NDArray[Any]) -> Self:
         """Add a supervised score trained on what `measure` returned for labelled samples.
@@ -165,8 +220,30 @@ class ArtifactDetector(BaseEstimator):
         score.
         """
         self.supervised_ = fit_soft_logistic(self.supervised_inputs(features, counts), shares)
+        self.labelled_ = LabelledFeatures(features, np.asarray(shares, dtype=np.float64))
         own = self.supervised_(self.supervised_inputs(self.own_features_, self.own_counts_))
         self.threshold_ = self._own_quantile(own)
+        return self
+
+    def trust_labels(self, threshold: float) -> Self:
+        """Flag above this supervised score, and take for normal the own samples that lie below it.
+
+        Raises
+        ------
+        ValueError
+            If fewer than 10 own samples, or than k + 1, lie below it.
+        """
+        if self.supervised_ is None:
+            raise ValueError("There is no supervised score to trust: call fit_supervised first.")
+        normal = self.supervised_(self.supervised_inputs(self.own_features_, self.own_counts_)) <= threshold
+        if normal.sum() < max(FEWEST_NORMAL, self.k + 1):
+            raise ValueError(
+                f"By these labels {int(normal.sum())} of the generator's {len(normal)} own samples are normal, and "
+                f"{max(FEWEST_NORMAL, self.k + 1)} are needed: give more own samples (--n-reference), or look at the "
+                "labels."
+            )
+        self._learn_own(normal)
+        self.threshold_ = threshold
         return self
 
     def measure(
@@ -207,7 +284,8 @@ class ArtifactDetector(BaseEstimator):
     def _combined(self, rare: NDArray[np.float64], distance: NDArray[np.float64]) -> NDArray[np.float64]:
         rare_mean, rare_std = self.scale_["rare_activation"]
         distance_mean, distance_std = self.scale_["distance_to_normal"]
-        return ((rare - rare_mean) / rare_std + (distance - distance_mean) / distance_std) / 2
+        weighted_rare = self.rare_weight_ * ((rare - rare_mean) / rare_std)
+        return (weighted_rare + (distance - distance_mean) / distance_std) / (1 + self.rare_weight_)
 
     def _own_quantile(self, scores: NDArray[np.float64]) -> float:
         return float(np.quantile(scores, 1 - self.flagged_share))
@@ -215,3 +293,10 @@ class ArtifactDetector(BaseEstimator):
 
 def _mean_and_std(values: NDArray[np.float64]) -> tuple[float, float]:
     return float(values.mean()), float(values.std()) or 1.0
+
+
+def _agreement(rare: NDArray[np.float64], distance: NDArray[np.float64]) -> float:
+    """Spearman's correlation of the two scores over the own samples; 0 where they disagree or one is constant."""
+    if rare.std() == 0 or distance.std() == 0:
+        return 0.0
+    return max(0.0, float(spearmanr(rare, distance).statistic))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from copy import copy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,7 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genmend.gans.detection.artifact_detector import ArtifactDetector, Detection
-from genmend.gans.detection.detector_file import load_detector, save_detector
+from genmend.gans.detection.detector_file import AnyDetector, load_detector, save_detector
+from genmend.gans.detection.image_detector import ImageDetector
+from genmend.gans.detection.normal_images import image_size, normal_features
 from genmend.gans.generator import Generator, generator_facts, layer_shapes
 from genmend.gans.settings import DetectorSettings
 from genmend.storage.digests import sha256_of_array
@@ -24,6 +27,7 @@ __all__ = [
     "check_detector",
     "detect",
     "detector_facts",
+    "detector_for",
     "fit_detector",
     "load_latents",
     "measure_samples",
@@ -42,13 +46,13 @@ class DetectRun:
     detection : Detection
     settings : dict
         Of the run, as JSON holds them.
-    detector : ArtifactDetector
+    detector : ArtifactDetector or ImageDetector
     """
 
     model: str
     detection: Detection
     settings: dict[str, Any]
-    detector: ArtifactDetector = field(repr=False, compare=False)
+    detector: AnyDetector = field(repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``summary.json`` holds."""
@@ -59,7 +63,8 @@ def detect(
     generator: Generator,
     latents: Tensor | NDArray[Any],
     *,
-    detector: ArtifactDetector | Path | None = None,
+    detector: AnyDetector | Path | None = None,
+    normal: Any = None,
     settings: DetectorSettings | None = None,
     threshold: float | None = None,
     work: Work | None = None,
@@ -70,8 +75,11 @@ def detect(
     ----------
     generator : Generator
     latents : (n, *latent_shape)
-    detector : ArtifactDetector or path, optional
+    detector : ArtifactDetector, ImageDetector or path, optional
         A fitted one, or the file of one; by default one is fitted on the generator's own samples.
+    normal : optional
+        A folder of images that are normal, or the images, as `normal_features` takes them: what is normal is learnt
+        from these in place of the generator's own majority.
     settings : DetectorSettings, optional
         How it is fitted.
     threshold : float, optional
@@ -82,20 +90,18 @@ def detect(
     Raises
     ------
     ValueError
-        If the latents don't fit the generator, or the detector was fitted on other layers.
+        If the latents don't fit the generator, the detector was fitted on other layers, or both a detector and normal
+        images are given.
     """
     settings, work = settings or DetectorSettings(), work or Work()
     file = str(detector) if isinstance(detector, str | Path) else ""
-    if detector is None:
-        detector = fit_detector(generator, settings, work)
-    elif not isinstance(detector, ArtifactDetector):
-        detector = load_detector(detector)
-    check_detector(detector, generator)
+    detector = detector_for(generator, detector, normal, settings, work)
     if threshold is not None:
         detector = copy(detector)
         detector.threshold_ = threshold
     detection = detector.score_measured(*measure_samples(generator, detector, generator.checked_latents(latents), work))
     used = asdict(settings) | {"threshold": detector.threshold_, "detector_file": file}
+    used["normal_images"] = len(detector.manifold_.reference_) if normal is not None else 0
     return DetectRun(generator.name, detection, used, detector)
 
 
@@ -116,32 +122,61 @@ def load_latents(path: Path, generator: Generator) -> Tensor:
     return generator.checked_latents(array)
 
 
+def detector_for(
+    generator: Generator,
+    detector: AnyDetector | str | Path | None,
+    normal: Any,
+    settings: DetectorSettings,
+    work: Work,
+) -> AnyDetector:
+    """Return the detector that is given, checked against the generator, or fit one."""
+    if detector is None:
+        known = None if normal is None else normal_features(normal, generator, settings.extractor, work)
+        return fit_detector(generator, settings, work, known)
+    if normal is not None:
+        raise ValueError(
+            "A detector and normal images are given, but a detector has learnt already what is normal: leave out one."
+        )
+    if isinstance(detector, str | Path):
+        detector = load_detector(detector)
+    check_detector(detector, generator)
+    return detector
+
+
 def detector_facts(generator: Generator, settings: DetectorSettings) -> dict[str, Any]:
     """All that a detector fitted with these settings on this generator depends on: the key of what is kept of it."""
     return asdict(settings) | generator_facts(generator) | {"layers": generator.layers}
 
 
 def fit_detector(
-    generator: Generator, settings: DetectorSettings | None = None, work: Work | None = None
+    generator: Generator,
+    settings: DetectorSettings | None = None,
+    work: Work | None = None,
+    normal: NDArray[Any] | None = None,
 ) -> ArtifactDetector:
-    """Fit a detector on the generator's own samples, or load the one that an earlier run has kept."""
+    """Fit a detector on the generator's own samples, or load the one that an earlier run has kept.
+
+    With `normal`, features (n, d) of images (`normal_features`), it takes these for normal.
+    """
     settings, work = settings or DetectorSettings(), work or Work()
 
-    def fit() -> ArtifactDetector:
+    def fit() -> AnyDetector:
         return ArtifactDetector(
             settings.extractor,
             rate=settings.rate,
             n_statistics=settings.n_statistics,
             n_reference=settings.n_reference,
             seed=settings.seed,
-        ).fit(generator, progress=work.progress)
+        ).fit(generator, normal=normal, progress=work.progress)
 
     facts = {} if work.folder is None else detector_facts(generator, settings)
+    if normal is not None:
+        facts["normal"] = sha256_of_array(normal)
     return work.kept("detector", facts, fit, save=save_detector, load=load_detector)
 
 
 def measure_samples(
-    generator: Generator, detector: ArtifactDetector, latents: Tensor, work: Work | None = None
+    generator: Generator, detector: AnyDetector, latents: Tensor, work: Work | None = None
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return what `ArtifactDetector.measure` returns, piece by piece, each kept as it is done."""
     work = work or Work()
@@ -157,18 +192,40 @@ def measure_samples(
     return np.concatenate([p["features"] for p in parts]), np.concatenate([p["counts"] for p in parts])
 
 
-def _measured_facts(generator: Generator, detector: ArtifactDetector) -> dict[str, Any]:
-    return {
-        **generator_facts(generator),
-        "extractor": str(detector.extractor),
-        "rates": {layer: sha256_of_array(rate) for layer, rate in detector.rare_.rates_.items()},
-        "rate": detector.rate,
-    }
+def _measured_facts(generator: Generator, detector: AnyDetector) -> dict[str, Any]:
+    facts = {**generator_facts(generator), "extractor": str(detector.extractor)}
+    if isinstance(detector, ImageDetector):
+        return facts
+    rates = {layer: sha256_of_array(rate) for layer, rate in detector.rare_.rates_.items()}
+    return facts | {"rates": rates, "rate": detector.rate}
 
 
-def check_detector(detector: ArtifactDetector, generator: Generator) -> None:
-    """Raise ValueError unless the detector's rates were measured on a model of this layout."""
+def check_detector(detector: AnyDetector, generator: Generator) -> None:
+    """Raise ValueError unless the generator has what the detector looks at: layers of the shapes it was fitted on.
+
+    One that looks at images alone takes any; it warns where they are of another size than those it was trained on.
+    """
+    if isinstance(detector, ImageDetector):
+        size = image_size(generator)
+        if detector.image_size not in (None, size):
+            warnings.warn(
+                f"The detector was trained on images of {detector.image_size} pixels, and those of {generator.name} "
+                f"have {size}: sharpness differs with size, so its scores may not fit; train it on images of that "
+                "size.",
+                stacklevel=2,
+            )
+        return
     wanted = {layer: tuple(rate.shape) for layer, rate in detector.rare_.rates_.items()}
-    found = {layer: tuple(shape) for layer, shape in layer_shapes(generator, list(wanted)).items()}
+    found = _shapes(generator, list(wanted))
     if found != wanted:
-        raise ValueError(f"The detector was fitted on layers {wanted}, but {generator.name} has {found}; fit it anew.")
+        raise ValueError(
+            f"The detector counts neurons of layers {wanted}, but {generator.name} has {found or 'none of them'}; "
+            "fit it anew, or train one on good and bad images, which needs no layers."
+        )
+
+
+def _shapes(generator: Generator, layers: list[str]) -> dict[str, tuple[int, ...]]:
+    """Shapes of those of the layers that the generator has."""
+    modules = dict(generator.module.named_modules())
+    known = [layer for layer in layers if layer in modules]
+    return {layer: tuple(shape) for layer, shape in layer_shapes(generator, known).items()} if known else {}

@@ -1,22 +1,30 @@
-"""A fitted detector as one safetensors file: arrays and JSON, never a pickle."""
+"""A fitted detector as one safetensors file: arrays and JSON, never a pickle.
+
+The file says what the detector looks at: ``needs`` is ``["images"]`` where it was trained on images alone, and has
+``"neurons"`` besides where it counts neurons of a generator.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 
-from genmend.gans.detection.artifact_detector import ArtifactDetector
+from genmend.gans.detection.artifact_detector import ArtifactDetector, LabelledFeatures
+from genmend.gans.detection.image_detector import ImageDetector
 from genmend.gans.detection.rare_activation import RareActivation
 from genmend.gans.detection.soft_logistic import LinearScore
 from genmend.manifold import Manifold
 from genmend.manifold.features import extractor_of_file
 from genmend.storage.container import load, save
+from genmend.storage.digests import settings_key, sha256_of_array
 
-__all__ = ["DetectorFileError", "load_detector", "save_detector"]
+__all__ = ["AnyDetector", "DetectorFileError", "detector_digest", "load_detector", "save_detector"]
+
+AnyDetector: TypeAlias = ArtifactDetector | ImageDetector
 
 _KIND = "genmend.detector"
 _SETTINGS = ("rate", "k", "n_statistics", "n_reference", "flagged_share", "seed")
@@ -26,7 +34,7 @@ class DetectorFileError(ValueError):
     """The file is no detector of ours, or a damaged one."""
 
 
-def save_detector(path: str | os.PathLike[str], detector: ArtifactDetector) -> None:
+def save_detector(path: str | os.PathLike[str], detector: AnyDetector) -> None:
     """Write what scoring needs; atomically, so that a reader sees the old file or the whole new one.
 
     Raises
@@ -34,32 +42,17 @@ def save_detector(path: str | os.PathLike[str], detector: ArtifactDetector) -> N
     ValueError
         If the detector's extractor is a callable without a name: then nobody could load it.
     """
-    if not isinstance(detector.extractor, str):
-        raise ValueError("Only a detector whose extractor is given by name can be saved; use module:callable.")
-    rare = detector.rare_
-    tensors = {f"rates/{layer}": values for layer, values in rare.rates_.items()}
-    for name in ("own_features", "own_counts", "own_normal"):
-        tensors[name] = torch.from_numpy(np.ascontiguousarray(getattr(detector, f"{name}_")))
-    tensors["radii"] = torch.from_numpy(detector.manifold_.radii_)
-    facts: dict[str, Any] = {
-        "extractor": detector.extractor,
-        "settings": {name: getattr(detector, name) for name in _SETTINGS},
-        "layers": list(rare.rates_),
-        "n_samples": rare.n_samples_,
-        "count_mean": rare.count_mean_,
-        "count_std": rare.count_std_,
-        "scale": detector.scale_,
-        "threshold": detector.threshold_,
-        "supervised": None,
-    }
-    if detector.supervised_ is not None:
-        tensors["supervised"] = torch.from_numpy(detector.supervised_.weights)
-        facts["supervised"] = [detector.supervised_.bias, detector.supervised_.regularisation]
+    tensors, facts = _contents(detector)
     save(path, _KIND, tensors, facts)
 
 
-def load_detector(path: str | os.PathLike[str]) -> ArtifactDetector:
+def load_detector(path: str | os.PathLike[str]) -> AnyDetector:
     """Read a detector back; it scores as the saved one does, bit for bit.
+
+    Returns
+    -------
+    ArtifactDetector, or ImageDetector
+        The second where it was trained on images alone.
 
     Raises
     ------
@@ -71,10 +64,62 @@ def load_detector(path: str | os.PathLike[str]) -> ArtifactDetector:
     return load(path, _KIND, _restored, framework="torch", command="detect", error=DetectorFileError)
 
 
-def _restored(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> ArtifactDetector:
+def detector_digest(detector: AnyDetector) -> str:
+    """Name exactly this fitted detector."""
+    tensors, facts = _contents(detector)
+    return settings_key({"tensors": {name: sha256_of_array(value) for name, value in tensors.items()}, "facts": facts})
+
+
+def _contents(detector: AnyDetector) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The arrays and the facts of a file."""
+    if not isinstance(detector.extractor, str):
+        raise ValueError("Only a detector whose extractor is given by name can be saved; use module:callable.")
+    tensors: dict[str, Any] = {"radii": torch.from_numpy(detector.manifold_.radii_)}
+    facts: dict[str, Any] = {
+        "extractor": detector.extractor,
+        "threshold": detector.threshold_,
+        "supervised": None,
+        "training": detector.training_,
+    }
+    if isinstance(detector, ImageDetector):
+        size = None if detector.image_size is None else list(detector.image_size)
+        facts |= {"needs": ["images"], "k": detector.manifold_.k, "image_size": size}
+    else:
+        _add_generator_side(detector, tensors, facts)
+    if detector.supervised_ is not None:
+        tensors["supervised"] = torch.from_numpy(detector.supervised_.weights)
+        facts["supervised"] = [detector.supervised_.bias, detector.supervised_.regularisation]
+    if detector.labelled_ is not None:
+        tensors["labelled_features"] = torch.from_numpy(np.ascontiguousarray(detector.labelled_.features))
+        tensors["labelled_shares"] = torch.from_numpy(detector.labelled_.shares)
+    return tensors, facts
+
+
+def _add_generator_side(detector: ArtifactDetector, tensors: dict[str, Any], facts: dict[str, Any]) -> None:
+    rare = detector.rare_
+    tensors |= {f"rates/{layer}": values for layer, values in rare.rates_.items()}
+    for name in ("own_features", "own_counts", "own_normal"):
+        tensors[name] = torch.from_numpy(np.ascontiguousarray(getattr(detector, f"{name}_")))
+    if detector.normal_given_:
+        tensors["normal_features"] = torch.from_numpy(np.ascontiguousarray(detector.manifold_.reference_))
+    facts |= {
+        "needs": ["images", "neurons"],
+        "settings": {name: getattr(detector, name) for name in _SETTINGS},
+        "layers": list(rare.rates_),
+        "n_samples": rare.n_samples_,
+        "count_mean": rare.count_mean_,
+        "count_std": rare.count_std_,
+        "scale": detector.scale_,
+        "rare_weight": detector.rare_weight_,
+    }
+
+
+def _restored(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> AnyDetector:
     if not isinstance(facts["extractor"], str):
         raise TypeError("its extractor is not a name")
     extractor_of_file(facts["extractor"])
+    if facts.get("needs", ["images", "neurons"]) == ["images"]:
+        return _image_detector(tensors, facts)
     detector = ArtifactDetector(facts["extractor"], **facts["settings"])
     rare = RareActivation(detector.rate)
     rare.rates_ = {layer: tensors[f"rates/{layer}"] for layer in facts["layers"]}
@@ -84,12 +129,37 @@ def _restored(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> 
     detector.rare_ = rare
     for name in ("own_features", "own_counts", "own_normal"):
         setattr(detector, f"{name}_", tensors[name].numpy())
-    reference = detector.own_features_[detector.own_normal_]
+    detector.normal_given_ = "normal_features" in tensors
+    own = detector.own_features_[detector.own_normal_]
+    reference = tensors["normal_features"].numpy() if detector.normal_given_ else own
     detector.manifold_ = Manifold.from_radii(reference, tensors["radii"].numpy(), k=detector.k)
     detector.scale_ = {name: (float(mean), float(std)) for name, (mean, std) in facts["scale"].items()}
+    detector.rare_weight_ = float(facts.get("rare_weight", 1.0))
     detector.threshold_ = float(facts["threshold"])
-    detector.supervised_ = None
-    if facts["supervised"] is not None:
-        bias, regularisation = facts["supervised"]
-        detector.supervised_ = LinearScore(tensors["supervised"].numpy(), bias, regularisation)
+    detector.supervised_ = _supervised(tensors, facts) if facts["supervised"] is not None else None
+    detector.labelled_ = _labelled(tensors) if "labelled_features" in tensors else None
+    detector.training_ = facts.get("training")
     return detector
+
+
+def _image_detector(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> ImageDetector:
+    labelled, size = _labelled(tensors), facts["image_size"]
+    normal = labelled.features[labelled.shares == 0]
+    return ImageDetector(
+        facts["extractor"],
+        _supervised(tensors, facts),
+        float(facts["threshold"]),
+        Manifold.from_radii(normal, tensors["radii"].numpy(), k=facts["k"]),
+        labelled,
+        None if size is None else (int(size[0]), int(size[1])),
+        facts["training"],
+    )
+
+
+def _supervised(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> LinearScore:
+    bias, regularisation = facts["supervised"]
+    return LinearScore(tensors["supervised"].numpy(), bias, regularisation)
+
+
+def _labelled(tensors: Mapping[str, torch.Tensor]) -> LabelledFeatures:
+    return LabelledFeatures(tensors["labelled_features"].numpy(), tensors["labelled_shares"].numpy())

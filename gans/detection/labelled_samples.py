@@ -29,7 +29,7 @@ class LabelledSamples:
     ----------
     latents : Tensor (n, *latent_shape)
     share : ndarray (n,)
-        Mean of both raters, 0 normal to 1 clear artifact.
+        Mean of the raters, 0 normal to 1 clear artifact.
     masks : Tensor (n, h, w) or None
         Where each sample is broken, 0..1; zeros where nobody drew anything.
     masks_from : str
@@ -43,12 +43,12 @@ class LabelledSamples:
 
     @property
     def normal(self) -> NDArray[np.bool_]:
-        """Normal for both raters."""
+        """Normal for every rater."""
         return self.share == 0
 
     @property
     def broken(self) -> NDArray[np.bool_]:
-        """A clear artifact for both."""
+        """A clear artifact for every rater."""
         return self.share == 1
 
     @property
@@ -74,12 +74,13 @@ def load_labelled(folder: Path, generator: Generator, masks_file: Path | None = 
         rows = list(csv.DictReader(file))
     if len(rows) != len(latents):
         raise ValueError(f"{folder} has {len(latents)} latents and {len(rows)} rows of labels; give one row a latent.")
-    ratings = np.array([[_rating(folder, row, rater) for rater in _RATERS] for row in rows])
-    share = ratings.sum(axis=1) / 4
+    raters = _RATERS if rows and "rater_b" in rows[0] else _RATERS[:1]
+    ratings = np.array([[_rating(folder, row, rater) for rater in raters] for row in rows])
+    share = ratings.sum(axis=1) / (2 * len(raters))
     if not (share == 0).any() or not (share == 1).any():
         raise ValueError(
-            f"{folder} has {int((share == 0).sum())} samples that are normal for both raters (0, 0) and "
-            f"{int((share == 1).sum())} that are broken for both (2, 2); a dozen of each or more are needed."
+            f"{folder} has {int((share == 0).sum())} samples that are normal for every rater (0) and "
+            f"{int((share == 1).sum())} that are broken for every rater (2); a dozen of each or more are needed."
         )
     boxes = np.array([[float(row.get(side) or "nan") for side in _BOX] for row in rows])
     drawn = np.isfinite(boxes).all(axis=1)
@@ -97,8 +98,9 @@ def load_labelled(folder: Path, generator: Generator, masks_file: Path | None = 
 def _file(folder: Path, name: str) -> Path:
     if not (folder / name).is_file():
         raise FileNotFoundError(
-            f"{folder} has no {name}; labels are a folder with latents.npy and labels.csv (columns rater_a, rater_b: "
-            "0 normal, 1 borderline, 2 clear artifact; if boxes were drawn x0, y0, x1, y1 in pixels)."
+            f"{folder} has no {name}; labels are a folder with latents.npy and labels.csv (columns rater_a and, "
+            "of a second one, rater_b: 0 normal, 1 borderline, 2 clear artifact; if boxes were drawn x0, y0, x1, y1 "
+            "in pixels)."
         )
     return folder / name
 
@@ -106,7 +108,10 @@ def _file(folder: Path, name: str) -> Path:
 def _rating(folder: Path, row: dict[str, str], rater: str) -> int:
     value = row.get(rater)
     if value not in ("0", "1", "2"):
-        raise ValueError(f"{folder / 'labels.csv'} has {rater} = {value!r}; give 0, 1 or 2 in rater_a and rater_b.")
+        raise ValueError(
+            f"{folder / 'labels.csv'} has {rater} = {value!r}; give 0, 1 or 2 in rater_a, and in rater_b if there is "
+            "one."
+        )
     return int(value)
 
 

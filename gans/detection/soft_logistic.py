@@ -6,6 +6,7 @@ of share p counts p times as artifact and 1 - p times as normal. That uses the b
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -100,7 +101,11 @@ def cross_validated_scores(
     shares = _checked_shares(features, shares)
     scores = np.empty(len(shares))
     folds = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
-    for training, held_out in folds.split(features, np.round(shares * 4)):
+    with warnings.catch_warnings():
+        # Of borderline labels there may be fewer than folds: these need not be in each.
+        warnings.filterwarnings("ignore", message="The least populated class")
+        split = list(folds.split(features, np.round(shares * 4)))
+    for training, held_out in split:
         model = fit_soft_logistic(features[training], shares[training], regularisation=regularisation, seed=seed)
         scores[held_out] = model(features[held_out])
     return scores

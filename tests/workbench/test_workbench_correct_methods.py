@@ -204,9 +204,9 @@ def test_errors_say_what_to_do_and_leave_no_result(folder, arguments, words):
     ("rows", "header", "words"),
     [
         (["0,0"] * 59, "rater_a,rater_b", "60 latents and 59 rows"),
-        (["0,0"] * 60, "rater_a,rater_b", "0 that are broken for both"),
+        (["0,0"] * 60, "rater_a,rater_b", "0 that are broken for every rater"),
         (["0,3"] * 60, "rater_a,rater_b", "rater_b = '3'"),
-        (["0,0"] * 60, "rater_a,other", "rater_b = None"),
+        (["0,0"] * 60, "rater_b,other", "rater_a = None"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(folder, tmp_path, rows, header, words):

@@ -29,13 +29,21 @@ from genmend.workbench.cli.options import (
 from genmend.workbench.cli.settings_options import command
 
 if TYPE_CHECKING:
-    from genmend.gans.settings import DetectorSettings, DissectSettings, ExploreSettings, RareSettings
+    from genmend.gans.settings import DetectorSettings, DissectSettings, ExploreSettings, RareSettings, TrainSettings
 
 __all__ = ["commands"]
 
 commands = typer.Typer()
 
 DETECTOR = "genmend.gans.settings:DetectorSettings"
+DetectorFile = Annotated[
+    Path | None,
+    typer.Option("--detector", help="A detector.safetensors, e.g. of train-detector, in place of fitting one."),
+]
+Normal = Annotated[
+    Path | None,
+    typer.Option(help="Folder of real or normal images, where most of the model's own samples are not normal."),
+]
 
 
 @command(commands, settings=DETECTOR)
@@ -44,7 +52,8 @@ def detect(
     latents: Latents,
     out: Out,
     *,
-    detector: Annotated[Path | None, typer.Option(help="A detector.safetensors, in place of fitting one.")] = None,
+    detector: DetectorFile = None,
+    normal: Normal = None,
     threshold: Annotated[float | None, typer.Option(help="Flag above this combined score.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Exit 1 if any sample is flagged.")] = False,
     latent_shape: LatentShape = "",
@@ -70,6 +79,7 @@ def detect(
         load_latents(latents, generator),
         out,
         detector_file=detector,
+        normal=normal,
         settings=settings,
         threshold=threshold,
         resume=resume,
@@ -78,6 +88,57 @@ def detect(
     finish(run.to_dict(), out, as_json)
     if check and run.detection.flagged.any():
         raise typer.Exit(1)
+
+
+@command(commands, settings="genmend.gans.settings:TrainSettings", before={"detector": "device"})
+def train_detector(
+    out: Out,
+    *,
+    model: Annotated[
+        str, typer.Argument(help="Whose latents are labelled, as for detect; none with --good and --bad.")
+    ] = "",
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="Folder with latents.npy and labels.csv (rater_a: 0 normal, 1 borderline, 2 broken)."),
+    ] = None,
+    good: Annotated[Path | None, typer.Option(help="Folder of good images, in place of MODEL and --labels.")] = None,
+    bad: Annotated[Path | None, typer.Option(help="Folder of broken images.")] = None,
+    latent_shape: LatentShape = "",
+    psi: Psi = None,
+    space: Space = "",
+    layers: Layers = "",
+    settings: TrainSettings,
+    device: Device = "cpu",
+    batch_size: BatchSize = 32,
+    resume: Resume = True,
+    as_json: Json = False,
+) -> None:
+    """Learn from labels what is broken; write a detector file for detect and correct.
+
+    genmend train-detector faces --labels judged --out trained, or
+    genmend train-detector --good good_images --bad bad_images --out trained; then
+    genmend detect faces --detector trained/detector.safetensors --latents Z.npy --out found.
+    """
+    from genmend.workbench.commands.train_detector import run_train_detector
+    from genmend.workbench.pages.train_detector import in_words
+
+    generator = None
+    if model:
+        generator = generator_from(
+            model, latent_shape, layers, device, batch_size, settings.detector.extractor, psi=psi, space=space
+        )
+    run = run_train_detector(
+        out,
+        generator=generator,
+        labels=labels,
+        good=good,
+        bad=bad,
+        settings=settings,
+        resume=resume,
+        progress=show_progress(),
+    )
+    note(in_words(run.to_dict()))
+    finish(run.to_dict(), out, as_json)
 
 
 @command(commands, settings=DETECTOR)
@@ -102,6 +163,8 @@ def correct(
     masks: Annotated[
         Path | None, typer.Option(help="A .npy array (n, h, w): where each latent of --labels is broken, 0..1.")
     ] = None,
+    detector: DetectorFile = None,
+    normal: Normal = None,
     correction: Annotated[Path | None, typer.Option(help="A correction file, in place of making one.")] = None,
     gate: Annotated[bool, typer.Option(help="Correct only what the gate flags; --no-gate takes every sample.")] = True,
     judge: Annotated[
@@ -125,8 +188,11 @@ def correct(
     from genmend.gans.detection.labelled_samples import load_labelled
     from genmend.workbench.commands.correct import run_correct
 
-    if correction is not None and (method != "ladder" or parameters or labels):
-        raise ValueError("--correction is a correction made before; leave out --method, --set and --labels with it.")
+    if correction is not None and (method != "ladder" or parameters or labels or detector or normal):
+        raise ValueError(
+            "--correction is a correction made before; leave out --method, --set, --labels, --detector and --normal "
+            "with it."
+        )
     if masks is not None and labels is None:
         raise ValueError("--masks are those of labelled latents; give --labels too.")
     wanted = MethodSettings(method, parse_parameters(parameters or ()))
@@ -142,6 +208,8 @@ def correct(
         out,
         correction_file=correction,
         method=wanted,
+        detector_file=detector,
+        normal=normal,
         gate=gate,
         judge=judge,
         settings=settings,

@@ -24,6 +24,7 @@ def run_detect(
     out: Path,
     *,
     detector_file: Path | None = None,
+    normal: Path | None = None,
     settings: DetectorSettings | None = None,
     threshold: float | None = None,
     resume: bool = True,
@@ -35,7 +36,15 @@ def run_detect(
     holds what an interrupted run goes on from.
     """
     work = Work(out / "work", resume, progress)
-    run = detect(generator, latents, detector=detector_file, settings=settings, threshold=threshold, work=work)
+    run = detect(
+        generator,
+        latents,
+        detector=detector_file,
+        normal=normal,
+        settings=settings,
+        threshold=threshold,
+        work=work,
+    )
     out.mkdir(parents=True, exist_ok=True)
     save_detector(out / "detector.safetensors", run.detector)
     write_csv(out / "scores.csv", run.detection.columns())

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score, roc_curve
 
-__all__ = ["ladder_chart", "roc_chart", "score_histogram"]
+__all__ = ["hits_and_precision_chart", "ladder_chart", "roc_chart", "score_histogram"]
 
 
 def score_histogram(series: Mapping[str, NDArray[np.floating]], label: str, threshold: float | None = None) -> Figure:
@@ -40,6 +40,23 @@ def roc_chart(scores: Mapping[str, NDArray[np.floating]], truth: NDArray[np.bool
     axes.set_xlabel(f"normal samples flagged (of {int((~truth).sum())})")
     axes.set_ylabel(f"artifacts flagged (of {int(truth.sum())})")
     axes.legend(loc="lower right", title="area under the curve")
+    return figure
+
+
+def hits_and_precision_chart(
+    false_alarms: NDArray[np.floating], hits: NDArray[np.floating], precision: NDArray[np.floating]
+) -> Figure:
+    """A ROC curve, and beside it precision against the share of the broken that is found."""
+    figure = Figure(figsize=(8.0, 3.8), layout="constrained")
+    roc, precise = figure.subplots(1, 2)
+    roc.plot([0, *false_alarms], [0, *hits])
+    roc.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle=":")
+    roc.set_xlabel("normal samples flagged")
+    roc.set_ylabel("broken samples flagged")
+    precise.plot(hits, precision)
+    precise.set_xlabel("broken samples flagged")
+    precise.set_ylabel("share of the flagged that is broken")
+    precise.set_ylim(0, 1.03)
     return figure
 
 

@@ -1,0 +1,86 @@
+"""The page of ``genmend train-detector``: how well it tells, its curves, and the labelled samples it gets wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from genmend.gans.detection.normal_images import fitted_image
+from genmend.gans.detection.train_detector import TrainRun
+from genmend.workbench.pages.charts import hits_and_precision_chart, score_histogram
+from genmend.workbench.pages.page import Facts, Figure, Paragraph, Picture, Section, write_report
+from genmend.workbench.pages.pictures import gallery
+
+__all__ = ["in_words", "write_train_detector_page"]
+
+N_SHOWN, SIDE = 24, 128
+
+
+def in_words(totals: dict[str, Any]) -> str:
+    """What the run found, for a reader in a hurry."""
+    low, high = totals["interval"]
+    sure = (
+        "That is no better than chance: look at the labels, or give more of them."
+        if low <= 0.5
+        else f"At its threshold it flags {totals['broken_flagged']:.0%} of the broken samples and "
+        f"{totals['normal_flagged']:.0%} of the normal ones."
+    )
+    return (
+        f"AUROC {totals['auroc']:.3f} (95 %: {low:.3f} to {high:.3f}), each of {totals['n_normal']} normal and "
+        f"{totals['n_broken']} broken samples scored by a model that did not see it. {sure}"
+    )
+
+
+def write_train_detector_page(path: Path, run: TrainRun) -> None:
+    """Write the page."""
+    totals, measured = run.to_dict(), run.measured
+    looks = (
+        f"image features and the neurons of {run.model}, so it fits that generator alone"
+        if run.model
+        else "images alone, so it takes any generator"
+    )
+    chart = hits_and_precision_chart(measured.false_alarms, measured.hits, measured.precision)
+    kinds = {"labelled normal": run.scores[run.shares == 0], "labelled broken": run.scores[run.shares == 1]}
+    write_report(
+        path,
+        "genmend train-detector",
+        f"{in_words(totals)}\n\nThe detector looks at {looks}. detector.safetensors is used by `genmend detect MODEL "
+        "--detector detector.safetensors` and by `genmend correct`, in the same way.",
+        [
+            Section(
+                "How well it tells",
+                [
+                    Figure(
+                        "By cross-validation. Left: normal against broken samples flagged, from a strict threshold to "
+                        "a lax one. Right: of the samples flagged, the share that is broken, at the labels' own mix "
+                        f"of {totals['n_broken']} broken to {totals['n_normal']} normal; where broken ones are rarer "
+                        "it is lower.",
+                        chart,
+                    ),
+                    Figure("Scores, higher = more broken.", score_histogram(kinds, "score", totals["threshold"])),
+                ],
+            ),
+            Section(
+                "Where it and the labels disagree",
+                [
+                    *_gallery(run, "labelled normal, scored most broken", np.flatnonzero(run.shares == 0), -1),
+                    *_gallery(run, "labelled broken, scored least broken", np.flatnonzero(run.shares == 1), 1),
+                    Paragraph("Look here first: a wrong label is often among these. Per sample: scores.csv."),
+                ],
+            ),
+            Section("Settings", [Facts("What this run used", totals)], closed=True),
+        ],
+    )
+
+
+def _gallery(run: TrainRun, title: str, rows: NDArray[np.int64], sign: int) -> list[Picture]:
+    chosen = rows[np.argsort(sign * run.scores[rows], kind="stable")][:N_SHOWN]
+    images = [run.image(int(row)) for row in chosen]
+    if len({image.shape for image in images}) > 1:
+        images = [fitted_image(image, SIDE, SIDE)[0] for image in images]
+    names = ", ".join(run.names[row] for row in chosen)
+    return [Picture(f"{title[0].upper()}{title[1:]}: {names}", gallery(torch.stack(images)))]
