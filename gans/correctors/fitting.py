@@ -119,6 +119,7 @@ def _whole(
     if detector is None:
         return fit_detector(generator, settings, work, normal)
     check_detector(detector, generator)
+    assert isinstance(detector.extractor, str)
     own = fit_detector(generator, replace(settings, extractor=detector.extractor), work)
     return detector.taught(own)
 

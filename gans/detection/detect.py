@@ -172,7 +172,9 @@ def fit_detector(
     facts = {} if work.folder is None else detector_facts(generator, settings)
     if normal is not None:
         facts["normal"] = sha256_of_array(normal)
-    return work.kept("detector", facts, fit, save=save_detector, load=load_detector)
+    detector = work.kept("detector", facts, fit, save=save_detector, load=load_detector)
+    assert isinstance(detector, ArtifactDetector)
+    return detector
 
 
 def measure_samples(
