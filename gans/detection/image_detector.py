@@ -12,9 +12,10 @@ from torch import Tensor
 from genmend.gans.detection.artifact_detector import ArtifactDetector, Detection, LabelledFeatures
 from genmend.gans.detection.soft_logistic import LinearScore
 from genmend.gans.generator import Generator
+from genmend.gans.image_features import image_features
 from genmend.manifold import Manifold
 from genmend.manifold.engine.nearest import nearest_neighbors
-from genmend.manifold.features import extract, load_extractor
+from genmend.manifold.features import load_extractor
 
 __all__ = ["ImageDetector"]
 
@@ -53,8 +54,8 @@ class ImageDetector:
         self, generator: Generator, latents: Tensor | NDArray[Any], *, progress: bool = False
     ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         """Features (n, d) of the generated images, and no neuron counts (n, 0)."""
-        images = generator.generate(latents, progress=progress)
-        features = extract(load_extractor(self.extractor), images, progress=progress)
+        checked = generator.checked_latents(latents)
+        features = image_features(generator, checked, load_extractor(self.extractor), progress=progress)
         return features, np.empty((len(features), 0))
 
     def score_measured(self, features: NDArray[Any], counts: NDArray[Any] | None = None) -> Detection:

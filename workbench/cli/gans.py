@@ -106,10 +106,11 @@ def train_detector(
     latent_shape: LatentShape = "",
     psi: Psi = None,
     space: Space = "",
+    label: Label = None,
     layers: Layers = "",
     settings: TrainSettings,
     device: Device = "cpu",
-    batch_size: BatchSize = 32,
+    batch_size: BatchSize = None,
     resume: Resume = True,
     as_json: Json = False,
 ) -> None:
@@ -125,7 +126,15 @@ def train_detector(
     generator = None
     if model:
         generator = generator_from(
-            model, latent_shape, layers, device, batch_size, settings.detector.extractor, psi=psi, space=space
+            model,
+            latent_shape,
+            layers,
+            device,
+            batch_size,
+            settings.detector.extractor,
+            psi=psi,
+            space=space,
+            label=label,
         )
     run = run_train_detector(
         out,
