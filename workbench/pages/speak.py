@@ -7,13 +7,19 @@ from typing import Any
 
 import numpy as np
 
+from genmend.tts import Speech
 from genmend.tts.mending.diagnosis import STATES
 from genmend.tts.mending.figures import diagnosis_figure, score_heat_map, visible_symbol
 from genmend.tts.mending.mend import SpeakRun, SpokenSentence
-from genmend.workbench.pages.page import Facts, Figure, Paragraph, Section, Table, write_report
-from genmend.workbench.pages.sounds import audio_block
+from genmend.tts.voices.wav import wav_bytes
+from genmend.workbench.pages.page import Audio, Facts, Figure, Paragraph, Section, Table, write_report
 
-__all__ = ["write_speak_report"]
+__all__ = ["audio_block", "write_speak_report"]
+
+
+def audio_block(caption: str, speech: Speech) -> Audio:
+    """A player of one spoken sentence."""
+    return Audio(caption, wav_bytes(speech.audio, speech.sample_rate))
 
 
 def write_speak_report(path: Path, run: SpeakRun) -> None:

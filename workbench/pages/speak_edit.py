@@ -8,7 +8,7 @@ from typing import Any
 from genmend.tts.prosody.prosody import ProsodyEdit
 from genmend.tts.prosody.sentence_edits import SentenceEdits
 from genmend.workbench.pages.page import Facts, Figure, Paragraph, Section, Table, write_report
-from genmend.workbench.pages.sounds import audio_block
+from genmend.workbench.pages.speak import audio_block
 
 __all__ = ["write_edit_report"]
 
