@@ -1,4 +1,4 @@
-"""Streaming extremes of units: exact upper quantiles, and the samples that excite a unit most."""
+"""Streaming extremes of units: upper quantiles, exact while they fit in memory, and the samples that excite most."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from genmend.activations.bucket_counts import WIDTH, BucketCounts
 from genmend.activations.statistics import check_shape, checked_batch
 
 __all__ = ["TopSamples", "UnitQuantiles"]
 
 GROUP = 8  # samples whose values are first looked at together
+MOST_VALUES = 1 << 26
 
 
 class UnitQuantiles:
-    """Exact upper quantiles of each unit over all samples and positions.
+    """Upper quantiles of each unit over all samples and positions: exact, or by counts where too much would be held.
 
     The upper quantiles of ``n`` values depend only on the ``ceil((n - 1) * tail) + 1`` largest. The statistic keeps
-    these, and a few batches of candidates above the smallest of them.
+    these, and a few batches of candidates above the smallest of them. Where these are more than `most_values` for all
+    units together, values are counted in buckets instead (`activations.bucket_counts`): a quantile is then off by less
+    than 1/128 of itself, `error`.
 
     Parameters
     ----------
@@ -28,6 +32,8 @@ class UnitQuantiles:
         bound. More samples are refused, because the result would no longer be exact.
     tail
         The largest tail fraction that will be asked for, in (0, 1]: 0.01 allows ``quantile(q)`` for q from 0.99 to 1.
+    most_values
+        Values kept of all units together, 4 bytes each and up to three times as many for a moment. 0 always counts.
 
     Attributes
     ----------
@@ -43,14 +49,16 @@ class UnitQuantiles:
     tensor([3.], dtype=torch.float64)
     """
 
-    def __init__(self, samples: int, tail: float = 0.01) -> None:
+    def __init__(self, samples: int, tail: float = 0.01, *, most_values: int = MOST_VALUES) -> None:
         if samples < 1:
             raise ValueError(f"samples is {samples}, but at least 1 is needed; give the number of samples, or a bound.")
         if not 0 < tail <= 1:
             raise ValueError(f"tail is {tail}, but a fraction in (0, 1] is needed; for the 99 % quantile give 0.01.")
         self.samples = samples
         self.tail = tail
+        self.most_values = most_values
         self.count = 0
+        self._buckets: BucketCounts | None = None
         self._shape: torch.Size | None = None
         self._parts: list[Tensor] = []  # (units, some) each: the kept values first, then candidates
         self._floor: Tensor | None = None  # (units,): the smallest value kept once there are enough
@@ -62,6 +70,11 @@ class UnitQuantiles:
             batch = checked_batch(batch, self)
             self._admit(batch.shape[1:], len(batch))
             if not len(batch):
+                return
+            if self.error:
+                if self._buckets is None:
+                    self._buckets = BucketCounts(batch.shape[1], batch.device)
+                self._buckets.add(batch.reshape(*batch.shape[:2], -1))
                 return
             values = batch.transpose(0, 1).flatten(1)
             candidates = values.topk(min(self._kept(), values.shape[1]), dim=1, sorted=False).values
@@ -79,14 +92,20 @@ class UnitQuantiles:
     @torch.no_grad()
     def merge(self, other: UnitQuantiles) -> None:
         """Take over what another part of the same samples has seen; both were built with the same arguments."""
-        if (self.samples, self.tail) != (other.samples, other.tail):
+        if (self.samples, self.tail, self.most_values) != (other.samples, other.tail, other.most_values):
             raise ValueError(
-                f"merge got samples={other.samples}, tail={other.tail} into samples={self.samples}, tail={self.tail}; "
-                "both must be the same; build every part with the total number of samples."
+                f"merge got samples={other.samples}, tail={other.tail}, most_values={other.most_values} into "
+                f"samples={self.samples}, tail={self.tail}, most_values={self.most_values}; "
+                "all must be the same; build every part with the total number of samples."
             )
         if other._shape is None:
             return
         self._admit(other._shape, other.count)
+        if other._buckets is not None:
+            if self._buckets is None:
+                self._buckets = BucketCounts(other._shape[0], other._buckets.counts.device)
+            self._buckets.merge(other._buckets)
+            return
         device = self._parts[0].device if self._parts else None
         self._parts += [part.to(device) for part in other._parts]
         self._shrink()
@@ -114,14 +133,24 @@ class UnitQuantiles:
         lowest = 1 - self.tail
         if not lowest - 1e-12 <= q <= 1:
             raise ValueError(f"q is {q}, but this statistic keeps [{lowest:g}, 1] only; build it with tail={1 - q:g}.")
-        if not self._parts or self._shape is None:
+        if not (self._parts or self._buckets) or self._shape is None:
             raise ValueError("UnitQuantiles has seen no sample, and at least one is needed; call update(batch) first.")
         total = self.count * math.prod(self._shape[1:])
         position = q * (total - 1)
         below = math.floor(position)
+        if self._buckets is not None:
+            ends = [self._buckets.value_at(rank) for rank in (below, math.ceil(position))]
+            return torch.lerp(*ends, position - below)
         largest = torch.cat(self._parts, 1).topk(total - below, dim=1, sorted=False).values
         lower = largest.topk(min(2, total - below), dim=1, largest=False).values.double()
         return torch.lerp(lower[:, 0], lower[:, -1], position - below)
+
+    @property
+    def error(self) -> float:
+        """What a quantile is off by at most, relative to itself: 0 where they are exact."""
+        if self._shape is None:
+            return 0.0
+        return WIDTH if self._kept() * self._shape[0] > self.most_values else 0.0
 
     def _admit(self, shape: torch.Size, count: int) -> None:
         if self.count + count > self.samples:

@@ -116,6 +116,53 @@ def test_quantiles_of_outputs_without_positions_are_exact_over_many_batches():
 
 
 @examples
+@given(batches(), st.integers(0, 3), st.data())
+def test_counted_quantiles_are_within_their_error_however_they_are_cut(case, slack, data):
+    array, parts = case
+    levels = data.draw(st.lists(st.floats(0, 1), min_size=1, max_size=3))
+    ordered = np.sort(by_unit(array).astype(np.float64), axis=1)
+    position = np.array(levels) * (ordered.shape[1] - 1)
+    below, above = np.floor(position).astype(int), np.ceil(position).astype(int)
+
+    def make(_):
+        return UnitQuantiles(samples=len(array) + slack, tail=1.0, most_values=0)
+
+    for quantiles in (fed(make(0), parts), merged(make, parts)):
+        assert quantiles.error == 1 / 128
+        found = quantiles.quantile(levels).numpy().T
+        width = np.maximum(np.abs(ordered), 1e-37) / 128
+        # Between two neighbours, each off by less than a bucket.
+        assert (found >= (ordered - width)[:, below] - 1e-30).all()
+        assert (found <= (ordered + width)[:, above] + 1e-30).all()
+        np.testing.assert_array_equal(quantiles.quantile(1.0), by_unit(array).max(1))
+
+
+def test_more_values_than_may_be_held_are_counted_in_fixed_memory():
+    array = np.maximum(np.random.default_rng(5).normal(size=(900, 3, 8, 8)), 0).astype(np.float32)
+    exact = UnitQuantiles(900, 0.01)
+    counted = UnitQuantiles(900, 0.01, most_values=1000)  # 3 x 577 would be held
+    for part in torch.from_numpy(array).split(32):
+        exact.update(part)
+        counted.update(part)
+    assert (exact.error, counted.error) == (0.0, 1 / 128)
+    assert not counted._parts
+    levels = [0.99, 0.995, 0.9999]
+    np.testing.assert_allclose(counted.quantile(levels), exact.quantile(levels), rtol=0.004)
+    with pytest.raises(ValueError, match=r"most_values=67108864 into .* most_values=1000"):
+        counted.merge(exact)
+
+
+def test_counts_take_every_dtype_and_both_signs():
+    array = torch.tensor([[-3.0], [-0.0], [0.0], [2.0], [7.0]])
+    for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        counted = UnitQuantiles(5, 1.0, most_values=0)
+        counted.update(array.to(dtype))
+        assert counted.quantile([0.0, 0.25, 0.5, 0.75, 1.0])[:, 0].tolist() == pytest.approx(
+            [-3, 0, 0, 2, 7], rel=1 / 128
+        )
+
+
+@examples
 @given(batches(), st.integers(1, 4))
 def test_top_samples_are_the_highest_peaks_earliest_first(case, k):
     array, parts = case
@@ -135,11 +182,19 @@ def test_top_samples_of_equal_peaks_do_not_depend_on_merge_order():
     assert late.samples.tolist() == [[0, 1]]
 
 
-MAKERS = [ActivationRate, MeanVariance, lambda: MeanVariance("unit"), lambda: UnitQuantiles(9), lambda: TopSamples(2)]
+MAKERS = [
+    ActivationRate,
+    MeanVariance,
+    lambda: MeanVariance("unit"),
+    lambda: UnitQuantiles(9),
+    lambda: UnitQuantiles(9, most_values=0),
+    lambda: TopSamples(2),
+]
 RESULTS = [
     lambda s: s.rate,
     lambda s: s.variance,
     lambda s: s.std,
+    lambda s: s.quantile(1.0),
     lambda s: s.quantile(1.0),
     lambda s: s.samples,
 ]
