@@ -27,9 +27,10 @@ class BucketCounts:
     """
 
     def __init__(self, n_units: int, device: torch.device | str = "cpu") -> None:
-        self.counts = torch.zeros(n_units, _N_BUCKETS, dtype=torch.int64, device=device)
-        self.least = torch.full((n_units,), torch.inf, device=device)
-        self.most = -self.least
+        with torch.inference_mode(False):  # else they could not be changed outside the mode
+            self.counts = torch.zeros(n_units, _N_BUCKETS, dtype=torch.int64, device=device)
+            self.least = torch.full((n_units,), torch.inf, device=device)
+            self.most = -self.least
 
     def add(self, maps: Tensor) -> None:
         """Count the values of ``(n, units, positions)``, n at least 1 and none of them NaN."""
@@ -48,8 +49,8 @@ class BucketCounts:
         """Add what another part of the same values has counted."""
         device = self.counts.device
         self.counts += other.counts.to(device)
-        self.least = torch.minimum(self.least, other.least.to(device))
-        self.most = torch.maximum(self.most, other.most.to(device))
+        self.least.copy_(torch.minimum(self.least, other.least.to(device)))
+        self.most.copy_(torch.maximum(self.most, other.most.to(device)))
 
     def value_at(self, rank: int) -> Tensor:
         """The value of this rank, 0 the least, of each unit; ``(units,)`` float64, off by less than `WIDTH` of it."""

@@ -96,7 +96,7 @@ class UnitQuantiles:
             raise ValueError(
                 f"merge got samples={other.samples}, tail={other.tail}, most_values={other.most_values} into "
                 f"samples={self.samples}, tail={self.tail}, most_values={self.most_values}; "
-                "all must be the same; build every part with the total number of samples."
+                "both must be the same; build every part with the total number of samples."
             )
         if other._shape is None:
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,12 @@ __all__ = [
     "early_layers",
     "generator_facts",
     "layer_shapes",
+    "measured_layers",
     "recorded_batches",
 ]
 
 _DRAW_BLOCK = 64
+_MANY_NEURONS = 1 << 22  # a StyleGAN2 of 128 x 128 has 7 million, of 64 x 64 half as many
 
 _ACTIVATIONS = (
     nn.ReLU,
@@ -71,6 +74,8 @@ class Generator:
         What the module is run with (truncation, noise, label): plain JSON values, for reports and for cached work.
     latent_words : str
         What a latent's numbers are, where the shape does not say it: told to whoever brings others.
+    statistics_layers : tuple of str
+        Layers in which statistics of every neuron are taken by default. Empty: `measured_layers` chooses.
     """
 
     module: nn.Module
@@ -84,6 +89,7 @@ class Generator:
     draw_shape: tuple[int, ...] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     latent_words: str = ""
+    statistics_layers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "latent_shape", tuple(self.latent_shape))
@@ -98,7 +104,7 @@ class Generator:
             )
         if self.batch_size < 1:
             raise ValueError(f"batch_size is {self.batch_size}; give a whole number of at least 1.")
-        for layer in self.layers:
+        for layer in (*self.layers, *self.statistics_layers):
             find_layer(self.module, layer)
         if not self.layers:
             object.__setattr__(self, "layers", activation_layers(self))
@@ -107,6 +113,11 @@ class Generator:
     def device(self) -> torch.device:
         """Where the module's parameters are."""
         return next((parameter.device for parameter in self.module.parameters()), torch.device("cpu"))
+
+    @cached_property
+    def is_large(self) -> bool:
+        """Whether its layers have so many neurons that statistics of all of them take hours and gigabytes."""
+        return sum(shape.numel() for shape in layer_shapes(self, self.layers).values()) > _MANY_NEURONS
 
     def latents(self, n: int, seed: int, start: int = 0) -> Tensor:
         """Draw random latents (n, *latent_shape): item i depends on ``(seed, start + i)`` alone.
@@ -196,6 +207,17 @@ def _normal(n: int, seed: int, start: int, shape: tuple[int, ...]) -> Tensor:
 def early_layers(layers: Sequence[str]) -> tuple[str, ...]:
     """Return the first half of the inspected layers (rounded up): where content is laid out, before it is painted."""
     return tuple(layers[: max(1, (len(layers) + 1) // 2)])
+
+
+def measured_layers(generator: Generator) -> tuple[str, ...]:
+    """Layers in which a detector or a dissection measures every neuron by default.
+
+    The generator's `statistics_layers`; where it names none all of its layers, or of a large model (`is_large`) the
+    early ones: the late ones of a StyleGAN2 take most of the time and of the memory, and paint texture.
+    """
+    if generator.statistics_layers:
+        return generator.statistics_layers
+    return early_layers(generator.layers) if generator.is_large else generator.layers
 
 
 def recorded_batches(

@@ -61,7 +61,8 @@ def load_generator(
         generator = load_converted(model, **options)
     else:
         generator = _own_generator(model, latent_shape, layers)
-    return replace(generator, layers=tuple(layers)) if layers else generator
+    named = tuple(layers)
+    return replace(generator, layers=named, statistics_layers=named) if named else generator
 
 
 def _own_generator(model: str, latent_shape: Sequence[int] | None, layers: Sequence[str]) -> Generator:

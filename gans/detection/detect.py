@@ -16,7 +16,7 @@ from genmend.gans.detection.artifact_detector import ArtifactDetector, Detection
 from genmend.gans.detection.detector_file import AnyDetector, load_detector, save_detector
 from genmend.gans.detection.image_detector import ImageDetector
 from genmend.gans.detection.normal_images import image_size, normal_features
-from genmend.gans.generator import Generator, generator_facts, layer_shapes
+from genmend.gans.generator import Generator, generator_facts, layer_shapes, measured_layers
 from genmend.gans.settings import DetectorSettings
 from genmend.storage.digests import sha256_of_array
 from genmend.storage.pieces import Work
@@ -145,7 +145,7 @@ def detector_for(
 
 def detector_facts(generator: Generator, settings: DetectorSettings) -> dict[str, Any]:
     """All that a detector fitted with these settings on this generator depends on: the key of what is kept of it."""
-    return asdict(settings) | generator_facts(generator) | {"layers": generator.layers}
+    return asdict(settings) | generator_facts(generator) | {"layers": measured_layers(generator)}
 
 
 def fit_detector(

@@ -20,7 +20,7 @@ from torch.autograd import forward_ad
 from tqdm import tqdm
 
 from genmend.activations import MeanVariance, UnitQuantiles, record
-from genmend.gans.generator import Generator, recorded_batches
+from genmend.gans.generator import Generator, measured_layers, recorded_batches
 
 __all__ = ["ESTIMATORS", "LocalActivation"]
 
@@ -49,7 +49,7 @@ class LocalActivation(BaseEstimator):
     n_neighbours : int
         Neighbours, or directions, of each sample.
     layers : sequence of str, optional
-        The generator's own list where None.
+        `measured_layers` of the generator where None.
     n_top : int
         A sample's score in a layer is the mean over this many units, those most locally active in it.
     floor : float
@@ -100,7 +100,7 @@ class LocalActivation(BaseEstimator):
         checked = generator.checked_latents(latents)
         if len(checked) < 2:
             raise ValueError(f"LocalActivation needs at least 2 latents to learn from, got {len(checked)}.")
-        layers = tuple(generator.layers if self.layers is None else self.layers)
+        layers = tuple(measured_layers(generator) if self.layers is None else self.layers)
         if not layers:
             raise ValueError("layers is empty; name at least one, or give None for the generator's own list.")
         _check_deterministic(generator, checked[:1], layers)

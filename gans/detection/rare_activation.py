@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from genmend.activations import ActivationRate
-from genmend.gans.generator import Generator, recorded_batches
+from genmend.gans.generator import Generator, measured_layers, recorded_batches
 
 __all__ = ["RareActivation", "ablated_share", "activation_rates", "check_rate"]
 
@@ -32,13 +32,15 @@ class RareActivation(BaseEstimator):
     rate : float in (0, 1]
         A neuron is rare if it is positive in a share of samples in (0, rate]; those that never are count nowhere.
     layers : sequence of str, optional
-        Dotted layer names; the generator's own list where None.
+        Dotted layer names; where None `measured_layers` of the generator: all of its own, or of a large model the
+        early ones.
 
     Attributes
     ----------
     rates_ : dict layer -> Tensor (c, h, w) float64
         Share of samples in which the neuron is positive.
     n_samples_ : int
+        Behind the rates.
     count_mean_, count_std_ : dict layer -> float
         Of the number of active rare neurons a sample has.
     """
@@ -50,6 +52,8 @@ class RareActivation(BaseEstimator):
     def fit(self, generator: Generator, latents: Tensor, *, progress: bool = False) -> Self:
         """Measure rates on all latents, then the distribution of the counts on the same latents.
 
+        Of a large model (`Generator.is_large`) the counts are taken on the first tenth of them.
+
         Raises
         ------
         ValueError
@@ -59,12 +63,13 @@ class RareActivation(BaseEstimator):
         if len(checked) < 2:
             raise ValueError(f"RareActivation needs at least 2 latents to learn from, got {len(checked)}.")
         check_rate(self.rate)  # before the long part
-        layers = tuple(generator.layers if self.layers is None else self.layers)
+        layers = tuple(measured_layers(generator) if self.layers is None else self.layers)
         if not layers:
             raise ValueError("layers is empty; name at least one, or give None for the generator's own list.")
         self.rates_ = activation_rates(generator, checked, layers, progress=progress)
         self.n_samples_ = len(checked)
-        counts = self.counts(generator, checked, progress=progress)
+        counted = checked[: max(2, -(-len(checked) // 10))] if generator.is_large else checked
+        counts = self.counts(generator, counted, progress=progress)
         self.count_mean_ = {layer: float(values.mean()) for layer, values in counts.items()}
         self.count_std_ = {layer: float(values.std()) for layer, values in counts.items()}
         return self

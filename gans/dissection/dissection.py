@@ -18,7 +18,7 @@ from genmend.gans.dissection.causal_study import CausalStudy, causal_study
 from genmend.gans.dissection.concepts import Concepts, load_concepts
 from genmend.gans.dissection.mask_store import MaskStore
 from genmend.gans.dissection.stages import Stages
-from genmend.gans.generator import Generator
+from genmend.gans.generator import Generator, measured_layers
 from genmend.gans.settings import DissectSettings
 from genmend.manifold.features import load_extractor
 from genmend.storage.pieces import Work
@@ -147,7 +147,7 @@ def dissect(
     ----------
     generator : Generator
     layers : sequence of str
-        The generator's own list where empty.
+        Where empty `measured_layers` of the generator: all of its own, or of a large model the early ones.
     settings : DissectSettings, optional
     concepts : mapping name -> Concepts, optional
         Segmenters by the names that the settings give, for those that `load_concepts` would not find.
@@ -166,7 +166,7 @@ def dissect(
     stores = [MaskStore(generator, name, given.get(name) or load_concepts(name), work) for name in settings.segmenters]
     names = tuple(name for store in stores for name in store.names)
     _check_names(names, stores, settings)
-    stages = Stages(generator, tuple(layers) or generator.layers, settings.seed, work)
+    stages = Stages(generator, tuple(layers) or measured_layers(generator), settings.seed, work)
     units, joined, agreements, n_judged = label_units(stages, stores, settings)
     causal = []
     for asked in settings.causal:

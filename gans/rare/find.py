@@ -13,7 +13,7 @@ from scipy.stats import pearsonr, spearmanr
 from torch import Tensor
 
 from genmend.gans.detection.detect import detector_facts, fit_detector
-from genmend.gans.generator import Generator, generator_facts
+from genmend.gans.generator import Generator, generator_facts, measured_layers
 from genmend.gans.rare.density import FeatureDensity, GaussianMixtureDensity
 from genmend.gans.rare.density_file import load_density, save_density
 from genmend.gans.rare.flow import FlowDensity
@@ -135,7 +135,7 @@ def search_references(
     seed, n_versions = settings.detector.seed + 3, settings.search.n_versions
     about = asdict(settings) | {
         **generator_facts(generator),
-        "layers": generator.layers,
+        "layers": measured_layers(generator),
         "limit": space.max_artifact_score,
     }
     parts, start = [], 0

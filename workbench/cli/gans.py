@@ -239,7 +239,10 @@ def dissect(
     out: Out,
     *,
     layer: Annotated[
-        list[str] | None, typer.Option(help="Layer to dissect, again for more; all activation layers if not given.")
+        list[str] | None,
+        typer.Option(
+            help="Layer to dissect, again for more; all activation layers by default, of a large model the early ones."
+        ),
     ] = None,
     settings: DissectSettings,
     latent_shape: LatentShape = "",

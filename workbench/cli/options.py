@@ -41,7 +41,12 @@ Psi = Annotated[
     float | None, typer.Option(help="Truncation: psi of a converted StyleGAN2, truncation of a BigGAN-deep.")
 ]
 Space = Annotated[str, typer.Option(help="Latent space of a converted StyleGAN2: z, w or w+; also of --latents.")]
-Layers = Annotated[str, typer.Option(help="Layers to inspect, comma-separated; all activation layers if empty.")]
+Layers = Annotated[
+    str,
+    typer.Option(
+        help="Layers to inspect, comma-separated; all activation layers if empty, of a large model the early ones."
+    ),
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")]
 Label = Annotated[
     int | None,

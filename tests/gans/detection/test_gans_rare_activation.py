@@ -7,8 +7,9 @@ from gans_toys import LAYERS, toy_generator, written_out
 from sklearn.exceptions import NotFittedError
 
 from genmend.activations.layers import UnknownLayerError
-from genmend.gans import RareActivation
+from genmend.gans import RareActivation, load_generator
 from genmend.gans.detection.rare_activation import ablated_share
+from genmend.gans.generator import measured_layers
 
 RATE = 0.15
 
@@ -176,3 +177,34 @@ def test_heat_maps_are_zero_where_nothing_is_switched_off(generator, rare):
     never = {layer: rates == 0 for layer, rates in rare.rates_.items()}
     fitted_on = generator.latents(150, 1)
     assert (ablated_share(generator, fitted_on[:20], never, 8) == 0).all()
+
+
+@pytest.fixture
+def large(monkeypatch):
+    monkeypatch.setattr("genmend.gans.generator._MANY_NEURONS", 500)  # the toy has 1440
+
+
+def test_of_a_large_model_the_early_layers_are_measured_and_a_tenth_gives_the_counts(large):
+    generator = toy_generator()
+    latents = generator.latents(200, 3)
+    seen = []
+    fitted = RareActivation(0.3)
+    counts = fitted.counts
+    fitted.counts = lambda generator, latents, **kw: seen.append(len(latents)) or counts(generator, latents, **kw)
+    fitted.fit(generator, latents)
+    assert list(fitted.rates_) == list(LAYERS[:2])
+    assert (fitted.n_samples_, seen) == (200, [20])
+    whole = RareActivation(0.3, LAYERS).fit(generator, latents)
+    for layer in LAYERS[:2]:
+        assert torch.equal(fitted.rates_[layer], whole.rates_[layer])
+
+
+def test_layers_that_are_named_are_measured_of_a_large_model_too(large):
+    named = load_generator("gans_toys:toy_generator", layers=LAYERS)
+    assert measured_layers(named) == LAYERS
+    assert list(RareActivation(0.3).fit(named, named.latents(20, 0)).rates_) == list(LAYERS)
+    assert measured_layers(load_generator("gans_toys:toy_generator")) == LAYERS[:2]
+
+
+def test_of_a_small_model_all_layers_are_measured():
+    assert measured_layers(toy_generator()) == LAYERS
