@@ -1,0 +1,166 @@
+"""How much memory and time the commands take on a StyleGAN2 of true widths: random weights, small counts.
+
+Every command runs in a process of its own, by the path of a converted folder, as a user runs it; its peak resident
+memory is what the system says at its end. The counts are small, because memory is not to depend on them: what a
+command holds at these counts it holds at its defaults, but for the features of its samples and the images it shows.
+
+    python benchmarks/large_models.py                    # 256 x 256 and 1024 x 1024: make large
+    python benchmarks/large_models.py --side 256 --command detect
+    python benchmarks/large_models.py --save             # also as benchmarks/results/large-<CPU>.json
+
+It ends with status 1 where a command failed or held more than its limit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from machine import conditions, cpu_name
+
+RESULTS = Path(__file__).resolve().with_name("results")
+LIMITS = {256: 3.0, 1024: 8.0}  # GB
+# What the public models of each size have (channel_base 16384 of stylegan2-ada's 256, 32768 of its 1024).
+WIDTHS = {
+    256: {4: 512, 8: 512, 16: 512, 32: 512, 64: 256, 128: 128, 256: 64},
+    1024: {4: 512, 8: 512, 16: 512, 32: 512, 64: 512, 128: 256, 256: 128, 512: 64, 1024: 32},
+}
+COUNTS = {
+    "detect": "--latents latents.npy --n-statistics 20 --n-reference 40",
+    "correct": "--latents latents.npy --n-statistics 20 --n-reference 40",
+    "dissect": "--n-statistics 16 --n-images 16",
+    "rare": "--n-statistics 20 --n-reference 60 --no-artifact-limit --n-references 1 --n-versions 5 --steps 1 "
+    "--k-reference 10",
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One command on one model; `status` is its exit status."""
+
+    side: int
+    command: str
+    options: str
+    gigabytes: float
+    limit: float
+    seconds: float
+    status: int
+
+    @property
+    def kept(self) -> bool:
+        """Whether it ended well within its limit."""
+        return self.status == 0 and self.gigabytes <= self.limit
+
+
+def main() -> None:
+    """Build the models, measure, print, and save where asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--side", type=int, choices=WIDTHS, action="append")
+    parser.add_argument("--command", choices=COUNTS, action="append")
+    parser.add_argument("--folder", type=Path, help="Where the models and results lie; a temporary folder by default.")
+    parser.add_argument("--save", action="store_true")
+    parser.add_argument("--build", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.build is not None:
+        build(options.build, options.folder)
+        return
+    print(conditions("torch", "numpy"), flush=True)
+    print(f"{'side':>5} {'command':8} {'GB':>6} {'limit':>6} {'seconds':>8}  options", flush=True)
+    found = []
+    with tempfile.TemporaryDirectory() as temporary:
+        for side in options.side or WIDTHS:
+            folder = (options.folder or Path(temporary)) / str(side)
+            folder.mkdir(parents=True, exist_ok=True)
+            # In a process of its own: a child's peak is not to be this one's.
+            own = [sys.executable, __file__, "--build", str(side), "--folder", str(folder)]
+            subprocess.run(own, check=True)
+            for command in options.command or COUNTS:
+                found.append(measure(side, command, folder))
+    if options.save:
+        name = re.sub(r"\W+", "-", cpu_name()).strip("-")
+        RESULTS.mkdir(exist_ok=True)
+        content = {"machine": conditions("torch", "numpy"), "rows": [asdict(row) for row in found]}
+        (RESULTS / f"large-{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+    sys.exit(not all(row.kept for row in found))
+
+
+def measure(side: int, command: str, folder: Path) -> Measured:
+    """Run one command in a child process, and say what it took."""
+    arguments = [sys.executable, "-m", "genmend", command, "model", "--out", command, *COUNTS[command].split()]
+    start = time.perf_counter()
+    with (folder / f"{command}.log").open("w") as log:
+        child = subprocess.Popen([*arguments, "--no-resume"], cwd=folder, stdout=log, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
+    row = Measured(
+        side,
+        command,
+        COUNTS[command],
+        round(usage.ru_maxrss * unit / 1e9, 2),
+        LIMITS[side],
+        round(time.perf_counter() - start),
+        child.returncode,
+    )
+    verdict = "" if row.kept else f"  TOO MUCH, or failed: {(folder / command).with_suffix('.log')}"
+    print(f"{side:5} {command:8} {row.gigabytes:6.2f} {row.limit:6.1f} {row.seconds:8.0f}  {row.options}{verdict}",
+          flush=True)  # fmt: skip
+    if row.status:
+        print((folder / f"{command}.log").read_text()[-2000:], flush=True)
+    return row
+
+
+def build(side: int, folder: Path) -> None:
+    """Write a StyleGAN2 of this side with random weights, as `genmend convert` writes one, and a few latents."""
+    import numpy as np
+    import torch
+
+    from genmend.gans.conversion.folder import save_generator
+    from genmend.gans.families import LAYOUTS
+
+    layout = LAYOUTS["stylegan2-nvidia"]
+    config = {
+        "z_width": 512,
+        "w_width": 512,
+        "widths": {str(place): width for place, width in WIDTHS[side].items()},
+        "n_mapping": 8,
+        "n_classes": 0,
+        "embedded": 0,
+        "channels": 3,
+        "clamp": None,
+        "mapping_rate": 0.01,
+    }
+    module = layout.build(config)
+    draw = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, values in [*module.named_parameters(), *module.named_buffers()]:
+            if name.endswith("affine.bias"):
+                values.fill_(1)
+            elif name.endswith("noise_strength"):
+                values.fill_(0.1)
+            elif name.endswith("bias"):
+                # Biases of trained models differ from unit to unit: of equal ones no neuron would be rarely active.
+                values.copy_(torch.randn(values.shape, generator=draw) - 1)
+            elif not name.endswith(("resample_filter", "w_avg")):
+                scale = 100 if name.startswith("mapping.fc") else 1
+                values.copy_(torch.randn(values.shape, generator=draw) * scale)
+    facts = {"source": f"random-{side}.pkl", "source_sha256": "", "group": "", "reader": "", "refused": []}
+    options = dict(layout.options)
+    save_generator(
+        folder / "model",
+        module,
+        {**facts, "isolation": {}, "family": layout.name, "config": config, "options": options},
+    )
+    np.save(folder / "latents.npy", np.random.default_rng(1).standard_normal((4, 512)).astype(np.float32))
+
+
+if __name__ == "__main__":
+    main()
