@@ -12,6 +12,7 @@ from torch import Tensor
 from genmend.activations.contract import Edit, edit_class, edit_name, field_names
 from genmend.activations.correction import Correction, Gate, StopRule
 from genmend.storage.container import load, save
+from genmend.storage.digests import sha256_of_array
 
 __all__ = ["CorrectionFileError", "load_correction", "save_correction"]
 
@@ -25,7 +26,7 @@ class CorrectionFileError(ValueError):
 
 
 def save_correction(path: str | os.PathLike[str], correction: Correction) -> None:
-    """Write a correction to one file, whole or not at all.
+    """Write a correction to one file, whole or not at all; arrays that are equal are written once.
 
     Raises
     ------
@@ -35,12 +36,16 @@ def save_correction(path: str | os.PathLike[str], correction: Correction) -> Non
         If the file cannot be written; an old one is left as it was.
     """
     tensors: dict[str, Tensor] = {}
+    names: dict[tuple[Any, ...], str] = {}
 
     def stored(name: str, value: Any) -> Any:
         if not isinstance(value, Tensor):
             return list(value) if isinstance(value, tuple) else value
-        tensors[name] = value
-        return {_TENSOR: name}
+        # Every rung of a ladder has the same ceilings: gigabytes of them for a large model.
+        first = names.setdefault((value.dtype, value.shape, sha256_of_array(value)), name)
+        if first == name:
+            tensors[name] = value
+        return {_TENSOR: first}
 
     content = {
         "ladder": [
@@ -82,13 +87,16 @@ def _correction(tensors: dict[str, Tensor], content: dict[str, Any]) -> Correcti
         "the file",
     )
 
+    unused = set(tensors)
+
     def restored(value: Any) -> Any:
         if not isinstance(value, dict):
             return value
         _expect(value, {_TENSOR}, "a reference to an array")
         if value[_TENSOR] not in tensors:
-            raise ValueError(f"array {value[_TENSOR]!r} is missing, or referred to twice")
-        return tensors.pop(value[_TENSOR])
+            raise ValueError(f"array {value[_TENSOR]!r} is missing")
+        unused.discard(value[_TENSOR])
+        return tensors[value[_TENSOR]]
 
     gate = content["gate"]
     if gate is not None:
@@ -108,8 +116,8 @@ def _correction(tensors: dict[str, Tensor], content: dict[str, Any]) -> Correcti
         info=info,
         weights_digests=content["weights_digests"],
     )
-    if tensors:
-        raise ValueError(f"it has arrays that nothing refers to: {sorted(tensors)}")
+    if unused:
+        raise ValueError(f"it has arrays that nothing refers to: {sorted(unused)}")
     if correction.layout_digest != content["layout_digest"]:
         raise ValueError("its layout does not have the digest that stands beside it")
     return correction

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 
 from genmend.activations import (
     AblateNeurons,
+    CapNeurons,
     Correction,
     Edit,
     Gate,
@@ -93,6 +94,23 @@ def test_what_was_loaded_does_not_follow_the_file(saved):
         file.seek(-64, 2)
         file.write(bytes(range(64)))
     assert loaded == full_once
+
+
+def test_equal_arrays_are_in_the_file_once_and_in_memory_once(tmp_path):
+    ceiling, other = torch.randn(6, 40, 40), torch.randn(6, 40, 40)
+    ladder = [[CapNeurons("main.2", ceiling.clone(), torch.rand(6, 40, 40) < share)] for share in (0.1, 0.5, 0.9)]
+    ladder.append([CapNeurons("main.2", other, torch.ones(6, 40, 40, dtype=torch.bool))])
+    # Equal bytes of another shape or dtype are others.
+    ladder.append([PullToMean("main.2", torch.zeros(6)), PullToMean("main.2", torch.zeros(3, 2)[:, 0].double())])
+    fix = Correction.of(generator(), ladder, tensors={"flat": torch.zeros(2, 3)})
+    path = tmp_path / "fix.safetensors"
+    save_correction(path, fix)
+    loaded = load_correction(path)
+    assert loaded == fix
+    places = [rung[0].ceiling.data_ptr() for rung in loaded.ladder[:4]]
+    assert [place == places[0] for place in places] == [True, True, True, False]
+    n = 6 * 40 * 40
+    assert 2 * 4 * n + 4 * n <= path.stat().st_size <= 2 * 4 * n + 4 * n + 10_000
 
 
 def test_a_preset_without_gate_and_tensors(tmp_path):
@@ -261,10 +279,10 @@ def setting(*keys_and_value):
         (setting("ladder", 0, 0, "units", [1, 10**40]), "tensor"),
         (setting("ladder", 0, 0, "units", None), "tensor"),
         (setting("ladder", 0, 0, "scale", {"$tensor": "nowhere"}), "'nowhere' is missing"),
-        (setting("ladder", 0, 0, "scale", {"$tensor": "ladder.1.0.scale"}), "referred to twice"),
+        (setting("tensors", "half", {"$tensor": "tensors.normal.rows"}), r"nothing refers to: \['tensors.half'\]"),
         (setting("ladder", 0, 0, "scale", {"$tensor": []}), "fix.safetensors cannot be loaded"),
         (setting("ladder", 0, 0, "scale", {"$module": "os"}), r"unknown \['\$module'\]"),
-        (setting("ladder", 0, 0, "scale", 1.0), r"nothing refers to: \['ladder.0.0.scale'\]"),
+        (setting("ladder", 2, 1, "mask", None), r"nothing refers to: \['ladder.2.1.mask'\]"),
         (setting("ladder", 0, 0, "ScaleUnits"), "needed"),
         (setting("gate", []), "the gate is a list"),
         (setting("gate", "threshold", "high"), "could not convert"),
