@@ -8,7 +8,7 @@ import numpy as np
 
 from genmend.tts.measures.alignment_result import Alignment, positions, sounding_tokens
 
-__all__ = ["attention_alignment"]
+__all__ = ["attention_alignment", "repeated_tokens"]
 
 STALL_SECONDS = 1.0
 _JUMP = 3  # tokens: a step forward of more is a jump
@@ -65,7 +65,7 @@ def attention_alignment(
         n=int(sounding.sum()),
         skipped=positions(sounding & ~reached),
         stalled=_find_stalls(path, stall_seconds / frame_seconds),
-        repeats=_repeats(path),
+        repeats=len(_returns(path)),
         finished=bool(finished),
         jumps=int((np.diff(path) > _JUMP).sum()),
         focus_rate=float(weights.max(axis=1).mean()),
@@ -82,17 +82,23 @@ def _find_stalls(path: np.ndarray, limit: float) -> tuple[int, ...]:
     return tuple(int(token) for token in path[starts[lasting > limit + 1e-6]])
 
 
-def _repeats(path: np.ndarray) -> int:
+def repeated_tokens(attention: np.ndarray) -> tuple[int, ...]:
+    """Tokens that the path of an attention matrix (frames, n) went back to, one a repeat; errors as above."""
+    return tuple(_returns(_weights(attention).argmax(axis=1)))
+
+
+def _returns(path: np.ndarray) -> list[int]:
+    """Where each fall behind what the path had held ends."""
     if len(path) <= _PATIENCE:
-        return 0
-    furthest, repeats = int(path[0]), 0
+        return []
+    furthest, found = int(path[0]), []
     for window in np.lib.stride_tricks.sliding_window_view(path, _PATIENCE + 1):
         if window.max() < furthest - 1:
-            repeats += 1
             furthest = int(window.max())
+            found.append(furthest)
         else:
             furthest = max(furthest, int(window.min()))
-    return repeats
+    return found
 
 
 def _diagonal_ratio(weights: np.ndarray, band: float) -> float:

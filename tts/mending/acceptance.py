@@ -54,7 +54,11 @@ def judge_by_whisper(judge: WhisperJudge, speech: Speech, text: str) -> Verdict:
 
 
 def is_better(before: Verdict, after: Verdict, margin: float = 0.05) -> bool:
-    """Decide for `after` if fewer words are wrong, or as many and they are more probable by `margin` (nats)."""
-    if after.errors != before.errors:
+    """Decide for `after` if fewer words are wrong, or none in both and they are more probable by `margin` (nats).
+
+    Between two wrong hearings with as many errors nobody can decide: the probability of words that Whisper does not
+    recognise, such as rare names, says nothing of how well they are said.
+    """
+    if after.errors or before.errors:
         return after.errors < before.errors
     return after.log_probability > before.log_probability + margin

@@ -47,8 +47,14 @@ def load_or_fit_reference(
     Raises
     ------
     ValueError
-        If the corpus holds fewer than 20 sentences that this voice can read.
+        If the corpus holds fewer than 20 sentences that this voice can read, or none is given and the voice speaks
+        another language than English.
     """
+    if corpus is None and voice.transcripts is None and not voice.speaks_english:
+        raise ValueError(
+            f"{voice.name} speaks {voice.language!r}, and genmend's own reference sentences are English: give at least "
+            "20 ordinary sentences of its language, one a line, as corpus= (--corpus FILE)."
+        )
     corpus = corpus or voice.transcripts or ENGLISH
     content = sha256_of_file(corpus)
     facts: dict[str, Any] = {"voice": voice_digest(voice), "corpus": content, "k": k, "seed": seed, "made": _REVISION}

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from genmend.tts.measures.reading_faults import ReadingFault, find_reading_faults
+from genmend.tts.measures.word_errors import word_errors
 from genmend.tts.mending.acceptance import Verdict, is_better, judge_by_whisper
 from genmend.tts.mending.best_of import best_seed
 from genmend.tts.mending.cached_reference import load_or_fit_reference
@@ -60,6 +62,11 @@ class SpokenSentence:
     kept: tuple[KeptRepair, ...] = ()
 
     @property
+    def reading_faults(self) -> tuple[ReadingFault, ...]:
+        """What a voice that attends did wrong by its attention, word by word; empty for voices with durations."""
+        return find_reading_faults(self.diagnosis.tokens, self.speech)
+
+    @property
     def final(self) -> Speech:
         """What a listener should get: the repaired speech if it was accepted, or if nobody judged it."""
         return self.speech if self.repaired is None or self.accepted is False else self.repaired
@@ -70,6 +77,7 @@ class SpokenSentence:
             **self.diagnosis.to_dict(),
             "seconds": self.speech.seconds,
             "finished": self.speech.finished,
+            "reading_faults": [vars(fault) for fault in self.reading_faults],
             "repair": None if self.repair is None else self.repair.to_dict(),
             "accepted": self.accepted,
             "heard": None if self.verdicts is None else [verdict.to_dict() for verdict in self.verdicts],
@@ -176,7 +184,8 @@ def mend(
     Raises
     ------
     ValueError
-        If the text is empty, the corpus too small, or the voice to write is no Piper voice or is the one that is read.
+        If the text is empty, the corpus too small, the voice to write is no Piper voice or is the one that is read, or
+        the voice speaks another language than the judge or genmend's own sentences.
     MissingWeightsError, ModuleNotFoundError
         If the judge is not on this machine; the message says how to get it, or use ``judge="none"``.
 
@@ -188,13 +197,13 @@ def mend(
     [('Nguyen', 'outside'), ('left.', 'inside')]
     """
     _check_target(voice, settings.write_voice)
+    judge = _load_judge(voice, settings)
     known = None if settings.use_repairs is None else load_repairs(settings.use_repairs, voice)
     sentences = voice.tokenize_sentences(text, phonemes=settings.phonemes)
     if reference is None:
         reference = load_or_fit_reference(
             voice, settings.corpus, k=settings.k, seed=settings.seed, folder=settings.reference, progress=progress
         )
-    judge = _load_judge(settings)
     found = diagnose(voice, reference, sentences, layer=settings.layer or None)
     spoken = [_speak(voice, reference, diagnosis, settings, known, judge) for diagnosis in found]
     if settings.save_repairs is not None or settings.write_voice is not None:
@@ -214,12 +223,18 @@ def _check_target(voice: Voice, path: Path | None) -> None:
         raise ValueError(f"{path} is the voice itself, which is never overwritten; give another name.")
 
 
-def _load_judge(settings: SpeakSettings) -> WhisperJudge | None:
-    """Whisper, where the settings have something for it to decide."""
+def _load_judge(voice: Voice, settings: SpeakSettings) -> WhisperJudge | None:
+    """Whisper, where the settings have something for it to decide; before anything is said, so that nothing is lost."""
     if settings.judge == "none" or not (settings.repairs or settings.best_of > 1):
         return None
+    if not voice.speaks_english:
+        raise ValueError(
+            f"{voice.name} speaks {voice.language!r}, and the judge Whisper tiny.en knows English alone: "
+            'give judge="none" (--judge none), and listen to both.'
+        )
     from genmend.tts.measures.judges import WhisperJudge
 
+    word_errors("word", "word")  # raises where the package that counts them is missing
     return WhisperJudge()
 
 

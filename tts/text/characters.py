@@ -5,6 +5,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
 
 from genmend.tts.text.symbol_table import Spoken, SymbolTable
 from genmend.tts.text.tokens import Tokens
@@ -64,10 +66,16 @@ def _kind(character: str) -> str:
 
 def _romanize(text: str, voice: str) -> str:
     try:
-        from uroman import Uroman
+        return str(_uroman().romanize_string(text))
     except ImportError as error:
         raise ModuleNotFoundError(
             f"{voice} reads romanised text, and {text!r} is not: install uroman (pip install uroman), "
             "or give the text in Latin letters."
         ) from error
-    return str(Uroman().romanize_string(text))
+
+
+@cache  # it reads its tables for seconds
+def _uroman() -> Any:
+    from uroman import Uroman
+
+    return Uroman()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from genmend.tts.text.phonemes import espeak_phonemes
 from genmend.tts.text.symbol_table import Spoken, SymbolTable
@@ -16,6 +16,17 @@ __all__ = ["IpaReader", "ipa_of_clauses"]
 
 _MARKS = set("ˈˌːˑ")
 _PAUSES = re.compile(r"([.,;:!?])")
+_INLINE = re.compile(r"\[\[(.*?)\]\]")  # phonemes within a text, as Piper takes them
+_APOSTROPHE = re.compile(r"['\N{RIGHT SINGLE QUOTATION MARK}](?=[^\W\d_])")  # typed for the mark of stress
+_TIES = "\u0361\u035c"  # over or under the two letters of one sound
+# Other ways to write a symbol: the same sound, another code point, as keyboards and other tables have it.
+_ALIKE = {"g": "ɡ", "ʤ": "dʒ", "ʧ": "tʃ", "ʦ": "ts", "ʣ": "dz",
+          "ɝ": "ɜɹ", "ɫ": "l"}  # fmt: skip
+# Capitals and signs of X-SAMPA, which people type for lack of the letter; they could mean something else.
+_SAMPA = {"I": "ɪ", "E": "ɛ", "U": "ʊ", "A": "ɑ", "O": "ɔ", "V": "ʌ", "Q": "ɒ", "N": "ŋ", "S": "ʃ", "Z": "ʒ", "T": "θ",
+          "D": "ð", "@": "ə", "3": "ɜ", "{": "æ", "%": "ˌ", '"': "ˈ"}  # fmt: skip
+
+_Clause = tuple[list[str], list[str], str]  # a label and the sounds of each word, the pause after them
 
 
 @dataclass(frozen=True)
@@ -27,40 +38,94 @@ class IpaReader:
     table : SymbolTable
     language : str
         Of espeak-ng's.
+    as_written : bool
+        Whether texts are phonemes themselves, for voices that were trained on such texts.
+    replaced : mapping
+        Symbol -> the symbols that the model was trained with in its place.
+
+    Notes
+    -----
+    ``Call [[ ɡaɪs ]] now.`` gives the phonemes of a word in the text. The longest symbol of the table is read first.
+    What the table does not hold is read as its like where the sound is the same (ʤ as dʒ, g as ɡ).
     """
 
     table: SymbolTable
     language: str = "en-us"
+    as_written: bool = False
+    replaced: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __call__(self, texts: Sequence[str], phonemes: Sequence[str] | None = None) -> list[Tokens]:
         """Lay sentences out as tokens, with one run of espeak-ng where phonemes are not given."""
+        if phonemes is None and self.as_written:
+            phonemes, texts = texts, ["" for _ in texts]
         if phonemes is None:
-            clauses = [_label_clauses(parts) for parts in espeak_phonemes(texts, self.language)]
+            clauses = self._clauses_of_texts(texts)
         else:
             clauses = [_given_clauses(text, given) for text, given in zip(texts, phonemes, strict=True)]
             texts = [text or given for text, given in zip(texts, phonemes, strict=True)]
-        return [self.table.tokens(text, *_symbols(parts)) for text, parts in zip(texts, clauses, strict=True)]
+        return [self._tokens(text, parts) for text, parts in zip(texts, clauses, strict=True)]
+
+    def _clauses_of_texts(self, texts: Sequence[str]) -> list[list[_Clause]]:
+        """Clauses by espeak-ng, but for what stands in ``[[ ]]``."""
+        parts = [_INLINE.split(text) for text in texts]  # text, phonemes, text, ...
+        spoken = iter(espeak_phonemes([part for split in parts for part in split[::2]], self.language))
+        found: list[list[_Clause]] = []
+        for split in parts:
+            clauses: list[_Clause] = []
+            for i, part in enumerate(split):
+                mark = _PAUSES.match(part.lstrip())
+                if i and mark and clauses and not clauses[-1][2]:  # behind a closing ]]
+                    clauses[-1] = (*clauses[-1][:2], mark[1])
+                clauses += _given_clauses("", part) if i % 2 else _label_clauses(next(spoken))
+            found.append(clauses)
+        return found
+
+    def _tokens(self, text: str, clauses: Sequence[_Clause]) -> Tokens:
+        tokens = self.table.tokens(text, *self._symbols(clauses))
+        known = self.table.numbers
+        dropped = (
+            replace(lost, reason=f"{lost.reason}; write {_SAMPA[lost.symbol]} for it")
+            if _SAMPA.get(lost.symbol, "") in known
+            else lost
+            for lost in tokens.dropped
+        )
+        return replace(tokens, dropped=tuple(dropped))
+
+    def _symbols(self, clauses: Sequence[_Clause]) -> tuple[list[Spoken], list[str]]:
+        spoken: list[Spoken] = []
+        words: list[str] = []
+        for number, (labels, sounds, pause) in enumerate(clauses):
+            for i, (label, sound) in enumerate(zip(labels, sounds, strict=True)):
+                if i or number:
+                    spoken.append(Spoken(" ", "punctuation"))
+                spoken += [Spoken(symbol, _kind(symbol), len(words)) for symbol in self._spell(sound)]
+                words.append(label)
+            spoken += [Spoken(symbol, "punctuation") for symbol in pause]
+        return spoken, words
+
+    def _spell(self, sound: str) -> list[str]:
+        """One word as symbols of the table, and what it does not hold."""
+        left, symbols = unicodedata.normalize("NFD", sound), []
+        if "ˈ" in self.table.numbers:
+            left = _APOSTROPHE.sub("ˈ", left)
+        longest = max(map(len, (*self.table.numbers, *self.replaced)), default=1)
+        while left:
+            heads = (left[:n] for n in range(min(longest, len(left)), 0, -1))
+            head = next((head for head in heads if head in self.replaced or head in self.table.numbers), left[0])
+            left = left[len(head) :]
+            if head in self.replaced:
+                symbols += self.replaced[head]
+            elif head in self.table.numbers or head not in (*_ALIKE, *_TIES):
+                symbols.append(head)
+            elif head in _ALIKE:
+                alike = _ALIKE[head]
+                symbols += alike if all(symbol in self.table.numbers for symbol in alike) else [head]
+        return symbols
 
 
 def ipa_of_clauses(clauses: Sequence[tuple[str, str, str]]) -> str:
     """Join clauses of `espeak_phonemes` to one line, of which `Voice.tokenize` makes the same tokens."""
     return " ".join(sounds + pause for _, sounds, pause in clauses)
-
-
-_Clause = tuple[list[str], list[str], str]  # a label and the sounds of each word, the pause after them
-
-
-def _symbols(clauses: Sequence[_Clause]) -> tuple[list[Spoken], list[str]]:
-    spoken: list[Spoken] = []
-    words: list[str] = []
-    for number, (labels, sounds, pause) in enumerate(clauses):
-        for i, (label, sound) in enumerate(zip(labels, sounds, strict=True)):
-            if i or number:
-                spoken.append(Spoken(" ", "punctuation"))
-            spoken += [Spoken(symbol, _kind(symbol), len(words)) for symbol in unicodedata.normalize("NFD", sound)]
-            words.append(label)
-        spoken += [Spoken(symbol, "punctuation") for symbol in pause]
-    return spoken, words
 
 
 def _label_clauses(clauses: Sequence[tuple[str, str, str]]) -> list[_Clause]:
@@ -77,6 +142,6 @@ def _given_clauses(text: str, phonemes: str) -> list[_Clause]:
 
 
 def _kind(symbol: str) -> str:
-    if symbol in _MARKS or unicodedata.combining(symbol):
+    if symbol in _MARKS or all(map(unicodedata.combining, symbol)):
         return "mark"
     return "phoneme" if symbol.isalpha() else "punctuation"

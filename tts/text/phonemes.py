@@ -8,19 +8,13 @@ import subprocess
 import unicodedata
 from collections.abc import Sequence
 
-__all__ = ["espeak_phonemes", "split_sentences"]
+from genmend.tts.text.sentences import drop_inner_stops
+
+__all__ = ["espeak_phonemes"]
 
 # Where espeak-ng would pause; inside numbers (1,000 and 3.5) it does not.
 _PAUSE = re.compile(r"([.,;:!?]+)(?=\s|$)")
-_ABBREVIATION = re.compile(r"\b(Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|vs|No|Mt|Gen|Col|Capt|Lt|Rev)\.")
-_SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=\S)")
 _LANGUAGE_SWITCH = re.compile(r"\([a-z-]+\)")  # espeak-ng marks words it reads as another language
-
-
-def split_sentences(text: str) -> list[str]:
-    """Split a text into sentences after ``. ! ?`` and at line ends; abbreviations such as Dr. do not end one."""
-    lines = _ABBREVIATION.sub(r"\1", text).splitlines()
-    return [part.strip() for line in lines for part in _SENTENCE_END.split(line) if part.strip()]
 
 
 def espeak_phonemes(sentences: Sequence[str], language: str = "en-us") -> list[list[tuple[str, str, str]]]:
@@ -45,7 +39,7 @@ def espeak_phonemes(sentences: Sequence[str], language: str = "en-us") -> list[l
 
 
 def _clauses(sentence: str) -> list[tuple[str, str]]:
-    parts = _PAUSE.split(_ABBREVIATION.sub(r"\1", " ".join(sentence.split())))
+    parts = _PAUSE.split(drop_inner_stops(" ".join(sentence.split())))
     texts, pauses = parts[::2], [*parts[1::2], ""]
     cleaned = [re.sub(r"[\"“”()\[\]{}<>*_|`]|(?<=\s)[-–—]+(?=\s)|[–—]|\.{2,}|…", " ", text).strip() for text in texts]
     # Runs such as ?! and ... are one pause; the first mark says which.

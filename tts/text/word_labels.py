@@ -28,7 +28,7 @@ def word_labels(words: Sequence[str], sounds: Sequence[str]) -> list[str]:
     """
     if len(words) == len(sounds):
         return list(words)
-    written = [None if any(map(str.isdigit, word)) else _consonants(word.lower(), _SPELLINGS) for word in words]
+    written = [_consonants(word.lower(), _SPELLINGS) if _is_spelled(word) else None for word in words]
     spoken = [_consonants(_letters(sound), _SOUNDS) for sound in sounds]
 
     @cache
@@ -58,8 +58,13 @@ def word_labels(words: Sequence[str], sounds: Sequence[str]) -> list[str]:
     return labels
 
 
+def _is_spelled(word: str) -> bool:
+    """Whether letters alone say how it is read: not of a number, an emoji or another sign."""
+    return any(map(str.isalpha, word)) and not any(map(str.isdigit, word))
+
+
 def _cost(written: Sequence[str | None], spoken: Sequence[str]) -> float:
-    if None in written:  # a number is read as anything
+    if None in written:  # a number or a sign is read as anything
         return 0.2 if len(written) == 1 else 2.0
     return _distance("".join(map(str, written)), "".join(spoken))
 

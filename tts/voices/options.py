@@ -28,7 +28,7 @@ class PiperOptions(TypedDict, total=False):
     noise: float
     duration_noise: float
     length: float
-    speaker: int
+    speaker: int | str
 
 
 class VitsOptions(TypedDict, total=False):
@@ -76,7 +76,7 @@ class VoiceOptions(TypedDict, total=False):
     noise: float
     duration_noise: float
     length: float
-    speaker: int | np.ndarray | Tensor | None
+    speaker: int | str | np.ndarray | Tensor | None
     reads: str
     language: str
     mel_mean: float

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
 
+from genmend.tts.text.characters import CharacterReader
 from genmend.tts.text.ipa import IpaReader, ipa_of_clauses
-from genmend.tts.text.symbol_table import SymbolTable
+from genmend.tts.text.symbol_table import Reader, SymbolTable
 from genmend.tts.text.tokens import Tokens, check_same_layout, group_by_length, pad_ids
 from genmend.tts.voices.options import PiperOptions, check_options
 from genmend.tts.voices.piper_graph import (
@@ -19,6 +21,7 @@ from genmend.tts.voices.piper_graph import (
     expose_layers,
     expose_noise,
     layer_tensors,
+    n_symbols,
     open_graph,
     read_graph,
 )
@@ -28,6 +31,7 @@ __all__ = ["PiperVoice", "ipa_of_clauses"]
 
 HOP = 256  # samples of one frame, in every Piper voice
 _BLANK, _BEGIN, _END = "_", "^", "$"
+_LANGUAGE = re.compile(r"[A-Za-z]{2,}[\w+-]*")  # as espeak-ng names them: never an option or a path
 
 
 class PiperVoice(Voice):
@@ -43,7 +47,7 @@ class PiperVoice(Voice):
     length
         Slowness, above 0: 1 is the voice's own.
     speaker
-        Number of the speaker, of voices with several.
+        Number or name of the speaker, of voices with several.
 
     Raises
     ------
@@ -60,23 +64,23 @@ class PiperVoice(Voice):
         noise: float = 0.0,
         duration_noise: float = 0.0,
         length: float = 1.0,
-        speaker: int = 0,
+        speaker: int | str = 0,
     ) -> None:
         self.path = Path(path)
         self.name = self.path.stem
         self.config = read_config(self.path)
-        self.sample_rate = int(self.config["audio"]["sample_rate"])
+        self.sample_rate = self.config["audio"]["sample_rate"]
+        self.language = self.config["language"]
         self.noise, self.duration_noise, self.length = _scales(noise, duration_noise, length)
-        self.speaker = _speaker(self.config, speaker)
         self.model = read_graph(self.path)
+        self.speaker = _speaker(self.config, speaker, is_read=any(i.name == "sid" for i in self.model.graph.input))
         self._tensors = layer_tensors(self.model)
         self.layers = tuple(self._tensors)
+        self._check_numbers()
         self._session = open_graph(expose_noise(expose_layers(self.model)), self.path)
         self._inputs = {given.name for given in self._session.get_inputs()}
         self._encoders: dict[str, Any] = {}  # deepest layer -> session, made when it is first asked for
-        numbers: dict[str, list[int]] = self.config["phoneme_id_map"]
-        table = SymbolTable(self.name, numbers, _BEGIN, _END, blank=tuple(numbers[_BLANK]))
-        self._read = IpaReader(table, self.config.get("espeak", {}).get("voice", "en-us"))
+        self._read = _reader(self.name, self.config)
 
     @classmethod
     def joe(cls, **options: Unpack[PiperOptions]) -> PiperVoice:
@@ -154,28 +158,124 @@ class PiperVoice(Voice):
             self._encoders[deepest] = _encoder_session(self.model, tensors, self.path)
         return self._encoders[deepest]
 
+    def _check_numbers(self) -> None:
+        """Refuse a table with numbers beyond the graph's embedding, which onnxruntime would refuse in the middle."""
+        rows = n_symbols(self.model)
+        beyond = [symbol for symbol, ids in self.config["phoneme_id_map"].items() if max(ids, default=0) >= rows]
+        if beyond:
+            raise PiperGraphError(
+                f"{self.path.name}.json gives {beyond[0]!r} a number beyond the {rows} that the voice knows: "
+                "the two files do not belong together; get both again."
+            )
+
     def _latents(self) -> int:
         return next(int(w.dims[0]) // 2 for w in self.model.graph.initializer if w.name == "enc_p.proj.weight")
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read the voice's .onnx.json and check what is used of it."""
+    """Read the voice's .onnx.json, check what is used of it, and give that in one form, whatever wrote it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is missing.
+    PiperGraphError
+        If it is damaged, or the .onnx beside which it should lie is no Piper voice.
+    """
     beside = path.with_name(path.name + ".json")
     if not beside.is_file():
+        read_graph(path)  # a graph of another kind has no such file: say that first
         raise FileNotFoundError(
             f"The voice {path} has no {beside.name} beside it: get that file from where the voice came from; "
             f"it holds the table of symbols."
         )
     try:
         config = json.loads(beside.read_text(encoding="utf-8"))
-        table = config["phoneme_id_map"]
-        rate = config["audio"]["sample_rate"]
-        whole = all(isinstance(ids, list) and all(type(i) is int and i >= 0 for i in ids) for ids in table.values())
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, RecursionError) as error:
         raise PiperGraphError(f"{beside} is not the description of a Piper voice ({error!r}): get it again.") from error
-    if not whole or not {_BLANK, _BEGIN, _END} <= set(table) or not isinstance(rate, int) or rate <= 0:
-        raise PiperGraphError(f"{beside} has no usable phoneme_id_map and sample_rate: get it again.")
-    return config
+    if not isinstance(config, dict):
+        raise PiperGraphError(f"{beside} is a {type(config).__name__}, not the description of a voice: get it again.")
+
+    def refuse(field: str, accepted: str) -> PiperGraphError:
+        value: Any = config
+        for part in field.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        return PiperGraphError(f"{beside} has {field} = {str(value)[:60]}, where {accepted} is needed: get it again.")
+
+    rate = _whole((config.get("audio") or {}).get("sample_rate") if isinstance(config.get("audio"), dict) else None)
+    if rate is None or not 1_000 <= rate <= 384_000:
+        raise refuse("audio.sample_rate", "a whole number of Hz")
+    speakers = 1 if config.get("num_speakers") is None else _whole(config["num_speakers"])
+    if speakers is None or not 0 <= speakers <= 1_000_000:
+        raise refuse("num_speakers", "a whole number")
+    numbers = _table(config.get("phoneme_id_map"))
+    if numbers is None or not {_BLANK, _BEGIN, _END} <= set(numbers):
+        raise refuse("phoneme_id_map", "a table of symbols with their numbers, among them _, ^ and $,")
+    kind = config.get("phoneme_type") or "espeak"
+    if kind not in ("espeak", "text"):
+        raise PiperGraphError(
+            f"{beside} has phoneme_type = {str(kind)[:60]!r}: its front end is not in genmend, which reads voices of "
+            "espeak-ng and of plain text ('espeak', 'text'); take such a voice."
+        )
+    espeak = config.get("espeak")
+    language = espeak.get("voice") if isinstance(espeak, dict) else None
+    if kind == "espeak" and (not isinstance(language, str) or not _LANGUAGE.fullmatch(language)):
+        raise refuse("espeak.voice", "the name of a language, such as en-us,")
+    replaced = config.get("phoneme_map") or {}
+    if not isinstance(replaced, dict) or not all(map(_is_list_of_text, replaced.values())):
+        raise refuse("phoneme_map", "symbols, each with a list of those in its place,")
+    names = config.get("speaker_id_map") or {}
+    if not isinstance(names, dict) or not all(_whole(number) is not None for number in names.values()):
+        raise refuse("speaker_id_map", "names with their numbers")
+    return config | {
+        "audio": {**config["audio"], "sample_rate": rate},
+        "num_speakers": max(speakers, 1),
+        "phoneme_id_map": numbers,
+        "phoneme_type": kind,
+        "language": language if kind == "espeak" else _language_of(config.get("language")),
+        "phoneme_map": replaced,
+        "speaker_id_map": names,
+    }
+
+
+def _whole(value: Any) -> int | None:
+    """A whole number that JSON writes as 3 or 3.0; None for all else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 2**62 or value != int(value):
+        return None
+    return int(value)
+
+
+def _table(given: Any) -> dict[str, list[int]] | None:
+    """Symbols with their numbers, lists or plain ones; None where it is no such table."""
+    if not isinstance(given, dict):
+        return None
+    found = {}
+    for symbol, ids in given.items():
+        wholes = [_whole(number) for number in (ids if isinstance(ids, list) else [ids])]
+        if not symbol or not all(number is not None and number >= 0 for number in wholes):
+            return None
+        found[symbol] = [number for number in wholes if number is not None]
+    return found
+
+
+def _is_list_of_text(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(symbol, str) for symbol in value)
+
+
+def _language_of(given: Any) -> str | None:
+    code = given.get("code") if isinstance(given, dict) else None
+    return code if isinstance(code, str) else None
+
+
+def _reader(name: str, config: Mapping[str, Any]) -> Reader:
+    """What reads text for the voice: espeak-ng, or nothing where it was trained on texts as they are."""
+    numbers = config["phoneme_id_map"]
+    table = SymbolTable(name, numbers, _BEGIN, _END, blank=tuple(numbers[_BLANK]))
+    if config["phoneme_type"] == "espeak":
+        return IpaReader(table, config["language"], replaced=config["phoneme_map"])
+    if "ˈ" in numbers:  # texts that are phonemes
+        return IpaReader(table, as_written=True, replaced=config["phoneme_map"])
+    return CharacterReader(table)
 
 
 def _scales(*values: float) -> tuple[float, ...]:
@@ -188,11 +288,18 @@ def _scales(*values: float) -> tuple[float, ...]:
     return tuple(map(float, values))
 
 
-def _speaker(config: Mapping[str, Any], speaker: int) -> int:
-    n = max(int(config.get("num_speakers", 1)), 1)
-    if not 0 <= speaker < n:
-        raise ValueError(f"speaker is {speaker}, but the voice has {n}; give a number from 0 to {n - 1}.")
-    return speaker
+def _speaker(config: Mapping[str, Any], speaker: int | str, *, is_read: bool) -> int:
+    """The number of a speaker, given by number or name; `is_read` says whether the graph takes one."""
+    n, names = config["num_speakers"], config["speaker_id_map"]
+    number = names.get(speaker, speaker)
+    if isinstance(number, str) or not 0 <= number < n:
+        known = f" or one of {', '.join(list(names)[:8])}" if names else ""
+        raise ValueError(f"speaker is {speaker!r}, but the voice has {n}; give a number from 0 to {n - 1}{known}.")
+    if number and not is_read:
+        raise ValueError(
+            f"speaker is {speaker!r}, but the voice's graph takes no speaker, so it would have no effect; leave it out."
+        )
+    return int(number)
 
 
 def _noise(generator: np.random.Generator, scale: float, shape: tuple[int, ...]) -> np.ndarray:

@@ -11,7 +11,16 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ENCODER_LAYER", "FRAMES", "PiperGraphError", "expose_layers", "layer_tensors", "open_graph", "read_graph"]
+__all__ = [
+    "ENCODER_LAYER",
+    "FRAMES",
+    "PiperGraphError",
+    "expose_layers",
+    "layer_tensors",
+    "n_symbols",
+    "open_graph",
+    "read_graph",
+]
 
 EMBEDDING = "/enc_p/encoder/Mul_1_output_0"
 ENCODER_LAYER = "/enc_p/encoder/norm_layers_2.{}/Transpose_1_output_0"
@@ -48,11 +57,19 @@ def read_graph(path: str | Path) -> Any:
             f"{path} is not an ONNX file, or a damaged one ({error}): get the voice again."
         ) from error
     if EMBEDDING not in tensors or ENCODER_LAYER.format(0) not in tensors or FRAMES not in tensors:
+        names = [", ".join(sorted(value.name for value in found)[:6]) or "none" for found in _ends(model.graph)]
         raise PiperGraphError(
-            f"{path} is an ONNX file, but not a Piper voice: it has no tensors {EMBEDDING} and {FRAMES}; "
-            f"give a voice that Piper exported."
+            f"{path} is an ONNX file, but not a Piper voice: it takes {names[0]} and gives {names[1]}, and has no "
+            f"tensors {EMBEDDING} and {FRAMES}; give a VITS voice that Piper exported (it takes input, input_lengths, "
+            "scales)."
         )
     return model
+
+
+def _ends(graph: Any) -> tuple[list[Any], list[Any]]:
+    """Its inputs, without weights that stand among them, and its outputs."""
+    weights = {weight.name for weight in graph.initializer}
+    return [given for given in graph.input if given.name not in weights], list(graph.output)
 
 
 def layer_tensors(model: Any) -> dict[str, str]:
@@ -61,6 +78,12 @@ def layer_tensors(model: Any) -> dict[str, str]:
     numbers = (re.fullmatch(re.escape(ENCODER_LAYER).replace(r"\{\}", r"(\d+)"), name) for name in found)
     depth = 1 + max(int(match[1]) for match in numbers if match)
     return {"embedding": EMBEDDING} | {f"encoder.{i + 1}": ENCODER_LAYER.format(i) for i in range(depth)}
+
+
+def n_symbols(model: Any) -> int:
+    """How many symbols the embedding knows, which is what the ids of "input" choose from."""
+    (embedding,) = (node.input[0] for node in model.graph.node if node.op_type == "Gather" and "input" in node.input)
+    return next(int(weights.dims[0]) for weights in model.graph.initializer if weights.name == embedding)
 
 
 def expose_layers(model: Any) -> Any:

@@ -89,6 +89,7 @@ class TacotronVoice(Voice):
         n_convolutions = len(self.model.encoder.convolutions)
         self.layers = ("embedding", *(f"convolutions.{i}" for i in range(n_convolutions)), "lstm")
         self._read = _reader(name, symbols, reads, language)
+        self.language = language
 
     @classmethod
     def reference(cls, **options: Unpack[TacotronOptions]) -> TacotronVoice:

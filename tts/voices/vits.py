@@ -100,7 +100,9 @@ class VitsVoice(TransformersVoice):
         model = VitsModel.from_pretrained(name_or_path, local_files_only=not download)
         tokenizer = VitsTokenizer.from_pretrained(name_or_path, local_files_only=not download)
         called = options.setdefault("name", Path(name_or_path).name)
-        return cls(model, vits_reader(tokenizer, called), **options)
+        voice = cls(model, vits_reader(tokenizer, called), **options)
+        voice.language = tokenizer.language
+        return voice
 
     def _run_encoder(self, ids: Tensor, inside: Tensor) -> None:
         mask = inside[..., None].to(self.model.dtype)

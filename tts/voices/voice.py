@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from genmend.tts.text.phonemes import split_sentences
+from genmend.tts.text.sentences import split_long, split_sentences
 from genmend.tts.text.symbol_table import Reader
 from genmend.tts.text.tokens import Tokens
 
 __all__ = ["MAX_CHARACTERS", "Speech", "Voice", "check_text"]
 
 MAX_CHARACTERS = 2_000  # of one sentence: attention over more takes gigabytes, and no voice was trained on it
+_PART = 400  # characters, half a minute of speech: parts of a sentence that is too long
 
 
 @dataclass(frozen=True)
@@ -75,12 +76,15 @@ class Voice(ABC):
         Layers of the text encoder, shallow to deep; the first is the embedding.
     transcripts : Path or None
         What the voice was trained on, as `read_sentences` takes it, where that is known: its best reference text.
+    language : str or None
+        Code of the language it speaks, e.g. "en-us", "de" or "deu"; None where its files do not say.
     """
 
     name: str
     sample_rate: int
     layers: tuple[str, ...]
     transcripts: Path | None = None
+    language: str | None = None
 
     _read: Reader  # texts and phonemes to tokens; set by every voice
 
@@ -105,7 +109,7 @@ class Voice(ABC):
         return self.tokenize_all([text], None if phonemes is None else [phonemes])[0]
 
     def tokenize_sentences(self, text: str, *, phonemes: str | None = None) -> list[Tokens]:
-        """Lay a text out sentence by sentence; phonemes are one sentence.
+        """Lay a text out sentence by sentence; phonemes are one sentence, and one that is too long is split at clauses.
 
         Raises
         ------
@@ -114,7 +118,14 @@ class Voice(ABC):
         """
         if phonemes is not None:
             return [self.tokenize(text, phonemes=phonemes)]
-        return [self.tokenize(sentence) for sentence in split_sentences(text) or [text]]
+        sentences = split_sentences(text) or [text]
+        parts = [split_long(s, _PART) if len(s) > MAX_CHARACTERS else [s] for s in sentences]
+        return [self.tokenize(part) for of_one in parts for part in of_one]
+
+    @property
+    def speaks_english(self) -> bool:
+        """Whether it does, or does not say what it speaks: then it gets the benefit of the doubt."""
+        return self.language is None or self.language.lower().startswith("en")
 
     def tokenize_all(self, texts: Sequence[str], phonemes: Sequence[str] | None = None) -> list[Tokens]:
         """Lay several sentences out at once, with one run of espeak-ng where it is needed."""

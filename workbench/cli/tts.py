@@ -21,7 +21,7 @@ commands = typer.Typer()
 @command(
     commands,
     settings="genmend.tts.mending.settings:SpeakSettings",
-    before={"repair": "edit", "reference": "best_of", "attention_window": "save_repairs", "noise": "seed"},
+    before={"repair": "edit", "reference": "best_of", "attention_window": "save_repairs", "speaker": "seed"},
     leave_out=("copies", "window"),
 )
 def speak(
@@ -43,6 +43,7 @@ def speak(
     attention_window: Annotated[
         str, typer.Option(help="BACK,AHEAD tokens that attention may move to in a frame; Tacotron 2 only.")
     ] = "",
+    speaker: Annotated[str, typer.Option(help="Name or number, of voices with several speakers.")] = "",
     noise: Annotated[float, typer.Option(help="Randomness of voices that have it; 0 compares best.", min=0)] = 0.0,
     as_json: Json = False,
 ) -> None:
@@ -55,6 +56,8 @@ def speak(
     if (file is not None) == bool(text.strip() or settings.phonemes):
         raise ValueError("Give either a text (or --phonemes), or --file with sentences.")
     options: dict[str, Any] = {"noise": noise} if noise else {}
+    if speaker:
+        options["speaker"] = int(speaker) if speaker.isdecimal() else speaker
     loaded = load_voice(voice, **options)
     if attention_window:
         loaded = _with_window(loaded, attention_window)

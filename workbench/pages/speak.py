@@ -21,6 +21,13 @@ def audio_block(caption: str, speech: Speech) -> Audio:
     """A player of one spoken sentence."""
     return Audio(caption, wav_bytes(speech.audio, speech.sample_rate))
 
+_DONE = {
+    "skipped": "skipped",
+    "partly skipped": "skipped a part of",
+    "stalled": "stayed for more than a second on",
+    "repeated": "went back to",
+}
+
 
 def write_speak_report(path: Path, run: SpeakRun) -> None:
     """Write the page."""
@@ -49,6 +56,9 @@ def _sentence(sentence: SpokenSentence) -> list[Any]:
     blocks: list[Any] = [audio_block("As the voice says it.", sentence.speech)]
     if not sentence.speech.finished:
         blocks.append(Paragraph("The voice did not find the end of this sentence and was stopped at its limit."))
+    faults = [[fault.word or "between words", fault.fault] for fault in sentence.reading_faults]
+    if faults:
+        blocks.append(Table("What the attention of the voice did wrong, word by word.", ["word", "fault"], faults))
     blocks.append(Figure(caption, diagnosis_figure(diagnosis, sentence.speech)))
     words = sorted(diagnosis.words, key=lambda word: (STATES.index(word.state), -np.nan_to_num(word.score)))
     rows = [[w.word, w.state, f"{100 * w.outside:.0f} %", None if np.isnan(w.score) else w.score] for w in words]
@@ -136,6 +146,8 @@ def _in_words(run: SpeakRun) -> str:
     for sentence in run:
         found = [word for word in sentence.diagnosis.words if word.state != "inside"]
         text = _short(sentence.diagnosis.tokens.text)
+        if sentence.reading_faults:
+            words.append(f'"{text}" {_faults_in_words(sentence)}')
         if not found:
             words.append(f'"{text}" Every symbol is where the voice has been before.')
             continue
@@ -144,6 +156,13 @@ def _in_words(run: SpeakRun) -> str:
         if sentence.accepted is not None:
             words[-1] += " The repair was accepted." if sentence.accepted else " The repair was refused."
     return "\n\n".join(words)
+
+
+def _faults_in_words(sentence: SpokenSentence) -> str:
+    by_fault: dict[str, list[str]] = {}
+    for fault in sentence.reading_faults:
+        by_fault.setdefault(fault.fault, []).append(fault.word or "a pause")
+    return "The voice " + "; ".join(f"{_DONE[fault]} {', '.join(found[:6])}" for fault, found in by_fault.items()) + "."
 
 
 def _short(text: str, most: int = 70) -> str:

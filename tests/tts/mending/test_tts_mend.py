@@ -1,11 +1,14 @@
 """What the command line does with a text, from Python: say, diagnose, repair, judge and keep; and rank sentences."""
 
+import sys
+
 import numpy as np
 import pytest
 import soundfile
 from spoken_toys import random_sentences, toy_reference
 
 from genmend.tts import diagnose, mend, repair
+from genmend.tts.mending.cached_reference import load_or_fit_reference
 from genmend.tts.mending.combination_file import load_repairs
 from genmend.tts.mending.ranking import rank_sentences, sentence_columns
 from genmend.tts.mending.settings import SpeakSettings
@@ -150,3 +153,27 @@ def test_settings_out_of_range_are_refused(option, value):
 def test_every_setting_has_its_help():
     fields = SpeakSettings.__dataclass_fields__.values()
     assert all(field.metadata["help"].endswith(".") for field in fields)
+
+
+@pytest.mark.parametrize("chosen", [{"repair": True}, {"best_of": 2}])
+def test_a_judge_of_another_language_is_refused_before_anything_is_said(flagged, monkeypatch, chosen):
+    voice, reference, _ = toy_reference()
+    monkeypatch.setattr(voice, "language", "de")
+    monkeypatch.setattr(voice, "speak", pytest.fail)
+    with pytest.raises(ValueError, match=r"speaks 'de', and the judge Whisper tiny\.en knows English alone: give judge="):
+        mend(voice, "", reference=reference, settings=SpeakSettings(phonemes=flagged[0], **chosen))
+
+
+def test_a_missing_counter_of_word_errors_is_told_before_anything_is_said(flagged, monkeypatch):
+    voice, reference, _ = toy_reference()
+    monkeypatch.setattr(voice, "speak", pytest.fail)
+    monkeypatch.setitem(sys.modules, "jiwer", None)
+    with pytest.raises(ModuleNotFoundError, match="jiwer"):
+        mend(voice, "", reference=reference, settings=SpeakSettings(phonemes=flagged[0], repair=True))
+
+
+def test_english_sentences_are_no_reference_for_another_language(monkeypatch):
+    voice, _, _ = toy_reference()
+    monkeypatch.setattr(voice, "language", "deu")
+    with pytest.raises(ValueError, match="speaks 'deu', and genmend's own reference sentences are English"):
+        load_or_fit_reference(voice)

@@ -142,8 +142,9 @@ def test_bad_settings_are_refused():
 
 @pytest.mark.parametrize(
     ("before", "after", "taken"),
-    [((1, -1.0), (0, -2.0), True), ((0, -1.0), (1, -0.1), False), ((1, -1.0), (1, -0.9), True),
-     ((1, -1.0), (1, -0.99), False), ((0, -1.0), (0, -np.inf), False)],
+    [((1, -1.0), (0, -2.0), True), ((0, -1.0), (1, -0.1), False), ((1, -1.0), (1, -0.1), False),
+     ((0, -1.0), (0, -0.9), True),
+     ((0, -1.0), (0, -0.99), False), ((0, -1.0), (0, -np.inf), False)],
 )  # fmt: skip
 def test_a_repair_is_taken_only_if_it_is_heard_as_better(before, after, taken):
     assert is_better(*(Verdict("", *verdict) for verdict in (before, after))) is taken

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from genmend.tts.text.arpabet import ArpabetReader
-from genmend.tts.text.characters import CharacterReader
+from genmend.tts.text.characters import CharacterReader, _uroman
 from genmend.tts.text.ipa import IpaReader
 from genmend.tts.text.symbol_table import Spoken, SymbolTable
 
@@ -67,9 +67,13 @@ def test_romanised_text_needs_uroman_or_latin_letters(monkeypatch):
     monkeypatch.setitem(sys.modules, "uroman", None)
     with pytest.raises(ModuleNotFoundError, match="pip install uroman"):
         reader(["вот"])
-    stand_in = SimpleNamespace(Uroman=lambda: SimpleNamespace(romanize_string=lambda text: "bad"))
-    monkeypatch.setitem(sys.modules, "uroman", stand_in)
-    assert reader(["вот"])[0].phonemes == "bad"
+    made = []
+    uroman = SimpleNamespace(Uroman=lambda: made.append(1) or SimpleNamespace(romanize_string=lambda text: "bad"))
+    monkeypatch.setitem(sys.modules, "uroman", uroman)
+    _uroman.cache_clear()
+    assert [tokens.phonemes for tokens in reader(["вот", "вот"])] == ["bad", "bad"]
+    assert made == [1]  # its tables are read once
+    _uroman.cache_clear()
 
 
 def test_arpabet_is_given_by_spaces_and_bars():
@@ -96,3 +100,42 @@ def test_ipa_is_split_into_code_points():
     assert tokens.words == ("An", "era", "no")
     assert tokens.kinds[1:5] == ("mark", "phoneme", "phoneme", "mark")
     assert [(one.symbol, one.word) for one in tokens.dropped] == [("x", 1)]
+
+
+def ipa_reader(symbols, **options):
+    return IpaReader(SymbolTable("v", {symbol: (i,) for i, symbol in enumerate(symbols)}), **options)
+
+
+def test_phonemes_stand_within_a_text(monkeypatch):
+    asked = []
+
+    def espeak(texts, language):
+        asked.extend(texts)
+        found = [text.strip(" .,") for text in texts]
+        return [
+            [(words, words.upper(), "." * text.endswith("."))] if words else []
+            for words, text in zip(found, texts, strict=True)
+        ]
+
+    monkeypatch.setattr("genmend.tts.text.ipa.espeak_phonemes", espeak)
+    tokens = ipa_reader("CALNOWɡaɪs .,")(["call [[ ɡaɪs ]], now."])[0]
+    assert tokens.phonemes == "CALL ɡaɪs, NOW."
+    assert tokens.words == ("call", "ɡaɪs", "now")
+    assert asked == ["call ", ", now."]
+
+
+def test_symbols_written_otherwise_are_read_as_their_like():
+    reader = ipa_reader("dʒæmɡˈst ")
+    assert reader([""], ["ʤ'æm gæm t͡sæ"])[0].phonemes == "dʒˈæm ɡæm tsæ"
+    assert reader([""], ["dʒæm"])[0].dropped == ()
+    lost = ipa_reader("æm")([""], ["ʤæm"])[0].dropped  # neither of the two is in the table
+    assert [one.symbol for one in lost] == ["ʤ"]
+
+
+def test_the_longest_symbol_is_read_and_replaced_ones_are_obeyed():
+    reader = ipa_reader(["a", "ɪ", "aɪ", "k"], replaced={"ɡ": ("k",)})
+    assert reader([""], ["ɡaɪa"])[0].symbols == ("k", "aɪ", "a")
+
+
+def test_a_text_that_is_phonemes_is_read_as_it_is():
+    assert ipa_reader("aˈk .", as_written=True)(["kˈa ka."])[0].phonemes == "kˈa ka."

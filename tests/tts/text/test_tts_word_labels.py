@@ -15,6 +15,8 @@ from genmend.tts.text.word_labels import word_labels
         ("in 1984 we left", "ɪn nˈaɪntiːnhˈʌndɹɪd ˈeɪɾi fˈoːɹ wiː lˈɛft", ["in", "1984", "1984", "1984", "we", "left"]),
         ("Put it on the table of the house", "pˌʊt ɪɾ ɔnðə tˈeɪbəl ʌvðə hˈaʊs",
          ["Put", "it", "on the", "table", "of the", "house"]),
+        ("I love it 😀 so much", "aɪ lˈʌv ɪt ɡɹˈɪnɪŋ fˈeɪs sˈoʊ mˌʌtʃ", ["I", "love", "it", "😀", "😀", "so", "much"]),
+        ("Salt & pepper on it", "sˈɔlt ænd pˈɛpɚ ˈɔnɪt", ["Salt", "&", "pepper", "on it"]),
     ],
 )  # fmt: skip
 def test_words_are_found_by_their_consonants(text, sounds, labels):

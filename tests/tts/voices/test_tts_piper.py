@@ -85,9 +85,10 @@ def test_the_same_seed_says_the_same_and_noise_differs(voice, sentences):
 
 @pytest.mark.real("joe")
 def test_symbols_outside_the_voice_are_dropped_and_named(voice):
-    tokens = voice.tokenize("jam", phonemes="ʤˈæm")  # one code point, as in OHF-Voice/piper1-gpl#280
-    assert [(lost.symbol, lost.word) for lost in tokens.dropped] == [("ʤ", 0)]
-    assert tokens.phonemes == "ˈæm"
+    tokens = voice.tokenize("guys", phonemes="g'aIs")
+    assert [(lost.symbol, lost.word) for lost in tokens.dropped] == [("I", 0)]
+    assert "write ɪ for it" in tokens.dropped[0].reason
+    assert tokens.phonemes == "ɡˈas"
     with pytest.raises(ValueError, match="knows no sound of"):
         voice.tokenize(phonemes="漢字")
 
@@ -141,7 +142,7 @@ def test_a_written_voice_needs_a_repair_and_another_name(voice, tmp_path):
 
 def test_a_missing_voice_or_json_is_named(tmp_path):
     (tmp_path / "voice.onnx").write_bytes(b"")
-    with pytest.raises(FileNotFoundError, match=r"has no voice\.onnx\.json beside it"):
+    with pytest.raises(PiperGraphError, match="not a Piper voice: it takes none and gives none"):
         PiperVoice(tmp_path / "voice.onnx")
     (tmp_path / "none.onnx.json").write_text(json.dumps(description()))
     with pytest.raises(FileNotFoundError, match="There is no voice file"):
@@ -176,5 +177,95 @@ def test_tokens_know_what_is_spoken():
     assert len(tokens) == 3
 
 
-def description():
-    return {"audio": {"sample_rate": 22050}, "phoneme_id_map": {"_": [0], "^": [1], "$": [2], "a": [3]}}
+def description(**changed):
+    table = {"_": [0], "^": [1], "$": [2], "a": [3]}
+    return {"audio": {"sample_rate": 22050}, "phoneme_id_map": table, "espeak": {"voice": "en-us"}} | changed
+
+
+def beside_joe(folder, voice, **changed):
+    """Joe's graph with another description."""
+    path = folder / "voice.onnx"
+    path.symlink_to(voice.path)
+    own = json.loads(voice.path.with_name(voice.path.name + ".json").read_text(encoding="utf-8"))
+    path.with_name("voice.onnx.json").write_text(json.dumps(own | changed), encoding="utf-8")
+    return path
+
+
+@pytest.mark.real("joe")
+def test_a_missing_description_is_named(voice, tmp_path):
+    (tmp_path / "voice.onnx").symlink_to(voice.path)
+    with pytest.raises(FileNotFoundError, match=r"has no voice\.onnx\.json beside it"):
+        PiperVoice(tmp_path / "voice.onnx")
+
+
+@pytest.mark.real("joe")
+def test_a_voice_of_texts_takes_symbols_as_they_are(voice, tmp_path):
+    text = PiperVoice(beside_joe(tmp_path, voice, phoneme_type="text", espeak=None))
+    given = "kˈɔːl ɡˈaɪs nˈaʊ."
+    assert text.tokenize(given).ids == voice.tokenize(phonemes=given).ids
+    assert text.tokenize(given).words == ("kˈɔːl", "ɡˈaɪs", "nˈaʊ")
+
+
+@pytest.mark.real("joe")
+def test_unambiguous_descriptions_of_others_are_read(voice, tmp_path):
+    numbers = {symbol: ids[0] for symbol, ids in voice.config["phoneme_id_map"].items()}
+    audio = {"sample_rate": 22050.0}
+    other = PiperVoice(beside_joe(tmp_path, voice, num_speakers=None, audio=audio, phoneme_id_map=numbers))
+    tokens = other.tokenize(phonemes="həlˈoʊ")
+    assert tokens.ids == voice.tokenize(phonemes="həlˈoʊ").ids
+    np.testing.assert_array_equal(other.speak(tokens).audio, voice.speak(tokens).audio)
+
+
+@pytest.mark.real("joe")
+def test_the_map_of_phonemes_is_obeyed(voice, tmp_path):
+    mapped = PiperVoice(beside_joe(tmp_path, voice, phoneme_map={"ɡ": ["k"], "aɪ": ["a", "ː"]}))
+    assert mapped.tokenize(phonemes="ɡaɪs").phonemes == "kaːs"
+
+
+@pytest.mark.real("joe")
+def test_a_speaker_that_the_graph_does_not_take_is_refused(voice, tmp_path):
+    path = beside_joe(tmp_path, voice, num_speakers=5, speaker_id_map={"ann": 3})
+    for speaker in (3, "ann"):
+        with pytest.raises(ValueError, match="takes no speaker, so it would have no effect"):
+            PiperVoice(path, speaker=speaker)
+    with pytest.raises(ValueError, match="'bob', but the voice has 5; give a number from 0 to 4 or one of ann"):
+        PiperVoice(path, speaker="bob")
+
+
+@pytest.mark.real("joe")
+def test_numbers_beyond_the_graph_are_refused(voice, tmp_path):
+    with pytest.raises(PiperGraphError, match=r"gives 'a' a number beyond the \d+ that the voice knows"):
+        PiperVoice(beside_joe(tmp_path, voice, phoneme_id_map={"_": [0], "^": [1], "$": [2], "a": [100_000]}))
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"phoneme_type": "pinyin"}, "phoneme_type = 'pinyin': its front end is not in genmend"),
+        ({"espeak": None}, "espeak.voice = None"),
+        ({"espeak": []}, "espeak.voice = None"),
+        ({"espeak": {"voice": "-v/etc/passwd"}}, "espeak.voice = -v/etc/passwd"),
+        ({"espeak": {"voice": "../en"}}, r"espeak.voice = \.\./en"),
+        ({"num_speakers": float("inf")}, "num_speakers = inf"),
+        ({"num_speakers": "two"}, "num_speakers = two"),
+        ({"audio": {"sample_rate": 0.5}}, "audio.sample_rate = 0.5"),
+        ({"audio": None}, "audio.sample_rate = None"),
+        ({"phoneme_id_map": {"_": [0], "^": [1], "$": [2], "a": [2**80]}}, "phoneme_id_map"),
+        ({"phoneme_map": {"a": "b"}}, "phoneme_map"),
+        ({"speaker_id_map": {"ann": "one"}}, "speaker_id_map"),
+    ],
+)
+def test_a_wrong_field_is_named_with_the_file(tmp_path, changed, says):
+    (tmp_path / "voice.onnx").write_bytes(b"")
+    (tmp_path / "voice.onnx.json").write_text(json.dumps(description(**changed)))
+    with pytest.raises(PiperGraphError, match=rf"voice\.onnx\.json has {says}"):
+        PiperVoice(tmp_path / "voice.onnx")
+
+
+@pytest.mark.real("joe")
+def test_one_endless_sentence_is_read_in_parts(voice, monkeypatch):
+    monkeypatch.setattr("genmend.tts.text.ipa.espeak_phonemes", lambda texts, _: [[(text, "a", ".")] for text in texts])
+    parts = [tokens.text for tokens in voice.tokenize_sentences("one two three, " * 200)]
+    assert len(parts) > 5
+    assert max(map(len, parts)) <= 400
+    assert " ".join(parts) == ("one two three, " * 200).strip()
