@@ -21,6 +21,7 @@ def audio_block(caption: str, speech: Speech) -> Audio:
     """A player of one spoken sentence."""
     return Audio(caption, wav_bytes(speech.audio, speech.sample_rate))
 
+
 _DONE = {
     "skipped": "skipped",
     "partly skipped": "skipped a part of",

@@ -160,7 +160,9 @@ def test_a_judge_of_another_language_is_refused_before_anything_is_said(flagged,
     voice, reference, _ = toy_reference()
     monkeypatch.setattr(voice, "language", "de")
     monkeypatch.setattr(voice, "speak", pytest.fail)
-    with pytest.raises(ValueError, match=r"speaks 'de', and the judge Whisper tiny\.en knows English alone: give judge="):
+    with pytest.raises(
+        ValueError, match=r"speaks 'de', and the judge Whisper tiny\.en knows English alone: give judge="
+    ):
         mend(voice, "", reference=reference, settings=SpeakSettings(phonemes=flagged[0], **chosen))
 
 
