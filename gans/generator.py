@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from genmend.activations import record
 from genmend.activations.digests import weights_digest
 from genmend.activations.layers import find_layer
+from genmend.storage.progress import with_progress
 
 __all__ = [
     "Generator",
@@ -184,8 +184,9 @@ class Generator:
     def generate(self, latents: Tensor | np.ndarray, *, progress: bool = False) -> Tensor:
         """Generate images (n, 3, h, w) float32 on the CPU in 0..1 (clamped; grey ones repeated to three channels)."""
         checked = self.checked_latents(latents)
-        batches = tqdm(checked.split(self.batch_size), desc="images", disable=not progress, leave=False)
-        return torch.cat([self.images(batch).cpu() for batch in batches])
+        batches = checked.split(self.batch_size)
+        shown = with_progress(batches, "images", len(batches), show=progress)
+        return torch.cat([self.images(batch).cpu() for batch in shown])
 
     def sample(self, n: int, seed: int, *, progress: bool = False) -> Tensor:
         """Generate n images of this seed: `generate` of `latents`."""
@@ -228,7 +229,8 @@ def recorded_batches(
     `what` is the progress bar's text.
     """
     checked = generator.checked_latents(latents)
-    for batch in tqdm(checked.split(generator.batch_size), desc=what, disable=not progress, leave=False):
+    batches = checked.split(generator.batch_size)
+    for batch in with_progress(batches, what, len(batches), show=progress):
         with torch.no_grad(), record(generator.module, layers, stop=True) as outputs:
             generator.run(batch)
         yield outputs

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from genmend.gans.generator import Generator
 from genmend.manifold.features import extract
+from genmend.storage.progress import with_progress
 
 __all__ = ["AT_ONCE", "image_batches", "image_features"]
 
@@ -29,7 +29,7 @@ def image_batches(
     checked = generator.checked_latents(latents)
     waiting: list[Tensor] = []
     batches = checked.split(generator.batch_size)
-    for number, batch in enumerate(tqdm(batches, desc=what, disable=not progress, leave=False)):
+    for number, batch in enumerate(with_progress(batches, what, len(batches), show=progress)):
         waiting += generator.generate(batch).split(1)
         while len(waiting) >= AT_ONCE or (waiting and number == len(batches) - 1):
             yield torch.cat(waiting[:AT_ONCE])

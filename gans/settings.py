@@ -85,14 +85,19 @@ class DissectSettings:
     """How a generator is dissected.
 
     `n_images` samples are segmented by every segmenter but ``classical``, which sees all `n_statistics`; these are also
-    behind the fixed thresholds and the galleries. `rule` says which units are detectors (`detects`).
+    behind the fixed thresholds and the galleries. `rule` says which units are detectors (`detects`), of those that
+    agree with a concept more than with the masks of `n_shuffles` other samples for each.
     `artifact_units` names the extractor in whose features units are ranked by how far from normal the images are that
     excite them, among `n_images` samples; not done where empty.
     """
 
     segmenters: tuple[str, ...] = field(
         default=("classical",),
-        metadata={"help": "classical, face-parser, or module:callable; again for more.", "option": "--segmenter"},
+        metadata={
+            "help": "classical, face-parser, segformer:FOLDER, upernet:FOLDER, clipseg:FOLDER:WORD,WORD or "
+            "module:callable; again for more.",
+            "option": "--segmenter",
+        },
     )
     n_images: int = field(
         default=2_000, metadata={"help": "Samples to segment; classical sees --n-statistics.", "min": 8}
@@ -102,7 +107,12 @@ class DissectSettings:
         default="iqr", metadata={"help": "iqr: the best for each concept; fixed: the top 0.5 %."}
     )
     rule: Literal["paper", "code"] = field(
-        default="paper", metadata={"help": "Which units are detectors: paper or code."}
+        default="code",
+        metadata={"help": "Which units detect: code (IoU, information) or paper (IoU, pixel accuracy)."},
+    )
+    n_shuffles: int = field(
+        default=5,
+        metadata={"help": "Other samples whose masks tell, for each sample, what agreement chance gives.", "min": 2},
     )
     tail: float = 0.005
     n_top: int = 8
@@ -119,8 +129,10 @@ class DissectSettings:
     def __post_init__(self) -> None:
         if self.thresholds not in ("iqr", "fixed"):
             raise ValueError(f"thresholds is {self.thresholds!r}; accepted are 'iqr' and 'fixed'.")
-        if self.rule == "code" and self.thresholds == "fixed":
-            raise ValueError("The rule 'code' needs thresholds chosen by information quality: give --thresholds iqr.")
+        if self.rule not in ("paper", "code"):
+            raise ValueError(f"rule is {self.rule!r}; accepted are 'paper' and 'code'.")
+        if self.n_shuffles < 2:
+            raise ValueError(f"n_shuffles is {self.n_shuffles}; give at least 2.")
         if min(self.n_images, self.n_statistics) < 8:
             raise ValueError(f"{self.n_images} and {self.n_statistics} samples are too few; give at least 8 of each.")
         if len(set(self.segmenters)) < len(self.segmenters) or not self.segmenters:

@@ -9,13 +9,13 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from genmend.activations.layers import find_layer
 from genmend.activations.outputs import first_tensor, with_first_tensor
-from genmend.gans.dissection.causal import CausalProbe
+from genmend.gans.dissection.causal import CausalProbe, UntestableError
 from genmend.gans.dissection.concepts import Concepts, SoftConcepts
 from genmend.gans.generator import Generator
+from genmend.storage.progress import with_progress
 
 __all__ = ["optimise_alpha", "top_units"]
 
@@ -59,8 +59,10 @@ def optimise_alpha(
     ------
     TypeError
         If the segmenter has no `soft`, so that no gradient can reach the units.
+    UntestableError
+        For a concept that has no gradient to the image, as a position.
     ValueError
-        For another penalty, or a concept that has no gradient to the image, as a position.
+        For another penalty.
     """
     if not isinstance(concepts, SoftConcepts):
         raise TypeError(
@@ -73,13 +75,14 @@ def optimise_alpha(
     alpha = (iou.float() / iou.max().clamp(min=1e-12)).clamp(0, 1).detach().requires_grad_(True)
     optimiser = torch.optim.Adam([alpha], lr=learning_rate)
     rng = np.random.default_rng(seed)
-    for _ in tqdm(range(n_steps), desc="causal units", disable=not progress, leave=False):
+    for _ in with_progress(range(n_steps), "search for causal units", n_steps, show=progress):
         present, absent = (samples[rng.choice(len(samples), batch_size)] for samples in (probe.present, probe.absent))
         off = _amount(generator, probe, concepts, present, lambda r: _blend(r, alpha, None))
         put_in = _amount(generator, probe, concepts, absent, lambda r: _blend(r, alpha, probe))
         delta = put_in[:, probe.place].mean() / probe.place_amount - off.mean() / probe.amount
         if not delta.requires_grad:
-            raise ValueError(f"The concept {concepts.names[probe.concept]!r} does not depend on the image's content.")
+            name = concepts.names[probe.concept]
+            raise UntestableError(f"The concept {name!r} does not depend on the image's content.")
         length = alpha.norm()
         loss = -delta + weight * (length if penalty == "norm" else length.square())
         optimiser.zero_grad()

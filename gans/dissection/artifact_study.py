@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,9 @@ from genmend.gans.dissection.artifact_units import top_images, unit_frechet, uni
 from genmend.gans.dissection.measuring import unit_peaks
 from genmend.gans.dissection.stages import Arrays, Stages
 from genmend.gans.image_features import image_features
-from genmend.gans.settings import DetectorSettings
+from genmend.gans.settings import DetectorSettings, DissectSettings
 from genmend.manifold.features import load_extractor
+from genmend.storage.progress import on_terminal, with_progress
 
 __all__ = ["N_FRECHET", "ArtifactUnits", "artifact_units"]
 
@@ -69,13 +70,15 @@ class ArtifactUnits:
         return {"extractor": self.extractor, "n_pool": self.n_pool, "n_top": self.n_top, "layers": layers}
 
 
-def artifact_units(stages: Stages, extractor: str, n: int, n_top_shown: int) -> ArtifactUnits:
-    """Rank the units of all layers on ``latents(n, seed)``; each piece is kept as it is done.
+def artifact_units(stages: Stages, settings: DissectSettings) -> ArtifactUnits:
+    """Rank the units of all layers on `n_images` samples of the seed; each piece is kept as it is done.
 
-    Normal is what `fit_detector` has for a reference: the generator's own samples without those
-    that it flags. So distances are relative to these, not to photographs.
+    Normal is what `fit_detector` has for a reference: `n_images` of the generator's own samples without those
+    that it flags, by rates of `n_statistics` of them. So distances are relative to these, not to photographs.
     """
-    detector = fit_detector(stages.generator, DetectorSettings(extractor), stages.work)
+    extractor, n, n_top_shown = settings.artifact_units, settings.n_images, settings.n_top
+    wanted = DetectorSettings(extractor, n_statistics=settings.n_statistics, n_reference=max(10, n))
+    detector = fit_detector(stages.generator, wanted, replace(stages.work, progress=_shows_bars(stages)))
     n_top = max(2, n // TOP_SHARE)
 
     def compute() -> Arrays:
@@ -92,7 +95,7 @@ def artifact_units(stages: Stages, extractor: str, n: int, n_top_shown: int) -> 
             }
         return arrays
 
-    about = {"extractor": extractor, "n": n, "shown": n_top_shown}
+    about = {"extractor": extractor, "n": n, "n_statistics": settings.n_statistics, "shown": n_top_shown}
     arrays = stages.kept("artifact-units", about, compute)
     return ArtifactUnits(
         extractor,
@@ -115,18 +118,23 @@ def _pool(stages: Stages, extractor: str, n: int) -> tuple[NDArray[Any], dict[st
     """Features of the samples (n, d), and the units' peaks in them by layer (n, u)."""
     network = load_extractor(extractor)
     parts = []
-    for start in range(0, n, CHUNK):
+    starts = range(0, n, CHUNK)
+    for start in with_progress(starts, "units far from normal", len(starts), show=stages.work.progress):
         size = min(CHUNK, n - start)
 
         def compute(start: int = start, size: int = size) -> Arrays:
             latents = stages.generator.latents(size, stages.seed, start)
             peaks = unit_peaks(stages.generator, latents, stages.layers)
-            features = image_features(stages.generator, latents, network, progress=stages.work.progress)
+            features = image_features(stages.generator, latents, network)
             return {"features": features} | {layer: values.numpy() for layer, values in peaks.items()}
 
         parts.append(stages.kept("pool", {"extractor": extractor, "start": start, "n": size}, compute))
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return joined.pop("features"), joined
+
+
+def _shows_bars(stages: Stages) -> bool:
+    return stages.work.progress and on_terminal()
 
 
 def _frechet(

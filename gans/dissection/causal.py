@@ -21,10 +21,15 @@ from genmend.gans.dissection.concepts import Concepts, checked_masks
 from genmend.gans.generator import Generator, layer_shapes, recorded_batches
 from genmend.gans.image_features import image_batches
 from genmend.gans.settings import MOST_SEGMENTED
+from genmend.storage.progress import with_progress
 
-__all__ = ["CausalEffect", "CausalProbe", "causal_effect", "prepare_probe"]
+__all__ = ["CausalEffect", "CausalProbe", "UntestableError", "causal_effect", "prepare_probe"]
 
 PRESENT = 1e-3  # share of an image's pixels from which on it has a concept
+
+
+class UntestableError(ValueError):
+    """A concept whose causes can't be tested on these samples; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -111,14 +116,14 @@ def prepare_probe(
 
     Raises
     ------
-    ValueError
+    UntestableError
         If fewer than 5 samples have the concept, or fewer than 5 lack it.
     """
     share = masks.flatten(1).double().mean(1)
     present = (share >= PRESENT).nonzero()[:n_each, 0]
     absent = (share < PRESENT).nonzero()[:n_each, 0]
     if min(len(present), len(absent)) < 5:
-        raise ValueError(
+        raise UntestableError(
             f"{len(present)} samples have the concept {name!r} and {len(absent)} lack it; at least 5 of each are "
             "needed: take more images, or another concept."
         )
@@ -175,8 +180,13 @@ def causal_effect(
     if len(others) < len(units):
         raise ValueError(f"Layer {probe.layer} has too few units for a random control of {len(units)} others.")
     sets = [list(units)] + [rng.choice(others, len(units), replace=False).tolist() for _ in range(n_draws)]
-    erased = [_erased(generator, probe, concepts, chosen, progress) for chosen in sets]
-    added = [_added(generator, probe, concepts, chosen, progress) for chosen in sets]
+    tests = [(test, chosen) for test in (_erased, _added) for chosen in sets]
+    what = f"causes of {concepts.names[probe.concept]}"
+    found = [
+        test(generator, probe, concepts, chosen)
+        for test, chosen in with_progress(tests, what, len(tests), show=progress)
+    ]
+    erased, added = found[: len(sets)], found[len(sets) :]
     return CausalEffect(
         concepts.names[probe.concept],
         probe.layer,
@@ -205,21 +215,19 @@ def insertion(probe: CausalProbe, units: Sequence[int]) -> Edit:
     )
 
 
-def _erased(
-    generator: Generator, probe: CausalProbe, concepts: Concepts, units: Sequence[int], progress: bool
-) -> float:
+def _erased(generator: Generator, probe: CausalProbe, concepts: Concepts, units: Sequence[int]) -> float:
     with edited(generator.module, ablation(probe, units)):
         left = [
             checked_masks(concepts, images)[:, probe.concept].flatten(1).double().mean(1)
-            for images in image_batches(generator, probe.present, "units off", progress)
+            for images in image_batches(generator, probe.present)
         ]
     return 1 - float(torch.cat(left).mean()) / probe.amount
 
 
-def _added(generator: Generator, probe: CausalProbe, concepts: Concepts, units: Sequence[int], progress: bool) -> float:
+def _added(generator: Generator, probe: CausalProbe, concepts: Concepts, units: Sequence[int]) -> float:
     with edited(generator.module, insertion(probe, units)):
         now = [
             checked_masks(concepts, images)[:, probe.concept][:, probe.place].double().mean(1)
-            for images in image_batches(generator, probe.absent, "units put in", progress)
+            for images in image_batches(generator, probe.absent)
         ]
     return (float(torch.cat(now).mean()) - probe.absent_amount) / probe.place_amount

@@ -14,7 +14,14 @@ from torch import Tensor
 from genmend.activations import Edit, edited
 from genmend.gans.dissection.agreement import Agreement
 from genmend.gans.dissection.alpha import optimise_alpha, top_units
-from genmend.gans.dissection.causal import CausalEffect, ablation, causal_effect, insertion, prepare_probe
+from genmend.gans.dissection.causal import (
+    CausalEffect,
+    UntestableError,
+    ablation,
+    causal_effect,
+    insertion,
+    prepare_probe,
+)
 from genmend.gans.dissection.mask_store import MaskStore
 from genmend.gans.dissection.stages import Arrays, Stages
 from genmend.gans.generator import Generator
@@ -55,13 +62,19 @@ def causal_study(
     ------
     ValueError
         If the layer was not dissected.
+    UntestableError
+        If no unit overlaps the concept more than chance does, or too few samples have or lack it.
     """
     name, _, layer = asked.partition("@")
     concept = list(store.concepts.names).index(name)
-    layer = layer or max(agreements, key=lambda candidate: float(agreements[candidate].iou[:, concept].max()))
+    layer = layer or max(agreements, key=lambda candidate: float(agreements[candidate].above_null[:, concept].max()))
     if layer not in agreements:
         raise ValueError(f"Layer {layer!r} of the causal concept {asked!r} was not dissected: {', '.join(agreements)}.")
-    iou = agreements[layer].iou[:, concept]
+    iou = agreements[layer].above_null[:, concept].clamp(min=0)
+    if not iou.any():
+        raise UntestableError(
+            f"No unit of {layer} overlaps {name!r} more than the masks of other samples do, so there is none to test."
+        )
     about = {"concept": name, "layer": layer, "n": n, "iou": sha256_of_array(iou), **asdict(settings)}
     return _read(
         stages.kept(
@@ -92,8 +105,9 @@ def _studied(
         )
         ranking = f"optimised alpha ({settings.alpha_steps} steps), ties by IoU"
     else:
-        alpha, ranking = torch.zeros_like(iou), "IoU"
-    units = top_units(alpha, iou, min(settings.n_units, len(iou) // 2))
+        alpha, ranking = torch.zeros_like(iou), "IoU above chance"
+    overlapping = int(((iou > 0) | (alpha > 0)).sum())
+    units = top_units(alpha, iou, min(settings.n_units, len(iou) // 2, overlapping))
     effect = causal_effect(generator, probe, store.concepts, units, n_draws=N_DRAWS, seed=seed, progress=progress)
     rng = np.random.default_rng(seed)  # the first of the random sets behind the effect
     others = rng.choice(np.setdiff1d(np.arange(len(iou)), units), len(units), replace=False).tolist()

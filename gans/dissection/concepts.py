@@ -9,10 +9,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from genmend.storage.named_object import named_object
 
-__all__ = ["Concepts", "SoftConcepts", "checked_masks", "load_concepts", "pack", "unpack", "with_parts"]
+__all__ = [
+    "Concepts",
+    "SoftConcepts",
+    "checked_masks",
+    "load_concepts",
+    "mask_size",
+    "pack",
+    "reduced",
+    "unpack",
+    "with_parts",
+]
 
 HALVES = ("top", "bottom", "left", "right")
 
@@ -27,6 +38,8 @@ class Concepts(Protocol):
         Those of `names` that are things with a top and a bottom; only these get part variants. None where left out.
     digest : str, optional
         Changes whenever the masks would: kept masks go by it.
+    side : int, optional
+        The longer side of its masks where they are smaller than the images (`reduced`).
     """
 
     @property
@@ -84,13 +97,49 @@ def checked_masks(concepts: Concepts, images: Tensor) -> Tensor:
         If the segmenter returned another shape or dtype.
     """
     masks = concepts(images)
-    wanted = (len(images), len(concepts.names), *images.shape[2:])
+    wanted = (len(images), len(concepts.names), *mask_size(concepts, images))
     if tuple(masks.shape) != wanted or masks.dtype != torch.bool:
         raise ValueError(
             f"The segmenter returned {masks.dtype} of shape {tuple(masks.shape)} for images {tuple(images.shape)}; "
             f"it has to return torch.bool of shape {wanted}: one mask a concept at the size of the image."
         )
     return masks.cpu()
+
+
+def reduced(concepts: Concepts, side: int) -> Concepts:
+    """The same concepts with masks of at most `side` pixels: a pixel has a concept that half of its area has.
+
+    With a `soft` form where the concepts have one, the mean over the area.
+    """
+    return (_ReducedSoft if isinstance(concepts, SoftConcepts) else _Reduced)(concepts, side)
+
+
+class _Reduced:
+    def __init__(self, concepts: Concepts, side: int) -> None:
+        self.concepts, self.side = concepts, side
+        self.names = concepts.names
+        self.objects: Sequence[str] = getattr(concepts, "objects", ())
+        self.digest: str = getattr(concepts, "digest", "")
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return self._smaller(checked_masks(self.concepts, images).float(), images) >= 0.5
+
+    def _smaller(self, values: Tensor, images: Tensor) -> Tensor:
+        return functional.interpolate(values, mask_size(self, images), mode="area")
+
+
+class _ReducedSoft(_Reduced):
+    concepts: SoftConcepts
+
+    def soft(self, images: Tensor) -> Tensor:
+        return self._smaller(self.concepts.soft(images), images)
+
+
+def mask_size(concepts: Concepts, images: Tensor) -> tuple[int, int]:
+    """Height and width of the masks of these images."""
+    height, width = (int(length) for length in images.shape[2:])
+    share = min(1, getattr(concepts, "side", max(height, width)) / max(height, width))
+    return max(1, round(height * share)), max(1, round(width * share))
 
 
 def pack(masks: Tensor) -> NDArray[np.uint8]:

@@ -7,6 +7,8 @@ its map, upsampled bilinearly to the image, is above the unit's threshold:
   empty mask and is skipped: with a threshold at the top 0.5 % most are. The counts are those of upsampling everything.
 - `count_at_levels`: many thresholds a unit at once, from which the best for each concept is chosen.
 - `count_at_pairs`: one threshold for each unit and concept, such as those that were chosen.
+
+The first and the last count beside the masks of other samples too, where they are given: `Chance`.
 """
 
 from __future__ import annotations
@@ -18,19 +20,25 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from genmend.gans.dissection.chance import Chance
+
 __all__ = [
     "Counts",
     "count_at",
     "count_at_levels",
     "count_at_pairs",
     "exceeding",
+    "pixels_at",
     "pixels_of_both",
     "round_down",
+    "units_at_once",
     "upsample",
 ]
 
+MOST_UPSAMPLED = 1 << 24  # values of enlarged maps held at once
 # Up to this many cells one product with the whole matrix is the quickest; larger maps go by rows, then by columns.
 FEW_CELLS = 64
+FEW_PLACES = 4  # fewer places than one in so many pixels are computed one by one
 
 
 @dataclass(frozen=True)
@@ -47,12 +55,15 @@ class Counts:
         Of each concept.
     both : Tensor (..., n_units, n_concepts)
         Of unit and concept together.
+    chance : Chance or None
+        The same beside the masks of other samples, where these were given.
     """
 
     pixels: int
     unit: Tensor
     concept: Tensor
     both: Tensor
+    chance: Chance | None = None
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(
@@ -60,6 +71,7 @@ class Counts:
             self.unit + other.unit,
             self.concept + other.concept,
             self.both + other.both,
+            self.chance + other.chance if self.chance and other.chance else None,
         )
 
     @property
@@ -75,7 +87,9 @@ class Counts:
         return 1 - only_one.double() / self.pixels
 
 
-def count_at(maps: Tensor, masks: Tensor, thresholds: Tensor) -> Counts:
+def count_at(
+    maps: Tensor, masks: Tensor, thresholds: Tensor, places: Tensor | None = None, others: Tensor | None = None
+) -> Counts:
     """Counts at one threshold a unit; the leading dimensions are absent.
 
     Parameters
@@ -84,19 +98,28 @@ def count_at(maps: Tensor, masks: Tensor, thresholds: Tensor) -> Counts:
     masks : Tensor (n, c, height, width), bool
     thresholds : Tensor (u,)
         A pixel is the unit's where it is above.
+    places : Tensor of int, optional
+        Look at these pixels of each image alone (indices into the flattened image).
+    others : Tensor (n_shuffles, n, c, p), bool, optional
+        Masks of other samples at these places, for `Chance`.
     """
     side, limits = _side(masks), round_down(thresholds)
+    flat = pixels_at(masks, places)
     reach = maps.flatten(2).amax(2) > limits
-    flat = masks.flatten(2)
-    found = torch.zeros(maps.shape[1], masks.shape[1] + 1, dtype=torch.int64)
+    n_concepts = masks.shape[1]
+    found = torch.zeros(maps.shape[1], n_concepts + 1, dtype=torch.int64)
+    tally = _Tally(maps.shape[1], n_concepts, 1, others)
     for image, reached in enumerate(reach):
-        units = reached.nonzero()[:, 0]
-        on = exceeding(upsample(maps[image, units], side), limits[units, None])
-        found[units] += pixels_of_both(on, flat[image])
-    return Counts(flat.shape[0] * flat.shape[2], found[:, -1:], flat.sum((0, 2)), found[:, :-1])
+        for units in reached.nonzero()[:, 0].split(units_at_once(flat.shape[2])):
+            on = exceeding(upsample(maps[image, units], side, places), limits[units, None])
+            found[units] += pixels_of_both(on, flat[image])
+            tally.add(units, on, image)
+    return Counts(flat.shape[0] * flat.shape[2], found[:, -1:], flat.sum((0, 2)), found[:, :-1], tally.chance(flat))
 
 
-def count_at_pairs(maps: Tensor, masks: Tensor, thresholds: Tensor, places: Tensor | None = None) -> Counts:
+def count_at_pairs(
+    maps: Tensor, masks: Tensor, thresholds: Tensor, places: Tensor | None = None, others: Tensor | None = None
+) -> Counts:
     """Counts at one threshold for each unit and concept; the leading dimensions are absent.
 
     Parameters
@@ -105,20 +128,51 @@ def count_at_pairs(maps: Tensor, masks: Tensor, thresholds: Tensor, places: Tens
     masks : Tensor (n, c, height, width), bool
     thresholds : Tensor (u, c)
         A pixel is the unit's, beside this concept, where it is above; nowhere for NaN.
-    places : Tensor of int, optional
-        As in `count_at_levels`.
+    places, others : Tensor, optional
+        As in `count_at`.
     """
     side, limits = _side(masks), round_down(torch.nan_to_num(thresholds.double(), nan=torch.inf))
-    flat = masks.flatten(2) if places is None else masks.flatten(2)[:, :, places]
+    flat = pixels_at(masks, places)
     unit, both = torch.zeros(2, *thresholds.shape, dtype=torch.int64)
     concepts = limits.isfinite().any(0).nonzero()[:, 0].tolist()
-    for image, mask in zip(maps, flat.float(), strict=True):  # one at a time: they stay in the processor's cache
-        values = upsample(image, side, places)
-        for concept in concepts:
-            on = exceeding(values, limits[:, concept, None])
-            unit[:, concept] += on.sum(1).long()
-            both[:, concept] += (on @ mask[concept]).long()
-    return Counts(flat.shape[0] * flat.shape[2], unit, flat.sum((0, 2)), both)
+    tally = _Tally(*thresholds.shape, thresholds.shape[1], others)
+    for number, image in enumerate(maps):  # one at a time: they stay in the processor's cache
+        mask = flat[number].float()
+        for units in torch.arange(len(image)).split(units_at_once(flat.shape[2])):
+            values = upsample(image[units], side, places)
+            for concept in concepts:
+                on = exceeding(values, limits[units, concept, None])
+                unit[units, concept] += on.sum(1).long()
+                both[units, concept] += (on @ mask[concept]).long()
+                tally.add(units, on, number, concept)
+    return Counts(flat.shape[0] * flat.shape[2], unit, flat.sum((0, 2)), both, tally.chance(flat))
+
+
+class _Tally:
+    """Counts of units beside the masks of other samples; nothing where there are none."""
+
+    def __init__(self, n_units: int, n_concepts: int, n_thresholds: int, others: Tensor | None) -> None:
+        self.others = others
+        self.shuffled = torch.zeros(n_units, n_concepts, dtype=torch.int64)
+        self.spread = torch.zeros(n_units, n_concepts, dtype=torch.float64)
+        self.images = torch.zeros(n_units, n_thresholds, dtype=torch.int64)
+
+    def add(self, units: Tensor, on: Tensor, image: int, concept: int | None = None) -> None:
+        """Count the pixels (k, p) of these units of one image; `concept` where their threshold is that of one."""
+        if self.others is None or not len(units):
+            return
+        which = slice(None) if concept is None else slice(concept, concept + 1)
+        masks = self.others[:, image, which].float()  # (n_shuffles, c, p)
+        found = (on @ masks.flatten(0, 1).T).view(len(units), len(masks), -1)
+        self.shuffled[units, which] += found.long().sum(1)
+        self.spread[units, which] += found.double().var(1)
+        self.images[units, which if self.images.shape[1] > 1 else slice(None)] += on.any(1, keepdim=True)
+
+    def chance(self, masks: Tensor) -> Chance | None:
+        """All of it; `masks` (n, c, p) are the samples' own."""
+        if self.others is None:
+            return None
+        return Chance(len(self.others), self.shuffled, self.spread, self.images, masks.any(2).sum(0))
 
 
 def count_at_levels(maps: Tensor, masks: Tensor, levels: Tensor, places: Tensor | None = None) -> Counts:
@@ -131,11 +185,11 @@ def count_at_levels(maps: Tensor, masks: Tensor, levels: Tensor, places: Tensor 
     levels : Tensor (u, k)
         Thresholds, rising.
     places : Tensor of int, optional
-        Look at these pixels of each image alone (indices into the flattened image).
+        As in `count_at`.
     """
     n, n_units = maps.shape[:2]
     limits = round_down(levels)
-    flat = masks.flatten(2) if places is None else masks.flatten(2)[:, :, places]
+    flat = pixels_at(masks, places)
     n_bins = levels.shape[1] + 1
     values = upsample(maps.flatten(0, 1), _side(masks), places).unflatten(0, (n, n_units))
     values = values.transpose(0, 1).flatten(1).contiguous()  # (n_units, n * n_pixels)
@@ -173,6 +227,17 @@ def round_down(thresholds: Tensor) -> Tensor:
     return torch.where(single.double() > thresholds.double(), lower, single)
 
 
+def pixels_at(masks: Tensor, places: Tensor | None) -> Tensor:
+    """Masks (n, c, p) at these pixels, or at all."""
+    flat = masks.flatten(2)
+    return flat if places is None else flat[:, :, places]
+
+
+def units_at_once(n_pixels: int) -> int:
+    """How many units of an image are enlarged at a time."""
+    return max(1, MOST_UPSAMPLED // n_pixels)
+
+
 def _side(masks: Tensor) -> tuple[int, int]:
     return int(masks.shape[2]), int(masks.shape[3])
 
@@ -188,8 +253,26 @@ def upsample(maps: Tensor, side: tuple[int, int], places: Tensor | None = None) 
         weights = _whole(height, width, *side)
         return maps.flatten(1) @ (weights if places is None else weights[:, places])
     down, across = (_weights(before, after) for before, after in zip((height, width), side, strict=True))
+    if places is not None and FEW_PLACES * len(places) < side[0] * side[1]:
+        return _at_places(maps, side, places)
     enlarged = (down.T @ (maps @ across)).flatten(1)
     return enlarged if places is None else enlarged[:, places]
+
+
+def _at_places(maps: Tensor, side: tuple[int, int], places: Tensor) -> Tensor:
+    """The same at few places (k, p), from the four cells round each, without the rest of a large picture."""
+    nearest, share = [], []
+    for places_along, before, after in zip((places // side[1], places % side[1]), maps.shape[1:], side, strict=True):
+        centre = ((places_along.double() + 0.5) * before / after - 0.5).clamp(0, before - 1)
+        lower = centre.floor().long()
+        nearest.append((lower, (lower + 1).clamp(max=before - 1)))
+        share.append(((1 - (centre - lower)).float(), (centre - lower).float()))
+    flat = maps.flatten(1)
+    values = torch.zeros(len(maps), len(places))
+    for row, height in zip(nearest[0], share[0], strict=True):
+        for column, width in zip(nearest[1], share[1], strict=True):
+            values += flat[:, row * maps.shape[2] + column] * (height * width)
+    return values
 
 
 @cache

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import matplotlib.figure
@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 
 from genmend.gans.dissection.agreement import Agreement, bootstrap_interval, detects
 from genmend.gans.dissection.artifact_study import ArtifactUnits, artifact_units
+from genmend.gans.dissection.causal import UntestableError
 from genmend.gans.dissection.causal_study import CausalStudy, causal_study
-from genmend.gans.dissection.concepts import Concepts, load_concepts
+from genmend.gans.dissection.chance import adjusted
+from genmend.gans.dissection.concepts import Concepts, load_concepts, reduced
 from genmend.gans.dissection.mask_store import MaskStore
-from genmend.gans.dissection.stages import Stages
-from genmend.gans.generator import Generator, measured_layers
+from genmend.gans.dissection.measuring import UnitStatistics
+from genmend.gans.dissection.stages import MOST_PIXELS, Stages
+from genmend.gans.generator import Generator, layer_shapes, measured_layers
 from genmend.gans.settings import DissectSettings
 from genmend.manifold.features import load_extractor
 from genmend.storage.pieces import Work
@@ -26,26 +29,38 @@ from genmend.storage.pieces import Work
 __all__ = ["NO_CONCEPT", "DissectRun", "LayerUnits", "dissect", "label_units"]
 
 NO_CONCEPT = "none"
+LEAST_SIDE, FINER = (
+    64,
+    4,
+)  # masks are at least so many pixels, and so many times a layer's side: no larger ones are kept
 
 
 @dataclass(frozen=True)
 class LayerUnits:
     """The units of one layer, one row each.
 
-    `concept` is the index of the best concept in `DissectRun.concepts` (-1: none), `iou` its pooled IoU over all pixels
-    and `interval` (u, 2) the 95 % bootstrap interval over images; `samples` (u, n_top) are the top-activating
-    ones.
+    `concept` is the index of the concept in `DissectRun.concepts` that the unit agrees with most above chance (-1:
+    none), `iou` its pooled IoU over all pixels and `interval` (u, 2) the 95 % bootstrap interval over images; `null` is
+    the IoU with the masks of other samples and `p_adjusted` how likely chance gives the agreement, adjusted for all
+    units and concepts of the run; `samples` (u, n_top) are the top-activating ones.
     """
 
     concept: NDArray[np.int64]
     iou: NDArray[np.float64]
     interval: NDArray[np.float64]
+    null: NDArray[np.float64]
+    p_adjusted: NDArray[np.float64]
     accuracy: NDArray[np.float64]
     threshold: NDArray[np.float64]
     quality: NDArray[np.float64] | None
     detector: NDArray[np.bool_]
     samples: NDArray[np.int64]
     top_threshold: NDArray[np.float64]
+
+    @property
+    def above_null(self) -> NDArray[np.float64]:
+        """IoU less what chance gives, (u,)."""
+        return self.iou - self.null
 
 
 @dataclass(frozen=True)
@@ -61,7 +76,11 @@ class DissectRun:
     n_judged : dict segmenter -> int
         Samples behind the agreement with its concepts.
     causal : tuple of CausalStudy
-        One for each concept that causes were asked for.
+        One for each concept whose causes were tested.
+    untested : dict asked -> str
+        Why the causes of the other ones that were asked for were not tested.
+    pending : tuple of str
+        What an unfinished run has still to do; empty in the result.
     artifact_units : ArtifactUnits or None
     settings : dict
         Of the run, as JSON holds them.
@@ -74,8 +93,10 @@ class DissectRun:
     layers: dict[str, LayerUnits]
     n_judged: dict[str, int]
     causal: tuple[CausalStudy, ...]
+    untested: dict[str, str]
     artifact_units: ArtifactUnits | None
     settings: dict[str, Any]
+    pending: tuple[str, ...]
     agreement: dict[str, Agreement] = field(repr=False, compare=False)
 
     def label(self, layer: str, unit: int) -> str:
@@ -95,7 +116,7 @@ class DissectRun:
             "unit": [unit for _, units in layers for unit in range(len(units.iou))],
             "concept": [self.label(layer, unit) for layer, units in layers for unit in range(len(units.iou))],
         }
-        for name in ("iou", "accuracy", "threshold", "quality", "detector"):
+        for name in ("iou", "null", "above_null", "p_adjusted", "accuracy", "threshold", "quality", "detector"):
             values = [getattr(units, name) for _, units in layers]
             if values[0] is not None:
                 columns[name] = np.concatenate(values).tolist()
@@ -123,13 +144,18 @@ class DissectRun:
                     "median_iou_of_detectors": float(np.median(units.iou[units.detector]))
                     if units.detector.any()
                     else None,
+                    "median_null_of_detectors": float(np.median(units.null[units.detector]))
+                    if units.detector.any()
+                    else None,
                     "detectors": dict(self.detectors(layer).most_common()),
                 }
                 for layer, units in self.layers.items()
             },
             "causal": [study.effect.to_dict() | {"ranking": study.ranking} for study in self.causal],
+            "causal_untested": self.untested,
             "artifact_units": None if self.artifact_units is None else self.artifact_units.to_dict(),
             "settings": self.settings,
+            "pending": list(self.pending),
         }
 
 
@@ -140,6 +166,7 @@ def dissect(
     settings: DissectSettings | None = None,
     concepts: Mapping[str, Concepts] | None = None,
     work: Work | None = None,
+    finished: Callable[[DissectRun], None] | None = None,
 ) -> DissectRun:
     """Label the units of some layers with concepts, and test what they cause.
 
@@ -153,31 +180,70 @@ def dissect(
         Segmenters by the names that the settings give, for those that `load_concepts` would not find.
     work : Work, optional
         Where masks, counts and results are kept.
+    finished : callable, optional
+        Is given the result so far after each of its parts: first the labels, then each cause; `pending` says what is
+        to come.
 
     Raises
     ------
     ValueError
-        If two segmenters have a concept of the same name, or a causal concept is none of theirs.
+        If two segmenters have a concept of the same name, a causal concept is none of theirs, or a layer has no feature
+        maps.
     """
     settings, work = settings or DissectSettings(), work or Work()
     if settings.artifact_units:
         load_extractor(settings.artifact_units)  # a missing one is an error before hours of work
     given = concepts or {}
-    stores = [MaskStore(generator, name, given.get(name) or load_concepts(name), work) for name in settings.segmenters]
+    layers = tuple(layers) or measured_layers(generator)
+    side = _mask_side(generator, layers)
+    stores = [
+        MaskStore(generator, name, _fitting(given.get(name) or load_concepts(name), generator, side), work)
+        for name in settings.segmenters
+    ]
     names = tuple(name for store in stores for name in store.names)
     _check_names(names, stores, settings)
-    stages = Stages(generator, tuple(layers) or measured_layers(generator), settings.seed, work)
+    stages = Stages(generator, layers, settings.seed, work)
     units, joined, agreements, n_judged = label_units(stages, stores, settings)
-    causal = []
+    used = asdict(settings) | {"layers": list(stages.layers)}
+    far = ("units far from normal",) if settings.artifact_units else ()
+    todo = (*(f"causes of {asked}" for asked in settings.causal), *far)
+    run = DissectRun(generator.name, names, units, n_judged, (), {}, None, used, todo, joined)
+    finished = finished or (lambda run: None)
+    finished(run)
     for asked in settings.causal:
         store = _store_of(asked, stores)
         name = store.segmenter
-        causal.append(causal_study(stages, asked, store, agreements[name], n_judged[name], settings.causal_settings))
-    broken = None
+        try:
+            study = causal_study(stages, asked, store, agreements[name], n_judged[name], settings.causal_settings)
+            run = replace(run, causal=(*run.causal, study))
+        except UntestableError as error:
+            run = replace(run, untested=run.untested | {asked: str(error)})
+        run = replace(run, pending=run.pending[1:])
+        finished(run)
     if settings.artifact_units:
-        broken = artifact_units(stages, settings.artifact_units, settings.n_images, settings.n_top)
-    used = asdict(settings) | {"layers": list(stages.layers)}
-    return DissectRun(generator.name, names, units, n_judged, tuple(causal), broken, used, joined)
+        broken = artifact_units(stages, settings)
+        run = replace(run, artifact_units=broken, pending=())
+        finished(run)
+    return run
+
+
+def _mask_side(generator: Generator, layers: Sequence[str]) -> int:
+    """The longest side that masks need for the maps of these layers."""
+    shapes = layer_shapes(generator, layers)
+    flat = {layer: list(shape) for layer, shape in shapes.items() if len(shape) != 3}
+    if flat:
+        layer, shape = next(iter(flat.items()))
+        raise ValueError(
+            f"Layer {layer!r} puts out {['n', *shape]}, and what its units show in an image needs feature maps "
+            "['n', units, height, width]: name other layers (--layer)."
+        )
+    return max(LEAST_SIDE, FINER * max(max(shape[1:]) for shape in shapes.values()))
+
+
+def _fitting(concepts: Concepts, generator: Generator, side: int) -> Concepts:
+    """The concepts, with masks no larger than the layers need."""
+    images = generator.generate(generator.latents(1, 0))
+    return reduced(concepts, side) if max(images.shape[2:]) > side else concepts
 
 
 def label_units(
@@ -197,13 +263,14 @@ def label_units(
     for store in stores:
         n = settings.n_statistics if store.segmenter == "classical" else settings.n_images
         agreements[store.segmenter], n_judged[store.segmenter] = stages.agreement(
-            store, n, settings.thresholds, statistics
+            store, n, settings.thresholds, statistics, settings.n_shuffles
         )
     joined = {layer: _joined([agreements[store.segmenter][layer] for store in stores]) for layer in stages.layers}
     pairs = _best_pairs(stages, stores, n_judged, joined)
+    p_adjusted = _adjusted(joined)
     units = {}
     for layer, top in statistics.items():
-        units[layer] = _layer_units(joined[layer], pairs[layer], settings, top.samples.numpy(), top.threshold.numpy())
+        units[layer] = _layer_units(joined[layer], pairs[layer], p_adjusted[layer], settings, top)
     return units, joined, agreements, n_judged
 
 
@@ -224,11 +291,18 @@ def _store_of(asked: str, stores: Sequence[MaskStore]) -> MaskStore:
     raise ValueError(f"No segmenter has the concept {name!r}, of which causes were asked for; there are {known}.")
 
 
+def _adjusted(joined: Mapping[str, Agreement]) -> dict[str, NDArray[np.float64]]:
+    """P-values of all pairs, adjusted for all units and concepts of the run, by layer."""
+    given = [table.p_value.numpy() for table in joined.values() if table.p_value is not None]
+    sizes = np.cumsum([len(values) for values in given])[:-1]
+    return dict(zip(joined, np.split(adjusted(np.concatenate(given)), sizes), strict=True))
+
+
 def _joined(parts: Sequence[Agreement]) -> Agreement:
     """Agreement with the concepts of several segmenters, side by side."""
-    fields = {name: torch.cat([getattr(part, name) for part in parts], 1) for name in ("iou", "accuracy", "threshold")}
-    quality = [part.quality for part in parts if part.quality is not None]
-    return Agreement(**fields, quality=torch.cat(quality, 1) if quality else None)
+    return Agreement(
+        **{field.name: torch.cat([getattr(part, field.name) for part in parts], 1) for field in fields(Agreement)}
+    )
 
 
 def _best_pairs(
@@ -247,7 +321,7 @@ def _best_pairs(
             threshold = table.threshold.gather(1, best[:, None])[:, 0].double()
             thresholds[layer] = torch.where(theirs[layer], threshold, torch.nan)
         pairs = stages.pairs(store, n, concepts, thresholds)
-        n_pixels = store.chunk(0, min(n, 256), stages.seed)[0, 0].numel()
+        n_pixels = min(MOST_PIXELS, store.side[0] * store.side[1])
         for layer in joined:
             found[layer].append((pairs[layer], theirs[layer].numpy(), n_pixels))
         first += width
@@ -257,9 +331,9 @@ def _best_pairs(
 def _layer_units(
     table: Agreement,
     pairs: Sequence[tuple[NDArray[np.int64], NDArray[np.bool_], int]],
+    p_adjusted: NDArray[np.float64],
     settings: DissectSettings,
-    samples: NDArray[np.int64],
-    top_threshold: NDArray[np.float64],
+    top: UnitStatistics,
 ) -> LayerUnits:
     n_units = len(table.iou)
     iou, accuracy, interval = np.zeros(n_units), np.zeros(n_units), np.zeros((n_units, 2))
@@ -269,17 +343,21 @@ def _layer_units(
         accuracy[chosen] = 1 - (either - both) / (len(counts) * n_pixels)
         interval[chosen] = bootstrap_interval(counts[:, chosen], seed=settings.seed)
     best = table.best[:, None]
-    threshold = table.threshold.gather(1, best)[:, 0].numpy()
-    quality = None if table.quality is None else table.quality.gather(1, best)[:, 0].numpy()
+    threshold, quality, null = (
+        values.gather(1, best)[:, 0].numpy() for values in (table.threshold, table.quality, table.null)
+    )
+    p_adjusted = np.take_along_axis(p_adjusted, best.numpy(), 1)[:, 0]
     labelled = np.isfinite(threshold) & (iou > 0)
     return LayerUnits(
         concept=np.where(labelled, best[:, 0].numpy(), -1),
         iou=np.where(labelled, iou, 0),
         interval=np.where(labelled[:, None], interval, 0),
+        null=np.where(labelled, null, 0),
+        p_adjusted=np.where(labelled, p_adjusted, 1),
         accuracy=np.where(labelled, accuracy, 0),
         threshold=threshold,
         quality=quality,
-        detector=labelled & detects(iou, accuracy, quality, settings.rule),
-        samples=samples,
-        top_threshold=top_threshold,
+        detector=labelled & detects(iou, accuracy, quality, settings.rule, p_adjusted),
+        samples=top.samples.numpy(),
+        top_threshold=top.threshold.numpy(),
     )

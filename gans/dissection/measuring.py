@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from genmend.activations import TopSamples, UnitQuantiles, record
 from genmend.gans.dissection.agreement import pair_counts
-from genmend.gans.dissection.counting import Counts, count_at, count_at_levels, count_at_pairs
+from genmend.gans.dissection.counting import Counts, count_at, count_at_levels, count_at_pairs, pixels_at
 from genmend.gans.dissection.thresholds import TAIL_FRACTIONS
 from genmend.gans.generator import Generator, recorded_batches
+from genmend.storage.progress import with_progress
 
 __all__ = [
     "UnitStatistics",
@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 MOST_VALUES = 1 << 26  # of one layer, held to find its levels
+SORTED_AT_ONCE = 1 << 22  # of these
 
 
 @dataclass(frozen=True)
@@ -94,10 +95,16 @@ def candidate_levels(
     found = {}
     with torch.no_grad(), record(generator.module, list(layers), stop=True) as outputs:
         generator.run(generator.checked_latents(latents[:1]))
-    for layer in tqdm(layers, desc="levels", disable=not progress, leave=False):
-        n = max(1, min(len(latents), MOST_VALUES // outputs[layer].numel()))
-        maps = torch.cat([batch[layer].cpu() for batch in recorded_batches(generator, latents[:n], [layer], "levels")])
-        found[layer] = _at_fractions(maps.transpose(0, 1).flatten(1))
+    for layer in with_progress(layers, "levels to try as thresholds", len(layers), show=progress):
+        n_units, size = outputs[layer].shape[1], outputs[layer][0, 0].numel()
+        n = max(1, min(len(latents), MOST_VALUES // (n_units * size)))
+        values, filled = torch.empty(n_units, n * size), 0
+        for batch in recorded_batches(generator, latents[:n], [layer], "levels"):
+            maps = batch[layer].transpose(0, 1).flatten(1)
+            values[:, filled : filled + maps.shape[1]] = maps
+            filled += maps.shape[1]
+        units = values.split(max(1, SORTED_AT_ONCE // values.shape[1]))
+        found[layer] = torch.cat([_at_fractions(rows) for rows in units])
     return found
 
 
@@ -111,11 +118,21 @@ def _at_fractions(values: Tensor) -> Tensor:
 
 
 def threshold_counts(
-    generator: Generator, latents: Tensor, masks: Tensor, thresholds: Mapping[str, Tensor], *, progress: bool = False
+    generator: Generator,
+    latents: Tensor,
+    masks: Tensor,
+    thresholds: Mapping[str, Tensor],
+    places: Tensor | None = None,
+    partners: Tensor | None = None,
+    *,
+    progress: bool = False,
 ) -> dict[str, Counts]:
-    """`count_at` of all samples, by layer; `masks` are those of the same samples, (n, c, h, w)."""
+    """`count_at` of all samples, by layer; `masks` are those of the same samples, (n, c, h, w).
+
+    `partners` (n_shuffles, n) say whose masks go with each sample's activations in `Chance`.
+    """
     batches = _beside(generator, latents, masks, list(thresholds), "agreement", progress)
-    return _summed(batches, thresholds, count_at)
+    return _summed(batches, thresholds, partial(count_at, places=places), _others(masks, places, partners))
 
 
 def level_counts(
@@ -129,7 +146,7 @@ def level_counts(
 ) -> dict[str, Counts]:
     """`count_at_levels` of all samples, by layer."""
     batches = _beside(generator, latents, masks, list(levels), "agreement at all levels", progress)
-    return _summed(batches, levels, partial(count_at_levels, places=places))
+    return _summed(batches, levels, partial(count_at_levels, places=places), None)
 
 
 def pair_threshold_counts(
@@ -138,24 +155,37 @@ def pair_threshold_counts(
     masks: Tensor,
     thresholds: Mapping[str, Tensor],
     places: Tensor | None = None,
+    partners: Tensor | None = None,
     *,
     progress: bool = False,
 ) -> dict[str, Counts]:
-    """`count_at_pairs` of all samples, by layer."""
+    """`count_at_pairs` of all samples, by layer; `partners` as in `threshold_counts`."""
     batches = _beside(generator, latents, masks, list(thresholds), "agreement of pairs", progress)
-    return _summed(batches, thresholds, partial(count_at_pairs, places=places))
+    return _summed(batches, thresholds, partial(count_at_pairs, places=places), _others(masks, places, partners))
+
+
+def _others(masks: Tensor, places: Tensor | None, partners: Tensor | None) -> Callable[[slice], Tensor] | None:
+    """The masks of the partners of some samples, (n_shuffles, n, c, p)."""
+    if partners is None:
+        return None
+    flat = pixels_at(masks, places)
+    return lambda rows: flat[partners[:, rows]]
 
 
 def _summed(
     batches: Iterator[tuple[dict[str, Tensor], Tensor]],
     thresholds: Mapping[str, Tensor],
-    count: Callable[[Tensor, Tensor, Tensor], Counts],
+    count: Callable[..., Counts],
+    others: Callable[[slice], Tensor] | None,
 ) -> dict[str, Counts]:
     """Counts of all batches of maps and masks, by layer."""
     found: dict[str, Counts] = {}
+    start = 0
     for maps, masks in batches:
+        beside = {} if others is None else {"others": others(slice(start, start + len(masks)))}
+        start += len(masks)
         for layer, values in thresholds.items():
-            counts = count(maps[layer], masks, values)
+            counts = count(maps[layer], masks, values, **beside)
             found[layer] = found[layer] + counts if layer in found else counts
     return found
 
@@ -166,6 +196,7 @@ def pairs_of_images(
     masks: Tensor,
     concepts: Mapping[str, Tensor],
     thresholds: Mapping[str, Tensor],
+    places: Tensor | None = None,
     *,
     progress: bool = False,
 ) -> dict[str, NDArray[np.int64]]:
@@ -173,7 +204,7 @@ def pairs_of_images(
     parts: dict[str, list[NDArray[np.int64]]] = {layer: [] for layer in concepts}
     for maps, part in _beside(generator, latents, masks, list(concepts), "agreement by image", progress):
         for layer in concepts:
-            parts[layer].append(pair_counts(maps[layer], part, concepts[layer], thresholds[layer]))
+            parts[layer].append(pair_counts(maps[layer], part, concepts[layer], thresholds[layer], places))
     return {layer: np.concatenate(values) for layer, values in parts.items()}
 
 

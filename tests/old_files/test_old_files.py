@@ -291,7 +291,10 @@ def checkpoints(folder):
         "plain": Work(folder / "plain").kept("kept", None, refuse),
         "key": settings_key(asdict(RARE) | {"text": "é"}),
         "masks": store.chunk(0, 48, 0),
-        "agreement": [n, vars(agreements["widen_act"])],
+        "agreement": [
+            n,
+            {name: values for name, values in vars(agreements["widen_act"]).items() if values is not None},
+        ],
         "causal": [vars(causal.effect), causal.ranking, causal.rows],
         "rare": rare.arrays(),
         "measured": list(measure_samples(generator, detector, toy_latents(6, 2), work)),

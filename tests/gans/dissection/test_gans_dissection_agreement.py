@@ -223,7 +223,7 @@ def test_detectors_by_both_rules():
     assert detects(*table, "code").tolist() == [True, False]
     with pytest.raises(ValueError, match="accepted are 'paper' and 'code'"):
         detects(*table, "mine")
-    with pytest.raises(ValueError, match="dissect with iqr"):
+    with pytest.raises(ValueError, match="needs the information quality"):
         detects(*table[:2], rule="code")
 
 

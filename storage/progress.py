@@ -1,0 +1,55 @@
+"""How far long work is and how long the rest may take, for people: a bar on a terminal, elsewhere a line a minute."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+__all__ = ["on_terminal", "with_progress"]
+
+SECONDS = 60.0  # between lines where there is no terminal
+Item = TypeVar("Item")
+
+
+def on_terminal() -> bool:
+    """Whether stderr is a terminal."""
+    return sys.stderr.isatty()
+
+
+def with_progress(items: Iterable[Item], description: str, total: int, *, show: bool = True) -> Iterator[Item]:
+    """Yield the items, and say on stderr how many are done and about how long the rest takes.
+
+    Parameters
+    ----------
+    items
+        What is worked on while it is yielded.
+    description : str
+        Of the work.
+    total : int
+        How many items there are.
+    show : bool
+        False says nothing.
+    """
+    if show and on_terminal():
+        from tqdm import tqdm
+
+        yield from tqdm(items, desc=description, total=total, leave=False)
+        return
+    began = said = time.monotonic()
+    for done, item in enumerate(items):
+        now = time.monotonic()
+        if show and done and now - said >= SECONDS:
+            said = now
+            left = (now - began) / done * (total - done)
+            print(f"{description}: {done} of {total} done, about {_in_words(left)} left", file=sys.stderr, flush=True)
+        yield item
+    if show and said > began:
+        print(f"{description}: done in {_in_words(time.monotonic() - began)}", file=sys.stderr, flush=True)
+
+
+def _in_words(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
