@@ -99,7 +99,7 @@ def agreement_of(counts: Counts, threshold: Tensor, quality: Tensor | None = Non
     if counts.chance is None:
         return Agreement(iou, accuracy, threshold, quality)
     null = torch.where(admitted, counts.chance.null_iou(counts.unit, counts.concept), 0)
-    p_value = torch.where(admitted, counts.chance.p_values(counts.both, counts.concept), 1)
+    p_value = torch.where(admitted, counts.chance.p_values(counts.both), 1)
     return Agreement(iou, accuracy, threshold, quality, null, p_value)
 
 

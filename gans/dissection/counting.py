@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from genmend.gans.dissection.chance import Chance
+from genmend.gans.dissection.chance import Chance, Tally
 
 __all__ = [
     "Counts",
@@ -108,13 +108,14 @@ def count_at(
     reach = maps.flatten(2).amax(2) > limits
     n_concepts = masks.shape[1]
     found = torch.zeros(maps.shape[1], n_concepts + 1, dtype=torch.int64)
-    tally = _Tally(maps.shape[1], n_concepts, 1, others)
+    tally = Tally(maps.shape[1], n_concepts, others)
     for image, reached in enumerate(reach):
         for units in reached.nonzero()[:, 0].split(units_at_once(flat.shape[2])):
             on = exceeding(upsample(maps[image, units], side, places), limits[units, None])
-            found[units] += pixels_of_both(on, flat[image])
-            tally.add(units, on, image)
-    return Counts(flat.shape[0] * flat.shape[2], found[:, -1:], flat.sum((0, 2)), found[:, :-1], tally.chance(flat))
+            shared = pixels_of_both(on, flat[image])
+            found[units] += shared
+            tally.add(units, on, shared[:, :-1], image)
+    return Counts(flat.shape[0] * flat.shape[2], found[:, -1:], flat.sum((0, 2)), found[:, :-1], tally.chance())
 
 
 def count_at_pairs(
@@ -135,7 +136,7 @@ def count_at_pairs(
     flat = pixels_at(masks, places)
     unit, both = torch.zeros(2, *thresholds.shape, dtype=torch.int64)
     concepts = limits.isfinite().any(0).nonzero()[:, 0].tolist()
-    tally = _Tally(*thresholds.shape, thresholds.shape[1], others)
+    tally = Tally(*thresholds.shape, others)
     for number, image in enumerate(maps):  # one at a time: they stay in the processor's cache
         mask = flat[number].float()
         for units in torch.arange(len(image)).split(units_at_once(flat.shape[2])):
@@ -143,36 +144,10 @@ def count_at_pairs(
             for concept in concepts:
                 on = exceeding(values, limits[units, concept, None])
                 unit[units, concept] += on.sum(1).long()
-                both[units, concept] += (on @ mask[concept]).long()
-                tally.add(units, on, number, concept)
-    return Counts(flat.shape[0] * flat.shape[2], unit, flat.sum((0, 2)), both, tally.chance(flat))
-
-
-class _Tally:
-    """Counts of units beside the masks of other samples; nothing where there are none."""
-
-    def __init__(self, n_units: int, n_concepts: int, n_thresholds: int, others: Tensor | None) -> None:
-        self.others = others
-        self.shuffled = torch.zeros(n_units, n_concepts, dtype=torch.int64)
-        self.spread = torch.zeros(n_units, n_concepts, dtype=torch.float64)
-        self.images = torch.zeros(n_units, n_thresholds, dtype=torch.int64)
-
-    def add(self, units: Tensor, on: Tensor, image: int, concept: int | None = None) -> None:
-        """Count the pixels (k, p) of these units of one image; `concept` where their threshold is that of one."""
-        if self.others is None or not len(units):
-            return
-        which = slice(None) if concept is None else slice(concept, concept + 1)
-        masks = self.others[:, image, which].float()  # (n_shuffles, c, p)
-        found = (on @ masks.flatten(0, 1).T).view(len(units), len(masks), -1)
-        self.shuffled[units, which] += found.long().sum(1)
-        self.spread[units, which] += found.double().var(1)
-        self.images[units, which if self.images.shape[1] > 1 else slice(None)] += on.any(1, keepdim=True)
-
-    def chance(self, masks: Tensor) -> Chance | None:
-        """All of it; `masks` (n, c, p) are the samples' own."""
-        if self.others is None:
-            return None
-        return Chance(len(self.others), self.shuffled, self.spread, self.images, masks.any(2).sum(0))
+                shared = (on @ mask[concept]).long()
+                both[units, concept] += shared
+                tally.add(units, on, shared[:, None], number, concept)
+    return Counts(flat.shape[0] * flat.shape[2], unit, flat.sum((0, 2)), both, tally.chance())
 
 
 def count_at_levels(maps: Tensor, masks: Tensor, levels: Tensor, places: Tensor | None = None) -> Counts:

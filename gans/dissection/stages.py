@@ -37,7 +37,7 @@ MOST_PIXELS = 1 << 14  # pixels of each image behind everything else
 MOST_VALIDATION = 1000
 Arrays = dict[str, NDArray[Any]]
 COUNTED = ("pixels", "unit", "concept", "both")
-CHANCE = ("n_shuffles", "shuffled", "spread", "unit_images", "concept_images")
+CHANCE = ("n_samples", "n_shuffles", "shuffled", "squares")
 
 
 @dataclass(frozen=True)
@@ -222,5 +222,6 @@ def _counts_of(arrays: Mapping[str, NDArray[Any]]) -> Counts:
     unit, concept, both = (torch.from_numpy(arrays[name]) for name in COUNTED[1:])
     chance = None
     if CHANCE[0] in arrays:
-        chance = Chance(arrays[CHANCE[0]].item(), *(torch.from_numpy(arrays[name]) for name in CHANCE[1:]))
+        shuffled, squares = (torch.from_numpy(arrays[name]) for name in CHANCE[2:])
+        chance = Chance(arrays["n_samples"].item(), arrays["n_shuffles"].item(), shuffled, squares)
     return Counts(arrays["pixels"].item(), unit, concept, both, chance)
