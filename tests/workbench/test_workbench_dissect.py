@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from genmend.gans import Generator
+from genmend.gans import Generator, load_detector
 from genmend.gans.settings import CausalSettings, DissectSettings
 from genmend.storage.pieces import Work
 from genmend.workbench.commands.dissect import run_dissect
@@ -70,8 +70,11 @@ def test_the_units_that_paint_are_found(generator, tmp_path, way):
     assert float(rows[2]["iou"]) == units.iou[2]
     assert load_file(tmp_path / "iou.safetensors")["act.iou"].shape == (8, 2)
     assert json.loads((tmp_path / "summary.json").read_text()) == json.loads(json.dumps(run.to_dict()))
+    assert float(rows[2]["above_null"]) == units.above_null[2] == units.iou[2] - units.null[2]
     report = (tmp_path / "report.html").read_text()
     assert "painter" in report
+    assert ("is green: act unit 2" in report) == units.detector[2]
+    assert report.count('class="above find"') == 1 + (way == "iqr")  # all units, and the best where there are some
     assert "act unit 2: is green" in (tmp_path / "pages" / "act.html").read_text()
 
 
@@ -131,6 +134,75 @@ def test_causes_are_tested_against_random_units_and_kept(generator, tmp_path, mo
     assert all(torch.equal(again.causal[0].rows[name], images) for name, images in run.causal[0].rows.items())
 
 
+def test_a_concept_that_no_unit_overlaps_or_too_few_samples_have_is_not_tested(generator, tmp_path):
+    class Rare(Colours):
+        names = ("is red", "is green", "never", "always")
+
+        def __call__(self, images):
+            masks = super().__call__(images)
+            return torch.cat([masks, torch.zeros_like(masks[:, :1]), torch.ones_like(masks[:, :1])], 1)
+
+    causal = CausalSettings(n_units=4, n_segmented=160)
+    run = dissected(
+        generator, tmp_path, Rare(), causal=("never", "is green", "always"), causal_settings=causal, thresholds="fixed"
+    )
+    (study,) = run.causal
+    assert (study.effect.concept, study.effect.units[0]) == ("is green", 2)
+    iou = run.agreement["act"].above_null[:, 1]
+    assert (iou[list(study.effect.units)] > 0).all()  # no other unit fills up the four
+    assert "No unit of act overlaps 'never'" in run.untested["never"]
+    assert set(run.untested) == {"never", "always"}
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["causal_untested"] == run.untested
+    assert "Not tested: causes of never, always." in (tmp_path / "report.html").read_text()
+
+
+def test_what_is_finished_can_be_read_while_causes_are_tested(generator, tmp_path, monkeypatch):
+    def look(*_):
+        summary = json.loads((tmp_path / "summary.json").read_text())
+        assert summary["pending"] == ["causes of is green"]
+        assert summary["layers"]["act"]["n_units"] == 8
+        assert "still at work on causes of is green" in (tmp_path / "report.html").read_text()
+        assert (tmp_path / "pages" / "act.html").is_file()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("genmend.gans.dissection.dissection.causal_study", look)
+    with pytest.raises(KeyboardInterrupt):
+        dissected(generator, tmp_path, causal=("is green",))
+
+
+def test_units_that_are_on_where_everything_is_beat_no_chance(tmp_path):
+    """Maps and masks each have their own blob in the middle, whose width has nothing to do with the other's."""
+
+    class Middle(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.act = nn.ReLU()
+
+        def forward(self, z):
+            rows = torch.linspace(-1, 1, 16)
+            near = 1 - rows.abs()[:, None] - rows.abs()[None]
+            maps = self.act(near + 0.3 * z[:, :8].view(-1, 8, 1, 1))
+            return torch.stack([maps[:, 0], (near > 0.3 + 0.2 * z[:, 8].view(-1, 1, 1)).float(), maps[:, 1]], 1)
+
+    class Blob(Colours):
+        names = ("first", "blob")
+
+        def __call__(self, images):
+            return images[:, :2] > 0.5
+
+    middle = Generator(Middle().eval(), (9,), ("act",), value_range=(0, 1), name="middle")
+    for rule in ("paper", "code"):
+        run = dissected(middle, tmp_path / rule, Blob(), rule=rule)
+        units = run.layers["act"]
+        assert np.flatnonzero(units.detector).tolist() == [0]
+        assert run.label("act", 0) == "first"
+        assert run.agreement["act"].iou[1:].max() > 0.3  # far above the 0.05 that either rule asks for
+        assert np.allclose(run.agreement["act"].null[1:], run.agreement["act"].iou[1:], atol=0.05)
+        assert units.p_adjusted[0] < 1e-6
+        assert (units.p_adjusted[1:] > 0.05).all()
+
+
 def colour_features(images):
     """Colours and their squares, which tell a sample with much red from the rest."""
     means = images.mean((2, 3))
@@ -144,6 +216,8 @@ def extractor():
 def test_units_whose_images_are_far_from_normal_are_ranked(generator, tmp_path):
     run = dissected(generator, tmp_path, artifact_units="test_workbench_dissect:extractor")
     found = run.artifact_units
+    detector = load_detector(next((tmp_path / "work").glob("detector-*.safetensors")))
+    assert (detector.n_statistics, detector.n_reference) == (300, 300)  # those that were asked for
     assert (found.n_pool, found.n_top) == (300, 30)
     painters = found.kid["act"][:3]
     assert painters.min() > found.kid["act"][3:].max()  # only units 0 to 2 change the picture
@@ -170,8 +244,14 @@ def test_what_cannot_be_done_is_said(generator, tmp_path):
         dissected(generator, tmp_path, causal=("hat",))
     with pytest.raises(ValueError, match="accepted are 'iqr' and 'fixed'"):
         DissectSettings(thresholds="best")
-    with pytest.raises(ValueError, match="give --thresholds iqr"):
-        DissectSettings(thresholds="fixed", rule="code")
+    with pytest.raises(ValueError, match="accepted are 'paper' and 'code'"):
+        DissectSettings(rule="mine")
+    with pytest.raises(ValueError, match="n_shuffles is 1; give at least 2"):
+        DissectSettings(n_shuffles=1)
+    net = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 48), nn.Unflatten(1, (3, 4, 4)))
+    flat = Generator(net.eval(), (4,), ("1",))
+    with pytest.raises(ValueError, match=r"Layer '1' puts out \['n', 6\].*feature maps"):
+        run_dissect(flat, tmp_path, progress=False)
     with pytest.raises(ValueError, match="name at least one, and each once"):
         DissectSettings(segmenters=("classical", "classical"))
     with pytest.raises(ValueError, match="at least 8"):

@@ -33,15 +33,19 @@ def run_dissect(
     """Dissect with `genmend.gans.dissect`, and write everything to `out`.
 
     Files: ``units.csv``, ``iou.safetensors``, ``summary.json``, ``concepts.png``, ``report.html`` and
-    ``pages/LAYER.html``; ``work/`` holds what an interrupted run goes on from.
+    ``pages/LAYER.html``; ``work/`` holds what an interrupted run goes on from. All are there once the units have their
+    labels, and again after each cause that is tested.
     """
     need_packages()
     work = Work(out / "work", resume, progress)
-    run = dissect(generator, layers, settings=settings, concepts=concepts, work=work)
-    _write_tables(out, run)
-    write_pages(out / "pages", run, generator, progress=progress)
-    write_dissect_report(out / "report.html", run, generator)
-    return run
+
+    def write(run: DissectRun) -> None:
+        _write_tables(out, run)
+        write_dissect_report(out / "report.html", run, generator)
+        if not run.causal and not run.untested and run.artifact_units is None:  # the first time
+            write_pages(out / "pages", run, generator, progress=progress)
+
+    return dissect(generator, layers, settings=settings, concepts=concepts, work=work, finished=write)
 
 
 def _write_tables(out: Path, run: DissectRun) -> None:

@@ -15,7 +15,19 @@ import numpy as np
 if TYPE_CHECKING:
     import matplotlib.figure
 
-__all__ = ["Audio", "Block", "Facts", "Figure", "Paragraph", "Picture", "Section", "Table", "cell_text"]
+__all__ = [
+    "Audio",
+    "Block",
+    "Card",
+    "Facts",
+    "Figure",
+    "Gallery",
+    "Paragraph",
+    "Picture",
+    "Section",
+    "Table",
+    "cell_text",
+]
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 
@@ -29,11 +41,15 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under a header; numbers stand to the right, floats with four significant digits."""
+    """Rows under a header; numbers stand to the right, floats with four significant digits.
+
+    A `searchable` one has a field to search and sort it.
+    """
 
     caption: str
     header: Sequence[str]
     rows: Sequence[Sequence[Any]]
+    searchable: bool = False
 
     def __post_init__(self) -> None:
         for number, row in enumerate(self.rows):
@@ -84,6 +100,28 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Card:
+    """One item of a gallery: a picture, what it is, and named values to read and to sort by."""
+
+    title: str
+    picture: Picture
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Cards with a field to search and sort them; all have values of the same names, at least one."""
+
+    caption: str
+    cards: Sequence[Card]
+
+    def __post_init__(self) -> None:
+        names = {tuple(card.values) for card in self.cards}
+        if len(names) > 1 or names == {()}:
+            raise ValueError(f"The cards of {self.caption!r} have values of different names, or none: {sorted(names)}.")
+
+
+@dataclass(frozen=True)
 class Audio:
     """A WAV file as bytes, with a player; keep it short, for the page carries all of it."""
 
@@ -121,7 +159,7 @@ class Figure:
         return Picture(self.caption, buffer.getvalue(), self.alt, density=dpi / 96)
 
 
-Block: TypeAlias = Paragraph | Table | Facts | Picture | Audio | Figure
+Block: TypeAlias = Paragraph | Table | Facts | Picture | Gallery | Audio | Figure
 
 
 @dataclass(frozen=True)

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
 
 from genmend.gans import Generator
 from genmend.gans.dissection.artifact_study import N_FRECHET
 from genmend.gans.dissection.causal_study import CausalStudy
 from genmend.gans.dissection.figures import distance_histogram
 from genmend.manifold.figures.image_grid import image_grid
+from genmend.storage.progress import with_progress
+from genmend.workbench.pages.blocks import Block
 from genmend.workbench.pages.dissect_gallery import unit_rows
-from genmend.workbench.pages.page import Facts, Figure, Paragraph, Picture, Section, Table, write_report
+from genmend.workbench.pages.page import (
+    Card,
+    Facts,
+    Figure,
+    Gallery,
+    Paragraph,
+    Picture,
+    Section,
+    Table,
+    write_report,
+)
 
 if TYPE_CHECKING:
     from genmend.gans.dissection.dissection import DissectRun
 
 __all__ = ["write_dissect_report", "write_pages"]
 
-UNITS_A_CONCEPT, MOST_SHOWN, MOST_ROWS = 3, 90, 100
+UNITS_A_CONCEPT, MOST_SHOWN, MOST_ROWS = 3, 60, 3_000
 N_FAR, N_FAR_PICTURED = 20, 12
 LEGEND = "The samples that excite the unit most; dark where it is off, its edge yellow."
 
@@ -30,51 +42,63 @@ LEGEND = "The samples that excite the unit most; dark where it is off, its edge 
 def write_pages(folder: Path, run: DissectRun, generator: Generator, *, progress: bool = False) -> None:
     """``LAYER.html`` for each layer, with a gallery of every unit, under the concept that it agrees with best."""
     folder.mkdir(parents=True, exist_ok=True)
-    for layer, units in tqdm(run.layers.items(), desc="pages", disable=not progress, leave=False):
+    for layer, units in with_progress(run.layers.items(), "pages of units", len(run.layers), show=progress):
         pictures = dict(_pictures(run, generator, layer, range(len(units.iou))))
         labels = [run.label(layer, unit) for unit in range(len(units.iou))]
         sections = []
         for label in sorted(set(labels), key=lambda name: (-labels.count(name), name)):
             chosen = [unit for unit, name in enumerate(labels) if name == label]
-            chosen.sort(key=lambda unit: -units.iou[unit])
+            chosen.sort(key=lambda unit: -units.above_null[unit])
             sections.append(Section(f"{label} ({len(chosen)})", [pictures[unit] for unit in chosen], closed=True))
         summary = (
-            f"All {len(labels)} units of {layer}, under the concept of highest IoU each; {int(units.detector.sum())} "
-            f"are detectors. {LEGEND}"
+            f"All {len(labels)} units of {layer}, each under the concept that it agrees with most above chance; "
+            f"{int(units.detector.sum())} detect it. {LEGEND}"
         )
         write_report(folder / f"{layer}.html", f"{run.model}: units of {layer}", summary, sections)
 
 
 def write_dissect_report(path: Path, run: DissectRun, generator: Generator) -> None:
-    """The report: which concepts have units, the best units' galleries, causes, tables, settings."""
-    total = sum(len(units.iou) for units in run.layers.values())
-    found = sum(int(units.detector.sum()) for units in run.layers.values())
+    """The report: the best units with their pictures, which concepts have units, causes, all units, settings."""
+    parts: list[tuple[str, Sequence[Block], bool]] = [
+        ("Best units", _gallery_blocks(run, generator), False),
+        ("Concepts", _concept_blocks(run), False),
+    ]
+    if run.causal or run.untested:
+        tested = [block for study in run.causal for block in _causal_blocks(study)]
+        parts.append(("Causes", [*tested, *(Paragraph(reason) for reason in run.untested.values())], True))
+    if run.artifact_units:
+        parts.append(("Far from normal", _far_blocks(run, generator), True))
+    parts += [
+        ("All units", [_table(run), Paragraph("The same: units.csv; all pairs: iou.safetensors.")], True),
+        ("Settings", [Facts("What this run used", run.settings)], True),
+    ]
+    sections = [Section(title, blocks, closed=closed) for title, blocks, closed in parts]
+    write_report(path, f"genmend dissect: {run.model}", _summary(run), sections)
+
+
+def _summary(run: DissectRun) -> str:
+    units = run.layers.values()
+    total, found = sum(len(rows.iou) for rows in units), sum(int(rows.detector.sum()) for rows in units)
     judged = ", ".join(f"{n} samples for {name}" for name, n in run.n_judged.items())
-    summary = (
-        f"{found} of {total} units in {', '.join(run.layers)} detect one of {len(run.concepts)} concepts "
-        f"({judged}).\n\n"
-        "A unit detects the concept that its mask overlaps best where their intersection over union, pooled over all "
-        f"images, is above 0.05 and {_rule(run)}. Agreement is no cause: see Causes where it was tested."
+    iou, null = (np.concatenate([getattr(rows, name)[rows.detector] for rows in units]) for name in ("iou", "null"))
+    typical = (
+        f" Their median IoU is {np.median(iou):.3f}; beside the masks of other samples it is {np.median(null):.3f}."
+        if found
+        else ""
     )
-    write_report(
-        path,
-        f"genmend dissect: {run.model}",
-        summary,
-        [
-            Section("Concepts", _concept_blocks(run)),
-            Section("Units", _gallery_blocks(run, generator), closed=True),
-            *(
-                [Section("Causes", [block for study in run.causal for block in _causal_blocks(study)], closed=True)]
-                if run.causal
-                else []
-            ),
-            *([Section("Far from normal", _far_blocks(run, generator), closed=True)] if run.artifact_units else []),
-            Section(
-                "Table", [_table(run), Paragraph("All units: units.csv; all pairs: iou.safetensors.")], closed=True
-            ),
-            Section("Settings", [Facts("What this run used", run.settings)], closed=True),
-        ],
-    )
+    texts = [
+        f"{found} of {total} units in {', '.join(run.layers)} detect one of {len(run.concepts)} concepts more than "
+        f"chance does ({judged}).{typical}",
+        "A unit detects a concept where the intersection over union of its mask and the concept's, pooled over all "
+        f"images, is above 0.05, {_rule(run)}, and the agreement is more than chance gives: the same with the masks "
+        f"of {run.settings['n_shuffles']} other samples for each, at most 5 % of the finds false over all units and "
+        "concepts. Agreement is no cause: see Causes where it was tested.",
+    ]
+    if run.untested:
+        texts.append(f"Not tested: causes of {', '.join(run.untested)}. {' '.join(run.untested.values())}")
+    if run.pending:
+        texts.insert(0, f"Unfinished: this run is still at work on {', '.join(run.pending)}.")
+    return "\n\n".join(texts)
 
 
 def _rule(run: DissectRun) -> str:
@@ -88,39 +112,63 @@ def _pictures(run: DissectRun, generator: Generator, layer: str, units: Sequence
     # A unit without a label has no threshold of its own: its upper quantile serves.
     thresholds = np.where(np.isfinite(found.threshold), found.threshold, found.top_threshold)
     for unit, png in unit_rows(generator, layer, found.samples, thresholds, units, run.settings["seed"]):
-        low, high = found.interval[unit]
-        caption = f"{layer} unit {unit}: {run.label(layer, unit)}, IoU {found.iou[unit]:.3f} [{low:.3f}, {high:.3f}]"
+        iou, null = found.iou[unit], found.null[unit]
+        caption = f"{layer} unit {unit}: {run.label(layer, unit)}, IoU {iou:.3f}, by chance {null:.3f}"
         yield unit, Picture(caption, png, alt=f"{caption}. {LEGEND}", density=0.6)
 
 
-def _gallery_blocks(run: DissectRun, generator: Generator) -> list[Paragraph | Picture]:
-    """Up to 3 detectors of each concept, the concepts with the surest unit first."""
+def _gallery_blocks(run: DissectRun, generator: Generator) -> list[Paragraph | Gallery]:
+    """Up to 3 detectors of each concept, those furthest above chance first."""
     ranked = sorted(
         (
-            (float(units.iou[unit]), layer, int(unit))
+            (float(units.above_null[unit]), layer, int(unit))
             for layer, units in run.layers.items()
             for unit in np.flatnonzero(units.detector)
         ),
         reverse=True,
     )
-    groups: dict[str, list[tuple[str, int]]] = {}
+    groups: Counter[str] = Counter()
+    shown: list[tuple[str, int]] = []
     for _, layer, unit in ranked:
-        group = groups.setdefault(run.label(layer, unit), [])
-        if len(group) < UNITS_A_CONCEPT:
-            group.append((layer, unit))
-    shown = [pair for group in groups.values() for pair in group][:MOST_SHOWN]
+        label = run.label(layer, unit)
+        groups[label] += 1
+        if groups[label] <= UNITS_A_CONCEPT and len(shown) < MOST_SHOWN:
+            shown.append((layer, unit))
+    pages = ", ".join(f"pages/{layer}.html" for layer in run.layers)
+    if not shown:
+        return [Paragraph(f"No unit detects a concept more than chance does. Every unit: {pages}.")]
     drawn = {
         (layer, unit): picture
         for layer in run.layers
         for unit, picture in _pictures(run, generator, layer, [unit for name, unit in shown if name == layer])
     }
-    pages = ", ".join(f"pages/{layer}.html" for layer in run.layers)
+    cards = [
+        Card(
+            f"{run.label(layer, unit)}: {layer} unit {unit}",
+            drawn[layer, unit],
+            {"layer": layer} | _values(run, layer, unit),
+        )
+        for layer, unit in shown
+    ]
     text = (
-        f"{LEGEND} Up to {UNITS_A_CONCEPT} detectors of each concept, of {len(groups)} concepts; every unit: {pages}."
-        if shown
-        else f"No unit is a detector. Every unit: {pages}."
+        f"{LEGEND} Up to {UNITS_A_CONCEPT} units of each of {len(groups)} concepts, those furthest above chance first; "
+        f"every unit: {pages}."
     )
-    return [Paragraph(text), *(drawn[pair] for pair in shown)]
+    return [Gallery(text, cards)]
+
+
+def _values(run: DissectRun, layer: str, unit: int) -> dict[str, Any]:
+    """What is told of a unit, by name."""
+    units = run.layers[layer]
+    low, high = units.interval[unit]
+    return {
+        "concept": run.label(layer, unit),
+        "above chance": float(units.above_null[unit]),
+        "IoU": float(units.iou[unit]),
+        "95 % interval": f"{low:.3f} to {high:.3f}",
+        "by chance": float(units.null[unit]),
+        "level": float(units.p_adjusted[unit]),
+    }
 
 
 def _concept_blocks(run: DissectRun) -> list[Figure | Table]:
@@ -197,15 +245,18 @@ def _far_blocks(run: DissectRun, generator: Generator) -> list[Paragraph | Figur
 
 
 def _table(run: DissectRun) -> Table:
-    """The detectors of highest IoU."""
+    """The units, those furthest above chance first."""
     rows = [
-        (layer, int(unit), run.label(layer, int(unit)), units.iou[unit], *units.interval[unit], units.accuracy[unit])
+        {"layer": layer, "unit": unit, "detects": bool(units.detector[unit])}
+        | _values(run, layer, unit)
+        | {"pixel accuracy": float(units.accuracy[unit])}
         for layer, units in run.layers.items()
-        for unit in np.flatnonzero(units.detector)
+        for unit in range(len(units.iou))
     ]
-    rows.sort(key=lambda row: -row[3])
+    rows.sort(key=lambda row: (-row["above chance"], row["layer"], row["unit"]))
     return Table(
-        f"The {min(MOST_ROWS, len(rows))} detectors of highest IoU, of {len(rows)}.",
-        ["layer", "unit", "concept", "IoU", "low", "high", "pixel accuracy"],
-        rows[:MOST_ROWS],
+        f"{min(MOST_ROWS, len(rows))} of {len(rows)} units. Level: adjusted p-value against chance.",
+        list(rows[0]),
+        [list(row.values()) for row in rows[:MOST_ROWS]],
+        searchable=True,
     )

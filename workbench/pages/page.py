@@ -1,22 +1,52 @@
-"""Write a report: one HTML file that needs nothing else, neither a network nor a script nor a second file."""
+"""Write a report: one HTML file that needs nothing else, neither a network nor a second file.
+
+A page that can be searched has one small script of ours in it, which its policy admits by digest and no other.
+"""
 
 from __future__ import annotations
 
 import importlib
 import os
+from base64 import b64encode
 from collections.abc import Sequence
+from hashlib import sha256
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genmend.storage.atomic import whole_file
-from genmend.workbench.pages.blocks import Audio, Block, Facts, Figure, Paragraph, Picture, Section, Table, cell_text
+from genmend.workbench.pages.blocks import (
+    Audio,
+    Block,
+    Card,
+    Facts,
+    Figure,
+    Gallery,
+    Paragraph,
+    Picture,
+    Section,
+    Table,
+    cell_text,
+)
 
 if TYPE_CHECKING:
     import jinja2
 
-__all__ = ["Audio", "Facts", "Figure", "Paragraph", "Picture", "Section", "Table", "need_packages", "write_report"]
+__all__ = [
+    "Audio",
+    "Card",
+    "Facts",
+    "Figure",
+    "Gallery",
+    "Paragraph",
+    "Picture",
+    "Section",
+    "Table",
+    "need_packages",
+    "write_report",
+]
 
+TEMPLATES = Path(__file__).with_name("templates")
 LONG_TEXT = 40  # characters
 
 
@@ -60,7 +90,12 @@ def write_report(path: str | os.PathLike[str], title: str, summary: str, section
         {"title": section.title, "closed": section.closed, "blocks": [_view(block) for block in section.blocks]}
         for section in sections
     ]
-    text = template.render(title=title, summary=_paragraphs(summary), sections=views)
+    finds = any(block.get("searchable") for view in views for block in view["blocks"])
+    script = (TEMPLATES / "find.js").read_text(encoding="utf-8") if finds else ""
+    digest = b64encode(sha256(script.encode()).digest()).decode()
+    text = template.render(
+        title=title, summary=_paragraphs(summary), sections=views, script=script, script_digest=digest
+    )
     with whole_file(path) as temporary:
         # A file name may hold bytes that are no text (lone surrogates in Python): they are spelled out.
         temporary.write_bytes(text.encode("utf-8", errors="backslashreplace"))
@@ -88,7 +123,7 @@ def _template() -> jinja2.Template:
     except ModuleNotFoundError as error:
         raise _missing("jinja2") from error
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
+        loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -118,7 +153,13 @@ def _view(block: Block) -> dict[str, Any]:
             for cell, number in zip(row, numeric, strict=True):
                 cell["number"] |= number
         header = [{"text": text, "number": number} for text, number in zip(block.header, numeric, strict=True)]
-        return {"kind": "table", "caption": block.caption, "header": header, "rows": rows}
+        return {
+            "kind": "table",
+            "caption": block.caption,
+            "header": header,
+            "rows": rows,
+            "searchable": block.searchable,
+        }
     if isinstance(block, Facts):
         pairs = [(str(name), cell_text(value, exact=True)) for name, value in block.pairs.items()]
         return {"kind": "facts", "caption": block.caption, "pairs": pairs}
@@ -129,6 +170,21 @@ def _view(block: Block) -> dict[str, Any]:
             block = block.picture()
         except ModuleNotFoundError as error:
             raise _missing("matplotlib") from error
+    if isinstance(block, Gallery):
+        return {
+            "kind": "gallery",
+            "caption": block.caption,
+            "names": list(block.cards[0].values) if block.cards else [],
+            "cards": [
+                {
+                    "title": card.title,
+                    "picture": _view(card.picture),
+                    "values": [(name, _cell(value)) for name, value in card.values.items()],
+                }
+                for card in block.cards
+            ],
+            "searchable": bool(block.cards),
+        }
     if isinstance(block, Picture):
         width, height = (round(length / block.density) for length in block.size)
         alt = block.alt or block.caption
@@ -141,15 +197,16 @@ def _view(block: Block) -> dict[str, Any]:
             "height": height,
         }
     raise TypeError(
-        f"A section holds a {type(block).__name__}; its blocks are Paragraph, Table, Facts, Figure, Picture and Audio "
-        "of genmend.workbench.pages.page: wrap it in one of them."
+        f"A section holds a {type(block).__name__}; its blocks are Paragraph, Table, Facts, Figure, Picture, Gallery "
+        "and Audio of genmend.workbench.pages.page: wrap it in one of them."
     )
 
 
 def _cell(value: Any) -> dict[str, Any]:
     text = cell_text(value)
     # A column of sentences keeps a width to be read in; the table scrolls.
-    return {"text": text, "number": _is_number(value), "long": len(text) > LONG_TEXT}
+    number = _is_number(value)
+    return {"text": text, "number": number, "long": len(text) > LONG_TEXT, "value": value if number else None}
 
 
 def _is_numeric(column: Sequence[Any]) -> bool:

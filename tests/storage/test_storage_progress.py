@@ -1,0 +1,25 @@
+"""How far long work is: lines a minute where there is no terminal."""
+
+import time
+
+from genmend.storage.progress import with_progress
+
+
+def test_a_line_a_minute_says_how_much_is_done_and_left(monkeypatch, capsys):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    for _ in with_progress(range(8), "masks", 8):
+        now[0] += 40
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "masks: 2 of 8 done, about 4 min left"
+    assert [line.split()[1] for line in lines[:-1]] == ["2", "4", "6"]
+    assert lines[-1] == "masks: done in 5 min"
+
+
+def test_short_or_hidden_work_says_nothing(monkeypatch, capsys):
+    assert list(with_progress("abc", "letters", 3)) == ["a", "b", "c"]
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    for _ in with_progress(range(3), "hidden", 3, show=False):
+        now[0] += 100
+    assert capsys.readouterr().err == ""
