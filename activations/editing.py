@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import chain
@@ -45,6 +45,11 @@ class _EditHook:
         self.edit = edit
         self.strength.fill_(edit.strength)
 
+    def refit(self, edit: Edit) -> None:
+        self.set(edit)
+        with torch.inference_mode(False), torch.no_grad():
+            self.placed = _on_device(edit, self.strength.device)
+
 
 class Handle:
     """What `attach` returns: the way to change and to remove the edits it attached. A context manager.
@@ -83,6 +88,36 @@ class Handle:
         for hook, new in zip(hooks, changed, strict=True):
             hook.set(new)
 
+    def refit(self, edits: Sequence[Edit]) -> None:
+        """Put other edits of the same layers in the place of the attached ones, in the same order.
+
+        Unlike attaching anew it is seen by a compiled model that has run, which is compiled again.
+
+        Raises
+        ------
+        ValueError
+            If they are not as many, or of other layers; nothing has been changed then.
+        """
+        if [edit.layer for edit in edits] != [edit.layer for edit in self.edits]:
+            raise ValueError("refit() needs one edit for each attached one, of the same layer; attach others anew.")
+        for (_, hook, _), edit in zip(self._attached, edits, strict=True):
+            hook.refit(edit)
+
+    def suspend(self) -> None:
+        """Take the edits off until `resume`; the handle keeps them. Suspended already: does nothing."""
+        for layer, _, handle in reversed(self._attached):
+            handle.remove()
+            _unmark_if_bare(layer)
+
+    def resume(self) -> None:
+        """Put suspended edits back, behind whatever has been attached since."""
+        self.suspend()
+        self._attached = [
+            (layer, hook, layer.register_forward_hook(hook, with_kwargs=True)) for layer, hook, _ in self._attached
+        ]
+        for layer, _, _ in self._attached:
+            mark(layer)
+
     def remove(self, *, warn: bool = True) -> None:
         """Take the edits off; the model is as it was before. A second call does nothing.
 
@@ -103,8 +138,7 @@ class Handle:
         attached, self._attached = self._attached, []
         for layer, _, handle in reversed(attached):
             handle.remove()
-            if not any(isinstance(hook, _EditHook) for hook in layer._forward_hooks.values()):
-                unmark(layer)
+            _unmark_if_bare(layer)
         return list(dict.fromkeys(hook.edit.layer for _, hook, _ in attached if not hook.ran))
 
     def __enter__(self) -> Handle:
@@ -119,7 +153,11 @@ class Handle:
 
 
 def attach(
-    model: nn.Module, *edits: Edit | Functions | Correction, rung: int | None = None, allow_other_weights: bool = False
+    model: nn.Module,
+    *edits: Edit | Functions | Correction,
+    rung: int | None = None,
+    allow_other_weights: bool = False,
+    even_if_compiled: bool = False,
 ) -> Handle:
     """Attach edits, or one rung of a correction, until ``handle.remove()``.
 
@@ -138,6 +176,8 @@ def attach(
         With a correction: which rung of its ladder, from 0, weak to strong.
     allow_other_weights
         With a correction: attach it although the model's weights are not those it was made for.
+    even_if_compiled
+        Also where a compiled module has already run, whose graphs are then built anew at the next call.
 
     Returns
     -------
@@ -172,7 +212,7 @@ def attach(
     """
     chosen = _chosen(model, edits, rung, allow_other_weights)
     layers = [find_layer(model, edit.layer) for edit in chosen]
-    refused = compiled_and_run(layers)
+    refused = None if even_if_compiled else compiled_and_run(layers)
     if refused is not None:
         name = next(edit.layer for edit, layer in zip(chosen, layers, strict=True) if layer is refused)
         raise RuntimeError(
@@ -237,6 +277,11 @@ def _chosen(
                 "unpack lists with *."
             )
     return tuple(chosen)
+
+
+def _unmark_if_bare(layer: nn.Module) -> None:
+    if not any(isinstance(hook, _EditHook) for hook in layer._forward_hooks.values()):
+        unmark(layer)
 
 
 def _place(layer: nn.Module, model: nn.Module) -> tuple[torch.device, torch.dtype]:

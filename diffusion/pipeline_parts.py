@@ -1,4 +1,4 @@
-"""What a diffusers pipeline consists of: its denoiser, the blocks by slot, the rows, arguments and noise of a call.
+"""What a diffusers pipeline consists of: its denoiser, the blocks by slot, the arguments and noise of a call.
 
 Slots are named down0, down1, ..., mid, up0, ... in the order the blocks run.
 """
@@ -17,17 +17,25 @@ __all__ = [
     "SigmaWindow",
     "block_layers",
     "call_arguments",
-    "conditional_rows",
     "denoiser_of",
-    "is_guided",
     "is_transformer",
     "plain_module",
     "sigma_of",
     "timestep_of",
-    "transformer_layers",
     "with_arguments",
 ]
 
+# What diffusers' transformers call their lists of blocks.
+_BLOCK_LISTS = (
+    "transformer_blocks",
+    "joint_transformer_blocks",
+    "single_transformer_blocks",
+    "visual_transformer_blocks",
+    "double_stream_blocks",
+    "double_blocks",
+    "blocks",
+    "layers",
+)
 Call = tuple[tuple[Any, ...], dict[str, Any]]  # arguments by place and by name
 
 
@@ -41,7 +49,7 @@ def denoiser_of(pipe: Any) -> nn.Module:
     """
     if isinstance(pipe, nn.Module):
         return pipe
-    for name in ("unet", "transformer"):
+    for name in ("unet", "transformer", "decoder", "prior"):  # the last two: Stable Cascade's
         found = getattr(pipe, name, None)
         if isinstance(found, nn.Module):
             return found
@@ -49,13 +57,24 @@ def denoiser_of(pipe: Any) -> nn.Module:
 
 
 def plain_module(module: nn.Module) -> nn.Module:
-    """Return the module inside the wrapper of ``torch.compile``, or itself."""
-    return getattr(module, "_orig_mod", module)
+    """Return the module inside the wrappers of ``torch.compile``, of peft and for parallel work, or itself."""
+    while True:
+        if isinstance(getattr(module, "_orig_mod", None), nn.Module):
+            module = module._orig_mod  # type: ignore[assignment]
+        elif isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            module = module.module
+        elif hasattr(type(module), "get_base_model"):
+            module = module.get_base_model()  # type: ignore[operator]
+        else:
+            return module
 
 
 def is_transformer(denoiser: nn.Module) -> bool:
     """Whether the denoiser is a diffusion transformer and no U-Net."""
-    return not hasattr(plain_module(denoiser), "down_blocks") and hasattr(plain_module(denoiser), "transformer_blocks")
+    plain = plain_module(denoiser)
+    return not hasattr(plain, "down_blocks") and any(
+        isinstance(getattr(plain, name, None), nn.ModuleList) for name in _BLOCK_LISTS
+    )
 
 
 def block_layers(unet: nn.Module) -> dict[str, str]:
@@ -76,58 +95,6 @@ def block_layers(unet: nn.Module) -> dict[str, str]:
     if getattr(plain, "mid_block", None) is not None:
         slots["mid"] = "mid_block"
     return slots | {f"up{i}": f"up_blocks.{i}" for i in range(len(plain.up_blocks))}
-
-
-def transformer_layers(transformer: nn.Module) -> dict[str, int]:
-    """Layer name of each block of a diffusion transformer, in order -> which output its image tokens are."""
-    transformer = plain_module(transformer)
-    pairs = type(transformer).__name__.startswith(("SD3", "Flux"))  # their blocks return (text, image)
-    names = ("transformer_blocks", "single_transformer_blocks")
-    return {f"{name}.{i}": int(pairs) for name in names for i in range(len(getattr(transformer, name, ())))}
-
-
-def conditional_rows(pipe: Any, n_rows: int, guided: bool | None = None) -> slice:
-    """Return the rows that are conditional, out of `n_rows`; call it while the pipeline runs.
-
-    Parameters
-    ----------
-    pipe
-        A pipeline, which is asked whether its present call is guided; of a bare denoiser all rows are taken.
-    n_rows
-        Rows of the batch.
-    guided
-        In place of what the pipeline says: whether the first half is unconditional.
-
-    Raises
-    ------
-    ValueError
-        If the pipeline does not say, or there is no half of the rows.
-    """
-    if guided is None:
-        guided = not isinstance(pipe, nn.Module) and is_guided(pipe)
-    if not guided:
-        return slice(0, n_rows)
-    if n_rows % 2:
-        raise ValueError(
-            f"The denoiser got {n_rows} rows, which are not an unconditional and a conditional half; give guided=False."
-        )
-    return slice(n_rows // 2, n_rows)
-
-
-def is_guided(pipe: Any) -> bool:
-    """Whether the pipeline's present call holds unconditional rows before the conditional ones.
-
-    Raises
-    ------
-    ValueError
-        If the pipeline does not say.
-    """
-    if not hasattr(pipe, "do_classifier_free_guidance"):
-        raise ValueError(
-            f"{type(pipe).__name__} does not say whether its rows are conditional; take all rows, or where there is "
-            "such an option give guided=True (the first half of the batch is unconditional) or guided=False."
-        )
-    return bool(pipe.do_classifier_free_guidance)
 
 
 def call_arguments(denoiser: nn.Module, inputs: tuple[Any, ...], named_inputs: dict[str, Any]) -> dict[str, Any]:
@@ -176,21 +143,36 @@ class SigmaWindow:
 
 
 def sigma_of(scheduler: Any, timestep: Any) -> float:
-    """Noise level of a timestep, as the scheduler defines it.
+    """Noise level of a timestep, as the scheduler defines it; infinite where nothing of the image is left.
 
     Raises
     ------
     ValueError
-        If the scheduler has neither ``sigmas`` for its timesteps nor ``alphas_cumprod``.
+        If the scheduler has neither ``sigmas`` for its timesteps nor ``alphas_cumprod``, or no such timestep.
     """
     step = float(torch.as_tensor(timestep).flatten()[0])
     sigmas, timesteps = getattr(scheduler, "sigmas", None), getattr(scheduler, "timesteps", None)
     if sigmas is not None and timesteps is not None and len(sigmas) >= len(timesteps) > 0:
-        return float(sigmas[int((torch.as_tensor(timesteps, dtype=torch.float64) - step).abs().argmin())])
+        distances = (torch.as_tensor(timesteps, dtype=torch.float64, device="cpu") - step).abs()
+        nearest = int(distances.argmin())
+        if not float(distances[nearest]) <= 1 + 0.01 * abs(step):  # half precision rounds timesteps
+            raise ValueError(_no_such_step(scheduler, step))
+        return float(sigmas[nearest])
     if hasattr(scheduler, "alphas_cumprod"):
+        if not 0 <= step <= len(scheduler.alphas_cumprod) - 0.5:
+            raise ValueError(_no_such_step(scheduler, step))
         kept = float(scheduler.alphas_cumprod[round(step)])
+        if kept == 0:  # zero terminal SNR
+            return float("inf")
         return float(((1 - kept) / kept) ** 0.5)
     raise ValueError(
         f"{type(scheduler).__name__} has neither sigmas nor alphas_cumprod, so a step's noise level is unknown; leave "
         "the sigma window out, or take another scheduler."
+    )
+
+
+def _no_such_step(scheduler: Any, step: float) -> str:
+    return (
+        f"The denoiser is at timestep {step:g}, which is none of {type(scheduler).__name__}'s, so its noise level is "
+        "unknown; leave the sigma window out, or run the denoiser in its pipeline."
     )

@@ -12,8 +12,9 @@ from genmend.activations import Edit
 from genmend.diffusion.amplification.frequency_bands import CutoffUnit
 from genmend.diffusion.amplification.low_frequencies import AmplifyLowFrequencies, Rows
 from genmend.diffusion.amplification.presets import preset_named
+from genmend.diffusion.amplification.token_layouts import transformer_layers
 from genmend.diffusion.amplification.token_update import AmplifyTokenUpdate
-from genmend.diffusion.pipeline_parts import block_layers, is_transformer, transformer_layers
+from genmend.diffusion.pipeline_parts import block_layers, is_transformer
 
 __all__ = ["Choice", "EditOptions", "amplification_edits", "edits_by_slot"]
 

@@ -18,9 +18,10 @@ from genmend.activations.contract import Edit, edit_type, working_dtype
 from genmend.diffusion.amplification.frequency_bands import CutoffUnit, check_band
 from genmend.diffusion.amplification.low_pass import Band, low_change, published_change, with_low_change
 
-__all__ = ["AmplifyLowFrequencies", "Rows", "added", "check_gain", "row_weights"]
+__all__ = ["AmplifyLowFrequencies", "PartRows", "Rows", "added", "check_gain", "laid_out_as", "row_weights"]
 
 Rows = Literal["both", "conditional", "unconditional"]
+PartRows = Rows | tuple[int, ...]
 
 
 @edit_type("diffusion.amplify_low_frequencies")
@@ -47,8 +48,9 @@ class AmplifyLowFrequencies(Edit):
         In place of `gain`, for the mean of each map, which shifts colour and brightness; None: the same.
     keep_energy : bool
         Scale every edited map back to its former root mean square: the band grows at the cost of the others.
-    rows : "both", "conditional" or "unconditional"
-        With classifier-free guidance the first half of the batch is unconditional, the second conditional.
+    rows : "both", "conditional", "unconditional", or a tuple of 0 and 1
+        With classifier-free guidance the first half of the batch is unconditional, the second conditional. A tuple has
+        an entry for each of several equal parts of the batch: 1 where it is edited.
     where : Tensor or None
         Floating, ``(h, w)`` in 0..1, of any size: how much of the change each place gets.
     as_published : bool
@@ -76,7 +78,7 @@ class AmplifyLowFrequencies(Edit):
     transition: float = 0.0
     mean_gain: float | None = None
     keep_energy: bool = False
-    rows: Rows = "both"
+    rows: PartRows = "both"
     where: Tensor | None = None
     as_published: bool = False
     strength: float = 1.0
@@ -87,8 +89,10 @@ class AmplifyLowFrequencies(Edit):
         check_gain("gain", self.gain)
         if self.mean_gain is not None:
             check_gain("mean_gain", self.mean_gain)
-        if self.rows not in get_args(Rows):
-            raise ValueError(f"rows is {self.rows!r}; accepted are {get_args(Rows)}; choose one.")
+        if isinstance(self.rows, list | tuple) and self.rows and all(row in (0, 1) for row in self.rows):
+            object.__setattr__(self, "rows", tuple(map(int, self.rows)))
+        elif self.rows not in get_args(Rows):
+            raise ValueError(f"rows is {self.rows!r}; accepted are {get_args(Rows)}, or a tuple of 0 and 1; choose one.")
         if self.where is not None:
             _check_where(self.where)
         plain = self.cutoff_unit == "bins" and self.transition == 0 and self.mean_gain is None
@@ -122,7 +126,7 @@ class AmplifyLowFrequencies(Edit):
         if self._plain and output.dtype != torch.float16:
             mean_change = None if self.mean_gain is None else amount * (self.mean_gain - 1)
             made = with_low_change(output.to(dtype), self.band, amount * (self.gain - 1), mean_change)
-            return torch.where(amount != 0, made.to(output.dtype), output)
+            return torch.where(amount != 0, laid_out_as(made.to(output.dtype), output), output)
         if self.rows != "both":
             amount = amount * row_weights(output, self.rows, self.layer).to(dtype)[:, None, None, None]
         return added(output, self._change(output.to(dtype)), amount, keep_energy=self.keep_energy)
@@ -166,19 +170,28 @@ def added(output: Tensor, change: Tensor, amount: Tensor, *, keep_energy: bool =
         before, after = (values.square().mean((-2, -1), keepdim=True) for values in (x, y))
         y = y * (before / after.clamp_min(torch.finfo(y.dtype).tiny)).sqrt()
     # Adding 0 is not always nothing: it turns -0.0 into 0.0.
-    return torch.where((amount != 0) & torch.isfinite(y), y.to(output.dtype), output)
+    made = laid_out_as(torch.where(torch.isfinite(y), y.to(output.dtype), output), output)
+    return torch.where(amount != 0, made, output)
 
 
-def row_weights(output: Tensor, rows: Rows, layer: str) -> Tensor:
-    """1 for the rows of the batch to edit, 0 for the others, ``(n,)`` bool: one half of it under guidance."""
+def laid_out_as(made: Tensor, output: Tensor) -> Tensor:
+    """Return the maps in the memory format of `output`, on which the rounding of later convolutions depends."""
+    channels_last = output.is_contiguous(memory_format=torch.channels_last) and not output.is_contiguous()
+    return made.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+
+
+def row_weights(output: Tensor, rows: PartRows, layer: str) -> Tensor:
+    """1 for the rows of the batch to edit, 0 for the others, ``(n,)`` bool: one of its equal parts, or several."""
+    parts = {"conditional": (0, 1), "unconditional": (1, 0), "both": (1,)}.get(rows, rows)  # type: ignore[call-overload]
     n = len(output)
-    if n % 2:
+    if n % len(parts):
         raise ValueError(
-            f"Layer {layer!r} returned {n} rows, which are not an unconditional and a conditional half; use "
-            "rows='both' where there is no guidance."
+            f"Layer {layer!r} returned {n} rows, which are not "
+            + ("an unconditional and a conditional half" if len(parts) == 2 else f"{len(parts)} equal parts")
+            + "; use rows='both' where there is no guidance."
         )
-    conditional = torch.arange(n, device=output.device) >= n // 2
-    return conditional if rows == "conditional" else ~conditional
+    weights = [torch.full((n // len(parts),), bool(part), device=output.device) for part in parts]
+    return torch.cat(weights)
 
 
 def check_gain(name: str, gain: float) -> None:

@@ -7,28 +7,17 @@ with amplified(pipe, down=(1.075, 1.15, 2.6), mid=2.8):
 from __future__ import annotations
 
 import os
-import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Unpack
 
-import torch
 from torch import nn
 
-from genmend.activations import Correction, Edit, Handle, attach, load_correction, save_correction
+from genmend.activations import Correction, Edit, load_correction, save_correction
+from genmend.diffusion.amplification.attached import Amplification, Schedule, enabled_by, enabled_on
 from genmend.diffusion.amplification.gains import Choice, amplification_edits
-from genmend.diffusion.amplification.low_frequencies import AmplifyLowFrequencies
-from genmend.diffusion.amplification.token_update import AmplifyTokenUpdate
-from genmend.diffusion.pipeline_parts import (
-    SigmaWindow,
-    call_arguments,
-    denoiser_of,
-    is_guided,
-    plain_module,
-    sigma_of,
-    timestep_of,
-)
+from genmend.diffusion.pipeline_parts import SigmaWindow, denoiser_of, plain_module
 
 __all__ = [
     "Amplification",
@@ -40,9 +29,6 @@ __all__ = [
     "write_amplification",
 ]
 
-Schedule = Callable[[float], float]
-
-
 class EnableSettings(Choice, total=False):
     """Keyword arguments of `enable_amplification`, which `amplified` hands on."""
 
@@ -50,85 +36,6 @@ class EnableSettings(Choice, total=False):
     edits: Sequence[Edit] | None
     schedule: Schedule | None
     allow_other_weights: bool
-
-
-_active: weakref.WeakKeyDictionary[nn.Module, Amplification] = weakref.WeakKeyDictionary()
-
-
-class Amplification:
-    """Edits on a denoiser, kept in step with what only its pipeline knows: noise level, guidance, token grid.
-
-    Attributes
-    ----------
-    edits : tuple of Edit
-        As they were chosen.
-    schedule : callable or None
-        Noise level -> strength in [0, 1].
-    """
-
-    def __init__(self, pipe: Any, edits: Sequence[Edit], schedule: Schedule | None) -> None:
-        self.edits = tuple(edits)
-        self.schedule = schedule
-        self._pipe = weakref.ref(pipe)
-        # Weak: the table of what is active must not keep a model alive.
-        self._denoiser = weakref.ref(denoiser_of(pipe))
-        self._strength = 1.0
-        self._attached: tuple[Edit, ...] = ()
-        self._handle = self._attach(self.edits)
-        halves = any(getattr(edit, "rows", "both") != "both" for edit in edits)
-        if schedule is not None and isinstance(pipe, nn.Module):
-            self._handle.remove()
-            raise ValueError("A bare module has no scheduler, so no noise level is known; give the pipeline.")
-        tokens = any(isinstance(edit, AmplifyTokenUpdate) for edit in edits)
-        self._watch = None
-        if schedule is not None or tokens or (halves and not isinstance(pipe, nn.Module)):
-            self._watch = denoiser_of(pipe).register_forward_pre_hook(self._before_step, with_kwargs=True)
-
-    @property
-    def strength(self) -> float:
-        """Share of the whole change, in [0, 1]; the schedule multiplies it."""
-        return self._strength
-
-    def set(self, *, strength: float, edit: int | None = None) -> None:
-        """Change the share of the whole, or the strength of one edit, without a recompile: they multiply.
-
-        Errors are those of `activations.Handle.set`.
-        """
-        self._handle.set(strength=strength, edit=edit)
-        if edit is None:
-            self._strength = strength
-        else:
-            chosen, attached = list(self.edits), list(self._attached)
-            for edits in (chosen, attached):
-                edits[edit] = replace(edits[edit], strength=strength)  # type: ignore[type-var]
-            self.edits, self._attached = tuple(chosen), tuple(attached)
-        self._set_strengths()
-
-    def remove(self) -> None:
-        """Take everything off; a second call does nothing."""
-        if self._watch is not None:
-            self._watch.remove()
-        self._handle.remove()
-
-    def _attach(self, edits: tuple[Edit, ...]) -> Handle:
-        self._attached = edits
-        return attach(plain_module(denoiser_of(self._denoiser())), *edits)
-
-    def _set_strengths(self, share: float = 1.0) -> None:
-        for position, edit in enumerate(self._attached):
-            self._handle.set(strength=share * self._strength * edit.strength, edit=position)
-
-    @torch.compiler.disable
-    def _before_step(self, denoiser: nn.Module, inputs: tuple[Any, ...], named_inputs: dict[str, Any]) -> None:
-        pipe = self._pipe()
-        wanted = tuple(_fitted(edit, pipe, denoiser, inputs, named_inputs) for edit in self.edits)
-        if wanted != self._attached:
-            self._handle.remove(warn=False)  # layers that have not run yet are to run with the new edits
-            self._handle = self._attach(wanted)
-            self._set_strengths()
-        if self.schedule is not None:
-            step = timestep_of(denoiser, inputs, named_inputs)
-            self._set_strengths(self.schedule(sigma_of(pipe.scheduler, step)))  # type: ignore[union-attr]
 
 
 def enable_amplification(
@@ -169,6 +76,27 @@ def enable_amplification(
     RuntimeError
         If the denoiser is compiled and has already run: enable first, with strength 0 what is to come later.
     """
+    before = enabled_by(pipe)
+    made = _in_place_of(
+        before, pipe, preset, correction, edits, schedule, allow_other_weights=allow_other_weights, **choice
+    )
+    for active in before:
+        active.remove()
+    return made
+
+
+def _in_place_of(
+    before: Sequence[Amplification],
+    pipe: Any,
+    preset: str | None = None,
+    correction: Correction | str | os.PathLike[str] | None = None,
+    edits: Sequence[Edit] | None = None,
+    schedule: Schedule | None = None,
+    *,
+    allow_other_weights: bool = False,
+    **choice: Unpack[Choice],
+) -> Amplification:
+    """Suspend what is on and put another on, or on any error leave all as it is."""
     denoiser = denoiser_of(pipe)
     if (correction is not None) + (edits is not None) + bool(preset is not None or choice) != 1:
         raise ValueError("Give one of: gains or a preset, correction=, edits=.")
@@ -177,15 +105,24 @@ def enable_amplification(
         schedule = window if schedule is None else schedule
     elif edits is None:
         edits = amplification_edits(denoiser, preset, **choice)
-    disable_amplification(pipe)
-    _active[denoiser] = Amplification(pipe, edits, schedule)
-    return _active[denoiser]
+    for active in before:
+        active.suspend()
+    try:
+        # A denoiser that was compiled with edits takes others in their place.
+        return Amplification(pipe, edits, schedule, even_if_compiled=bool(before))
+    except BaseException:
+        for active in before:
+            active.resume()
+        raise
 
 
 def disable_amplification(pipe: Any) -> None:
-    """Take off what `enable_amplification` put on; the model is as it was. Nothing enabled: does nothing."""
-    active = _active.pop(denoiser_of(pipe), None)
-    if active is not None:
+    """Take off what `enable_amplification` put on; the model is as it was. Nothing enabled: does nothing.
+
+    That also where the denoiser has been compiled or wrapped since, where the pipeline or its denoiser is a copy (a copy
+    has an amplification of its own), and where the pipeline has another denoiser now (both are cleared).
+    """
+    for active in enabled_by(pipe):
         active.remove()
 
 
@@ -193,18 +130,18 @@ def disable_amplification(pipe: Any) -> None:
 def amplified(pipe: Any, preset: str | None = None, **settings: Unpack[EnableSettings]) -> Iterator[Amplification]:
     """Amplify for the length of a block; arguments and errors are those of `enable_amplification`.
 
-    What was enabled before is enabled again afterwards.
+    What was enabled before is suspended, and on again afterwards; its handle stays good.
     """
-    denoiser = denoiser_of(pipe)
-    before = _active.get(denoiser)
-    active = enable_amplification(pipe, preset, **settings)
+    before = enabled_by(pipe)
+    active = _in_place_of(before, pipe, preset, **settings)
     try:
         yield active
     finally:
-        if _active.get(denoiser) is active:
-            disable_amplification(pipe)
-        if before is not None:
-            enable_amplification(pipe, edits=before.edits, schedule=before.schedule).set(strength=before.strength)
+        active.remove()
+        if before:
+            disable_amplification(pipe)  # whatever the block has enabled
+        for outer in before:
+            outer.resume()
 
 
 def save_amplification(
@@ -228,7 +165,7 @@ def save_amplification(
     ValueError
         If nothing is enabled, or the schedule is no `SigmaWindow`, which alone a file can hold.
     """
-    active = _active.get(denoiser_of(pipe))
+    active = enabled_on(denoiser_of(pipe))
     if active is None:
         raise ValueError("No amplification is enabled on this pipeline; call enable_amplification first.")
     edits = [replace(edit, strength=edit.strength * active.strength) for edit in active.edits]  # type: ignore[type-var]
@@ -260,22 +197,3 @@ def read_amplification(
     made = correction if isinstance(correction, Correction) else load_correction(correction)
     made.check(plain_module(denoiser), allow_other_weights=allow_other_weights)
     return made.ladder[0], None if made.sigma_window is None else SigmaWindow(*made.sigma_window)
-
-
-def _fitted(edit: Edit, pipe: Any, denoiser: nn.Module, inputs: tuple[Any, ...], named_inputs: dict[str, Any]) -> Edit:
-    """The edit as this call needs it: with all rows or none where there is no guidance, with the grid of its tokens."""
-    if isinstance(edit, AmplifyLowFrequencies) and edit.rows != "both" and not is_guided(pipe):
-        return replace(edit, rows="both", strength=edit.strength if edit.rows == "conditional" else 0.0)
-    if isinstance(edit, AmplifyTokenUpdate) and edit.height == 0:
-        height, width = _token_grid(denoiser, inputs, named_inputs)
-        return replace(edit, height=height, width=width)
-    return edit
-
-
-def _token_grid(denoiser: nn.Module, inputs: tuple[Any, ...], named_inputs: dict[str, Any]) -> tuple[int, int]:
-    given = call_arguments(denoiser, inputs, named_inputs)
-    if given.get("img_ids") is not None:  # Flux: packed latents, whose places come beside them
-        places = given["img_ids"].reshape(-1, 3)
-        return int(places[:, 1].max()) + 1, int(places[:, 2].max()) + 1
-    patch = int(getattr(denoiser, "config", {}).get("patch_size", 1))
-    return given["hidden_states"].shape[-2] // patch, given["hidden_states"].shape[-1] // patch

@@ -17,7 +17,7 @@ from genmend.diffusion.amplification.frequency_bands import CutoffUnit, check_ba
 from genmend.diffusion.amplification.low_frequencies import added, check_gain
 from genmend.diffusion.amplification.low_pass import Band, low_change
 
-__all__ = ["AmplifyTokenUpdate"]
+__all__ = ["AmplifyTokenUpdate", "FittedTokenUpdate"]
 
 
 @edit_type("diffusion.amplify_token_update")
@@ -25,7 +25,7 @@ __all__ = ["AmplifyTokenUpdate"]
 class AmplifyTokenUpdate(Edit):
     """Amplify the low band of a block's update of image tokens: ``y + strength * (gain - 1) * P (y - x)``.
 
-    Text tokens are never touched.
+    Text tokens and those of reference images are never touched; of several frames each is a map of its own.
 
     Attributes
     ----------
@@ -38,7 +38,8 @@ class AmplifyTokenUpdate(Edit):
     height, width : int
         The grid of tokens (latent size / patch size); 0, 0 for a square one.
     stream : int
-        Which tensor of the block's output the image tokens are: 1 in SD3 and Flux, which return (text, image).
+        Which tensor of the block's output the image tokens are: 1 in SD3 and Flux, which return (text, image); -1 where
+        text and image tokens are in one tensor, the image's last, as in the single blocks of Flux.2 and Chroma.
     cutoff_unit : "bins" or "nyquist"
     strength : float
         In [0, 1].
@@ -66,6 +67,11 @@ class AmplifyTokenUpdate(Edit):
         """Treat the output as the whole update, as if the input had been 0."""
         return self._amplified(output, torch.zeros_like(output), self.strength if strength is None else strength)
 
+    @property
+    def _frames_and_count(self) -> tuple[int, int]:
+        """How many maps follow each other, and how many tokens the image stream has; 0: those of the maps."""
+        return 1, 0
+
     def edit_output(self, output: Any, inputs: tuple[Any, ...], named_inputs: dict[str, Any], strength: Tensor) -> Any:
         """Replace the image tokens of the block's output."""
         before = named_inputs.get("hidden_states", inputs[0] if inputs else None)
@@ -83,23 +89,51 @@ class AmplifyTokenUpdate(Edit):
 
     def _amplified(self, after: Tensor, before: Tensor, strength: Tensor | float) -> Tensor:
         dtype = working_dtype(after, self.layer)
-        height, width = self._grid(after)
+        height, width, image = self._places(after)
         if self.gain == 1:
             return after
+        n_maps = self._frames_and_count[0]
         maps, update = (
-            values.transpose(1, 2).reshape(len(after), -1, height, width)
+            values[:, image].transpose(1, 2).reshape(len(after), -1, n_maps, height, width).flatten(1, 2)
             for values in (after, after.to(dtype) - before)
         )
         amount = torch.as_tensor(strength, dtype=dtype, device=after.device)
         change = low_change(update, Band(self.cutoff, self.cutoff_unit), self.gain - 1)
-        return added(maps, change, amount).flatten(2).transpose(1, 2)
+        made = added(maps, change, amount).reshape(len(after), -1, n_maps * height * width).transpose(1, 2)
+        if made.shape == after.shape:
+            return made
+        return torch.cat((after[:, : image.start], made, after[:, image.stop :]), 1)
 
-    def _grid(self, tokens: Tensor) -> tuple[int, int]:
-        n = tokens.shape[1] if tokens.dim() == 3 else 0
+    def _places(self, tokens: Tensor) -> tuple[int, int, slice]:
+        """Height and width of the grid, and which tokens are on it."""
+        n, (frames, count) = tokens.shape[1] if tokens.dim() == 3 else 0, self._frames_and_count
         height, width = (self.height, self.width) if self.height else (round(n**0.5),) * 2
-        if n == 0 or height * width != n:
+        drawn = frames * height * width
+        count = count or drawn
+        fits = count < n and self.height > 0 if self.stream == -1 else count == n
+        if n == 0 or drawn > count or not fits:
             raise ValueError(
-                f"Layer {self.layer!r} returned {tuple(tokens.shape)}, but (n, {height} * {width}, channels) is "
-                "needed; give the grid of image tokens as height and width."
+                f"Layer {self.layer!r} returned {tuple(tokens.shape)}, but (n, {count}, channels) is needed, "
+                f"{frames} * {height} * {width} of them drawn; give the grid of image tokens as height and width."
             )
-        return height, width
+        return height, width, slice(n - count, n - count + drawn)
+
+
+@dataclass(frozen=True, eq=False)
+class FittedTokenUpdate(AmplifyTokenUpdate):
+    """The same for one call, of which more is known than the size of the grid; no file holds it.
+
+    Attributes
+    ----------
+    frames : int
+        Of a video; the tokens of the first come first.
+    count : int
+        Length of the image stream, where tokens of reference images follow in it.
+    """
+
+    frames: int = 1
+    count: int = 0
+
+    @property
+    def _frames_and_count(self) -> tuple[int, int]:
+        return self.frames, self.count

@@ -7,6 +7,7 @@ sampling", ICLR 2024, arXiv 2310.17347. Fixed noise and the treatment of pooled 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,14 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from genmend.activations.compiled import compiled_and_run
-from genmend.diffusion.pipeline_parts import (
-    call_arguments,
-    conditional_rows,
-    denoiser_of,
-    plain_module,
-    timestep_of,
-    with_arguments,
-)
+from genmend.diffusion.pipeline_parts import call_arguments, denoiser_of, plain_module, with_arguments
+from genmend.diffusion.running_pipeline import Group, row_groups, row_indices, running_pipeline, step_of
 
 __all__ = ["annealing", "cads", "noised_condition"]
 
@@ -42,7 +37,8 @@ def cads(
     """Add annealed noise to the text embeddings of a pipeline for the length of a block.
 
     Changed are ``encoder_hidden_states`` and, where the denoiser takes one, the pooled embedding (``text_embeds`` of
-    SDXL, ``pooled_projections`` of SD3 and Flux). Under guidance the unconditional rows keep every bit.
+    SDXL, ``pooled_projections`` of SD3 and Flux). Under guidance the unconditional rows keep every bit, whether they come
+    in the same call as the conditional ones or in one of their own.
 
     Parameters
     ----------
@@ -72,6 +68,11 @@ def cads(
         While it runs, if the denoiser gets no text embeddings.
     RuntimeError
         If the denoiser is compiled and has already run, when hooks would be ignored.
+
+    Warns
+    -----
+    UserWarning
+        At the end, if the noise level lay above `tau2` at every step: then the prompt was never heard.
     """
     for name, value, high in (("scale", scale, math.inf), ("psi", psi, 1.0)):
         if not (0 <= value <= high and math.isfinite(value)):
@@ -85,19 +86,19 @@ def cads(
             "begin the block first, or call torch._dynamo.reset() before."
         )
     noise = _Noise(seed, redraw)
+    shares: list[float] = []
 
     @torch.compiler.disable
     def hook(module: nn.Module, inputs: tuple[Any, ...], named_inputs: dict[str, Any]) -> Any:
-        level = timestep_of(module, inputs, named_inputs) / _n_timesteps(pipe, module)
+        level = step_of(module, inputs, named_inputs) / _n_timesteps(pipe, module)
         kept = annealing(level, tau1, tau2)
+        shares.append(kept)
         if kept == 1:
             return None
+        groups = row_groups(pipe, module, inputs, named_inputs, guided)
 
         def changed(embedding: Tensor, name: str) -> Tensor:
-            rows = conditional_rows(pipe, len(embedding), guided)
-            y = embedding[rows]
-            made = noised_condition(y, noise.like(y, name), kept, scale, psi)
-            return torch.cat((embedding[: rows.start], made, embedding[rows.stop :]))
+            return _with_noise(embedding, groups, lambda y: noised_condition(y, noise.like(y, name), kept, scale, psi))
 
         return _with_text(module, inputs, named_inputs, changed)
 
@@ -106,6 +107,12 @@ def cads(
         yield
     finally:
         handle.remove()
+    if shares and max(shares) == 0:
+        warnings.warn(
+            f"CADS put noise in place of the prompt at all {len(shares)} steps, since each lies above tau2 = {tau2:g}; "
+            "give a larger tau2, or more steps.",
+            stacklevel=3,
+        )
 
 
 def annealing(level: float, tau1: float, tau2: float) -> float:
@@ -157,6 +164,19 @@ class _Noise:
         return self._sources[name, row]
 
 
+def _with_noise(embedding: Tensor, groups: tuple[Group, ...], noised: Callable[[Tensor], Tensor]) -> Tensor:
+    """The embeddings with noise on each image's conditional row, and the same on its perturbed one."""
+    conditional = row_indices(groups, len(embedding))
+    if not conditional:
+        return embedding
+    made = embedding.clone()
+    made[conditional] = noised(embedding[conditional])
+    perturbed = row_indices(groups, len(embedding), ("perturbed",))
+    if perturbed:
+        made[perturbed] = made[conditional]
+    return made
+
+
 def _with_text(
     denoiser: nn.Module,
     inputs: tuple[Any, ...],
@@ -182,7 +202,14 @@ def _with_text(
 
 def _n_timesteps(pipe: Any, denoiser: nn.Module) -> float:
     """What a timestep is divided by to lie in 0..1."""
-    if type(plain_module(denoiser)).__name__.startswith("Flux"):  # its pipelines have divided already
+    run = running_pipeline(denoiser)
+    if run is None and type(plain_module(denoiser)).__name__.startswith(_TAKE_SHARES):
+        return 1.0  # pipelines have divided already
+    scheduler = getattr(pipe if run is None else run.pipe, "scheduler", None)
+    timesteps = getattr(scheduler, "timesteps", None)
+    if timesteps is not None and len(timesteps) and float(max(timesteps)) <= 1:
         return 1.0
-    config = getattr(getattr(pipe, "scheduler", None), "config", {})
-    return float(config.get("num_train_timesteps") or 1000)
+    return float(getattr(scheduler, "config", {}).get("num_train_timesteps") or 1000)
+
+
+_TAKE_SHARES = ("Flux", "Chroma", "QwenImage", "AuraFlow")

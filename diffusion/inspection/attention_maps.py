@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from genmend.activations import record
 from genmend.activations.layers import find_layer, named_layers
 from genmend.diffusion.inspection.token_maps import TokenMaps, prompt_tokens
-from genmend.diffusion.pipeline_parts import conditional_rows, denoiser_of, plain_module
+from genmend.diffusion.pipeline_parts import denoiser_of, plain_module
+from genmend.diffusion.running_pipeline import Group, row_groups, row_indices
 
 __all__ = ["RunningMaps", "attention_maps"]
 
@@ -29,6 +30,7 @@ class RunningMaps:
         self.layers = layers
         self._pipe, self._size, self._guided = pipe, size, guided
         self._latent = (0, 0)
+        self._groups: tuple[Group, ...] = ("conditional",)
         self._total: Tensor | None = None
         self._n_maps = self._n_steps = 0
 
@@ -65,7 +67,9 @@ class RunningMaps:
     @torch.no_grad()
     def add(self, attention: Any, tokens: Tensor, text: Tensor, mask: Tensor | None, layer: str) -> None:
         """Take one layer's call: tokens ``(n, places, channels)``, text ``(n, tokens, channels)``."""
-        rows = conditional_rows(self._pipe, len(tokens), self._guided)
+        rows = row_indices(self._groups, len(tokens))
+        if not rows:
+            return
         height, width = _grid(tokens.shape[1], self._latent, layer)
         probabilities = _mean_probabilities(attention, tokens, text, mask, rows)
         maps = probabilities.transpose(1, 2).unflatten(2, (height, width))
@@ -87,7 +91,8 @@ class RunningMaps:
         latents = next((named_inputs[name] for name in names if name in named_inputs), inputs[0] if inputs else None)
         patch = getattr(plain_module(denoiser), "config", {}).get("patch_size") or 1
         self._latent = (latents.shape[-2] // patch, latents.shape[-1] // patch)  # type: ignore[union-attr]
-        self._n_steps += 1
+        self._groups = row_groups(self._pipe, denoiser, inputs, named_inputs, self._guided)
+        self._n_steps += "conditional" in self._groups
 
 
 @contextmanager
@@ -171,7 +176,7 @@ def _hook(running: RunningMaps, name: str) -> Any:
     return hook
 
 
-def _mean_probabilities(attention: Any, tokens: Tensor, text: Tensor, mask: Tensor | None, rows: slice) -> Tensor:
+def _mean_probabilities(attention: Any, tokens: Tensor, text: Tensor, mask: Tensor | None, rows: list[int]) -> Tensor:
     """Attention probabilities of the chosen rows, mean over heads, ``(images, places, tokens)`` float32."""
     if mask is not None:  # to what is added to the logits, (n, heads, 1 or places, tokens)
         mask = attention.prepare_attention_mask(mask, text.shape[1], len(text))

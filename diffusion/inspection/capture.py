@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from genmend.activations import record
 from genmend.activations.contract import working_dtype
-from genmend.diffusion.pipeline_parts import block_layers, conditional_rows, denoiser_of, plain_module, timestep_of
+from genmend.diffusion.pipeline_parts import block_layers, denoiser_of, plain_module, timestep_of
+from genmend.diffusion.running_pipeline import Group, row_groups, row_indices
 
 __all__ = ["BlockFeatures", "capture"]
 
@@ -69,7 +70,8 @@ def capture(
     steps
         Numbers of the calls of the denoiser to keep, from 0; None: all.
     rows
-        Under guidance the first half of the batch is unconditional; "conditional" leaves it out.
+        Under guidance the first half of the batch is unconditional; "conditional" leaves it out (of a call with
+        unconditional rows alone nothing is left).
     guided
         Whether there is such a half; None: as the pipeline says, and of a bare denoiser there is none.
     device
@@ -103,10 +105,13 @@ def capture(
         raise ValueError(f"blocks {list(blocks)} names a block twice; give each name once.")
     features = BlockFeatures(blocks)
     step = -1
+    groups: tuple[Group, ...] = ()
 
     def begin_step(denoiser: nn.Module, inputs: tuple[Any, ...], named_inputs: dict[str, Any]) -> None:
-        nonlocal step
+        nonlocal step, groups
         step += 1
+        if rows == "conditional":
+            groups = row_groups(pipe, denoiser, inputs, named_inputs, guided)
         if steps is None or step in steps:
             features.timesteps.append(timestep_of(denoiser, inputs, named_inputs))
 
@@ -117,7 +122,7 @@ def capture(
         def update(self, output: Tensor) -> None:
             if steps is not None and step not in steps:
                 return
-            kept = output[conditional_rows(pipe, len(output), guided)] if rows == "conditional" else output
+            kept = output[row_indices(groups, len(output))] if rows == "conditional" else output
             if reduce is None:
                 features[self.block].append(kept.to(device, copy=True))
             else:
