@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from genmend.activations.contract import Edit, same_values
 from genmend.activations.digests import (
     AS_STORED,
+    has_adapters,
+    has_fused_adapters,
     layout_difference,
     layout_digest,
     model_layout,
@@ -273,6 +275,9 @@ class Correction:
     def check(self, model: nn.Module, *, allow_other_weights: bool = False) -> None:
         """Raise unless the correction was made for this model; warn if the weights are the same in another dtype.
 
+        Adapters (LoRA) are no part of the layout: with them it warns too, and weights they are fused into are not
+        compared.
+
         Reads all weights. `attach` does so at every call; where many rungs are tried in turn, check once and use
         ``edited(model, *correction.ladder[r])``.
 
@@ -288,7 +293,12 @@ class Correction:
                 + "\n  ".join(difference)
                 + "\nAttach it to the model it was made for."
             )
-        if self.weights_digests is None or allow_other_weights:
+        if has_adapters(model):
+            warnings.warn(
+                "The model has adapters (LoRA) that the correction knows nothing of; its measured figures may differ.",
+                stacklevel=3,
+            )
+        if self.weights_digests is None or allow_other_weights or has_fused_adapters(model):
             return
         digest = weights_digest(model)
         if digest == self.weights_digests.get(AS_STORED):

@@ -11,7 +11,16 @@ from torch import Tensor, nn
 from genmend.activations.layers import plain_name
 from genmend.storage.digests import sha256_of
 
-__all__ = ["AS_STORED", "layout_difference", "layout_digest", "model_layout", "weights_digest", "weights_digests"]
+__all__ = [
+    "AS_STORED",
+    "has_adapters",
+    "has_fused_adapters",
+    "layout_difference",
+    "layout_digest",
+    "model_layout",
+    "weights_digest",
+    "weights_digests",
+]
 
 #: Key, in `weights_digests`, of the digest in the dtypes that the model was loaded in.
 AS_STORED = "as_stored"
@@ -53,7 +62,7 @@ def weights_digest(model: nn.Module, dtype: torch.dtype | None = None) -> str:
     """
 
     def parts() -> Iterator[str | Tensor]:
-        for name, tensor in _state(model).items():
+        for name, tensor in _contents(model):
             if dtype is not None and tensor.is_floating_point():
                 tensor = tensor.detach().cpu().to(dtype)
             yield f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|"
@@ -68,6 +77,62 @@ def weights_digests(model: nn.Module) -> dict[str, str]:
     return {AS_STORED: weights_digest(model), **casts}
 
 
+def has_adapters(model: nn.Module) -> bool:
+    """Whether layers of the model have adapters of peft (LoRA and its like) beside their own weights."""
+    return any(_is_adapted(module) for module in model.modules())
+
+
+def has_fused_adapters(model: nn.Module) -> bool:
+    """Whether such adapters have been added into the weights."""
+    return any(_is_adapted(module) and module.merged_adapters for module in model.modules())
+
+
+def _is_adapted(module: nn.Module) -> bool:
+    return hasattr(module, "base_layer") and hasattr(module, "merged_adapters")
+
+
 def _state(model: nn.Module) -> dict[str, Tensor]:
-    state = {plain_name(name): value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
+    """The model's own tensors under their plain names: without those of adapters, and read where they are offloaded."""
+    adapted = [name for name, module in model.named_modules() if _is_adapted(module)]
+    state = {}
+    for name, value in model.state_dict().items():
+        if not isinstance(value, Tensor) or not _OF_ADAPTERS.isdisjoint(name.split(".")):
+            continue
+        around = [prefix for prefix in adapted if name.startswith(f"{prefix}.")]
+        if around and not name.startswith(f"{around[-1]}.base_layer."):
+            continue
+        plain = ".".join(part for part in plain_name(name).split(".") if not around or part != "base_layer")
+        state[plain] = value
     return dict(sorted(state.items()))
+
+
+# IP-Adapter's, which diffusers puts into the network itself.
+_OF_ADAPTERS = frozenset({"to_k_ip", "to_v_ip", "image_projection_layers"})
+
+
+def _contents(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    offloaded: dict[str, Tensor] | None = None
+    for name, tensor in _state(model).items():
+        if tensor.is_meta:
+            offloaded = _offloaded(model) if offloaded is None else offloaded
+            if name not in offloaded:
+                raise ValueError(
+                    f"The weights of {type(model).__name__} are offloaded and {name} cannot be read; take their digest "
+                    "before offloading, or make a correction that fits any weights."
+                )
+            tensor = offloaded[name]
+        yield name, tensor
+
+
+def _offloaded(model: nn.Module) -> dict[str, Tensor]:
+    """Tensors that accelerate keeps in the hook of each module and loads for its call."""
+    found = {}
+    for place, module in model.named_modules():
+        hook = getattr(module, "_hf_hook", None)
+        for one in getattr(hook, "hooks", (hook,)):
+            weights = getattr(one, "weights_map", None)
+            for name, _ in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
+                if weights is not None and name in weights:
+                    parts = [part for part in (place, name) if part]
+                    found[plain_name(".".join(parts)).replace(".base_layer", "")] = weights[name]
+    return found

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from genmend.diffusion.pipeline_parts import call_arguments, plain_module, sigma_of, timestep_of
+from genmend.diffusion.pipeline_parts import call_arguments, is_transformer, plain_module, sigma_of, timestep_of
 
 __all__ = ["Group", "RunningPipeline", "noise_level", "row_groups", "row_indices", "running_pipeline", "step_of"]
 
@@ -98,7 +98,13 @@ def noise_level(pipe: Any, denoiser: nn.Module, inputs: tuple[Any, ...], named_i
             "The denoiser runs outside any pipeline that has a scheduler, so its noise level is unknown; leave the "
             "schedule out, or run it in a pipeline."
         )
-    return sigma_of(scheduler, _step(run, denoiser, inputs, named_inputs))
+    step = _step(run, denoiser, inputs, named_inputs)
+    if run is None and is_transformer(denoiser) and step <= 1 < float(max(scheduler.timesteps)):
+        raise ValueError(
+            f"{type(plain_module(denoiser)).__name__} got timestep {step:g}, which may be a share of the scheduler's; "
+            "leave the schedule out, or run it in its pipeline."
+        )
+    return sigma_of(scheduler, step)
 
 
 def _step(

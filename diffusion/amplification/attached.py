@@ -17,7 +17,7 @@ from torch.utils.hooks import RemovableHandle
 
 from genmend.activations import Edit, attach
 from genmend.activations.contract import field_names
-from genmend.activations.layers import plain_name
+from genmend.activations.layers import find_layer, plain_name
 from genmend.diffusion.amplification.low_frequencies import AmplifyLowFrequencies
 from genmend.diffusion.amplification.token_layouts import is_known, token_grid, transformer_layers
 from genmend.diffusion.amplification.token_update import AmplifyTokenUpdate, FittedTokenUpdate
@@ -56,6 +56,7 @@ class Amplification:
         self._pipe: Callable[[], Any] = weakref.ref(pipe)
         self._strength = 1.0
         self._network = plain_module(denoiser)
+        _check_layers(self._network, self.edits)
         _check_tokens(self._network, self.edits)
         self._attached = self.edits
         self._handle = attach(self._network, *self.edits, even_if_compiled=even_if_compiled)
@@ -218,6 +219,15 @@ def enabled_by(pipe: Any) -> list[Amplification]:
     if not isinstance(pipe, nn.Module) and pipe in _by_pipe:
         found.append(_by_pipe[pipe]())
     return list({id(one): one for one in found if one is not None and one.is_on}.values())
+
+
+def _check_layers(network: nn.Module, edits: Sequence[Edit]) -> None:
+    for edit in edits:
+        if isinstance(find_layer(network, edit.layer), nn.ModuleList | nn.ModuleDict):
+            raise TypeError(
+                f"Layer {edit.layer!r} of {type(network).__name__} is a list of layers, which is never called as a "
+                f"whole; name one in it, such as '{edit.layer}.0'."
+            )
 
 
 def _check_tokens(network: nn.Module, edits: Sequence[Edit]) -> None:

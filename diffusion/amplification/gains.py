@@ -9,12 +9,13 @@ from typing import Any, TypedDict, Unpack
 from torch import Tensor, nn
 
 from genmend.activations import Edit
+from genmend.activations.layers import find_layer
 from genmend.diffusion.amplification.frequency_bands import CutoffUnit
 from genmend.diffusion.amplification.low_frequencies import AmplifyLowFrequencies, Rows
-from genmend.diffusion.amplification.presets import preset_named
+from genmend.diffusion.amplification.presets import PRESETS, Preset, preset_named
 from genmend.diffusion.amplification.token_layouts import transformer_layers
 from genmend.diffusion.amplification.token_update import AmplifyTokenUpdate
-from genmend.diffusion.pipeline_parts import block_layers, is_transformer
+from genmend.diffusion.pipeline_parts import block_layers, is_transformer, plain_module
 
 __all__ = ["Choice", "EditOptions", "amplification_edits", "edits_by_slot"]
 
@@ -89,6 +90,7 @@ def amplification_edits(
         raise ValueError("blocks is for transformers, but the denoiser is a U-Net; give down, mid and up.")
     if preset is not None:
         chosen = preset_named(preset)
+        _check_family(denoiser, preset, chosen)
         down, mid = chosen.down if down is None else down, chosen.mid if mid is None else mid
         if cutoff is None:
             cutoff = chosen.cutoffs
@@ -118,12 +120,44 @@ def edits_by_slot(
             f"Gains were given for {', '.join(unknown)}, but the blocks are {', '.join(slots)}; give others."
         )
     known = {slot: gain for slot, gain in gains.items() if slot in slots}
+    for slot, gain in known.items():
+        if gain != 1:
+            _check_block(unet, slots[slot])
     cutoffs = _cutoff_by_slot(known, 5.0 if cutoff is None else cutoff)
     return tuple(
         AmplifyLowFrequencies(slots[slot], gain, cutoffs[slot], **options)
         for slot, gain in known.items()
         if gain != 1 or options.get("mean_gain") not in (None, 1)
     )
+
+
+def _check_family(unet: nn.Module, name: str, preset: Preset) -> None:
+    blocks = getattr(plain_module(unet), "down_blocks", ())
+    attention = tuple(bool(getattr(block, "has_cross_attention", False)) for block in blocks)
+    if attention != preset.attention:
+        fitting = [other for other, found in PRESETS.items() if found.attention == attention]
+        raise ValueError(
+            f"preset {name!r} is for {len(preset.attention)} down blocks, of which "
+            f"{', '.join(str(i) for i, has in enumerate(preset.attention) if has)} have cross-attention, and this "
+            f"{type(plain_module(unet)).__name__} has {len(attention)}, with it in "
+            f"{', '.join(str(i) for i, has in enumerate(attention) if has) or 'none'}; "
+            + (f"presets of its layout are {', '.join(fitting)}." if fitting else "give gains.")
+        )
+
+
+def _check_block(unet: nn.Module, name: str) -> None:
+    """Refuse what is no block that is called and returns maps: then an edit would do nothing, or fail while it runs."""
+    block, of = find_layer(unet, name), type(plain_module(unet)).__name__
+    if isinstance(block, nn.ModuleList | nn.ModuleDict):
+        raise TypeError(
+            f"{name} of {of} is a list of layers, which is never called as a whole; amplify layers in it by name: "
+            f"edits=[AmplifyLowFrequencies('{name}.0', gain, cutoff)]."
+        )
+    if not any(isinstance(part, nn.Conv2d) for part in block.modules()):
+        raise TypeError(
+            f"{name} of {of} has no 2-D convolution, so it returns no maps (n, channels, height, width) to amplify; a "
+            "U-Net of images is needed."
+        )
 
 
 def _cutoff_by_slot(gains: Mapping[str, float], cutoff: Cutoffs) -> dict[str, float]:

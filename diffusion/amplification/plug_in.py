@@ -7,6 +7,7 @@ with amplified(pipe, down=(1.075, 1.15, 2.6), mid=2.8):
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +16,8 @@ from typing import Any, Unpack
 from torch import nn
 
 from genmend.activations import Correction, Edit, load_correction, save_correction
+from genmend.activations.digests import model_layout
+from genmend.activations.layers import plain_name
 from genmend.diffusion.amplification.attached import Amplification, Schedule, enabled_by, enabled_on
 from genmend.diffusion.amplification.gains import Choice, amplification_edits
 from genmend.diffusion.pipeline_parts import SigmaWindow, denoiser_of, plain_module
@@ -193,7 +196,30 @@ def write_amplification(
 def read_amplification(
     denoiser: nn.Module, correction: Correction | str | os.PathLike[str], *, allow_other_weights: bool = False
 ) -> tuple[tuple[Edit, ...], SigmaWindow | None]:
-    """Edits and window of what `save_amplification` wrote, once they are known to be for this denoiser."""
+    """Edits and window of what `save_amplification` wrote, once they are known to be for this denoiser.
+
+    A denoiser that differs in other layers than the edited ones, such as one that takes a mask beside the latents, is
+    accepted with a warning.
+    """
     made = correction if isinstance(correction, Correction) else load_correction(correction)
-    made.check(plain_module(denoiser), allow_other_weights=allow_other_weights)
+    plain = plain_module(denoiser)
+    if not _differs_elsewhere(made, plain):
+        made.check(plain, allow_other_weights=allow_other_weights)
     return made.ladder[0], None if made.sigma_window is None else SigmaWindow(*made.sigma_window)
+
+
+def _differs_elsewhere(made: Correction, denoiser: nn.Module) -> bool:
+    """Whether the denoiser is another one, and the same in the edited layers; that is said."""
+    layout = model_layout(denoiser)
+    other = [name for name in made.layout.keys() | layout.keys() if made.layout.get(name) != layout.get(name)]
+    edited = [f"{plain_name(edit.layer)}." for edit in made.ladder[0]]
+    if not other or any(name.startswith(layer) for name in other for layer in edited):
+        return False
+    if not all(any(name.startswith(layer) for name in layout) for layer in edited):
+        return False
+    warnings.warn(
+        f"The amplification was made for another denoiser, which differs in {', '.join(sorted(other)[:3])} and not in "
+        "the amplified layers; its measured figures may differ.",
+        stacklevel=4,
+    )
+    return True

@@ -70,10 +70,11 @@ def _vae(latent_channels: int = 4) -> AutoencoderKL:
     )
 
 
-def sd15_unet() -> UNet2DConditionModel:
+def sd15_unet(in_channels: int = 4) -> UNet2DConditionModel:
     """Four down blocks, the last without a downsampler; cross-attention in all but the last."""
     return UNet2DConditionModel(
         sample_size=32,
+        in_channels=in_channels,
         block_out_channels=(32, 32, 64, 64),
         layers_per_block=1,
         down_block_types=("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
@@ -97,7 +98,7 @@ def sd15(folder: Path) -> StableDiffusionPipeline:
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    return _quiet(pipe)
+    return quiet(pipe)
 
 
 def sdxl(folder: Path) -> StableDiffusionXLPipeline:
@@ -130,7 +131,7 @@ def sdxl(folder: Path) -> StableDiffusionXLPipeline:
         force_zeros_for_empty_prompt=True,
         add_watermarker=False,
     )
-    return _quiet(pipe)
+    return quiet(pipe)
 
 
 def _t5(size: int = 32) -> T5EncoderModel:
@@ -153,7 +154,7 @@ def pixart(folder: Path) -> PixArtAlphaPipeline:
         use_additional_conditions=False,
     )
     _shake(transformer)
-    return _quiet(
+    return quiet(
         PixArtAlphaPipeline(
             tokenizer=None, text_encoder=_t5(), vae=_vae(), transformer=transformer, scheduler=DDIMScheduler()
         )
@@ -179,7 +180,7 @@ def sd3(folder: Path) -> StableDiffusion3Pipeline:
     nothing = dict.fromkeys(
         ("text_encoder", "text_encoder_2", "text_encoder_3", "tokenizer", "tokenizer_2", "tokenizer_3")
     )
-    return _quiet(
+    return quiet(
         StableDiffusion3Pipeline(
             transformer=transformer, vae=_vae(), scheduler=FlowMatchEulerDiscreteScheduler(), **nothing
         )
@@ -202,12 +203,12 @@ def flux(folder: Path) -> FluxPipeline:
     )
     _shake(transformer)
     nothing = dict.fromkeys(("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"))
-    return _quiet(
+    return quiet(
         FluxPipeline(transformer=transformer, vae=_vae(1), scheduler=FlowMatchEulerDiscreteScheduler(), **nothing)
     )
 
 
-def _quiet(pipe):
+def quiet(pipe):
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
