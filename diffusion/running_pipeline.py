@@ -8,7 +8,7 @@ present call, which is found on the call stack.
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -169,9 +169,7 @@ def row_groups(
     return groups
 
 
-def row_indices(
-    groups: Sequence[Group], n_rows: int, wanted: Collection[Group] = ("conditional",)
-) -> list[int]:
+def row_indices(groups: Sequence[Group], n_rows: int, wanted: Group = "conditional") -> list[int]:
     """Return the rows, out of `n_rows`, that lie in the wanted groups.
 
     Raises
@@ -185,7 +183,7 @@ def row_indices(
             f"There are {n_rows} rows, which are not an unconditional and a conditional half (or {len(groups)} equal "
             "groups); give guided=False."
         )
-    return [row for row in range(n_rows) if groups[row // size] in wanted]
+    return [row for row in range(n_rows) if groups[row // size] == wanted]
 
 
 def _n_rows(given: Mapping[str, Any], inputs: tuple[Any, ...]) -> int:

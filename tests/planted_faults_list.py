@@ -252,7 +252,8 @@ FAULTS = (
            "made = output.to(dtype) * (1 + amount * (self.gain - 1)) - with_low_change(output.to(dtype), self.band, "
            "amount * (self.gain - 1), mean_change) + output.to(dtype)"),
     _fault("guided-half-swapped", "diffusion", _GUIDANCE,
-           "return slice(n_rows // 2, n_rows)", "return slice(0, n_rows // 2)"),
+           '_HALVES: tuple[Group, ...] = ("unconditional", "conditional")',
+           '_HALVES: tuple[Group, ...] = ("conditional", "unconditional")'),
     _fault("sigma-window-inverted", "diffusion", _GUIDANCE,
            "return float(self.low <= sigma <= self.high)", "return float(not self.low <= sigma <= self.high)"),
     _fault("sigma-squared", "diffusion", _GUIDANCE,

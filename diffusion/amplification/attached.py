@@ -64,7 +64,9 @@ class Amplification:
         tokens = any(isinstance(edit, AmplifyTokenUpdate) for edit in edits)
         self._steps = schedule is not None or tokens or (rows and not self._bare)
         self._residuals: list[Any] | None = None
-        self._skips = [] if not hasattr(self._network, "down_blocks") else _blocks_without_attention(self._network, edits)
+        self._skips = (
+            [] if not hasattr(self._network, "down_blocks") else _blocks_without_attention(self._network, edits)
+        )
         # A compiled graph cannot ask who runs it; the wrapper around it can, once for both.
         self._wrapped = denoiser is not self._network
         self._outside: Callable[[], nn.Module | None] = weakref.ref(denoiser) if self._wrapped else _nobody
@@ -200,7 +202,7 @@ def _adapter_residuals(named_inputs: dict[str, Any]) -> list[Any] | None:
 
 def _blocks_without_attention(network: nn.Module, edits: Sequence[Edit]) -> list[str]:
     names = dict.fromkeys(plain_name(edit.layer) for edit in edits)
-    blocks = {f"down_blocks.{i}": block for i, block in enumerate(network.down_blocks)}  # type: ignore[arg-type, union-attr]
+    blocks = {f"down_blocks.{i}": block for i, block in enumerate(network.down_blocks)}  # type: ignore[arg-type]
     return [name for name in names if name in blocks and not getattr(blocks[name], "has_cross_attention", False)]
 
 
@@ -238,8 +240,8 @@ def _check_tokens(network: nn.Module, edits: Sequence[Edit]) -> None:
         known = transformer_layers(network).get(plain_name(edit.layer))
         if known is not None and known != edit.stream:
             raise ValueError(
-                f"Layer {edit.layer!r} of {type(network).__name__} has its image tokens in stream {known}, but the edit "
-                f"takes stream {edit.stream}; give stream={known}."
+                f"Layer {edit.layer!r} of {type(network).__name__} has its image tokens in stream {known}, but the "
+                f"edit takes stream {edit.stream}; give stream={known}."
             )
 
 

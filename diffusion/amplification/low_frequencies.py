@@ -92,7 +92,9 @@ class AmplifyLowFrequencies(Edit):
         if isinstance(self.rows, list | tuple) and self.rows and all(row in (0, 1) for row in self.rows):
             object.__setattr__(self, "rows", tuple(map(int, self.rows)))
         elif self.rows not in get_args(Rows):
-            raise ValueError(f"rows is {self.rows!r}; accepted are {get_args(Rows)}, or a tuple of 0 and 1; choose one.")
+            raise ValueError(
+                f"rows is {self.rows!r}; accepted are {get_args(Rows)}, or a tuple of 0 and 1; choose one."
+            )
         if self.where is not None:
             _check_where(self.where)
         plain = self.cutoff_unit == "bins" and self.transition == 0 and self.mean_gain is None
@@ -148,6 +150,9 @@ class AmplifyLowFrequencies(Edit):
         return change * torch.nn.functional.interpolate(where, x.shape[-2:], mode="area")
 
 
+_PARTS: dict[str, tuple[int, ...]] = {"conditional": (0, 1), "unconditional": (1, 0), "both": (1,)}
+
+
 def added(output: Tensor, change: Tensor, amount: Tensor, *, keep_energy: bool = False) -> Tensor:
     """Return ``output + amount * change`` in the output's dtype; samples whose amount is 0 keep every bit.
 
@@ -182,7 +187,7 @@ def laid_out_as(made: Tensor, output: Tensor) -> Tensor:
 
 def row_weights(output: Tensor, rows: PartRows, layer: str) -> Tensor:
     """1 for the rows of the batch to edit, 0 for the others, ``(n,)`` bool: one of its equal parts, or several."""
-    parts = {"conditional": (0, 1), "unconditional": (1, 0), "both": (1,)}.get(rows, rows)  # type: ignore[call-overload]
+    parts = _PARTS[rows] if isinstance(rows, str) else rows
     n = len(output)
     if n % len(parts):
         raise ValueError(

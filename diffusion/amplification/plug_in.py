@@ -32,6 +32,7 @@ __all__ = [
     "write_amplification",
 ]
 
+
 class EnableSettings(Choice, total=False):
     """Keyword arguments of `enable_amplification`, which `amplified` hands on."""
 
@@ -122,8 +123,8 @@ def _in_place_of(
 def disable_amplification(pipe: Any) -> None:
     """Take off what `enable_amplification` put on; the model is as it was. Nothing enabled: does nothing.
 
-    That also where the denoiser has been compiled or wrapped since, where the pipeline or its denoiser is a copy (a copy
-    has an amplification of its own), and where the pipeline has another denoiser now (both are cleared).
+    That also where the denoiser has been compiled or wrapped since, where the pipeline or its denoiser is a copy (a
+    copy has an amplification of its own), and where the pipeline has another denoiser now (both are cleared).
     """
     for active in enabled_by(pipe):
         active.remove()

@@ -52,9 +52,7 @@ def transformer_layers(transformer: nn.Module) -> dict[str, int]:
     plain: Any = plain_module(transformer)
     blocks = _layout(plain).blocks
     return {
-        f"{name}.{i}": stream
-        for name, stream in blocks.items()
-        for i in range(len(getattr(plain, name, None) or ()))
+        f"{name}.{i}": stream for name, stream in blocks.items() for i in range(len(getattr(plain, name, None) or ()))
     }
 
 

@@ -37,8 +37,8 @@ def cads(
     """Add annealed noise to the text embeddings of a pipeline for the length of a block.
 
     Changed are ``encoder_hidden_states`` and, where the denoiser takes one, the pooled embedding (``text_embeds`` of
-    SDXL, ``pooled_projections`` of SD3 and Flux). Under guidance the unconditional rows keep every bit, whether they come
-    in the same call as the conditional ones or in one of their own.
+    SDXL, ``pooled_projections`` of SD3 and Flux). Under guidance the unconditional rows keep every bit, whether they
+    come in the same call as the conditional ones or in one of their own.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def _with_noise(embedding: Tensor, groups: tuple[Group, ...], noised: Callable[[
         return embedding
     made = embedding.clone()
     made[conditional] = noised(embedding[conditional])
-    perturbed = row_indices(groups, len(embedding), ("perturbed",))
+    perturbed = row_indices(groups, len(embedding), "perturbed")
     if perturbed:
         made[perturbed] = made[conditional]
     return made

@@ -19,6 +19,8 @@ from genmend.diffusion.amplification.control_bands import AmplifyBand
 from genmend.diffusion.amplification.plug_in import read_amplification
 from genmend.diffusion.pipeline_parts import denoiser_of, sigma_of
 
+GAINS = {"down": (1.5,), "mid": 2.0, "cutoff": 2}
+
 
 class TestOtherLayouts:
     def test_a_preset_of_another_family(self, tmp_path):
@@ -134,7 +136,10 @@ class TestNoiseLevels:
             sigma_of(diffusers.DDIMScheduler(), 1000)
         pipe = diffusion_toys.flux(tmp_path)
         pipe.scheduler.set_timesteps(4)
-        given = {"hidden_states": torch.randn(1, 4, 4), "img_ids": torch.tensor([[0, 0, 0], [0, 0, 1], [0, 1, 0], [0, 1, 1]])}
+        given = {
+            "hidden_states": torch.randn(1, 4, 4),
+            "img_ids": torch.tensor([[0, 0, 0], [0, 0, 1], [0, 1, 0], [0, 1, 1]]),
+        }
         with amplified(pipe, blocks={0: 1.5}, schedule=SigmaWindow()), pytest.raises(ValueError, match="a share of"):
             pipe.transformer(**given, timestep=torch.tensor([1.0]))
 
@@ -148,13 +153,11 @@ class TestNoiseLevels:
 
 
 class TestFiles:
-    GAINS = {"down": (1.5,), "mid": 2.0, "cutoff": 2}
-
     @pytest.fixture
     def written(self, tmp_path):
         torch.manual_seed(0)
         unet = diffusion_toys.sd15_unet()
-        enable_amplification(unet, **self.GAINS)
+        enable_amplification(unet, **GAINS)
         save_amplification(tmp_path / "a.safetensors", unet)
         disable_amplification(unet)
         return unet, tmp_path / "a.safetensors"
@@ -170,7 +173,7 @@ class TestFiles:
             unet.fuse_lora()
         with pytest.warns(UserWarning, match="adapters"):
             assert len(read_amplification(unet, path)[0]) == 2
-        enable_amplification(unet, **self.GAINS)
+        enable_amplification(unet, **GAINS)
         save_amplification(path, unet)  # of the model with adapters: for the model without them too
         if not fused:
             torch.manual_seed(0)

@@ -36,12 +36,16 @@ def flux_like(name, columns, n_reference=0, **settings):
 
 
 def flux(n_reference=0):
-    network, given = flux_like("FluxTransformer2DModel", 3, n_reference, pooled_projection_dim=8, axes_dims_rope=(2, 2, 4))
+    network, given = flux_like(
+        "FluxTransformer2DModel", 3, n_reference, pooled_projection_dim=8, axes_dims_rope=(2, 2, 4)
+    )
     return network, given | {"pooled_projections": torch.randn(1, 8)}, (1, 3, 12), {0: 1, 1: 1}
 
 
 def flux2(n_reference=0):
-    made = flux_like("Flux2Transformer2DModel", 4, n_reference, timestep_guidance_channels=8, axes_dims_rope=(2, 2, 2, 2))
+    made = flux_like(
+        "Flux2Transformer2DModel", 4, n_reference, timestep_guidance_channels=8, axes_dims_rope=(2, 2, 2, 2)
+    )
     return *made, (1, 3, 12), {0: 1, 1: None}
 
 
