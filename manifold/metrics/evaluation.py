@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from numbers import Integral
 from typing import Any
 
@@ -10,18 +11,21 @@ import numpy as np
 
 from genmend.manifold.engine.inputs import as_closed, as_count, as_features, device_of, need_samples
 from genmend.manifold.engine.radii import BLOCK_SIZE, counts
-from genmend.manifold.metrics.evaluation_result import Evaluation, EvaluationAtK, size_warnings
+from genmend.manifold.metrics.evaluation_result import Evaluation, EvaluationAtK
 from genmend.manifold.metrics.evaluation_sweep import per_sample_arrays
 from genmend.manifold.metrics.frechet import frechet_distance, frechet_function
-from genmend.manifold.metrics.kernel_distance import SUBSET_SIZE, kid, subset_size
-from genmend.manifold.metrics.totals import TOTALS_OF, intervals_at_each_k, totals_at_k
-from genmend.manifold.metrics.vendi import vendi_score
+from genmend.manifold.metrics.kernel_distance import kid_over_subsets
+from genmend.manifold.metrics.reading_notes import reading_notes
+from genmend.manifold.metrics.subsampling import INTERVAL_WORDS, subsample_intervals, subsample_sizes
+from genmend.manifold.metrics.totals import TOTALS_OF, totals_at_k
+from genmend.manifold.metrics.vendi import vendi_over_subsets, vendi_score
 
 METRICS = (*TOTALS_OF, "vendi", "kid", "frechet")
-_DEFAULT = tuple(name for name in METRICS if name != "frechet")
+# Those that are not computed unless they are asked for: the pair is published for k = 4 and takes most of the time in
+# many dimensions, the last needs another package.
+ON_REQUEST = ("p_precision", "p_recall", "frechet")
+_DEFAULT = tuple(name for name in METRICS if name not in ON_REQUEST)
 _OF_QUERY_BALLS = {"recall", "symmetric_precision", "symmetric_recall", "p_recall"}
-# Two sets of one distribution reach about 1.06 (Naeem et al., README of prdc).
-_HIGH_DENSITY = 1.1
 
 
 def evaluate(
@@ -52,19 +56,19 @@ def evaluate(
     k
         One number of neighbours or several.
     metrics
-        Names out of `METRICS`, None for all but "frechet", which needs torch-fidelity or torchmetrics
-        (genmend[metrics]). P-precision and P-recall measure each pair within 1.2 mean radii: in many dimensions that
-        may be most pairs, and they then take most of the time.
+        Names out of `METRICS`, None for all but three: "p_precision" and "p_recall" measure each pair within 1.2 mean
+        radii, which in many dimensions may be most pairs and then takes most of the time (ask for them with k = 4);
+        "frechet" needs torch-fidelity or torchmetrics (genmend[metrics]).
     closed
         Whether balls contain their sphere: of every metric here, for the papers disagree. `True` is that of the first
         papers; with `False`, that of the prdc package, leave-one-out values are mostly undefined for small k.
     bootstrap
-        Number of resamples for the intervals, 0 for none; 1,000 is usual. Samples of both sets are drawn again from
-        the per-sample arrays: radii, neighbours, medians and calibrations stay those of the sets given. So an interval
-        says how far the mean over these samples scatters, not how far the balls would move with another reference, and
-        is too narrow for the latter. For every total that is a function of means; undefined where a resample is.
+        Number of subsamples behind the 95 % intervals, 0 for none, else at least 2; 200 is usual. Each is computed
+        anew, balls and all, from a share of both sets (`metrics.subsampling`), so the interval holds the mean over
+        other draws of both sets of these sizes; 200 of them take as long as some 20 evaluations. Of every total that
+        depends on k; undefined where that of a subsample is.
     seed
-        Chooses the resamples and KID's subsets.
+        Chooses the subsamples, and those of KID and of the Vendi score.
     features
         What the features are: names the key frechet_<features>.
     block_size
@@ -95,21 +99,23 @@ def evaluate(
     asked = _check_metrics(metrics)
     at_k = [name for name in asked if name in TOTALS_OF]
     several, block = tuple(sorted(set(counts(k)))), as_count(block_size, "block_size")
-    closed, n_resamples, seed = as_closed(closed), _natural(bootstrap, "bootstrap"), _natural(seed, "seed")
+    closed, n_subsamples, seed = as_closed(closed), _natural(bootstrap, "bootstrap"), _natural(seed, "seed")
+    if n_subsamples == 1:
+        raise ValueError("bootstrap is 1, and one subsample has no spread; 0 or at least 2 is accepted, 200 is usual")
     x = as_features(reference, "reference")
     y = as_features(query, "query", x.shape[1])
     if "frechet" in asked:
         frechet_function()  # missing packages are to be noticed before the work
-    arrays: dict[int, dict[str, np.ndarray]] = {}
+    at: dict[int, EvaluationAtK] = {}
+    words = ""
     if at_k:
         need_samples(len(x), several[-1], "reference")
         query_balls = not _OF_QUERY_BALLS.isdisjoint(at_k)
         if query_balls:
             need_samples(len(y), several[-1], "query")
-        arrays = per_sample_arrays(
-            x,
-            y,
-            several,
+        sweep = partial(
+            per_sample_arrays,
+            several=several,
             closed=closed,
             query_balls=query_balls,
             ratios="realism" in at_k,
@@ -118,13 +124,22 @@ def evaluate(
             device=device_of(reference),
             block_size=block,
         )
-    intervals = intervals_at_each_k(arrays, at_k, n_resamples, seed) if n_resamples and arrays else {}
-    at = {one: EvaluationAtK(one, totals_at_k(of, one, at_k), of, intervals.get(one, {})) for one, of in arrays.items()}
+        arrays = sweep(x, y)
+        totals_of = _totals_of(arrays, at_k)
+        intervals: dict[int, dict[str, tuple[float, float]]] = {}
+        if n_subsamples:
+            part = subsample_sizes(len(x), len(y), several[-1])
+            words = INTERVAL_WORDS.format(n=n_subsamples, reference=part[0], query=part[1])
+            intervals = subsample_intervals(
+                totals_of, lambda i, j: _totals_of(sweep(x[i], y[j]), at_k), (len(x), len(y)), part, n_subsamples, seed
+            )
+        at = {one: EvaluationAtK(one, totals_of[one], of, intervals.get(one, {})) for one, of in arrays.items()}
     totals: dict[str, float] = {}
     if "vendi" in asked:
         totals |= {"vendi": vendi_score(y), "vendi_reference": vendi_score(x)}
+        totals |= vendi_over_subsets(x, y, seed=seed)
     if "kid" in asked:
-        totals["kid"] = kid(x, y, seed=seed)
+        totals["kid"], totals["kid_std"] = kid_over_subsets(x, y, seed=seed)
     if "frechet" in asked:
         totals[f"frechet_{features}"] = frechet_distance(x, y)
     return Evaluation(
@@ -135,8 +150,13 @@ def evaluate(
         seed=seed,
         at=at,
         totals=totals,
-        warnings=_warnings(len(x), len(y), x.shape[1], asked, at),
+        warnings=reading_notes(x, y, asked, at),
+        interval_method=words,
     )
+
+
+def _totals_of(arrays: Mapping[int, Mapping[str, np.ndarray]], metrics: Sequence[str]) -> dict[int, dict[str, float]]:
+    return {k: totals_at_k(of, k, metrics) for k, of in arrays.items()}
 
 
 def _check_metrics(metrics: Sequence[str] | None) -> tuple[str, ...]:
@@ -153,19 +173,3 @@ def _natural(value: Any, name: str) -> int:
     if not isinstance(value, Integral) or isinstance(value, (bool, np.bool_)) or value < 0:
         raise ValueError(f"{name} is {value!r}; an integer of at least 0 is accepted")
     return int(value)
-
-
-def _warnings(n: int, m: int, d: int, asked: Sequence[str], at: Mapping[int, EvaluationAtK]) -> tuple[str, ...]:
-    found = list(size_warnings(n, m))
-    for k, values in at.items():
-        if values.totals.get("density", 0) > _HIGH_DENSITY:
-            found.append(f"density at k = {k} is {values.totals['density']:.3g}: above 1 usually means that the query "
-                         f"gathers in few large balls, not that it is good; see clipped_density")  # fmt: skip
-        if "rarity" in asked and np.isnan(values.arrays["reference_rarity"]).all():
-            found.append(f"no reference sample is in a ball of another at k = {k}: rarity has no percentile"
-                         + ("" if values.arrays["radius"].any() else "; all radii are 0"))  # fmt: skip
-    if "kid" in asked and subset_size(n, m) < SUBSET_SIZE:
-        found.append(f"kid takes subsets of {subset_size(n, m)} samples, not the usual {SUBSET_SIZE}")
-    if "frechet" in asked and min(n, m) <= d:
-        found.append(f"{min(n, m)} samples of {d} features have a singular covariance: the Fréchet distance is far off")
-    return tuple(found)

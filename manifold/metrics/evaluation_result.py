@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from html import escape
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -13,10 +14,11 @@ from genmend.manifold.engine.inputs import like
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["FEW_SAMPLES", "Evaluation", "EvaluationAtK", "size_warnings"]
+__all__ = ["Evaluation", "EvaluationAtK"]
 
-# Below this the metrics move by several hundredths from draw to draw.
-FEW_SAMPLES = 1000
+# Totals that `repr` shows, in this order, as many as it has lines for.
+_SHOWN = ("precision", "recall", "density", "coverage", "clipped_density", "clipped_coverage", "rarity_percentile_mean")
+_MOST_SHOWN = 6
 
 # The per-sample arrays that have an entry for each reference sample; the others have one for each query.
 _OF_REFERENCE = frozenset(
@@ -24,7 +26,7 @@ _OF_REFERENCE = frozenset(
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class EvaluationAtK:
     """What was found for one k: every total and every array is also an attribute, `evaluation[3].precision`.
 
@@ -37,7 +39,7 @@ class EvaluationAtK:
     arrays
         Per-sample arrays by name, as in `Evaluation.per_sample`; those of `prdc` are tensors for tensors.
     intervals
-        Low and high end by name, where a bootstrap was asked for.
+        Low and high end by name, where they were asked for.
     """
 
     k: int
@@ -52,8 +54,12 @@ class EvaluationAtK:
         raise AttributeError(f"{name} was not computed for this k; {', '.join(self.__dict__.get('totals', {}))} were; "
                              f"pass its metric to evaluate")  # fmt: skip
 
+    def __repr__(self) -> str:
+        totals = ", ".join(f"{name} {value:.4g}" for name, value in self.totals.items())
+        return f"EvaluationAtK(k = {self.k}: {totals}; per-sample arrays {', '.join(self.arrays)})"
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Evaluation:
     """Result of `evaluate` and of `prdc`; `evaluation[k]` is the `EvaluationAtK` of one k.
 
@@ -64,13 +70,15 @@ class Evaluation:
     closed
         Whether balls contained their sphere.
     seed
-        Of the bootstrap and of KID's subsets.
+        Of all subsets that were drawn.
     at
         What was found for each k.
     totals
-        What does not depend on k, by name: vendi, vendi_reference, kid, frechet_<features>.
+        What does not depend on k, by name: vendi, vendi_reference, kid, frechet_<features>, and what goes with them.
     warnings
         What to keep in mind when reading and comparing, for whoever shows the result.
+    interval_method
+        What the intervals are and how they were made; empty where there are none.
     """
 
     n_reference: int
@@ -81,11 +89,69 @@ class Evaluation:
     at: Mapping[int, EvaluationAtK]
     totals: Mapping[str, float]
     warnings: tuple[str, ...] = ()
+    interval_method: str = ""
 
     def __getitem__(self, k: int) -> EvaluationAtK:
+        if isinstance(k, str):
+            raise KeyError(self._where(k))
         if k not in self.at:
             raise KeyError(f"k = {k} was not computed; {sorted(self.at)} were; pass it to evaluate")
         return self.at[k]
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"an Evaluation has no attribute {name}" if name.startswith("_") else self._where(name))
+
+    def _where(self, name: str) -> str:
+        """A sentence that says where a total, or an array, of this name is."""
+        at, totals = self.__dict__.get("at", {}), self.__dict__.get("totals", {})
+        for k, of in at.items():
+            if name in of.totals or name in of.arrays:
+                others = f", for each k of {list(at)}" if len(at) > 1 else ""
+                return f"{name} depends on the number of neighbours: it is evaluation[{k}].{name}{others}"
+        if name in totals:
+            return f"{name} does not depend on the number of neighbours: it is evaluation.totals[{name!r}]"
+        known = [*dict.fromkeys(total for of in at.values() for total in of.totals), *totals]
+        return f"{name} was not computed; {', '.join(known)} were; pass its metric to evaluate"
+
+    def __repr__(self) -> str:
+        """At most ten lines: the most asked for totals, a column for each k."""
+        balls = "closed" if self.closed else "open"
+        lines = [f"Evaluation of {self.n_query} query against {self.n_reference} reference samples, {self.n_features} "
+                 f"features, {balls} balls"]  # fmt: skip
+        rows = self._rows()
+        names = [name for name in _SHOWN if name in rows] + [name for name in rows if name not in _SHOWN]
+        shown = names[:_MOST_SHOWN]
+        if shown:
+            width = max(map(len, shown))
+            heads = [f"k = {k}" for k in self.at]
+            lines.append(" ".join([" " * width, *(f"{head:>10}" for head in heads)]))
+            lines += [" ".join([f"{name:{width}}", *(f"{value:10.4g}" for value in rows[name])]) for name in shown]
+        if self.totals:
+            lines.append(", ".join(f"{name} {value:.4g}" for name, value in self.totals.items()))
+        more = f"{len(names) - len(shown)} more in .to_dict(), " if len(names) > len(shown) else ""
+        lines.append(f"{more}samples in .per_sample(), {len(self.warnings)} warnings in .warnings")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """All totals as a table, and the warnings, for a notebook."""
+        heads = "".join(f"<th>k = {k}</th>" for k in self.at)
+        rows = [
+            f"<tr><th>{name}</th>" + "".join(f"<td>{value:.4g}</td>" for value in values) + "</tr>"
+            for name, values in self._rows().items()
+        ]
+        # One number in a row of its own width: these do not depend on k.
+        rows += [
+            f"<tr><th>{escape(name)}</th><td colspan={max(1, len(self.at))}>{value:.4g}</td></tr>"
+            for name, value in self.totals.items()
+        ]
+        notes = "".join(f"<li>{escape(warning)}</li>" for warning in self.warnings)
+        caption = f"{self.n_query} query against {self.n_reference} reference samples, {self.n_features} features"
+        return f"<table><caption>{caption}</caption><tr><th></th>{heads}</tr>{''.join(rows)}</table><ul>{notes}</ul>"
+
+    def _rows(self) -> dict[str, list[float]]:
+        """Each total that depends on k, for every k."""
+        names = dict.fromkeys(name for at in self.at.values() for name in at.totals)
+        return {name: [at.totals[name] for at in self.at.values()] for name in names}
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: what was asked, None where a total is undefined or infinite. No per-sample arrays.
@@ -102,8 +168,9 @@ class Evaluation:
         - rarity_mean, rarity_median, rarity_top10 (mean of the rarest tenth): feature units; higher is rarer, which is
           neither good nor bad. Over the samples inside, so read them beside precision. rarity_percentile_mean: [0, 1].
 
-        Beside it vendi (of the query) and vendi_reference (from 1; higher is more diverse), kid and frechet_<features>
-        (lower is better), and "intervals": 95 % bootstrap intervals [low, high] by k and name.
+        Beside it vendi (of the query) and vendi_reference (from 1; higher is more diverse) with the means and standard
+        deviations over equally large subsets of both, kid and its deviation over subsets, frechet_<features> (lower is
+        better), and "intervals": 95 % intervals [low, high] by k and name, with "interval_method".
         """
         found: dict[str, Any] = {
             "n_reference": self.n_reference,
@@ -119,6 +186,7 @@ class Evaluation:
                 str(k): {name: [_json(end) for end in ends] for name, ends in at.intervals.items()}
                 for k, at in self.at.items()
             }
+            found["interval_method"] = self.interval_method
         return found | {"warnings": list(self.warnings)}
 
     def per_sample(self) -> dict[str, Any]:
@@ -155,13 +223,3 @@ class Evaluation:
 
 def _json(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
-
-
-def size_warnings(n: int, m: int) -> tuple[str, ...]:
-    """What to keep in mind about results of n reference and m query samples."""
-    found = []
-    if n != m:
-        found.append(f"{n} reference and {m} query samples: values depend on both; compare only equal sizes")
-    if min(n, m) < FEW_SAMPLES:
-        found.append(f"only {min(n, m)} samples in the smaller set: differences of several hundredths are chance")
-    return tuple(found)

@@ -45,7 +45,8 @@ def frechet_distance(reference: Any, query: Any) -> float:
     # covariance matrix in torch-fidelity.
     center = x.mean(axis=0, dtype=np.float64)
     x, y = (np.pad(z - center, ((0, 0), (0, int(z.shape[1] == 1)))) for z in (x, y))
-    return of_features(x, y)
+    distance = of_features(x, y)
+    return 0.0 if distance < 0 else distance  # below 0 by rounding alone: it is a square
 
 
 def frechet_function() -> Callable[[np.ndarray, np.ndarray], float]:

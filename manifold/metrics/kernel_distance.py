@@ -35,19 +35,36 @@ def kid(reference: Any, query: Any, *, seed: int = 0) -> float:
     Source: Bińkowski et al., "Demystifying MMD GANs", arXiv 1801.01401. The kernel is not invariant to
     translation or scale: compare values of the same features only.
     """
+    return kid_over_subsets(reference, query, seed=seed)[0]
+
+
+def kid_over_subsets(reference: Any, query: Any, *, seed: int = 0) -> tuple[float, float]:
+    """`kid`, and the standard deviation over its subsets, which papers print beside it.
+
+    Where a set has no more samples than one subset wants, the deviation is over 100 random halves of both sets, and so
+    larger than that of the value itself; NaN for sets of fewer than 4.
+    """
     x = as_features(reference, "reference")
     y = as_features(query, "query", x.shape[1])
     for name, features in (("reference", x), ("query", y)):
         if len(features) < 2:
             raise ValueError(f"{name} has 1 sample; KID needs at least 2 in each set; give more or leave kid out")
-    size = subset_size(len(x), len(y))
-    if len(x) == len(y) == size:
-        return squared_mmd(x, y)
+    size, smaller = subset_size(len(x), len(y)), min(len(x), len(y))
     rng = np.random.default_rng(seed)
+    values = np.array([squared_mmd(x, y)]) if len(x) == len(y) == size else _over_subsets(x, y, size, rng)
+    spread = values
+    if smaller <= SUBSET_SIZE:
+        spread = _over_subsets(x, y, smaller // 2, rng) if smaller >= 4 else np.array([np.nan])
+    with np.errstate(invalid="ignore"):  # of huge features
+        return float(np.mean(values)), float(np.std(spread))
+
+
+def _over_subsets(x: np.ndarray, y: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """(N_SUBSETS,) squared maximum mean discrepancies of random subsets of `size` samples of each set."""
     subsets = [[rng.choice(len(z), size, replace=False) for z in (x, y)] for _ in range(N_SUBSETS)]
     if len(x) ** 2 + len(y) ** 2 + len(x) * len(y) < 3 * N_SUBSETS * size**2:
-        return _mean_from_whole_kernels(x, y, subsets)
-    return float(np.mean([squared_mmd(x[i], y[j]) for i, j in subsets]))
+        return _from_whole_kernels(x, y, subsets)
+    return np.array([squared_mmd(x[i], y[j]) for i, j in subsets])
 
 
 def subset_size(n: int, m: int) -> int:
@@ -76,12 +93,12 @@ def _mean_of_pairs(x: np.ndarray) -> float:
     return float(kernel.sum()) / (len(x) * (len(x) - 1))
 
 
-def _mean_from_whole_kernels(x: np.ndarray, y: np.ndarray, subsets: list[list[np.ndarray]]) -> float:
-    """Mean of `squared_mmd` over subsets of rows of x and y, where the kernel of all pairs is less work than theirs."""
+def _from_whole_kernels(x: np.ndarray, y: np.ndarray, subsets: list[list[np.ndarray]]) -> np.ndarray:
+    """`squared_mmd` of subsets of rows of x and y, where the kernel of all pairs is less work than theirs."""
     size = len(subsets[0][0])
     in_x, in_y = (_members([pair[side] for pair in subsets], len(z)) for side, z in enumerate((x, y)))
     x, y = x.astype(np.float64), y.astype(np.float64)
-    total = 0.0
+    total = np.zeros(len(subsets))
     with np.errstate(over="ignore", invalid="ignore"):  # of huge features: infinite or undefined
         for a, in_a, b, in_b, weight in ((x, in_x, x, in_x, 1), (y, in_y, y, in_y, 1), (x, in_x, y, in_y, -2)):
             n_pairs = size * (size - (a is b))
@@ -90,8 +107,8 @@ def _mean_from_whole_kernels(x: np.ndarray, y: np.ndarray, subsets: list[list[np
                 kernel = _kernel(a[rows], b)
                 if a is b:
                     kernel[np.arange(len(kernel)), start + np.arange(len(kernel))] = 0
-                total += weight * float(np.sum((kernel @ in_b) * in_a[rows])) / n_pairs
-    return total / len(subsets)
+                total += weight * np.sum((kernel @ in_b) * in_a[rows], axis=0) / n_pairs
+    return total
 
 
 def _members(subsets: list[np.ndarray], n: int) -> np.ndarray:

@@ -45,7 +45,12 @@ MEANINGS = {
     ),
     "vendi": Meaning(_UP, "Effective number of different samples in the query, from its own similarities alone."),
     "vendi_reference": Meaning(_NEITHER, "The same of the reference, to compare with."),
+    "vendi_subsets_mean": Meaning(_UP, "The same over random subsets, as large for both sets: compare with the next."),
+    "vendi_subsets_std": Meaning(_NEITHER, "How far these scatter (standard deviation)."),
+    "vendi_reference_subsets_mean": Meaning(_NEITHER, "The same of subsets of the reference."),
+    "vendi_reference_subsets_std": Meaning(_NEITHER, "How far these scatter (standard deviation)."),
     "kid": Meaning(_DOWN, "Kernel distance between the two sets, unbiased: 0 for alike sets, may fall below 0."),
+    "kid_std": Meaning(_NEITHER, "Standard deviation of the kernel distance over random subsets."),
 }
 
 _FRECHET = Meaning(_DOWN, "Distance between Gaussians fitted to the two sets, in squared feature units; 0 = alike.")

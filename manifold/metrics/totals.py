@@ -1,7 +1,6 @@
-"""From per-sample arrays to totals and their bootstrap intervals, for one k.
+"""From per-sample arrays to totals, for one k.
 
-Most totals are functions of means: a share, a ratio or a minimum of shares. Those are written down once, in
-`_OF_MEANS`, for the means of the samples and for those of many resamples alike.
+Most totals are functions of means: a share, a ratio or a minimum of shares. Those are written down in `_OF_MEANS`.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from genmend.manifold.metrics.bootstrap import percentile_interval, resampled_means
 from genmend.manifold.metrics.calibration import calibrated_clipped_coverage, clipped_share, expected_coverage
 
 Arrays = Mapping[str, np.ndarray]
@@ -87,26 +85,6 @@ def totals_at_k(arrays: Arrays, k: int, metrics: Collection[str]) -> dict[str, f
         # The mean over the rarest tenth, at least one sample: a shift there is what counts.
         found["rarity_top10"] = rarity[-max(1, len(rarity) // 10) :].mean() if len(rarity) else np.nan
     return {name: float(found[name]) for name in names}
-
-
-def intervals_at_each_k(
-    arrays: Mapping[int, Arrays], metrics: Collection[str], n_resamples: int, seed: int
-) -> dict[int, dict[str, tuple[float, float]]]:
-    """95 % bootstrap intervals of all totals that are functions of means; the same resamples for every k."""
-    rng = np.random.default_rng(seed)
-    means: dict[int, dict[str, np.ndarray]] = {k: {} for k in arrays}
-    for columns in (_QUERY_COLUMNS, _REFERENCE_COLUMNS):
-        values = {(k, name): one for k in arrays for name, one in _columns(columns, arrays[k], k).items()}
-        table = resampled_means(np.column_stack([*values.values()]).astype(np.float64), n_resamples, rng)
-        for (k, name), replicates in zip(values, table.T, strict=True):
-            means[k][name] = replicates
-    names = [name for metric in metrics for name in TOTALS_OF[metric]]
-    found = {}
-    for k in arrays:
-        n, m = len(arrays[k]["radius"]), len(arrays[k]["inside"])
-        replicates_of = _of_means(means[k], names, n, m, k)
-        found[k] = {name: percentile_interval(replicates_of[name]) for name in names if name in replicates_of}
-    return found
 
 
 def _columns(

@@ -9,6 +9,7 @@ import numpy as np
 from genmend.manifold.engine.inputs import as_features
 
 _ROWS = 4096
+N_SUBSETS, SUBSET_SIZE = 10, 1000
 
 
 def vendi_score(features: Any) -> float:
@@ -52,6 +53,23 @@ def vendi_score(features: Any) -> float:
     eigenvalues = np.linalg.eigvalsh(similarity / n)
     eigenvalues = eigenvalues[eigenvalues > 0]  # rounding leaves some of the zeros slightly off it
     return float(np.exp(-np.sum(eigenvalues * np.log(eigenvalues))))
+
+
+def vendi_over_subsets(reference: Any, query: Any, *, seed: int = 0) -> dict[str, float]:
+    """Mean and standard deviation of the score over 10 random subsets, as many samples of the query as of the reference.
+
+    The score grows with the number of samples, so these can be compared where the two sets differ in size. A subset
+    holds 1,000 samples without replacement, or half the smaller set where that is less; NaN for sets of one sample.
+    """
+    sets = {"vendi_reference": as_features(reference, "reference"), "vendi": as_features(query, "query")}
+    size = min(SUBSET_SIZE, min(map(len, sets.values())) // 2)
+    rng = np.random.default_rng(seed)
+    found = {}
+    for name, rows in sets.items():
+        scores = [vendi_score(rows[rng.choice(len(rows), size, replace=False)]) for _ in range(N_SUBSETS if size else 0)]
+        found[f"{name}_subsets_mean"] = float(np.mean(scores)) if scores else float("nan")
+        found[f"{name}_subsets_std"] = float(np.std(scores)) if scores else float("nan")
+    return found
 
 
 def _directions(features: np.ndarray) -> np.ndarray:

@@ -131,7 +131,7 @@ def test_ratios_of_a_smaller_k_need_not_be_those_of_the_larger():
 def test_totals_follow_from_the_tables(closed):
     rng = np.random.default_rng(2)
     x, y = clustered(rng, 200), 1.2 * clustered(rng, 160)
-    result = evaluate(x, y, (3, 4), closed=closed)
+    result = evaluate(x, y, (3, 4), AT_K, closed=closed)
     for k in (3, 4):
         of, found = tables(x, y, k, closed), result[k].totals
         inside = of["inside"]

@@ -18,7 +18,7 @@ CLIPPED = ("clipped_density", "clipped_coverage")
 
 
 def test_hand_example_closed():
-    at = evaluate(X, Y, 1)[1]
+    at = evaluate(X, Y, 1, METRICS)[1]
     np.testing.assert_array_equal(at.rarity, [1, 1, 4, NAN])
     np.testing.assert_array_equal(at.nearest_ball, [0, 1, 3, -1])
     np.testing.assert_array_equal(at.reference_rarity, [1, 1, 4, NAN])
@@ -39,7 +39,7 @@ def test_hand_example_closed():
 
 
 def test_hand_example_open():
-    result = evaluate(X, Y, 1, closed=False)
+    result = evaluate(X, Y, 1, METRICS, closed=False)
     at = result[1]
     np.testing.assert_array_equal(at.rarity, [1, 2, 4, NAN])
     assert np.isnan(at.reference_rarity).all()
@@ -178,7 +178,7 @@ def test_outlier_ball_lends_nothing_to_clipped_density():
 def test_response_to_a_shift_is_symmetric():
     half = np.random.default_rng(4).standard_normal((250, 64))
     x = np.vstack([half, -half])  # a set and its mirror image: the symmetry is exact, not statistical
-    results = {t: evaluate(x, x + t * np.eye(64)[0], 5).to_dict() for t in (-12.0, -2.0, 2.0, 12.0)}
+    results = {t: evaluate(x, x + t * np.eye(64)[0], 5, (*AT_K, "vendi", "kid")).to_dict() for t in (-12.0, -2.0, 2.0, 12.0)}
     for t in (2.0, 12.0):
         for name, value in results[t]["k"]["5"].items():
             other = results[-t]["k"]["5"][name]
@@ -208,7 +208,7 @@ def test_rotation_translation_and_scale():
 
 def test_all_features_equal_closed():
     x = np.full((30, 4), 2.5)
-    result = evaluate(x, x.copy(), 5)
+    result = evaluate(x, x.copy(), 5, METRICS)
     at = result[5]
     assert (at.precision, at.recall, at.density, at.coverage) == (1, 1, 30 / 5, 1)
     for name in ("clipped_density", "clipped_coverage", "symmetric_precision", "symmetric_recall"):
@@ -225,7 +225,7 @@ def test_all_features_equal_closed():
 
 def test_all_features_equal_open():
     x = np.full((30, 4), 2.5)
-    result = evaluate(x, x.copy(), 5, closed=False)
+    result = evaluate(x, x.copy(), 5, METRICS, closed=False)
     at = result[5]
     assert (at.precision, at.recall, at.density, at.coverage) == (0, 0, 0, 0)
     assert (at.symmetric_precision, at.symmetric_recall, at.clipped_coverage) == (0, 0, 0)

@@ -1,6 +1,7 @@
 """What `evaluate` accepts, returns, leaves out, warns about and refuses; its intervals."""
 
 import json
+import pickle
 import subprocess
 import sys
 
@@ -10,16 +11,20 @@ import torch
 from matplotlib.figure import Figure
 
 from genmend.manifold.metrics.bootstrap import percentile_interval, resampled_means
+from genmend.manifold.metrics.calibration import calibrated_clipped_coverage
 from genmend.manifold.metrics.evaluation import METRICS, evaluate
 from genmend.manifold.metrics.evaluation_result import Evaluation
+from genmend.manifold.metrics.subsampling import subsample_intervals, subsample_sizes
 
 TOTALS = {
     "precision", "recall", "density", "coverage", "expected_coverage", "realism_median", "realism_share", "rarity_mean",
     "rarity_median", "rarity_top10", "rarity_percentile_mean", "clipped_density", "clipped_density_unclipped",
     "clipped_coverage", "clipped_coverage_raw", "symmetric_precision", "symmetric_recall", "p_precision", "p_recall",
 }  # fmt: skip
-# Totals without an interval: no function of means.
-NO_MEANS = {"expected_coverage", "realism_median", "rarity_median", "rarity_top10"}
+NOT_ESTIMATED = {"expected_coverage"}  # totals without an interval
+ON_REQUEST = {"p_precision", "p_recall"}
+WITHOUT_K = {"vendi", "vendi_reference", "vendi_subsets_mean", "vendi_subsets_std", "vendi_reference_subsets_mean",
+             "vendi_reference_subsets_std", "kid", "kid_std"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +35,7 @@ def sets():
 
 @pytest.fixture(scope="module")
 def everything(sets):
-    return evaluate(*sets, bootstrap=200, seed=3)
+    return evaluate(*sets, bootstrap=40, seed=3)
 
 
 def test_json(everything):
@@ -44,17 +49,21 @@ def test_json(everything):
         3,
     ]
     assert set(found["k"]) == {"3", "5"}
-    assert all(set(at) == TOTALS for at in found["k"].values())
-    assert set(found["intervals"]["5"]) == TOTALS - NO_MEANS
-    assert {"vendi", "vendi_reference", "kid", "warnings"} < set(found)
+    assert all(set(at) == TOTALS - ON_REQUEST for at in found["k"].values())
+    assert set(found["intervals"]["5"]) == TOTALS - ON_REQUEST - NOT_ESTIMATED
+    assert found["interval_method"] == (
+        "95 % intervals of the mean over other samples as many as these: from 40 subsamples without replacement, "
+        "66 reference and 54 query samples each, with balls of their own"
+    )
+    assert {*WITHOUT_K, "warnings"} < set(found)
     assert not any(name.startswith("frechet") for name in found)
 
 
 def test_per_sample_arrays(everything):
     arrays = everything.per_sample()
     of_query = {"inside", "ball_count", "clipped_count", "nearest_ball", "rarity", "rarity_percentile", "score",
-                "realism", "holds_reference", "p_inside"}  # fmt: skip
-    of_reference = {"radius", "covered", "query_count", "recalled", "p_recalled", "reference_rarity",
+                "realism", "holds_reference"}  # fmt: skip
+    of_reference = {"radius", "covered", "query_count", "recalled", "reference_rarity",
                     "reference_clipped_count"}  # fmt: skip
     assert set(arrays) == {f"k{k}_{name}" for k in (3, 5) for name in of_query | of_reference}
     assert all(len(arrays[f"k3_{name}"]) == 180 for name in of_query)
@@ -73,6 +82,37 @@ def test_access_by_k_and_name(everything):
 
 
 @pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("precision", r"precision depends on .* it is evaluation\[3\]\.precision, for each k of \[3, 5\]"),
+        ("rarity", r"it is evaluation\[3\]\.rarity"),
+        ("kid", r"it is evaluation\.totals\['kid'\]"),
+        ("p_recall", r"p_recall was not computed; precision, recall, .* were; pass its metric to evaluate"),
+    ],
+)
+def test_a_total_asked_for_at_the_wrong_place_is_named(everything, name, words):
+    with pytest.raises(AttributeError, match=words):
+        getattr(everything, name)
+    with pytest.raises(KeyError, match=words):
+        _ = everything[name]
+    copied = pickle.loads(pickle.dumps(everything))
+    assert copied.to_dict() == everything.to_dict()
+
+
+def test_repr_is_ten_lines(everything):
+    text = repr(everything)
+    assert len(text.splitlines()) == 10
+    assert "180 query against 220 reference samples" in text
+    assert f"{everything[3].precision:.4g}" in text
+    assert f"{len(everything.warnings)} warnings" in text
+    assert len(repr(everything[3]).splitlines()) == 1 < len(repr(everything[3])) < 1500
+    assert len(repr(evaluate(*np.random.default_rng(0).standard_normal((2, 9, 2)), metrics=("kid",)))) < 300
+    page = everything._repr_html_()
+    assert page.count("<tr>") == 1 + len(TOTALS - ON_REQUEST) + len(WITHOUT_K)
+    assert page.count("<li>") == len(everything.warnings)
+
+
+@pytest.mark.parametrize(
     ("metrics", "totals"),
     [
         (("coverage",), {"coverage", "expected_coverage"}),
@@ -86,7 +126,7 @@ def test_only_what_was_asked(sets, metrics, totals):
     result = evaluate(*sets, 4, metrics, bootstrap=5)
     found = result.to_dict()
     assert set(found["k"]["4"]) == totals
-    assert set(found["intervals"]["4"]) == totals - NO_MEANS
+    assert set(found["intervals"]["4"]) == totals - NOT_ESTIMATED
     assert ("kid" in found) == ("kid" in metrics)
     assert "vendi" not in found
     with pytest.raises(AttributeError, match="density was not computed for this k"):
@@ -142,6 +182,7 @@ def test_plot(everything):
         ({"metrics": ()}, ValueError, "an empty choice"),
         ({"bootstrap": -1}, ValueError, "bootstrap is -1; an integer of at least 0"),
         ({"bootstrap": True}, ValueError, "bootstrap is True"),
+        ({"bootstrap": 1}, ValueError, "one subsample has no spread; 0 or at least 2"),
         ({"seed": 1.5}, ValueError, "seed is 1.5"),
         ({"closed": "yes"}, ValueError, "closed is 'yes'"),
         ({"k": 0}, ValueError, "k is 0"),
@@ -201,18 +242,57 @@ def test_percentile_interval():
     assert np.isnan(percentile_interval(np.array([0, np.nan]))).all()
 
 
-def test_intervals_of_shares_and_ratios(sets):
-    result = evaluate(*sets, 3, bootstrap=2000)
-    at, m = result[3], 180
-    low, high = at.intervals["precision"]
-    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(at.precision * (1 - at.precision) / m), rel=0.1)
-    for name, (low, high) in at.intervals.items():
-        # A minimum of two shares is biased downwards, a cut and a calibration end at 1.
-        assert low <= at.totals[name] <= high, name
-    # The mean rarity is over the samples inside alone, however many a resample has of them.
-    inside = at.rarity[at.inside]
-    low, high = at.intervals["rarity_mean"]
-    assert high - low == pytest.approx(2 * 1.96 * inside.std() / np.sqrt(len(inside)), rel=0.15)
+def test_intervals_hold_the_mean_over_draws():
+    """Small and fast; experiments/images/interval_coverage.py counts them all at the sizes that people use."""
+    names = ("precision", "density", "clipped_coverage", "clipped_density", "symmetric_precision", "rarity", "realism")
+    rng = np.random.default_rng(0)
+
+    def drawn():
+        return rng.standard_normal((2, 150, 16)).astype(np.float32)
+
+    draws = [evaluate(*drawn(), 3, names)[3].totals for _ in range(300)]
+    found = [evaluate(*drawn(), 3, names, bootstrap=40, seed=pair)[3].intervals for pair in range(60)]
+    for name in found[0]:
+        mean = np.mean([draw[name] for draw in draws])
+        held = sum(one[name][0] <= mean <= one[name][1] for one in found)
+        assert held >= 53, (name, held)  # 51 or fewer of 60 are one in 10,000 where 95 % hold
+        if "clipped" not in name:  # those end at 1
+            width = np.mean([one[name][1] - one[name][0] for one in found])
+            spread = np.std([draw[name] for draw in draws])
+            assert 1.6 < width / (2 * spread) < 2.9, (name, width / (2 * spread))
+
+
+def test_intervals_of_functions_that_end_at_one(everything):
+    for k in (3, 5):
+        ends, totals = everything[k].intervals, everything[k].totals
+        assert ends["clipped_density"] == tuple(min(end, 1) for end in ends["clipped_density_unclipped"])
+        raw = calibrated_clipped_coverage(ends["clipped_coverage_raw"], 220, 180, k)
+        assert ends["clipped_coverage"] == tuple(raw)
+        assert all(low <= totals[name] <= high for name, (low, high) in ends.items())
+        assert all(0 <= ends[name][0] and ends[name][1] <= 1 for name in ("precision", "coverage", "symmetric_recall"))
+
+
+def test_subsamples_have_neighbours_enough_and_the_same_share_of_both_sets():
+    assert subsample_sizes(10_000, 10_000, 5) == (3000, 3000)
+    assert subsample_sizes(10_000, 200, 5) == (3000, 60)
+    assert subsample_sizes(100, 100, 5) == (50, 50)
+    assert subsample_sizes(8, 10, 5) == (6, 8)
+    assert subsample_sizes(6, 6, 5) == (0, 0)  # none can be left out
+    few = evaluate(*np.random.default_rng(0).standard_normal((2, 6, 3)), 5, ("precision",), bootstrap=5)
+    assert few.to_dict()["intervals"]["5"]["precision"] == [None, None]
+
+
+def test_subsamples_and_their_scale():
+    """A mean of values that do not know of each other: its interval is the textbook's."""
+    values = np.random.default_rng(0).standard_normal(400)
+    found = subsample_intervals(
+        {5: {"density": values.mean()}},
+        lambda i, j: {5: {"density": values[i].mean()}},
+        (400, 300), subsample_sizes(400, 300, 5), 2000, seed=0,
+    )  # fmt: skip
+    low, high = found[5]["density"]
+    assert high - values.mean() == pytest.approx(1.96 * values.std() / np.sqrt(400), rel=0.05)
+    assert low == 0  # density is never below it
 
 
 def test_undefined_intervals_are_null():
@@ -220,8 +300,9 @@ def test_undefined_intervals_are_null():
     found = evaluate(x, x + 100, 1, ("precision", "rarity"), bootstrap=10).to_dict()
     assert found["k"]["1"]["rarity_mean"] is None
     assert found["intervals"]["1"] == {
-        "precision": [0, 0], "rarity_mean": [None, None], "rarity_percentile_mean": [None, None]
-    }  # fmt: skip
+        "precision": [0, 0],
+        **{f"rarity_{name}": [None, None] for name in ("mean", "median", "top10", "percentile_mean")},
+    }
 
 
 def test_evaluation_is_frozen(everything):
