@@ -23,8 +23,7 @@ def is_tensor(array: Any) -> bool:
 def to_array(array: Any, name: str) -> np.ndarray:
     """A numpy view of an array-like or tensor (a copy only where it lies on another device or is bfloat16)."""
     if is_tensor(array):
-        tensor = array.detach().cpu()
-        return (tensor.float() if tensor.dtype is sys.modules["torch"].bfloat16 else tensor).numpy()
+        return tensor_values(array, name)
     if hasattr(array, "tocsr"):
         raise TypeError(f"{name} is a sparse matrix ({type(array).__name__}); dense features are accepted; "
                         f"call .toarray() first")  # fmt: skip
@@ -33,6 +32,26 @@ def to_array(array: Any, name: str) -> np.ndarray:
     except ValueError as error:
         raise TypeError(f"{name} cannot be read as a 2-D array of numbers ({error}); give a numpy array or a "
                         f"torch tensor of shape (samples, features)") from error  # fmt: skip
+
+
+def tensor_values(tensor: Any, name: str) -> np.ndarray:
+    """A dense torch tensor as numpy, without a copy where numpy has its type; bfloat16 as float32.
+
+    Raises
+    ------
+    TypeError
+        For a sparse, quantised or float8 tensor, or one without values (on the device "meta").
+    """
+    torch = sys.modules["torch"]
+    try:
+        values = tensor.detach().cpu()
+        if values.layout is torch.strided and not values.is_quantized:
+            return (values.float() if values.dtype is torch.bfloat16 else values).numpy()
+    except (TypeError, RuntimeError, NotImplementedError):
+        pass
+    what = f"{tensor.layout} tensor" if tensor.layout is not torch.strided else f"tensor of {tensor.dtype}"
+    raise TypeError(f"{name} is a {what} on {tensor.device}; dense tensors of float32, float64, float16, bfloat16 or "
+                    f"integers are accepted; convert it first, e.g. .to_dense() or .float()")  # fmt: skip
 
 
 def as_features(array: Any, name: str, columns: int | None = None) -> np.ndarray:

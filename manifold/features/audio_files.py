@@ -25,6 +25,8 @@ MOST_SECONDS = 600
 MOST_CHANNELS = 8
 RATES = (4_000, 192_000)
 
+# Channels whose mean has so small a share of their power cancel each other: rounding noise is left (-50 dB).
+_CANCELLED = 1e-5
 _BLOCK = 1 << 16
 # A program that writes into a pipe doesn't know the length and puts a number of about this size, or none.
 _UNKNOWN = 0x7FFF0000
@@ -45,8 +47,8 @@ def read_audio(path: str | Path) -> tuple[NDArray[np.float32], int]:
     ------
     UnusableSampleError
         If the file is missing, damaged, cut off (as far as its format tells), empty, longer than 10 minutes, has more
-        than 8 channels, a rate outside 4 to 192 kHz, or samples that are not finite. A ValueError; its attributes are
-        `path` and `reason`.
+        than 8 channels, channels that cancel each other, a rate outside 4 to 192 kHz, or samples that are not finite. A
+        ValueError; its attributes are `path` and `reason`.
     ModuleNotFoundError
         If the package soundfile is not installed.
     """
@@ -57,7 +59,8 @@ def read_audio(path: str | Path) -> tuple[NDArray[np.float32], int]:
             "Reading audio needs the package soundfile, which is not installed: pip install 'genmend[audio]'.",
             name="soundfile",
         ) from error
-    blocks = []
+    blocks: list[NDArray[np.float32]] = []
+    power = 0.0  # of all channels
     try:
         with open(path, "rb") as content:
             missing = cut_off(content)
@@ -71,6 +74,7 @@ def read_audio(path: str | Path) -> tuple[NDArray[np.float32], int]:
                 if left < 0:
                     raise UnusableSampleError(path, f"it is longer than {MOST_SECONDS // 60} minutes; cut it")
                 blocks.append(block.mean(axis=1, dtype=np.float32))
+                power += float(np.square(block, dtype=np.float64).mean(axis=1).sum())
     except UnusableSampleError:
         raise
     except OSError as error:
@@ -80,7 +84,10 @@ def read_audio(path: str | Path) -> tuple[NDArray[np.float32], int]:
         raise UnusableSampleError(path, f"it is no whole WAV, FLAC, OGG, MP3 or AIFF file ({reason})") from error
     if missing:
         raise UnusableSampleError(path, f"it ends too early: {missing}")
-    return check_wave(np.concatenate(blocks) if blocks else np.zeros(0), rate, path), rate
+    wave = check_wave(np.concatenate(blocks) if blocks else np.zeros(0), rate, path)
+    if float(np.square(wave, dtype=np.float64).sum()) < _CANCELLED * power:
+        raise UnusableSampleError(path, "its channels cancel each other, so their mean is silence; give one of them")
+    return wave, rate
 
 
 def check_wave(wave: NDArray[np.floating], rate: int, path: str | Path) -> NDArray[np.float32]:

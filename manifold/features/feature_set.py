@@ -19,10 +19,10 @@ from genmend.manifold.engine.inputs import as_count, as_features, is_tensor
 from genmend.manifold.features.audio_extractor import AudioExtractor
 from genmend.manifold.features.extraction import audio_rows, image_rows
 from genmend.manifold.features.extractors.loading import AUDIO_EXTRACTORS, EXTRACTORS, load_extractor
-from genmend.manifold.features.feature_arrays import FEATURE_SUFFIXES, read_features
+from genmend.manifold.features.feature_arrays import holds_array, open_array, open_shards
 from genmend.manifold.features.feature_cache import ShardWriter, cached_rows, folder_of
 from genmend.manifold.features.image_extractor import ImageExtractor, digest_of_pipeline
-from genmend.manifold.features.sources import Samples, samples_of
+from genmend.manifold.features.sources import Samples, image_samples, samples_of
 from genmend.manifold.features.unusable import UnusableSampleError
 
 __all__ = ["FeatureSet", "features_of"]
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 _EXTRACTOR_OF_KIND = {"images": "efficientnet-lite0", "audio": "whisper-tiny"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FeatureSet:
     """Features of one source, and everything that made them.
 
@@ -49,6 +49,12 @@ class FeatureSet:
     skipped : list of (name, reason)
         Samples that could not be used, in order.
     source : str
+    drawn : dict or None
+        With a limit: n_given, how many there were, the seed of the choice, and folders_left_out, the subfolders that
+        none was drawn of.
+    sample : callable or None
+        Takes a row and returns the sample itself: an image (3, h, w) in [0, 1], or a wave and its sample rate. None of
+        features that were given.
     """
 
     values: np.ndarray
@@ -57,9 +63,16 @@ class FeatureSet:
     pipeline: dict[str, Any]
     skipped: list[tuple[str, str]] = field(default_factory=list)
     source: str = ""
+    drawn: dict[str, Any] | None = None
+    sample: Callable[[int], Any] | None = field(default=None, compare=False)
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def __repr__(self) -> str:
+        n, d = self.values.shape
+        skipped = f", {len(self.skipped)} left out" if self.skipped else ""
+        return f"FeatureSet({n} of kind {self.kind!r}, {d} features by {self.pipeline['extractor']}{skipped}: {self.source})"
 
     def to_dict(self) -> dict[str, Any]:
         """All but the values and names, ready for JSON."""
@@ -70,6 +83,7 @@ class FeatureSet:
             "d": self.values.shape[1],
             "n_skipped": len(self.skipped),
             "skipped": [list(entry) for entry in self.skipped],
+            "drawn": self.drawn,
             "pipeline": self.pipeline,
         }
 
@@ -84,6 +98,7 @@ def features_of(
     batch_size: int = 16,
     progress: bool = False,
     limit: int | None = None,
+    seed: int = 0,
     device: str | torch.device = "cpu",
 ) -> FeatureSet:
     """Extract the features of a source, or open them where it holds features already.
@@ -93,9 +108,10 @@ def features_of(
     source
         A folder of images or audio files (with its subfolders, sorted; hidden files are left out), one such file, or a
         list of them; images as a tensor or array, (n, 3, h, w) or (n, h, w, 3), or gray (n, h, w), floats
-        in [0, 1] or uint8, or a list of such single ones or of Pillow's; waves with `sample_rate`, a list of 1-D ones
-        or an array (n, samples); features (n, d), as an array or the path of a .npy, .npz or .safetensors file,
-        for which `extractor` is not used.
+        in [0, 1], uint8, uint16 or bool, or a list of such single ones or of Pillow's, or as the array of a .npy, .npz
+        or .safetensors file; waves with `sample_rate`, a list of 1-D ones or an array (n, samples); features (n, d), as
+        an array, as the path of a .npy, .npz, .safetensors or .csv file, or as a folder or list of .npy and
+        .safetensors files, for which `extractor` is not used. ``FILE.npz:KEY`` names one array of several.
     extractor : str or callable
         As `load_extractor` takes it; where empty efficientnet-lite0 of images, whisper-tiny of audio.
     sample_rate : int, optional
@@ -110,7 +126,9 @@ def features_of(
     progress : bool
         Show a progress bar.
     limit : int, optional
-        Take the first so many samples only.
+        Take only so many samples, drawn at random without replacement, in their order.
+    seed : int
+        Of that choice; the same for the same number of samples.
     device : str or torch.device
         Where a named extractor runs; a callable of your own stays where it is.
 
@@ -131,12 +149,16 @@ def features_of(
         raise ValueError(f"on_error is {on_error!r}; 'raise', 'skip' and 'report' are accepted.")
     batch_size = as_count(batch_size, "batch_size")
     limit = None if limit is None else as_count(limit, "limit")
-    array = _features_given(source) if sample_rate is None else None
-    if array is not None:
-        values, name = array
-        names = [str(index) for index in range(len(values))][:limit]
-        return FeatureSet(values[:limit], names, "array", {"extractor": None}, source=name)
-    samples = samples_of(source, sample_rate)
+    given = _array_given(source) if sample_rate is None else None
+    if given is not None and given[0].ndim == 2:
+        values, name = given
+        chosen = _chosen(len(values), limit, seed)
+        names = [str(index) for index in chosen]
+        if len(chosen) < len(values):
+            drawn = {"n_given": len(values), "seed": seed, "folders_left_out": []}
+            return FeatureSet(values[chosen], names, "array", {"extractor": None}, source=name, drawn=drawn)
+        return FeatureSet(values, names, "array", {"extractor": None}, source=name)
+    samples = samples_of(source, sample_rate) if given is None else _images_in_file(*given)
     extractor = extractor or _EXTRACTOR_OF_KIND[samples.kind]
     network = _load(extractor, samples.kind, device)
     pipeline = network.pipeline() if hasattr(network, "pipeline") else {"extractor": _name_of(extractor)}
@@ -146,11 +168,13 @@ def features_of(
         failed[index] = getattr(error, "reason", str(error))
         path = getattr(error, "path", samples.place(index))
         if on_error == "raise":
-            raise UnusableSampleError(path, failed[index]) from error
+            looked_at = f"{places[index] + 1} of {len(indices)} samples were looked at" if len(indices) > 1 else ""
+            raise UnusableSampleError(path, failed[index], looked_at) from error
         if on_error == "report":
             _log.warning("%s is left out: %s", path, failed[index])
 
-    indices = range(len(samples.names))[:limit]
+    indices = _chosen(len(samples.names), limit, seed)
+    places = {index: place for place, index in enumerate(indices)}
     folder = None
     rows: dict[int, NDArray[np.float32]] = {}
     if cache and hasattr(network, "pipeline"):
@@ -176,18 +200,55 @@ def features_of(
         raise ValueError(f"None of the {len(indices)} samples of {samples.description} can be used; {name}: {reason}.")
     used = sorted(rows)
     names = [samples.names[index] for index in used]
-    return FeatureSet(_stack(rows, used, names), names, samples.kind, pipeline, skipped, samples.description)
+    return FeatureSet(
+        _stack(rows, used, names),
+        names,
+        samples.kind,
+        pipeline,
+        skipped,
+        samples.description,
+        _what_was_drawn(samples, indices, seed),
+        lambda row: samples.load(used[row])[1],
+    )
 
 
-def _features_given(source: Any) -> tuple[np.ndarray, str] | None:
-    """The features that a source is, or a file of features holds, and what to call them; None for other sources."""
-    if isinstance(source, (str, os.PathLike)) and Path(source).suffix.lower() in FEATURE_SUFFIXES:
-        if Path(source).is_dir():
-            return None
-        return read_features(source), str(source)
+def _chosen(n: int, limit: int | None, seed: int) -> list[int]:
+    """All of n samples, or `limit` of them drawn at random, ascending."""
+    if limit is None or limit >= n:
+        return list(range(n))
+    return sorted(np.random.default_rng(seed).choice(n, limit, replace=False).tolist())
+
+
+def _what_was_drawn(samples: Samples, indices: Sequence[int], seed: int) -> dict[str, Any] | None:
+    if len(indices) == len(samples.names):
+        return None
+    folders, seen = ({name.rpartition("/")[0] for name in names}
+                     for names in (samples.names, [samples.names[index] for index in indices]))  # fmt: skip
+    return {"n_given": len(samples.names), "seed": seed, "folders_left_out": sorted(folders - seen)}
+
+
+def _array_given(source: Any) -> tuple[np.ndarray, str] | None:
+    """The array that a source is or holds in a file, features or images, and what to call it; None for other sources.
+
+    Of arrays in memory only features: images in memory have other forms beside an array.
+    """
+    if holds_array(source):
+        return open_array(source), str(source)
+    shards = open_shards(source)
+    if shards is not None:
+        return shards
     if (isinstance(source, np.ndarray) or is_tensor(source)) and source.ndim == 2:
         return as_features(source, "the array"), "an array in memory"
     return None
+
+
+def _images_in_file(array: np.ndarray, name: str) -> Samples:
+    if array.ndim not in (3, 4):
+        as_features(array, name)  # says what is wrong with it
+    try:
+        return image_samples(array, name)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
 def _load(extractor: str | Callable[..., Any], kind: str, device: str | torch.device) -> Callable[..., Any]:

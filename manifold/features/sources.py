@@ -12,18 +12,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genmend.manifold.engine.inputs import is_tensor
+from genmend.manifold.engine.inputs import is_tensor, tensor_values
 from genmend.manifold.features.audio_files import AUDIO_SUFFIXES, check_wave, read_audio
-from genmend.manifold.features.image_files import FORMATS, IMAGE_SUFFIXES, decode_image, image_bytes, rgb_of
+from genmend.manifold.features.image_arrays import array_of, channels_last, check_image_type, is_picture, pixels_of
+from genmend.manifold.features.image_files import FORMATS, IMAGE_SUFFIXES, decode_image, image_bytes
 from genmend.manifold.features.unusable import UnusableSampleError
 from genmend.storage.digests import sha256_of, sha256_of_file
 
-__all__ = ["Samples", "samples_of"]
+__all__ = ["Samples", "image_samples", "samples_of"]
 
 _HASHED_BYTES = 1 << 32
 _ACCEPTED = (
-    "a folder or list of images (PNG, JPEG, WEBP) or audio files, images (n, 3, h, w) in [0, 1] or uint8 or a list of "
-    "images, waves with their sample_rate, or features (n, d) (.npy, .npz, .safetensors)"
+    f"a folder or list of images ({', '.join(FORMATS)}) or audio files, images (n, 3, h, w) in [0, 1] or uint8 or a list "
+    "of images, waves with their sample_rate, or features (n, d) (.npy, .npz, .safetensors, .csv)"
 )
 
 
@@ -66,9 +67,11 @@ def samples_of(source: Any, sample_rate: int | None = None) -> Samples:
             return _files([path], [path.name], str(path))
         raise FileNotFoundError(f"There is no {path}; give {_ACCEPTED}.")
     if is_tensor(source):
-        source = source.detach().cpu().numpy()
+        source = tensor_values(source, "The source")
     if isinstance(source, np.ndarray):
-        return _images(source) if sample_rate is None else _waves(list(source), sample_rate)
+        if sample_rate is None:
+            return image_samples(source, f"{len(source) if source.ndim else 0} images in memory")
+        return _waves(list(source), sample_rate)
     if isinstance(source, Sequence) and source and all(isinstance(entry, (str, os.PathLike)) for entry in source):
         return _files([Path(entry) for entry in source], [str(entry) for entry in source], "a list of files")
     if isinstance(source, Sequence) and not isinstance(source, bytes):
@@ -76,7 +79,7 @@ def samples_of(source: Any, sample_rate: int | None = None) -> Samples:
             raise ValueError(f"The source is an empty list; give {_ACCEPTED}.")
         shapes = {_n_dimensions(entry) for entry in source}
         if shapes == {1}:
-            return _waves([_array(entry) for entry in source], sample_rate)
+            return _waves([array_of(entry, f"wave {i}") for i, entry in enumerate(source)], sample_rate)
         if shapes <= {2, 3}:
             return _image_list(source)
     raise TypeError(f"The source is a {type(source).__name__}; give {_ACCEPTED}.")
@@ -133,18 +136,7 @@ def _digest_of_file(path: Path) -> bytes:
 
 
 def _n_dimensions(entry: Any) -> int:
-    return 3 if _is_pillow(entry) else int(np.ndim(entry))
-
-
-def _is_pillow(entry: Any) -> bool:
-    return hasattr(entry, "getbands")
-
-
-def _array(entry: Any) -> np.ndarray:
-    """One wave or image: an array, a tensor, numbers, or a picture of Pillow's (transparency laid on white)."""
-    if _is_pillow(entry):
-        return rgb_of(entry)
-    return entry.detach().cpu().numpy() if is_tensor(entry) else np.asarray(entry)
+    return 3 if is_picture(entry) else int(np.ndim(entry)) if not is_tensor(entry) else int(entry.ndim)
 
 
 def _image_list(images: Sequence[Any]) -> Samples:
@@ -152,7 +144,8 @@ def _image_list(images: Sequence[Any]) -> Samples:
 
     def single(index: int) -> Samples:
         try:
-            return _images(_array(images[index])[None])
+            pixels = array_of(images[index], f"image {index}")
+            return image_samples(pixels[None, ..., None] if pixels.ndim == 2 else pixels[None], "an image")
         except ValueError as error:
             raise UnusableSampleError(f"image {index}", str(error)) from error
 
@@ -183,44 +176,18 @@ def _waves(waves: list[np.ndarray], sample_rate: int | None) -> Samples:
     return Samples("audio", _numbers(waves), digest, load, f"{len(waves)} waves in memory")
 
 
-def _images(array: np.ndarray) -> Samples:
-    channels_last = _channels_last(array)
-    if array.dtype != np.uint8 and array.dtype.kind != "f":
-        raise ValueError(f"Images have dtype {array.dtype}; give floats in [0, 1] or uint8.")
+def image_samples(array: np.ndarray, description: str) -> Samples:
+    """The images of an array of any accepted shape; of one that is mapped from a file only those that are looked at."""
+    images = channels_last(array)
+    check_image_type(array)
 
     def load(index: int) -> tuple[bytes, Tensor]:
-        return digest(index), _pixels(channels_last[index], str(index))
+        return digest(index), pixels_of(images[index], str(index))
 
     def digest(index: int) -> bytes:
-        return _digest_of_array(channels_last[index], "image")
+        return _digest_of_array(images[index], "image")
 
-    return Samples("images", _numbers(array), digest, load, f"{len(array)} images in memory")
-
-
-def _channels_last(array: np.ndarray) -> np.ndarray:
-    """A view (n, h, w, channels) of images in any of the accepted shapes."""
-    if array.ndim == 3 and array.shape[-1] != 3 and len(array):
-        return array[..., None]
-    if array.ndim == 4 and len(array):
-        if array.shape[1] in (1, 3):
-            return array.transpose(0, 2, 3, 1)
-        if array.shape[-1] in (1, 3):
-            return array
-    raise ValueError(
-        f"The array has shape {array.shape}; give images (n, 3, h, w), (n, h, w, 3) or, gray, (n, h, w) (a single one "
-        "as image[None]), or features (n, d), and at least one."
-    )
-
-
-def _pixels(image: np.ndarray, name: str) -> Tensor:
-    if image.dtype == np.uint8:
-        image = image.astype(np.float32) / 255
-    elif not (image.min() >= -1e-3 and image.max() <= 1 + 1e-3):  # also where NaN is among them
-        raise UnusableSampleError(
-            f"image {name}", f"its values go from {image.min():g} to {image.max():g}; floats in [0, 1] are accepted"
-        )
-    tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32))
-    return tensor.expand(3, -1, -1)
+    return Samples("images", _numbers(array), digest, load, description)
 
 
 def _digest_of_array(array: np.ndarray, what: str) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tokenize
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from genmend.manifold.engine.inputs import LARGEST, MOST_COLUMNS
+from genmend.storage.numpy_files import open_npy
 
 FilePath = str | os.PathLike[str]
 
@@ -20,9 +20,6 @@ SUFFIXES = (".npy", ".safetensors")
 _STORED = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": np.uint16}
 _ACCEPTED = "float32, float64 and float16, in safetensors also bfloat16, are accepted"
 _CHECKED_BYTES = 1 << 24
-# What numpy's reader of .npy headers, a Python parser, may raise on damaged bytes.
-_UNREADABLE = (ValueError, TypeError, OverflowError, EOFError, SyntaxError, tokenize.TokenError, MemoryError,
-               RecursionError)  # fmt: skip
 
 
 class FeatureShards:
@@ -125,7 +122,9 @@ def feature_paths(path: FilePath | Sequence[FilePath]) -> list[Path]:
     if not isinstance(path, (str, os.PathLike)):
         found = [Path(one) for one in path]
     elif Path(path).is_dir():
-        found = sorted(one for one in Path(path).iterdir() if one.suffix in SUFFIXES and not one.name.startswith("."))
+        found = sorted(
+            one for one in Path(path).iterdir() if one.suffix.lower() in SUFFIXES and not one.name.startswith(".")
+        )
     else:
         found = [Path(path)]
     if not found:
@@ -133,7 +132,7 @@ def feature_paths(path: FilePath | Sequence[FilePath]) -> list[Path]:
     for one in found:
         if not one.is_file():
             raise FileNotFoundError(f"{one} is no file; give {' or '.join(SUFFIXES)} files or a folder of them")
-        if one.suffix not in SUFFIXES:
+        if one.suffix.lower() not in SUFFIXES:
             raise ValueError(f"{one} ends in {one.suffix!r}; {' and '.join(SUFFIXES)} files are accepted")
     return found
 
@@ -146,7 +145,7 @@ def widen(rows: np.ndarray) -> np.ndarray:
 
 
 def _map_file(path: Path) -> np.ndarray:
-    array = _mapped_npy(path) if path.suffix == ".npy" else _mapped_safetensors(path)
+    array = _mapped_npy(path) if path.suffix.lower() == ".npy" else _mapped_safetensors(path)
     if array.ndim != 2:
         raise ValueError(f"{path} has shape {array.shape}; a 2-D array (samples, features) is accepted")
     if not 1 <= array.shape[1] <= MOST_COLUMNS:
@@ -157,19 +156,14 @@ def _map_file(path: Path) -> np.ndarray:
 
 
 def _mapped_npy(path: Path) -> np.ndarray:
-    try:
-        with path.open("rb") as file:
-            version = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, column_major, dtype = read(file)
-            offset = file.tell()
-    except _UNREADABLE as error:
+    array = open_npy(path)
+    if array.dtype.type not in _STORED.values() or array.dtype.type is np.uint16 or not array.dtype.isnative:
         raise ValueError(
-            f"{path} is no intact .npy file: its header cannot be read; write it again with numpy.save"
-        ) from error
-    if dtype.type not in _STORED.values() or dtype.type is np.uint16 or not dtype.isnative:
-        raise ValueError(f"{path} holds {dtype}; {_ACCEPTED}, in this machine's byte order; save it as one of them")
-    return _memmap(path, dtype, shape, offset, "F" if column_major else "C")
+            f"{path} holds {array.dtype}; {_ACCEPTED}, in this machine's byte order; save it as one of them"
+        )
+    if not array.size:
+        raise ValueError(_empty(path, array.shape))
+    return array
 
 
 def _mapped_safetensors(path: Path) -> np.ndarray:
@@ -193,9 +187,13 @@ def _mapped_safetensors(path: Path) -> np.ndarray:
     return _memmap(path, dtype, tuple(entry["shape"]), 8 + length + entry["data_offsets"][0], "C")
 
 
+def _empty(path: Path, shape: tuple[int, ...]) -> str:
+    return f"{path} is empty (shape {shape}); at least one row and one column are needed"
+
+
 def _memmap(path: Path, dtype: np.dtype, shape: tuple[int, ...], offset: int, order: Any) -> np.ndarray:
     if any(size < 1 for size in shape):
-        raise ValueError(f"{path} is empty (shape {shape}); at least one row and one column are needed")
+        raise ValueError(_empty(path, shape))
     if offset % dtype.itemsize:
         raise ValueError(f"{path}: its values begin at byte {offset}, not at a multiple of {dtype.itemsize}; save it "
                          f"again with the safetensors or numpy package")  # fmt: skip

@@ -55,7 +55,7 @@ def mutants(content, seed):
 
 
 READERS = {
-    **dict.fromkeys(("PNG", "JPEG", "WEBP"), (image, read_image, UnusableSampleError)),
+    **dict.fromkeys(("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF"), (image, read_image, UnusableSampleError)),
     **dict.fromkeys(("WAV", "FLAC", "OGG", "MP3", "AIFF"), (recording, read_audio, UnusableSampleError)),
     **dict.fromkeys(("npy", "npz", "safetensors"), (features, read_features, ValueError)),
 }

@@ -10,6 +10,7 @@ from PIL import Image
 
 from genmend.manifold.features import UnusableSampleError, read_image
 from genmend.manifold.features import image_files as module
+from genmend.manifold.features.image_files import rgb_of
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
@@ -92,6 +93,63 @@ def test_of_an_animation_the_first_frame_is_taken(tmp_path):
     np.testing.assert_allclose(as_pixels(read_image(tmp_path / "a.webp"))[0, 0], [255, 0, 0], atol=1)
 
 
+@pytest.mark.parametrize(("ending", "off_by"), [("bmp", 0), ("gif", 60), ("tiff", 0), ("tif", 0), ("avif", 60)])
+def test_formats_of_cameras_and_microscopes(tmp_path, ending, off_by):
+    smooth = np.linspace(20, 200, 16 * 16 * 3).reshape(16, 16, 3).astype(np.uint8)
+    for name in (f"a.{ending}", f"a.{ending.upper()}"):
+        Image.fromarray(smooth).save(tmp_path / name)
+        found = as_pixels(read_image(tmp_path / name))
+        assert found.shape == (16, 16, 3)
+        assert np.abs(found - smooth).max() <= off_by + 1e-3
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV"])
+def test_pictures_of_every_mode_are_colours(mode):
+    white = Image.new("RGB", (4, 4), "white")
+    image = Image.new("LAB", (4, 4), (255, 128, 128)) if mode == "LAB" else white.convert(mode)
+    np.testing.assert_allclose(rgb_of(image), 1, atol=0.02)
+
+
+def test_thirty_two_bit_gray_in_memory_is_that_of_sixteen_bits(tmp_path):
+    deep = np.array([[0, 1, 257, 32768, 65535]], dtype=np.uint16)
+    saved(tmp_path / "a.png", Image.fromarray(deep))
+    in_memory = Image.fromarray(deep.astype(np.int32))
+    assert in_memory.mode == "I"
+    np.testing.assert_array_equal(rgb_of(in_memory).transpose(2, 0, 1), read_image(tmp_path / "a.png").numpy())
+    with pytest.raises(ValueError, match=r"its values go from -1 to 70000, and 0 to 65535 are accepted"):
+        rgb_of(Image.fromarray(np.array([[-1, 70000]], dtype=np.int32)))
+
+
+@pytest.mark.parametrize("values", [[[0.0, 0.25, 1.0]], [[0.0, 63.75, 255.0]]])
+def test_pictures_of_floats(values):
+    np.testing.assert_allclose(rgb_of(Image.fromarray(np.float32(values)))[0, :, 0], [0, 0.25, 1], atol=1e-6)
+    with pytest.raises(ValueError, match="its values go from"):
+        rgb_of(Image.fromarray(np.float32([[0, 300]])))
+
+
+def test_a_file_of_pages_says_that_the_first_is_used(tmp_path, caplog):
+    pages = [Image.new("L", (4, 4), shade) for shade in (0, 255)]
+    pages[0].save(tmp_path / "a.tiff", save_all=True, append_images=pages[1:])
+    assert read_image(tmp_path / "a.tiff").max() == 0
+    assert "has 2 pages: the first is used" in caplog.text
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp"])
+def test_damaged_exif_leaves_the_pixels_whole(tmp_path, ending, caplog):
+    options = {"lossless": True} if ending == "webp" else {}
+    Image.fromarray(PIXELS).save(tmp_path / f"plain.{ending}", **options)
+    for number, exif in enumerate((b"Exif\0\0broken", b"Exif\0\0II*\0\x08\0\0\0\xff\xff", b"Exif\0\0MM\0*\xff\xff\xff\xff")):
+        path = tmp_path / f"{number}.{ending}"
+        if ending == "png":
+            content = (tmp_path / "plain.png").read_bytes()
+            place = content.index(b"IDAT") - 4
+            path.write_bytes(content[:place] + chunk(b"eXIf", exif[6:]) + content[place:])
+        else:
+            Image.fromarray(PIXELS).save(path, exif=exif, **options)
+        np.testing.assert_array_equal(read_image(path), read_image(tmp_path / f"plain.{ending}"))
+    assert ending != "png" or "0.png is read as it is stored: its EXIF is damaged" in caplog.text
+
+
 # --- what is refused ------------------------------------------------------------------------------------------------
 
 
@@ -122,11 +180,11 @@ def test_a_file_that_ends_too_early_is_an_error_that_names_it(tmp_path):
     assert "truncated" in error.value.reason
 
 
-@pytest.mark.parametrize("ending", ["bmp", "gif", "tiff"])
+@pytest.mark.parametrize("ending", ["ppm", "ico", "tga"])
 def test_other_formats_are_refused_under_any_name(tmp_path, ending):
     for name in (f"a.{ending}", "a.png"):
         Image.fromarray(PIXELS).save(tmp_path / name, format=ending.upper())
-        with pytest.raises(UnusableSampleError, match=r"it is no PNG, JPEG, WEBP image; give one of"):
+        with pytest.raises(UnusableSampleError, match=r"it is no PNG, JPEG, WEBP, BMP, GIF, TIFF, AVIF image; give"):
             read_image(tmp_path / name)
 
 
@@ -139,7 +197,7 @@ def test_other_bytes_are_refused(tmp_path, content):
     assert ("it is empty" in error.value.reason) == (not content)
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF"])
 def test_damaged_bytes_give_an_image_or_our_error(kind):
     buffer = io.BytesIO()
     Image.fromarray(RNG.integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(buffer, format=kind)

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from genmend.manifold.features import ImageExtractor, UnusableSampleError, feature_set, features_of, load_extractor
+from genmend.manifold.features import ImageExtractor, UnusableSampleError, features_of, load_extractor
 from genmend.manifold.features.extractors import loading
 
 
@@ -130,5 +130,5 @@ def test_nothing_of_a_pickle_is_run(tmp_path, capsys):
     np.savez(tmp_path / "a.npz", np.array([Harm()], dtype=object), allow_pickle=True)
     for name in ("a.npy", "a.npz"):
         with pytest.raises(ValueError, match=name):
-            feature_set.read_features(tmp_path / name)
+            features_of(tmp_path / name)
     assert capsys.readouterr().out == ""

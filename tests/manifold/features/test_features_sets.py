@@ -126,12 +126,32 @@ def test_any_callable_works_and_gets_batches_of_one_size(folder):
         features_of(folder, lambda images: images.flatten(1))
 
 
-def test_limit_takes_the_first():
+def test_a_limit_is_a_seeded_choice_that_is_recorded(folder):
     whole = features_of(pixels(), extractor())
     few = features_of(pixels(), extractor(), limit=2)
-    assert few.names == ["0", "1"]
-    np.testing.assert_array_equal(few.values, whole.values[:2])
-    assert len(features_of(pixels(), extractor(), limit=99)) == 5
+    rows = [int(name) for name in few.names]
+    assert rows == sorted(rows)
+    np.testing.assert_array_equal(few.values, whole.values[rows])
+    assert few.to_dict()["drawn"] == {"n_given": 5, "seed": 0, "folders_left_out": []}
+    assert few.names == features_of(pixels(), extractor(), limit=2).names
+    others = {tuple(features_of(pixels(), extractor(), limit=2, seed=seed).names) for seed in range(8)}
+    assert len(others) > 3
+    everything = features_of(pixels(), extractor(), limit=99)
+    assert (len(everything), everything.drawn) == (5, None)
+    values = features_of(VALUES, limit=3, seed=4)
+    np.testing.assert_array_equal(values.values, VALUES[[int(name) for name in values.names]])
+    one = features_of(folder, extractor(), limit=1)
+    assert one.drawn["folders_left_out"] == sorted({"", "deep", "deep/er"} - {one.names[0].rpartition("/")[0]})
+
+
+def test_classes_in_folders_are_all_drawn_of(tmp_path):
+    for label in "abc":
+        (tmp_path / label).mkdir()
+        for number in range(20):
+            Image.fromarray(pixels(1, 4, 4, number)[0]).save(tmp_path / label / f"{number}.png")
+    found = features_of(tmp_path, extractor(), limit=20)
+    assert {name[0] for name in found.names} == set("abc")
+    assert found.drawn == {"n_given": 60, "seed": 0, "folders_left_out": []}
 
 
 # --- the record -----------------------------------------------------------------------------------------------------
@@ -235,7 +255,7 @@ def test_empty_and_mixed_and_missing_sources_are_refused(folder, tmp_path):
         features_of(3)
 
 
-@pytest.mark.parametrize("shape", [(8, 8, 3), (2, 8, 8, 4), (0, 8, 8, 3), (5,), (0, 8, 8), (1, 2, 3, 4, 3)])
+@pytest.mark.parametrize("shape", [(2, 8, 8, 5), (0, 8, 8, 3), (5,), (0, 8, 8), (1, 2, 3, 4, 3)])
 def test_arrays_of_other_shapes_are_refused(shape):
     with pytest.raises(ValueError, match=r"has shape .*give images"):
         features_of(np.zeros(shape), extractor())
@@ -279,9 +299,9 @@ def test_feature_files_are_opened(tmp_path, dtype):
     np.savez_compressed(tmp_path / "c.npz", names=np.arange(7), features=values)
     save_file({"features": values, "other": values[:2]}, tmp_path / "d.safetensors")
     for name in ("a.npy", "b.npz", "c.npz", "d.safetensors"):
-        found = features_of(tmp_path / name, no_extractor, limit=6)
-        assert (found.kind, found.names, found.pipeline) == ("array", list("012345"), {"extractor": None})
-        np.testing.assert_array_equal(found.values, values[:6])
+        found = features_of(tmp_path / name, no_extractor)
+        assert (found.kind, found.names, found.pipeline) == ("array", list("0123456"), {"extractor": None})
+        np.testing.assert_array_equal(found.values, values)
         assert isinstance(found.values, np.memmap) == (not name.endswith("npz"))
         assert found.to_dict()["source"] == str(tmp_path / name)
 
