@@ -164,6 +164,9 @@ def _start_of(path: Path, info: zipfile.ZipInfo) -> int:
     with path.open("rb") as file:
         file.seek(info.header_offset + 26)
         lengths = file.read(4)
-    return info.header_offset + _LOCAL_HEADER + int.from_bytes(lengths[:2], "little") + int.from_bytes(
-        lengths[2:], "little"
+    return (
+        info.header_offset
+        + _LOCAL_HEADER
+        + int.from_bytes(lengths[:2], "little")
+        + int.from_bytes(lengths[2:], "little")
     )

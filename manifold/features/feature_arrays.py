@@ -18,7 +18,7 @@ from genmend.manifold.features.feature_tables import TABLE_SUFFIXES, read_table
 from genmend.manifold.sharded.mapped_features import SUFFIXES, FeatureShards, open_features
 from genmend.storage.numpy_files import npz_names, open_npy, open_npz
 
-__all__ = ["FEATURE_SUFFIXES", "holds_array", "open_array", "open_shards", "read_features"]
+__all__ = ["FEATURE_SUFFIXES", "holds_array", "open_array", "read_features", "shard_paths"]
 
 FEATURE_SUFFIXES = frozenset({*SUFFIXES, ".npz", *TABLE_SUFFIXES})
 # What an array that is meant is called where a file holds several: ours, numpy's own of an array without a name, and
@@ -51,7 +51,7 @@ def open_array(source: str | os.PathLike[str]) -> np.ndarray:
     path, name = _parts(source)
     suffix = path.suffix.lower()
     if not path.exists():
-        raise FileNotFoundError(f"There is no file {path}; give a .npy, .npz, .safetensors or .csv file.")
+        raise FileNotFoundError(f"There is no {path}; give a .npy, .npz, .safetensors or .csv file.")
     if suffix in TABLE_SUFFIXES:
         return read_table(path)[0]
     if suffix == ".npz":
@@ -67,23 +67,21 @@ def open_array(source: str | os.PathLike[str]) -> np.ndarray:
     return as_features(array, str(source))
 
 
-def open_shards(source: Any) -> tuple[np.ndarray, str] | None:
-    """The features of a folder, or a list, of .npy and .safetensors files, and what to call them; None for others.
+def shard_paths(source: Any) -> list[Path]:
+    """The .npy and .safetensors files of a folder, or a list, of nothing but such; none of other sources.
 
-    A folder is one of shards where such files lie in it and no other visible ones but text (.txt, .json, .csv, .md).
-    All of them are read: where they do not fit into memory `manifold.ShardedManifold` does without.
+    Text may lie beside them in the folder (.txt, .json, .csv, .md). They are one array, in the order of their names:
+    where it does not fit into memory `manifold.ShardedManifold` does without.
     """
     if isinstance(source, Sequence) and not isinstance(source, (str, bytes)):
         paths = [Path(one) for one in source if isinstance(one, (str, os.PathLike))]
-        if not paths or len(paths) < len(source) or any(path.suffix.lower() not in SUFFIXES for path in paths):
-            return None
-        return np.asarray(open_features(paths)), "a list of files"
+        shards = len(paths) == len(source) and all(path.suffix.lower() in SUFFIXES for path in paths)
+        return paths if shards else []
     if not isinstance(source, (str, os.PathLike)) or not Path(source).is_dir():
-        return None
-    suffixes = {path.suffix.lower() for path in Path(source).iterdir() if not path.name.startswith(".")} - _BESIDE
-    if not suffixes or not suffixes <= set(SUFFIXES):
-        return None
-    return np.asarray(open_features(source)), str(source)
+        return []
+    paths = sorted(path for path in Path(source).iterdir() if not path.name.startswith("."))
+    shards = {path.suffix.lower() for path in paths} - _BESIDE <= set(SUFFIXES)
+    return [path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file()] if shards else []
 
 
 def read_features(source: str | os.PathLike[str]) -> np.ndarray:

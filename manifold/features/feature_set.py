@@ -19,13 +19,14 @@ from genmend.manifold.engine.inputs import as_count, as_features, is_tensor
 from genmend.manifold.features.audio_extractor import AudioExtractor
 from genmend.manifold.features.extraction import audio_rows, image_rows
 from genmend.manifold.features.extractors.loading import AUDIO_EXTRACTORS, EXTRACTORS, load_extractor
-from genmend.manifold.features.feature_arrays import holds_array, open_array, open_shards
+from genmend.manifold.features.feature_arrays import holds_array, open_array, shard_paths
 from genmend.manifold.features.feature_cache import ShardWriter, cached_rows, folder_of
 from genmend.manifold.features.image_extractor import ImageExtractor, digest_of_pipeline
 from genmend.manifold.features.sources import Samples, image_samples, samples_of
 from genmend.manifold.features.unusable import UnusableSampleError
+from genmend.manifold.sharded.mapped_features import open_features
 
-__all__ = ["FeatureSet", "features_of"]
+__all__ = ["FeatureSet", "features_of", "kind_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -72,7 +73,8 @@ class FeatureSet:
     def __repr__(self) -> str:
         n, d = self.values.shape
         skipped = f", {len(self.skipped)} left out" if self.skipped else ""
-        return f"FeatureSet({n} of kind {self.kind!r}, {d} features by {self.pipeline['extractor']}{skipped}: {self.source})"
+        made_by = self.pipeline.get("extractor")
+        return f"FeatureSet({n} of kind {self.kind!r}, {d} features by {made_by}{skipped}: {self.source})"
 
     def to_dict(self) -> dict[str, Any]:
         """All but the values and names, ready for JSON."""
@@ -212,6 +214,19 @@ def features_of(
     )
 
 
+def kind_of(source: Any) -> str:
+    """What `features_of` makes features of: "images", "audio", or "array" where it is features.
+
+    Raises
+    ------
+    ValueError, TypeError, FileNotFoundError
+        As `features_of` does for what it does not take.
+    """
+    if holds_array(source):
+        return "array" if open_array(source).ndim < 3 else "images"
+    return "array" if shard_paths(source) else samples_of(source).kind
+
+
 def _chosen(n: int, limit: int | None, seed: int) -> list[int]:
     """All of n samples, or `limit` of them drawn at random, ascending."""
     if limit is None or limit >= n:
@@ -234,9 +249,10 @@ def _array_given(source: Any) -> tuple[np.ndarray, str] | None:
     """
     if holds_array(source):
         return open_array(source), str(source)
-    shards = open_shards(source)
-    if shards is not None:
-        return shards
+    if shards := shard_paths(source):
+        return np.asarray(open_features(shards)), str(source) if isinstance(
+            source, (str, os.PathLike)
+        ) else "a list of files"
     if (isinstance(source, np.ndarray) or is_tensor(source)) and source.ndim == 2:
         return as_features(source, "the array"), "an array in memory"
     return None

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from genmend.manifold.engine.inputs import is_tensor, tensor_values
@@ -23,8 +22,8 @@ __all__ = ["Samples", "image_samples", "samples_of"]
 
 _HASHED_BYTES = 1 << 32
 _ACCEPTED = (
-    f"a folder or list of images ({', '.join(FORMATS)}) or audio files, images (n, 3, h, w) in [0, 1] or uint8 or a list "
-    "of images, waves with their sample_rate, or features (n, d) (.npy, .npz, .safetensors, .csv)"
+    f"a folder or list of images ({', '.join(FORMATS)}) or audio files, images (n, 3, h, w) in [0, 1] or uint8 or a "
+    "list of images, waves with their sample_rate, or features (n, d) (.npy, .npz, .safetensors, .csv)"
 )
 
 

@@ -112,7 +112,9 @@ def score_histogram(evaluation: Any, k: int | None = None, *, ax: Axes | None = 
 def precision_recall_plane(
     evaluations: Mapping[str, Any] | Any, k: int | None = None, *, ax: Axes | None = None
 ) -> Figure:
-    """A point for each evaluation: precision to the right, recall upwards, both best at 1; bars where bootstrapped.
+    """A point for each evaluation: precision to the right, recall upwards, both best at 1; bars are their intervals.
+
+    A cross shows where two sets alike would be, of a single evaluation that says so (expected_precision).
 
     Parameters
     ----------
@@ -134,6 +136,11 @@ def precision_recall_plane(
             x, y, xerr=spread[0], yerr=spread[1], fmt=MARKERS[number // 10 % len(MARKERS)], color=f"C{number % 10}",
             capsize=2, label=name, clip_on=False, zorder=3,
         )  # fmt: skip
+    computed = {} if isinstance(evaluations, Mapping) else evaluations.to_dict()["k"][str(k)]
+    if computed.get("expected_precision") is not None:
+        alike = value(evaluations, k, "expected_precision")
+        ax.plot(alike, alike, "+", color="black", markersize=11, label="two sets alike", clip_on=False)
+        ax.legend(fontsize="small", loc="lower left")
     ax.set_xlim(-0.02, 1.02)
     ax.set_ylim(-0.02, 1.02)
     ax.grid(alpha=0.3)
@@ -148,7 +155,7 @@ def precision_recall_plane(
 
 
 def k_sweep(evaluation: Any, metrics: Sequence[str] = SWEPT, *, ax: Axes | None = None) -> Figure:
-    """Metrics against k, with bootstrap intervals as bands; dotted: the coverage that equal distributions would have.
+    """Metrics against k, with intervals as bands; dotted: the coverage that equal distributions would have.
 
     Parameters
     ----------
@@ -190,7 +197,7 @@ def k_sweep(evaluation: Any, metrics: Sequence[str] = SWEPT, *, ax: Axes | None 
 def metric_bars(
     evaluation: Any, k: int | None = None, metrics: Sequence[str] = SWEPT, *, ax: Axes | None = None
 ) -> Figure:
-    """A bar a metric at one k, with its bootstrap interval; a tick where coverage of equal distributions would be.
+    """A bar a metric at one k, with its interval; a tick where coverage of equal distributions would be.
 
     Arguments, return value and errors as for `k_sweep`; `k` as for `rarity_histogram`.
     """

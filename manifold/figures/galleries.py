@@ -62,7 +62,7 @@ def value(evaluation: Any, k: int, name: str) -> float:
 
 
 def interval(evaluation: Any, k: int, name: str) -> tuple[float, float] | None:
-    """Bootstrap interval of a total, or None where there is none."""
+    """Interval of a total, or None where there is none."""
     found = (evaluation.to_dict().get("intervals") or {}).get(str(k), {}).get(name)
     return None if found is None or None in found else (float(found[0]), float(found[1]))
 

@@ -159,7 +159,8 @@ class Evaluation:
         Under "k" for each k, as far as asked (range; direction):
 
         - precision, recall, coverage, symmetric_precision, symmetric_recall, p_precision, p_recall: [0, 1]; higher is
-          better. expected_coverage: what coverage would be on average for equal distributions.
+          better. expected_precision: precision of the reference against itself, each sample left out of its own ball;
+          expected_coverage: what coverage would be on average for equal distributions.
         - density: from 0, about 1 for equal distributions.
         - clipped_density: [0, 1]; higher is better; clipped_density_unclipped: the ratio before it is cut at 1.
         - clipped_coverage: [0, 1]; higher is better, 1 for equal distributions; clipped_coverage_raw: before

@@ -19,6 +19,9 @@ _UP, _DOWN, _ONE, _NEITHER = "higher", "lower", "near 1", "describes"
 # The names of `Evaluation.to_dict`, in the order in which the page of `genmend score` shows them.
 MEANINGS = {
     "precision": Meaning(_UP, "Share of the query that lies on the manifold of the reference: is a sample plausible?"),
+    "expected_precision": Meaning(
+        _NEITHER, "The reference against itself: what precision, and recall of as many samples, is for alike sets."
+    ),
     "recall": Meaning(_UP, "Share of the reference that lies on the manifold of the query: is everything produced?"),
     "density": Meaning(
         _ONE, "How many reference balls hold a query, relative to what alike sets would have; far above 1 is crowding."

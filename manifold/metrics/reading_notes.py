@@ -58,9 +58,7 @@ def _sizes(n: int, m: int) -> list[str]:
     return found
 
 
-def _copies(
-    reference: np.ndarray, query: np.ndarray, at: Mapping[int, EvaluationAtK]
-) -> tuple[int, int, list[str]]:
+def _copies(reference: np.ndarray, query: np.ndarray, at: Mapping[int, EvaluationAtK]) -> tuple[int, int, list[str]]:
     """Numbers of exact and of near copies of the reference among the query, and what to say of doubles in one set."""
     single = np.float32 in (reference.dtype, query.dtype)  # an array and its copy in half the precision are copies, too
     ours, theirs = (_row_digests(z, np.float32 if single else np.float64) for z in (reference, query))

@@ -100,8 +100,8 @@ def subsample_intervals(
     return found
 
 
-# Not estimated from the samples.
-_NOT_ESTIMATED = frozenset({"expected_coverage"})
+# What the others are compared with.
+_NOT_ESTIMATED = frozenset({"expected_precision", "expected_coverage"})
 # In feature units: they scale with the radii, which are wider in a subsample, so their ratios are what scatters alike.
 _SCALES = frozenset({"rarity_mean", "rarity_median", "rarity_top10"})
 _SHARES = frozenset(

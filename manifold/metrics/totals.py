@@ -69,7 +69,11 @@ _OF_MEANS: dict[str, Callable[[Means], Any]] = {
 
 
 def totals_at_k(arrays: Arrays, k: int, metrics: Collection[str]) -> dict[str, float]:
-    """The totals of `metrics` by name, from the arrays of `evaluation_sweep.per_sample_arrays`."""
+    """The totals of `metrics` by name, from the arrays of `evaluation_sweep.per_sample_arrays`.
+
+    Beside precision stands expected_precision where the reference was compared with itself, for rarity or Clipped
+    Density: the share of its samples in a ball of another one.
+    """
     n, m = len(arrays["radius"]), len(arrays["inside"])
     columns = _columns(_QUERY_COLUMNS, arrays, k) | _columns(_REFERENCE_COLUMNS, arrays, k)
     means = {name: values.mean() for name, values in columns.items()}
@@ -77,6 +81,9 @@ def totals_at_k(arrays: Arrays, k: int, metrics: Collection[str]) -> dict[str, f
     found = _of_means(means, names, n, m, k)
     if "coverage" in metrics:
         found["expected_coverage"] = expected_coverage(n, m, k)
+    if "precision" in metrics and "reference_rarity" in arrays:
+        names.insert(names.index("precision") + 1, "expected_precision")
+        found["expected_precision"] = np.mean(~np.isnan(arrays["reference_rarity"]))
     if "realism" in metrics:
         found["realism_median"] = np.median(arrays["realism"])
     if "rarity" in metrics:

@@ -56,7 +56,7 @@ def vendi_score(features: Any) -> float:
 
 
 def vendi_over_subsets(reference: Any, query: Any, *, seed: int = 0) -> dict[str, float]:
-    """Mean and standard deviation of the score over 10 random subsets, as many samples of the query as of the reference.
+    """Mean and standard deviation of the score over 10 random subsets, as large of the query as of the reference.
 
     The score grows with the number of samples, so these can be compared where the two sets differ in size. A subset
     holds 1,000 samples without replacement, or half the smaller set where that is less; NaN for sets of one sample.
@@ -66,7 +66,9 @@ def vendi_over_subsets(reference: Any, query: Any, *, seed: int = 0) -> dict[str
     rng = np.random.default_rng(seed)
     found = {}
     for name, rows in sets.items():
-        scores = [vendi_score(rows[rng.choice(len(rows), size, replace=False)]) for _ in range(N_SUBSETS if size else 0)]
+        scores = [
+            vendi_score(rows[rng.choice(len(rows), size, replace=False)]) for _ in range(N_SUBSETS if size else 0)
+        ]
         found[f"{name}_subsets_mean"] = float(np.mean(scores)) if scores else float("nan")
         found[f"{name}_subsets_std"] = float(np.std(scores)) if scores else float("nan")
     return found

@@ -238,8 +238,8 @@ def test_sounds_come_with_players(folder):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("nowhere", "y.npy"), "nowhere does not exist"),
-        (("x.npy", "nowhere.npy"), "nowhere.npy does not exist"),
+        (("nowhere", "y.npy"), "There is no nowhere; give"),
+        (("x.npy", "nowhere.npy"), "There is no nowhere.npy; give"),
         (("empty", "y.npy"), "empty holds no images"),
         (("x.npy", "wide.npy"), "query has 5 features, but the reference has 4"),
         (("x.npy", "few.npy"), "at least k+1 samples, got 3"),

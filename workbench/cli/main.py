@@ -112,7 +112,13 @@ def _names(text: str) -> tuple[str, ...]:
     texts={"k": _numbers, "metrics": _names},
 )
 def score(
-    reference: Annotated[Path, typer.Argument(help="Folder of images or audio, or .npy, .npz, .safetensors features.")],
+    reference: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of images or audio, or a .npy, .npz, .safetensors or .csv file of features, or of images; "
+            "FILE.npz:KEY names one array of several."
+        ),
+    ],
     query: Annotated[Path, typer.Argument(help="What to score against it: the same kinds.")],
     out: Out,
     *,
@@ -122,11 +128,11 @@ def score(
 ) -> None:
     """Precision, recall, density, coverage, rarity and their kin of one set against another."""
     from genmend.workbench.commands.score import run_score
-    from genmend.workbench.pages.score import score_summary
+    from genmend.workbench.pages.score import notes_summary, score_summary
 
     run = run_score(reference, query, out, settings=settings, resume=resume, progress=show_progress())
     result = run.to_dict()
-    note(score_summary(result).replace("\n\n", "\n"))
+    note(score_summary(result) + notes_summary(result))
     finish(result, out, as_json)
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from genmend.manifold.features import FeatureSet, features_of
-from genmend.manifold.features.feature_arrays import FEATURE_SUFFIXES
-from genmend.manifold.features.sources import samples_of
+from genmend.manifold.features.feature_set import kind_of
 from genmend.manifold.metrics.evaluation import evaluate
 from genmend.manifold.metrics.evaluation_result import Evaluation
 from genmend.storage.tables import write_json, write_npz
@@ -17,6 +16,8 @@ from genmend.workbench.pages.page import need_packages
 from genmend.workbench.pages.score import write_score_report
 
 __all__ = ["ScoreRun", "run_score"]
+
+_UNPUBLISHED = "efficientnet-lite0"
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,12 @@ class ScoreRun:
             if features.skipped:
                 given = len(features) + len(features.skipped)
                 found.append(f"{len(features.skipped)} of the {given} files of the {role} were left out: unusable")
+            found += _drawn(features, role)
         if "array" in (self.reference.kind, self.query.kind):
             found.append("nothing says how the features of an array were made: both sets need the same extractor")
+        if _UNPUBLISHED in (self.reference.pipeline.get("extractor"), self.query.pipeline.get("extractor")):
+            found.append(f"no paper publishes values of features by {_UNPUBLISHED}: they compare with each other, not "
+                         f"with published tables")  # fmt: skip
         return found
 
     def to_dict(self) -> dict[str, Any]:
@@ -74,7 +79,7 @@ def run_score(
     Parameters
     ----------
     reference, query : Path
-        Folders of images or of audio files, or .npy, .npz or .safetensors feature arrays.
+        Folders of images or of audio files, or .npy, .npz, .safetensors or .csv files of features or of images.
     out : Path
         Made only when all is computed.
     resume : bool
@@ -91,7 +96,7 @@ def run_score(
     need_packages()
     if out.exists() and not out.is_dir():
         raise FileExistsError(f"--out is {out}, which is a file; give a folder, which is made where there is none.")
-    kinds = [_kind(source) for source in (reference, query)]
+    kinds = [kind_of(source) for source in (reference, query)]
     if set(kinds) == {"images", "audio"}:
         raise ValueError(f"{reference} holds {kinds[0]} and {query} holds {kinds[1]}; give two sets of one kind.")
     x, y = (_features(source, settings, resume, progress) for source in (reference, query))
@@ -114,12 +119,18 @@ def run_score(
     return run
 
 
-def _kind(source: Path) -> str:
-    """Images, audio or array, found out before anything is read."""
-    if not source.exists():
-        raise FileNotFoundError(f"{source} does not exist; give a folder of images or audio, or a feature array.")
-    given = source.is_file() and source.suffix.lower() in FEATURE_SUFFIXES
-    return "array" if given else samples_of(source).kind
+def _drawn(features: FeatureSet, role: str) -> list[str]:
+    """What a limit left of the samples, and the subfolders that it left out."""
+    if features.drawn is None:
+        return []
+    given, seed, left_out = (features.drawn[name] for name in ("n_given", "seed", "folders_left_out"))
+    n = len(features) + len(features.skipped)
+    found = [f"{n} of the {given} samples of the {role} were used, drawn at random with seed {seed}"]
+    if left_out:
+        named = ", ".join(folder or "(the folder itself)" for folder in left_out[:8])
+        more = f" and {len(left_out) - 8} more" if len(left_out) > 8 else ""
+        found.append(f"none was drawn of these subfolders of the {role}: {named}{more}")
+    return found
 
 
 def _features(source: Path, settings: ScoreSettings, resume: bool, progress: bool) -> FeatureSet:
@@ -131,5 +142,6 @@ def _features(source: Path, settings: ScoreSettings, resume: bool, progress: boo
         batch_size=settings.batch_size,
         progress=progress,
         limit=settings.limit,
+        seed=settings.seed,
         device=settings.device,
     )

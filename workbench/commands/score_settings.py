@@ -13,7 +13,11 @@ class ScoreSettings:
 
     k: tuple[int, ...] = field(default=(3, 5), metadata={"help": "Numbers of neighbours, comma-separated."})
     metrics: tuple[str, ...] | None = field(
-        default=None, metadata={"help": "Comma-separated, e.g. precision,kid; if empty all but frechet."}
+        default=None,
+        metadata={
+            "help": "Comma-separated, e.g. precision,kid; if empty all but frechet (needs another package) and "
+            "p_precision, p_recall (published for k = 4, and slow in many dimensions)."
+        },
     )
     features: str = field(
         default="",
@@ -22,11 +26,17 @@ class ScoreSettings:
     closed: bool = field(
         default=True, metadata={"help": "distance < radius, as the prdc package.", "option": "--open-balls"}
     )
-    bootstrap: int = field(default=0, metadata={"help": "Resamples behind the 95 % intervals; 0: none.", "min": 0})
+    bootstrap: int = field(
+        default=0,
+        metadata={
+            "help": "Subsamples behind the 95 % intervals, usually 200, as long as some 20 runs; 0: none.",
+            "min": 0,
+        },
+    )
     on_error: str = field(default="raise", metadata={"help": "A file that cannot be read: raise, skip or report."})
     limit: int | None = field(
-        default=None, metadata={"help": "Use only this many samples of each set, the first ones.", "min": 1}
+        default=None, metadata={"help": "Use only this many samples of each set, drawn with --seed.", "min": 1}
     )
-    seed: int = field(default=0, metadata={"help": "Of the resamples.", "min": 0})
+    seed: int = field(default=0, metadata={"help": "Of the samples and the subsamples drawn.", "min": 0})
     device: str = field(default="cpu", metadata={"help": "cpu, cuda, cuda:1, mps."})
     batch_size: int = field(default=16, metadata={"help": "Samples a forward pass.", "min": 1})

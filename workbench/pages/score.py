@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from genmend.manifold.figures.galleries import most_common, rarest, worst_missed
 from genmend.manifold.metrics.meanings import MEANINGS, meaning_of
 from genmend.workbench.pages.page import Audio, Facts, Figure, Paragraph, Section, Table, write_report
 
-__all__ = ["score_summary", "write_score_report"]
+__all__ = ["notes_summary", "score_summary", "write_score_report"]
 
 N_NAMED, N_CLIPS, CLIP_SECONDS = 10, 3, 4.0
 
@@ -27,11 +27,17 @@ def write_score_report(path: Path, run: Any) -> None:
     """Write ``report.html`` of a `genmend.workbench.commands.score.ScoreRun`."""
     result = run.to_dict()
     sections = [
+        Section("Samples", _samples(run)),
         Section("Metrics", [_metric_table(result), *_set_table(result)]),
         Section("Figures", _charts(run.evaluation)),
-        Section("Samples", _samples(run)),
-        Section("How it was made", _provenance(run, result)),
+        Section(f"Notes ({len(result['warnings'])})", [Paragraph(f"{note}.") for note in result["warnings"]], True),
+        Section("How it was made", _provenance(run, result), True),
     ]
+    glance = _glance(run.evaluation)
+    if glance:
+        sections.insert(0, Section("At a glance", glance))
+    if not result["warnings"]:
+        sections.pop(-2)
     title = f"genmend score: {_name(run.query)} against {_name(run.reference)}"
     write_report(path, title, score_summary(result), sections)
 
@@ -41,20 +47,37 @@ def _name(features: Any) -> str:
 
 
 def score_summary(result: dict[str, Any]) -> str:
-    """What a reader in a hurry should know of ``summary.json``; a warning a paragraph."""
+    """One sentence of ``summary.json``, each share beside what two sets alike would reach."""
     by_k: dict[str, dict[str, Any]] = result["k"]
     k, totals = next(iter(by_k.items()), ("", {}))
-    words = {
-        "precision": "{:.1%} of the query lie on the manifold of the reference (precision)",
-        "recall": "{:.1%} of the reference lie on that of the query (recall)",
-        "coverage": "{:.1%} of the reference samples have a query near (coverage)",
-    }
-    said = [text.format(totals[name]) for name, text in words.items() if totals.get(name) is not None]
-    if totals.get("coverage") is not None and totals.get("expected_coverage") is not None:
-        said[-1] += f", where two alike sets would have {totals['expected_coverage']:.1%}"
-    sizes = f"{result['n_query']} query and {result['n_reference']} reference samples, {result['n_features']} features."
-    warned = "".join(f"\n\nMind: {warning}." for warning in result["warnings"])
-    return (f"{sizes} With k = {k}: {'; '.join(said)}." if said else sizes) + warned
+    words = (
+        ("precision", "expected_precision", "{:.1%} of the query lie on the manifold of the reference (precision)"),
+        ("recall", "expected_precision", "{:.1%} of the reference lie on that of the query (recall)"),
+        ("coverage", "expected_coverage", "{:.1%} of the reference samples have a query near (coverage)"),
+    )
+    said = []
+    for name, expected, text in words:
+        if totals.get(name) is not None:
+            alike = totals.get(expected)
+            # Recall counts in the query's balls: the reference's own say what it would be for sets of one size only.
+            known = alike is not None and (name != "recall" or result["n_query"] == result["n_reference"])
+            said.append(text.format(totals[name]) + (f", where alike sets have {alike:.1%}" if known else ""))
+    sizes = f"{result['n_query']} query and {result['n_reference']} reference samples, {result['n_features']} features"
+    return f"{sizes}. With k = {k}: {'; '.join(said)}." if said else f"{sizes}."
+
+
+def notes_summary(result: dict[str, Any]) -> str:
+    """The notes on a run, a line each; empty where there are none."""
+    return "".join(f"\nMind: {warning}." for warning in result["warnings"])
+
+
+def _glance(evaluation: Any) -> list[Figure]:
+    """Where the query stands in the plane of fidelity and diversity, if both were asked for."""
+    ks = sorted(int(k) for k in evaluation.to_dict()["k"])
+    if not ks or not {"precision", "recall"} <= set(evaluation[ks[0]].totals):
+        return []
+    plane = figures.precision_recall_plane(evaluation, ks[0])
+    return [Figure(f"Fidelity to the right, diversity upwards; k = {ks[0]}.", plane)]
 
 
 def _metric_table(result: dict[str, Any]) -> Table:
@@ -72,9 +95,8 @@ def _metric_table(result: dict[str, Any]) -> Table:
         ]
         for name in names
     ]
-    caption = "Metrics for each number of neighbours k." + (
-        " In brackets: 95 % bootstrap intervals over both sets." if intervals else ""
-    )
+    method = result.get("interval_method", "")
+    caption = "Metrics for each number of neighbours k." + (f" In brackets: {method}." if intervals else "")
     return Table(caption, ["metric", *(f"k = {k}" for k in ks), "better", "what it says"], rows)
 
 
@@ -102,11 +124,11 @@ def _charts(evaluation: Any) -> list[Any]:
     drawn: list[tuple[str, Callable[[], Any]]] = [
         (f"The metrics at k = {smallest}.", lambda: figures.metric_bars(evaluation, smallest)),
         ("The metrics over k.", lambda: figures.k_sweep(evaluation)),
-        (f"Fidelity and diversity at k = {smallest}.", lambda: figures.precision_recall_plane(evaluation, smallest)),
         (f"Rarity at k = {smallest}.", lambda: figures.rarity_histogram(evaluation, smallest)),
         (f"Distance from the manifold at k = {smallest}.", lambda: figures.score_histogram(evaluation, smallest)),
     ]
-    drawn.pop(2 if len(ks) > 1 else 1)  # a sweep over one k shows nothing
+    if len(ks) == 1:
+        drawn.pop(1)  # a sweep over one k shows nothing
     for k in sorted(ks)[1:]:
         drawn.append((f"Rarity at k = {k}.", partial(figures.rarity_histogram, evaluation, k)))
     blocks: list[Any] = []
@@ -135,9 +157,9 @@ def _samples(run: Any) -> list[Any]:
         except ValueError:  # its metric was not asked for
             continue
         if features.kind == "images" and len(rows):
-            blocks.append(Figure(f"{title}.", draw(evaluation, _files(features), k)))
+            blocks.append(Figure(f"{title}.", draw(evaluation, _Images(features), k)))
         if features.kind == "audio":
-            blocks += [_clip(f"{title}: {features.names[row]}", _files(features)[row]) for row in rows[:N_CLIPS]]
+            blocks += [_clip(f"{title}: {features.names[row]}", features.sample(row)) for row in rows[:N_CLIPS]]
         named = [[int(row), str(features.names[row]), float(arrays[f"k{k}_{value}"][row])] for row in rows[:N_NAMED]]
         if named:
             blocks.append(Table(f"{title}: the first {len(named)}.", ["row", "name", f"{value} (k = {k})"], named))
@@ -146,15 +168,22 @@ def _samples(run: Any) -> list[Any]:
     return [*blocks, Paragraph("Every sample: per_sample.npz.")]
 
 
-def _files(features: Any) -> list[Path]:
-    return [Path(features.source) / name for name in features.names]
+class _Images(Sequence[Any]):
+    """The images of a set by row, each read when it is looked at."""
+
+    def __init__(self, features: Any) -> None:
+        self._features = features
+
+    def __len__(self) -> int:
+        return len(self._features)
+
+    def __getitem__(self, row: Any) -> Any:
+        return self._features.sample(row)
 
 
-def _clip(caption: str, path: Path) -> Audio:
+def _clip(caption: str, sound: tuple[np.ndarray, int]) -> Audio:
     """The first seconds of a sound as 16-bit mono WAV."""
-    from genmend.manifold.features import read_audio
-
-    samples, rate = read_audio(path)
+    samples, rate = sound
     mono = np.asarray(samples, dtype=np.float64)[: int(CLIP_SECONDS * rate)]
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:

@@ -138,7 +138,9 @@ def test_a_file_of_pages_says_that_the_first_is_used(tmp_path, caplog):
 def test_damaged_exif_leaves_the_pixels_whole(tmp_path, ending, caplog):
     options = {"lossless": True} if ending == "webp" else {}
     Image.fromarray(PIXELS).save(tmp_path / f"plain.{ending}", **options)
-    for number, exif in enumerate((b"Exif\0\0broken", b"Exif\0\0II*\0\x08\0\0\0\xff\xff", b"Exif\0\0MM\0*\xff\xff\xff\xff")):
+    for number, exif in enumerate(
+        (b"Exif\0\0broken", b"Exif\0\0II*\0\x08\0\0\0\xff\xff", b"Exif\0\0MM\0*\xff\xff\xff\xff")
+    ):
         path = tmp_path / f"{number}.{ending}"
         if ending == "png":
             content = (tmp_path / "plain.png").read_bytes()

@@ -156,7 +156,7 @@ def test_totals_follow_from_the_tables(closed):
             "p_precision": of["p_inside"].mean(),
             "p_recall": of["p_recalled"].mean(),
         }
-        assert set(found) == set(expected) | {"expected_coverage", "clipped_coverage"}
+        assert set(found) == set(expected) | {"expected_precision", "expected_coverage", "clipped_coverage"}
         for name, value in expected.items():
             assert found[name] == pytest.approx(value, rel=1e-12), name
     assert result[3].p_precision != result[4].p_precision

@@ -178,7 +178,9 @@ def test_outlier_ball_lends_nothing_to_clipped_density():
 def test_response_to_a_shift_is_symmetric():
     half = np.random.default_rng(4).standard_normal((250, 64))
     x = np.vstack([half, -half])  # a set and its mirror image: the symmetry is exact, not statistical
-    results = {t: evaluate(x, x + t * np.eye(64)[0], 5, (*AT_K, "vendi", "kid")).to_dict() for t in (-12.0, -2.0, 2.0, 12.0)}
+    results = {
+        t: evaluate(x, x + t * np.eye(64)[0], 5, (*AT_K, "vendi", "kid")).to_dict() for t in (-12.0, -2.0, 2.0, 12.0)
+    }
     for t in (2.0, 12.0):
         for name, value in results[t]["k"]["5"].items():
             other = results[-t]["k"]["5"][name]

@@ -17,11 +17,12 @@ from genmend.manifold.metrics.evaluation_result import Evaluation
 from genmend.manifold.metrics.subsampling import subsample_intervals, subsample_sizes
 
 TOTALS = {
-    "precision", "recall", "density", "coverage", "expected_coverage", "realism_median", "realism_share", "rarity_mean",
-    "rarity_median", "rarity_top10", "rarity_percentile_mean", "clipped_density", "clipped_density_unclipped",
-    "clipped_coverage", "clipped_coverage_raw", "symmetric_precision", "symmetric_recall", "p_precision", "p_recall",
+    "precision", "expected_precision", "recall", "density", "coverage", "expected_coverage", "realism_median",
+    "realism_share", "rarity_mean", "rarity_median", "rarity_top10", "rarity_percentile_mean", "clipped_density",
+    "clipped_density_unclipped", "clipped_coverage", "clipped_coverage_raw", "symmetric_precision", "symmetric_recall",
+    "p_precision", "p_recall",
 }  # fmt: skip
-NOT_ESTIMATED = {"expected_coverage"}  # totals without an interval
+NOT_ESTIMATED = {"expected_precision", "expected_coverage"}  # totals without an interval
 ON_REQUEST = {"p_precision", "p_recall"}
 WITHOUT_K = {"vendi", "vendi_reference", "vendi_subsets_mean", "vendi_subsets_std", "vendi_reference_subsets_mean",
              "vendi_reference_subsets_std", "kid", "kid_std"}  # fmt: skip
@@ -248,18 +249,18 @@ def test_intervals_hold_the_mean_over_draws():
     rng = np.random.default_rng(0)
 
     def drawn():
-        return rng.standard_normal((2, 150, 16)).astype(np.float32)
+        return rng.standard_normal((2, 100, 8)).astype(np.float32)
 
-    draws = [evaluate(*drawn(), 3, names)[3].totals for _ in range(300)]
-    found = [evaluate(*drawn(), 3, names, bootstrap=40, seed=pair)[3].intervals for pair in range(60)]
+    draws = [evaluate(*drawn(), 3, names)[3].totals for _ in range(200)]
+    found = [evaluate(*drawn(), 3, names, bootstrap=30, seed=pair)[3].intervals for pair in range(50)]
     for name in found[0]:
         mean = np.mean([draw[name] for draw in draws])
         held = sum(one[name][0] <= mean <= one[name][1] for one in found)
-        assert held >= 53, (name, held)  # 51 or fewer of 60 are one in 10,000 where 95 % hold
+        assert held >= 43, (name, held)  # 42 or fewer of 50 are one in 3,000 where 95 % hold
         if "clipped" not in name:  # those end at 1
             width = np.mean([one[name][1] - one[name][0] for one in found])
             spread = np.std([draw[name] for draw in draws])
-            assert 1.6 < width / (2 * spread) < 2.9, (name, width / (2 * spread))
+            assert 1.5 < width / (2 * spread) < 3, (name, width / (2 * spread))
 
 
 def test_intervals_of_functions_that_end_at_one(everything):
@@ -269,7 +270,7 @@ def test_intervals_of_functions_that_end_at_one(everything):
         raw = calibrated_clipped_coverage(ends["clipped_coverage_raw"], 220, 180, k)
         assert ends["clipped_coverage"] == tuple(raw)
         assert all(low <= totals[name] <= high for name, (low, high) in ends.items())
-        assert all(0 <= ends[name][0] and ends[name][1] <= 1 for name in ("precision", "coverage", "symmetric_recall"))
+        assert all(ends[name][0] >= 0 and ends[name][1] <= 1 for name in ("precision", "coverage", "symmetric_recall"))
 
 
 def test_subsamples_have_neighbours_enough_and_the_same_share_of_both_sets():
