@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 
 SAMPLED_EVERY = 0.02  # seconds
+# Products are first measured at this side, then at twice of it as long as one takes no longer than this.
+_FIRST_SIDE, _MOST_SECONDS = 128, 1.0
 
 
 @dataclass
@@ -97,28 +99,50 @@ def conditions(*packages: str) -> str:
 
 
 def product_rates(side: int = 2048) -> dict[str, float]:
-    """10^9 operations a CPU second of square matrix products: float32 by numpy and torch, int8 by torch (0: none)."""
+    """10^9 operations a CPU second of square matrix products: float32 by numpy and torch, int8 by torch (0: none).
+
+    A product that would take more than a second (int8 on a CPU without instructions for it) is measured at a smaller
+    side.
+    """
     import torch
 
     rng = np.random.default_rng(0)
     single = rng.standard_normal((side, side), dtype=np.float32)
-    tensor = torch.from_numpy(single)
-    whole = torch.from_numpy(rng.integers(-127, 128, (side, side), dtype=np.int8))
-    return {
-        "float32 numpy": _rate(lambda: single @ single, side),
-        "float32 torch": _rate(lambda: tensor @ tensor, side),
-        "int8 torch": _rate(lambda: torch._int_mm(whole, whole), side),
-    }
+    whole = rng.integers(-127, 128, (side, side), dtype=np.int8)
+
+    def int8(part: int) -> Callable[[], object]:
+        matrix = torch.from_numpy(whole[:part, :part].copy())
+        return lambda: torch._int_mm(matrix, matrix)
+
+    def float32(part: int) -> Callable[[], object]:
+        matrix = torch.from_numpy(single[:part, :part].copy())
+        return lambda: matrix @ matrix
+
+    def by_numpy(part: int) -> Callable[[], object]:
+        matrix = single[:part, :part].copy()
+        return lambda: matrix @ matrix
+
+    products = {"float32 numpy": by_numpy, "float32 torch": float32, "int8 torch": int8}
+    return {name: _rate(product, side) for name, product in products.items()}
 
 
-def _rate(product: Callable[[], object], side: int) -> float:
+def _rate(product_of: Callable[[int], Callable[[], object]], side: int) -> float:
+    part = min(side, _FIRST_SIDE)
     try:
-        product()
+        taken = _fastest(product_of(part))
+        while part < side and 8 * taken < _MOST_SECONDS:  # twice the side is eight times the work
+            part = min(2 * part, side)
+            taken = _fastest(product_of(part))
     except RuntimeError:
         return 0.0
+    return 2 * part**3 / taken / 1e9
+
+
+def _fastest(product: Callable[[], object]) -> float:
+    product()
     fastest = float("inf")
     for _ in range(5):
         with timer() as taken:
             product()
         fastest = min(fastest, taken.cpu)
-    return 2 * side**3 / fastest / 1e9
+    return max(fastest, 1e-9)

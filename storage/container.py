@@ -19,11 +19,13 @@ from safetensors import SafetensorError, safe_open
 from genmend.storage.atomic import whole_file
 from genmend.storage.tables import parse_json
 
-__all__ = ["ContainerError", "load", "save"]
+__all__ = ["ContainerError", "finite_number", "load", "save", "whole_number"]
 
 Built = TypeVar("Built")
 Arrays = dict[str, Any]
 Facts = dict[str, Any]
+
+_LARGEST = 1e300  # of a number among the facts
 
 # What reading and checking the content of a damaged or hostile file may raise.
 _FAULTS = (SafetensorError, LookupError, TypeError, ValueError, OverflowError, AttributeError, RuntimeError)
@@ -144,6 +146,26 @@ def load(
             if start[:2] == b"PK" or (start[:1] == b"\x80" and any(start[2:])):
                 reason = "it is a pickle or an archive as torch.save writes, which could run code, and is never opened"
         raise error(f"{path} cannot be loaded as {_noun(kind, 'a ')}: {reason}; {writes}.") from fault
+
+
+def finite_number(value: Any, name: str) -> float:
+    """A number among the facts of a file as a float; ValueError for what is none, or not finite as a float."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST:
+        return float(value)
+    raise ValueError(f"its {name} is {_short(value)}, and a finite number is accepted")
+
+
+def whole_number(value: Any, name: str, least: int = 1) -> int:
+    """A count among the facts of a file; ValueError for what is none, or below `least` or beyond 2**53."""
+    if isinstance(value, int) and not isinstance(value, bool) and least <= value <= 1 << 53:
+        return value
+    raise ValueError(f"its {name} is {_short(value)}, and a whole number of at least {least} is accepted")
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        return f"an integer of {value.bit_length()} bits"
+    return repr(value)[:40]
 
 
 def _write(path: Path, arrays: Mapping[str, Any], metadata: dict[str, str]) -> None:

@@ -14,7 +14,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["npz_names", "open_npy", "open_npz"]
+__all__ = ["npz_names", "open_npy", "open_npz", "read_numbers"]
 
 # What numpy's reader of headers, a Python parser, may raise on damaged bytes.
 _UNREADABLE = (ValueError, TypeError, OverflowError, EOFError, SyntaxError, tokenize.TokenError, MemoryError,
@@ -52,6 +52,23 @@ def open_npy(path: str | os.PathLike[str]) -> np.ndarray:
         file.seek(0)
         header = _read_header(file, size, str(path))
     return _mapped(path, header, 0, str(path))
+
+
+def read_numbers(path: str | os.PathLike[str]) -> np.ndarray:
+    """Read a .npy file of numbers or truth values into memory, in this machine's byte order and row by row.
+
+    Raises
+    ------
+    ValueError
+        As `open_npy`, and for text, dates, structures and complex numbers.
+    OSError, MemoryError
+        If it cannot be opened, or held.
+    """
+    array = open_npy(path)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{path} holds {array.dtype} values; numbers are accepted, saved with numpy.save")
+    wide = array.dtype.kind == "f" and array.dtype.itemsize > 8  # longer than what others hold
+    return np.array(array, np.float64 if wide else array.dtype.newbyteorder("="), order="C")
 
 
 def npz_names(path: str | os.PathLike[str]) -> list[str]:

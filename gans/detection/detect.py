@@ -19,6 +19,7 @@ from genmend.gans.detection.normal_images import image_size, normal_features
 from genmend.gans.generator import Generator, generator_facts, layer_shapes, measured_layers
 from genmend.gans.settings import DetectorSettings
 from genmend.storage.digests import sha256_of_array
+from genmend.storage.numpy_files import read_numbers
 from genmend.storage.pieces import Work
 
 __all__ = [
@@ -113,13 +114,7 @@ def load_latents(path: Path, generator: Generator) -> Tensor:
     ValueError
         If the file is no plain .npy array, or the latents don't fit.
     """
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path} is not a plain .npy array ({error}); save latents with numpy.save.") from error
-    if not isinstance(array, np.ndarray):
-        raise ValueError(f"{path} holds several arrays; save the latents alone with numpy.save.")
-    return generator.checked_latents(array)
+    return generator.checked_latents(read_numbers(path))
 
 
 def detector_for(

@@ -19,7 +19,7 @@ from genmend.gans.detection.rare_activation import RareActivation
 from genmend.gans.detection.soft_logistic import LinearScore
 from genmend.manifold import Manifold
 from genmend.manifold.features import extractor_of_file
-from genmend.storage.container import load, save
+from genmend.storage.container import finite_number, load, save, whole_number
 from genmend.storage.digests import settings_key, sha256_of_array
 
 __all__ = ["AnyDetector", "DetectorFileError", "detector_digest", "load_detector", "save_detector"]
@@ -118,14 +118,17 @@ def _restored(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> 
     if not isinstance(facts["extractor"], str):
         raise TypeError("its extractor is not a name")
     extractor_of_file(facts["extractor"])
+    _check_tensors(tensors)
     if facts.get("needs", ["images", "neurons"]) == ["images"]:
         return _image_detector(tensors, facts)
+    _check_settings(facts["settings"])
     detector = ArtifactDetector(facts["extractor"], **facts["settings"])
     rare = RareActivation(detector.rate)
     rare.rates_ = {layer: tensors[f"rates/{layer}"] for layer in facts["layers"]}
-    rare.n_samples_ = facts["n_samples"]
-    rare.count_mean_ = {layer: float(facts["count_mean"][layer]) for layer in facts["layers"]}
-    rare.count_std_ = {layer: float(facts["count_std"][layer]) for layer in facts["layers"]}
+    rare.n_samples_ = whole_number(facts["n_samples"], "n_samples")
+    for name in ("count_mean", "count_std"):
+        numbers = {layer: finite_number(facts[name][layer], f"{name} of {layer}") for layer in facts["layers"]}
+        setattr(rare, f"{name}_", numbers)
     detector.rare_ = rare
     for name in ("own_features", "own_counts", "own_normal"):
         setattr(detector, f"{name}_", tensors[name].numpy())
@@ -133,13 +136,31 @@ def _restored(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> 
     own = detector.own_features_[detector.own_normal_]
     reference = tensors["normal_features"].numpy() if detector.normal_given_ else own
     detector.manifold_ = Manifold.from_radii(reference, tensors["radii"].numpy(), k=detector.k)
-    detector.scale_ = {name: (float(mean), float(std)) for name, (mean, std) in facts["scale"].items()}
-    detector.rare_weight_ = float(facts.get("rare_weight", 1.0))
-    detector.threshold_ = float(facts["threshold"])
+    detector.scale_ = {
+        name: (finite_number(mean, f"the mean of {name}"), finite_number(std, f"the deviation of {name}"))
+        for name, (mean, std) in facts["scale"].items()
+    }
+    detector.rare_weight_ = finite_number(facts.get("rare_weight", 1.0), "rare_weight")
+    detector.threshold_ = finite_number(facts["threshold"], "threshold")
     detector.supervised_ = _supervised(tensors, facts) if facts["supervised"] is not None else None
     detector.labelled_ = _labelled(tensors) if "labelled_features" in tensors else None
     detector.training_ = facts.get("training")
     return detector
+
+
+def _check_settings(settings: Mapping[str, Any]) -> None:
+    for name in ("k", "n_statistics", "n_reference", "seed"):
+        if name in settings:
+            whole_number(settings[name], name, least=0 if name == "seed" else 1)
+    for name in ("rate", "flagged_share"):
+        if name in settings and not 0 <= finite_number(settings[name], name) <= 1:
+            raise ValueError(f"its {name} is {settings[name]!r}, and a share of 0 to 1 is accepted")
+
+
+def _check_tensors(tensors: Mapping[str, torch.Tensor]) -> None:
+    for name, values in tensors.items():
+        if not torch.isfinite(values).all():
+            raise ValueError(f"its {name} holds NaN or infinite values")
 
 
 def _image_detector(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> ImageDetector:
@@ -148,17 +169,21 @@ def _image_detector(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any
     return ImageDetector(
         facts["extractor"],
         _supervised(tensors, facts),
-        float(facts["threshold"]),
-        Manifold.from_radii(normal, tensors["radii"].numpy(), k=facts["k"]),
+        finite_number(facts["threshold"], "threshold"),
+        Manifold.from_radii(normal, tensors["radii"].numpy(), k=whole_number(facts["k"], "k")),
         labelled,
-        None if size is None else (int(size[0]), int(size[1])),
+        None if size is None else (whole_number(size[0], "image_size"), whole_number(size[1], "image_size")),
         facts["training"],
     )
 
 
 def _supervised(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> LinearScore:
     bias, regularisation = facts["supervised"]
-    return LinearScore(tensors["supervised"].numpy(), bias, regularisation)
+    return LinearScore(
+        tensors["supervised"].numpy(),
+        finite_number(bias, "the bias"),
+        finite_number(regularisation, "the regularisation"),
+    )
 
 
 def _labelled(tensors: Mapping[str, torch.Tensor]) -> LabelledFeatures:

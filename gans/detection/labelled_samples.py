@@ -15,6 +15,7 @@ from genmend.gans.detection.defect_masks import box_masks, brush_masks
 from genmend.gans.detection.detect import load_latents
 from genmend.gans.generator import Generator
 from genmend.storage.digests import sha256_of_array
+from genmend.storage.numpy_files import read_numbers
 
 __all__ = ["LabelledSamples", "load_labelled"]
 
@@ -116,13 +117,10 @@ def _rating(folder: Path, row: dict[str, str], rater: str) -> int:
 
 
 def _painted(path: Path, n: int) -> NDArray[np.generic]:
-    try:
-        masks = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path} is not a plain .npy array ({error}); save masks with numpy.save.") from error
-    if not isinstance(masks, np.ndarray) or masks.ndim != 3 or len(masks) != n:
+    masks = read_numbers(path)
+    if masks.ndim != 3 or len(masks) != n:
         raise ValueError(
-            f"{path} holds {getattr(masks, 'shape', 'several arrays')}; give one mask a labelled latent, [{n}, h, w] "
+            f"{path} holds {masks.shape}; give one mask a labelled latent, [{n}, h, w] "
             "(zeros for normal ones), 1 where broken."
         )
     return masks

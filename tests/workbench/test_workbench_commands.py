@@ -130,7 +130,7 @@ def test_no_gate_takes_every_sample(folder, mended):
     [
         (["detect", "scratch:build", "--latents", "wide.npy", "--out", "x", *OPTIONS], "takes ['n', 12]"),
         (["detect", "scratch:build", "--latents", "nan.npy", "--out", "x", *OPTIONS], "Latent 7 holds NaN"),
-        (["detect", "scratch:build", "--latents", "scratch.py", "--out", "x", *OPTIONS], "not a plain .npy"),
+        (["detect", "scratch:build", "--latents", "scratch.py", "--out", "x", *OPTIONS], "is no intact .npy file"),
         (["detect", "scratch:missing", "--latents", "latents.npy", "--out", "x", *OPTIONS], "has no 'missing'"),
         (["detect", "scratch:build", "--latents", "latents.npy", "--out", "x"], "give --latent-shape"),
         (["detect", "scratch:build", "--latents", "latents.npy", "--out", "x", *OPTIONS,

@@ -121,7 +121,7 @@ def test_where_no_neuron_is_rare_it_says_what_to_do_and_that_works(folder):
         (["--density", "kde"], "density is 'kde'; give one of gmm, flow"),
         (["--max-artifact-score", "nan"], "give a finite number of log-odds"),
         (["--max-artifact-score", "1", "--no-artifact-limit"], "leave out one of the two"),
-        (["--latents", "scratch.py"], "is not a plain .npy array"),
+        (["--latents", "scratch.py"], "is no intact .npy file"),
     ],
 )
 def test_errors_say_what_to_do(folder, found, arguments, words):

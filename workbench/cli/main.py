@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -146,6 +148,25 @@ def main() -> None:
 
 
 def _run(run: Callable[..., Any]) -> int:
+    started = time.time()
+    code = _code_of(run)
+    if code == 2:
+        _say_what_is_left(started)
+    return code
+
+
+def _say_what_is_left(started: float) -> None:
+    """After an error: which of the files in --out this run has left there."""
+    arguments = sys.argv[1:]
+    given = [value for flag, value in pairwise(arguments) if flag == "--out"]
+    given += [argument.removeprefix("--out=") for argument in arguments if argument.startswith("--out=")]
+    for what, words in (("work", "the same command goes on from it"), ("misfit.html", "it lists what does not fit")):
+        left = Path(given[-1], what) if given else None
+        if left is not None and left.exists() and left.stat().st_mtime >= started - 1:
+            note(f"Left in {left.parent}: {what} ({words}).")
+
+
+def _code_of(run: Callable[..., Any]) -> int:
     try:
         code = run(standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):

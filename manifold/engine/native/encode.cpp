@@ -1,12 +1,13 @@
 // Encoding: rounding is bounded row by row, and every bound is itself rounded outwards.
 #include "encode.h"
 
-#include <omp.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <vector>
+
+#include "threads.h"
 
 namespace genmend {
 namespace {
@@ -17,21 +18,21 @@ constexpr double SLACK = 1e-5;              // > 100 float32 roundings of a boun
 constexpr double UNDERFLOW_ = 0x1p-80;      // covers products that underflow
 constexpr double FAR = 0x1p40;              // squared norms beyond it leave float32: such rows are always measured
 constexpr float LEAST_STEP = 1e-20f;        // below it a row is coded as zero, and all of it counts as error
-constexpr long SMALLEST_BLOCK = 64, LARGEST_BLOCK = 4096;
+constexpr int64_t SMALLEST_BLOCK = 64, LARGEST_BLOCK = 4096;
 
 // In place, unscaled: the norm grows by sqrt(n).
-void walsh_hadamard(float* v, long n) {
-  for (long half = 1; half < n; half *= 2)
-    for (long i = 0; i < n; i += 2 * half)
-      for (long j = i; j < i + half; j++) {
+void walsh_hadamard(float* v, int64_t n) {
+  for (int64_t half = 1; half < n; half *= 2)
+    for (int64_t i = 0; i < n; i += 2 * half)
+      for (int64_t j = i; j < i + half; j++) {
         const float a = v[j], b = v[j + half];
         v[j] = a + b;
         v[j + half] = a - b;
       }
 }
 
-long rotation_block(long padded) {
-  long block = SMALLEST_BLOCK;
+int64_t rotation_block(int64_t padded) {
+  int64_t block = SMALLEST_BLOCK;
   while (block < LARGEST_BLOCK && padded % (2 * block) == 0) block *= 2;
   return block;
 }
@@ -55,16 +56,16 @@ struct Coded {
   int32_t sum;
 };
 
-Coded quantise_int8(const float* v, long words, int levels, uint32_t* packed) {
+Coded quantise_int8(const float* v, int64_t words, int levels, uint32_t* packed) {
   float most = 0;
-  for (long k = 0; k < 4 * words; k++) most = std::max(most, std::fabs(v[k]));
+  for (int64_t k = 0; k < 4 * words; k++) most = std::max(most, std::fabs(v[k]));
   Coded coded{0, 0, most / float(levels), 0};
   const bool zero = coded.step < LEAST_STEP;
   const float inverse = zero ? 0 : float(levels) / most;
   if (zero) coded.step = 0;
-  for (long w = 0; w < words; w++) {
+  for (int64_t w = 0; w < words; w++) {
     uint32_t word = 0;
-    for (long q = 0; q < 4; q++) {
+    for (int64_t q = 0; q < 4; q++) {
       const int value = std::min(levels, std::max(-levels, int(std::lrintf(v[4 * w + q] * inverse))));
       const double kept = double(coded.step) * value, left = v[4 * w + q] - kept;
       coded.length2 += kept * kept;
@@ -77,11 +78,11 @@ Coded quantise_int8(const float* v, long words, int levels, uint32_t* packed) {
   return coded;
 }
 
-Coded round_bfloat16(const float* v, long words, uint32_t* packed) {
+Coded round_bfloat16(const float* v, int64_t words, uint32_t* packed) {
   Coded coded{0, 0, 1, 0};
-  for (long w = 0; w < words; w++) {
+  for (int64_t w = 0; w < words; w++) {
     uint32_t word = 0;
-    for (long q = 0; q < 2; q++) {
+    for (int64_t q = 0; q < 2; q++) {
       const float value = v[2 * w + q];
       const uint16_t half = std::fabs(value) < LEAST_STEP ? 0 : to_bfloat16(value);
       const double kept = from_bfloat16(half), left = value - kept;
@@ -95,9 +96,9 @@ Coded round_bfloat16(const float* v, long words, uint32_t* packed) {
 }
 
 template <class T>
-double centred(const T* row, long d, const Encoding& encoding, float* v) {
+double centred(const T* row, int64_t d, const Encoding& encoding, float* v) {
   double norm2 = 0;
-  for (long k = 0; k < d; k++) {
+  for (int64_t k = 0; k < d; k++) {
     const double c = (double(row[k]) - encoding.center[k]) * encoding.scale;
     v[k] = float(c);
     norm2 += c * c;
@@ -106,18 +107,18 @@ double centred(const T* row, long d, const Encoding& encoding, float* v) {
 }
 
 // Row `row` of the features becomes row `r` of the codes.
-void encode_row(const Features& features, long row, long r, const Encoding& encoding, const Kernel& kernel,
+void encode_row(const Features& features, int64_t row, int64_t r, const Encoding& encoding, const Kernel& kernel,
                 const CodeArrays& out, float* v) {
-  const long d = features.columns, padded = out.words * (kernel.bfloat16 ? 2 : 4);
+  const int64_t d = features.columns, padded = out.words * (kernel.bfloat16 ? 2 : 4);
   double norm2 = features.float64 ? centred(static_cast<const double*>(features.data) + row * d, d, encoding, v)
                                   : centred(static_cast<const float*>(features.data) + row * d, d, encoding, v);
   const bool far = !(norm2 <= FAR);
   if (far) std::fill(v, v + d, 0.f), norm2 = 0;
   std::fill(v + d, v + padded, 0.f);
-  const long block = rotation_block(padded);
+  const int64_t block = rotation_block(padded);
   const float shrink = 1 / std::sqrt(float(block));
-  for (long k = 0; k < padded; k++) v[k] *= encoding.signs[k] * shrink;
-  for (long b = 0; b < padded; b += block) walsh_hadamard(v + b, block);
+  for (int64_t k = 0; k < padded; k++) v[k] *= encoding.signs[k] * shrink;
+  for (int64_t b = 0; b < padded; b += block) walsh_hadamard(v + b, block);
 
   uint32_t* packed = out.packed + r / PANEL * out.words * PANEL + r % PANEL;
   const Coded coded =
@@ -140,16 +141,16 @@ void encode_row(const Features& features, long row, long r, const Encoding& enco
 }  // namespace
 
 void encode(const Features& features, const Encoding& encoding, const Kernel& kernel, const CodeArrays& out) {
-  const long padded = out.words * (kernel.bfloat16 ? 2 : 4);
+  const int64_t padded = out.words * (kernel.bfloat16 ? 2 : 4);
   std::vector<int64_t> place(out.n);  // of each row of the features, which are read in their own order
-  for (long r = 0; r < out.n; r++) place[out.id[r]] = r;
+  for (int64_t r = 0; r < out.n; r++) place[out.id[r]] = r;
 #pragma omp parallel num_threads(threads_for(100.0 * out.n * padded))
   {
     std::vector<float> v(padded);
 #pragma omp for schedule(dynamic, 64)
-    for (long row = 0; row < out.n; row++) encode_row(features, row, place[row], encoding, kernel, out, v.data());
+    for (int64_t row = 0; row < out.n; row++) encode_row(features, row, place[row], encoding, kernel, out, v.data());
   }
-  for (long r = out.n; r < (out.n + PANEL - 1) / PANEL * PANEL; r++) {
+  for (int64_t r = out.n; r < (out.n + PANEL - 1) / PANEL * PANEL; r++) {
     out.lower[r] = INFINITY;
     out.upper[r] = INFINITY;
     out.step[r] = out.length[r] = out.error[r] = 0;

@@ -8,7 +8,7 @@ namespace genmend {
 
 // Where the codes go: the arrays of `Codes`, writable.
 struct CodeArrays {
-  long n, words;
+  int64_t n, words;
   uint32_t* packed;
   float *lower, *upper, *step, *length, *error;
   int32_t* sum;

@@ -10,12 +10,12 @@
 namespace genmend {
 namespace {
 
-constexpr long LEAF = 128;
+constexpr int64_t LEAF = 128;
 
 template <class X, class Y>
-double short_sum(const X* x, const Y* y, long n) {
+double short_sum(const X* x, const Y* y, int64_t n) {
   double sum = 0;
-  for (long k = 0; k < n; k++) {
+  for (int64_t k = 0; k < n; k++) {
     const double difference = double(x[k]) - double(y[k]);
     sum += difference * difference;
   }
@@ -26,15 +26,15 @@ inline double of_eight(const double* s) { return ((s[0] + s[1]) + (s[2] + s[3]))
 
 // 8 <= n <= LEAF
 template <class X, class Y>
-double leaf(const X* x, const Y* y, long n) {
+double leaf(const X* x, const Y* y, int64_t n) {
   double sum[8];
-  for (long b = 0; b < 8; b++) {
+  for (int64_t b = 0; b < 8; b++) {
     const double difference = double(x[b]) - double(y[b]);
     sum[b] = difference * difference;
   }
-  long k = 8;
+  int64_t k = 8;
   for (; k < n - n % 8; k += 8)
-    for (long b = 0; b < 8; b++) {
+    for (int64_t b = 0; b < 8; b++) {
       const double difference = double(x[k + b]) - double(y[k + b]);
       sum[b] += difference * difference;
     }
@@ -53,10 +53,10 @@ AVX512 inline __m512d eight(const double* x) { return _mm512_loadu_pd(x); }
 AVX512 inline __m512d eight(const float* x) { return _mm512_cvtps_pd(_mm256_loadu_ps(x)); }
 
 template <class X, class Y>
-AVX512 double leaf_avx512(const X* x, const Y* y, long n) {
+AVX512 double leaf_avx512(const X* x, const Y* y, int64_t n) {
   __m512d difference = _mm512_sub_pd(eight(x), eight(y));
   __m512d sum = _mm512_mul_pd(difference, difference);
-  long k = 8;
+  int64_t k = 8;
   for (; k < n - n % 8; k += 8) {
     difference = _mm512_sub_pd(eight(x + k), eight(y + k));
     sum = _mm512_add_pd(sum, _mm512_mul_pd(difference, difference));  // no fused multiply-add: numpy rounds twice
@@ -73,15 +73,15 @@ AVX512 double leaf_avx512(const X* x, const Y* y, long n) {
 #endif
 
 template <class X, class Y>
-double by_halves(const X* x, const Y* y, long n, double (*of_leaf)(const X*, const Y*, long)) {
+double by_halves(const X* x, const Y* y, int64_t n, double (*of_leaf)(const X*, const Y*, int64_t)) {
   if (n < 8) return short_sum(x, y, n);
   if (n <= LEAF) return of_leaf(x, y, n);
-  const long half = n / 2 - n / 2 % 8;
+  const int64_t half = n / 2 - n / 2 % 8;
   return by_halves(x, y, half, of_leaf) + by_halves(x + half, y + half, n - half, of_leaf);
 }
 
 template <class X, class Y>
-double of_rows(const X* x, const Y* y, long n) {
+double of_rows(const X* x, const Y* y, int64_t n) {
 #ifdef GENMEND_X86
   static const bool avx512 = __builtin_cpu_supports("avx512f");
   if (avx512) return by_halves(x, y, n, leaf_avx512<X, Y>);
@@ -91,8 +91,8 @@ double of_rows(const X* x, const Y* y, long n) {
 
 }  // namespace
 
-double squared_distance(const Features& x, long i, const Features& y, long j) {
-  const long d = x.columns;
+double squared_distance(const Features& x, int64_t i, const Features& y, int64_t j) {
+  const int64_t d = x.columns;
   const auto x32 = static_cast<const float*>(x.data) + i * d, y32 = static_cast<const float*>(y.data) + j * d;
   const auto x64 = static_cast<const double*>(x.data) + i * d, y64 = static_cast<const double*>(y.data) + j * d;
   if (x.float64) return y.float64 ? of_rows(x64, y64, d) : of_rows(x64, y32, d);

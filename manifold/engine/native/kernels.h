@@ -11,16 +11,16 @@ namespace genmend {
 constexpr int MOST_RATIOS = 2;
 
 // Rows that a kernel takes at a time, at most; always a divisor of PANEL.
-constexpr long MOST_ROWS = 16;
+constexpr int64_t MOST_ROWS = 16;
 
 // Some rows of x from `row` on, as many as the kernel takes at a time, against panel `panel` of y, and what makes a pair
 // of them worth measuring: bound <= row_limit[r], or bound <= column_limit[c], or bound * inverse[s][c] <= least[s][r].
 struct Tile {
   const Codes& x;
-  long row;
+  int64_t row;
   const uint32_t* row_codes;  // of RowCodes
   const Codes& y;
-  long panel;
+  int64_t panel;
   const float* row_limit;     // one for each row
   const float* column_limit;  // PANEL
   int n_ratios;
@@ -35,7 +35,7 @@ struct Kernel {
   const char* name;
   bool bfloat16;  // what a word of a code holds: 2 bfloat16, or 4 int8
   int levels;     // integer codes lie within +-levels
-  long rows;      // that it takes at a time
+  int64_t rows;      // that it takes at a time
   bool by_row;    // whether it wants the codes of x row after row, and to be begun and ended on each thread
   TileFunction tile;
 };
@@ -44,15 +44,15 @@ struct Kernel {
 // this lives.
 class RowCodes {
  public:
-  RowCodes(const Kernel& kernel, const Codes& x, long first, long last);
+  RowCodes(const Kernel& kernel, const Codes& x, int64_t first, int64_t last);
   ~RowCodes();
   RowCodes(const RowCodes&) = delete;
   // Codes of `row` and those after it; null where the kernel reads them from the panels.
-  const uint32_t* at(long row) const { return codes_.empty() ? nullptr : &codes_[(row - first_) * words_]; }
+  const uint32_t* at(int64_t row) const { return codes_.empty() ? nullptr : &codes_[(row - first_) * words_]; }
 
  private:
   const bool by_row_;
-  const long first_, words_;
+  const int64_t first_, words_;
   std::vector<uint32_t> codes_;
 };
 

@@ -40,7 +40,7 @@ class Buffer {
   Py_buffer view_;
 };
 
-long padded(long n) { return (n + PANEL - 1) / PANEL * PANEL; }
+int64_t padded(int64_t n) { return (n + PANEL - 1) / PANEL * PANEL; }
 
 PyObject* item(PyObject* tuple, Py_ssize_t at) {
   PyObject* found = PyTuple_Check(tuple) ? PyTuple_GetItem(tuple, at) : nullptr;
@@ -48,8 +48,8 @@ PyObject* item(PyObject* tuple, Py_ssize_t at) {
   return found;
 }
 
-long whole(PyObject* object) {
-  const long value = PyLong_AsLong(object);
+int64_t whole(PyObject* object) {
+  const int64_t value = PyLong_AsLongLong(object);
   if (value == -1 && PyErr_Occurred()) throw std::runtime_error("");
   return value;
 }
@@ -66,7 +66,7 @@ struct HeldFeatures {
       : rows(whole(item(tuple, 1))),
         buffer(item(tuple, 0), size_t(rows) * whole(item(tuple, 2)) * (whole(item(tuple, 3)) ? 8 : 4)),
         features{buffer.as<const void>(), whole(item(tuple, 2)), whole(item(tuple, 3)) != 0} {}
-  long rows;
+  int64_t rows;
   Buffer buffer;
   Features features;
 };
@@ -79,17 +79,17 @@ struct HeldCodes {
         bounds(item(tuple, 1), size_t(padded(n)) * 5 * 4, writable),
         sum(item(tuple, 2), size_t(padded(n)) * 4, writable), id(item(tuple, 3), size_t(n) * 8) {
     float* b = bounds.as<float>();
-    const long p = padded(n);
+    const int64_t p = padded(n);
     codes = {n, words, packed.as<const uint32_t>(), b, b + p, b + 2 * p, b + 3 * p, b + 4 * p,
              sum.as<const int32_t>(), id.as<const int64_t>()};
   }
   CodeArrays arrays() {
     float* b = bounds.as<float>();
-    const long p = padded(n);
+    const int64_t p = padded(n);
     return {n, words, packed.as<uint32_t>(), b, b + p, b + 2 * p, b + 3 * p, b + 4 * p, sum.as<int32_t>(),
             id.as<const int64_t>()};
   }
-  long n, words;
+  int64_t n, words;
   Buffer packed, bounds, sum, id;
   Codes codes;
 };
@@ -97,7 +97,7 @@ struct HeldCodes {
 // (features tuple, codes tuple, coarse codes tuple or None)
 struct HeldSet {
   explicit HeldSet(PyObject* tuple) : features(item(tuple, 0)), codes(item(tuple, 1)) {
-    for (long r = 0; r < codes.n; r++)
+    for (int64_t r = 0; r < codes.n; r++)
       if (codes.codes.id[r] < 0 || codes.codes.id[r] >= features.rows) throw std::runtime_error("an id is out of range");
     if (item(tuple, 2) != Py_None) coarse.emplace_back(item(tuple, 2));
     set = {features.features, codes.codes, coarse.empty() ? nullptr : &coarse[0].codes};
@@ -108,7 +108,7 @@ struct HeldSet {
   Set set;
 };
 
-void check(const Panels& panels, long n) {
+void check(const Panels& panels, int64_t n) {
   if (panels.first < 0 || panels.first >= panels.last || panels.last > padded(n) / PANEL)
     throw std::runtime_error("panels are out of range");
 }
@@ -178,7 +178,7 @@ PyObject* py_encode(PyObject*, PyObject* args) {
     HeldCodes to(codes, true);
     const Buffer middle(center, size_t(from.features.columns) * 8), flips(signs, size_t(to.words) * 16 / (how.bfloat16 ? 2 : 1));
     if (to.n != from.rows) throw std::runtime_error("as many codes as features were expected");
-    for (long r = 0; r < to.n; r++)
+    for (int64_t r = 0; r < to.n; r++)
       if (to.codes.id[r] < 0 || to.codes.id[r] >= from.rows) throw std::runtime_error("an id is out of range");
     const Encoding encoding{middle.as<const double>(), scale, flips.as<const float>(), extra};
     unlocked(Py_None, [&](const Tick&) {
@@ -193,19 +193,19 @@ PyObject* py_nearest(PyObject*, PyObject* args) {
   const char* kernel;
   PyObject *query, *reference, *out, *report;
   double scale;
-  long k, own;
-  if (!PyArg_ParseTuple(args, "sOOdllOO", &kernel, &query, &reference, &scale, &k, &own, &out, &report)) return nullptr;
+  long long k, own;  // what L fills
+  if (!PyArg_ParseTuple(args, "sOOdLLOO", &kernel, &query, &reference, &scale, &k, &own, &out, &report)) return nullptr;
   return guarded([&]() -> PyObject* {
     const Kernel& how = kernel_of(kernel);
     const HeldSet x(query), y(reference);
     const Buffer distances(out, size_t(x.features.rows) * k * 8, true);
-    long measured = 0;
+    int64_t measured = 0;
     if (!unlocked(report, [&](const Tick& tick) {
           measured = nearest(x.set, y.set, how, scale, k, own, distances.as<double>(), tick);
           return measured >= 0;
         }))
       return nullptr;
-    return PyLong_FromLong(measured);
+    return PyLong_FromLongLong(measured);
   });
 }
 
@@ -213,15 +213,15 @@ PyObject* py_near_pairs(PyObject*, PyObject* args) {
   const char* kernel;
   PyObject *query, *reference, *query_limits, *reference_limits, *inverses, *radii, *report;
   int skip_self;
-  long most;
-  Panels rows, columns;
-  if (!PyArg_ParseTuple(args, "sO(ll)O(ll)OOOOplO", &kernel, &query, &rows.first, &rows.last, &reference,
-                        &columns.first, &columns.last, &query_limits, &reference_limits, &inverses, &radii, &skip_self,
+  long long most, first_row, last_row, first_column, last_column;  // what L fills
+  if (!PyArg_ParseTuple(args, "sO(LL)O(LL)OOOOpLO", &kernel, &query, &first_row, &last_row, &reference,
+                        &first_column, &last_column, &query_limits, &reference_limits, &inverses, &radii, &skip_self,
                         &most, &report))
     return nullptr;
   return guarded([&]() -> PyObject* {
     const Kernel& how = kernel_of(kernel);
     const HeldSet x(query), y(reference);
+    const Panels rows{first_row, last_row}, columns{first_column, last_column};
     check(rows, x.codes.n);
     check(columns, y.codes.n);
     const Buffer row_limits(query_limits, size_t(padded(x.codes.n)) * 4);
@@ -249,15 +249,15 @@ PyObject* py_near_pairs(PyObject*, PyObject* args) {
 
 PyObject* py_pair_distances(PyObject*, PyObject* args) {
   PyObject *rows, *row_index, *columns, *column_index, *out;
-  long n;
-  if (!PyArg_ParseTuple(args, "OOOOlO", &rows, &row_index, &columns, &column_index, &n, &out)) return nullptr;
+  long long n;  // what L fills
+  if (!PyArg_ParseTuple(args, "OOOOLO", &rows, &row_index, &columns, &column_index, &n, &out)) return nullptr;
   return guarded([&]() -> PyObject* {
     const HeldFeatures x(rows), y(columns);
     const Buffer a(row_index, size_t(n) * 8), b(column_index, size_t(n) * 8), to(out, size_t(n) * 8, true);
     const auto i = a.as<const int64_t>(), j = b.as<const int64_t>();
-    for (long p = 0; p < n; p++)
+    for (int64_t p = 0; p < n; p++)
       if (i[p] < 0 || i[p] >= x.rows || j[p] < 0 || j[p] >= y.rows) throw std::runtime_error("an index is out of range");
-    for (long p = 0; p < n; p++) to.as<double>()[p] = std::sqrt(squared_distance(x.features, i[p], y.features, j[p]));
+    for (int64_t p = 0; p < n; p++) to.as<double>()[p] = std::sqrt(squared_distance(x.features, i[p], y.features, j[p]));
     Py_RETURN_NONE;
   });
 }

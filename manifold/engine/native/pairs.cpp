@@ -1,5 +1,4 @@
 // Pairs within limits: a ball that holds a query, a query ball that holds a reference, the least distance / radius.
-#include <omp.h>
 
 #include <algorithm>
 #include <atomic>
@@ -8,12 +7,13 @@
 #include <random>
 
 #include "passes.h"
+#include "threads.h"
 
 namespace genmend {
 namespace {
 
-constexpr long CHUNK = 4;    // panels of query rows that one thread takes at a time, against all of the reference
-constexpr long PROBE = 200;  // tiles that decide whether projections pay
+constexpr int64_t CHUNK = 4;    // panels of query rows that one thread takes at a time, against all of the reference
+constexpr int64_t PROBE = 200;  // tiles that decide whether projections pay
 constexpr double ROUND_UP = 1 + 0x1p-20;
 
 struct Sweep {
@@ -22,27 +22,27 @@ struct Sweep {
   const Kernel& kernel;
   const Limits& limits;
   bool skip_self, coarse;
-  long most;
+  int64_t most;
 
   // Query panels against reference panels, from panel `start` on and round, where the nearest are expected.
   // `found` counts the pairs of all threads.
-  void chunk(Panels rows, Panels columns, long start, std::vector<Pair>& pairs, std::atomic<long>& found) const {
+  void chunk(Panels rows, Panels columns, int64_t start, std::vector<Pair>& pairs, std::atomic<int64_t>& found) const {
     const Codes& x = query.codes;
     alignas(64) float bounds[MOST_ROWS * PANEL];
     uint64_t hits[MOST_ROWS];
     // The least (distance / radius)^2 found so far for each row, rounded up.
-    const long height = (rows.last - rows.first) * PANEL;
+    const int64_t height = (rows.last - rows.first) * PANEL;
     std::vector<float> least(height * MOST_RATIOS, INFINITY);
-    const auto least_of = [&](int s, long row) { return &least[s * height + row - rows.first * PANEL]; };
-    const long width = columns.last - columns.first, first = rows.first * PANEL, last = std::min(rows.last * PANEL, x.n);
+    const auto least_of = [&](int s, int64_t row) { return &least[s * height + row - rows.first * PANEL]; };
+    const int64_t width = columns.last - columns.first, first = rows.first * PANEL, last = std::min(rows.last * PANEL, x.n);
     const RowCodes codes(kernel, x, first, last);
     std::optional<RowCodes> coarse_codes;
     if (coarse) coarse_codes.emplace(kernel, *query.coarse, first, last);
-    for (long step = 0; step < width && found <= most; step++) {
-      const long q = columns.first + (start - columns.first + step) % width;
+    for (int64_t step = 0; step < width && found <= most; step++) {
+      const int64_t q = columns.first + (start - columns.first + step) % width;
       const uint64_t valid = valid_columns(reference.codes.n, q);
       const size_t before = pairs.size();
-      for (long row = first; row < last; row += kernel.rows) {
+      for (int64_t row = first; row < last; row += kernel.rows) {
         Tile tile{x, row, codes.at(row), reference.codes, q, limits.query + row, limits.reference + q * PANEL,
                   limits.n_ratios, {}, {}};
         for (int s = 0; s < limits.n_ratios; s++) {
@@ -57,19 +57,19 @@ struct Sweep {
           if (!any(hits, kernel.rows, valid)) continue;
         }
         kernel.tile(tile, bounds, hits);
-        for (long r = 0; r < std::min(kernel.rows, x.n - row); r++)
+        for (int64_t r = 0; r < std::min(kernel.rows, x.n - row); r++)
           for (uint64_t rest = hits[r] & valid; rest; rest &= rest - 1) {
-            const long c = __builtin_ctzll(rest);
+            const int64_t c = __builtin_ctzll(rest);
             if (open(tile, r, c, bounds[r * PANEL + c])) measure(row + r, q * PANEL + c, least_of, pairs);
           }
       }
-      found += long(pairs.size() - before);
+      found += int64_t(pairs.size() - before);
     }
   }
 
  private:
   // Ratios may have been found since the tile was screened.
-  bool open(const Tile& tile, long r, long c, float bound) const {
+  bool open(const Tile& tile, int64_t r, int64_t c, float bound) const {
     if (bound <= tile.row_limit[r] || bound <= tile.column_limit[c]) return true;
     for (int s = 0; s < tile.n_ratios; s++)
       if (bound * tile.inverse[s][c] <= tile.least[s][r]) return true;
@@ -77,7 +77,7 @@ struct Sweep {
   }
 
   template <class LeastOf>
-  void measure(long i, long j, const LeastOf& least_of, std::vector<Pair>& pairs) const {
+  void measure(int64_t i, int64_t j, const LeastOf& least_of, std::vector<Pair>& pairs) const {
     const int64_t a = query.codes.id[i], b = reference.codes.id[j];
     if (skip_self && a == b) return;
     const double squared = squared_distance(query.features, a, reference.features, b);
@@ -93,22 +93,22 @@ struct Sweep {
 
 }  // namespace
 
-bool any(const uint64_t* hits, long rows, uint64_t valid) {
+bool any(const uint64_t* hits, int64_t rows, uint64_t valid) {
   return std::any_of(hits, hits + rows, [valid](uint64_t h) { return h & valid; });
 }
 
-uint64_t valid_columns(long n, long panel) {
-  const long left = n - panel * PANEL;
+uint64_t valid_columns(int64_t n, int64_t panel) {
+  const int64_t left = n - panel * PANEL;
   return left >= PANEL ? (uint64_t(1) << PANEL) - 1 : (uint64_t(1) << left) - 1;
 }
 
 bool projections_pay(const Set& query, const Set& reference, const Kernel& kernel, const Limits& limits) {
   std::mt19937_64 random(0);
-  const long n_rows = query.codes.n / kernel.rows, n_panels = reference.codes.n / PANEL;
+  const int64_t n_rows = query.codes.n / kernel.rows, n_panels = reference.codes.n / PANEL;
   if (!query.coarse || !reference.coarse || !n_rows || !n_panels) return false;
-  long survivors = 0;
-  for (long t = 0; t < PROBE; t++) {
-    const long row = long(random() % n_rows) * kernel.rows, panel = long(random() % n_panels);
+  int64_t survivors = 0;
+  for (int64_t t = 0; t < PROBE; t++) {
+    const int64_t row = int64_t(random() % n_rows) * kernel.rows, panel = int64_t(random() % n_panels);
     alignas(64) float bounds[MOST_ROWS * PANEL];
     uint64_t hits[MOST_ROWS];
     const RowCodes codes(kernel, *query.coarse, row, row + kernel.rows);
@@ -120,21 +120,21 @@ bool projections_pay(const Set& query, const Set& reference, const Kernel& kerne
 }
 
 Outcome near_pairs(const Set& query, Panels rows, const Set& reference, Panels columns, const Kernel& kernel,
-                   const Limits& limits, bool skip_self, long most, std::vector<Pair>& pairs, const Tick& tick) {
-  const long chunks = (rows.last - rows.first + CHUNK - 1) / CHUNK;
+                   const Limits& limits, bool skip_self, int64_t most, std::vector<Pair>& pairs, const Tick& tick) {
+  const int64_t chunks = (rows.last - rows.first + CHUNK - 1) / CHUNK;
   const Sweep sweep{query,     reference, kernel, limits, skip_self,
                     projections_pay(query, reference, kernel, limits), most};
-  const long query_panels = (query.codes.n + PANEL - 1) / PANEL;
+  const int64_t query_panels = (query.codes.n + PANEL - 1) / PANEL;
   std::vector<std::vector<Pair>> found(chunks);  // joined in the order of the rows, whichever thread was first
   std::atomic<bool> stopped{false};
-  std::atomic<long> done{0}, n_found{0};
+  std::atomic<int64_t> done{0}, n_found{0};
   const double work = double(rows.last - rows.first) * (columns.last - columns.first) * PANEL * PANEL * query.codes.words;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads_for(work))
-  for (long chunk = 0; chunk < chunks; chunk++) {
+  for (int64_t chunk = 0; chunk < chunks; chunk++) {
     if (stopped || n_found > most) continue;
     const Panels mine{rows.first + chunk * CHUNK, std::min(rows.last, rows.first + (chunk + 1) * CHUNK)};
     // Both sets are in the order of the same clusters, if in any.
-    const long start = columns.first + (columns.last - columns.first) * mine.first / query_panels;
+    const int64_t start = columns.first + (columns.last - columns.first) * mine.first / query_panels;
     sweep.chunk(mine, columns, start, found[chunk], n_found);
     done++;
     if (omp_get_thread_num() == 0 && !tick(double(done) / double(chunks))) stopped = true;

@@ -38,12 +38,12 @@ struct Limits {
 // `own`: query row i is reference row own + i and no neighbour of itself; -1: the sets are different ones.
 // With own 0 and the same set twice each pair of rows is looked at once. Returns how many distances were measured, or
 // -1 if `tick` stopped it.
-long nearest(const Set& query, const Set& reference, const Kernel& kernel, double scale, long k, long own,
+int64_t nearest(const Set& query, const Set& reference, const Kernel& kernel, double scale, int64_t k, int64_t own,
              double* distances, const Tick& tick);
 
 // Panels of the codes from `first` on, `last` left out.
 struct Panels {
-  long first, last;
+  int64_t first, last;
 };
 
 enum class Outcome { done, stopped, too_many };
@@ -52,12 +52,12 @@ enum class Outcome { done, stopped, too_many };
 // query, in an order that does not depend on the number of threads. `skip_self`: leave out i == j. Gives up with
 // too_many soon after `most` pairs were found.
 Outcome near_pairs(const Set& query, Panels rows, const Set& reference, Panels columns, const Kernel& kernel,
-                   const Limits& limits, bool skip_self, long most, std::vector<Pair>& pairs, const Tick& tick);
+                   const Limits& limits, bool skip_self, int64_t most, std::vector<Pair>& pairs, const Tick& tick);
 
 // Whether fewer than half of some tiles, drawn at random, have a pair within the limits by their projections.
 bool projections_pay(const Set& query, const Set& reference, const Kernel& kernel, const Limits& limits);
 
-uint64_t valid_columns(long n, long panel);                   // a bit for each row of a panel that holds one
-bool any(const uint64_t* hits, long rows, uint64_t valid);    // of the hits of a tile
+uint64_t valid_columns(int64_t n, int64_t panel);                   // a bit for each row of a panel that holds one
+bool any(const uint64_t* hits, int64_t rows, uint64_t valid);    // of the hits of a tile
 
 }  // namespace genmend

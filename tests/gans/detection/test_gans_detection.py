@@ -271,6 +271,21 @@ def tensor(name, value):
         put("scale", {"rare_activation": [1]}),
         put("threshold", None),
         put("threshold", float("nan")),
+        put("threshold", 10**400),
+        put("threshold", -(10**400)),
+        put("threshold", "0.5"),
+        put("threshold", True),
+        put("rare_weight", 10**400),
+        put("n_samples", 10**400),
+        put("n_samples", -3),
+        put("n_samples", 2.5),
+        put("scale", {"rare_activation": [0, 10**400], "distance_to_normal": [0, 1]}),
+        put("settings", {"rate": 10**400}),
+        put("settings", {"rate": -0.1}),
+        put("settings", {"k": 10**400}),
+        put("settings", {"k": 2**63}),
+        put("settings", {"seed": -1}),
+        tensor("own_counts", torch.full((240, 1), float("inf"))),
         put("supervised", [1.0, 2.0]),  # says that there is one, and the weights are not there
         lambda facts, tensors: tensors.pop("radii"),
         tensor("radii", torch.zeros(3)),
@@ -291,6 +306,13 @@ def test_files_with_a_part_changed_are_refused(detector, tmp_path, damage):
     save_file(tensors, path, metadata | {"genmend.detector": json.dumps(facts)})
     with pytest.raises(DetectorFileError, match=r"d\.safetensors cannot be loaded as a detector"):
         load_detector(path)
+
+
+def test_absurd_numbers_of_a_supervised_detector(supervised, tmp_path):
+    test_files_with_a_part_changed_are_refused(supervised, tmp_path, put("supervised", [10**400, 0.1]))
+    test_files_with_a_part_changed_are_refused(supervised, tmp_path, put("supervised", [0.1, float("inf")]))
+    weights = torch.full((48,), float("nan"), dtype=torch.float64)
+    test_files_with_a_part_changed_are_refused(supervised, tmp_path, tensor("supervised", weights))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "{", "[" * 100_000])
