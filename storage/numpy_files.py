@@ -21,6 +21,7 @@ _UNREADABLE = (ValueError, TypeError, OverflowError, EOFError, SyntaxError, toke
                RecursionError)  # fmt: skip
 _DEFLATE_MOST = 1100  # bytes that one byte can stand for, with room
 _BLOCK = 1 << 24
+_MOST_AXES = 32
 _LOCAL_HEADER = 30  # bytes of a zip member's own header, before its name
 
 
@@ -136,8 +137,10 @@ def _read_header(file: IO[bytes], size: int, place: str) -> _Header:
     if dtype.hasobject:
         raise ValueError(f"{place} holds {dtype} values, which would be unpickled and could run code; save numbers")
     header = _Header(tuple(shape), bool(column_major), dtype, offset)
-    if any(length < 0 for length in header.shape) or dtype.itemsize == 0:
-        raise ValueError(f"{place} has shape {header.shape} of {dtype}, which no array has; write it again")
+    if len(header.shape) > _MOST_AXES or dtype.itemsize == 0 or any(not 0 <= n < 1 << 62 for n in header.shape):
+        raise ValueError(
+            f"{place} announces a shape, or a type, that no array has: {str(header.shape)[:80]} of {dtype}"
+        )
     wanted = _count(header) * dtype.itemsize
     if wanted > size - offset:
         raise ValueError(f"{place} is cut off: its header announces shape {header.shape} of {dtype}, {wanted} bytes, "

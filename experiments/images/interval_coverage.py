@@ -31,8 +31,8 @@ BALL_METRICS = tuple(name for name in METRICS if name in TOTALS_OF)
 SETTINGS = (
     {"n": 1000, "d": 16, "query": "the same"},
     {"n": 500, "d": 32, "query": "the same"},
-    {"n": 1000, "d": 16, "query": "narrower and shifted"},
     {"n": 200, "d": 8, "query": "the same"},
+    {"n": 500, "d": 16, "query": "narrower and shifted"},
 )
 _FIXED = {"precision": "inside", "recall": "recalled", "density": "ball_count", "coverage": "covered"}
 
@@ -45,8 +45,8 @@ def main() -> None:
         for row in rows:
             print(*setting.values(), row["name"], row["holds"], row["holds_fixed"], flush=True)
         results += rows
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     write_page("images/interval_coverage")
 
 
@@ -114,8 +114,8 @@ def _share_held(ends: np.ndarray, mean: float) -> float:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=400, help="of sets, each with its intervals")
-    parser.add_argument("--draws", type=int, default=2000, help="of sets, for the mean that an interval is about")
+    parser.add_argument("--pairs", type=int, default=200, help="of sets, each with its intervals")
+    parser.add_argument("--draws", type=int, default=1000, help="of sets, for the mean that an interval is about")
     parser.add_argument("--bootstrap", type=int, default=200, help="subsamples of an interval")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1)

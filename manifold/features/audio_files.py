@@ -25,8 +25,8 @@ MOST_SECONDS = 600
 MOST_CHANNELS = 8
 RATES = (4_000, 192_000)
 
-# Channels whose mean has so small a share of their power cancel each other: rounding noise is left (-50 dB).
-_CANCELLED = 1e-5
+# Channels whose mean has so small a share of their power cancel each other: rounding noise is left (-40 dB).
+_CANCELLED = 1e-4
 _BLOCK = 1 << 16
 # A program that writes into a pipe doesn't know the length and puts a number of about this size, or none.
 _UNKNOWN = 0x7FFF0000

@@ -21,6 +21,7 @@ from genmend.manifold.features.extraction import audio_rows, image_rows
 from genmend.manifold.features.extractors.loading import AUDIO_EXTRACTORS, EXTRACTORS, load_extractor
 from genmend.manifold.features.feature_arrays import holds_array, open_array, shard_paths
 from genmend.manifold.features.feature_cache import ShardWriter, cached_rows, folder_of
+from genmend.manifold.features.feature_tables import is_table, read_table
 from genmend.manifold.features.image_extractor import ImageExtractor, digest_of_pipeline
 from genmend.manifold.features.sources import Samples, image_samples, samples_of
 from genmend.manifold.features.unusable import UnusableSampleError
@@ -151,11 +152,12 @@ def features_of(
         raise ValueError(f"on_error is {on_error!r}; 'raise', 'skip' and 'report' are accepted.")
     batch_size = as_count(batch_size, "batch_size")
     limit = None if limit is None else as_count(limit, "limit")
-    given = _array_given(source) if sample_rate is None else None
+    row_names: list[str] = []
+    given = _array_given(source, row_names) if sample_rate is None else None
     if given is not None and given[0].ndim == 2:
         values, name = given
         chosen = _chosen(len(values), limit, seed)
-        names = [str(index) for index in chosen]
+        names = [row_names[index] for index in chosen] if row_names else [str(index) for index in chosen]
         if len(chosen) < len(values):
             drawn = {"n_given": len(values), "seed": seed, "folders_left_out": []}
             return FeatureSet(values[chosen], names, "array", {"extractor": None}, source=name, drawn=drawn)
@@ -242,11 +244,16 @@ def _what_was_drawn(samples: Samples, indices: Sequence[int], seed: int) -> dict
     return {"n_given": len(samples.names), "seed": seed, "folders_left_out": sorted(folders - seen)}
 
 
-def _array_given(source: Any) -> tuple[np.ndarray, str] | None:
+def _array_given(source: Any, row_names: list[str]) -> tuple[np.ndarray, str] | None:
     """The array that a source is or holds in a file, features or images, and what to call it; None for other sources.
 
-    Of arrays in memory only features: images in memory have other forms beside an array.
+    Of arrays in memory only features: images in memory have other forms beside an array. The names that a table gives
+    its rows are added to `row_names`.
     """
+    if is_table(source):
+        values, names = read_table(Path(source))
+        row_names += names
+        return values, str(source)
     if holds_array(source):
         return open_array(source), str(source)
     if shards := shard_paths(source):

