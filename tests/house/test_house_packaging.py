@@ -154,3 +154,33 @@ def test_every_marker_of_the_tiers_is_registered():
 def test_ci_runs_what_a_person_runs():
     steps = (ROOT / ".ci" / "run").read_text(encoding="utf-8").split()
     assert [steps[i + 1] for i, word in enumerate(steps) if word == "make"] == ["test", "lint", "test-all"]
+
+
+@pytest.mark.all
+@pytest.mark.parametrize("compiler", ["", "/nowhere/c++"])
+def test_the_wheel_is_for_this_machine_only_where_the_engine_was_built(tmp_path, compiler):
+    import os
+    import shutil
+
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "src", "manifold"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile
+        copy(ROOT / name, tmp_path / name)
+    for built in (tmp_path / "manifold/engine").glob("_native*.so"):
+        built.unlink()
+    environment = {**os.environ, **({"CC": compiler, "CXX": compiler} if compiler else {})}
+    command = [sys.executable, "setup.py", "bdist_wheel"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (wheel,) = (tmp_path / "dist").iterdir()
+    assert wheel.name.endswith("-py3-none-any.whl") == bool(compiler)
+    assert ("the compiled engine was not built" in done.stderr) == bool(compiler)
+
+
+def test_the_engine_needs_neither_openmp_nor_a_long_of_64_bits():
+    sources = list((ROOT / "manifold/engine/native").glob("*.*"))
+    assert len(sources) > 8
+    for path in sources:
+        code = "\n".join(line.partition("//")[0] for line in path.read_text(encoding="utf-8").splitlines())
+        assert not re.search(r"(?<!long )\blong\b(?! long)", code), path.name  # 32 bits on Windows
+        assert "<omp.h>" not in code or "#ifdef _OPENMP" in code, path.name
+    assert '"-ffp-contract=off"' in (ROOT / "setup.py").read_text(encoding="utf-8")

@@ -14,8 +14,12 @@ from scratch_commands import SCRATCH, genmend
 
 from genmend.activations import load_correction
 from genmend.gans.correctors.correct import correction_digest
+from genmend.workbench.cli import main
 
 OPTIONS = ["--latent-shape", "12", "--extractor", "scratch:extractor", "--n-statistics", "400", "--n-reference", "300"]
+
+
+LONG = "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000, 12)}"  # 48 terabytes
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +33,12 @@ def folder(tmp_path_factory):
     holed = latents.copy()
     holed[7, 3] = np.nan
     np.save(folder / "nan.npy", holed)
+    np.savez(folder / "zip.npz", latents)
+    (folder / "zip.npz").rename(folder / "zip.npy")
+    for name, header in (("open.npy", "(" * 200), ("long.npy", LONG)):
+        start = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little")
+        (folder / name).write_bytes(start + header.encode() + bytes(4096))
+    np.save(folder / "words.npy", np.array([["a"] * 12] * 3))
     return folder
 
 
@@ -131,6 +141,10 @@ def test_no_gate_takes_every_sample(folder, mended):
         (["detect", "scratch:build", "--latents", "wide.npy", "--out", "x", *OPTIONS], "takes ['n', 12]"),
         (["detect", "scratch:build", "--latents", "nan.npy", "--out", "x", *OPTIONS], "Latent 7 holds NaN"),
         (["detect", "scratch:build", "--latents", "scratch.py", "--out", "x", *OPTIONS], "is no intact .npy file"),
+        (["detect", "scratch:build", "--latents", "zip.npy", "--out", "x", *OPTIONS], "zip.npy is a zip archive"),
+        (["detect", "scratch:build", "--latents", "open.npy", "--out", "x", *OPTIONS], "open.npy is no intact .npy"),
+        (["detect", "scratch:build", "--latents", "long.npy", "--out", "x", *OPTIONS], "long.npy is cut off"),
+        (["detect", "scratch:build", "--latents", "words.npy", "--out", "x", *OPTIONS], "words.npy holds <U1 values"),
         (["detect", "scratch:missing", "--latents", "latents.npy", "--out", "x", *OPTIONS], "has no 'missing'"),
         (["detect", "scratch:build", "--latents", "latents.npy", "--out", "x"], "give --latent-shape"),
         (["detect", "scratch:build", "--latents", "latents.npy", "--out", "x", *OPTIONS,
@@ -149,6 +163,25 @@ def test_bad_input_is_one_clear_sentence_and_leaves_nothing_behind(folder, mende
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     assert not (folder / "x").exists()
+
+
+def test_what_an_error_leaves_in_out_is_said(tmp_path, monkeypatch, capsys):
+    def fails():
+        (tmp_path / "out" / "work").mkdir(parents=True)
+        (tmp_path / "out" / "misfit.html").write_text("")
+        raise ValueError("no")
+
+    monkeypatch.setattr(sys, "argv", ["genmend", "detect", "--out", str(tmp_path / "out")])
+    assert main._run(lambda standalone_mode: fails()) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("genmend: no\nLeft in ")
+    assert "out: work (the same command goes on from it)." in said
+    assert "out: misfit.html (it lists what does not fit)." in said
+    for left in (tmp_path / "out" / "work", tmp_path / "out" / "misfit.html"):
+        os.utime(left, (1, 1))  # of an earlier run
+    monkeypatch.setattr(sys, "argv", ["genmend", "detect", f"--out={tmp_path / 'out'}"])
+    assert main._run(lambda standalone_mode: int("x")) == 2
+    assert "Left in" not in capsys.readouterr().err
 
 
 @pytest.mark.all

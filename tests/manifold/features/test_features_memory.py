@@ -53,7 +53,7 @@ def test_a_list_s_bad_image_is_named_by_its_place():
     good = DRAW.random((5, 5, 3)).astype(np.float32)
     for bad, reason in (
         (good + 1, "floats in \\[0, 1\\] are accepted"),
-        (np.zeros((5, 5, 4), np.uint8), "shape"),
+        (np.zeros((5, 5, 5), np.uint8), "shape"),
         (np.zeros((5, 5, 3), np.int64), "int64"),
     ):
         with pytest.raises(UnusableSampleError, match=reason) as error:

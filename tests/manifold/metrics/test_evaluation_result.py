@@ -88,7 +88,7 @@ def test_access_by_k_and_name(everything):
         ("precision", r"precision depends on .* it is evaluation\[3\]\.precision, for each k of \[3, 5\]"),
         ("rarity", r"it is evaluation\[3\]\.rarity"),
         ("kid", r"it is evaluation\.totals\['kid'\]"),
-        ("p_recall", r"p_recall was not computed; precision, recall, .* were; pass its metric to evaluate"),
+        ("p_recall", r"p_recall was not computed; precision, .* were; pass its metric to evaluate"),
     ],
 )
 def test_a_total_asked_for_at_the_wrong_place_is_named(everything, name, words):
