@@ -21,8 +21,10 @@ __all__ = [
     "activation_layers",
     "early_layers",
     "generator_facts",
+    "gradient_batch",
     "layer_shapes",
     "measured_layers",
+    "normal_numbers",
     "recorded_batches",
 ]
 
@@ -76,6 +78,8 @@ class Generator:
         What a latent's numbers are, where the shape does not say it: told to whoever brings others.
     statistics_layers : tuple of str
         Layers in which statistics of every neuron are taken by default. Empty: `measured_layers` chooses.
+    last_chooses : bool
+        Whether a latent's last number chooses the sample's class: a search in latents leaves it alone.
     """
 
     module: nn.Module
@@ -90,6 +94,7 @@ class Generator:
     settings: Mapping[str, Any] = field(default_factory=dict)
     latent_words: str = ""
     statistics_layers: tuple[str, ...] = ()
+    last_chooses: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "latent_shape", tuple(self.latent_shape))
@@ -128,11 +133,11 @@ class Generator:
         if n < 1 or seed < 0 or start < 0:
             raise ValueError(f"n={n}, seed={seed}, start={start}: n has to be at least 1, seed and start at least 0.")
         if self.draw is None:
-            return _normal(n, seed, start, self.latent_shape)
+            return normal_numbers(n, seed, start, self.latent_shape)
         shape = self.latent_shape if self.draw_shape is None else self.draw_shape
         # In whole blocks at fixed places: the rounding of a matrix product depends on the row's place in the batch.
         first = start - start % _DRAW_BLOCK
-        numbers = _normal(-(-(start + n - first) // _DRAW_BLOCK) * _DRAW_BLOCK, seed, first, shape)
+        numbers = normal_numbers(-(-(start + n - first) // _DRAW_BLOCK) * _DRAW_BLOCK, seed, first, shape)
         with torch.no_grad():
             drawn = torch.cat(
                 [self.draw(self.module, block.to(self.device)).cpu() for block in numbers.split(_DRAW_BLOCK)]
@@ -197,7 +202,8 @@ class Generator:
         return replace(self, module=module)
 
 
-def _normal(n: int, seed: int, start: int, shape: tuple[int, ...]) -> Tensor:
+def normal_numbers(n: int, seed: int, start: int, shape: tuple[int, ...]) -> Tensor:
+    """Standard normal numbers (n, *shape) float32: item i depends on ``(seed, start + i)`` alone."""
     draws = np.empty((n, *shape), dtype=np.float32)
     for item in range(n):
         stream = np.random.Generator(np.random.Philox(key=[seed, start + item]))
@@ -219,6 +225,11 @@ def measured_layers(generator: Generator) -> tuple[str, ...]:
     if generator.statistics_layers:
         return generator.statistics_layers
     return early_layers(generator.layers) if generator.is_large else generator.layers
+
+
+def gradient_batch(generator: Generator) -> int:
+    """Samples to take a gradient of at once: of a large model, every one of whose outputs is kept for it, a quarter."""
+    return max(1, generator.batch_size // 4) if generator.is_large else generator.batch_size
 
 
 def recorded_batches(

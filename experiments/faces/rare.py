@@ -30,9 +30,9 @@ from experiments.pages import write_page
 from genmend.gans import Generator
 from genmend.gans.detection.detect import fit_detector
 from genmend.gans.families.pretrained import load_faces
+from genmend.gans.latent_prior import latent_prior
 from genmend.gans.rare import RareSamples, RareSpace
 from genmend.gans.rare.find import fit_space, search_references
-from genmend.gans.rare.search import plausible
 from genmend.gans.settings import DetectorSettings, RareSearch, RareSettings
 from genmend.manifold import Manifold, frechet_distance
 from genmend.manifold.metrics.evaluation_sweep import rarity_percentile
@@ -167,13 +167,17 @@ def _local(spaces: Spaces, references: Tensor, options: argparse.Namespace) -> l
     anchors = spaces.features(SEARCHED, references)
     limits = spaces.searched.neighbour_distance(anchors, RareSearch().k_reference)
     chosen: dict[str, list[Tensor]] = {"local best of n, by rarity": [], "local best of n, by density": []}
-    for reference, own_noise, anchor, limit in zip(references, noise, anchors, limits, strict=True):
+    prior, own = latent_prior(spaces.generator), spaces.searched.measure_features(anchors)
+    each = zip(references, noise, anchors, limits, own.rarity, own.log_prob, strict=True)
+    for reference, own_noise, anchor, limit, rarity, log_prob in each:
         # Mixed so that the latent stays as likely as before under the prior.
         tried = (1 - scale.square()).sqrt() * reference + scale * own_noise
         found = spaces.searched.measure_features(spaces.features(SEARCHED, tried))
         near = np.linalg.norm(found.features.astype(float) - anchor, axis=1) <= limit
         gated = found.artifact_score <= spaces.searched.max_artifact_score
-        kept = near & gated & found.inside & plausible(tried).numpy()
+        plausible = (prior.norms(tried) <= prior.norm_at(0.99)).numpy()
+        rarer = found.rarer_than(*(np.repeat(values, len(tried)) for values in (rarity, log_prob)))
+        kept = near & gated & found.inside & plausible & rarer
         for method, values in zip(chosen, (found.rarity_percentile, -found.log_prob), strict=True):
             chosen[method].append(tried[_highest(values, kept, options.n_versions)])
     n_asked = len(references) * options.n_versions

@@ -296,6 +296,7 @@ def _adapt(module: nn.Module, config: Config, name: str, options: Mapping[str, A
         draw=truncated.draw,
         settings={"truncation": float(truncation), "label": label},
         latent_words=latent_words(config["z_width"], config["n_classes"], label),
+        last_chooses=label is None,
     )
 
 

@@ -108,6 +108,7 @@ def _adapt(module: nn.Module, config: Config, name: str, options: Mapping[str, A
         name=name,
         settings={"label": label} if n_classes else {},
         latent_words=latent_words(config["latent_width"], n_classes, label),
+        last_chooses=n_classes > 0 and label is None,
     )
 
 

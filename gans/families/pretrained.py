@@ -54,6 +54,7 @@ def load_eyes(label: int | str | None = None) -> Generator:
         name="eyes" if label is None else f"eyes:{EYE_COLOURS[label]}",
         settings={"label": label},
         latent_words=latent_words(_Z_WIDTH, n_classes, label),
+        last_chooses=label is None,
     )
 
 

@@ -121,6 +121,7 @@ def stylegan2_generator(
         draw_shape=z_shape,
         settings=settings,
         latent_words=latent_words(module.mapping.z_width, n_classes, label) if space == "z" else _SPACE_WORDS[space],
+        last_chooses=space == "z" and n_classes > 0 and label is None,
     )
 
 

@@ -85,7 +85,8 @@ class RareSamples:
             again = space.measure_features(image_features(generator, latents[rows], space.network))
             anchors = measured.features[rows // n_versions]
             again_distance = np.linalg.norm(again.features.astype(np.float64) - anchors, axis=1)
-            kept = again.inside & (again.artifact_score <= space.max_artifact_score)
+            of_reference = measured.rarity[rows // n_versions], measured.log_prob[rows // n_versions]
+            kept = again.inside & again.rarer_than(*of_reference) & (again.artifact_score <= space.max_artifact_score)
             if anchored:  # with the anchor "own_start" d* is not about this distance
                 kept &= again_distance <= limits[rows // n_versions]
             for name in _MEASURES:

@@ -53,6 +53,11 @@ class Measured:
     rarity_percentile: NDArray[np.float64]
     artifact_score: NDArray[np.float64]
 
+    def rarer_than(self, rarity: NDArray[np.float64], log_prob: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Whether each is rarer than another sample of this rarity; where that has none, of a lower density."""
+        rarer: NDArray[np.bool_] = np.where(np.isnan(rarity), self.log_prob < log_prob, self.rarity > rarity)
+        return rarer
+
 
 @dataclass(frozen=True)
 class RareSpace:

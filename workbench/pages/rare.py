@@ -79,7 +79,8 @@ def write_rare_report(
     before, after = summary["reference_rarity_percentile_mean"], summary["rarity_percentile_mean"]
     text = (
         f"{summary['n_found']} of {len(samples.found)} versions were found, {summary['n_given_up']} given up: all "
-        f"found ones lie inside the normal manifold, no further from their reference than d*, and {_limit(summary)}. "
+        "found ones lie inside the normal manifold, are rarer than their reference (of a lower density where that "
+        f"lies outside), no further from it than d*, and {_limit(summary)}. "
         "Normal means: like the model's own normal samples, not like photographs."
     )
     write_report(

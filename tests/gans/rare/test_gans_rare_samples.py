@@ -8,10 +8,15 @@ import torch
 from gans_toys import EXTRACTOR, snapshot, toy_features, toy_generator
 from scipy.stats import chi2
 
-from genmend.gans import ArtifactDetector
+from genmend.gans import ArtifactDetector, Generator
+from genmend.gans.families import LAYOUTS
+from genmend.gans.families.stylegan2_adapter import stylegan2_generator
+from genmend.gans.image_features import image_features
+from genmend.gans.latent_prior import latent_prior
 from genmend.gans.rare import GaussianMixtureDensity, RareSamples, RareSpace, label_free_artifact_score, rare_samples
 from genmend.gans.rare.objective import rare_loss
 from genmend.gans.settings import RareObjective, RareSearch
+from genmend.manifold import Manifold
 
 SEARCH = RareSearch(n_versions=3, n_steps=25, k_reference=50)
 
@@ -122,3 +127,89 @@ def test_bad_settings_say_what_is_accepted(generator, space):
         rare_samples(generator, generator.latents(1, 2), space, RareSearch(k_reference=900))
     with pytest.raises(ValueError, match="NaN"):
         rare_samples(generator, torch.full((1, 16), float("nan")), space, SEARCH)
+
+
+def test_found_means_rarer_than_the_reference(samples):
+    rarity, log_prob = samples.reference_rarity[samples.reference], samples.reference_log_prob[samples.reference]
+    for row in np.flatnonzero(samples.found):
+        if np.isnan(rarity[row]):
+            assert samples.log_prob[row] < log_prob[row]
+        else:
+            assert samples.rarity[row] > rarity[row]
+
+
+def test_a_search_that_moves_nothing_finds_nothing(generator, space):
+    still = RareSearch(n_versions=2, n_steps=0, noise=0.0, k_reference=50)
+    none = rare_samples(generator, generator.latents(20, 9), space, still)
+    assert none.reference_inside.any()
+    assert not none.found.any()  # each version is its reference, which is no rarer than itself
+
+
+@pytest.fixture(scope="module")
+def styled():
+    module = LAYOUTS["stylegan2-nvidia"].build(
+        {
+            "z_width": 6, "w_width": 8, "widths": {"4": 6, "8": 5, "16": 4}, "n_mapping": 2, "n_classes": 3,
+            "embedded": 6, "channels": 3, "clamp": None, "mapping_rate": 1.0,
+        }
+    )  # fmt: skip
+    draw = torch.Generator().manual_seed(3)
+    for name, values in module.state_dict().items():
+        if not name.endswith("resample_filter"):
+            values.copy_(torch.randn(values.shape, generator=draw) * 0.5 + name.endswith("affine.bias"))
+    return module
+
+
+def own_space(generator):
+    own = generator.latents(300, 4)
+    features = image_features(generator, own, toy_features)
+    density = GaussianMixtureDensity(1, max_dims=8).fit(features)
+    return RareSpace(toy_features, Manifold(3).fit(features), features, density)
+
+
+@pytest.mark.parametrize("space_name", ["z", "w", "w+"])
+def test_the_search_stays_where_the_latents_of_its_space_are(styled, space_name):
+    generator = stylegan2_generator(styled, space=space_name)
+    search = RareSearch(n_versions=3, n_steps=20, k_reference=100)
+    found = rare_samples(generator, generator.latents(8, 9), own_space(generator), search, seed=1)
+    assert found.found.sum() >= 8
+    rows = torch.from_numpy(found.latents[found.found]).flatten(1)
+    own = generator.latents(3000, 77).flatten(1)
+    if space_name == "z":
+        classes = torch.from_numpy(found.reference_latents)[found.reference[found.found], -1]
+        assert torch.equal(rows[:, -1], classes)  # the number that chooses the class
+        rows, own = rows[:, :-1], own[:, :-1]
+    mean, std = own.mean(0), own.std(0)
+    lengths, usual = (((part - mean) / std).norm(dim=1) for part in (rows, own))
+    assert lengths.max() <= 1.05 * usual.quantile(0.99)
+    assert lengths.mean() >= 0.8 * usual.mean()
+
+
+def test_the_prior_of_normal_latents_is_the_chi_distribution_and_of_others_their_own(styled):
+    normal = latent_prior(toy_generator())
+    assert normal.norm_at(0.99) == pytest.approx(np.sqrt(chi2.ppf(0.99, 16)))
+    latents = toy_generator().latents(5, 1)
+    assert torch.equal(normal.standardised(latents), latents)
+    assert latent_prior(stylegan2_generator(styled)).n_free == 6
+    generator = stylegan2_generator(styled, space="w")
+    prior, own = latent_prior(generator), generator.latents(3000, 5)
+    assert prior.n_free == 8
+    assert prior.standardised(own).mean(0).abs().max() < 0.2
+    assert (prior.norms(own) <= prior.norm_at(0.99)).double().mean() == pytest.approx(0.99, abs=0.01)
+    torch.testing.assert_close(prior.latents(prior.standardised(own)), own)
+
+
+def test_gradients_a_few_at_a_time_are_those_of_all_at_once(space, monkeypatch):
+    generator = toy_generator(batch_size=8)
+    latents = generator.latents(2, 9)
+    search = RareSearch(n_versions=3, n_steps=6, k_reference=100)
+    free = replace(space, max_artifact_score=np.inf)
+    whole = rare_samples(generator, latents, free, search, seed=1)
+    monkeypatch.setattr("genmend.gans.generator._MANY_NEURONS", 500)
+    large, held = toy_generator(batch_size=8), []
+    images = Generator.images
+    monkeypatch.setattr(Generator, "images", lambda self, z: held.append(len(z) * z.requires_grad) or images(self, z))
+    parts = rare_samples(large, latents, free, search, seed=1)
+    assert max(held) == 2
+    np.testing.assert_array_equal(parts.found, whole.found)
+    np.testing.assert_allclose(parts.latents, whole.latents, atol=1e-4)
