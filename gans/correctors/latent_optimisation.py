@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from genmend.gans.correctors.corrector import Corrector, FitSamples
+from genmend.gans.generator import gradient_batch
 from genmend.gans.image_features import image_features
 from genmend.manifold.features import load_extractor
 
@@ -86,7 +87,7 @@ class LatentOptimisation(Corrector):
         latents = self.generator_.checked_latents(latents)
         if not self.n_steps:
             return latents
-        return torch.cat([self._optimised(batch) for batch in latents.split(self.generator_.batch_size)])
+        return torch.cat([self._optimised(batch) for batch in latents.split(gradient_batch(self.generator_))])
 
     def _optimised(self, latents: Tensor) -> Tensor:
         with torch.no_grad():

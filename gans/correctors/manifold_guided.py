@@ -26,7 +26,7 @@ from genmend.activations import Edit, edited
 from genmend.gans.correctors.corrector import Corrector, FitSamples, choose_layers
 from genmend.gans.correctors.sample_edits import ScaleEachSample
 from genmend.gans.detection.soft_logistic import LinearScore, cross_validated_scores, fit_soft_logistic
-from genmend.gans.generator import layer_shapes
+from genmend.gans.generator import gradient_batch, layer_shapes
 from genmend.gans.image_features import AT_ONCE, image_features
 from genmend.manifold import Manifold
 from genmend.manifold.features import load_extractor
@@ -204,7 +204,7 @@ class ManifoldGuided(Corrector):
 
     @property
     def _at_once(self) -> int:
-        return min(AT_ONCE, self.generator_.batch_size)
+        return min(AT_ONCE, gradient_batch(self.generator_))
 
     def _total_excess(self, images: Tensor) -> Tensor:
         return torch.stack([target.excess(images) for target in self.targets_]).sum(0)
