@@ -59,9 +59,10 @@ class SoftConcepts(Concepts, Protocol):
 
 
 def load_concepts(name: str) -> Concepts:
-    """Concepts by name: ``classical``, ``face-parser``, or ``module:callable`` for your own.
+    """Concepts by name: ``classical``, ``face-parser``, a segmenter of transformers, or ``module:callable``.
 
-    The callable takes no arguments and returns the `Concepts`, as a class does.
+    ``segformer:FOLDER``, ``upernet:FOLDER`` and ``clipseg:FOLDER:WORD,WORD`` take local weights. The callable takes no
+    arguments and returns the `Concepts`, as a class does.
 
     Raises
     ------
@@ -78,12 +79,17 @@ def load_concepts(name: str) -> Concepts:
         from genmend.gans.dissection.face_parser import load_face_parser
 
         return load_face_parser()
+    if name.partition(":")[0] in ("segformer", "upernet", "clipseg"):
+        from genmend.gans.dissection.transformers_segmenters import load_segmenter
+
+        return load_segmenter(name)
     built = named_object(name) if ":" in name else None
     found = built() if callable(built) else None
     if not callable(found) or not hasattr(found, "names"):
         raise ValueError(
-            f"The segmenter {name!r} is neither 'classical' nor 'face-parser' nor module:callable with a callable that "
-            "returns something with `names` that maps images to masks: see genmend.gans.dissection.Concepts."
+            f"The segmenter {name!r} is neither 'classical' nor 'face-parser' nor segformer:FOLDER, upernet:FOLDER, "
+            "clipseg:FOLDER:WORDS nor module:callable with a callable that returns something with `names` that maps "
+            "images to masks: see genmend.gans.dissection.Concepts."
         )
     return found
 
