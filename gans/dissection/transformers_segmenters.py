@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from genmend.activations.digests import weights_digest
-from genmend.gans.dissection.concepts import Concepts
 from genmend.storage.digests import sha256_of
 
 __all__ = ["ClassSegmenter", "WordSegmenter", "load_segmenter"]
@@ -144,7 +143,7 @@ class WordSegmenter(_Segmenter):
         return side, side
 
 
-def load_segmenter(name: str) -> Concepts:
+def load_segmenter(name: str) -> ClassSegmenter | WordSegmenter:
     """A segmenter by ``segformer:FOLDER``, ``upernet:FOLDER`` or ``clipseg:FOLDER:WORD,WORD``.
 
     Raises
