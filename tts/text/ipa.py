@@ -105,7 +105,8 @@ class IpaReader:
 
     def _spell(self, sound: str) -> list[str]:
         """One word as symbols of the table, and what it does not hold."""
-        left, symbols = unicodedata.normalize("NFD", sound), []
+        left = unicodedata.normalize("NFD", sound)
+        symbols: list[str] = []
         if "ˈ" in self.table.numbers:
             left = _APOSTROPHE.sub("ˈ", left)
         longest = max(map(len, (*self.table.numbers, *self.replaced)), default=1)
