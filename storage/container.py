@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from genmend.storage.atomic import whole_file
 from genmend.storage.tables import parse_json
 
-__all__ = ["ContainerError", "finite_number", "load", "save", "whole_number"]
+__all__ = ["ContainerError", "finite_number", "load", "save", "whole_number", "write_arrays"]
 
 Built = TypeVar("Built")
 Arrays = dict[str, Any]
@@ -62,7 +62,7 @@ def save(
     """
     metadata = {kind: json.dumps({"schema": schema, **facts}, allow_nan=False)}
     with whole_file(path) as temporary:
-        _write(temporary, arrays, metadata)
+        write_arrays(temporary, arrays, metadata)
 
 
 @overload
@@ -168,7 +168,15 @@ def _short(value: Any) -> str:
     return repr(value)[:40]
 
 
-def _write(path: Path, arrays: Mapping[str, Any], metadata: dict[str, str]) -> None:
+def write_arrays(path: Path, arrays: Mapping[str, Any], metadata: dict[str, str] | None = None) -> None:
+    """Write arrays or tensors as safetensors to `path`, which `whole_file` has given; OSError where that fails."""
+    try:
+        _write(path, arrays, metadata)
+    except SafetensorError as fault:  # a full disk, for one: to callers an error of the file system like any other
+        raise OSError(f"A file can't be written in {path.parent} ({fault}); make room there.") from fault
+
+
+def _write(path: Path, arrays: Mapping[str, Any], metadata: dict[str, str] | None) -> None:
     # safetensors writes the memory as it lies, also that of a transposed array, and refuses arrays that share it.
     if all(isinstance(values, np.ndarray) for values in arrays.values()):
         from safetensors.numpy import save_file

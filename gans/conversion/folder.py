@@ -10,7 +10,7 @@ from typing import Any, Unpack
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from genmend.activations.digests import weights_digest
@@ -18,6 +18,7 @@ from genmend.gans.families import LAYOUTS
 from genmend.gans.families.layout import FamilyOptions, load_weights
 from genmend.gans.generator import Generator, layer_shapes
 from genmend.storage.atomic import whole_file
+from genmend.storage.container import write_arrays
 from genmend.storage.tables import read_json, write_json
 
 __all__ = ["SampleSettings", "load_converted", "read_options", "sample_converted", "save_generator"]
@@ -66,7 +67,7 @@ def save_generator(folder: str | os.PathLike[str], module: nn.Module, conversion
         "versions": {name: version(name) for name in ("torch", "safetensors")},
     }
     with whole_file(folder / _ARRAYS) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in module.state_dict().items()}, temporary)
+        write_arrays(temporary, module.state_dict())
     write_json(folder / _SETTINGS, content)
 
 

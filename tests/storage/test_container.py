@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from genmend.storage import load, save
@@ -144,7 +145,7 @@ def test_damaged_files_and_pickles_are_refused_and_never_run(path):
 def test_a_write_that_fails_leaves_the_old_file(path, monkeypatch):
     before = path.read_bytes()
 
-    def full(arrays, path, metadata):
+    def full(*_, **__):
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
@@ -183,3 +184,13 @@ def test_torch_is_not_imported_for_arrays(path):
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code, str(path)], check=True)
+
+
+def test_what_safetensors_cannot_write_is_an_error_of_the_file_system(path, monkeypatch):
+    def full(*_):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.numpy.serialize_file", full)
+    with pytest.raises(OSError, match="can't be written in .*No space left on device"):
+        save(path, "genmend.test", {"a": np.zeros(2)}, {})
+    assert list(path.parent.iterdir()) == []
