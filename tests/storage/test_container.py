@@ -187,10 +187,10 @@ def test_torch_is_not_imported_for_arrays(path):
 
 
 def test_what_safetensors_cannot_write_is_an_error_of_the_file_system(path, monkeypatch):
-    def full(*_):
+    def full(*_, **__):
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr("safetensors.numpy.serialize_file", full)
-    with pytest.raises(OSError, match="can't be written in .*No space left on device"):
+    with pytest.raises(OSError, match=r"can't be written in .*No space left on device"):
         save(path, "genmend.test", {"a": np.zeros(2)}, {})
     assert list(path.parent.iterdir()) == []
