@@ -18,6 +18,7 @@ from genmend.gans.correctors.gated import Corrected, GatedGenerator, Treatment, 
 from genmend.gans.correctors.registry import MethodSettings
 from genmend.gans.correctors.second_judge import Judgement, SecondJudge
 from genmend.gans.detection.detector_file import AnyDetector, load_detector
+from genmend.gans.detection.majority_trust import blurred, detail_of, warn_of_majority
 from genmend.gans.detection.normal_images import normal_features
 from genmend.gans.detection.rare_activation import ablated_share
 from genmend.gans.generator import Generator, generator_facts
@@ -72,6 +73,8 @@ class CorrectRun:
     correction : Correction
     latents : Tensor (n, *latent_shape)
         Those that the images after were generated from.
+    blurred : dict
+        Share of the corrected samples that lost a third of their finest detail or more, and whether that is most.
     """
 
     model: str
@@ -83,6 +86,7 @@ class CorrectRun:
     judge: Judgement | None
     correction: Correction = field(repr=False, compare=False)
     latents: Tensor = field(repr=False, compare=False)
+    blurred: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``summary.json`` holds."""
@@ -95,6 +99,8 @@ class CorrectRun:
             "n_outside": _counts(done.manifold_before > manifold, done.manifold_after > manifold),
             "in_correction_file": self.in_file,
             "judge": None if self.judge is None else self.judge.to_dict(),
+            "majority": self.correction.info.get("majority"),
+            "blurred": self.blurred,
             "settings": self.settings,
         }
 
@@ -164,10 +170,13 @@ def correct(
         correction, corrector = fit_method(generator, method, settings, work, detector=known, normal=features)
     elif not isinstance(correction, Correction):
         correction = load_correction(correction)
+    warn_of_majority(correction.info.get("majority"))
     mend = corrected(generator, correction, gate=gate, corrector=corrector, allow_other_weights=allow_other_weights)
     facts = generator_facts(generator) | {"gate": gate, "correction": correction_digest(correction)}
     second = SecondJudge(mend, judge, seed=settings.seed, facts=facts, work=work) if judge else None
-    treatment, moved, seen = _correct_chunks(mend, generator.checked_latents(latents), second, images, facts, work)
+    treatment, moved, detail, seen = _correct_chunks(
+        mend, generator.checked_latents(latents), second, images, facts, work
+    )
     used: dict[str, Any] = {"correction_file": file, "gate": gate, "correction": correction.facts}
     if fitted:
         used |= asdict(settings) | method.facts()
@@ -185,6 +194,7 @@ def correct(
         None if second is None else second.judge(*seen),
         correction,
         moved,
+        blurred(detail[treatment.changed]),
     )
 
 
@@ -244,8 +254,11 @@ def _correct_chunks(
     store: ImageStore | None,
     facts: Mapping[str, Any],
     work: Work,
-) -> tuple[Treatment, Tensor, tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Correct some latents at a time: what was done, the moved latents, and the judge's features before and after."""
+) -> tuple[Treatment, Tensor, NDArray[np.float64], tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Correct some latents at a time.
+
+    Returns what was done, the moved latents, and before and after the images' detail and the judge's features.
+    """
     columns: list[Mapping[str, NDArray[Any]]] = []
     images: list[Corrected] = []
     seen: list[Mapping[str, NDArray[np.float32]]] = []
@@ -254,7 +267,7 @@ def _correct_chunks(
     for chunk in latents.split(min(CHUNK, 16 * mend.generator.batch_size)):
         rows = range(first, first + len(chunk))
         first = rows.stop
-        about = dict(facts) | {"latents": sha256_of_array(chunk), "first": rows.start}
+        about = dict(facts) | {"latents": sha256_of_array(chunk), "first": rows.start, "with": "detail"}
         found: list[Corrected] = []
 
         def compute(
@@ -263,7 +276,8 @@ def _correct_chunks(
             found.append(mend(chunk, progress=work.progress))
             if store is not None:
                 store.add(rows, found[0])
-            return found[0].columns() | {"latents": found[0].latents.cpu().numpy()}
+            detail = np.stack([detail_of(found[0].before), detail_of(found[0].images)], axis=1)
+            return found[0].columns() | {"latents": found[0].latents.cpu().numpy(), "detail": detail}
 
         whole = store is not None and store.holds(rows)  # else what was kept is computed again, for its images
         part = replace(work, resume=work.resume and whole).kept("moved", about, compute)
@@ -273,7 +287,7 @@ def _correct_chunks(
         if judge is not None:
             seen.append(_look(mend, judge, chunk, part, found, about, work))
     joined = {name: np.concatenate([part[name] for part in columns]) for name in columns[0]}
-    moved = torch.from_numpy(joined.pop("latents"))
+    moved, detail = torch.from_numpy(joined.pop("latents")), joined.pop("detail")
     if store is None:
         pictures = [torch.cat([getattr(one, name) for one in images]) for name in ("images", "before")]
         treatment: Treatment = Corrected(**joined, images=pictures[0], latents=moved, before=pictures[1])
@@ -285,7 +299,7 @@ def _correct_chunks(
         else np.zeros((0, 0), np.float32)
         for name in ("before", "after")
     ]
-    return treatment, moved, (looked[0], looked[1])
+    return treatment, moved, detail, (looked[0], looked[1])
 
 
 def _look(

@@ -26,6 +26,7 @@ from genmend.gans.detection.artifact_detector import ArtifactDetector
 from genmend.gans.detection.detect import check_detector, detector_facts, fit_detector, measure_samples
 from genmend.gans.detection.detector_file import AnyDetector, detector_digest
 from genmend.gans.detection.labelled_samples import LabelledSamples
+from genmend.gans.detection.majority_trust import check_majority
 from genmend.gans.generator import Generator
 from genmend.gans.settings import DetectorSettings
 from genmend.storage.digests import settings_key, sha256_of_array
@@ -102,6 +103,8 @@ def _fit(
         correction = replace(correction, ladder=(edits,))
         info |= {"method": method.method, "learnt_from": learnt.words, "rungs": []}
     info["parameters"] = dict(method.parameters)
+    majority = check_majority(generator, detector, work) if labelled is None else None
+    info["majority"] = None if majority is None else majority.to_dict()
     return replace(correction, info=correction.info | info)
 
 

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from genmend.gans.detection.rare_activation import RareActivation
 from genmend.gans.detection.soft_logistic import LinearScore, fit_soft_logistic
+from genmend.gans.detection.unlike_normal import fit_unlike_normal, unseen_unlike_normal
 from genmend.gans.generator import Generator
 from genmend.gans.image_features import image_features
 from genmend.manifold import Manifold
@@ -37,6 +38,7 @@ __all__ = ["ArtifactDetector", "Detection", "LabelledFeatures"]
 
 
 FEWEST_NORMAL = 10  # own samples to learn from
+MOST_BEYOND = 0.8
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ class LabelledFeatures:
 class Detection:
     """Scores of n samples; `rarity` is NaN outside the normal manifold, the rest is finite.
 
-    `rare_activation` is None where the detector looks at images alone, `supervised` where it was given no labels.
+    `rare_activation` is None where the detector looks at images alone, `supervised` where it was given no labels,
+    `unlike_normal` where it was given no normal images.
     """
 
     rare_activation: NDArray[np.float64] | None
@@ -61,6 +64,7 @@ class Detection:
     threshold: float
     inside: NDArray[np.bool_]
     rarity: NDArray[np.float64]
+    unlike_normal: NDArray[np.float64] | None = None
 
     @property
     def flagged(self) -> NDArray[np.bool_]:
@@ -72,6 +76,7 @@ class Detection:
         named = {
             "rare_activation": self.rare_activation,
             "distance_to_normal": self.distance_to_normal,
+            "unlike_normal": self.unlike_normal,
             "supervised": self.supervised,
             "combined": self.combined,
             "flagged": self.flagged.astype(int),
@@ -117,11 +122,15 @@ class ArtifactDetector(BaseEstimator):
         Of the features of the own normal samples, or of the normal images that were given.
     normal_given_ : bool
         Whether there were such images.
+    unlike_normal_ : LinearScore or None
+        What tells them from the own samples (genmend.gans.detection.unlike_normal), in place of the distance.
+    beyond_normal_ : float or None
+        Share of the own samples that are more unlike them than they are themselves.
     scale_ : dict name -> (mean, std)
-        Of the first two scores over the own samples; normal ones are measured against the others (leave-one-out). With
-        normal images given, the distance's is that of these images, each against the others.
+        Of the scores that are combined over the own samples; normal ones are measured against the others
+        (leave-one-out), and with normal images given by models that did not see them.
     rare_weight_ : float in [0, 1]
-        Weight of rare activation in the combined score, beside 1 of distance.
+        Weight of rare activation in the combined score, beside 1 of the other part.
     supervised_ : LinearScore or None
         On the inputs that `supervised_inputs` returns.
     labelled_ : LabelledFeatures or None
@@ -189,6 +198,7 @@ class ArtifactDetector(BaseEstimator):
         """Take these of the own samples for normal: the manifold, the scale of both scores, the threshold."""
         rare = self.own_counts_.sum(axis=1)
         self.own_normal_, self.normal_given_, self.rare_weight_ = normal, False, 1.0
+        self.unlike_normal_, self.beyond_normal_ = None, None
         self.manifold_ = Manifold(self.k).fit(self.own_features_[normal])
         distance = np.empty(len(rare))
         # A ball's radius is the distance to the k-th nearest *other* sample: leave-one-out for the reference itself.
@@ -198,19 +208,24 @@ class ArtifactDetector(BaseEstimator):
         self.threshold_ = self._own_quantile(self._combined(rare, distance))
 
     def _learn_given(self, normal: NDArray[Any]) -> None:
-        """Take the images of these features for normal; rare activation counts as far as it agrees with the distance.
+        """Take the images of these features for normal; rare activation counts as far as it agrees with them.
 
-        The threshold is that share's upper quantile of the normal images, each against the others; at least the own
-        samples' median, for a generator all of whose samples are further off is to be ranked, not flagged as a whole.
+        The threshold lets the upper `flagged_share` of the normal images pass, each scored by a model that did not see
+        it. Where more than 80 % of the own samples lie beyond it, the images are of another kind than the generator's
+        (photographs, say), and the half of the own samples that is most unlike them is flagged.
         """
-        rare = self.own_counts_.sum(axis=1)
         self.normal_given_ = True
         self.manifold_ = Manifold(self.k).fit(normal)
-        distance, alone = self._distance(self.own_features_), self.manifold_.radii_
-        self.scale_ = {"rare_activation": _mean_and_std(rare), "distance_to_normal": _mean_and_std(alone)}
-        self.rare_weight_ = _agreement(rare, distance)
-        own, mean_rare = self._combined(rare, distance), np.full(len(alone), self.scale_["rare_activation"][0])
-        self.threshold_ = max(self._own_quantile(self._combined(mean_rare, alone)), float(np.median(own)))
+        self.unlike_normal_ = fit_unlike_normal(normal, self.own_features_)
+        of_normal, of_own = unseen_unlike_normal(normal, self.own_features_)
+        rare = self.own_counts_.sum(axis=1)
+        self.scale_ = {"rare_activation": _mean_and_std(rare), "unlike_normal": _mean_and_std(of_own)}
+        self.rare_weight_ = _agreement(rare, of_own)
+        own = self._combined(rare, of_own, "unlike_normal")
+        mean_rare = np.full(len(normal), self.scale_["rare_activation"][0])
+        limit = self._own_quantile(self._combined(mean_rare, of_normal, "unlike_normal"))
+        self.beyond_normal_ = float((own > limit).mean())
+        self.threshold_ = limit if self.beyond_normal_ <= MOST_BEYOND else float(np.median(own))
         self.own_normal_ = own <= self.threshold_
 
     def fit_supervised(self, features: NDArray[Any], counts: NDArray[Any], shares: NDArray[Any]) -> Self:
@@ -267,25 +282,30 @@ class ArtifactDetector(BaseEstimator):
         rare, distance = counts.sum(axis=1), self._distance(features)
         supervised = self.supervised_(self.supervised_inputs(features, counts)) if self.supervised_ else None
         rarity = self.manifold_.rarity(features)
+        unlike = None if self.unlike_normal_ is None else self.unlike_normal_(features)
+        combined = self._combined(rare, distance) if unlike is None else self._combined(rare, unlike, "unlike_normal")
         return Detection(
             rare_activation=rare,
             distance_to_normal=distance,
             supervised=supervised,
-            combined=self._combined(rare, distance) if supervised is None else supervised,
+            combined=supervised if supervised is not None else combined,
             threshold=self.threshold_,
             inside=~np.isnan(rarity),
             rarity=rarity,
+            unlike_normal=unlike,
         )
 
     def _distance(self, features: NDArray[Any]) -> NDArray[np.float64]:
         distances: NDArray[np.float64] = nearest_neighbors(self.manifold_.reference_, features, self.k).distances
         return distances[:, -1]
 
-    def _combined(self, rare: NDArray[np.float64], distance: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _combined(
+        self, rare: NDArray[np.float64], other: NDArray[np.float64], name: str = "distance_to_normal"
+    ) -> NDArray[np.float64]:
         rare_mean, rare_std = self.scale_["rare_activation"]
-        distance_mean, distance_std = self.scale_["distance_to_normal"]
+        other_mean, other_std = self.scale_[name]
         weighted_rare = self.rare_weight_ * ((rare - rare_mean) / rare_std)
-        return (weighted_rare + (distance - distance_mean) / distance_std) / (1 + self.rare_weight_)
+        return (weighted_rare + (other - other_mean) / other_std) / (1 + self.rare_weight_)
 
     def _own_quantile(self, scores: NDArray[np.float64]) -> float:
         return float(np.quantile(scores, 1 - self.flagged_share))
@@ -295,8 +315,8 @@ def _mean_and_std(values: NDArray[np.float64]) -> tuple[float, float]:
     return float(values.mean()), float(values.std()) or 1.0
 
 
-def _agreement(rare: NDArray[np.float64], distance: NDArray[np.float64]) -> float:
+def _agreement(rare: NDArray[np.float64], other: NDArray[np.float64]) -> float:
     """Spearman's correlation of the two scores over the own samples; 0 where they disagree or one is constant."""
-    if rare.std() == 0 or distance.std() == 0:
+    if rare.std() == 0 or other.std() == 0:
         return 0.0
-    return max(0.0, float(spearmanr(rare, distance).statistic))
+    return max(0.0, float(spearmanr(rare, other).statistic))

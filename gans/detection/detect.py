@@ -15,6 +15,7 @@ from torch import Tensor
 from genmend.gans.detection.artifact_detector import ArtifactDetector, Detection
 from genmend.gans.detection.detector_file import AnyDetector, load_detector, save_detector
 from genmend.gans.detection.image_detector import ImageDetector
+from genmend.gans.detection.majority_trust import MajorityTrust, check_majority, warn_of_majority
 from genmend.gans.detection.normal_images import image_size, normal_features
 from genmend.gans.generator import Generator, generator_facts, layer_shapes, measured_layers
 from genmend.gans.settings import DetectorSettings
@@ -48,16 +49,20 @@ class DetectRun:
     settings : dict
         Of the run, as JSON holds them.
     detector : ArtifactDetector or ImageDetector
+    majority : MajorityTrust or None
+        Whether the generator's own majority can be trusted to say what is normal, where it does.
     """
 
     model: str
     detection: Detection
     settings: dict[str, Any]
     detector: AnyDetector = field(repr=False, compare=False)
+    majority: MajorityTrust | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``summary.json`` holds."""
-        return {"model": self.model, **self.detection.to_dict(), "settings": self.settings}
+        majority = None if self.majority is None else self.majority.to_dict()
+        return {"model": self.model, **self.detection.to_dict(), "majority": majority, "settings": self.settings}
 
 
 def detect(
@@ -103,7 +108,9 @@ def detect(
     detection = detector.score_measured(*measure_samples(generator, detector, generator.checked_latents(latents), work))
     used = asdict(settings) | {"threshold": detector.threshold_, "detector_file": file}
     used["normal_images"] = len(detector.manifold_.reference_) if normal is not None else 0
-    return DetectRun(generator.name, detection, used, detector)
+    majority = check_majority(generator, detector, work)
+    warn_of_majority(None if majority is None else majority.to_dict())
+    return DetectRun(generator.name, detection, used, detector, majority)
 
 
 def load_latents(path: Path, generator: Generator) -> Tensor:

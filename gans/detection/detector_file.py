@@ -100,8 +100,10 @@ def _add_generator_side(detector: ArtifactDetector, tensors: dict[str, Any], fac
     tensors |= {f"rates/{layer}": values for layer, values in rare.rates_.items()}
     for name in ("own_features", "own_counts", "own_normal"):
         tensors[name] = torch.from_numpy(np.ascontiguousarray(getattr(detector, f"{name}_")))
-    if detector.normal_given_:
+    unlike = detector.unlike_normal_
+    if unlike is not None:
         tensors["normal_features"] = torch.from_numpy(np.ascontiguousarray(detector.manifold_.reference_))
+        tensors["unlike_normal"] = torch.from_numpy(unlike.weights)
     facts |= {
         "needs": ["images", "neurons"],
         "settings": {name: getattr(detector, name) for name in _SETTINGS},
@@ -111,6 +113,7 @@ def _add_generator_side(detector: ArtifactDetector, tensors: dict[str, Any], fac
         "count_std": rare.count_std_,
         "scale": detector.scale_,
         "rare_weight": detector.rare_weight_,
+        "unlike_normal": None if unlike is None else [unlike.bias, unlike.regularisation, detector.beyond_normal_],
     }
 
 
@@ -136,6 +139,10 @@ def _restored(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> 
     own = detector.own_features_[detector.own_normal_]
     reference = tensors["normal_features"].numpy() if detector.normal_given_ else own
     detector.manifold_ = Manifold.from_radii(reference, tensors["radii"].numpy(), k=detector.k)
+    detector.unlike_normal_, detector.beyond_normal_ = None, None
+    if facts.get("unlike_normal") is not None:
+        bias, regularisation, detector.beyond_normal_ = facts["unlike_normal"]
+        detector.unlike_normal_ = LinearScore(tensors["unlike_normal"].numpy(), bias, regularisation)
     detector.scale_ = {
         name: (finite_number(mean, f"the mean of {name}"), finite_number(std, f"the deviation of {name}"))
         for name, (mean, std) in facts["scale"].items()

@@ -13,6 +13,7 @@ from torch import Tensor
 from genmend.activations import Correction
 from genmend.gans import Generator, Treatment
 from genmend.gans.correctors.correct import CorrectRun, edit_maps, switches_neurons
+from genmend.gans.detection.majority_trust import in_words
 from genmend.manifold.figures.image_grid import image_grid
 from genmend.workbench.pages.charts import ladder_chart, score_histogram
 from genmend.workbench.pages.page import Facts, Figure, Paragraph, Picture, Section, Table, write_report
@@ -42,7 +43,7 @@ def write_correct_report(
         f"genmend correct: {totals['model']}",
         f"{totals['n_changed']} of {totals['n']} samples were corrected, {totals['n_given_up']} given up (nothing that "
         "was tried brought them back among the model's own normal samples; they stay as they were), the others left "
-        f"untouched.\n\n{_kept(totals)}",
+        f"untouched.\n\n{_kept(totals)}{_doubts(totals)}",
         [
             Section("Samples", [samples]),
             Section("Flagged before and after", [_flagged(totals), *_tried(totals, correction), *_judged(totals)]),
@@ -76,6 +77,24 @@ def _kept(totals: dict[str, Any]) -> str:
         "each sample, and no file of edits can hold that. Run this command again on other latents, or use "
         "genmend.gans.correctors in Python."
     )
+
+
+def _doubts(totals: dict[str, Any]) -> str:
+    """What speaks against the correction, as a paragraph; empty where nothing does."""
+    doubts = []
+    if totals["majority"] is not None and totals["majority"]["doubted"]:
+        doubts.append(in_words(totals["majority"]))
+    if totals["blurred"]["doubted"]:
+        doubts.append(
+            f"The corrected samples are blurrier than before: {totals['blurred']['share']:.0%} of them lost a third of "
+            "their finest detail or more. Look at them before they are used."
+        )
+    if totals["judge"] is not None and totals["judge"]["n"] and totals["judge"]["gained"][1] < 0:
+        doubts.append(
+            f"Gate and judge disagree: by {totals['judge']['extractor']} fewer of the corrected samples are normal "
+            "than before. Look at them before they are used."
+        )
+    return "".join(f"\n\n{doubt}" for doubt in doubts)
 
 
 def _unchanged(totals: dict[str, Any]) -> str:

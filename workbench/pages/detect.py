@@ -8,10 +8,13 @@ import numpy as np
 from torch import Tensor
 
 from genmend.gans import Generator
+from genmend.gans.detection.artifact_detector import MOST_BEYOND, ArtifactDetector
 from genmend.gans.detection.detect import DetectRun
+from genmend.gans.detection.majority_trust import in_words
 from genmend.workbench.pages.charts import score_histogram
 from genmend.workbench.pages.page import Facts, Figure, Paragraph, Picture, Section, write_report
 from genmend.workbench.pages.pictures import gallery
+from genmend.workbench.pages.train_detector import training_in_words
 
 __all__ = ["write_detect_page"]
 
@@ -32,7 +35,7 @@ def write_detect_page(path: Path, run: DetectRun, generator: Generator, latents:
         path,
         f"genmend detect: {run.model}",
         f"{int(detection.flagged.sum())} of {len(order)} samples are flagged as broken (combined score above "
-        f"{detection.threshold:.3g}). Normal means: like the model's own normal samples, not like photographs.",
+        f"{detection.threshold:.3g}). {_normal(run)}",
         [
             Section("Samples", blocks),
             Section(
@@ -41,3 +44,29 @@ def write_detect_page(path: Path, run: DetectRun, generator: Generator, latents:
             Section("Settings", [Facts("What this run used", run.to_dict())]),
         ],
     )
+
+
+def _normal(run: DetectRun) -> str:
+    """What normal means here, and whether that can be trusted."""
+    detector = run.detector
+    if run.majority is not None:
+        return (
+            "Normal means: like the model's own normal samples, not like photographs.\n\n"
+            f"{in_words(run.majority.to_dict())}"
+        )
+    if detector.supervised_ is not None:
+        training = detector.training_
+        how_well = "" if training is None else f": {training_in_words(training)}"
+        return f"Broken means: as in the labels that the detector was trained on{how_well}."
+    assert isinstance(detector, ArtifactDetector)
+    n, beyond = len(detector.manifold_.reference_), detector.beyond_normal_ or 0.0
+    text = (
+        f"Normal means: like the {n} normal images that were given. {beyond:.0%} of the model's own samples are more "
+        "unlike them than all but 5 % of them are."
+    )
+    if beyond > MOST_BEYOND:
+        text += (
+            " The images are of another kind than the model's, so the half of its samples most unlike them is flagged: "
+            "trust the ranking, not the number."
+        )
+    return text

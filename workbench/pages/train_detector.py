@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +16,30 @@ from genmend.workbench.pages.charts import hits_and_precision_chart, score_histo
 from genmend.workbench.pages.page import Facts, Figure, Paragraph, Picture, Section, write_report
 from genmend.workbench.pages.pictures import gallery
 
-__all__ = ["in_words", "write_train_detector_page"]
+__all__ = ["in_words", "training_in_words", "write_train_detector_page"]
 
 N_SHOWN, SIDE = 24, 128
 
 
+def training_in_words(totals: Mapping[str, Any]) -> str:
+    """How well a trained detector tells, in a clause."""
+    low, high = totals["interval"]
+    return (
+        f"AUROC {totals['auroc']:.3f} (95 %: {low:.3f} to {high:.3f}), each of {totals['n_normal']} normal and "
+        f"{totals['n_broken']} broken samples scored by a model that did not see it"
+    )
+
+
 def in_words(totals: dict[str, Any]) -> str:
     """What the run found, for a reader in a hurry."""
-    low, high = totals["interval"]
+    low = totals["interval"][0]
     sure = (
         "That is no better than chance: look at the labels, or give more of them."
         if low <= 0.5
         else f"At its threshold it flags {totals['broken_flagged']:.0%} of the broken samples and "
         f"{totals['normal_flagged']:.0%} of the normal ones."
     )
-    return (
-        f"AUROC {totals['auroc']:.3f} (95 %: {low:.3f} to {high:.3f}), each of {totals['n_normal']} normal and "
-        f"{totals['n_broken']} broken samples scored by a model that did not see it. {sure}"
-    )
+    return f"{training_in_words(totals)}. {sure}"
 
 
 def write_train_detector_page(path: Path, run: TrainRun) -> None:
