@@ -198,7 +198,8 @@ class ArtifactDetector(BaseEstimator):
         """Take these of the own samples for normal: the manifold, the scale of both scores, the threshold."""
         rare = self.own_counts_.sum(axis=1)
         self.own_normal_, self.normal_given_, self.rare_weight_ = normal, False, 1.0
-        self.unlike_normal_, self.beyond_normal_ = None, None
+        self.unlike_normal_: LinearScore | None = None
+        self.beyond_normal_: float | None = None
         self.manifold_ = Manifold(self.k).fit(self.own_features_[normal])
         distance = np.empty(len(rare))
         # A ball's radius is the distance to the k-th nearest *other* sample: leave-one-out for the reference itself.
@@ -224,8 +225,8 @@ class ArtifactDetector(BaseEstimator):
         own = self._combined(rare, of_own, "unlike_normal")
         mean_rare = np.full(len(normal), self.scale_["rare_activation"][0])
         limit = self._own_quantile(self._combined(mean_rare, of_normal, "unlike_normal"))
-        self.beyond_normal_ = float((own > limit).mean())
-        self.threshold_ = limit if self.beyond_normal_ <= MOST_BEYOND else float(np.median(own))
+        beyond = self.beyond_normal_ = float((own > limit).mean())
+        self.threshold_ = limit if beyond <= MOST_BEYOND else float(np.median(own))
         self.own_normal_ = own <= self.threshold_
 
     def fit_supervised(self, features: NDArray[Any], counts: NDArray[Any], shares: NDArray[Any]) -> Self:

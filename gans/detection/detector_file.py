@@ -139,10 +139,7 @@ def _restored(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> 
     own = detector.own_features_[detector.own_normal_]
     reference = tensors["normal_features"].numpy() if detector.normal_given_ else own
     detector.manifold_ = Manifold.from_radii(reference, tensors["radii"].numpy(), k=detector.k)
-    detector.unlike_normal_, detector.beyond_normal_ = None, None
-    if facts.get("unlike_normal") is not None:
-        bias, regularisation, detector.beyond_normal_ = facts["unlike_normal"]
-        detector.unlike_normal_ = LinearScore(tensors["unlike_normal"].numpy(), bias, regularisation)
+    detector.unlike_normal_, detector.beyond_normal_ = _unlike_normal(tensors, facts)
     detector.scale_ = {
         name: (finite_number(mean, f"the mean of {name}"), finite_number(std, f"the deviation of {name}"))
         for name, (mean, std) in facts["scale"].items()
@@ -182,6 +179,15 @@ def _image_detector(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any
         None if size is None else (whole_number(size[0], "image_size"), whole_number(size[1], "image_size")),
         facts["training"],
     )
+
+
+def _unlike_normal(
+    tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]
+) -> tuple[LinearScore | None, float | None]:
+    if facts.get("unlike_normal") is None:
+        return None, None
+    bias, regularisation, beyond = facts["unlike_normal"]
+    return LinearScore(tensors["unlike_normal"].numpy(), bias, regularisation), float(beyond)
 
 
 def _supervised(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> LinearScore:

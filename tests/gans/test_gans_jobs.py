@@ -85,7 +85,7 @@ def test_what_is_kept_is_read_again(generator, latents, tmp_path, counted):
     again = detect(generator, latents, settings=SETTINGS, work=work)
     np.testing.assert_array_equal(first.detection.combined, again.detection.combined)
     assert not counted
-    assert sorted(path.name.split("-")[0] for path in tmp_path.iterdir()) == ["detector", "measured"]
+    assert sorted(path.name.split("-")[0] for path in tmp_path.iterdir()) == ["detail", "detector", "measured"]
 
 
 def test_each_image_is_generated_once_and_what_is_left_alone_never_again(generator, latents, counted):
