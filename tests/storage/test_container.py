@@ -145,7 +145,7 @@ def test_damaged_files_and_pickles_are_refused_and_never_run(path):
 def test_a_write_that_fails_leaves_the_old_file(path, monkeypatch):
     before = path.read_bytes()
 
-    def full(*_, **__):
+    def full(arrays, path, metadata):
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
@@ -187,10 +187,13 @@ def test_torch_is_not_imported_for_arrays(path):
 
 
 def test_what_safetensors_cannot_write_is_an_error_of_the_file_system(path, monkeypatch):
+    before = path.read_bytes()
+
     def full(*_, **__):
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr("safetensors.numpy.serialize_file", full)
     with pytest.raises(OSError, match=r"can't be written in .*No space left on device"):
         save(path, "genmend.test", {"a": np.zeros(2)}, {})
-    assert list(path.parent.iterdir()) == []
+    assert list(path.parent.iterdir()) == [path]
+    assert path.read_bytes() == before
