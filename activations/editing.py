@@ -19,6 +19,7 @@ from genmend.activations.contract import Edit
 from genmend.activations.correction import Correction
 from genmend.activations.edits import ApplyFunction
 from genmend.activations.layers import find_layer
+from genmend.activations.runs import WhichRun, count_runs
 
 __all__ = ["Handle", "attach", "edited"]
 
@@ -30,6 +31,7 @@ class _EditHook:
 
     def __init__(self, edit: Edit, layer: nn.Module, model: nn.Module) -> None:
         self.edit = edit
+        self.which = WhichRun(model, edit.layer)
         self.ran = False
         device, dtype = _place(layer, model)
         # Tensors made under torch.inference_mode could neither be filled nor used in training later on.
@@ -38,6 +40,8 @@ class _EditHook:
             self.placed = _on_device(edit, device)
 
     def __call__(self, module: nn.Module, inputs: tuple[Any, ...], named_inputs: dict[str, Any], output: Any) -> Any:
+        if not self.which.is_meant():
+            return output
         self.ran = True
         return self.placed.edit_output(output, inputs, named_inputs, self.strength)
 
@@ -59,6 +63,7 @@ class Handle:
 
     def __init__(self, attached: list[tuple[nn.Module, _EditHook, RemovableHandle]]) -> None:
         self._attached = attached
+        self._beginning: RemovableHandle | None = None
 
     @property
     def edits(self) -> tuple[Edit, ...]:
@@ -136,6 +141,8 @@ class Handle:
 
     def _take_off(self) -> list[str]:
         attached, self._attached = self._attached, []
+        if self._beginning is not None:
+            self._beginning.remove()
         for layer, _, handle in reversed(attached):
             handle.remove()
             _unmark_if_bare(layer)
@@ -162,7 +169,8 @@ def attach(
     """Attach edits, or one rung of a correction, until ``handle.remove()``.
 
     Edits act as forward hooks, out of place. On different layers they act in the order the layers run, each seeing what
-    the earlier ones did; on the same layer in the order given. Either all are attached or, on any error, none. Tensors
+    the earlier ones did; on the same layer in the order given. An edit of ``act#2`` acts on the second run of the layer
+    ``act`` in each call of the model, one of ``act`` on all. Either all are attached or, on any error, none. Tensors
     of the edits are copied to the layer's device, and follow if the output is on another one.
 
     Parameters
@@ -226,6 +234,7 @@ def attach(
         for layer, hook in zip(layers, hooks, strict=True):
             handle._attached.append((layer, hook, layer.register_forward_hook(hook, with_kwargs=True)))
             mark(layer)
+        handle._beginning = count_runs(model, [hook.which for hook in hooks])
         undo.pop_all()
     return handle
 

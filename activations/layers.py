@@ -1,17 +1,19 @@
-"""Layers by name: the dotted module path that ``named_modules()`` prints."""
+"""Layers by name: the dotted module path that ``named_modules()`` prints, with ``#2`` behind it for a second run."""
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 
 import torch
 from torch import nn
 
-__all__ = ["UnknownLayerError", "find_layer", "layer_names", "named_layers", "plain_name"]
+__all__ = ["UnknownLayerError", "find_layer", "layer_names", "named_layers", "plain_name", "run_number"]
 
 # torch.compile wraps a module in another one and inserts this part into every name below it. A correction made on
 # the plain model must find the same layers in the compiled one, so the part is dropped wherever a name is read.
 _COMPILED_PART = "_orig_mod"
+_NUMBERED = re.compile(r"(.+)#([1-9][0-9]*)")
 
 
 class UnknownLayerError(LookupError):
@@ -49,6 +51,8 @@ def layer_names(model: nn.Module) -> list[str]:
 def find_layer(model: nn.Module, name: str) -> nn.Module:
     """Return the layer with this dotted name; ``""`` is the model itself.
 
+    A number of a run behind it (``act#2``, see `run_number`) is left out of account.
+
     Raises
     ------
     UnknownLayerError
@@ -60,12 +64,22 @@ def find_layer(model: nn.Module, name: str) -> nn.Module:
     ReLU()
     """
     layers = named_layers(model)
-    try:
-        layer = layers[plain_name(name)]
-    except KeyError:
-        raise UnknownLayerError(_miss(name, [known for known in layers if known])) from None
-    _refuse_script(layers, plain_name(name))
-    return layer
+    numbered = _NUMBERED.fullmatch(name)
+    for known in (name, numbered and numbered[1]):
+        if known is not None and plain_name(known) in layers:
+            _refuse_script(layers, plain_name(known))
+            return layers[plain_name(known)]
+    raise UnknownLayerError(_miss(name, [known for known in layers if known]))
+
+
+def run_number(model: nn.Module, name: str) -> int | None:
+    """Return which run of its layer, in each forward pass, the name means, from 1; None: all.
+
+    >>> run_number(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), "1#2")
+    2
+    """
+    numbered = _NUMBERED.fullmatch(name)
+    return None if numbered is None or plain_name(name) in named_layers(model) else int(numbered[2])
 
 
 def _refuse_script(layers: dict[str, nn.Module], name: str) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from genmend.activations.layers import find_layer
 from genmend.activations.outputs import first_tensor
+from genmend.activations.runs import WhichRun, count_runs
 
 __all__ = ["Recorded", "Statistic", "record"]
 
@@ -54,9 +55,10 @@ def record(
         Any module. A compiled one runs uncompiled inside the block: a compiled graph does not see hooks that were
         added after it was built.
     layers
-        Dotted names; all are found before the first hook is placed, so a bad name leaves none behind.
+        Dotted names; all are found before the first hook is placed, so a bad name leaves none behind. ``act#2`` is the
+        second run of a layer that runs several times in each call of the model, ``act`` any run.
     stop
-        End the forward pass as soon as every layer has run once. **This also ends the block**, so with ``stop`` the
+        End the forward pass as soon as every layer has run once (``act#2``: twice). **This also ends the block**, so with ``stop`` the
         model call is its last statement; for many batches, open one block per batch around the same statistics.
     reduce
         A function of the tensor whose result is kept instead of it, or one streaming statistic per layer, which is
@@ -68,7 +70,7 @@ def record(
     ------
     Recorded
         A dict from layer name to tensor (shape and dtype as output, the first tensor of a tuple), filled while the
-        model runs; the latest call of a layer replaces earlier ones.
+        model runs; a later call of a layer (``act#2``: of the model) replaces earlier ones.
 
     Notes
     -----
@@ -99,10 +101,13 @@ def record(
     statistics = _statistics(found, reduce)
     outputs = Recorded(statistics)
     waiting = set(found)
+    counted = {name: WhichRun(model, name) for name in found}
     finished = _StopForwardError()
 
-    def hook_for(name: str) -> Callable[[nn.Module, Any, Any], None]:
+    def hook_for(name: str, which: WhichRun) -> Callable[[nn.Module, Any, Any], None]:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            if not which.is_meant():
+                return
             tensor = first_tensor(output, name)
             tensor = tensor.detach() if detach else tensor
             if name in statistics:
@@ -118,7 +123,10 @@ def record(
     with ExitStack() as hooks:
         hooks.enter_context(_uncompiled())
         for name, module in found.items():
-            hooks.callback(module.register_forward_hook(hook_for(name)).remove)
+            hooks.callback(module.register_forward_hook(hook_for(name, counted[name])).remove)
+        beginning = count_runs(model, counted.values())
+        if beginning is not None:
+            hooks.callback(beginning.remove)
         try:
             yield outputs
         except _StopForwardError as error:

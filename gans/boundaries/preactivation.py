@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from genmend.activations import edited, record
 from genmend.activations.layers import find_layer
 from genmend.activations.outputs import first_tensor
+from genmend.activations.runs import hooked
 from genmend.gans.correctors.sample_edits import ScaleEachSample
 from genmend.gans.generator import Generator
 
@@ -34,7 +35,7 @@ class _EnoughError(Exception):
 def preactivations(generator: Generator, latents: Tensor, layer: str, *, allow_smooth: bool = False) -> Tensor:
     """Input of an activation layer for one batch of latents, (n, c, h, w); the pass ends there.
 
-    A layer that runs several times in one pass is read at its first run.
+    A layer that runs several times in one pass is read at its first run, ``act#2`` at the second.
 
     Raises
     ------
@@ -42,7 +43,7 @@ def preactivations(generator: Generator, latents: Tensor, layer: str, *, allow_s
         If the layer is no activation module of the ReLU family (with `allow_smooth` also ELU, CELU, SELU, GELU, SiLU,
         Mish), or never ran.
     """
-    module = _activation(generator, layer, allow_smooth)
+    _check_activation(generator, layer, allow_smooth)
     found: list[Tensor] = []
 
     def keep(module: nn.Module, inputs: Sequence[Any]) -> None:
@@ -50,13 +51,11 @@ def preactivations(generator: Generator, latents: Tensor, layer: str, *, allow_s
         found.append(first_tensor(inputs[0] if len(inputs) == 1 else inputs, layer).detach())
         raise _EnoughError
 
-    handle = module.register_forward_pre_hook(keep)
     try:
-        generator.run(latents)
+        with hooked(generator.module, layer, keep, before=True):
+            generator.run(latents)
     except _EnoughError as error:
         error.__traceback__ = None  # it holds the frames of the pass, and through them its tensors
-    finally:
-        handle.remove()
     if not found:
         raise ValueError(f"Layer {layer!r} did not run when {generator.name} did; choose one of {generator.layers}.")
     return found[0]
@@ -67,10 +66,10 @@ def unit_means(values: Tensor) -> Tensor:
     return values.flatten(2).mean(2) if values.ndim > 2 else values
 
 
-def _activation(generator: Generator, layer: str, allow_smooth: bool) -> nn.Module:
+def _check_activation(generator: Generator, layer: str, allow_smooth: bool) -> None:
     module = find_layer(generator.module, layer)
     if isinstance(module, _PIECEWISE_LINEAR) or (allow_smooth and isinstance(module, _SMOOTH)):
-        return module
+        return
     if isinstance(module, _SMOOTH):
         raise ValueError(
             f"Layer {layer!r} is {type(module).__name__}, which is smooth: nothing changes abruptly at its boundaries. "

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Literal
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from genmend.activations.layers import find_layer
 from genmend.activations.outputs import first_tensor, with_first_tensor
+from genmend.activations.runs import hooked
 from genmend.gans.dissection.causal import CausalProbe, UntestableError
 from genmend.gans.dissection.concepts import Concepts, SoftConcepts
 from genmend.gans.generator import Generator
@@ -120,13 +120,9 @@ def _amount(
     return concepts.soft(images)[:, probe.concept].cpu()
 
 
-@contextmanager
-def _changed(generator: Generator, layer: str, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+def _changed(generator: Generator, layer: str, change: Callable[[Tensor], Tensor]) -> AbstractContextManager[None]:
     # Not `activations.edited`: it cuts an edit's tensors from the graph, and alpha needs its gradient.
-    handle = find_layer(generator.module, layer).register_forward_hook(
-        lambda module, inputs, output: with_first_tensor(output, change(first_tensor(output, layer)), layer)
-    )
-    try:
-        yield
-    finally:
-        handle.remove()
+    def hook(module: nn.Module, inputs: object, output: Any) -> Any:
+        return with_first_tensor(output, change(first_tensor(output, layer)), layer)
+
+    return hooked(generator.module, layer, hook)
