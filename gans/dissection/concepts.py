@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from genmend.storage.named_object import named_object
+from genmend.storage.named_object import made_object
 
 __all__ = [
     "Concepts",
@@ -83,8 +83,7 @@ def load_concepts(name: str) -> Concepts:
         from genmend.gans.dissection.transformers_segmenters import load_segmenter
 
         return load_segmenter(name)
-    built = named_object(name) if ":" in name else None
-    found = built() if callable(built) else None
+    found = made_object(name) if ":" in name else None
     if not callable(found) or not hasattr(found, "names"):
         raise ValueError(
             f"The segmenter {name!r} is neither 'classical' nor 'face-parser' nor segformer:FOLDER, upernet:FOLDER, "

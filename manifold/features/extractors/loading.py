@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from genmend.storage.named_object import named_object
+from genmend.storage.named_object import made_object
 
 __all__ = ["AUDIO_EXTRACTORS", "EXTRACTORS", "LIBRARIES", "extractor_of_file", "load_extractor"]
 
@@ -76,7 +76,7 @@ def load_extractor(name: str | Callable[..., Any]) -> Callable[..., Any]:
             return _embedded(name)
         if ":" in name:
             if name not in _own:
-                _own[name] = _of_library(name) if name.partition(":")[0] in LIBRARIES else named_object(name)()
+                _own[name] = _of_library(name) if name.partition(":")[0] in LIBRARIES else made_object(name)
             return _own[name]
     except ModuleNotFoundError as error:
         raise _with_remedy(name, error) from error
