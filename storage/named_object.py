@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["UsersCodeError", "made_object", "named_object", "raised", "users_code", "users_line"]
+__all__ = ["UsersCodeError", "error_told", "made_object", "named_object", "users_code", "users_line"]
 
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 _PACKAGES = {"site-packages", "dist-packages"}
@@ -83,16 +83,14 @@ def users_code(what: str) -> Iterator[None]:
     except (UsersCodeError, ModuleNotFoundError):
         raise
     except (Exception, SystemExit) as error:
-        raise UsersCodeError(f"Your {what} raised {raised(error, users_line(error, last=True))}") from error
+        told = error_told(error, users_line(error, last=True))
+        raise UsersCodeError(f"Your {what} raised {told}; mend it there, or see more with --traceback.") from error
 
 
-def raised(error: BaseException, line: str | None) -> str:
-    """What an error of the user's code says, on which line of theirs, and what to do: the end of a sentence."""
+def error_told(error: BaseException, line: str | None) -> str:
+    """Class and first line of an error's message, and the line of the user's code that raised it."""
     said = (error.msg if isinstance(error, SyntaxError) else str(error)).strip().splitlines()
-    return (
-        f"{type(error).__name__}{f': {said[0]}' if said else ''}".rstrip(".")
-        + f"{f' ({line})' if line else ''}; mend it there, or see more with --traceback."
-    )
+    return f"{type(error).__name__}{f': {said[0]}' if said else ''}".rstrip(".") + (f" ({line})" if line else "")
 
 
 def users_line(error: BaseException, *, last: bool = False) -> str | None:

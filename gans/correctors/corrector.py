@@ -11,8 +11,8 @@ from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from genmend.activations import Edit, edited
-from genmend.activations.layers import find_layer
 from genmend.gans.generator import Generator, early_layers
+from genmend.gans.generator_layers import checked_layers
 
 __all__ = ["Corrector", "FitSamples", "choose_layers"]
 
@@ -105,7 +105,7 @@ class Corrector(BaseEstimator):
 
 
 def choose_layers(generator: Generator, layers: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the named layers, or `early_layers` of the generator's own list where None.
+    """Return the named layers as `checked_layers` does, or `early_layers` of the generator's own list where None.
 
     Raises
     ------
@@ -114,12 +114,4 @@ def choose_layers(generator: Generator, layers: Sequence[str] | None) -> tuple[s
     ValueError, TypeError
         If the list is empty, or a plain string.
     """
-    if isinstance(layers, str):
-        raise TypeError(f"layers is the string {layers!r}, but a list of layer names is needed; write [{layers!r}].")
-    if layers is None:
-        return early_layers(generator.layers)
-    if not layers:
-        raise ValueError("layers is empty; name at least one, or give None for the generator's early layers.")
-    for layer in layers:
-        find_layer(generator.module, layer)
-    return tuple(layers)
+    return early_layers(generator.layers) if layers is None else checked_layers(generator, layers)

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from genmend.activations import MeanVariance, UnitQuantiles, record
 from genmend.gans.generator import Generator, measured_layers, recorded_batches
+from genmend.gans.generator_layers import checked_layers
 
 __all__ = ["ESTIMATORS", "LocalActivation"]
 
@@ -100,9 +101,7 @@ class LocalActivation(BaseEstimator):
         checked = generator.checked_latents(latents)
         if len(checked) < 2:
             raise ValueError(f"LocalActivation needs at least 2 latents to learn from, got {len(checked)}.")
-        layers = tuple(measured_layers(generator) if self.layers is None else self.layers)
-        if not layers:
-            raise ValueError("layers is empty; name at least one, or give None for the generator's own list.")
+        layers = measured_layers(generator) if self.layers is None else checked_layers(generator, self.layers)
         _check_deterministic(generator, checked[:1], layers)
         spread = {layer: MeanVariance() for layer in layers}
         highest = {layer: UnitQuantiles(len(checked), tail=1 - _QUANTILE) for layer in layers}

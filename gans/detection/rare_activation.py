@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from genmend.activations import ActivationRate
 from genmend.gans.generator import Generator, measured_layers, recorded_batches
+from genmend.gans.generator_layers import checked_layers
 
 __all__ = ["RareActivation", "ablated_share", "activation_rates", "check_rate"]
 
@@ -63,9 +64,7 @@ class RareActivation(BaseEstimator):
         if len(checked) < 2:
             raise ValueError(f"RareActivation needs at least 2 latents to learn from, got {len(checked)}.")
         check_rate(self.rate)  # before the long part
-        layers = tuple(measured_layers(generator) if self.layers is None else self.layers)
-        if not layers:
-            raise ValueError("layers is empty; name at least one, or give None for the generator's own list.")
+        layers = measured_layers(generator) if self.layers is None else checked_layers(generator, self.layers)
         self.rates_ = activation_rates(generator, checked, layers, progress=progress)
         self.n_samples_ = len(checked)
         counted = checked[: max(2, -(-len(checked) // 10))] if generator.is_large else checked

@@ -13,7 +13,7 @@ from genmend.manifold import Manifold
 from genmend.manifold.features import extract
 
 LATENT_WIDTH = 16
-LAYERS = ("stem.act", "widen.act", "detail.act")  # what `activation_layers` finds, in order of depth
+LAYERS = ("stem.act", "widen.act", "detail.act")  # what a `Generator` finds, in order of depth
 SIDES = {"stem.act": 4, "widen.act": 8, "detail.act": 16}
 EXTRACTOR = "gans_toys:toy_extractor"  # a name under which a file can ask for it
 
