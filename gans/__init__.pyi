@@ -17,4 +17,6 @@ from .dissection.dissection import dissect as dissect
 from .families.dcgan import DCGAN as DCGAN
 from .generator import Generator as Generator
 from .loading import load_generator as load_generator
+from .probing import Probe as Probe
+from .probing import probe as probe
 from .rare.find import find_rare as find_rare

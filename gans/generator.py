@@ -118,8 +118,9 @@ class Generator:
         if self.batch_size < 1:
             raise ValueError(f"batch_size is {self.batch_size}; give a whole number of at least 1.")
         if isinstance(self.module, torch.jit.ScriptModule):
+            kind = type(self.module).__name__
             raise ValueError(
-                f"{self.name}'s module is a {type(self.module).__name__}, whose layers can be neither watched nor edited: "
+                f"{self.name}'s module is a {kind}, whose layers can be neither watched nor edited: "
                 "give the nn.Module that it was made from."
             )
         if isinstance(self.layers, str):

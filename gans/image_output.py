@@ -62,15 +62,17 @@ def container(output: Any) -> str:
 def no_images(raw: Tensor, name: str) -> str:
     """Why a tensor is no batch of images, in one sentence with the remedy; empty where it is one."""
     shape = tuple(raw.shape)
+    if raw.is_complex():
+        return f"{name} returned complex numbers; give `call` to make images of them."
     if raw.ndim == 4 and shape[1] in CHANNELS:
-        return "" if not raw.is_complex() else f"{name} returned complex numbers; give `call` to make them real."
+        return ""
     said = f"{name} returned shape {shape}; images have shape (n, 3 or 1, height, width), or (n, 4, ...) with opacity: "
     if raw.ndim == 4 and shape[3] in CHANNELS:
         return said + "its channels stand last, so give call=lambda module, z: module(z).permute(0, 3, 1, 2)."
     if raw.ndim == 3:
         return said + (
-            "give `call` to add the axis of a grey image's one channel, module(z)[:, None], or to turn sound into images, "
-            "e.g. spectrograms."
+            "give `call` to add the axis of a grey image's one channel, module(z)[:, None], or to turn sound into "
+            "images, e.g. spectrograms."
         )
     if raw.ndim == 5:
         return said + "give `call` to make images of its volumes, e.g. their middle slice."

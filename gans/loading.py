@@ -11,13 +11,21 @@ from torch import nn
 
 from genmend.gans.families.layout import FamilyOptions
 from genmend.gans.generator import Generator
-from genmend.storage.named_object import named_object
+from genmend.gans.own_label import label_call
+from genmend.storage.named_object import made_object, named_object
 
 __all__ = ["load_generator"]
 
+_EMBEDDED = ("faces", "portraits")
+
 
 def load_generator(
-    model: str, latent_shape: Sequence[int] | None = None, layers: Sequence[str] = (), **options: Unpack[FamilyOptions]
+    model: str,
+    latent_shape: Sequence[int] | None = None,
+    layers: Sequence[str] = (),
+    *,
+    value_range: tuple[float, float] | None = None,
+    **options: Unpack[FamilyOptions],
 ) -> Generator:
     """Load a generator by name.
 
@@ -26,51 +34,78 @@ def load_generator(
     model : str
         ``faces``; ``portraits``; ``eyes``, or ``eyes:brown`` for one class; a folder (or the .safetensors in it) that
         ``genmend convert`` wrote; or ``module:callable`` for one of your own. The callable takes no arguments and
-        returns a `Generator`, or an nn.Module that maps latents of `latent_shape` to images in -1..1.
+        returns a `Generator`, or an nn.Module that maps latents of `latent_shape` to images.
     latent_shape : sequence of int, optional
         Needed for an nn.Module alone.
     layers : sequence of str
         In place of the generator's own choice.
+    value_range : (float, float), optional
+        Black and white of the raw images of one of your own; -1 and 1 where nothing says otherwise.
     **options
-        For a converted generator: those of its family, e.g. ``psi=0.7, space="w"`` (`gans.load_converted`). For
-        ``eyes``: ``label``.
+        For a converted generator: those of its family, e.g. ``psi=0.7, space="w"`` (`gans.load_converted`). ``label``
+        also for the eyes and for an nn.Module of your own whose ``forward`` takes classes beside latents.
 
     Raises
     ------
     ValueError
-        If the name has another form, the callable returns something else, or a module comes without `latent_shape`.
+        If the name has another form, the callable returns something else, a module comes without `latent_shape`, or an
+        option is not the generator's.
+    genmend.storage.named_object.UsersCodeError
+        If a module or callable of your own raises.
     """
+    eyes = model.partition(":")[0] == "eyes"
+    own = not model or not (eyes or model in _EMBEDDED or Path(model).exists())
+    if value_range is not None and not own:
+        raise ValueError(f"The value range of {model!r} is known; give one for module:callable alone.")
+    unknown = sorted(set(options) - ({"label"} if own or eyes else set()))
+    if unknown and not Path(model).exists():
+        raise ValueError(f"MODEL {model!r} takes no options {unknown}; converted folders alone do.")
+    if own:
+        generator = _own_generator(model, latent_shape, layers, value_range, options.get("label"))
+    else:
+        generator = _known_generator(model, options)
+    if not layers:
+        return generator
+    named = replace(generator, layers=tuple(layers), statistics_layers=())
+    return replace(named, statistics_layers=named.layers)
+
+
+def _known_generator(model: str, options: FamilyOptions) -> Generator:
+    """An embedded generator or a converted one."""
     name, _, label = model.partition(":")
-    if options and not Path(model).exists() and not (name == "eyes" and set(options) == {"label"}):
-        raise ValueError(f"MODEL {model!r} takes no options {sorted(options)}; converted folders alone do.")
     if model == "faces":
         from genmend.gans.families.pretrained import load_faces
 
-        generator = load_faces()
-    elif model == "portraits":
+        return load_faces()
+    if model == "portraits":
         from genmend.gans.families.pretrained import load_portraits
 
-        generator = load_portraits()
-    elif name == "eyes":
+        return load_portraits()
+    if name == "eyes":
         from genmend.gans.families.pretrained import load_eyes
 
-        generator = load_eyes(label or options.get("label"))
-    elif model and Path(model).exists():
-        from genmend.gans.conversion.folder import load_converted
+        if label and options.get("label") is not None:
+            raise ValueError(f"{model!r} names a class already; leave out the label.")
+        return load_eyes(label or options.get("label"))
+    from genmend.gans.conversion.folder import load_converted
 
-        generator = load_converted(model, **options)
-    else:
-        generator = _own_generator(model, latent_shape, layers)
-    named = tuple(layers)
-    return replace(generator, layers=named, statistics_layers=named) if named else generator
+    return load_converted(model, **options)
 
 
-def _own_generator(model: str, latent_shape: Sequence[int] | None, layers: Sequence[str]) -> Generator:
-    """The generator that ``module:callable`` returns, or one round the nn.Module that it returns."""
+def _own_generator(
+    model: str,
+    latent_shape: Sequence[int] | None,
+    layers: Sequence[str],
+    value_range: tuple[float, float] | None,
+    label: int | None,
+) -> Generator:
+    """The generator that ``module:callable`` is or returns, or one round the nn.Module that it is or returns."""
     named = named_object(model) if ":" in model else None
-    built = named() if callable(named) else None
+    built = made_object(model) if callable(named) and not isinstance(named, nn.Module) else named
     if isinstance(built, Generator):
-        return built
+        if label is not None:
+            raise ValueError(f"{model} returns a gans.Generator, which fixes its label itself: do so in its call=.")
+        return built if value_range is None else replace(built, value_range=value_range)
     if not isinstance(built, nn.Module):
         raise ValueError(
             f"MODEL {model!r} is neither 'faces' nor 'portraits' nor 'eyes' nor a folder written by `genmend convert` "
@@ -78,6 +113,13 @@ def _own_generator(model: str, latent_shape: Sequence[int] | None, layers: Seque
         )
     if latent_shape is None:
         raise ValueError(f"{model} returns an nn.Module, so its latent shape is needed: give --latent-shape, e.g. 128.")
+    module = built.eval().requires_grad_(False)
     return Generator(
-        built.eval().requires_grad_(False), tuple(latent_shape), layers=tuple(layers), name=model.partition(":")[2]
+        module,
+        tuple(latent_shape),
+        layers=tuple(layers),
+        value_range=value_range or (-1.0, 1.0),
+        call=None if label is None else label_call(module, label, tuple(latent_shape)),
+        name=model.partition(":")[2],
+        settings={} if label is None else {"label": label},
     )

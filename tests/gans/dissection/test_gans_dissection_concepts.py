@@ -9,6 +9,7 @@ import torch
 from genmend.gans.dissection.classical import ClassicalConcepts
 from genmend.gans.dissection.concepts import checked_masks, load_concepts, pack, part_names, unpack, with_parts
 from genmend.gans.dissection.face_parser import CLASSES, BiSeNet, FaceParser
+from genmend.storage.named_object import UsersCodeError
 
 
 class Things:
@@ -58,7 +59,7 @@ def test_concepts_by_name():
     assert isinstance(load_concepts("classical"), ClassicalConcepts)
     assert load_concepts("test_gans_dissection_concepts:Things").names == ("sky", "thing")
     for wrong in ("faces", "test_gans_dissection_concepts:CLASSES", "colorsys:rgb_to_hsv"):
-        with pytest.raises((ValueError, TypeError)):
+        with pytest.raises((ValueError, UsersCodeError)):
             load_concepts(wrong)
 
 
