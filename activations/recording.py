@@ -58,8 +58,9 @@ def record(
         Dotted names; all are found before the first hook is placed, so a bad name leaves none behind. ``act#2`` is the
         second run of a layer that runs several times in each call of the model, ``act`` any run.
     stop
-        End the forward pass as soon as every layer has run once (``act#2``: twice). **This also ends the block**, so with ``stop`` the
-        model call is its last statement; for many batches, open one block per batch around the same statistics.
+        End the forward pass as soon as every layer has run once (``act#2``: twice). **This also ends the block**, so
+        with ``stop`` the model call is its last statement; for many batches, open one block per batch around the same
+        statistics.
     reduce
         A function of the tensor whose result is kept instead of it, or one streaming statistic per layer, which is
         updated with each batch and stands in the result; layers the mapping does not name are kept whole.

@@ -62,7 +62,7 @@ def begin_pass(model: nn.Module) -> None:
 
 @contextmanager
 def hooked(model: nn.Module, name: str, hook: Callable[..., Any], *, before: bool = False) -> Iterator[None]:
-    """Call a forward hook (a forward pre-hook where `before`) of a layer, at the run that its name means, in a block."""
+    """Call a forward hook (a pre-hook where `before`) at the run of a layer that its name means, within a block."""
     layer, which = find_layer(model, name), WhichRun(model, name)
 
     def at_the_run(*given: Any) -> Any:

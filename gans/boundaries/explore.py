@@ -22,6 +22,7 @@ from genmend.gans.boundaries.preactivation import preactivations
 from genmend.gans.boundaries.region import GenerativeRegion, generative_region
 from genmend.gans.boundaries.tree import grow_tree
 from genmend.gans.generator import Generator, generator_facts
+from genmend.gans.probing import Probe, probed
 from genmend.gans.settings import ExploreSettings
 from genmend.manifold.features import load_extractor
 from genmend.storage.digests import sha256_of_array
@@ -61,12 +62,13 @@ class QueryRegion:
 
 @dataclass(frozen=True)
 class ExploreRun:
-    """Result of `explore`."""
+    """Result of `explore`; `probe` is what two runs of two latents have shown of the generator."""
 
     model: str
     layer: str
     queries: tuple[QueryRegion, ...]
     settings: dict[str, Any]
+    probe: Probe | None = field(default=None, repr=False, compare=False)
 
     def columns(self) -> dict[str, NDArray[np.float64]]:
         """Return the table of ``queries.csv``."""
@@ -92,6 +94,7 @@ class ExploreRun:
             "mean": means,
             "queries": [query.to_dict() for query in self.queries],
             "settings": self.settings,
+            "probe": None if self.probe is None else self.probe.to_dict(),
         }
 
 
@@ -122,6 +125,7 @@ def explore(
         If the layer has no boundaries, or the tolerance is so large that none is needed.
     """
     settings, work, layer = settings or ExploreSettings(), work or Work(), generator.layers[0]
+    seen = probed(generator)
     if latents is None:
         latents = generator.latents(n_queries, settings.seed)
     latents = generator.checked_latents(latents)
@@ -140,7 +144,7 @@ def explore(
             return {name: tensor.numpy() for name, tensor in tensors.items()} | {"facts": _as_array(done.facts)}
 
         queries.append(_read(work.kept("explored", asdict(settings) | facts, compute), size))
-    return ExploreRun(generator.name, layer, tuple(queries), asdict(settings))
+    return ExploreRun(generator.name, layer, tuple(queries), asdict(settings), seen)
 
 
 def _find_set(

@@ -22,6 +22,7 @@ from genmend.gans.detection.majority_trust import blurred, detail_of, warn_of_ma
 from genmend.gans.detection.normal_images import normal_features
 from genmend.gans.detection.rare_activation import ablated_share
 from genmend.gans.generator import Generator, generator_facts
+from genmend.gans.probing import Probe, probed
 from genmend.gans.settings import DetectorSettings
 from genmend.storage.digests import settings_key, sha256_of_array
 from genmend.storage.pieces import Work
@@ -75,6 +76,8 @@ class CorrectRun:
         Those that the images after were generated from.
     blurred : dict
         Share of the corrected samples that lost a third of their finest detail or more, and whether that is most.
+    probe : Probe or None
+        What two runs of two latents have shown of the generator.
     """
 
     model: str
@@ -87,6 +90,7 @@ class CorrectRun:
     correction: Correction = field(repr=False, compare=False)
     latents: Tensor = field(repr=False, compare=False)
     blurred: dict[str, Any]
+    probe: Probe | None = field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``summary.json`` holds."""
@@ -102,6 +106,7 @@ class CorrectRun:
             "majority": self.correction.info.get("majority"),
             "blurred": self.blurred,
             "settings": self.settings,
+            "probe": None if self.probe is None else self.probe.to_dict(),
         }
 
     def most_broken(self, n: int) -> NDArray[np.int64]:
@@ -161,6 +166,7 @@ def correct(
         If the correction was made for another model.
     """
     settings, method, work = settings or DetectorSettings(), method or MethodSettings(), work or Work()
+    probe = probed(generator)
     file = str(correction) if isinstance(correction, str | Path) else ""
     corrector, fitted = None, correction is None
     _check_sources(correction, method.labels, detector, normal)
@@ -195,6 +201,7 @@ def correct(
         correction,
         moved,
         blurred(detail[treatment.changed]),
+        probe,
     )
 
 
@@ -227,13 +234,13 @@ def switches_neurons(correction: Correction) -> bool:
 
 
 def edit_maps(generator: Generator, correction: Correction, latents: Tensor, rungs: NDArray[np.int64]) -> Tensor:
-    """Heat maps (n, side, side) of where each sample's rung acts on its uncorrected activations; 0 if untouched."""
-    side = int(generator.generate(latents[:1]).shape[-1])
-    heat = torch.zeros(len(latents), side, side)
+    """Heat maps (n, h, w) of where each sample's rung acts on its uncorrected activations; 0 if untouched."""
+    height, width = generator.generate(latents[:1]).shape[2:]
+    heat = torch.zeros(len(latents), height, width)
     for rung in np.unique(rungs[rungs >= 0]):
         rows = torch.from_numpy(np.flatnonzero(rungs == rung))
         edits = [edit for edit in correction.ladder[rung] if isinstance(edit, AblateNeurons | CapNeurons)]
-        heat[rows] = ablated_share(generator, latents[rows], {edit.layer: edit.mask for edit in edits}, side)
+        heat[rows] = ablated_share(generator, latents[rows], {edit.layer: edit.mask for edit in edits}, (height, width))
     return heat
 
 

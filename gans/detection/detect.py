@@ -18,6 +18,7 @@ from genmend.gans.detection.image_detector import ImageDetector
 from genmend.gans.detection.majority_trust import MajorityTrust, check_majority, warn_of_majority
 from genmend.gans.detection.normal_images import image_size, normal_features
 from genmend.gans.generator import Generator, generator_facts, layer_shapes, measured_layers
+from genmend.gans.probing import Probe, probed
 from genmend.gans.settings import DetectorSettings
 from genmend.storage.digests import sha256_of_array
 from genmend.storage.numpy_files import read_numbers
@@ -51,6 +52,8 @@ class DetectRun:
     detector : ArtifactDetector or ImageDetector
     majority : MajorityTrust or None
         Whether the generator's own majority can be trusted to say what is normal, where it does.
+    probe : Probe or None
+        What two runs of two latents have shown of the generator.
     """
 
     model: str
@@ -58,11 +61,17 @@ class DetectRun:
     settings: dict[str, Any]
     detector: AnyDetector = field(repr=False, compare=False)
     majority: MajorityTrust | None = None
+    probe: Probe | None = field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``summary.json`` holds."""
-        majority = None if self.majority is None else self.majority.to_dict()
-        return {"model": self.model, **self.detection.to_dict(), "majority": majority, "settings": self.settings}
+        return {
+            "model": self.model,
+            **self.detection.to_dict(),
+            "majority": None if self.majority is None else self.majority.to_dict(),
+            "settings": self.settings,
+            "probe": None if self.probe is None else self.probe.to_dict(),
+        }
 
 
 def detect(
@@ -99,7 +108,7 @@ def detect(
         If the latents don't fit the generator, the detector was fitted on other layers, or both a detector and normal
         images are given.
     """
-    settings, work = settings or DetectorSettings(), work or Work()
+    settings, work, seen = settings or DetectorSettings(), work or Work(), probed(generator)
     file = str(detector) if isinstance(detector, str | Path) else ""
     detector = detector_for(generator, detector, normal, settings, work)
     if threshold is not None:
@@ -110,7 +119,7 @@ def detect(
     used["normal_images"] = len(detector.manifold_.reference_) if normal is not None else 0
     majority = check_majority(generator, detector, work)
     warn_of_majority(None if majority is None else majority.to_dict())
-    return DetectRun(generator.name, detection, used, detector, majority)
+    return DetectRun(generator.name, detection, used, detector, majority, seen)
 
 
 def load_latents(path: Path, generator: Generator) -> Tensor:

@@ -137,20 +137,26 @@ def activation_rates(
     return {layer: statistic.rate.cpu() for layer, statistic in statistics.items()}
 
 
-def ablated_share(generator: Generator, latents: Tensor, masks: Mapping[str, Tensor], side: int) -> Tensor:
-    """Heat maps (n, side, side) in 0..1 of where the neurons of `masks` are active in each sample.
+def ablated_share(generator: Generator, latents: Tensor, masks: Mapping[str, Tensor], size: tuple[int, int]) -> Tensor:
+    """Heat maps (n, height, width) in 0..1 of where the neurons of `masks` are active in each sample.
 
     Per layer the share of channels with an active masked neuron, upsampled bilinearly, averaged over the layers
-    (arXiv 2201.06346, the mask of its figures).
+    (arXiv 2201.06346, the mask of its figures). Maps of another number of axes are first averaged to two, or laid along
+    the width; vectors are everywhere alike.
     """
     maps = []
     for outputs in recorded_batches(generator, latents, tuple(masks), "heat maps"):
         shares = [
-            ((outputs[layer] > 0) & mask.to(outputs[layer].device)).float().mean(1, keepdim=True)
+            _as_plane(((outputs[layer] > 0) & mask.to(outputs[layer].device)).float().mean(1, keepdim=True))
             for layer, mask in masks.items()
         ]
-        enlarged = [
-            functional.interpolate(share, size=(side, side), mode="bilinear", align_corners=False) for share in shares
-        ]
+        enlarged = [functional.interpolate(share, size=size, mode="bilinear", align_corners=False) for share in shares]
         maps.append(torch.stack(enlarged).mean(0)[:, 0].cpu())
     return torch.cat(maps)
+
+
+def _as_plane(share: Tensor) -> Tensor:
+    """(n, 1), (n, 1, l) or (n, 1, d, h, w) as (n, 1, h, w)."""
+    if share.ndim == 5:
+        return share.mean(2)
+    return share.reshape(len(share), 1, *[1] * (4 - share.ndim), *share.shape[2:])

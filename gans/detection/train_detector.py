@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from genmend.gans.detection.labelled_images import LabelledImages, load_labelled
 from genmend.gans.detection.labelled_samples import LabelledSamples, load_labelled
 from genmend.gans.detection.soft_logistic import LinearScore, cross_validated_scores, fit_soft_logistic
 from genmend.gans.generator import Generator, generator_facts
+from genmend.gans.probing import Probe, probed
 from genmend.gans.settings import TrainSettings
 from genmend.manifold import Manifold
 from genmend.storage.digests import sha256_of_array
@@ -51,6 +52,8 @@ class TrainRun:
         Of the run, as JSON holds them.
     image : callable
         From the number of a labelled sample to its image (3, h, w) in 0..1.
+    probe : Probe or None
+        What two runs of two latents have shown of the generator, if there is one.
     """
 
     model: str
@@ -61,6 +64,7 @@ class TrainRun:
     measured: Discrimination
     settings: dict[str, Any]
     image: Callable[[int], Tensor] = field(repr=False, compare=False)
+    probe: Probe | None = field(default=None, repr=False, compare=False)
 
     @property
     def flagged(self) -> NDArray[np.bool_]:
@@ -89,6 +93,7 @@ class TrainRun:
             "normal_flagged": float(self.flagged[normal].mean()),
             "broken_flagged": float(self.flagged[broken].mean()),
             "settings": self.settings,
+            "probe": None if self.probe is None else self.probe.to_dict(),
         }
 
 
@@ -159,6 +164,7 @@ def _on_latents(generator: Generator, labels: LabelledSamples, settings: TrainSe
     if len(shares) != len(labels.latents):
         raise ValueError(f"There are {len(labels.latents)} latents and {len(shares)} labels; give one a latent.")
     _check(shares, settings)
+    probe = probed(generator)
     latents = generator.checked_latents(labels.latents)
     base = fit_detector(generator, settings.detector, work)
     features, counts = measure_samples(generator, base, latents, work)
@@ -174,9 +180,10 @@ def _on_latents(generator: Generator, labels: LabelledSamples, settings: TrainSe
 
     detector = work.kept("trained", facts | asdict(settings), fit, save=save_detector, load=load_detector)
     names = [str(row) for row in range(len(shares))]
-    return _run(
+    run = _run(
         generator.name, detector, names, scores, shares, settings, lambda row: generator.generate(latents[row, None])[0]
     )
+    return replace(run, probe=probe)
 
 
 def _on_images(images: LabelledImages, settings: TrainSettings, work: Work) -> TrainRun:

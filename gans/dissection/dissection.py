@@ -22,6 +22,8 @@ from genmend.gans.dissection.mask_store import MaskStore
 from genmend.gans.dissection.measuring import UnitStatistics
 from genmend.gans.dissection.stages import MOST_PIXELS, Stages
 from genmend.gans.generator import Generator, layer_shapes, measured_layers
+from genmend.gans.generator_layers import checked_layers
+from genmend.gans.probing import Probe, probed
 from genmend.gans.settings import DissectSettings
 from genmend.manifold.features import load_extractor
 from genmend.storage.pieces import Work
@@ -86,6 +88,8 @@ class DissectRun:
         Of the run, as JSON holds them.
     agreement : dict layer -> Agreement
         Of every unit with every concept, (n_units, n_concepts).
+    probe : Probe or None
+        What two runs of two latents have shown of the generator.
     """
 
     model: str
@@ -98,6 +102,7 @@ class DissectRun:
     settings: dict[str, Any]
     pending: tuple[str, ...]
     agreement: dict[str, Agreement] = field(repr=False, compare=False)
+    probe: Probe | None = field(default=None, repr=False, compare=False)
 
     def label(self, layer: str, unit: int) -> str:
         """Name of a unit's best concept."""
@@ -156,6 +161,7 @@ class DissectRun:
             "artifact_units": None if self.artifact_units is None else self.artifact_units.to_dict(),
             "settings": self.settings,
             "pending": list(self.pending),
+            "probe": None if self.probe is None else self.probe.to_dict(),
         }
 
 
@@ -190,11 +196,11 @@ def dissect(
         If two segmenters have a concept of the same name, a causal concept is none of theirs, or a layer has no feature
         maps.
     """
-    settings, work = settings or DissectSettings(), work or Work()
+    settings, work, seen = settings or DissectSettings(), work or Work(), probed(generator)
     if settings.artifact_units:
         load_extractor(settings.artifact_units)  # a missing one is an error before hours of work
     given = concepts or {}
-    layers = tuple(layers) or measured_layers(generator)
+    layers = checked_layers(generator, layers) if layers else measured_layers(generator)
     side = _mask_side(generator, layers)
     stores = [
         MaskStore(generator, name, _fitting(given.get(name) or load_concepts(name), generator, side), work)
@@ -207,7 +213,7 @@ def dissect(
     used = asdict(settings) | {"layers": list(stages.layers)}
     far = ("units far from normal",) if settings.artifact_units else ()
     todo = (*(f"causes of {asked}" for asked in settings.causal), *far)
-    run = DissectRun(generator.name, names, units, n_judged, (), {}, None, used, todo, joined)
+    run = DissectRun(generator.name, names, units, n_judged, (), {}, None, used, todo, joined, seen)
     finished = finished or (lambda run: None)
     finished(run)
     for asked in settings.causal:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from genmend.gans.detection.detect import detector_facts, fit_detector
 from genmend.gans.generator import Generator, generator_facts, measured_layers
+from genmend.gans.probing import Probe, probed
 from genmend.gans.rare.density import FeatureDensity, GaussianMixtureDensity
 from genmend.gans.rare.density_file import load_density, save_density
 from genmend.gans.rare.flow import FlowDensity
@@ -48,6 +49,8 @@ class RareRun:
         Density, manifold and artifact score that the search used.
     own_log_prob : ndarray (n_own_normal,)
         Log-density of the own normal samples.
+    probe : Probe or None
+        What two runs of two latents have shown of the generator.
     """
 
     model: str
@@ -57,6 +60,7 @@ class RareRun:
     settings: dict[str, Any]
     space: RareSpace = field(repr=False, compare=False)
     own_log_prob: NDArray[np.float64] = field(repr=False, compare=False)
+    probe: Probe | None = field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``summary.json`` holds."""
@@ -67,6 +71,7 @@ class RareRun:
             "minus_log_prob_against_rarity": self.correlation,
             "relative_to": "the model's own normal samples, not photographs",
             "settings": self.settings,
+            "probe": None if self.probe is None else self.probe.to_dict(),
         }
 
 
@@ -91,7 +96,7 @@ def find_rare(
     work : Work, optional
         Where the fitted detector and density and what was found are kept.
     """
-    settings, work = settings or RareSettings(), work or Work()
+    settings, work, seen = settings or RareSettings(), work or Work(), probed(generator)
     if latents is None:
         latents = generator.latents(n_references, settings.detector.seed + 2)
     space = fit_space(generator, settings, work)
@@ -99,7 +104,7 @@ def find_rare(
     own = space.measure_features(space.manifold.reference_)
     correlation = _correlation(-own.log_prob, space.own_rarity)
     limit, used = space.max_artifact_score, asdict(settings)
-    return RareRun(generator.name, samples, limit, correlation, used, space, own.log_prob)
+    return RareRun(generator.name, samples, limit, correlation, used, space, own.log_prob, seen)
 
 
 def fit_space(generator: Generator, settings: RareSettings | None = None, work: Work | None = None) -> RareSpace:

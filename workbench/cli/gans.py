@@ -21,6 +21,7 @@ from genmend.workbench.cli.options import (
     Psi,
     Resume,
     Space,
+    ValueRange,
     finish,
     generator_from,
     note,
@@ -57,6 +58,7 @@ def detect(
     threshold: Annotated[float | None, typer.Option(help="Flag above this combined score.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Exit 1 if any sample is flagged.")] = False,
     latent_shape: LatentShape = "",
+    value_range: ValueRange = "",
     psi: Psi = None,
     space: Space = "",
     label: Label = None,
@@ -72,7 +74,16 @@ def detect(
     from genmend.workbench.commands.detect import run_detect
 
     generator = generator_from(
-        model, latent_shape, layers, device, batch_size, settings.extractor, psi=psi, space=space, label=label
+        model,
+        latent_shape,
+        layers,
+        device,
+        batch_size,
+        settings.extractor,
+        psi=psi,
+        space=space,
+        label=label,
+        value_range=value_range,
     )
     run = run_detect(
         generator,
@@ -104,6 +115,7 @@ def train_detector(
     good: Annotated[Path | None, typer.Option(help="Folder of good images, in place of MODEL and --labels.")] = None,
     bad: Annotated[Path | None, typer.Option(help="Folder of broken images.")] = None,
     latent_shape: LatentShape = "",
+    value_range: ValueRange = "",
     psi: Psi = None,
     space: Space = "",
     label: Label = None,
@@ -135,6 +147,7 @@ def train_detector(
             psi=psi,
             space=space,
             label=label,
+            value_range=value_range,
         )
     run = run_train_detector(
         out,
@@ -181,6 +194,7 @@ def correct(
     ] = "",
     allow_other_weights: Annotated[bool, typer.Option(help="Use a correction made for other weights.")] = False,
     latent_shape: LatentShape = "",
+    value_range: ValueRange = "",
     psi: Psi = None,
     space: Space = "",
     label: Label = None,
@@ -207,7 +221,16 @@ def correct(
     wanted = MethodSettings(method, parse_parameters(parameters or ()))
     wanted.check_masks(masks)
     generator = generator_from(
-        model, latent_shape, layers, device, batch_size, settings.extractor, psi=psi, space=space, label=label
+        model,
+        latent_shape,
+        layers,
+        device,
+        batch_size,
+        settings.extractor,
+        psi=psi,
+        space=space,
+        label=label,
+        value_range=value_range,
     )
     if labels is not None:
         wanted = replace(wanted, labels=load_labelled(labels, generator, masks))
@@ -246,6 +269,7 @@ def dissect(
     ] = None,
     settings: DissectSettings,
     latent_shape: LatentShape = "",
+    value_range: ValueRange = "",
     psi: Psi = None,
     space: Space = "",
     label: Label = None,
@@ -259,7 +283,15 @@ def dissect(
 
     named = [name for name in layer or () if name != "all"]
     generator = generator_from(
-        model, latent_shape, ",".join(named), device, batch_size, psi=psi, space=space, label=label
+        model,
+        latent_shape,
+        ",".join(named),
+        device,
+        batch_size,
+        psi=psi,
+        space=space,
+        label=label,
+        value_range=value_range,
     )
     run = run_dissect(generator, out, settings=settings, resume=resume, progress=show_progress())
     finish(run.to_dict(), out, as_json)
@@ -280,6 +312,7 @@ def rare(
     n_references: Annotated[int, typer.Option(help="References to draw where no --latents are given.", min=1)] = 16,
     settings: RareSettings,
     latent_shape: LatentShape = "",
+    value_range: ValueRange = "",
     psi: Psi = None,
     space: Space = "",
     label: Label = None,
@@ -294,7 +327,16 @@ def rare(
     from genmend.workbench.commands.rare import run_rare
 
     generator = generator_from(
-        model, latent_shape, layers, device, batch_size, settings.detector.extractor, psi=psi, space=space, label=label
+        model,
+        latent_shape,
+        layers,
+        device,
+        batch_size,
+        settings.detector.extractor,
+        psi=psi,
+        space=space,
+        label=label,
+        value_range=value_range,
     )
     run = run_rare(
         generator,
@@ -324,6 +366,7 @@ def explore(
     layer: Annotated[str, typer.Option(help="Whose boundaries; the first activation layer if empty.")] = "",
     settings: ExploreSettings,
     latent_shape: LatentShape = "",
+    value_range: ValueRange = "",
     psi: Psi = None,
     space: Space = "",
     label: Label = None,
@@ -337,7 +380,16 @@ def explore(
     from genmend.workbench.commands.explore import run_explore
 
     generator = generator_from(
-        model, latent_shape, layer, device, batch_size, settings.extractor, psi=psi, space=space, label=label
+        model,
+        latent_shape,
+        layer,
+        device,
+        batch_size,
+        settings.extractor,
+        psi=psi,
+        space=space,
+        label=label,
+        value_range=value_range,
     )
     run = run_explore(
         generator,

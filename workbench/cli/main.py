@@ -6,6 +6,8 @@ import json
 import logging
 import sys
 import time
+import traceback
+import warnings
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from genmend import __version__
+from genmend.storage.named_object import UsersCodeError, error_told, users_line
 from genmend.workbench.cli.diffusion import commands as diffusion_commands
 from genmend.workbench.cli.gans import commands as gan_commands
 from genmend.workbench.cli.options import Json, Out, Resume, finish, note, show_progress
@@ -46,6 +49,9 @@ def _print_version(asked: bool) -> None:
 def _before_the_command(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+    traceback: Annotated[
+        bool, typer.Option("--traceback", help="Show where an error came from, not what it means alone.")
     ] = False,
 ) -> None:
     pass
@@ -144,7 +150,20 @@ def main() -> None:
     if "" not in sys.path:
         # module:callable finds the user's modules in the current folder. Last: a torch.py there is not torch.
         sys.path.append("")
-    sys.exit(_run(app))
+    with warnings.catch_warnings():
+        warnings.showwarning = _shown(warnings.showwarning)
+        code = _run(app)
+    sys.exit(code)
+
+
+def _shown(usual: Callable[..., None]) -> Callable[..., None]:
+    """Show warnings that are for people as a sentence, others as they are usually shown."""
+
+    def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+        ours = category.__module__.startswith("genmend.")
+        note(f"Warning: {message}") if ours or category is UserWarning else usual(message, category, *place)
+
+    return show
 
 
 def _run(run: Callable[..., Any]) -> int:
@@ -167,23 +186,33 @@ def _say_what_is_left(started: float) -> None:
 
 
 def _code_of(run: Callable[..., Any]) -> int:
+    # Anywhere on the line, also behind the command, where people add it after an error.
+    whole = "--traceback" in sys.argv[1:]
+    sys.argv[1:] = [argument for argument in sys.argv[1:] if argument != "--traceback"]
+    try:
+        return _outcome(run)
+    except Exception as error:
+        line = None if isinstance(error, UsersCodeError | ModuleNotFoundError) else users_line(error)
+        if whole:
+            traceback.print_exception(error)
+        if line is not None:
+            note(f"genmend: Your code raised {error_told(error, line)}; mend it there, or see more with --traceback.")
+        elif isinstance(error, ImportError):
+            note(f"genmend: {str(error).rstrip('.')}{_import_remedy(error)}")
+        elif isinstance(error, ValueError | TypeError | LookupError | OSError | RuntimeError):
+            note(f"genmend: {error}{_library_remedy(error)}")
+        elif not hasattr(error, "format_message"):  # typer's own usage errors: their class is private
+            raise
+        elif error.format_message():  # without one, the help was asked for and printed
+            note(f"genmend: {error.format_message()} See genmend --help, or genmend COMMAND --help.")
+        return 2
+
+
+def _outcome(run: Callable[..., Any]) -> int:
     try:
         code = run(standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         code = 130
-    except ImportError as error:
-        note(f"genmend: {str(error).rstrip('.')}{_import_remedy(error)}")
-        return 2
-    except (ValueError, TypeError, LookupError, OSError, RuntimeError) as error:
-        note(f"genmend: {error}{_library_remedy(error)}")
-        return 2
-    except Exception as error:
-        # Typer's own usage errors: their class is private, their method is not.
-        if not hasattr(error, "format_message"):
-            raise
-        if error.format_message():  # without one, the help was asked for and printed
-            note(f"genmend: {error.format_message()} See genmend --help, or genmend COMMAND --help.")
-        return 2
     if code == 130:  # Typer's own answer to Ctrl-C
         note("Interrupted: nothing is half-written; run the same command again to go on from here.")
     return code if isinstance(code, int) else 0

@@ -22,6 +22,7 @@ __all__ = [
     "Psi",
     "Resume",
     "Space",
+    "ValueRange",
     "finish",
     "generator_from",
     "note",
@@ -37,6 +38,9 @@ Model = Annotated[
 Latents = Annotated[Path, typer.Option(help="A .npy array (n, *latent shape).", exists=True, dir_okay=False)]
 Out = Annotated[Path, typer.Option(help="Folder for all results.")]
 LatentShape = Annotated[str, typer.Option(help="Of your own module, e.g. 128 or 64,1,1.")]
+ValueRange = Annotated[
+    str, typer.Option(help="Black and white in your own module's images, e.g. 0,1 or 0,255; -1,1 if empty.")
+]
 Psi = Annotated[
     float | None, typer.Option(help="Truncation: psi of a converted StyleGAN2, truncation of a BigGAN-deep.")
 ]
@@ -72,6 +76,7 @@ def generator_from(
     psi: float | None = None,
     space: str = "",
     label: int | None = None,
+    value_range: str = "",
 ) -> Any:
     """The generator that MODEL and its options name, on the device; a named extractor is put there too."""
     from dataclasses import replace
@@ -83,13 +88,24 @@ def generator_from(
         shape = tuple(int(part) for part in latent_shape.split(",")) if latent_shape else None
     except ValueError:
         raise ValueError(f"--latent-shape is {latent_shape!r}; give whole numbers, e.g. 128 or 64,1,1.") from None
+    black_and_white = _two_numbers(value_range) if value_range else None
     named = tuple(name.strip() for name in layers.split(",")) if layers else ()
-    generator = load_generator(model, shape, named, **_model_options(model, psi, space, label))
+    options = _model_options(model, psi, space, label)
+    generator = load_generator(model, shape, named, value_range=black_and_white, **options)
     generator.module.to(device)
     features: Any = load_extractor(extractor) if extractor else None
     if hasattr(features, "to"):  # a network, not a function
         features.to(device)
     return generator if batch_size is None else replace(generator, batch_size=batch_size)
+
+
+def _two_numbers(text: str) -> tuple[float, float]:
+    """Black and white, of ``0,255`` or ``0..255``."""
+    try:
+        low, high = (float(part) for part in text.strip("()[] ").replace("..", ",").split(","))
+    except ValueError:
+        raise ValueError(f"--value-range is {text!r}; give black and white, e.g. 0,1 or 0,255 or -1,1.") from None
+    return low, high
 
 
 def _model_options(model: str, psi: float | None, space: str, label: int | None) -> dict[str, Any]:

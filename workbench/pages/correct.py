@@ -16,7 +16,16 @@ from genmend.gans.correctors.correct import CorrectRun, edit_maps, switches_neur
 from genmend.gans.detection.majority_trust import in_words
 from genmend.manifold.figures.image_grid import image_grid
 from genmend.workbench.pages.charts import ladder_chart, score_histogram
-from genmend.workbench.pages.page import Facts, Figure, Paragraph, Picture, Section, Table, write_report
+from genmend.workbench.pages.page import (
+    Facts,
+    Figure,
+    Paragraph,
+    Picture,
+    Section,
+    Table,
+    warning_sections,
+    write_report,
+)
 from genmend.workbench.pages.pictures import ImageFolders, heat_overlay
 
 __all__ = ["before_after_grid", "write_correct_report"]
@@ -45,6 +54,7 @@ def write_correct_report(
         "was tried brought them back among the model's own normal samples; they stay as they were), the others left "
         f"untouched.\n\n{_kept(totals)}{_doubts(totals)}",
         [
+            *warning_sections(totals["probe"]),
             Section("Samples", [samples]),
             Section("Flagged before and after", [_flagged(totals), *_tried(totals, correction), *_judged(totals)]),
             Section("Scores", [_histogram(done, correction)]),

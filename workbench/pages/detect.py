@@ -12,7 +12,7 @@ from genmend.gans.detection.artifact_detector import MOST_BEYOND, ArtifactDetect
 from genmend.gans.detection.detect import DetectRun
 from genmend.gans.detection.majority_trust import in_words
 from genmend.workbench.pages.charts import score_histogram
-from genmend.workbench.pages.page import Facts, Figure, Paragraph, Picture, Section, write_report
+from genmend.workbench.pages.page import Facts, Figure, Paragraph, Picture, Section, warning_sections, write_report
 from genmend.workbench.pages.pictures import gallery
 from genmend.workbench.pages.train_detector import training_in_words
 
@@ -37,6 +37,7 @@ def write_detect_page(path: Path, run: DetectRun, generator: Generator, latents:
         f"{int(detection.flagged.sum())} of {len(order)} samples are flagged as broken (combined score above "
         f"{detection.threshold:.3g}). {_normal(run)}",
         [
+            *warning_sections(run.to_dict()["probe"]),
             Section("Samples", blocks),
             Section(
                 "Scores", [Figure("Combined score of all samples.", histogram), Paragraph("Per sample: scores.csv.")]

@@ -26,6 +26,7 @@ from genmend.workbench.pages.page import (
     Picture,
     Section,
     Table,
+    warning_sections,
     write_report,
 )
 
@@ -72,7 +73,8 @@ def write_dissect_report(path: Path, run: DissectRun, generator: Generator) -> N
         ("All units", [_table(run), Paragraph("The same: units.csv; all pairs: iou.safetensors.")], True),
         ("Settings", [Facts("What this run used", run.settings)], True),
     ]
-    sections = [Section(title, blocks, closed=closed) for title, blocks, closed in parts]
+    sections = warning_sections(run.to_dict()["probe"])
+    sections += [Section(title, blocks, closed=closed) for title, blocks, closed in parts]
     write_report(path, f"genmend dissect: {run.model}", _summary(run), sections)
 
 

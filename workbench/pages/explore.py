@@ -16,7 +16,7 @@ from torch import Tensor
 from genmend.gans import Generator
 from genmend.gans.boundaries import farthest_points
 from genmend.manifold.figures.image_grid import to_pixels
-from genmend.workbench.pages.page import Facts, Figure, Paragraph, Section, Table, write_report
+from genmend.workbench.pages.page import Facts, Figure, Paragraph, Section, Table, warning_sections, write_report
 
 if TYPE_CHECKING:
     from genmend.gans.boundaries.explore import QueryRegion
@@ -86,6 +86,7 @@ def write_explore_report(
         f"genmend explore: {summary['model']}",
         text,
         [
+            *warning_sections(summary["probe"]),
             Section("Regions", pictures),
             Section("How alike", [_alike_table(mean), _per_query_table(queries)]),
             Section(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from numbers import Real
 from pathlib import Path
@@ -43,6 +43,7 @@ __all__ = [
     "Section",
     "Table",
     "need_packages",
+    "warning_sections",
     "write_report",
 ]
 
@@ -115,6 +116,12 @@ def need_packages() -> None:
             importlib.import_module(package)
         except ModuleNotFoundError as error:
             raise _missing(package) from error
+
+
+def warning_sections(probe: Mapping[str, Any] | None) -> list[Section]:
+    """What two runs of two latents gave to mind (`gans.Probe.to_dict`), to stand first; nothing where all is well."""
+    found = probe["warnings"] if probe else ()
+    return [Section("To be minded first", [Paragraph("\n\n".join(found))])] if found else []
 
 
 def _template() -> jinja2.Template:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from genmend.gans.rare import RareSamples
 from genmend.manifold.figures.image_grid import to_pixels
-from genmend.workbench.pages.page import Facts, Figure, Paragraph, Section, Table, write_report
+from genmend.workbench.pages.page import Facts, Figure, Paragraph, Section, Table, warning_sections, write_report
 
 __all__ = ["density_chart", "versions_picture", "write_rare_report"]
 
@@ -88,6 +88,7 @@ def write_rare_report(
         f"genmend rare: {summary['model']}",
         text,
         [
+            *warning_sections(summary["probe"]),
             Section("Rare versions", [Figure(caption, versions_picture(samples, references, found, shown))]),
             Section(
                 "How rare",

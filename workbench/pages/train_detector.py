@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from genmend.gans.detection.normal_images import fitted_image
 from genmend.gans.detection.train_detector import TrainRun
 from genmend.workbench.pages.charts import hits_and_precision_chart, score_histogram
-from genmend.workbench.pages.page import Facts, Figure, Paragraph, Picture, Section, write_report
+from genmend.workbench.pages.page import Facts, Figure, Paragraph, Picture, Section, warning_sections, write_report
 from genmend.workbench.pages.pictures import gallery
 
 __all__ = ["in_words", "training_in_words", "write_train_detector_page"]
@@ -58,6 +58,7 @@ def write_train_detector_page(path: Path, run: TrainRun) -> None:
         f"{in_words(totals)}\n\nThe detector looks at {looks}. detector.safetensors is used by `genmend detect MODEL "
         "--detector detector.safetensors` and by `genmend correct`, in the same way.",
         [
+            *warning_sections(totals["probe"]),
             Section(
                 "How well it tells",
                 [

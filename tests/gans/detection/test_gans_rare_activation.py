@@ -150,14 +150,14 @@ def test_bad_fits_are_refused(generator, latents):
 def test_heat_maps_are_shares_of_active_masked_channels(generator, rare):
     new = generator.latents(5, 21)
     masks = rare.masks()
-    maps = ablated_share(generator, new, masks, 32)
+    maps = ablated_share(generator, new, masks, (32, 32))
     assert maps.shape == (5, 32, 32)
     assert maps.min() >= 0
     assert maps.max() <= 1
     assert maps.max() > 0
     # One layer at its own resolution is the plain share over channels.
     side = 16
-    at_own_size = ablated_share(generator, new, {"detail.act": masks["detail.act"]}, side).numpy()
+    at_own_size = ablated_share(generator, new, {"detail.act": masks["detail.act"]}, (side, side)).numpy()
     outputs = plain_outputs(generator, new)["detail.act"]
     expected = np.zeros((5, side, side))
     for channel in range(outputs.shape[1]):
@@ -167,16 +167,16 @@ def test_heat_maps_are_shares_of_active_masked_channels(generator, rare):
 
 def test_heat_maps_average_the_layers(generator, rare):
     new, masks = generator.latents(3, 22), rare.masks()
-    each = [ablated_share(generator, new, {layer: mask}, 16) for layer, mask in masks.items()]
-    torch.testing.assert_close(ablated_share(generator, new, masks, 16), sum(each) / len(each))
+    each = [ablated_share(generator, new, {layer: mask}, (16, 16)) for layer, mask in masks.items()]
+    torch.testing.assert_close(ablated_share(generator, new, masks, (16, 16)), sum(each) / len(each))
 
 
 def test_heat_maps_are_zero_where_nothing_is_switched_off(generator, rare):
     nothing = {layer: torch.zeros_like(mask) for layer, mask in rare.masks().items()}
-    assert (ablated_share(generator, generator.latents(3, 1), nothing, 8) == 0).all()
+    assert (ablated_share(generator, generator.latents(3, 1), nothing, (8, 8)) == 0).all()
     never = {layer: rates == 0 for layer, rates in rare.rates_.items()}
     fitted_on = generator.latents(150, 1)
-    assert (ablated_share(generator, fitted_on[:20], never, 8) == 0).all()
+    assert (ablated_share(generator, fitted_on[:20], never, (8, 8)) == 0).all()
 
 
 @pytest.fixture
