@@ -59,7 +59,8 @@ def pass_error(
     if failed.finished:
         remedy = "Mend it, or give the latent shape that it takes (--latent-shape)"
     else:
-        remedy = f"Give the latent shape that it takes with --latent-shape (latent_shape= in Python){_example(layer)}"
+        example = _example(layer, failed.n_axes, latent_shape)
+        remedy = f"Give the latent shape that it takes with --latent-shape (latent_shape= in Python){example}"
     takes = needed_inputs(module, optional=True) if call is None else ()
     if takes and not needed:
         remedy += f"; its forward also takes {', '.join(takes)}: where that is a class, give --label N"
@@ -71,12 +72,14 @@ def _of_kind(layer: nn.Module) -> str:
     return type(layer).__name__ + (f" that takes {width}" if width else "")
 
 
-def _example(layer: nn.Module) -> str:
+def _example(layer: nn.Module, n_axes: int, latent_shape: Sequence[int]) -> str:
+    """The latent shape that the layer takes, less the axes that the module adds by itself."""
     width = _width(layer)
     if not width:
         return ""
-    axes = next((count for count in (1, 2, 3) if type(layer).__name__.endswith(f"{count}d")), 0)
-    return f", e.g. {','.join([str(width), *['1'] * axes])}"
+    needed = next((count for count in (1, 2, 3) if type(layer).__name__.endswith(f"{count}d")), 0)
+    added = max(0, n_axes - 1 - len(latent_shape))
+    return f", e.g. {','.join([str(width), *['1'] * max(0, needed - added)])}"
 
 
 def _width(layer: nn.Module) -> int:

@@ -292,7 +292,7 @@ def normal_numbers(n: int, seed: int, start: int, shape: tuple[int, ...]) -> Ten
     """Standard normal numbers (n, *shape) float32: item i depends on ``(seed, start + i)`` alone."""
     draws = np.empty((n, *shape), dtype=np.float32)
     for item in range(n):
-        stream = np.random.Generator(np.random.Philox(key=[seed, start + item]))
+        stream = np.random.Generator(np.random.Philox(key=np.array([seed, start + item], dtype=np.uint64)))
         draws[item] = stream.standard_normal(shape, dtype=np.float32)
     return torch.from_numpy(draws)
 

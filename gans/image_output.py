@@ -17,13 +17,13 @@ _NAMES = ("image", "images", "sample", "samples", "img", "imgs", "rgb")
 
 
 def image_tensor(output: Any, name: str) -> Tensor:
-    """Return the images in an output: itself, the one called so, or the first tensor.
+    """Return the images in an output: itself, the one called so, or the first tensor of their shape, or the first.
 
     Parameters
     ----------
     output
         A tensor or array; or a tuple, list, mapping, named tuple or dataclass that holds one. What is called image,
-        images, sample, samples, img, imgs or rgb goes before the first tensor.
+        images, sample, samples, img, imgs or rgb goes before all others.
     name : str
         The generator's.
 
@@ -40,9 +40,9 @@ def image_tensor(output: Any, name: str) -> Tensor:
     for key in _NAMES:
         if isinstance(named.get(key), Tensor):
             return named[key]
-    for value in named.values():
-        if isinstance(value, Tensor | np.ndarray):
-            return torch.as_tensor(value)
+    tensors = [torch.as_tensor(value) for value in named.values() if isinstance(value, Tensor | np.ndarray)]
+    if tensors:
+        return next((tensor for tensor in tensors if tensor.ndim == 4 and tensor.shape[1] in CHANNELS), tensors[0])
     for value in named.values():
         if isinstance(value, tuple | list):
             return image_tensor(value, name)

@@ -75,12 +75,23 @@ class Trace:
 
 
 class FailedPassError(Exception):
-    """A forward pass raised its cause; `entered` are the layers that had begun and not ended, from the outside in."""
+    """A forward pass raised its cause.
 
-    def __init__(self, entered: Sequence[str], finished: bool) -> None:
+    Attributes
+    ----------
+    entered : tuple of str
+        The layers that had begun and not ended, from the outside in.
+    n_axes : int
+        Of what the innermost of them was given.
+    finished : bool
+        Whether any layer with weights had ended before.
+    """
+
+    def __init__(self, entered: Sequence[str], n_axes: int, finished: bool) -> None:
         super().__init__(*entered)
         self.entered = tuple(entered)
-        self.finished = finished  # whether any layer with weights had ended before
+        self.n_axes = n_axes
+        self.finished = finished
 
 
 @torch.no_grad()
@@ -101,9 +112,8 @@ def trace(module: nn.Module, run: Callable[[], Any]) -> Trace:
         except (MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:
-            raise FailedPassError(
-                seen.entered, any(len(list(layer.parameters(False))) for layer, *_ in seen.ended)
-            ) from error
+            finished = any(list(layer.parameters(recurse=False)) for layer, *_ in seen.ended)
+            raise FailedPassError(seen.entered, seen.n_axes, finished) from error
         if len(list(module.modules())) == before:
             return Trace(seen.runs(), output)
 
@@ -119,6 +129,7 @@ class _Watch:
             if _PARAMETRIZED not in name.split(".") and not isinstance(layer, torch.jit.ScriptModule):
                 self.names.setdefault(layer, name)
         self.entered: list[str] = []
+        self.n_axes = 0  # of what the layer was given that was entered last
         self.ended: list[tuple[nn.Module, tuple[int, ...], bool, tuple[float, float]]] = []
         self._tokens: tuple[int, ...] = ()  # what the layer put out that acted last, where it acts along the last axis
 
@@ -132,6 +143,8 @@ class _Watch:
 
     def _begin(self, layer: nn.Module, inputs: Any) -> None:
         self.entered.append(self.names[layer])
+        given = _first_tensor(inputs)
+        self.n_axes = 0 if given is None else given.ndim
 
     def _end(self, layer: nn.Module, inputs: Any, output: Any) -> None:
         if self.entered:

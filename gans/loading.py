@@ -113,8 +113,8 @@ def _own_generator(
         )
     if latent_shape is None:
         raise ValueError(f"{model} returns an nn.Module, so its latent shape is needed: give --latent-shape, e.g. 128.")
-    module = built.eval().requires_grad_(False)
-    return Generator(
+    module = built.eval()
+    generator = Generator(
         module,
         tuple(latent_shape),
         layers=tuple(layers),
@@ -123,3 +123,5 @@ def _own_generator(
         name=model.partition(":")[2],
         settings={} if label is None else {"label": label},
     )
+    module.requires_grad_(False)  # last: weights of lazy layers are there since the generator has run them
+    return generator

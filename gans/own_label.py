@@ -50,7 +50,7 @@ class FixedLabel:
 
 @torch.no_grad()
 def label_call(module: nn.Module, label: int, latent_shape: tuple[int, ...]) -> FixedLabel:
-    """Find the form in which a module takes a class, by running it on one latent.
+    """Find the form in which a module takes a class, by running it on a few latents.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def label_call(module: nn.Module, label: int, latent_shape: tuple[int, ...]) -> 
     if label < 0:
         raise ValueError(f"--label is {label}; give a class from 0.")
     place = next(module.parameters(), torch.zeros(1))
-    latents = torch.zeros(1, *latent_shape).to(place)
+    latents = torch.zeros(3, *latent_shape).to(place)  # several: of one, any form would broadcast
     failed = []
     for form in _forms(module, label, names[0]):
         try:
@@ -79,9 +79,9 @@ def label_call(module: nn.Module, label: int, latent_shape: tuple[int, ...]) -> 
 
 
 def _forms(module: nn.Module, label: int, name: str) -> Iterator[FixedLabel]:
-    yield FixedLabel(label, name, "index")
     if isinstance(getattr(module, "shared", None), nn.Module):
         yield FixedLabel(label, name, "shared")
+    yield FixedLabel(label, name, "index")
     counts = (getattr(module, attribute, None) for attribute in _COUNTS)
     n_classes = next((count for count in counts if isinstance(count, int) and count > label), 0)
     if n_classes:
