@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -90,9 +91,7 @@ def test_the_page_shows_samples_of_the_seed(folder, converted):
 
 
 def test_what_was_converted_before_is_not_read_again(folder, converted, monkeypatch):
-    def refuse(*arguments, **options):
-        raise AssertionError("the file was read again")
-
+    refuse = Mock(side_effect=AssertionError("the file was read again"))
     monkeypatch.setattr("genmend.workbench.commands.convert.convert", refuse)
     again = convert(folder, "--json")
     assert json.loads(again.stdout) == json.loads(converted.stdout)
