@@ -20,7 +20,7 @@ from genmend.activations.digests import weights_digest
 from genmend.activations.layers import find_layer
 from genmend.activations.runs import begin_pass
 from genmend.gans.generator_layers import checked_layers, found_layers, initialise
-from genmend.gans.image_output import as_rgb, image_tensor, not_finite
+from genmend.gans.image_output import NotFiniteError, as_rgb, image_tensor, not_finite
 from genmend.storage.progress import with_progress
 
 __all__ = [
@@ -230,7 +230,7 @@ class Generator:
         Raises
         ------
         ValueError
-            If the module returns no images, or NaN.
+            If the module returns no images, or (`NotFiniteError`) NaN.
         """
         checked = self.checked_latents(latents)
         images: list[Tensor] = []
@@ -241,7 +241,7 @@ class Generator:
             bad = not_finite(raw)
             if bad.any():
                 row = sum(map(len, images)) + int(bad.nonzero()[0])
-                raise ValueError(
+                raise NotFiniteError(
                     f"The generator returned NaN or infinite values for latent {row}; run {self.name} in float32 "
                     "(module.float()) if it is in half precision, or else leave that latent out."
                 )

@@ -10,10 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["CHANNELS", "as_rgb", "container", "image_tensor", "no_images", "not_finite"]
+__all__ = ["CHANNELS", "NotFiniteError", "as_rgb", "container", "image_tensor", "no_images", "not_finite"]
 
 CHANNELS = (1, 3, 4)  # grey, red-green-blue, and that with opacity
 _NAMES = ("image", "images", "sample", "samples", "img", "imgs", "rgb")
+
+
+class NotFiniteError(ValueError):
+    """The generator returned NaN or infinite values."""
 
 
 def image_tensor(output: Any, name: str) -> Tensor:

@@ -8,7 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Unpack
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -17,6 +16,7 @@ from genmend.activations.digests import weights_digest
 from genmend.gans.families import LAYOUTS
 from genmend.gans.families.layout import FamilyOptions, load_weights
 from genmend.gans.generator import Generator, layer_shapes
+from genmend.gans.image_output import NotFiniteError
 from genmend.storage.atomic import whole_file
 from genmend.storage.container import write_arrays
 from genmend.storage.tables import read_json, write_json
@@ -131,11 +131,12 @@ def sample_converted(
     generator = load_converted(path)
     generator.module.to(settings.device)
     generator = replace(generator, batch_size=settings.batch_size or generator.batch_size)
-    images = generator.sample(N_SAMPLES, settings.seed)
-    if not torch.isfinite(images).all():
+    try:
+        images = generator.sample(N_SAMPLES, settings.seed)
+    except NotFiniteError as error:
         raise ValueError(
             f"The generator in {path} draws images with NaN: its checkpoint is damaged, or it needs another family."
-        )
+        ) from error
     return images, {
         "weights_sha256": weights_digest(generator.module),
         "latent_shape": list(generator.latent_shape),

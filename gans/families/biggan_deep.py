@@ -286,10 +286,12 @@ def _adapt(module: nn.Module, config: Config, name: str, options: Mapping[str, A
     numbers = [n + (config["attention"] is not None and n >= config["attention"]) for n in range(n_blocks)]
     side = 4 * 2 ** sum(bool(up) for up, _, _ in config["blocks"])
     relus = tuple(f"generator.layers.{number}.relu_{place}" for number in numbers for place in range(4))
+    layers = (*relus, "generator.relu")
     return Generator(
         module,
         latent_shape=(latent_width(config["z_width"], config["n_classes"], label),),
-        layers=(*relus, "generator.relu"),
+        layers=layers,
+        known_layers=layers,
         call=truncated.call,
         name=f"{name} (truncation {truncation})" if truncation != 1 else name,
         batch_size=max(1, min(32, 2**18 // side**2)),

@@ -106,20 +106,22 @@ def stylegan2_generator(
     w_width = len(module.mapping.w_avg)
     z_shape = (latent_width(module.mapping.z_width, n_classes, label),)
     side = module.synthesis.sides[-1]
+    layers = tuple(
+        f"synthesis.b{side}.{convolution}.activation"
+        for side in module.synthesis.sides
+        for convolution in ("conv0", "conv1")[side == module.synthesis.sides[0] :]
+    )
     return Generator(
         module,
         latent_shape={"z": z_shape, "w": (w_width,), "w+": (n_ws, w_width)}[space],
-        layers=tuple(
-            f"synthesis.b{side}.{convolution}.activation"
-            for side in module.synthesis.sides
-            for convolution in ("conv0", "conv1")[side == module.synthesis.sides[0] :]
-        ),
+        layers=layers,
         call=styled.call,
         name=_named(name, settings),
         batch_size=max(1, min(32, _PIXELS_A_BATCH // side**2)),
         draw=None if space == "z" else styled.draw,
         draw_shape=z_shape,
         settings=settings,
+        known_layers=layers,
         latent_words=latent_words(module.mapping.z_width, n_classes, label) if space == "z" else _SPACE_WORDS[space],
         last_chooses=space == "z" and n_classes > 0 and label is None,
     )
