@@ -222,7 +222,7 @@ def _looks_like(low: float, high: float, *, integers: bool) -> tuple[float, floa
         return 0.0, 1.0
     if low >= -1 - _SAME and high <= 1 + _SAME:
         return -1.0, 1.0
-    return (0.0, 255.0) if low >= -1 and 2 < high <= 256 else None
+    return (0.0, 255.0) if low >= -1 and 16 < high <= 256 else None
 
 
 def _range_sentence(found: Probe, alike: tuple[float, float] | None) -> str:
