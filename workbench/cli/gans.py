@@ -74,16 +74,7 @@ def detect(
     from genmend.workbench.commands.detect import run_detect
 
     generator = generator_from(
-        model,
-        latent_shape,
-        layers,
-        device,
-        batch_size,
-        settings.extractor,
-        psi=psi,
-        space=space,
-        label=label,
-        value_range=value_range,
+        model, latent_shape, value_range, layers, device, batch_size, settings.extractor, psi, space, label
     )
     run = run_detect(
         generator,
@@ -138,16 +129,7 @@ def train_detector(
     generator = None
     if model:
         generator = generator_from(
-            model,
-            latent_shape,
-            layers,
-            device,
-            batch_size,
-            settings.detector.extractor,
-            psi=psi,
-            space=space,
-            label=label,
-            value_range=value_range,
+            model, latent_shape, value_range, layers, device, batch_size, settings.detector.extractor, psi, space, label
         )
     run = run_train_detector(
         out,
@@ -221,16 +203,7 @@ def correct(
     wanted = MethodSettings(method, parse_parameters(parameters or ()))
     wanted.check_masks(masks)
     generator = generator_from(
-        model,
-        latent_shape,
-        layers,
-        device,
-        batch_size,
-        settings.extractor,
-        psi=psi,
-        space=space,
-        label=label,
-        value_range=value_range,
+        model, latent_shape, value_range, layers, device, batch_size, settings.extractor, psi, space, label
     )
     if labels is not None:
         wanted = replace(wanted, labels=load_labelled(labels, generator, masks))
@@ -283,15 +256,7 @@ def dissect(
 
     named = [name for name in layer or () if name != "all"]
     generator = generator_from(
-        model,
-        latent_shape,
-        ",".join(named),
-        device,
-        batch_size,
-        psi=psi,
-        space=space,
-        label=label,
-        value_range=value_range,
+        model, latent_shape, value_range, ",".join(named), device, batch_size, "", psi, space, label
     )
     run = run_dissect(generator, out, settings=settings, resume=resume, progress=show_progress())
     finish(run.to_dict(), out, as_json)
@@ -327,16 +292,7 @@ def rare(
     from genmend.workbench.commands.rare import run_rare
 
     generator = generator_from(
-        model,
-        latent_shape,
-        layers,
-        device,
-        batch_size,
-        settings.detector.extractor,
-        psi=psi,
-        space=space,
-        label=label,
-        value_range=value_range,
+        model, latent_shape, value_range, layers, device, batch_size, settings.detector.extractor, psi, space, label
     )
     run = run_rare(
         generator,
@@ -380,16 +336,7 @@ def explore(
     from genmend.workbench.commands.explore import run_explore
 
     generator = generator_from(
-        model,
-        latent_shape,
-        layer,
-        device,
-        batch_size,
-        settings.extractor,
-        psi=psi,
-        space=space,
-        label=label,
-        value_range=value_range,
+        model, latent_shape, value_range, layer, device, batch_size, settings.extractor, psi, space, label
     )
     run = run_explore(
         generator,
@@ -400,38 +347,4 @@ def explore(
         resume=resume,
         progress=show_progress(),
     )
-    finish(run.to_dict(), out, as_json)
-
-
-@commands.command()
-def convert(
-    file: Annotated[Path, typer.Argument(help="A foreign checkpoint: .pkl, .pt, .pth.")],
-    out: Out,
-    family: Annotated[str, typer.Option(help="Its layout; by the names of its arrays if auto.")] = "auto",
-    group: Annotated[str, typer.Option(help="Which of its models, e.g. g_ema; the averaged one if empty.")] = "",
-    n_classes: Annotated[int, typer.Option(help="Of a conditional DCGAN.", min=0)] = 0,
-    i_trust_this_file: Annotated[bool, typer.Option("--i-trust-this-file", help="Needed: see SECURITY.md.")] = False,
-    samples: Annotated[bool, typer.Option(help="Load the result and draw some; --no-samples for huge models.")] = True,
-    seed: Annotated[int, typer.Option(help="Of these samples.", min=0)] = 0,
-    device: Device = "cpu",
-    batch_size: Annotated[int | None, typer.Option(help="Images a forward pass; the family's own.", min=1)] = None,
-    resume: Annotated[
-        bool, typer.Option(help="Do not convert a file again that was converted before (same digest).")
-    ] = True,
-    as_json: Json = False,
-) -> None:
-    """Turn a foreign checkpoint into safetensors and JSON, to use as MODEL."""
-    from genmend.workbench.commands.convert import SampleSettings, in_words, run_convert
-
-    run = run_convert(
-        file,
-        out,
-        family,
-        trusted=i_trust_this_file,
-        group=group,
-        n_classes=n_classes,
-        samples=SampleSettings(seed, device, batch_size) if samples else None,
-        resume=resume,
-    )
-    note(in_words(run))
     finish(run.to_dict(), out, as_json)

@@ -68,15 +68,14 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on 
 def generator_from(
     model: str,
     latent_shape: str,
+    value_range: str,
     layers: str,
     device: str,
     batch_size: int | None,
     extractor: str = "",
-    *,
     psi: float | None = None,
     space: str = "",
     label: int | None = None,
-    value_range: str = "",
 ) -> Any:
     """The generator that MODEL and its options name, on the device; a named extractor is put there too."""
     from dataclasses import replace
