@@ -127,7 +127,7 @@ def open_npz(path: str | os.PathLike[str], name: str) -> np.ndarray:
 def _read_header(file: IO[bytes], size: int, place: str) -> _Header:
     """The header at the beginning of `file`, of which `size` bytes are there."""
     try:
-        version = np.lib.format.read_magic(file)  # type: ignore[no-untyped-call]
+        version = np.lib.format.read_magic(file)
         read: Any = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, column_major, dtype = read(file)
         offset = file.tell()

@@ -346,6 +346,6 @@ FAULTS = (
     _fault("key-ignores-truncation", "workbench gans storage", _COMMANDS,
            '{"weights": weights_digest(generator.module), "run": dict(generator.settings)}',
            '{"weights": weights_digest(generator.module)}'),
-    _fault("latents-unpickled", "workbench gans storage", _COMMANDS,
-           "array = np.load(path, allow_pickle=False)", "array = np.load(path, allow_pickle=True)"),
+    _fault("npy-size-unchecked", "storage", Tests(("storage",), "numpy_files"),
+           "if wanted > size - offset:", "if wanted < 0:"),
 )  # fmt: skip

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
-from experiments.markdown import document, estimate, number, picture, table
+from experiments.markdown import document, estimate, number, percent, picture, table
 
 # column -> (k, name of the metric): k = 3 and 5 are those that each was published with
 _METRICS = {
@@ -139,4 +140,45 @@ def shifted_features(results: list[dict[str, Any]]) -> str:
     )
 
 
-PAGES: tuple[Callable[[Any], str], ...] = (sets, shifted_features)
+def interval_coverage(results: list[dict[str, Any]]) -> str:
+    """How often intervals hold what they are about."""
+    settings = list(dict.fromkeys(json.dumps(row["setting"]) for row in results))
+    names = list(dict.fromkeys(row["name"] for row in results))
+    at = {(json.dumps(row["setting"]), row["name"]): row for row in results}
+    heads = ["{n} + {n}, {d} features, {query}".format(**json.loads(setting)) for setting in settings]
+    first = results[0]
+    held = [row["holds"] for row in results]
+    fixed = [row["holds_fixed"] for row in results if row["holds_fixed"] is not None]
+    again = [row for row in results if row["holds_fixed"] is not None]
+    scatter = 2 * (0.95 * 0.05 / first["n_pairs"]) ** 0.5
+    return document(
+        "# How often do the 95 % intervals of the metrics hold?",
+        "**Asked**: `evaluate(..., bootstrap=200)` and `genmend score --bootstrap 200` give 95 % intervals of the mean "
+        "over other draws of both sets. How many of them hold that mean?",
+        f"**On**: {first['n_pairs']} pairs of sets from known normal distributions for each setting, "
+        f"{first['n_subsamples']} subsamples an interval, k = 5; the mean is that over {first['n_draws']} other draws.",
+        f"**Command**: `python -m experiments.images.interval_coverage` (seed {first['seed']}).",
+        "**Control**: intervals that draw the per-sample values again with replacement and hold the balls fixed.",
+        table(
+            ("total", *heads),
+            ((name, *(percent(at[one, name]["holds"], 1) for one in settings)) for name in names),
+        ),
+        f"Share of the intervals that hold the mean; {percent(0.95)} are meant, and with {first['n_pairs']} pairs "
+        f"chance alone moves a share by {percent(scatter, 1)} up or down.",
+        "## Control: the balls held fixed",
+        table(
+            ("total", *heads),
+            (
+                (name, *(percent(at[one, name]["holds_fixed"], 1) for one in settings))
+                for name in dict.fromkeys(row["name"] for row in again)
+            ),
+        ),
+        "## What it shows",
+        f"Over all totals and settings {percent(sum(held) / len(held), 1)} of the intervals hold, from "
+        f"{percent(min(held), 1)} to {percent(max(held), 1)} a total and setting. With the balls held fixed "
+        f"{percent(sum(fixed) / len(fixed), 1)} do, from {percent(min(fixed), 1)} to {percent(max(fixed), 1)}: balls "
+        "move with the samples that they are drawn round.",
+    )
+
+
+PAGES: tuple[Callable[[Any], str], ...] = (sets, shifted_features, interval_coverage)

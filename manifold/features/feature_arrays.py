@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -63,7 +63,7 @@ def open_array(source: str | os.PathLike[str]) -> np.ndarray:
     if array.ndim != 2:
         return array
     if suffix == ".npy" and array.dtype in (np.float16, np.float32, np.float64) and array.flags.c_contiguous:
-        return open_features(path)  # checked block by block, never as a whole
+        return cast(np.ndarray, open_features(path))  # checked block by block, never as a whole
     return as_features(array, str(source))
 
 

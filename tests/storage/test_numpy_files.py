@@ -74,6 +74,8 @@ def test_hostile_files_are_one_sentence_that_names_them(tmp_path, name, recwarn)
     with pytest.raises(ValueError, match=r"bad\.npy") as error:
         open_npy(tmp_path / "bad.npy")
     assert "\n" not in str(error.value)
+    if name in ("10^12 rows", "cut off", "huge values"):
+        assert "is cut off: its header announces shape" in str(error.value)
     assert len(str(error.value)) < 5000
 
 

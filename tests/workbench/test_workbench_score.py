@@ -208,6 +208,8 @@ def test_a_corrupt_image_is_named_or_left_out_and_counted(folder):
     done = genmend(folder, "real", "torn", "--out", "no", *QUICK)
     assert done.returncode == 2
     assert "05.png" in done.stderr
+    assert "6 of 14 samples were looked at" in done.stderr
+    assert "--on-error skip" in done.stderr
     assert not (folder / "no").exists()
     done = genmend(folder, "real", "torn", "--out", "left", *QUICK, "--on-error", "skip", "--json")
     result = json.loads(done.stdout)
@@ -291,6 +293,50 @@ def test_the_numbers_are_told_on_stderr_and_only_json_goes_to_stdout(folder):
     assert f"{precision:.1%} of the query lie on the manifold of the reference (precision)" in silent.stderr
     as_json = genmend(folder, "x.npy", "y.npy", "--out", "told", "--k", "3", "--json")
     assert json.loads(as_json.stdout) == json.loads((folder / "told" / "summary.json").read_text())
+
+
+def test_each_share_stands_beside_that_of_two_sets_alike(folder, arrays):
+    at = arrays.json["k"]["1"]
+    x = np.load(folder / "x.npy")
+    own = manifold.Manifold(1).fit(x).contains(leave_one_out=True).mean()
+    assert at["expected_precision"] == pytest.approx(own)
+    page = page_of(arrays.out)
+    assert f"reference (precision), where alike sets have {own:.1%}" in page.text
+    assert f"(coverage), where alike sets have {at['expected_coverage']:.1%}" in page.text
+    assert "alike sets have" not in page.text.partition("(recall)")[2].partition(";")[0]  # of sets of two sizes
+    assert arrays.json["interval_method"] in page.text
+    assert page.text.index("At a glance") < page.text.index("Samples")
+
+
+def test_a_limit_draws_and_says_so(folder, tmp_path):
+    for label in "abc":
+        write_images(folder / f"classes-{label}", np.random.default_rng(3), 40, n=6)
+        (tmp_path / "classes").mkdir(exist_ok=True)
+        (folder / f"classes-{label}").rename(tmp_path / "classes" / label)
+    done = genmend(
+        folder, tmp_path / "classes", "made", "--out", "few", *QUICK, "--limit", "4", "--seed", "3", "--json"
+    )
+    result = json.loads(done.stdout)
+    drawn = result["sources"]["reference"]["drawn"]
+    assert (drawn["n_given"], drawn["seed"]) == (18, 3)
+    assert "4 of the 18 samples of the reference were used, drawn at random with seed 3" in done.stderr
+    with np.load(folder / "few" / "per_sample.npz") as found:
+        left_out = sorted(set("abc") - {name[0] for name in found["reference_names"].tolist()})
+    assert drawn["folders_left_out"] == left_out
+    assert ("none was drawn of these subfolders" in done.stderr) == bool(left_out)
+
+
+def test_images_in_an_archive_have_galleries(folder):
+    pixels = np.stack([np.asarray(Image.open(path)) for path in sorted((folder / "made").iterdir())])
+    np.savez(folder / "made.npz", pixels, np.arange(len(pixels)))
+    done = genmend(folder, "real", "made.npz:arr_0", "--out", "boxed", *IMAGES, "--json")
+    assert done.returncode == 0, done.stderr
+    result, same = json.loads(done.stdout), json.loads((folder / "seen" / "summary.json").read_text())
+    assert result["k"] == same["k"]
+    assert result["sources"]["query"]["kind"] == "images"
+    assert len(page_of(folder / "boxed").all("img")) == len(page_of(folder / "seen").all("img"))
+    one = genmend(folder, "real", "made/05.png", "--out", "one", *QUICK)  # a file alone
+    assert one.returncode == 0, one.stderr
 
 
 @pytest.mark.parametrize(("metrics", "n_pictures"), [("precision,recall", 2), ("rarity", 1), ("kid", 0)])
