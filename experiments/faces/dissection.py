@@ -6,6 +6,8 @@ Writes results/dissection/: tables.txt, results.json, a chart of the concepts of
 interrupted run goes on from goes to its cache folder, which git ignores. Needs the weights `faces`,
 `efficientnet-lite0` and `face-parser` (genmend fetch). About half an hour on two cores, most of it the face parser's.
 
+The control gives every sample the masks of the one before it: units that then detect a concept do so by chance.
+
 Normal is relative to the model's own normal samples, not to photographs.
 """
 
@@ -19,15 +21,20 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
+from torch import Tensor
 
 from experiments.faces.labelled import LabelledFaces, load_labelled_faces
 from experiments.pages import write_page
 from genmend.activations import ScaleUnits, edited
 from genmend.gans import ArtifactDetector, Generator, dissect
 from genmend.gans.detection.detect import fit_detector
-from genmend.gans.dissection import unit_peaks
+from genmend.gans.dissection import detects, unit_peaks
 from genmend.gans.dissection.artifact_units import unit_kid
+from genmend.gans.dissection.chance import adjusted
+from genmend.gans.dissection.concepts import load_concepts
 from genmend.gans.dissection.dissection import DissectRun
+from genmend.gans.dissection.mask_store import MaskStore
+from genmend.gans.dissection.stages import Stages
 from genmend.gans.families.pretrained import load_faces
 from genmend.gans.settings import CausalSettings, DetectorSettings, DissectSettings
 from genmend.manifold.features import extract, load_extractor
@@ -37,7 +44,8 @@ RESULTS = Path(__file__).with_name("results") / "dissection"
 POOL_SEED, N_POOL, N_TOP = 5, 2_000, 200
 N_WORST, N_DRAWS = 20, 20
 LAYER = "main.2"
-PARTS = ("classical", "face-parser", "units")
+CONTROL_LAYER = "main.5"
+PARTS = ("classical", "face-parser", "control", "units")
 
 
 def main() -> None:
@@ -47,15 +55,20 @@ def main() -> None:
     causal = CausalSettings(n_segmented=options.n_causal)
     runs = {
         "face-parser": DissectSettings(
-            segmenters=("face-parser",), causal=("glasses@main.5",), causal_settings=causal, n_statistics=10_000
+            segmenters=("face-parser",),
+            causal=("glasses@main.5",),
+            causal_settings=causal,
+            n_images=options.n_images,
         ),
-        "classical": DissectSettings(thresholds="fixed"),
+        "classical": DissectSettings(thresholds="fixed", rule="paper"),
     }
     kept = options.out / "results.json"
     results = json.loads(kept.read_text()) if kept.is_file() else {}
     for name in options.parts:
         if name == "units":
             found, lines = artifact_units(generator, load_labelled_faces(), options.cache, options.seed)
+        elif name == "control":
+            found, lines = chance_control(generator, runs["face-parser"], options.cache)
         else:
             run = dissect(generator, settings=runs[name], work=Work(options.cache / name / "work", progress=True))
             run.plot().savefig(options.out / f"concepts_{name}.png", dpi=110)
@@ -68,17 +81,54 @@ def main() -> None:
     write_page("faces/dissection")
 
 
+class OtherMasks(MaskStore):
+    """The masks of each file's samples, moved on by one sample: none has its own."""
+
+    def chunk(self, start: int, n: int, seed: int) -> Tensor:
+        return super().chunk(start, n, seed).roll(1, dims=0)
+
+
+def chance_control(generator: Generator, settings: DissectSettings, cache: Path) -> tuple[dict[str, Any], list[str]]:
+    """How many units of a layer detect a concept, by each rule alone and beyond chance, with own and others' masks."""
+    stages = Stages(generator, (CONTROL_LAYER,), settings.seed, Work(None, progress=True))
+    masks = Work(cache / "face-parser" / "work", progress=True)
+    concepts = load_concepts("face-parser")
+    found: dict[str, Any] = {"layer": CONTROL_LAYER}
+    lines = [f"Units of {CONTROL_LAYER} that detect a part of a face, by the rule alone / and beyond chance"]
+    for whose, kind in (("own", MaskStore), ("others'", OtherMasks)):
+        store = kind(generator, "face-parser", concepts, masks)
+        agreement, n = stages.agreement(
+            store, settings.n_images, "iqr", stages.statistics(N_POOL, settings.tail, 1), settings.n_shuffles
+        )
+        table = agreement[CONTROL_LAYER]
+        by_iou, beyond = (values.argmax(1)[:, None] for values in (table.iou, table.above_null))
+        p_adjusted = adjusted(table.p_value.numpy())
+        row: dict[str, list[int]] = {}
+        for rule in ("paper", "code"):
+            alone, sure = (
+                [values.gather(1, best)[:, 0].numpy() for values in (table.iou, table.accuracy, table.quality)]
+                for best in (by_iou, beyond)
+            )
+            level = np.take_along_axis(p_adjusted, beyond.numpy(), 1)[:, 0]
+            row[rule] = [int(detects(*alone, rule).sum()), int(detects(*sure, rule, level).sum())]
+        found[whose] = row | {"n_judged": n, "n_units": len(table.iou)}
+        told = ", ".join(f"rule {rule} {one} / {two} of {len(table.iou)}" for rule, (one, two) in row.items())
+        lines.append(f"  {whose} masks ({n} samples): {told}")
+    return found, [*lines, ""]
+
+
 def dissection_lines(name: str, run: DissectRun) -> list[str]:
     way = run.settings["thresholds"]
     lines = [f"{name}: {run.n_judged[name]} samples, thresholds {way}, rule {run.settings['rule']}"]
     for layer, units in run.layers.items():
         counts = run.detectors(layer)
-        best = int(units.iou.argmax())
+        best = int(units.above_null.argmax())
         listed = ", ".join(f"{concept} {count}" for concept, count in counts.most_common(8))
         low, high = units.interval[best]
         lines.append(
             f"  {layer:8s} {int(units.detector.sum()):4d} of {len(units.iou)} units detect {len(counts)} concepts; "
-            f"best: unit {best} {run.label(layer, best)} IoU {units.iou[best]:.3f} [{low:.3f}, {high:.3f}]; {listed}"
+            f"best: unit {best} {run.label(layer, best)} IoU {units.iou[best]:.3f} [{low:.3f}, {high:.3f}], by chance "
+            f"{units.null[best]:.3f}; {listed}"
         )
     for study in run.causal:
         effect = study.effect
@@ -168,6 +218,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--cache", type=Path, default=RESULTS / "cache")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--n-images", type=int, default=2_000, help="images that the face parser segments")
     parser.add_argument("--n-causal", type=int, default=480, help="images segmented for the causal test, up to 1200")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()

@@ -76,40 +76,68 @@ def boundaries(results: dict[str, Any]) -> str:
 
 def dissection(results: dict[str, Any]) -> str:
     """What units detect and cause."""
-    found, units = results["face-parser"]["found"], results["units"]["found"]
+    found, units, control = (results[part]["found"] for part in ("face-parser", "units", "control"))
     effect = found["causal"][0]
     erased = [percent(share) for share in sorted(effect["random_erased"])]
+    settings = found["settings"]
+    own, by_chance = control["own"], control["others'"]
     return document(
         "# Dissecting the face generator",
-        "**Asked**: which units detect a concept, do the units that agree with glasses cause them, and do units far "
-        "from normal break faces?",
+        "**Asked**: which units detect a concept more than chance does, do the units that agree with glasses cause "
+        "them, and do units far from normal break faces?",
         f"**On**: the face generator; {found['n_judged']['face-parser']} samples segmented by a face parser, "
         f"{results['classical']['found']['n_judged']['classical']} by colour, edges and brightness.",
-        "**Command**: `python -m experiments.faces.dissection --n-causal "
-        f"{found['settings']['causal_settings']['n_segmented']}` (seed {found['settings']['seed']}).",
-        f"**Controls**: random units of the same layer, as many, in every causal test. {NORMAL}",
-        "## Units that detect a concept",
+        f"**Command**: `python -m experiments.faces.dissection --n-images {settings['n_images']} --n-causal "
+        f"{settings['causal_settings']['n_segmented']}` (seed {settings['seed']}).",
+        f"**Controls**: the masks of {settings['n_shuffles']} other samples for each sample, for every unit and "
+        "concept; every sample with the masks of another one; random units of the same layer, as many, in every causal "
+        f"test. {NORMAL}",
+        "## Units that detect a concept beyond chance",
         table(
-            ("segmenter", "layer", "units that detect", "of", "concepts", "median IoU of these", "most frequent"),
+            (
+                "segmenter",
+                "rule",
+                "layer",
+                "units that detect",
+                "of",
+                "concepts",
+                "median IoU of these",
+                "by chance",
+                "most frequent",
+            ),
             (
                 (
                     segmenter,
+                    results[segmenter]["found"]["settings"]["rule"],
                     layer,
                     row["n_detectors"],
                     row["n_units"],
                     row["n_concepts"],
                     number(row["median_iou_of_detectors"]),
+                    number(row["median_null_of_detectors"]),
                     ", ".join(f"{concept} {n}" for concept, n in list(row["detectors"].items())[:4]),
                 )
                 for segmenter in ("face-parser", "classical")
                 for layer, row in results[segmenter]["found"]["layers"].items()
             ),
         ),
-        "Face parser: thresholds by IQR; classical: the paper's fixed threshold. Best unit of each layer, with 95 % "
-        "intervals:",
+        "Face parser: thresholds by IQR; classical: the paper's fixed threshold. A unit detects where the rule holds "
+        "and its agreement is more than that with other samples' masks, at most 5 % false over all units and concepts. "
+        "Best unit of each layer, with 95 % intervals:",
         _lines([line for part in ("face-parser", "classical") for line in results[part]["lines"]]),
         picture("concepts_face-parser.png", "Concepts by layer, face parser"),
         picture("concepts_classical.png", "Concepts by layer, colours, edges and brightness"),
+        "## How many units detect something by chance",
+        f"Layer {control['layer']}, parts of a face: with its own masks, and with those of another sample, where no "
+        "unit can detect anything.",
+        table(
+            ("masks", "rule", "by the rule alone", "and beyond chance", "of"),
+            (
+                (whose, rule, *row[rule], row["n_units"])
+                for whose, row in (("own", own), ("another sample's", by_chance))
+                for rule in ("paper", "code")
+            ),
+        ),
         "## Units that cause glasses",
         f"Switching the {len(effect['units'])} units of {effect['layer']} that agree best with glasses off erases "
         f"{percent(effect['erased'])} of the glasses' area in {effect['n_present']} images, as many random units "
@@ -118,9 +146,12 @@ def dissection(results: dict[str, Any]) -> str:
         "## Units far from normal",
         _lines(results["units"]["lines"][1:]),
         "## What it shows",
-        "Parts of the face have many units, and erasing works; adding does not. Colours, edges and brightness with the "
-        f"paper's fixed threshold find few units. Switching the {len(units['worst'])} units furthest from normal off "
-        f"changes the share of artifacts far from normal from {number(units['flagged']['none']['artifact'])} to "
+        f"The paper's rule finds {by_chance['paper'][0]} of {by_chance['n_units']} units with the masks of "
+        f"other samples ({own['paper'][0]} with their own), so it says little; that of its code finds "
+        f"{by_chance['code'][0]} ({own['code'][0]}). Beyond chance, parts of the face have units, and "
+        "erasing works; adding does not. Colours, edges and brightness with the paper's fixed threshold find few "
+        f"units. Switching the {len(units['worst'])} units furthest from normal off changes the share of artifacts far "
+        f"from normal from {number(units['flagged']['none']['artifact'])} to "
         f"{number(units['flagged']['worst']['artifact'])}: a small effect, where the ladder of corrections mends most.",
     )
 

@@ -18,8 +18,20 @@ from torch import Tensor
 from genmend.gans.conversion.arrays import Storage
 from genmend.gans.conversion.unpickling import Made, Name, Persistent, PickleError, read_pickle
 
-__all__ = ["read_checkpoint"]
+__all__ = ["explain_kind", "is_safetensors", "read_checkpoint"]
 
+_OTHER_KINDS = {
+    b"\x1f\x8b": "compressed by gzip: unpack it first",
+    b"BZh": "compressed by bzip2: unpack it first",
+    b"\xfd7zXZ": "compressed by xz: unpack it first",
+    b"7z\xbc\xaf": "a 7z archive: unpack it first",
+    b"Rar!": "a RAR archive: unpack it first",
+    b"\x89HDF": "an HDF5 file, as Keras writes them, and convert reads those of PyTorch",
+    b"\x93NUMPY": "a single numpy array, and no checkpoint",
+    b"\x89PNG": "a picture",
+    b"\xff\xd8\xff": "a picture",
+}
+_PRINTABLE = frozenset(range(32, 127)) | {9, 10, 13}
 _MAGIC = 0x1950A86A20F9469CFC6C
 _DTYPES = {
     "DoubleStorage": torch.float64,
@@ -33,6 +45,34 @@ _DTYPES = {
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether a file begins as safetensors do: the header's length, and the header, which is JSON."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    return len(start) == 9 and start[8:] == b"{" and int.from_bytes(start[:8], "little") <= path.stat().st_size - 8
+
+
+def explain_kind(path: Path) -> None:
+    """Raise PickleError with what a file is where its beginning says that it is no checkpoint."""
+    with path.open("rb") as file:
+        start = file.read(512)
+    text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith(b"version https://git-lfs"):
+        raise PickleError(
+            "it is a Git LFS pointer, a few lines in place of the file: fetch the file itself, e.g. with git lfs pull"
+        )
+    if text.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--")):
+        raise PickleError(
+            "it is a web page, as a link gives that wants a login or a confirmation: download the file itself"
+        )
+    for beginning, kind in _OTHER_KINDS.items():
+        if start.startswith(beginning):
+            raise PickleError(f"it is {kind}")
+    if start and all(byte in _PRINTABLE for byte in start) and not start.startswith((b"(", b"c", b"]", b"}")):
+        shown = start[:60].decode("ascii").split("\n")[0]
+        raise PickleError(f"it is a text that begins {shown!r}, and no checkpoint: download or export the file again")
 
 
 def read_checkpoint(path: Path) -> tuple[Any, list[Name], Storage]:
@@ -55,7 +95,11 @@ def _read_zip(path: Path) -> tuple[Any, list[Name], Storage]:
             members = archive.infolist()
             if sum(member.file_size for member in members) > path.stat().st_size:
                 raise PickleError("its members are larger than the archive: torch.save compresses nothing")
-            (pickled,) = [m.filename for m in members if m.filename.split("/")[-1] == "data.pkl"]
+            pickles = [m.filename for m in members if m.filename.split("/")[-1] == "data.pkl"]
+            if len(pickles) != 1:
+                inside = ", ".join(member.filename for member in members[:5]) or "nothing"
+                raise PickleError(f"it is a zip archive of {inside}, and none of torch.save's: unpack it first")
+            (pickled,) = pickles
             folder = pickled.removesuffix("data.pkl")
             names = {member.filename for member in members}
             if f"{folder}byteorder" in names and archive.read(f"{folder}byteorder") != b"little":
@@ -63,6 +107,8 @@ def _read_zip(path: Path) -> tuple[Any, list[Name], Storage]:
             root, asked, outside = read_pickle(io.BytesIO(archive.read(pickled)))
             keys = _dtypes(outside)
             stored = {key: archive.read(f"{folder}data/{key}") for key in keys}
+    except PickleError:
+        raise
     except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
         raise PickleError(f"it is no archive of torch.save's ({error})") from error
     return root, asked, _storage_of(stored)

@@ -53,7 +53,8 @@ def limit_resources(file_bytes: int) -> str:
         import resource
     except ImportError:
         return "not limited: this system has no resource limits"
-    memory = _memory_in_use() + 6 * file_bytes + 2**30
+    more = 6 * file_bytes + 2**30
+    memory = _memory_in_use() + more
     written = 4 * file_bytes + 2**26
     limits = {
         resource.RLIMIT_CPU: CPU_SECONDS,
@@ -65,7 +66,8 @@ def limit_resources(file_bytes: int) -> str:
         hard = resource.getrlimit(kind)[1]
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(kind, (value, value))
-    return f"processor {CPU_SECONDS} s, memory {memory >> 20} MiB, files {written >> 20} MiB"
+    # Without what the process had before, which differs from run to run.
+    return f"processor {CPU_SECONDS} s, memory {more >> 20} MiB more than it began with, files {written >> 20} MiB"
 
 
 def _memory_in_use() -> int:
@@ -102,10 +104,20 @@ def read_arrays(path: Path) -> dict[str, Any]:
     """
     import torch
 
-    from genmend.gans.conversion.archives import read_checkpoint
+    from genmend.gans.conversion.archives import explain_kind, is_safetensors, read_checkpoint
     from genmend.gans.conversion.arrays import flat_arrays, is_harmless
     from genmend.gans.conversion.unpickling import PickleError
 
+    explain_kind(path)
+    if is_safetensors(path):
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            arrays = load_file(path)
+        except SafetensorError as error:
+            raise PickleError(f"it is no whole safetensors file ({error})") from error
+        return {"arrays": arrays, "settings": {}, "reader": "safetensors, which hold no code", "refused": []}
     try:
         root = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a crafted file can make it raise anything; reading as data answers all of it

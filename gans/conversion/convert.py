@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import genmend
+from genmend.gans.conversion.archives import is_safetensors
 from genmend.gans.conversion.folder import save_generator
 from genmend.gans.conversion.groups import choose_group, choose_layout, groups_of
 from genmend.gans.families import LAYOUTS
@@ -89,7 +90,7 @@ def convert(
     group: str | None = None,
     n_classes: int = 0,
 ) -> Converted:
-    """Convert a .pkl, .pt or .pth checkpoint to a folder that `gans.load_generator` takes.
+    """Convert a .pkl, .pt, .pth or .safetensors checkpoint to a folder that `gans.load_generator` takes.
 
     A child process reads the file, without network where the system allows that, and with limits on memory and
     processor time: by torch's safe loader where that admits it, else as data, so that nothing in it is run either way.
@@ -102,7 +103,7 @@ def convert(
     family : str
         A name of `genmend.gans.families.LAYOUTS`, or ``auto``: by the names of the arrays.
     trusted : bool
-        That you trust the file. Needed all the same: readers have had faults before.
+        That you trust the file. Needed all the same: readers have had faults before. Not for safetensors.
     group : str, optional
         Which group of arrays, where a file has several generators; the averaged one (``g_ema``, ``G_ema``) where None.
     n_classes : int
@@ -111,7 +112,7 @@ def convert(
     Raises
     ------
     ConversionError
-        If `trusted` is False, or the file is damaged or holds no arrays.
+        If `trusted` is False and the file no safetensors, or the file is damaged or holds no arrays.
     genmend.gans.families.layout.LayoutError
         If the arrays are not the family's; every name and shape that doesn't fit is listed.
     """
@@ -119,8 +120,8 @@ def convert(
     if family != "auto" and family not in LAYOUTS:
         raise ConversionError(f"No family is called {family!r}; there are auto, {', '.join(LAYOUTS)}.")
     if not source.is_file():
-        raise ConversionError(f"{source} is no file; give the checkpoint itself (.pkl, .pt or .pth).")
-    if not trusted:
+        raise ConversionError(f"{source} is no file; give the checkpoint itself (.pkl, .pt, .pth or .safetensors).")
+    if not trusted and not is_safetensors(source):
         raise ConversionError(
             f"{source.name} can hold code, as every pickle can. genmend runs none of it, and reads it in a process "
             "of its own, but that is no wall: convert only what you trust, and say so with --i-trust-this-file."

@@ -266,7 +266,10 @@ def read_pickle(file: BinaryIO) -> tuple[Any, list[Name], list[Persistent]]:
             elif opcode.name in _CHANGES:
                 _CHANGES[opcode.name](machine, value)
             else:
-                raise PickleError(f"it uses {opcode.name}, which no checkpoint does")
+                raise PickleError(
+                    f"it asks for {opcode.name} where a pickle would, which no checkpoint does: it is another kind of "
+                    "file, or damaged"
+                )
     except PickleError:
         raise
     except (ValueError, EOFError, UnicodeDecodeError, IndexError, OverflowError, MemoryError) as error:

@@ -6,7 +6,8 @@ Checked on two real files: the weights of the packages gan-face-generate 1.1.1 a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -39,6 +40,8 @@ class DCGAN(nn.Module):
     dropout : float, optional
         A dropout layer of this rate after the first stage, as some were trained with; it does nothing in eval mode, but
         counts in the numbering of `main`.
+    biases : tuple of bool
+        Whether each transposed convolution has one; none has where empty.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class DCGAN(nn.Module):
         channels: int = 3,
         n_classes: int = 0,
         dropout: float | None = None,
+        biases: tuple[bool, ...] = (),
     ) -> None:
         super().__init__()
         self.latent_width, self.n_classes = latent_width, n_classes
@@ -56,7 +60,8 @@ class DCGAN(nn.Module):
             zip((latent_width + n_classes, *widths), (*widths, channels), strict=True)
         ):
             stride, padding = (1, 0) if step == 0 else (2, 1)
-            stages.append(nn.ConvTranspose2d(before, after, 4, stride, padding, bias=False))
+            biased = bool(biases) and biases[step]
+            stages.append(nn.ConvTranspose2d(before, after, 4, stride, padding, bias=biased))
             stages += [nn.BatchNorm2d(after), nn.ReLU()] if step < len(widths) else [nn.Tanh()]
             if step == 0 and dropout is not None:
                 stages.append(nn.Dropout(dropout))
@@ -67,6 +72,35 @@ class DCGAN(nn.Module):
         joined = latents if labels is None else torch.cat([latents, labels], dim=1)
         images: Tensor = self.main(joined[:, :, None, None])
         return images
+
+
+def _places(names: Iterable[str]) -> dict[str, str]:
+    """Where each of these names stands in `main`, by the name; nothing where they are not those of one Sequential.
+
+    Of one Sequential called `main` they stay. Otherwise (another name, none, blocks in it) convolutions and
+    normalisations are numbered in their order, with an activation after each pair.
+    """
+    numbered = {name: re.fullmatch(r"((?:[A-Za-z_]\w*\.)*)((?:\d+\.)+)(\w+)", name) for name in names}
+    if all(found and found[1] == "main." and found[2].count(".") == 1 for found in numbered.values()):
+        return {name: name for name in numbered}
+    stages: dict[tuple[int, ...], dict[str, str]] = {}
+    for name, found in numbered.items():
+        if found is None or found[1] != next(iter(numbered.values()))[1]:  # type: ignore[index]  # the first is no gap
+            return {}
+        stages.setdefault(tuple(map(int, found[2].split(".")[:-1])), {})[found[3]] = name
+    places, place = {}, 0
+    for number in sorted(stages):
+        places |= {name: f"main.{place}.{part}" for part, name in stages[number].items()}
+        place += 2 if "running_mean" in stages[number] else 1
+    return places
+
+
+def _recognises(shapes: Shapes) -> bool:
+    """Whether a transposed convolution comes first, and a normalisation of its outputs second."""
+    places = _places(shapes)
+    renamed = {place: shapes[name] for name, place in places.items()} or dict(shapes)
+    first = renamed.get("main.0.weight", ())
+    return len(first) == 4 and renamed.get("main.1.running_mean") == first[1:2]
 
 
 def _convolutions(shapes: Shapes) -> list[tuple[int, ...]]:
@@ -82,7 +116,13 @@ def _convolutions(shapes: Shapes) -> list[tuple[int, ...]]:
 
 
 def _config(shapes: Shapes, stored: Mapping[str, Any]) -> Config:
+    places = _places(shapes)
+    shapes = {place: shapes[name] for name, place in places.items()} or shapes
     convolutions = _convolutions(shapes)
+    weights = sorted(
+        (name for name, shape in shapes.items() if len(shape) == 4), key=lambda name: int(name.split(".")[1])
+    )
+    biases = [f"{name.removesuffix('weight')}bias" in shapes for name in weights]
     n_classes = int(stored.get("n_classes", 0))
     return {
         "latent_width": convolutions[0][0] - n_classes,
@@ -91,11 +131,20 @@ def _config(shapes: Shapes, stored: Mapping[str, Any]) -> Config:
         "n_classes": n_classes,
         # Without dropout the second convolution is number 3.
         "dropout": None if len(shapes.get("main.3.weight", ())) == 4 else 0.0,
+        **({"biases": biases} if any(biases) else {}),
+        **({"places": places} if any(name != place for name, place in places.items()) else {}),
     }
 
 
 def _build(config: Config) -> DCGAN:
-    return DCGAN(**(config | {"widths": tuple(config["widths"])})).eval()
+    sizes = {name: value for name, value in config.items() if name != "places"}
+    return DCGAN(**(sizes | {"widths": tuple(config["widths"])})).eval()
+
+
+def _expected(config: Config) -> Shapes:
+    """Names of the file, where its Sequential has another one than `main`."""
+    theirs = {place: name for name, place in config.get("places", {}).items()}
+    return {theirs.get(name, name): shape for name, shape in model_layout(_build(config)).items()}
 
 
 def _adapt(module: nn.Module, config: Config, name: str, options: Mapping[str, Any]) -> Generator:
@@ -113,7 +162,8 @@ def _adapt(module: nn.Module, config: Config, name: str, options: Mapping[str, A
 
 
 def _translate(state: State, config: Config) -> State:
-    return dict(state)
+    places = config.get("places", {})
+    return {places.get(name, name): tensor for name, tensor in state.items()}
 
 
 LAYOUT = Layout(
@@ -121,9 +171,10 @@ LAYOUT = Layout(
     source="pytorch/examples, dcgan/main.py",
     marks=("main.0.weight", "main.1.running_mean"),
     config=_config,
-    expected=lambda config: model_layout(_build(config)),
+    expected=_expected,
     translate=_translate,
     build=_build,
     adapt=_adapt,
     options={"label": None},
+    recognises=_recognises,
 )

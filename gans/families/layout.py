@@ -70,6 +70,8 @@ class Layout:
         What a user can choose when loading, with the defaults.
     extras : tuple of str
         Arrays that may stand beside the generator's in the file, and are used where they do.
+    recognises : callable, optional
+        ``recognises(shapes)``: whether a file is of this layout, where beginnings of names do not tell.
     """
 
     name: str
@@ -82,9 +84,12 @@ class Layout:
     adapt: Callable[[nn.Module, Config, str, Mapping[str, Any]], Generator]
     options: Mapping[str, Any]
     extras: tuple[str, ...] = ()
+    recognises: Callable[[Shapes], bool] | None = None
 
     def matches(self, shapes: Shapes) -> bool:
         """Whether the names look like this layout's."""
+        if self.recognises is not None:
+            return self.recognises(shapes)
         return all(any(name.startswith(mark) for name in shapes) for mark in self.marks)
 
 

@@ -23,15 +23,16 @@ from genmend.gans.families.stylegan2 import StyleGAN2
 from genmend.gans.families.stylegan2_adapter import OPTIONS, mean_style, stylegan2_generator
 from genmend.gans.generator import Generator
 
-__all__ = ["NVIDIA", "ROSINALITY"]
+__all__ = ["NVIDIA", "ROSINALITY", "Row", "array_size", "check_filters"]
 
-_TAPS = (1, 3, 3, 1)  # of every public model; other filters are told apart by their values, see `_check_filters`
+_TAPS = (1, 3, 3, 1)  # of every public model; other filters are told apart by their values, see `check_filters`
 _NVIDIA_CLAMP = 256.0  # what train.py of stylegan2-ada-pytorch trains with
 
 
 def _build(config: Config) -> StyleGAN2:
     widths = {int(side): width for side, width in config["widths"].items()}
-    return StyleGAN2(**(config | {"widths": widths, "taps": _TAPS})).eval()
+    sizes = {name: value for name, value in config.items() if name != "stored_noises"}
+    return StyleGAN2(**(sizes | {"widths": widths, "taps": _TAPS})).eval()
 
 
 def _adapt(module: nn.Module, config: Config, name: str, options: Mapping[str, Any]) -> Generator:
@@ -39,7 +40,7 @@ def _adapt(module: nn.Module, config: Config, name: str, options: Mapping[str, A
     return stylegan2_generator(module, name, **options)
 
 
-def _size(shapes: Shapes, name: str, axis: int) -> int:
+def array_size(shapes: Shapes, name: str, axis: int) -> int:
     """One length of one array; LayoutError where it isn't there."""
     if len(shapes.get(name, ())) <= axis:
         raise LayoutError(
@@ -48,7 +49,8 @@ def _size(shapes: Shapes, name: str, axis: int) -> int:
     return int(shapes[name][axis])
 
 
-def _check_filters(state: State, names: list[str], gain: float = 1.0) -> None:
+def check_filters(state: State, names: list[str], gain: float = 1.0) -> None:
+    """Raise LayoutError unless the filters of these names are [1, 3, 3, 1] in both directions, times the gain."""
     wrong = [name for name in names if not torch.allclose(state[name].float(), fir_kernel(_TAPS) * gain, atol=1e-4)]
     if wrong:
         raise LayoutError(
@@ -66,16 +68,16 @@ def _nvidia_config(shapes: Shapes, stored: Mapping[str, Any]) -> Config:
             "The file has no synthesis.bN.conv1.weight, or no mapping.fcN.weight: no StyleGAN2 of NVIDIA's."
         )
     conditional = "mapping.embed.weight" in shapes
-    embedded = _size(shapes, "mapping.embed.weight", 0) if conditional else 0
+    embedded = array_size(shapes, "mapping.embed.weight", 0) if conditional else 0
     synthesis, mapping = stored.get("synthesis_kwargs", {}), stored.get("mapping_kwargs", {})
     return {
-        "z_width": _size(shapes, "mapping.fc0.weight", 1) - embedded,
-        "w_width": _size(shapes, f"mapping.fc{n_mapping - 1}.weight", 0),
-        "widths": {str(side): _size(shapes, f"synthesis.b{side}.conv1.weight", 0) for side in sides},
+        "z_width": array_size(shapes, "mapping.fc0.weight", 1) - embedded,
+        "w_width": array_size(shapes, f"mapping.fc{n_mapping - 1}.weight", 0),
+        "widths": {str(side): array_size(shapes, f"synthesis.b{side}.conv1.weight", 0) for side in sides},
         "n_mapping": n_mapping,
-        "n_classes": _size(shapes, "mapping.embed.weight", 1) if conditional else 0,
+        "n_classes": array_size(shapes, "mapping.embed.weight", 1) if conditional else 0,
         "embedded": embedded,
-        "channels": _size(shapes, f"synthesis.b{sides[-1]}.torgb.weight", 0),
+        "channels": array_size(shapes, f"synthesis.b{sides[-1]}.torgb.weight", 0),
         # A state dict alone does not tell it; a .pkl does, also where there is none.
         "clamp": synthesis.get("conv_clamp") if "synthesis_kwargs" in stored else _NVIDIA_CLAMP,
         "mapping_rate": float(mapping.get("lr_multiplier", 0.01)),
@@ -83,7 +85,7 @@ def _nvidia_config(shapes: Shapes, stored: Mapping[str, Any]) -> Config:
 
 
 def _translate_nvidia(state: State, config: Config) -> State:
-    _check_filters(state, [name for name in state if name.endswith("resample_filter")])
+    check_filters(state, [name for name in state if name.endswith("resample_filter")])
     return dict(state)
 
 
@@ -103,23 +105,31 @@ NVIDIA = Layout(
 def _rosinality_config(shapes: Shapes, stored: Mapping[str, Any]) -> Config:
     n_mapping = sum(bool(re.fullmatch(r"style\.\d+\.weight", name)) for name in shapes)
     n_convolutions = sum(bool(re.fullmatch(r"convs\.\d+\.conv\.weight", name)) for name in shapes)
-    widths = [_size(shapes, "conv1.conv.weight", 1)]
-    widths += [_size(shapes, f"convs.{number}.conv.weight", 1) for number in range(0, n_convolutions, 2)]
+    z_width, w_width = array_size(shapes, "style.1.weight", 1), array_size(shapes, f"style.{n_mapping}.weight", 0)
+    if z_width != w_width:
+        raise LayoutError(
+            f"style.1.weight takes {z_width} numbers and w has {w_width}; in this layout z is as wide as w, so the "
+            "file is of a conditional or another model, whose labels it does not tell: build it with its own code and "
+            "give MODEL as module:callable."
+        )
+    widths = [array_size(shapes, "conv1.conv.weight", 1)]
+    widths += [array_size(shapes, f"convs.{number}.conv.weight", 1) for number in range(0, n_convolutions, 2)]
     return {
-        "z_width": _size(shapes, "style.1.weight", 1),
-        "w_width": _size(shapes, f"style.{n_mapping}.weight", 0),
+        "z_width": z_width,
+        "w_width": w_width,
         "widths": {str(4 * 2**number): width for number, width in enumerate(widths)},
         "n_mapping": n_mapping,
         "n_classes": 0,
         "embedded": 0,
-        "channels": 3,
+        "channels": array_size(shapes, "to_rgb1.bias", 1),
         "clamp": None,
         "mapping_rate": 0.01,
+        **({} if any(map(_is_noise, shapes)) else {"stored_noises": False}),
     }
 
 
 Convert = Callable[[Tensor], Tensor]
-_Row = tuple[str, tuple[int, ...], Convert]  # our name, the shape there, how the array becomes ours
+Row = tuple[str, tuple[int, ...], Convert]  # our name, the shape there, how the array becomes ours
 
 
 def _same(tensor: Tensor) -> Tensor:
@@ -135,10 +145,10 @@ def _scaled(tensor: Tensor) -> Tensor:
     return tensor[0] / math.sqrt(tensor[0, 0].numel())
 
 
-def _rosinality_rows(config: Config) -> dict[str, _Row]:
+def _rosinality_rows(config: Config) -> dict[str, Row]:
     """Every name of a rosinality checkpoint, with what becomes of it."""
     ours = model_layout(_build(config))
-    rows: dict[str, _Row] = {}
+    rows: dict[str, Row] = {}
 
     def row(
         theirs: str, name: str, lead: tuple[int, ...] = (), tail: tuple[int, ...] = (), how: Convert = _same
@@ -175,9 +185,10 @@ def _rosinality_rows(config: Config) -> dict[str, _Row]:
 def _translate_rosinality(state: State, config: Config) -> State:
     module = _build(config)
     rows = _rosinality_rows(config)
-    _check_filters(state, [name for name in rows if name.endswith("kernel")], gain=4.0)
+    check_filters(state, [name for name in rows if name.endswith("kernel")], gain=4.0)
     # Filters that are there in NVIDIA's layout alone stay as the module was built.
-    ours = {**module.state_dict(), **{name: how(state[theirs]) for theirs, (name, _, how) in rows.items()}}
+    ours = module.state_dict() | _fixed_noises(config)
+    ours |= {name: how(state[theirs]) for theirs, (name, _, how) in rows.items() if theirs in state}
     average = state.get("latent_avg")
     if average is None:
         module.load_state_dict(ours)
@@ -185,8 +196,23 @@ def _translate_rosinality(state: State, config: Config) -> State:
     return ours | {"mapping.w_avg": average.flatten()}
 
 
+def _fixed_noises(config: Config) -> State:
+    """Noise for files that keep none, as it was drawn anew in every run there: fixed, of seed 0."""
+    draw = torch.Generator().manual_seed(0)
+    shapes = {ours: shape for theirs, (ours, shape, _) in _rosinality_rows(config).items() if _is_noise(theirs)}
+    return {name: torch.randn(shape[2:], generator=draw) for name, shape in shapes.items()}
+
+
+def _is_noise(name: str) -> bool:
+    return name.startswith("noises.")
+
+
 def _rosinality_expected(config: Config) -> Shapes:
-    return {theirs: shape for theirs, (_, shape, _) in _rosinality_rows(config).items()}
+    return {
+        theirs: shape
+        for theirs, (_, shape, _) in _rosinality_rows(config).items()
+        if config.get("stored_noises", True) or not _is_noise(theirs)
+    }
 
 
 ROSINALITY = Layout(
