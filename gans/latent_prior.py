@@ -7,16 +7,16 @@ coordinate to move along, and is left out of every norm.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from scipy.stats import chi
-from torch import Tensor
+from torch import Tensor, nn
 
 from genmend.gans.generator import Generator
 
-__all__ = ["LatentPrior", "latent_prior"]
+__all__ = ["FreeLatents", "LatentPrior", "free_latents", "latent_prior"]
 
 N_OWN = 1_000
 _FAR = 1 << 41  # rows of the stream of latents that nothing else draws
@@ -79,3 +79,51 @@ def latent_prior(generator: Generator) -> LatentPrior:
     mean[free], std[free] = own.mean(0)[free], own.std(0)[free]
     prior = LatentPrior(mean, std, free)
     return LatentPrior(mean, std, free, prior.norms(own).sort().values)
+
+
+@dataclass(frozen=True)
+class FreeLatents:
+    """One latent's surroundings in standardised coordinates: those that are free, the others as the latent has them.
+
+    There a search that takes latents for normal is right in any space: in w, and beside a fixed class.
+
+    Attributes
+    ----------
+    prior : LatentPrior
+    latent : Tensor (1, *latent_shape)
+    generator : Generator
+        The same one, of latents (n, n_free).
+    """
+
+    prior: LatentPrior
+    latent: Tensor
+    generator: Generator
+
+    def inner(self, latents: Tensor) -> Tensor:
+        """Free coordinates (n, n_free), in standard deviations, of latents (n, *latent_shape)."""
+        return self.prior.standardised(latents)[:, self.prior.free.to(latents.device)]
+
+    def outer(self, inner: Tensor) -> Tensor:
+        """Latents (n, *latent_shape) of what `inner` returned."""
+        return _outer(inner, self.prior, self.latent)
+
+
+def free_latents(generator: Generator, latent: Tensor) -> FreeLatents | None:
+    """The free coordinates round a latent (1, *latent_shape); None where latents are normal and all of them free."""
+    if generator.draw is None and not generator.last_chooses:
+        return None
+    prior, run = latent_prior(generator), generator.call
+
+    def call(module: nn.Module, inner: Tensor) -> Tensor:
+        latents = _outer(inner, prior, latent)
+        raw: Tensor = module(latents) if run is None else run(module, latents)
+        return raw
+
+    inside = replace(generator, latent_shape=(prior.n_free,), call=call, draw=None, draw_shape=None, last_chooses=False)
+    return FreeLatents(prior, latent, inside)
+
+
+def _outer(inner: Tensor, prior: LatentPrior, latent: Tensor) -> Tensor:
+    whole = prior.standardised(latent.to(inner)).repeat(len(inner), 1)
+    whole[:, prior.free.to(inner.device)] = inner
+    return prior.latents(whole).reshape(-1, *latent.shape[1:])

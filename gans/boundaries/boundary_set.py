@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from genmend.gans.boundaries.preactivation import activations_of, decode, masked_errors, squared_errors
 from genmend.gans.boundaries.rankings import first_of, first_order_effects, smallest_prefix
-from genmend.gans.generator import Generator
+from genmend.gans.boundaries.region import NoRegionError
+from genmend.gans.generator import Generator, gradient_batch
 from genmend.gans.settings import GateSettings
 
 __all__ = [
@@ -133,7 +134,7 @@ def supporting_set(
     weight = _by_granularity(values, granularity)
     candidates = weight.flatten().nonzero().flatten()
     if not len(candidates):
-        raise ValueError(f"Layer {layer!r} outputs only zeros for this latent: it has no boundary to find.")
+        raise NoRegionError(f"Layer {layer!r} outputs only zeros for this latent: it has no boundary to find.")
     scores = _learn_scores(generator, latent, layer, weight.shape, candidates, tolerance, settings, progress)
     order = candidates[scores.argsort(descending=True, stable=True)]
     n_open = int(open_gates(scores).sum())
@@ -220,9 +221,13 @@ def _learn_scores(
         adam = torch.optim.Adam([log_alpha], lr=settings.learning_rate)
         for _ in range(settings.n_steps):
             gates = as_gates(sample_gates(log_alpha, settings.n_draws, draw))
-            error = squared_errors(decode(generator, latent, layer, gates), original).mean() / tolerance**2
-            loss = error + price * expected_open(log_alpha).mean()
-            (log_alpha.grad,) = torch.autograd.grad(loss, log_alpha)  # of nothing else: the module may be trainable
+            slopes = []
+            for part in gates.detach().split(gradient_batch(generator)):
+                opened = part.requires_grad_()
+                error = squared_errors(decode(generator, latent, layer, opened), original).sum() / tolerance**2
+                slopes.append(torch.autograd.grad(error / len(gates), opened)[0])
+            cost = price * expected_open(log_alpha).mean() + (gates * torch.cat(slopes)).sum()
+            (log_alpha.grad,) = torch.autograd.grad(cost, log_alpha)  # of nothing else: the module may be trainable
             adam.step()
         return log_alpha.detach()
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genmend.gans.boundaries.region import GenerativeRegion
+from genmend.gans.boundaries.region import GenerativeRegion, NoRegionError
 
 __all__ = ["Exploration", "farthest_points", "mean_distance", "spread", "verify"]
 
@@ -76,14 +76,14 @@ def verify(
 
     Raises
     ------
-    ValueError
+    NoRegionError
         If none is.
     """
     query = region.query.cpu()
     shaped = latents.cpu().reshape(-1, *query.shape[1:])
     inside = region.in_float64().contains(shaped.double()) if len(shaped) else torch.zeros(0, dtype=torch.bool)
     if not inside.any():
-        raise ValueError(
+        raise NoRegionError(
             f"{method} found no latent inside the region of {len(region.members)} boundaries of layer "
             f"{region.layer!r} in {n_tested} tests; allow a larger tolerance, or choose whole units."
         )

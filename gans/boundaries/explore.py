@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,15 @@ from torch import Tensor
 from genmend.gans.boundaries.affine_region import AffineRegion, as_affine
 from genmend.gans.boundaries.bouncing import N_BOUNCING_MOVES, bouncing
 from genmend.gans.boundaries.boundary_set import SupportingSet, compare_with_rankings, supporting_set
+from genmend.gans.boundaries.bounds import Bounds, NormShell
 from genmend.gans.boundaries.exploration import Exploration, mean_distance, spread
 from genmend.gans.boundaries.hit_and_run import N_MOVES, hit_and_run
 from genmend.gans.boundaries.homogeneity import ball_round, homogeneity, random_set, rotate_round
 from genmend.gans.boundaries.preactivation import preactivations
-from genmend.gans.boundaries.region import GenerativeRegion, generative_region
+from genmend.gans.boundaries.region import GenerativeRegion, NoRegionError, generative_region
 from genmend.gans.boundaries.tree import grow_tree
 from genmend.gans.generator import Generator, generator_facts
+from genmend.gans.latent_prior import free_latents
 from genmend.gans.probing import Probe, probed
 from genmend.gans.settings import ExploreSettings
 from genmend.manifold.features import load_extractor
@@ -30,6 +32,7 @@ from genmend.storage.pieces import Work
 
 __all__ = ["N_RANDOM", "ExploreRun", "QueryRegion", "explore", "explore_set"]
 
+_LEFT_OUT = 0.001  # of own latents, beyond the bounds of an exploration
 N_RANDOM = 4  # random sets that a supporting set's error is compared with
 
 
@@ -47,6 +50,8 @@ class QueryRegion:
         (n, *latent_shape): inside the region, and the same rotated round the query (`rotate_round`).
     facts : dict
         The row of ``queries.csv``; NaN is unknown.
+    none_because : str
+        Why there is no region to explore; empty where there is one. Without one, no latents either.
     """
 
     query: Tensor = field(repr=False)
@@ -54,10 +59,12 @@ class QueryRegion:
     latents: Tensor = field(repr=False)
     rotated: Tensor = field(repr=False)
     facts: dict[str, float]
+    none_because: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON holds it."""
-        return {name: None if np.isnan(value) else value for name, value in self.facts.items()}
+        known = {name: None if np.isnan(value) else value for name, value in self.facts.items()}
+        return known | ({"none_because": self.none_because} if self.none_because else {})
 
 
 @dataclass(frozen=True)
@@ -70,15 +77,28 @@ class ExploreRun:
     settings: dict[str, Any]
     probe: Probe | None = field(default=None, repr=False, compare=False)
 
-    def columns(self) -> dict[str, NDArray[np.float64]]:
+    @property
+    def explored(self) -> tuple[QueryRegion, ...]:
+        """The queries that have a region."""
+        return tuple(query for query in self.queries if not query.none_because)
+
+    def columns(self) -> dict[str, NDArray[Any]]:
         """Return the table of ``queries.csv``."""
-        return {name: np.array([query.facts[name] for query in self.queries]) for name in self.queries[0].facts}
+        names = self.explored[0].facts
+        columns: dict[str, NDArray[Any]] = {
+            name: np.array([query.facts.get(name, np.nan) for query in self.queries]) for name in names
+        }
+        if len(self.explored) < len(self.queries):
+            columns["none_because"] = np.array([query.none_because for query in self.queries])
+        return columns
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """``queries`` and ``masks`` stacked; ``latents_000``, ``rotated_000``... apart, as their counts may differ."""
+        mask = self.explored[0].mask
+        masks = [torch.zeros_like(mask) if query.none_because else query.mask for query in self.queries]
         stacked = {
             "queries": torch.cat([query.query for query in self.queries]).numpy(),
-            "masks": torch.stack([query.mask for query in self.queries]).numpy(),
+            "masks": torch.stack(masks).numpy(),
         }
         for i, query in enumerate(self.queries):
             stacked |= {f"latents_{i:03d}": query.latents.numpy(), f"rotated_{i:03d}": query.rotated.numpy()}
@@ -86,11 +106,14 @@ class ExploreRun:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``summary.json`` holds."""
-        means = {name: None if np.isnan(column).any() else column.mean() for name, column in self.columns().items()}
+        facts = [query.facts for query in self.explored]
+        columns = {name: np.array([row[name] for row in facts]) for name in facts[0]}
+        means = {name: None if np.isnan(column).any() else column.mean() for name, column in columns.items()}
         return {
             "model": self.model,
             "layer": self.layer,
             "n_queries": len(self.queries),
+            "n_without_region": len(self.queries) - len(facts),
             "mean": means,
             "queries": [query.to_dict() for query in self.queries],
             "settings": self.settings,
@@ -108,6 +131,11 @@ def explore(
 ) -> ExploreRun:
     """Explore the region of each latent in the generator's first layer.
 
+    Latents that are not normal (w, truncated z) are explored in units of their own standard deviations, where own
+    latents lie (`latent_prior`); the class of a conditional generator's sample stays the query's. Distances and norms
+    are then in these units. A query without a region (no boundary is needed, or nothing is found inside) is marked, and
+    the others go on.
+
     Parameters
     ----------
     generator : Generator
@@ -122,7 +150,9 @@ def explore(
     Raises
     ------
     ValueError
-        If the layer has no boundaries, or the tolerance is so large that none is needed.
+        If the layer has no boundaries.
+    NoRegionError
+        If no query has a region.
     """
     settings, work, layer = settings or ExploreSettings(), work or Work(), generator.layers[0]
     seen = probed(generator)
@@ -136,15 +166,47 @@ def explore(
     for i, query in enumerate(latents.split(1)):
         seed = settings.seed + i
         facts = about | {"latent": sha256_of_array(query), "seed": seed}
-        found, size = _find_set(generator, query, layer, settings, seed, facts, work)
+
+        try:
+            found, size = _find_set(generator, query, layer, settings, seed, facts, work)
+        except NoRegionError as error:
+            queries.append(_without_region(query, str(error)))
+            continue
 
         def compute(found: SupportingSet = found, seed: int = seed) -> dict[str, NDArray[Any]]:
-            done = explore_set(generator, found, settings, seed, extractor, progress=work.progress)
+            try:
+                done = _explore_query(generator, found, settings, seed, extractor, progress=work.progress)
+            except NoRegionError as error:
+                return {"facts": _as_array({"none_because": str(error)})}
             tensors = {"query": done.query, "mask": done.mask, "latents": done.latents, "rotated": done.rotated}
             return {name: tensor.numpy() for name, tensor in tensors.items()} | {"facts": _as_array(done.facts)}
 
-        queries.append(_read(work.kept("explored", asdict(settings) | facts, compute), size))
-    return ExploreRun(generator.name, layer, tuple(queries), asdict(settings), seen)
+        arrays = work.kept("explored", asdict(settings) | facts, compute)
+        queries.append(_read(arrays, size) if "query" in arrays else _without_region(query, **_facts(arrays["facts"])))
+    run = ExploreRun(generator.name, layer, tuple(queries), asdict(settings), seen)
+    if not run.explored:
+        raise NoRegionError(queries[0].none_because)
+    return run
+
+
+def _explore_query(
+    generator: Generator,
+    found: SupportingSet,
+    settings: ExploreSettings,
+    seed: int,
+    extractor: Callable[[Tensor], Tensor] | None,
+    *,
+    progress: bool,
+) -> QueryRegion:
+    """`explore_set` where latents are normal, or among the standardised free coordinates where they are not."""
+    free = free_latents(generator, found.latent)
+    if free is None:
+        return explore_set(generator, found, settings, seed, extractor, progress=progress)
+    inside = replace(found, latent=free.inner(found.latent))
+    bounds = NormShell(free.prior.norm_at(_LEFT_OUT / 2), free.prior.norm_at(1 - _LEFT_OUT / 2))
+    done = explore_set(free.generator, inside, settings, seed, extractor, bounds=bounds, progress=progress)
+    outer = {name: free.outer(getattr(done, name)) for name in ("latents", "rotated")}
+    return replace(done, query=found.latent, **outer)
 
 
 def _find_set(
@@ -169,18 +231,19 @@ def _find_set(
             settings=settings.gates,
             progress=work.progress,
         )
-        if not found.n:
-            raise ValueError(
-                f"The image stays within the tolerance {settings.tolerance} (RMSE {found.rmse:.4f}) with all of "
-                f"{layer!r} set to 0: no boundary is needed; give a smaller tolerance."
-            )
         facts: dict[str, float] = {"n_members": found.n, "n_candidates": found.n_candidates, "rmse": found.rmse}
-        for name, figures in compare_with_rankings(generator, found, n_random=N_RANDOM, seed=seed).items():
-            facts |= {f"{name}_{key}": value for key, value in figures.items()}
+        if found.n:
+            for name, figures in compare_with_rankings(generator, found, n_random=N_RANDOM, seed=seed).items():
+                facts |= {f"{name}_{key}": value for key, value in figures.items()}
         return {"mask": found.mask.cpu().numpy(), "facts": _as_array(facts)}
 
     arrays = work.kept("supporting", about | options, compute)
     facts = _facts(arrays["facts"])
+    if not facts["n_members"]:
+        raise NoRegionError(
+            f"The image stays within the tolerance {settings.tolerance} (RMSE {facts['rmse']:.4f}) with all of "
+            f"{layer!r} set to 0: no boundary is needed; give a smaller tolerance."
+        )
     mask = torch.from_numpy(arrays["mask"])
     found = SupportingSet(layer, query.cpu(), mask, int(facts["n_candidates"]), facts["rmse"], settings.tolerance)
     return found, facts
@@ -193,6 +256,7 @@ def explore_set(
     seed: int,
     extractor: Callable[[Tensor], Tensor] | None,
     *,
+    bounds: Bounds | None = None,
     progress: bool,
 ) -> QueryRegion:
     """Draw latents inside a supporting set's region, and measure how alike their images are, with controls.
@@ -202,10 +266,10 @@ def explore_set(
     """
     query = found.latent
     region = as_affine(generative_region(generator, query, found.layer, found.mask))
-    exploration = _exploration(region, settings, seed, progress)
+    exploration = _exploration(region, settings, seed, bounds, progress)
     latents = exploration.latents
     if len(latents) < 2:
-        raise ValueError(
+        raise NoRegionError(
             f"{exploration.method} found {len(latents)} latent inside the region of {found.n} boundaries; a comparison "
             "takes two: allow a larger tolerance, or choose whole units."
         )
@@ -221,7 +285,8 @@ def explore_set(
     for norm in ("l2", "linf"):
         sets[f"{norm}_ball"] = ball_round(query, len(latents), exploration.mean_distance, norm, seed)
     mask = random_set(generator, found, seed)
-    other = _exploration(as_affine(generative_region(generator, query, found.layer, mask)), settings, seed, progress)
+    others = as_affine(generative_region(generator, query, found.layer, mask))
+    other = _exploration(others, settings, seed, bounds, progress)
     facts["random_set_r_hat"] = other.settings.get("r_hat", float("nan"))
     sets |= {"random_set": other.latents, "random_set_rotated": rotate_round(query, other.latents, seed)}
     for name, members in sets.items():
@@ -244,21 +309,24 @@ def _set_facts(
     }
 
 
-def _exploration(region: GenerativeRegion, settings: ExploreSettings, seed: int, progress: bool) -> Exploration:
+def _exploration(
+    region: GenerativeRegion, settings: ExploreSettings, seed: int, bounds: Bounds | None, progress: bool
+) -> Exploration:
     if settings.method == "tree":
-        return grow_tree(region, settings.n, seed=seed, progress=progress)
+        return grow_tree(region, settings.n, bounds=bounds, seed=seed, progress=progress)
     if settings.method == "bouncing" or (settings.method == "auto" and isinstance(region, AffineRegion)):
         n_moves = settings.n_moves or N_BOUNCING_MOVES
-        return bouncing(region, settings.n, n_moves=n_moves, seed=seed, progress=progress)
-    return hit_and_run(region, settings.n, n_moves=settings.n_moves or N_MOVES, seed=seed, progress=progress)
+        return bouncing(region, settings.n, bounds=bounds, n_moves=n_moves, seed=seed, progress=progress)
+    n_moves = settings.n_moves or N_MOVES
+    return hit_and_run(region, settings.n, bounds=bounds, n_moves=n_moves, seed=seed, progress=progress)
 
 
-def _as_array(facts: dict[str, float]) -> NDArray[np.uint8]:
+def _as_array(facts: Mapping[str, Any]) -> NDArray[np.uint8]:
     """Facts as bytes of JSON: a file of arrays keeps their names, order and every digit."""
     return np.frombuffer(json.dumps(facts).encode(), np.uint8)
 
 
-def _facts(kept: NDArray[np.uint8]) -> dict[str, float]:
+def _facts(kept: NDArray[np.uint8]) -> dict[str, Any]:
     return dict(json.loads(kept.tobytes()))
 
 
@@ -266,3 +334,7 @@ def _read(arrays: Mapping[str, NDArray[Any]], few: dict[str, float]) -> QueryReg
     """An `QueryRegion` of what was kept; `few` is what is known of its supporting set."""
     tensors = {name: torch.from_numpy(values) for name, values in arrays.items() if name != "facts"}
     return QueryRegion(**tensors, facts=few | _facts(arrays["facts"]))
+
+
+def _without_region(query: Tensor, none_because: str) -> QueryRegion:
+    return QueryRegion(query, torch.zeros(0, dtype=torch.bool), query[:0], query[:0], {}, none_because)

@@ -17,12 +17,13 @@ from genmend.activations.layers import find_layer
 from genmend.activations.outputs import first_tensor
 from genmend.activations.runs import hooked
 from genmend.gans.correctors.sample_edits import ScaleEachSample
+from genmend.gans.families.stylegan2 import ScaledLeakyReLU
 from genmend.gans.generator import Generator
 
 __all__ = ["activations_of", "decode", "masked_errors", "preactivations", "squared_errors", "unit_means"]
 
 # Zero at zero and of their input's sign elsewhere, so that a neuron is on exactly where its input is positive.
-_PIECEWISE_LINEAR = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU)
+_PIECEWISE_LINEAR = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, ScaledLeakyReLU)
 
 _SMOOTH = (nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from genmend.gans.boundaries.preactivation import decode, masked_errors
-from genmend.gans.generator import Generator
+from genmend.gans.generator import Generator, gradient_batch
 
 __all__ = ["first_of", "first_order_effects", "smallest_prefix"]
 
@@ -20,8 +20,9 @@ def first_order_effects(
     """
     total = torch.zeros_like(like, dtype=torch.float64)
     draw = torch.Generator().manual_seed(seed)
-    for start in range(0, n_draws, generator.batch_size):
-        n = min(generator.batch_size, n_draws - start)
+    at_once = gradient_batch(generator)
+    for start in range(0, n_draws, at_once):
+        n = min(at_once, n_draws - start)
         gates = torch.ones((n, *like.shape), device=like.device, requires_grad=True)
         images = decode(generator, latent, layer, gates)
         projections = torch.randn(images.shape, generator=draw).to(images.device)

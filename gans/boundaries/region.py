@@ -15,7 +15,11 @@ from torch import Tensor
 from genmend.gans.boundaries.preactivation import preactivations, unit_means
 from genmend.gans.generator import Generator
 
-__all__ = ["GenerativeRegion", "generative_region"]
+__all__ = ["GenerativeRegion", "NoRegionError", "generative_region"]
+
+
+class NoRegionError(ValueError):
+    """A query has no region that could be explored; others may have one."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,10 @@ from torch import nn
 
 from genmend.gans import Generator
 from genmend.gans.boundaries import generative_region, spread
+from genmend.gans.boundaries.region import NoRegionError
+from genmend.gans.families import LAYOUTS
+from genmend.gans.families.stylegan2_adapter import stylegan2_generator
+from genmend.gans.latent_prior import latent_prior
 from genmend.gans.settings import ExploreSettings, GateSettings
 from genmend.storage.pieces import Work
 from genmend.workbench.cli import main as cli
@@ -108,6 +112,70 @@ def test_an_interrupted_run_goes_on_to_the_same_result(generator, tmp_path, monk
     assert len(shared.queries[0].latents) == 5
     for name in ("queries.csv", "summary.json"):
         assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_query_that_needs_no_boundary_is_marked_and_the_others_go_on(generator, tmp_path):
+    generator.module[3].weight.mul_(0.05)  # the image hardly depends on the layer
+    latents = torch.cat([generator.latents(2, 0), torch.zeros(1, 6)])[[2, 0, 1]]
+    latents[1:] *= 30  # but far out it does
+    result = run_explore(generator, tmp_path, latents=latents, settings=settings(), progress=False)
+    assert [bool(query.none_because) for query in result.queries] == [True, False, False]
+    assert "no boundary is needed" in result.queries[0].none_because
+    with (tmp_path / "queries.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["n_members"] == "" for row in rows] == [True, False, False]
+    assert "no boundary is needed" in rows[0]["none_because"]
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (summary["n_queries"], summary["n_without_region"]) == (3, 1)
+    assert summary["mean"]["n_members"] == np.mean([query.facts["n_members"] for query in result.explored])
+    page = (tmp_path / "report.html").read_text()
+    assert "Query 0 has no region." in page
+    assert page.count("<img") == 2
+    with np.load(tmp_path / "explored.npz") as arrays:
+        assert not arrays["masks"][0].any()
+        assert len(arrays["latents_000"]) == 0
+        assert torch.equal(torch.from_numpy(arrays["queries"]), latents)
+
+
+def test_why_a_query_has_no_region_is_kept_too(generator, tmp_path, monkeypatch):
+    def none(*arguments, **options):
+        raise NoRegionError("found nothing inside")
+
+    monkeypatch.setattr("genmend.gans.boundaries.explore.hit_and_run", none)
+    monkeypatch.setattr("genmend.gans.boundaries.explore.bouncing", none)
+    with pytest.raises(NoRegionError, match="found nothing inside"):
+        run(generator, tmp_path)
+    monkeypatch.undo()
+    with pytest.raises(NoRegionError, match="found nothing inside"):
+        run(generator, tmp_path)
+
+
+@pytest.mark.parametrize("space", ["z", "w", "w+"])
+def test_a_stylegan2_is_explored_in_every_space_where_its_latents_are(tmp_path, space):
+    config = {
+        "z_width": 6, "w_width": 7, "widths": {"4": 3, "8": 3}, "n_mapping": 2, "n_classes": 3, "embedded": 6,
+        "channels": 3, "clamp": None, "mapping_rate": 1.0,
+    }  # fmt: skip
+    module = LAYOUTS["stylegan2-nvidia"].build(config)
+    draw = torch.Generator().manual_seed(3)
+    for name, values in module.state_dict().items():
+        if not name.endswith("resample_filter"):
+            values.copy_(torch.randn(values.shape, generator=draw) * 0.5 + name.endswith("affine.bias"))
+    generator = stylegan2_generator(module.requires_grad_(False), space=space)
+    result = run(generator, tmp_path, tolerance=0.03, n=5, n_moves=8)
+    assert result.layer == "synthesis.b4.conv1.activation"
+    prior = latent_prior(generator)
+    for query in result.explored:
+        assert query.latents.shape[1:] == generator.latent_shape
+        region = generative_region(generator, query.query, result.layer, query.mask, margin=0.0)
+        assert region.contains(query.latents).double().mean() == 1
+        assert not torch.equal(query.latents[0], query.query[0])
+        lengths = prior.norms(query.latents)
+        assert lengths.max() <= max(prior.norm_at(0.9995), float(prior.norms(query.query))) * 1.001
+        if space == "z":  # the number that chooses the class
+            assert (query.latents[:, -1] == query.query[:, -1]).all()
+            assert (query.rotated[:, -1] == query.query[:, -1]).all()
+    assert (tmp_path / "report.html").is_file()
 
 
 def command(monkeypatch, tmp_path, *arguments):

@@ -66,21 +66,25 @@ def write_explore_report(
     path: Path, summary: dict[str, Any], queries: Sequence[QueryRegion], generator: Generator
 ) -> None:
     """The page: pictures first, then what they show in figures, then the settings."""
-    shown = queries[:_SHOWN]
+    explored = {i: found for i, found in enumerate(queries) if not found.none_because}
     mean = summary["mean"]
     ratio = mean["region_pixel_variance"] / max(mean["rotated_pixel_variance"], 1e-12)
     text = (
         f"{mean['n_members']:.0f} of {mean['n_candidates']:.0f} active {summary['settings']['granularity']}s of layer "
-        f"{summary['layer']} (mean over {len(queries)} queries) alone reproduce the image within an RMSE of "
+        f"{summary['layer']} (mean over {len(explored)} queries) alone reproduce the image within an RMSE of "
         f"{summary['settings']['tolerance']}. Samples on the query's side of all their boundaries vary {ratio:.2f} "
         "times as much, in pixel variance, as the same samples rotated round the query. Below 1: the region holds "
-        "images that are more alike than its size alone explains." + _beside_random(mean) + _mixing(mean)
+        "images that are more alike than its size alone explains."
+        + _beside_random(mean)
+        + _mixing(mean)
+        + _left_out(queries)
     )
     caption = (
         "Query {}. Above: samples of its region, the farthest from each other first. Below, the control: the same "
         "latents rotated round the query, with the same distances and norms."
     )
-    pictures = [Figure(caption.format(i), query_picture(generator, found)) for i, found in enumerate(shown)]
+    shown = list(explored.items())[:_SHOWN]
+    pictures = [Figure(caption.format(i), query_picture(generator, found)) for i, found in shown]
     write_report(
         path,
         f"genmend explore: {summary['model']}",
@@ -90,7 +94,8 @@ def write_explore_report(
             Section("Regions", pictures),
             Section("How alike", [_alike_table(mean), _per_query_table(queries)]),
             Section(
-                "How few", [_fewness_table(mean, len(queries)), Paragraph("Latents: explored.npz; table: queries.csv.")]
+                "How few",
+                [_fewness_table(mean, len(explored)), Paragraph("Latents: explored.npz; table: queries.csv.")],
             ),
             Section("Settings", [Facts("What this run used", {"layer": summary["layer"], **summary["settings"]})]),
         ],
@@ -109,6 +114,14 @@ def _mixing(mean: dict[str, Any]) -> str:
         return ""
     verdict = "the walks have mixed" if mean["r_hat"] < MIXED else "the walks have not mixed: give more --n-moves"
     return f"\n\nSplit R-hat of the walks, the largest over all coordinates, is {mean['r_hat']:.3f}: {verdict}."
+
+
+def _left_out(queries: Sequence[QueryRegion]) -> str:
+    """Which queries have no region, and why."""
+    reasons = [
+        f"Query {i} has no region. {found.none_because}" for i, found in enumerate(queries) if found.none_because
+    ]
+    return "".join(f"\n\n{reason}" for reason in reasons)
 
 
 def _positions(mask: Tensor) -> NDArray[np.int64] | None:
@@ -147,7 +160,7 @@ def _per_query_table(queries: Sequence[QueryRegion]) -> Table:
     return Table(
         "Each query.",
         ["query", *(key.replace("_", " ") for key in keys)],
-        [[i, *(found.to_dict()[key] for key in keys)] for i, found in enumerate(queries)],
+        [[i, *(found.to_dict().get(key) for key in keys)] for i, found in enumerate(queries)],
     )
 
 
