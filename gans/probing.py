@@ -87,7 +87,7 @@ class Probe:
         """Return what ``summary.json`` holds."""
         found = asdict(self)
         del found["seconds"]  # another one in each run
-        return found
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
 
 
 @torch.no_grad()

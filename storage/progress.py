@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-__all__ = ["on_terminal", "with_progress"]
+__all__ = ["in_words", "on_terminal", "with_progress"]
 
 SECONDS = 60.0  # between lines where there is no terminal
 Item = TypeVar("Item")
@@ -43,13 +43,14 @@ def with_progress(items: Iterable[Item], description: str, total: int, *, show: 
         if show and done and now - said >= SECONDS:
             said = now
             left = (now - began) / done * (total - done)
-            print(f"{description}: {done} of {total} done, about {_in_words(left)} left", file=sys.stderr, flush=True)
+            print(f"{description}: {done} of {total} done, about {in_words(left)} left", file=sys.stderr, flush=True)
         yield item
     if show and said > began:
-        print(f"{description}: done in {_in_words(time.monotonic() - began)}", file=sys.stderr, flush=True)
+        print(f"{description}: done in {in_words(time.monotonic() - began)}", file=sys.stderr, flush=True)
 
 
-def _in_words(seconds: float) -> str:
+def in_words(seconds: float) -> str:
+    """Seconds as people say them: s, min or h."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from genmend.gans.boundaries.affine_region import AffineRegion, as_affine
 from genmend.gans.boundaries.bounds import Bounds, prior_shell
 from genmend.gans.boundaries.convergence import KEPT_STATES, mixing
 from genmend.gans.boundaries.exploration import Exploration, verify
 from genmend.gans.boundaries.region import GenerativeRegion
+from genmend.storage.progress import with_progress
 
 __all__ = ["N_BOUNCING_MOVES", "bouncing", "bouncing_walks"]
 
@@ -93,7 +93,7 @@ def bouncing_walks(
     walls, offsets = _unit_walls(found)
     draw = torch.Generator().manual_seed(seed)
     latents = query.repeat(n, 1)
-    for _ in tqdm(range(n_moves), desc="bouncing", disable=not progress, leave=False):
+    for _ in with_progress(range(n_moves), "bouncing", n_moves, show=progress):
         velocities = torch.randn(latents.shape, generator=draw, dtype=torch.float64).to(latents)
         ends, done = _followed(latents, velocities, walls, offsets)
         ok = done & bounds.contains(ends) & (ends @ walls.T + offsets >= 0).all(1)

@@ -15,13 +15,13 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from genmend.gans.boundaries.preactivation import activations_of, decode, masked_errors, squared_errors
 from genmend.gans.boundaries.rankings import first_of, first_order_effects, smallest_prefix
 from genmend.gans.boundaries.region import NoRegionError
 from genmend.gans.generator import Generator, gradient_batch
 from genmend.gans.settings import GateSettings
+from genmend.storage.progress import with_progress
 
 __all__ = [
     "Granularity",
@@ -234,7 +234,7 @@ def _learn_scores(
     best = torch.full((len(candidates),), 3.0, device=original.device)
     fewest = len(candidates)
     price, enough, too_much = 1.0, 0.0, float("inf")
-    for _ in tqdm(range(settings.n_rounds), desc="gates", disable=not progress, leave=False):
+    for _ in with_progress(range(settings.n_rounds), "gates", settings.n_rounds, show=progress):
         trial = learn(best, price)
         n_open = int(open_gates(trial).sum())
         meets = float(masked_errors(generator, latent, layer, as_gates(open_gates(trial)[None].float()).bool())[0])

@@ -7,12 +7,12 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from genmend.gans.boundaries.bounds import Bounds, prior_shell, random_directions
 from genmend.gans.boundaries.convergence import KEPT_STATES, mixing
 from genmend.gans.boundaries.exploration import Exploration, verify
 from genmend.gans.boundaries.region import GenerativeRegion
+from genmend.storage.progress import with_progress
 
 __all__ = ["N_MOVES", "Density", "hit_and_run", "walks"]
 
@@ -89,7 +89,7 @@ def walks(
     bounds = (bounds or prior_shell(region.generator.latent_shape)).reaching(query)
     draw = torch.Generator().manual_seed(seed)
     latents = query.repeat(n, 1)
-    for _ in tqdm(range(n_moves), desc="hit and run", disable=not progress, leave=False):
+    for _ in with_progress(range(n_moves), "hit and run", n_moves, show=progress):
         latents, n_tested, n_inside = _move(region, bounds, latents, density, draw)
         yield latents, n_tested, n_inside
 

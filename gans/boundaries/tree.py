@@ -13,6 +13,7 @@ from tqdm import tqdm
 from genmend.gans.boundaries.bounds import Bounds, prior_shell
 from genmend.gans.boundaries.exploration import Exploration, farthest_points, verify
 from genmend.gans.boundaries.region import GenerativeRegion
+from genmend.storage.progress import on_terminal
 
 __all__ = ["grow_tree"]
 
@@ -64,7 +65,7 @@ def grow_tree(
     nodes, blocked = query, torch.zeros(1, device=query.device)
     n_tested = 0
     batch = region.generator.batch_size
-    with tqdm(total=n_nodes, desc="tree", disable=not progress, leave=False) as bar:
+    with tqdm(total=n_nodes, desc="tree", disable=not (progress and on_terminal()), leave=False) as bar:
         while len(nodes) < n_nodes and n_tested < n_tests:
             if not (blocked <= N_BLOCKED).any():
                 if step is not None or length <= first_length * TINIEST:

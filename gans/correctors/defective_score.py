@@ -13,10 +13,10 @@ from itertools import repeat
 import torch
 from torch import Tensor
 from torch.nn import functional
-from tqdm import tqdm
 
 from genmend.activations import record
 from genmend.gans.generator import Generator
+from genmend.storage.progress import with_progress
 
 __all__ = ["checked_masks", "defective_score", "unit_masks"]
 
@@ -103,7 +103,7 @@ def defective_score(
     totals: dict[str, Tensor] = {}
     batches = zip(checked.split(generator.batch_size), masks.split(generator.batch_size), strict=True)
     n_batches = -(-len(checked) // generator.batch_size)
-    for batch, marked in tqdm(batches, total=n_batches, desc="defective score", disable=not progress, leave=False):
+    for batch, marked in with_progress(batches, "defective score", n_batches, show=progress):
         with record(generator.module, layers, stop=True) as outputs:
             generator.run(batch)
         for layer in layers:

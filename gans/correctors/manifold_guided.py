@@ -20,7 +20,6 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
-from tqdm import tqdm
 
 from genmend.activations import Edit, edited
 from genmend.gans.correctors.corrector import Corrector, FitSamples, choose_layers
@@ -31,6 +30,7 @@ from genmend.gans.image_features import AT_ONCE, image_features
 from genmend.manifold import Manifold
 from genmend.manifold.features import load_extractor
 from genmend.manifold.regions.manifold import nearest_ball_distance
+from genmend.storage.progress import with_progress
 
 __all__ = ["FeatureTarget", "ManifoldGuided"]
 
@@ -187,7 +187,7 @@ class ManifoldGuided(Corrector):
             if len(outside):
                 outside = outside[self.excess(latents[outside], _rows_of(found, outside)) > 0]
             parts = outside.split(self._at_once) if len(outside) else ()
-            for rows in tqdm(parts, desc=f"gains of {layer}", disable=not progress, leave=False):
+            for rows in with_progress(parts, f"gains of {layer}", len(parts), show=progress):
                 gains[rows] = self._descend(latents[rows], layer, gains[rows], _rows_of(found, rows))
             found = (*found, ScaleEachSample(layer, gains))
         return found

@@ -19,12 +19,12 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torch.nn import functional
-from tqdm import tqdm
 
 from genmend.gans.detection.soft_logistic import fit_soft_logistic
 from genmend.gans.generator import Generator
 from genmend.gans.image_features import image_features
 from genmend.manifold.features import extract, load_extractor
+from genmend.storage.progress import with_progress
 
 __all__ = ["DefectClassifier"]
 
@@ -195,7 +195,7 @@ class DefectClassifier(BaseEstimator):
         draw = torch.Generator().manual_seed(self.seed)
         for _ in range(self.epochs):
             order = torch.randperm(len(images), generator=draw).split(16)
-            for rows in tqdm(order, desc="tuning", disable=not progress, leave=False):
+            for rows in with_progress(order, "tuning", len(order), show=progress):
                 optimiser.zero_grad()
                 functional.cross_entropy(module(images[rows]), labels[rows]).backward()
                 optimiser.step()

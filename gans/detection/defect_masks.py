@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from genmend.gans.detection.defect_classifier import DefectClassifier
 from genmend.manifold.features import read_image
+from genmend.storage.progress import with_progress
 
 __all__ = ["METHODS", "MaskQuality", "attribution_masks", "box_masks", "brush_masks", "mask_quality"]
 
@@ -73,7 +73,8 @@ def attribution_masks(
     layer = module.get_submodule(classifier.feature_layer_)
     artifact = classifier.classes_.index("artifact")
     masks = []
-    for batch in tqdm(images.split(batch_size), desc=method, disable=not progress, leave=False):
+    batches = images.split(batch_size)
+    for batch in with_progress(batches, method, len(batches), show=progress):
         raw = METHODS[method](module, layer, batch, artifact).detach().float()
         size = (batch.shape[2], batch.shape[3])
         raw = nn.functional.interpolate(raw, size=size, mode="bilinear", align_corners=False)

@@ -17,11 +17,11 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from torch.autograd import forward_ad
-from tqdm import tqdm
 
 from genmend.activations import MeanVariance, UnitQuantiles, record
 from genmend.gans.generator import Generator, measured_layers, recorded_batches
 from genmend.gans.generator_layers import checked_layers
+from genmend.storage.progress import with_progress
 
 __all__ = ["ESTIMATORS", "LocalActivation"]
 
@@ -131,12 +131,8 @@ class LocalActivation(BaseEstimator):
         checked = generator.checked_latents(latents)
         parts: dict[str, list[Tensor]] = {layer: [] for layer in self.std_}
         # A batch holds a sample with all its neighbours; the pass ends after the last layer.
-        for batch in tqdm(
-            checked.split(max(1, generator.batch_size // (self.n_neighbours + 1))),
-            desc="local activation",
-            disable=not progress,
-            leave=False,
-        ):
+        batches = checked.split(max(1, generator.batch_size // (self.n_neighbours + 1)))
+        for batch in with_progress(batches, "local activation", len(batches), show=progress):
             score = self._differential if self.estimator == "differential" else self._neighbourly
             for layer, found in score(generator, batch).items():
                 parts[layer].append(found.cpu())

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from genmend.manifold import frechet_distance
+from genmend.storage.progress import with_progress
 
 __all__ = ["unit_frechet", "unit_kid"]
 
@@ -90,7 +90,7 @@ def unit_frechet(
     rows = top_images(peaks[:, list(units)], n_top)
     return np.array([
         frechet_distance(reference, np.asarray(features)[rows[:, column]])
-        for column in tqdm(range(len(units)), desc="units", disable=not progress, leave=False)
+        for column in with_progress(range(len(units)), "units", len(units), show=progress)
     ])  # fmt: skip
 
 

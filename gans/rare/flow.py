@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from genmend.gans.rare.density import FeatureDensity, held_out_split
 from genmend.gans.rare.whitening import fit_whitening
+from genmend.storage.progress import with_progress
 
 __all__ = ["FlowDensity"]
 
@@ -93,7 +93,7 @@ class FlowDensity(FeatureDensity):
         optimizer = torch.optim.AdamW(flow.parameters(), self.learning_rate, weight_decay=self.weight_decay)
         self.held_out_curve_: list[float] = []
         best, rng = copy.deepcopy(flow.state_dict()), np.random.default_rng(self.seed)
-        for epoch in tqdm(range(self.n_epochs), desc="flow", disable=not progress, leave=False):
+        for epoch in with_progress(range(self.n_epochs), "flow", self.n_epochs, show=progress):
             for rows in torch.from_numpy(rng.permutation(len(training))).split(self.batch_size):
                 loss = -flow().log_prob(training[rows]).mean()
                 optimizer.zero_grad()

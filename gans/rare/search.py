@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from genmend.gans.generator import Generator, gradient_batch, normal_numbers
 from genmend.gans.image_features import image_features
@@ -24,6 +23,7 @@ from genmend.gans.rare.samples import RareSamples
 from genmend.gans.rare.space import RareSpace
 from genmend.gans.settings import RareSearch
 from genmend.manifold.regions.manifold import nearest_ball_distance
+from genmend.storage.progress import with_progress
 
 __all__ = ["rare_samples"]
 
@@ -78,19 +78,18 @@ def rare_samples(
     best = torch.full((len(references) * search.n_versions, *generator.latent_shape), math.nan)
     steps = np.full(len(best), -1)
     at_once = max(1, generator.batch_size // search.n_versions)
-    with tqdm(total=len(references) * search.n_steps, desc="rare", disable=not progress, leave=False) as bar:
-        for first in range(0, len(references), at_once):
-            rows = slice(first, min(first + at_once, len(references)))
-            group = _Group(
-                references[rows],
-                torch.from_numpy(measured.features[rows]),
-                torch.from_numpy(limits[rows]),
-                measured.rarity[rows],
-                measured.log_prob[rows],
-                _noise(generator, len(references[rows]) * search.n_versions, seed, (start + first) * search.n_versions),
-            )
-            of_versions = slice(rows.start * search.n_versions, rows.stop * search.n_versions)
-            best[of_versions], steps[of_versions] = _descend(generator, group, space, prior, search, bar)
+    for first in range(0, len(references), at_once):
+        rows = slice(first, min(first + at_once, len(references)))
+        group = _Group(
+            references[rows],
+            torch.from_numpy(measured.features[rows]),
+            torch.from_numpy(limits[rows]),
+            measured.rarity[rows],
+            measured.log_prob[rows],
+            _noise(generator, len(references[rows]) * search.n_versions, seed, (start + first) * search.n_versions),
+        )
+        of_versions = slice(rows.start * search.n_versions, rows.stop * search.n_versions)
+        best[of_versions], steps[of_versions] = _descend(generator, group, space, prior, search, progress)
     anchored = search.objective.anchor == "reference"
     return RareSamples.of(
         generator, space, search.n_versions, references, measured, limits, best, steps, anchored=anchored
@@ -115,7 +114,7 @@ def _noise(generator: Generator, n: int, seed: int, start: int) -> Tensor:
 
 
 def _descend(
-    generator: Generator, group: _Group, space: RareSpace, prior: LatentPrior, search: RareSearch, bar: tqdm
+    generator: Generator, group: _Group, space: RareSpace, prior: LatentPrior, search: RareSearch, progress: bool
 ) -> tuple[Tensor, NDArray[np.int64]]:
     """The best feasible latents of a group (NaN where none), and the step at which each came up (-1)."""
     n, objective = search.n_versions, search.objective
@@ -137,7 +136,8 @@ def _descend(
     best = torch.full((len(moving), *generator.latent_shape), math.nan, device=generator.device)
     best_loss = torch.full((len(moving),), math.inf, device=generator.device)
     best_step = np.full(len(moving), -1)
-    for step in range(search.n_steps + 1):
+    n_steps = search.n_steps + 1
+    for step in with_progress(range(n_steps), "rare", n_steps, show=progress):
         with torch.enable_grad():
             features = _features(features_of, moving, gradient_batch(generator))
             if step == 0 and objective.anchor == "own_start":
@@ -156,7 +156,6 @@ def _descend(
             moving.grad = _gradient(losses, moving, features, features_of, gradient_batch(generator)) * free
             optimizer.step()
             schedule.step()
-            bar.update(len(group.latents))
     return best.cpu(), best_step
 
 

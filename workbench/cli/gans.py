@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from genmend.workbench.cli.duration import say_duration
 from genmend.workbench.cli.options import (
     BatchSize,
     Device,
@@ -25,7 +26,6 @@ from genmend.workbench.cli.options import (
     finish,
     generator_from,
     note,
-    show_progress,
 )
 from genmend.workbench.cli.settings_options import command
 
@@ -71,21 +71,24 @@ def detect(
 ) -> None:
     """Score every latent's sample: how broken is it? Higher = more broken."""
     from genmend.gans.detection.detect import load_latents
+    from genmend.gans.duration import detect_seconds
     from genmend.workbench.commands.detect import run_detect
 
     generator = generator_from(
         model, latent_shape, value_range, layers, device, batch_size, settings.extractor, psi, space, label
     )
+    loaded, fitted = load_latents(latents, generator), detector is not None
+    say_duration(generator, settings.extractor, lambda pace: detect_seconds(pace, settings, len(loaded), fitted=fitted))
     run = run_detect(
         generator,
-        load_latents(latents, generator),
+        loaded,
         out,
         detector_file=detector,
         normal=normal,
         settings=settings,
         threshold=threshold,
         resume=resume,
-        progress=show_progress(),
+        progress=True,
     )
     finish(run.to_dict(), out, as_json)
     if check and run.detection.flagged.any():
@@ -139,7 +142,7 @@ def train_detector(
         bad=bad,
         settings=settings,
         resume=resume,
-        progress=show_progress(),
+        progress=True,
     )
     note(in_words(run.to_dict()))
     finish(run.to_dict(), out, as_json)
@@ -191,6 +194,7 @@ def correct(
     from genmend.gans.correctors.registry import MethodSettings, parse_parameters
     from genmend.gans.detection.detect import load_latents
     from genmend.gans.detection.labelled_samples import load_labelled
+    from genmend.gans.duration import correct_seconds
     from genmend.workbench.commands.correct import run_correct
 
     if correction is not None and (method != "ladder" or parameters or labels or detector or normal):
@@ -207,9 +211,13 @@ def correct(
     )
     if labels is not None:
         wanted = replace(wanted, labels=load_labelled(labels, generator, masks))
+    loaded, fitted = load_latents(latents, generator), correction is not None
+    say_duration(
+        generator, settings.extractor, lambda pace: correct_seconds(pace, settings, len(loaded), fitted=fitted)
+    )
     run = run_correct(
         generator,
-        load_latents(latents, generator),
+        loaded,
         out,
         correction_file=correction,
         method=wanted,
@@ -220,7 +228,7 @@ def correct(
         settings=settings,
         allow_other_weights=allow_other_weights,
         resume=resume,
-        progress=show_progress(),
+        progress=True,
     )
     finish(run.to_dict(), out, as_json)
 
@@ -236,9 +244,7 @@ def dissect(
     *,
     layer: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Layer to dissect, again for more; all activation layers by default, of a large model the early ones."
-        ),
+        typer.Option(help="Layer to dissect, again for more, or all; all by default, of a large model the early ones."),
     ] = None,
     settings: DissectSettings,
     latent_shape: LatentShape = "",
@@ -252,13 +258,16 @@ def dissect(
     as_json: Json = False,
 ) -> None:
     """Label units with concepts, test what they cause; galleries of what excites them."""
+    from genmend.gans.duration import dissect_seconds
     from genmend.workbench.commands.dissect import run_dissect
 
     named = [name for name in layer or () if name != "all"]
     generator = generator_from(
         model, latent_shape, value_range, ",".join(named), device, batch_size, "", psi, space, label
     )
-    run = run_dissect(generator, out, settings=settings, resume=resume, progress=show_progress())
+    layers = generator.layers if "all" in (layer or ()) else ()
+    say_duration(generator, "", lambda pace: dissect_seconds(pace, settings))
+    run = run_dissect(generator, out, layers=layers, settings=settings, resume=resume, progress=True)
     finish(run.to_dict(), out, as_json)
 
 
@@ -289,19 +298,23 @@ def rare(
 ) -> None:
     """Diverse rare versions of references, inside the normal manifold and below an artifact limit; or none."""
     from genmend.gans.detection.detect import load_latents
+    from genmend.gans.duration import rare_seconds
     from genmend.workbench.commands.rare import run_rare
 
     generator = generator_from(
         model, latent_shape, value_range, layers, device, batch_size, settings.detector.extractor, psi, space, label
     )
+    loaded = None if latents is None else load_latents(latents, generator)
+    n = n_references if loaded is None else len(loaded)
+    say_duration(generator, settings.detector.extractor, lambda pace: rare_seconds(pace, settings, n))
     run = run_rare(
         generator,
         out,
-        latents=None if latents is None else load_latents(latents, generator),
+        latents=loaded,
         n_references=n_references,
         settings=settings,
         resume=resume,
-        progress=show_progress(),
+        progress=True,
     )
     finish(run.to_dict(), out, as_json)
 
@@ -345,6 +358,6 @@ def explore(
         n_queries=n_queries,
         settings=settings,
         resume=resume,
-        progress=show_progress(),
+        progress=True,
     )
     finish(run.to_dict(), out, as_json)
