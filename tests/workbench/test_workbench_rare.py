@@ -1,14 +1,20 @@
 """genmend rare on a generator of one's own: files, what they say, resuming, refusals."""
 
 import csv
+import io
 import json
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from scratch_commands import SCRATCH, genmend
 
+from genmend.gans import Generator
 from genmend.gans.rare import load_density
+from genmend.manifold.figures.image_grid import to_pixels
+from genmend.workbench.pages.pictures import gallery, write_images
 
 OPTIONS = [
     "--latent-shape", "12", "--extractor", "scratch:network", "--n-statistics", "200", "--n-reference", "160",
@@ -70,9 +76,7 @@ def test_everything_is_written_and_says_the_same(folder, found):
 
 
 def test_what_is_kept_of_a_run_is_not_computed_again(folder, found, monkeypatch):
-    def refuse(*arguments, **options):
-        raise AssertionError("a finished piece was computed again")
-
+    refuse = Mock(side_effect=AssertionError("a finished piece was computed again"))
     monkeypatch.setattr("genmend.gans.rare.find.rare_samples", refuse)
     monkeypatch.setattr("gans.ArtifactDetector.fit", refuse)
     before = (folder / "found" / "rare.csv").read_bytes()
@@ -130,3 +134,16 @@ def test_errors_say_what_to_do(folder, found, arguments, words):
     assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert not (folder / "bad" / "summary.json").exists()
+
+
+def test_large_images_are_written_whole_and_shown_small(tmp_path):
+    generator = Generator(
+        torch.nn.Sequential(torch.nn.Unflatten(1, (3, 2, 2)), torch.nn.ReLU(), torch.nn.Upsample((300, 600))).eval(),
+        (12,),
+    )
+    latents = generator.latents(3, 0)
+    shown = write_images(tmp_path, ["a.png", "b.png", "c.png"], generator, latents.numpy())
+    assert shown.shape == (3, 3, 128, 256)
+    for name, image in zip("abc", generator.generate(latents), strict=True):
+        assert np.array_equal(np.asarray(Image.open(tmp_path / f"{name}.png")), to_pixels(image[None])[0])
+    assert Image.open(io.BytesIO(gallery(generator.generate(latents)))).width < 3 * 300

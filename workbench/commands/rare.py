@@ -9,10 +9,9 @@ from genmend.gans import Generator
 from genmend.gans.rare import RareSamples, save_density
 from genmend.gans.rare.find import RareRun, find_rare
 from genmend.gans.settings import RareSettings
-from genmend.manifold.figures.image_grid import png, to_pixels
-from genmend.storage.atomic import whole_file
 from genmend.storage.pieces import Work
 from genmend.storage.tables import write_csv, write_json, write_npy, write_npz
+from genmend.workbench.pages.pictures import write_images
 from genmend.workbench.pages.rare import write_rare_report
 
 if TYPE_CHECKING:
@@ -46,25 +45,20 @@ def run_rare(
     write_npy(out / "latents.npy", samples.latents[samples.found])
     write_csv(out / "rare.csv", samples.columns())
     write_json(out / "summary.json", run.to_dict())
-    references = generator.generate(samples.reference_latents)
-    found = generator.generate(samples.latents[samples.found]) if samples.found.any() else references[:0]
-    _write_images(out / "images", samples, references, found)
+    references, found = _write_images(out / "images", samples, generator)
     own = run.own_log_prob, run.space.own_rarity
     write_rare_report(out / "report.html", run.to_dict(), samples, references, found, *own)
     return run
 
 
-def _write_images(folder: Path, samples: RareSamples, references: Tensor, found: Tensor) -> None:
-    """``reference_000.png`` and, for what was found, ``reference_000_rare_0.png``."""
+def _write_images(folder: Path, samples: RareSamples, generator: Generator) -> tuple[Tensor, Tensor]:
+    """``reference_000.png`` and, for what was found, ``reference_000_rare_0.png``; returned as the page shows them."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = [row for row, found_it in enumerate(samples.found) if found_it]
-    named = {f"reference_{row:03d}.png": image for row, image in enumerate(references)} | {
-        f"reference_{row // samples.n_versions:03d}_rare_{row % samples.n_versions}.png": image
-        for row, image in zip(rows, found, strict=True)
-    }
+    references = [f"reference_{row:03d}.png" for row in range(samples.n_references)]
+    found = [f"reference_{row // samples.n_versions:03d}_rare_{row % samples.n_versions}.png" for row in rows]
     for old in folder.glob("reference_*.png"):  # of an earlier run with other settings
-        if old.name not in named:
+        if old.name not in {*references, *found}:
             old.unlink()
-    for name, image in named.items():
-        with whole_file(folder / name) as temporary:
-            temporary.write_bytes(png(to_pixels(image[None])[0]))
+    shown = write_images(folder, references, generator, samples.reference_latents)
+    return shown, write_images(folder, found, generator, samples.latents[samples.found]) if found else shown[:0]

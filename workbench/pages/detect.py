@@ -13,7 +13,7 @@ from genmend.gans.detection.detect import DetectRun
 from genmend.gans.detection.majority_trust import in_words
 from genmend.workbench.pages.charts import score_histogram
 from genmend.workbench.pages.page import Facts, Figure, Paragraph, Picture, Section, warning_sections, write_report
-from genmend.workbench.pages.pictures import gallery
+from genmend.workbench.pages.pictures import gallery, shown_images
 from genmend.workbench.pages.train_detector import training_in_words
 
 __all__ = ["write_detect_page"]
@@ -26,7 +26,7 @@ def write_detect_page(path: Path, run: DetectRun, generator: Generator, latents:
     shown = min(24, len(order))
     worst, best = order[:shown].copy(), order[::-1][:shown].copy()
     blocks = [
-        Picture(f"{title}: rows {', '.join(map(str, rows))}", gallery(generator.generate(latents[rows])))
+        Picture(f"{title}: rows {', '.join(map(str, rows))}", gallery(shown_images(generator, latents[rows])))
         for title, rows in (("The most broken", worst), ("The least broken", best))
     ]
     scores = {run.model: detection.combined}

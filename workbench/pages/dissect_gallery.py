@@ -15,6 +15,7 @@ from torch.nn import functional
 from genmend.activations import record
 from genmend.gans import Generator
 from genmend.manifold.figures.image_grid import to_pixels
+from genmend.workbench.pages.pictures import shrunk
 
 __all__ = ["compact_png", "outline", "unit_rows"]
 
@@ -52,7 +53,7 @@ def unit_rows(
             large = functional.interpolate(
                 maps[rows, number][:, None], images.shape[2:], mode="bilinear", align_corners=False
             )
-            yield unit, compact_png(_fitting(outline(images[rows], large[:, 0] > thresholds[unit])))
+            yield unit, compact_png(shrunk(outline(images[rows], large[:, 0] > thresholds[unit]), LARGEST_SIDE))
 
 
 def outline(images: Tensor, masks: Tensor) -> Tensor:
@@ -77,15 +78,6 @@ def _images_and_maps(generator: Generator, layer: str, latents: Tensor, units: S
     images, maps = [], []
     for batch in latents.split(generator.batch_size):
         with torch.no_grad(), record(generator.module, [layer]) as outputs:
-            images.append(_fitting(generator.generate(batch), _LARGEST_OUTLINED))
+            images.append(shrunk(generator.generate(batch), _LARGEST_OUTLINED))
         maps.append(outputs[layer][:, units].cpu())
     return torch.cat(images), torch.cat(maps)
-
-
-def _fitting(images: Tensor, largest: int = LARGEST_SIDE) -> Tensor:
-    """Images no larger than a gallery needs."""
-    side = max(images.shape[2:])
-    if side <= largest:
-        return images
-    size = [max(1, round(length * largest / side)) for length in images.shape[2:]]
-    return functional.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True).clamp(0, 1)

@@ -17,6 +17,7 @@ from genmend.gans import Generator
 from genmend.gans.boundaries import farthest_points
 from genmend.manifold.figures.image_grid import to_pixels
 from genmend.workbench.pages.page import Facts, Figure, Paragraph, Section, Table, warning_sections, write_report
+from genmend.workbench.pages.pictures import shown_images
 
 if TYPE_CHECKING:
     from genmend.gans.boundaries.explore import QueryRegion
@@ -38,10 +39,10 @@ _SETS = {
 def query_picture(generator: Generator, found: QueryRegion) -> Drawing:
     """The query, the samples of its region that are farthest from each other, the same ones rotated, the boundaries."""
     chosen = farthest_points(torch.cat([found.query, found.latents]), _SHOWN + 1)[1:] - 1
-    query = to_pixels(generator.generate(found.query))[0]
+    query = to_pixels(shown_images(generator, found.query))[0]
     rows = {
-        "region": to_pixels(generator.generate(found.latents[chosen])),
-        "rotated": to_pixels(generator.generate(found.rotated[chosen])),
+        "region": to_pixels(shown_images(generator, found.latents[chosen])),
+        "rotated": to_pixels(shown_images(generator, found.rotated[chosen])),
     }
     where = _positions(found.mask)
     n_columns = 1 + len(chosen) + (where is not None)

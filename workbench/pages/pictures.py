@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,12 +12,16 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 
 from genmend.gans import Corrected, Generator
-from genmend.manifold.figures.image_grid import image_grid, to_pixels
+from genmend.gans.image_features import image_batches
+from genmend.manifold.figures.image_grid import image_grid, png, to_pixels
 from genmend.storage.atomic import whole_file
 
-__all__ = ["ImageFolders", "gallery", "heat_overlay"]
+__all__ = ["ImageFolders", "gallery", "heat_overlay", "shown_images", "shrunk", "write_images"]
+
+LARGEST_SHOWN = 256  # pixels of an image on a page
 
 
 def heat_overlay(images: Tensor, heat: Tensor) -> Tensor:
@@ -26,8 +32,34 @@ def heat_overlay(images: Tensor, heat: Tensor) -> Tensor:
     return (0.45 * grey + 0.65 * coloured).clamp(0, 1).float()
 
 
+def shrunk(images: Tensor, largest: int = LARGEST_SHOWN) -> Tensor:
+    """Images (n, 3, h, w) whose longer side is at most `largest` pixels; smaller ones as they are."""
+    side = max(images.shape[2:])
+    if side <= largest:
+        return images
+    size = [max(1, round(length * largest / side)) for length in images.shape[2:]]
+    return functional.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True).clamp(0, 1)
+
+
+def shown_images(generator: Generator, latents: Tensor) -> Tensor:
+    """The samples' images (n, 3, h, w), shrunk as a page needs them."""
+    return torch.cat([shrunk(images) for images in image_batches(generator, latents)])
+
+
+def write_images(folder: Path, names: Sequence[str], generator: Generator, latents: Tensor | NDArray[Any]) -> Tensor:
+    """Write each sample's image under its name, whole or not at all; return them as a page needs them."""
+    waiting, shown = iter(names), []
+    for images in image_batches(generator, generator.checked_latents(latents)):
+        for pixels in to_pixels(images):
+            with whole_file(folder / next(waiting)) as temporary:
+                temporary.write_bytes(png(pixels))
+        shown.append(shrunk(images))
+    return torch.cat(shown)
+
+
 def gallery(images: Tensor, columns: int = 12, scale: int = 1) -> bytes:
-    """Images (n, 3, h, w) in reading order, `columns` to a row; the last row is filled up with white."""
+    """Images (n, 3, h, w) in reading order, `columns` to a row, shrunk where large; white fills up the last row."""
+    images = shrunk(images)
     columns = min(columns, len(images))
     missing = -len(images) % columns
     filled = torch.cat([images, images.new_ones(missing, *images.shape[1:])])
