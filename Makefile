@@ -39,11 +39,11 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 .DEFAULT_GOAL := help
 # Two installations into one environment must not run beside each other (make -j).
 .NOTPARALLEL:
-.PHONY: help demo test test-all real lint latest docs bench million reference-data reference reference-tacotron wheel \
+.PHONY: help demo test test-all real lint latest docs kills fuzz bench million reference-data reference reference-tacotron wheel \
 	clean distclean
 
 help:
-	@echo "make demo | test | test-all | real | lint | latest | docs | bench | million | reference | reference-tacotron" \
+	@echo "make demo | test | test-all | real | lint | latest | docs | kills | fuzz | bench | million | reference | reference-tacotron" \
 	  "| wheel | clean | distclean"
 	@sed -n 's/^#  *make/  make/p' Makefile
 
@@ -73,6 +73,14 @@ latest:
 
 docs: $(VENV)/.installed-test
 	$(BIN)/mkdocs build --strict
+
+# Each command killed 50 times and resumed, and the like (half an hour); damaged files for each parser (ten minutes each).
+kills: $(VENV)/.installed-test
+	$(GENMEND) fetch joe
+	$(BIN)/python tests/reliability/kill_runs.py $(ARGS)
+
+fuzz: $(VENV)/.installed-test
+	$(BIN)/python tests/reliability/fuzz_parsers.py $(ARGS)
 
 bench: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/manifold_speed.py $(ARGS)

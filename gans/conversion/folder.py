@@ -98,16 +98,23 @@ def load_converted(path: str | os.PathLike[str], **options: Unpack[FamilyOptions
         raise ValueError(f"{layout.name} has no options {unknown}; it has {', '.join(layout.options)}.")
     try:
         state = load_file(folder / _ARRAYS)
-        module = layout.build(content["config"])
+        with torch.device("meta"):  # sizes that the weights don't have are told before memory is taken for them
+            load_weights(layout.build(content["config"]), {name: array.to("meta") for name, array in state.items()})
+        generator = layout.adapt(
+            load_weights(layout.build(content["config"]), state), content["config"], str(content["name"]), chosen
+        )
     except (SafetensorError, OSError) as error:
         raise ValueError(
             f"{folder / _ARRAYS} is missing or damaged ({error}); convert the checkpoint again."
         ) from error
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+    except ValueError:  # its own words say what does not fit, or which option
+        raise
+    except (TypeError, LookupError, AttributeError, RuntimeError, ArithmeticError, MemoryError) as error:
         raise ValueError(
-            f"{folder / _SETTINGS} has a config that {layout.name} can't be built from ({error})."
+            f"{folder / _SETTINGS} has a config or options that {layout.name} can't be built from ({error}); convert "
+            "the checkpoint again."
         ) from error
-    return layout.adapt(load_weights(module, state), content["config"], str(content["name"]), chosen)
+    return generator
 
 
 def sample_converted(
@@ -172,7 +179,7 @@ def _settings(folder: Path, path: Path) -> dict[str, Any]:
         raise ValueError(f"{file} is no JSON ({error}); convert the checkpoint again.") from error
     if content.get("kind") != _KIND or content.get("schema") != _SCHEMA:
         raise ValueError(f"{file} is not of the kind {_KIND} and schema {_SCHEMA}; update genmend if it is newer.")
-    if set(content) != _KEYS or content["family"] not in LAYOUTS:
+    if set(content) != _KEYS or not isinstance(content["family"], str) or content["family"] not in LAYOUTS:
         raise ValueError(
             f"{file} has the keys {sorted(content)} and family {content.get('family')!r}, needs {sorted(_KEYS)}."
         )
