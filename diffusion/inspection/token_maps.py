@@ -27,12 +27,16 @@ class PromptTokens:
         Each word in lower case, without spaces, and the positions of its tokens; no special tokens.
     sos, eos : int or None
         Position of the token that begins the text, and of the first that ends it.
+    cut : bool
+        Whether the prompt goes on behind the words that are listed. The text encoder reads a limited number of tokens
+        at once; how a longer prompt is divided is not known, so its later words have no maps.
     """
 
     tokens: tuple[str, ...]
     words: tuple[tuple[str, tuple[int, ...]], ...]
     sos: int | None
     eos: int | None
+    cut: bool = False
 
     def positions(self, phrase: str) -> tuple[int, ...]:
         """Positions of the tokens of all occurrences of a word, or of words that follow each other.
@@ -45,6 +49,11 @@ class PromptTokens:
         wanted = phrase.lower().split()
         texts = [text for text, _ in self.words]
         starts = [i for i in range(len(texts)) if texts[i : i + len(wanted)] == wanted] if wanted else []
+        if not starts and self.cut:
+            raise ValueError(
+                f"{phrase!r} is not among the first {len(texts)} words of the prompt, and behind them no words can be "
+                f"told apart; choose among {texts}, or give a shorter prompt."
+            )
         if not starts:
             raise ValueError(f"{phrase!r} is not in the prompt, whose words are {texts}; choose among them.")
         return tuple(p for start in starts for _, group in self.words[start : start + len(wanted)] for p in group)
@@ -147,14 +156,17 @@ class TokenMaps:
 
 
 def prompt_tokens(tokenizer: Any, prompt: str, n_tokens: int) -> PromptTokens:
-    """Read a prompt as the pipeline does, padded or cut to `n_tokens`."""
-    ids = tokenizer(prompt, padding="max_length", max_length=n_tokens, truncation=True)["input_ids"]
+    """Read a prompt as the pipeline does, padded or cut to `n_tokens`; of several windows the first alone."""
+    window = min(n_tokens, tokenizer.model_max_length)
+    ids = tokenizer(prompt, padding="max_length", max_length=window, truncation=True)["input_ids"]
+    cut = len(tokenizer(prompt, truncation=False, verbose=False)["input_ids"]) > window
     tokens = tokenizer.convert_ids_to_tokens(ids)
     special = set(tokenizer.all_special_ids)
     groups: list[list[int]] = []
-    inside = False
+    inside = open_end = False
     for position, (number, token) in enumerate(zip(ids, tokens, strict=True)):
         if number in special:
+            open_end = open_end or inside
             inside = False
         elif inside and not token.startswith("▁"):  # SentencePiece marks where a word begins
             groups[-1].append(position)
@@ -163,6 +175,8 @@ def prompt_tokens(tokenizer: Any, prompt: str, n_tokens: int) -> PromptTokens:
             inside = True
         if token.endswith("</w>"):  # CLIP's byte pairs mark where it ends
             inside = False
+    if cut and (inside or open_end):  # the window may end within the last word
+        groups.pop()
     texts = ("".join(tokenizer.decode([ids[p] for p in group]).split()).lower() for group in groups)
     eos = tokenizer.eos_token_id
     return PromptTokens(
@@ -170,6 +184,7 @@ def prompt_tokens(tokenizer: Any, prompt: str, n_tokens: int) -> PromptTokens:
         tuple((text, tuple(group)) for text, group in zip(texts, groups, strict=True)),
         0 if tokenizer.bos_token_id is not None and ids[0] == tokenizer.bos_token_id else None,
         ids.index(eos) if eos in ids else None,
+        cut,
     )
 
 

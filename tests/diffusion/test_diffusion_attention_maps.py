@@ -247,3 +247,21 @@ def test_words_of_a_sentence_piece_tokenizer():
     assert read.words == (("café", (0, 1)), ("au", (2,)), ("lait", (3, 4)))
     assert (read.sos, read.eos) == (None, 5)
     assert read.positions("CAFÉ au") == (0, 1, 2)
+
+
+@pytest.mark.parametrize("n_tokens", [16, 32])  # cut to one window of the text encoder, or read in two
+def test_words_behind_the_first_window_are_refused(tmp_path, n_tokens):
+    words = ["red", "chair", "old", "lamp", "bed"]  # a token each letter: "lamp" does not fit into 14 whole
+    maps = TokenMaps(
+        torch.rand(1, n_tokens, 4, 4),
+        (prompt_tokens(diffusion_toys.tokenizer(tmp_path), " ".join(words), n_tokens),),
+        1,
+        (),
+    )
+    assert torch.equal(maps.for_word("old"), maps.maps[0, 9:12].mean(0))
+    assert [word["word"] for word in maps.to_dict()["words"]] == words[:3]
+    for word in words[3:]:
+        with pytest.raises(ValueError, match="not among the first 3 words"):
+            maps.for_word(word)
+    whole = prompt_tokens(diffusion_toys.tokenizer(tmp_path), "red chair", n_tokens)
+    assert not whole.cut
