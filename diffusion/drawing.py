@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-__all__ = ["draw"]
+__all__ = ["check_settings", "draw"]
 
 
 @torch.no_grad()
@@ -46,7 +46,7 @@ def draw(
     ValueError
         If there is no prompt, no seed, or the pipeline returns values that are not finite.
     """
-    _check_settings(pipe, settings)
+    check_settings(pipe, settings)
     prompts = [prompts] if isinstance(prompts, str) else list(prompts)
     if not prompts or not len(seeds):
         raise ValueError(f"There are {len(prompts)} prompts and {len(seeds)} seeds; give at least one of each.")
@@ -69,7 +69,8 @@ def draw(
     return images
 
 
-def _check_settings(pipe: Any, settings: Iterable[str]) -> None:
+def check_settings(pipe: Any, settings: Iterable[str]) -> None:
+    """Raise TypeError unless the pipeline's call has arguments of these names."""
     # Some pipelines take **kwargs too, only for arguments of older versions, and ignore the others.
     parameters = signature(type(pipe).__call__).parameters.values()
     named = {parameter.name for parameter in parameters if parameter.kind is not Parameter.VAR_KEYWORD}

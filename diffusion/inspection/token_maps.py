@@ -157,11 +157,14 @@ class TokenMaps:
 
 def prompt_tokens(tokenizer: Any, prompt: str, n_tokens: int) -> PromptTokens:
     """Read a prompt as the pipeline does, padded or cut to `n_tokens`; of several windows the first alone."""
-    window = min(n_tokens, tokenizer.model_max_length)
-    ids = tokenizer(prompt, padding="max_length", max_length=window, truncation=True)["input_ids"]
-    cut = len(tokenizer(prompt, truncation=False, verbose=False)["input_ids"]) > window
+    window = min(n_tokens, getattr(tokenizer, "model_max_length", n_tokens))
+    ids, longer = (
+        tokenizer(prompt, padding="max_length", max_length=length, truncation=True)["input_ids"]
+        for length in (window, window + 8)
+    )
     tokens = tokenizer.convert_ids_to_tokens(ids)
     special = set(tokenizer.all_special_ids)
+    cut = sum(number not in special for number in longer) > sum(number not in special for number in ids)
     groups: list[list[int]] = []
     inside = open_end = False
     for position, (number, token) in enumerate(zip(ids, tokens, strict=True)):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from torch import Tensor
 
 from genmend.diffusion.reference.networks import (
@@ -27,7 +28,14 @@ if TYPE_CHECKING:
 
     from genmend.diffusion.search.scorers import Scorer
 
-__all__ = ["garment_in", "garment_scorer", "guide_usability", "load_reference", "novelty_extractor"]
+__all__ = [
+    "garment_in",
+    "garment_scorer",
+    "guide_usability",
+    "load_reference",
+    "novelty_extractor",
+    "real_garments",
+]
 
 _OTHER_WORDS = {
     "pants": "trousers",
@@ -91,3 +99,18 @@ def novelty_extractor() -> Callable[[Tensor], Tensor]:
     """Images in 0..1 -> codes ``(n, 64)`` of the autoencoder."""
     network = load_network("novelty")
     return lambda images: novelty_features(network, images)
+
+
+def real_garments(prompt: str) -> NDArray[np.floating]:
+    """Codes ``(n, 64)``, in the novelty space, of real pictures of the garment that a prompt names.
+
+    None of them was trained on. They were written by ``python -m experiments.garments.real_codes``.
+
+    Raises
+    ------
+    ValueError
+        If the prompt names no garment.
+    """
+    codes = load_file(WEIGHTS / "real_codes.safetensors")[GARMENTS[garment_in(prompt)]]
+    found: NDArray[np.floating] = codes.float().numpy()
+    return found

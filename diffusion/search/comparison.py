@@ -13,24 +13,22 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from genmend.activations import Edit
 from genmend.activations.digests import weights_digest
-from genmend.diffusion.amplification.control_bands import AmplifyBand
-from genmend.diffusion.amplification.gains import amplification_edits, edits_by_slot
-from genmend.diffusion.amplification.low_frequencies import AmplifyLowFrequencies
-from genmend.diffusion.amplification.plug_in import amplified, read_amplification
+from genmend.diffusion.amplification.plug_in import amplified
 from genmend.diffusion.drawing import draw
 from genmend.diffusion.loading import TextToImage
 from genmend.diffusion.pipeline_parts import SigmaWindow, denoiser_of
 from genmend.diffusion.search.gain_search import GainSearch, search_gains
 from genmend.diffusion.search.novelty import Novelty
+from genmend.diffusion.search.plan import Plan, control_edits, planned
 from genmend.diffusion.search.real_images import read_real_images
 from genmend.diffusion.search.scorers import Scorer, clip_score
 from genmend.diffusion.search.settings import AmplifySettings
 from genmend.diffusion.search.trials import Comparison, Scores, compare_scores, describe_edit
-from genmend.manifold.features import load_extractor
+from genmend.diffusion.search.verdict import verdict
 from genmend.manifold.figures.image_grid import to_pixels
 from genmend.storage.digests import settings_key, sha256_of_array
 from genmend.storage.pieces import Work
@@ -62,6 +60,8 @@ class AmplifyRun:
         Mean absolute change of a value in 0..1.
     search : GainSearch or None
     settings : dict
+    inside_measured : bool
+        Whether real images say which samples are inside their manifold.
     """
 
     model: str
@@ -76,11 +76,18 @@ class AmplifyRun:
     pixel_change: float
     search: GainSearch | None
     settings: dict[str, Any]
+    inside_measured: bool = False
+
+    @property
+    def verdict(self) -> str:
+        """What the comparison says, in words; the rule is that of `search.verdict`."""
+        return verdict(self.comparison, inside_measured=self.inside_measured)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON's view, as in ``summary.json``."""
         return {
             "model": self.model,
+            "verdict": self.verdict,
             "gains": {edit.layer: getattr(edit, "gain", None) for edit in self.edits},
             "cutoffs": {edit.layer: getattr(edit, "cutoff", None) for edit in self.edits},
             **self.figures(),
@@ -129,11 +136,11 @@ def compare_amplification(
 
     Raises
     ------
-    ValueError
-        If gains do not fit the model, or a search has nothing to judge by.
+    TypeError, ValueError
+        Of what `planned` refuses, before anything is drawn.
     """
-    work, call = work or Work(), {**model.settings, **(settings.call or {})}
-    usability = _usability(model, settings)
+    work, plan = work or Work(), planned(model, settings, _usability)
+    usability, call = plan.usability, plan.call
     facts = {"weights": weights_digest(denoiser_of(model.pipe)), "call": {key: repr(call[key]) for key in sorted(call)}}
 
     def images(edits: Sequence[Edit], window: SigmaWindow | None, prompt: str, seeds: range) -> Tensor:
@@ -151,30 +158,26 @@ def compare_amplification(
         return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().float() / 255
 
     novelty: Scorer = _no_novelty
-    real: Tensor | None = None
-    if settings.n_cloud:
+    real: Mapping[str, Tensor | NDArray[Any]] = plan.real
+    if plan.extractor is not None:
         cloud = settings.seeds_from(CLOUD_SEED, settings.n_cloud)
-        extractor = load_extractor(settings.features) if settings.features else model.extractor
         clouds = {prompt: images((), None, prompt, cloud) for prompt in settings.prompts}
         if settings.real is not None:
-            real = read_real_images(settings.real, *clouds[settings.prompts[0]].shape[2:])
-        novelty = Novelty(extractor or load_extractor("efficientnet-lite0")).fit(
-            clouds, None if real is None else dict.fromkeys(clouds, real)
-        )
+            read = read_real_images(settings.real, *clouds[settings.prompts[0]].shape[2:])
+            real = dict.fromkeys(clouds, read)
+        novelty = Novelty(plan.extractor).fit(clouds, real)
     search, window = None, None
     if settings.search:
-        search = _search(model, settings, usability, novelty, real, facts, batch_size, work, call)
+        search = _search(model, settings, plan, novelty, real, facts, batch_size, work)
         edits = search.edits
-    elif settings.correction is not None:
-        edits, window = read_amplification(denoiser_of(model.pipe), settings.correction)
     else:
-        edits = _edits(denoiser_of(model.pipe), settings)
+        edits, window = plan.edits, plan.window
     before = tuple(images((), None, prompt, settings.seeds) for prompt in settings.prompts)
     after = tuple(images(edits, window, prompt, settings.seeds) for prompt in settings.prompts)
     plain, changed = (_scores(found, settings.prompts, usability, novelty) for found in (before, after))
     control, control_images = None, None
     if settings.control:
-        others = _control(edits, settings.control, settings.seed)
+        others = control_edits(edits, settings.control, settings.seed)
         control_images = tuple(images(others, window, prompt, settings.seeds) for prompt in settings.prompts)
         control_scores = _scores(control_images, settings.prompts, usability, novelty)
         control = compare_scores(control_scores, plain, seed=settings.seed)
@@ -191,33 +194,32 @@ def compare_amplification(
         round(float((torch.cat(after) - torch.cat(before)).abs().double().mean()), 8),
         search,
         _settings_in_words(settings, call),
+        bool(real),
     )
 
 
 def _search(
     model: TextToImage,
     settings: AmplifySettings,
-    usability: Mapping[str, Scorer],
+    plan: Plan,
     novelty: Scorer,
-    real: Tensor | None,
+    real: Mapping[str, Tensor | NDArray[Any]],
     facts: Mapping[str, Any],
     batch_size: int,
     work: Work,
-    call: Mapping[str, Any],
 ) -> GainSearch:
-    if not usability or not settings.n_cloud:
-        raise ValueError("A search needs a usability scorer and a novelty cloud; give --usability and --n-cloud.")
     scorers = {**facts, "features": settings.features, "cloud": settings.n_cloud, "seed": settings.seed}
-    key = settings_key(scorers) + ("" if real is None else "-" + sha256_of_array(real)[:16])
+    digests = sorted({sha256_of_array(values)[:16] for values in real.values()})
+    key = "-".join([settings_key(scorers), *digests])
     return search_gains(
         model.pipe,
         settings.prompts,
-        usability,
+        plan.usability,
         novelty,
         settings.seeds_from(SEARCH_SEED, settings.n_search),
         cutoff=5.0 if settings.cutoff is None else settings.cutoff,
         tau=settings.tau,
-        keep_inside=settings.keep_inside,
+        keep_inside=plan.keep_inside,
         n_trials=settings.n_trials,
         n_refined=settings.n_trials // 2,
         search_seed=settings.seed,
@@ -225,31 +227,14 @@ def _search(
         scorers_key=key,
         edit_options=settings.edit_options(),
         batch_size=batch_size,
-        **call,
-    )
-
-
-def _edits(denoiser: nn.Module, settings: AmplifySettings) -> tuple[Edit, ...]:
-    options, cutoff = settings.edit_options(), settings.cutoff
-    if settings.blocks:
-        return amplification_edits(denoiser, blocks=settings.blocks, cutoff=cutoff, **options)
-    if settings.preset:
-        return amplification_edits(denoiser, settings.preset, cutoff=cutoff, **options)
-    return edits_by_slot(denoiser, settings.gains or {}, cutoff=cutoff, **options)
-
-
-def _control(edits: Sequence[Edit], band: str, seed: int) -> tuple[Edit, ...]:
-    if not all(isinstance(edit, AmplifyLowFrequencies) for edit in edits):
-        raise ValueError("A control needs amplified maps of a U-Net; leave --control out.")
-    return tuple(
-        AmplifyBand(edit.layer, edit.gain, edit.cutoff, band, edit.cutoff_unit, seed)  # type: ignore[attr-defined, arg-type]
-        for edit in edits
+        **plan.call,
     )
 
 
 def _usability(model: TextToImage, settings: AmplifySettings) -> Mapping[str, Scorer]:
     if settings.usability.startswith("clip:"):
-        return {settings.usability: clip_score(settings.usability.removeprefix("clip:"))}
+        place: dict[str, Any] = {} if model.device == "cpu" else {"device": model.device}
+        return {settings.usability: clip_score(settings.usability.removeprefix("clip:"), **place)}
     if settings.usability not in ("", "none"):
         raise ValueError(f"--usability is {settings.usability!r}; give none, or clip:MODEL with a hub name or folder.")
     return model.usability() if model.usability is not None and not settings.usability else {}
@@ -273,5 +258,7 @@ def _settings_in_words(settings: AmplifySettings, call: Mapping[str, Any]) -> di
     found = asdict(settings) | {"call": dict(call), "prompts": list(settings.prompts)}
     found["correction"] = None if settings.correction is None else settings.correction.name
     found["real"] = None if settings.real is None else settings.real.name
+    if settings.gains is not None and not isinstance(settings.gains, Mapping):
+        found["gains"] = list(settings.gains)
     found["blocks"] = None if settings.blocks is None else {str(k): v for k, v in settings.blocks.items()}
     return found

@@ -39,7 +39,9 @@ class Novelty:
         self.extractor = extractor
         self.k = k
 
-    def fit(self, clouds: Mapping[str, Tensor], real: Mapping[str, Tensor] | None = None) -> Novelty:
+    def fit(
+        self, clouds: Mapping[str, Tensor], real: Mapping[str, Tensor | NDArray[np.floating]] | None = None
+    ) -> Novelty:
         """Learn what is not new.
 
         Parameters
@@ -47,7 +49,8 @@ class Novelty:
         clouds
             Prompt -> unamplified images ``(n, 3, h, w)``; 500 or more make a stable measure.
         real
-            Prompt -> real images of its class. Samples outside their manifold get NaN: not new but broken.
+            Prompt -> real images of its class, or their features ``(n, d)``. Samples outside their manifold get NaN:
+            not new but broken.
 
         Raises
         ------
@@ -59,7 +62,8 @@ class Novelty:
                 raise ValueError(f"The cloud of {prompt!r} has {len(images)} images; give more than k = {self.k}.")
         self.clouds_ = {prompt: extract(self.extractor, images) for prompt, images in clouds.items()}
         self.real_ = {
-            prompt: Manifold(self.k).fit(extract(self.extractor, images)) for prompt, images in (real or {}).items()
+            prompt: Manifold(self.k).fit(extract(self.extractor, images) if isinstance(images, Tensor) else images)
+            for prompt, images in (real or {}).items()
         }
         return self
 

@@ -8,9 +8,25 @@ import torch
 from torch import Tensor
 
 from genmend.manifold.features.resizing import resize
-from genmend.manifold.features.sources import samples_of
+from genmend.manifold.features.sources import Samples, samples_of
 
-__all__ = ["read_real_images"]
+__all__ = ["check_real_images", "read_real_images"]
+
+
+def check_real_images(folder: Path, least: int = 6) -> Samples:
+    """Return what the folder holds.
+
+    Raises
+    ------
+    ValueError
+        If that is no images, or fewer than `least`: a manifold of five neighbours needs six.
+    """
+    samples = samples_of(folder)
+    if samples.kind != "images":
+        raise ValueError(f"{folder} holds {samples.kind}; give a folder of real images of what is prompted.")
+    if len(samples.names) < least:
+        raise ValueError(f"{folder} holds {len(samples.names)} images; give at least {least} of what is prompted.")
+    return samples
 
 
 def read_real_images(folder: Path, height: int, width: int) -> Tensor:
@@ -23,9 +39,7 @@ def read_real_images(folder: Path, height: int, width: int) -> Tensor:
     ValueError
         If the folder holds no images, or one can't be read.
     """
-    samples = samples_of(folder)
-    if samples.kind != "images":
-        raise ValueError(f"{folder} holds {samples.kind}; give a folder of real images of what is prompted.")
+    samples = check_real_images(folder, 1)
     return torch.stack([_cover(samples.load(i)[1], height, width) for i in range(len(samples.names))])
 
 

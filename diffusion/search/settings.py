@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +17,11 @@ __all__ = ["AmplifySettings"]
 class AmplifySettings:
     """What to amplify by how much, and how to measure it.
 
-    Give exactly one of `gains` (slot -> gain), `preset`, `correction` (a file), `search` and `blocks` (of a
-    transformer: number -> gain). `usability` is "" for the model's own scorer, "none", or "clip:MODEL"; `features` an
-    extractor's name, "" for the model's own; `control` "" or a band of `AmplifyBand`, drawn with the same gains.
-    `call` holds arguments of the pipeline.
+    Give exactly one of `gains` (slot -> gain; or a gain for each down block and the middle one, in this order),
+    `preset`, `correction` (a file), `search` and `blocks` (of a transformer: number -> gain). `usability` is "" for the
+    model's own scorer, "none", or "clip:MODEL"; `features` an extractor's name, "" for the model's own; `control` "" or
+    a band of `AmplifyBand`, drawn with the same gains. `call` holds arguments of the pipeline; what it leaves out is
+    the model's own, then the preset's. `keep_inside` is None for 0.9 where real images are known, else 0.
 
     Raises
     ------
@@ -29,12 +30,13 @@ class AmplifySettings:
     """
 
     prompts: tuple[str, ...] = field(metadata={"help": "What to draw; again for more.", "option": "--prompt"})
-    gains: Mapping[str, float] | None = field(
+    gains: Mapping[str, float] | Sequence[float] | None = field(
         default=None,
-        metadata={"help": "down0=1.1,down1=1.3,mid=1.8; or the same in this order: 1.1,1.3,1.8."},
+        metadata={"help": "down0=1.1,down1=1.3,mid=1.8; or one for each down block and the middle: 1.1,1.3,1.8."},
     )
     preset: str = field(
-        default="", metadata={"help": "sdxl-turbo, sdxl-lightning-1, sd-1.5, ...; see diffusion.PRESETS."}
+        default="",
+        metadata={"help": "Gains, steps, guidance, size of sdxl-turbo, sdxl-lightning-1 or -4, sdxl, sd-1.5, sd-2.1."},
     )
     correction: Path | None = field(default=None, metadata={"help": "An amplification.safetensors.", "exists": True})
     search: bool = field(
@@ -47,7 +49,7 @@ class AmplifySettings:
         default=None, metadata={"help": "Where the low band ends; by default the preset's, or 5."}
     )
     cutoff_unit: str = field(default="", metadata={"help": "bins, or nyquist for a share of it."})
-    n: int = field(default=8, metadata={"help": "Images of each prompt.", "min": 1})
+    n: int = field(default=32, metadata={"help": "Images of each prompt; a verdict needs 10.", "min": 1})
     n_cloud: int = field(
         default=64, metadata={"help": "Unamplified images that novelty is measured from; 0: none.", "min": 0}
     )
@@ -64,9 +66,13 @@ class AmplifySettings:
     real: Path | None = field(
         default=None, metadata={"help": "Folder of real images: novelty counts only among them.", "exists": True}
     )
-    keep_inside: float = field(
-        default=0.0,
-        metadata={"help": "Share of the samples among --real images that a search keeps.", "min": 0, "max": 1},
+    keep_inside: float | None = field(
+        default=None,
+        metadata={
+            "help": "Share of the samples among real images that a search keeps; 0.9 where they are known.",
+            "min": 0,
+            "max": 1,
+        },
     )
     seed: int = field(
         default=0, metadata={"help": "Of the first image; cloud and search use seeds far above.", "min": 0}
@@ -83,8 +89,10 @@ class AmplifySettings:
             raise ValueError(f"--n is {self.n} and --n-cloud {self.n_cloud}; give at least 1, and 0 or at least 6.")
         if self.real is not None and not self.n_cloud:
             raise ValueError("--real says where novelty counts, and --n-cloud 0 measures none; leave one of them out.")
-        if self.keep_inside and (self.real is None or not self.search):
+        if self.keep_inside and not self.search:
             raise ValueError("--keep-inside is of a --search, and inside is among --real images; give both.")
+        if self.control not in ("", "full", "high", "random", "noise"):
+            raise ValueError(f"--control is {self.control!r}; accepted are full, high, random and noise.")
 
     @property
     def seeds(self) -> range:

@@ -65,6 +65,8 @@ class Comparison:
         That share / the unamplified samples' share, and the lower end of its one-sided 95 % interval.
     n : int
         Samples.
+    inside_upper : float
+        The upper counterpart of `inside_lower`; NaN where it is not known.
     """
 
     usability: dict[str, float]
@@ -76,6 +78,7 @@ class Comparison:
     inside: float
     inside_lower: float
     n: int
+    inside_upper: float = np.nan
 
     def feasible(self, tau: float, keep_inside: float = 0.0) -> bool:
         """Whether every scorer's lower bound keeps `tau` of the unamplified usability, and that of the share inside."""
@@ -118,8 +121,9 @@ def compare_scores(amplified_scores: Scores, plain: Scores, *, seed: int = 0, n_
         _interval(spread),
         float(counts[0].mean()),
         inside,
-        float(np.quantile(inside_spread, 0.05)),
+        _quantile(inside_spread, 0.05),
         n,
+        _quantile(inside_spread, 0.95),
     )
 
 
@@ -213,6 +217,12 @@ def _interval(values: NDArray[np.floating]) -> tuple[float, float]:
     if not np.isfinite(values).any():
         return np.nan, np.nan
     return float(np.nanquantile(values, 0.025)), float(np.nanquantile(values, 0.975))
+
+
+def _quantile(values: NDArray[np.floating], share: float) -> float:
+    """Of the resamples that have a ratio; where no unamplified sample is inside there is none."""
+    known = values[~np.isnan(values)]
+    return float(np.quantile(known, share)) if len(known) else np.nan
 
 
 def _any(*arrays: NDArray[np.floating]) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genmend.workbench.cli.options import Device, Json, Out, Resume, finish, show_progress
+from genmend.workbench.cli.options import Device, Json, Out, Resume, finish, note, show_progress
 from genmend.workbench.cli.settings_options import command
 
 if TYPE_CHECKING:
@@ -37,6 +37,12 @@ def gains_of(text: str) -> dict[str, float]:
         raise ValueError(f"Gains are {text!r}; give down0=1.1,mid=1.8, or numbers with a comma between them.") from None
 
 
+def _named_or_in_order(text: str) -> dict[str, float] | tuple[float, ...]:
+    """Numbers alone stay without names until it is known which blocks the model has."""
+    found = gains_of(text)
+    return found if "=" in text else tuple(found.values())
+
+
 def _blocks_of(text: str) -> dict[int, float]:
     return {_number(key): gain for key, gain in gains_of(text).items()}
 
@@ -51,7 +57,7 @@ def _number(text: str) -> int:
 @command(
     commands,
     settings="genmend.diffusion.search.settings:AmplifySettings",
-    texts={"gains": gains_of, "blocks": _blocks_of},
+    texts={"gains": _named_or_in_order, "blocks": _blocks_of},
     before={"search": "correction", "seed": "device"},
 )
 def amplify(
@@ -59,22 +65,32 @@ def amplify(
     out: Out,
     *,
     settings: AmplifySettings,
-    steps: Annotated[int | None, typer.Option(help="Denoising steps; the pipeline's own if not given.", min=1)] = None,
-    guidance: Annotated[float | None, typer.Option(help="Guidance scale; the pipeline's own if not given.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps; the preset's or the model's own.", min=1)] = None,
+    guidance: Annotated[float | None, typer.Option(help="Guidance scale; the preset's or the model's own.")] = None,
     height: Annotated[int | None, typer.Option(help="Of the images, in pixels.", min=8)] = None,
     width: Annotated[int | None, typer.Option(help="Of the images, in pixels.", min=8)] = None,
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    variant: Annotated[str, typer.Option(help="Of the weights' files, such as fp16.")] = "",
+    offload: Annotated[
+        str, typer.Option(help="model or sequential: parts wait off the device (needs one; saves memory); or none.")
+    ] = "none",
     device: Device = "cpu",
     batch_size: Annotated[int, typer.Option(help="Images a call.", min=1)] = 8,
     resume: Resume = True,
     as_json: Json = False,
 ) -> None:
-    """Amplify low frequencies in a diffusion pipeline: same-seed pairs, usability kept, novelty won."""
+    """Amplify low frequencies in a diffusion pipeline: same-seed pairs, and in words whether they are newer or broken.
+
+    A large model on one GPU: genmend amplify stabilityai/sdxl-turbo --preset sdxl-turbo --prompt "a creative chair"
+    --variant fp16 --dtype bfloat16 --device cuda --offload model --out chairs
+    """
     from genmend.diffusion.loading import load_text_to_image
     from genmend.workbench.commands.amplify import run_amplify
+    from genmend.workbench.pages.amplify import in_words
 
     named = {"num_inference_steps": steps, "guidance_scale": guidance, "height": height, "width": width}
     settings = replace(settings, call={key: value for key, value in named.items() if value is not None})
-    loaded = load_text_to_image(model, device=device, dtype=dtype)
+    loaded = load_text_to_image(model, device=device, dtype=dtype, variant=variant, offload=offload)
     run = run_amplify(model, loaded, out, settings, batch_size=batch_size, resume=resume, progress=show_progress())
+    note(in_words(run))
     finish(run.to_dict(), out, as_json)

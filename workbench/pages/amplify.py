@@ -10,13 +10,14 @@ import numpy as np
 from matplotlib.figure import Figure as Drawing
 
 from genmend.diffusion.search.trials import Scores
+from genmend.diffusion.search.verdict import KEPT, verdict
 from genmend.workbench.pages.page import Facts, Figure, Paragraph, Picture, Section, Table, write_report
 
 if TYPE_CHECKING:
     from genmend.diffusion.search.comparison import AmplifyRun
     from genmend.diffusion.search.settings import AmplifySettings
 
-__all__ = ["change_chart", "write_amplify_report"]
+__all__ = ["change_chart", "in_words", "write_amplify_report"]
 
 
 def write_amplify_report(path: Path, run: AmplifyRun, settings: AmplifySettings, pairs: Sequence[bytes]) -> None:
@@ -40,7 +41,7 @@ def write_amplify_report(path: Path, run: AmplifyRun, settings: AmplifySettings,
     sections.append(
         Section("Settings", [Facts("What this run used", summary["settings"]), Facts("Gains", summary["gains"])])
     )
-    write_report(path, f"genmend amplify: {run.model}", _in_words(run), sections)
+    write_report(path, f"genmend amplify: {run.model}", in_words(run), sections)
 
 
 def change_chart(scores: Sequence[Scores]) -> Drawing | None:
@@ -71,13 +72,16 @@ def _figures(run: AmplifyRun, settings: AmplifySettings) -> list[Any]:
             rows.append([f"usability: {name}{title}", ratio, *bounds])
         if np.isfinite(found.novelty):
             rows.append([f"novelty{title}", found.novelty, *found.novelty_interval])
-        if settings.real is not None:
-            rows.append([f"share among real images{title}", found.inside, found.inside_lower, None])
-    blocks: list[Any] = []
+        if run.inside_measured:
+            rows.append([f"share among real images{title}", found.inside, found.inside_lower, found.inside_upper])
+    blocks: list[Any] = [Paragraph(f"Verdict: {run.verdict}. {_RULE}")]
+    if run.control is not None:
+        said = verdict(run.control, inside_measured=run.inside_measured)
+        blocks.append(Paragraph(f"Of the control, the same gains in the band {settings.control!r}: {said}."))
     if rows:
         caption = (
-            f"Means over {run.comparison.n} pairs of the same prompt and seed. Bounds of usability: one-sided 95 %; of "
-            "novelty: 95 %; bootstrap over pairs."
+            f"Means over {run.comparison.n} pairs of the same prompt and seed. Bounds of usability and of the share: "
+            "one-sided 95 %; of novelty: 95 %; bootstrap over pairs."
         )
         blocks.append(Table(caption, header, rows))
     else:
@@ -89,14 +93,45 @@ def _figures(run: AmplifyRun, settings: AmplifySettings) -> list[Any]:
     return blocks
 
 
-def _in_words(run: AmplifyRun) -> str:
+def in_words(run: AmplifyRun) -> str:
+    """The verdict first, then what was amplified by how much, then the figures that the verdict was told from."""
     if not run.edits:
-        return "Nothing is amplified: no choice of gains was newer and kept the usability, so the images are the same."
-    gains = ", ".join(f"{edit.layer} x {getattr(edit, 'gain', 1):g}" for edit in run.edits)
+        return "Nothing is amplified: no choice of gains was newer and kept what has to be, so the images are the same."
     found = run.comparison
-    words = [f"Low frequencies amplified in {gains}."]
-    words += [f"Usability ({name}) is {ratio:.3f} of the original's." for name, ratio in found.usability.items()]
+    gains = ", ".join(f"{edit.layer} x {getattr(edit, 'gain', 1):g}" for edit in run.edits)
+    if run.pixel_change == 0:
+        return f"Verdict: no difference. Every image is the same; amplified were {gains}."
+    few = f" that {found.n} pairs would show" if run.verdict == "no difference" else ""
+    words = [f"Verdict: {run.verdict}{few}.", f"Low frequencies amplified: {gains}."]
     if np.isfinite(found.novelty):
         low, high = found.novelty_interval
         words.append(f"Novelty is {found.novelty:.3f} [{low:.3f}, {high:.3f}] of the original's.")
+    for name, ratio in found.usability.items():
+        words.append(
+            f"Usability ({_scorer_in_words(name)}) is {ratio:.3f} [{found.usability_lower[name]:.3f}, "
+            f"{found.usability_upper[name]:.3f}] of the original's."
+        )
+    if run.inside_measured:
+        words.append(
+            f"The share of samples among real images is {found.inside:.3f} [{found.inside_lower:.3f}, "
+            f"{found.inside_upper:.3f}] of the original's, {found.counted:.3f} in all; novelty counts there alone."
+        )
+    else:
+        words.append("Without real images (--real FOLDER) nothing here sees whether an image is torn.")
     return " ".join(words)
+
+
+def _scorer_in_words(name: str) -> str:
+    if name == "guide":
+        return "guide: the probability that a small network gives to the garment of the prompt"
+    if name.startswith("clip:"):
+        return f"cosine of image and prompt by {name.removeprefix('clip:')}"
+    return name
+
+
+_RULE = (
+    "The verdict follows a rule. Newer: the interval of the novelty lies above 1; less new: below 1. Broken: usability "
+    f"or the share among real images is below {KEPT:g} of the original's, also at the upper bound. Not broken: none is "
+    "below that, also at the lower bound; perhaps broken: neither. Novelty is a distance in the extractor's space, "
+    "which sees brightness, contrast, size and place too: 'newer' means farther from the unamplified samples there."
+)
