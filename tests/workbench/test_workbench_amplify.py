@@ -12,6 +12,7 @@ from PIL import Image
 from genmend.activations import load_correction
 from genmend.diffusion import AmplifyLowFrequencies, SigmaWindow
 from genmend.diffusion.amplification.plug_in import read_amplification, write_amplification
+from genmend.diffusion.search import comparison
 from genmend.diffusion.search.real_images import read_real_images
 from genmend.workbench.cli.diffusion import gains_of
 from genmend.workbench.cli.main import _run, app
@@ -80,8 +81,6 @@ def test_pairs_figures_and_files(folder, tmp_path, capsys):
 
 
 def test_a_search(folder, tmp_path, capsys, monkeypatch):
-    from genmend.diffusion.search import comparison
-
     brightness = lambda images, prompt: images.mean((1, 2, 3)).numpy() + 1  # noqa: E731
     monkeypatch.setattr(comparison, "clip_score", lambda name: brightness)
     chosen = ["--search", "--n-search", "4", "--n-trials", "2", "--usability", "clip:mean", "--cutoff", "2"]
@@ -185,3 +184,69 @@ def test_models_that_are_none(tmp_path, capsys):
 def test_gains_by_name_and_in_order():
     assert gains_of("1.1, 1.3,1.8") == {"down0": 1.1, "down1": 1.3, "mid": 1.8}
     assert gains_of("up1=1.5,mid=2") == {"up1": 1.5, "mid": 2.0}
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    place = tmp_path_factory.mktemp("toys")
+    for name in ("sd15", "sdxl"):
+        (place / name).mkdir()
+        getattr(diffusion_toys, name)(place / name).save_pretrained(place / name / "pipe")
+    return {name: place / name / "pipe" for name in ("sd15", "sdxl")}
+
+
+@pytest.fixture
+def nothing_drawn(monkeypatch):
+    def drawn(*arguments, **settings):
+        raise AssertionError("an image was drawn")
+
+    monkeypatch.setattr(comparison, "draw", drawn)
+    monkeypatch.setattr("genmend.diffusion.search.trials.draw", drawn)
+
+
+@pytest.mark.usefixtures("nothing_drawn")
+@pytest.mark.parametrize(
+    ("model", "options", "words"),
+    [
+        ("reference", ["--prompt", "a creative chair", "--gains", "1.1,1.1,1.1"], "names none of the garments"),
+        ("reference", ["--prompt", "a dress", "--prompt", "a chair", "--search"], "names none of the garments"),
+        ("reference", ["--prompt", "a dress", "--search", "--usability", "none"], "needs a usability scorer"),
+        ("reference", ["--prompt", "a dress", "--preset", "sdxl"], "has 2, with it in 1; give gains"),
+        ("reference", ["--prompt", "a dress", "--gains", "1.1,1.1,1.1", "--features", "nothing:here"], "nothing"),
+        ("reference", ["--prompt", "a dress", "--gains", "1.1,1.1,1.1", "--control", "low"], "full, high"),
+        ("sd15", ["--prompt", "a", "--search"], "needs a usability scorer"),
+        ("sd15", ["--prompt", "a", "--preset", "sdxl-turbo"], "presets of its layout are sd-1.5, sd-2.1"),
+        ("sdxl", ["--prompt", "a", "--gains", "1.1,1.3"], "2 gains were given for the 4 blocks"),
+        ("sdxl", ["--prompt", "a", "--gains", "1.3"], "--gains down0=1.3"),
+        ("sd15", ["--prompt", "a", "--gains", "mid=1.1", "--real", "EMPTY"], "holds no images"),
+        ("sd15", ["--prompt", "a", "--gains", "mid=1.1", "--real", "FEW"], "holds 2 images; give at least 6"),
+        ("sd15", ["--prompt", "a", "--gains", "mid=1.1", "--offload", "model"], "give --device cuda"),
+        ("sd15", ["--prompt", "a", "--gains", "mid=1.1", "--offload", "disk"], "none, model, sequential"),
+    ],
+)  # fmt: skip
+def test_refused_before_anything_is_drawn(places, tmp_path, capsys, model, options, words):
+    for name, n in (("EMPTY", 0), ("FEW", 2)):
+        (tmp_path / name).mkdir()
+        for i in range(n):
+            Image.new("RGB", (8, 8)).save(tmp_path / name / f"{i}.png")
+    options = [tmp_path / option if option in ("EMPTY", "FEW") else option for option in options]
+    assert genmend("amplify", places.get(model, model), "--out", tmp_path / "out", *options) == 2
+    assert words in capsys.readouterr().err.strip().splitlines()[-1]
+    assert not (tmp_path / "out" / "summary.json").exists()
+
+
+def test_gains_in_order_are_told_by_name(places, tmp_path, capsys):
+    options = ["--gains", "1.1,1.2,1.3,1.4", "--n", "1", "--n-cloud", "0", "--steps", "1", "--height", "16"]
+    options += ["--width", "16", "--prompt", "a", "--out", tmp_path]
+    assert genmend("amplify", places["sdxl"], *options) == 0
+    said = capsys.readouterr().err
+    assert "down_blocks.0 x 1.1, down_blocks.1 x 1.2, down_blocks.2 x 1.3, mid_block x 1.4" in said
+    assert "Verdict: not measured" in said
+    assert "Verdict: not measured" in (tmp_path / "report.html").read_text()
+
+
+def test_the_help_names_what_a_large_model_needs(capsys):
+    assert genmend("amplify", "--help") == 0
+    said = capsys.readouterr().out
+    for option in ("--variant", "--offload", "--device", "--dtype", "sdxl-turbo"):
+        assert option in said
