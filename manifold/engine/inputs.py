@@ -27,6 +27,9 @@ def to_array(array: Any, name: str) -> np.ndarray:
     if hasattr(array, "tocsr"):
         raise TypeError(f"{name} is a sparse matrix ({type(array).__name__}); dense features are accepted; "
                         f"call .toarray() first")  # fmt: skip
+    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+        raise TypeError(f"{name} is a masked array with masked values; features without gaps are accepted; "
+                        f"drop these rows, or fill them")  # fmt: skip
     try:
         return np.asarray(array)
     except ValueError as error:

@@ -27,6 +27,7 @@ RATES = (4_000, 192_000)
 
 # Channels whose mean has so small a share of their power cancel each other: rounding noise is left (-40 dB).
 _CANCELLED = 1e-4
+_LOUDEST = 32.0  # floats may go beyond full scale, but not as far as integers do
 _BLOCK = 1 << 16
 # A program that writes into a pipe doesn't know the length and puts a number of about this size, or none.
 _UNKNOWN = 0x7FFF0000
@@ -91,8 +92,15 @@ def read_audio(path: str | Path) -> tuple[NDArray[np.float32], int]:
 
 
 def check_wave(wave: NDArray[np.floating], rate: int, path: str | Path) -> NDArray[np.float32]:
-    """One mono wave as float32, if it is within the limits of `read_audio`; `path` is what an error calls it."""
+    """One mono wave as float32, if it is within the limits of `read_audio`; `path` is what an error calls it.
+
+    Integers are brought to full scale 1 by their type, as files of them are (those without a sign have their zero
+    in the middle).
+    """
     _check_format(path, rate, 1)
+    if wave.dtype.kind in "iu":
+        largest = 2.0 ** (8 * wave.dtype.itemsize - 1)
+        wave = (wave.astype(np.float64) - (largest if wave.dtype.kind == "u" else 0)) / largest
     if wave.size == 0:
         raise UnusableSampleError(path, "it holds no samples")
     if wave.size > MOST_SECONDS * rate:
@@ -100,6 +108,11 @@ def check_wave(wave: NDArray[np.floating], rate: int, path: str | Path) -> NDArr
     finite = np.isfinite(wave)
     if not finite.all():
         raise UnusableSampleError(path, f"sample {int(np.flatnonzero(~finite)[0])} is not finite")
+    peak = float(np.abs(wave).max())
+    if peak > _LOUDEST:
+        raise UnusableSampleError(
+            path, f"its samples reach {peak:g}, and full scale is 1; divide by what it is in yours"
+        )
     return wave.astype(np.float32, copy=False)
 
 

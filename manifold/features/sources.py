@@ -77,7 +77,7 @@ def samples_of(source: Any, sample_rate: int | None = None) -> Samples:
         if not source:
             raise ValueError(f"The source is an empty list; give {_ACCEPTED}.")
         shapes = {_n_dimensions(entry) for entry in source}
-        if shapes == {1}:
+        if shapes == {1} or sample_rate is not None:
             return _waves([array_of(entry, f"wave {i}") for i, entry in enumerate(source)], sample_rate)
         if shapes <= {2, 3}:
             return _image_list(source)
@@ -86,8 +86,11 @@ def samples_of(source: Any, sample_rate: int | None = None) -> Samples:
 
 def _folder(folder: Path) -> Samples:
     found = []
-    for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    seen = {folder.resolve()}
+    for place, folders, files in os.walk(folder, followlinks=True):
+        below = {name: Path(place, name).resolve() for name in folders if not name.startswith(".")}
+        folders[:] = [name for name, real in below.items() if real not in seen]  # links may lead round in a circle
+        seen |= set(below.values())
         found += [Path(place, name) for name in files if not name.startswith(".")]
     known = [path for path in found if path.suffix.lower() in IMAGE_SUFFIXES | AUDIO_SUFFIXES]
     if not known:

@@ -80,3 +80,29 @@ def test_a_wave_array_with_a_sample_rate_is_no_feature_array():
 def test_other_things_are_refused_with_what_is_accepted(source):
     with pytest.raises(TypeError, match=r"The source is a \w+; give a folder or list of images"):
         features_of(source, extractor())
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.uint8])
+def test_waves_of_integers_are_brought_to_full_scale(dtype):
+    wave = 0.5 * np.sin(np.arange(4000) / 9)
+    audio = AudioExtractor("energy", 8000, energy, {"layer": "energy"})
+    largest = {np.int16: 2**15, np.int32: 2**31, np.uint8: 2**7}[dtype]
+    whole = np.round(wave * largest + (128 if dtype is np.uint8 else 0)).astype(dtype)
+    found = features_of([whole], audio, sample_rate=8000).values
+    np.testing.assert_allclose(found, features_of([wave], audio, sample_rate=8000).values, rtol=0.02)
+
+
+def test_floats_on_the_scale_of_integers_are_refused():
+    with pytest.raises(UnusableSampleError, match="its samples reach 12000, and full scale is 1"):
+        features_of([np.linspace(-12000, 12000, 4000)], energy, sample_rate=8000)
+
+
+def test_waves_with_channels_are_no_images():
+    with pytest.raises(ValueError, match=r"Waves have shapes \[\(2, 4000\)\]; give at least one, mono"):
+        features_of([np.zeros((2, 4000))], energy, sample_rate=8000)
+
+
+def test_masked_features_are_refused():
+    values = np.ma.masked_less(DRAW.standard_normal((6, 3)), -0.5)
+    with pytest.raises(TypeError, match="is a masked array with masked values"):
+        features_of(values)

@@ -144,6 +144,14 @@ def test_a_limit_is_a_seeded_choice_that_is_recorded(folder):
     assert one.drawn["folders_left_out"] == sorted({"", "deep", "deep/er"} - {one.names[0].rpartition("/")[0]})
 
 
+def test_linked_folders_are_entered_once(folder, tmp_path):
+    (tmp_path / "more").mkdir()
+    Image.fromarray(pixels(1, 4, 4, 9)[0]).save(tmp_path / "more" / "z.png")
+    (folder / "linked").symlink_to(tmp_path / "more")
+    (folder / "deep" / "round").symlink_to(folder)
+    assert features_of(folder, extractor()).names == sorted([*NAMES, "linked/z.png"])
+
+
 def test_classes_in_folders_are_all_drawn_of(tmp_path):
     for label in "abc":
         (tmp_path / label).mkdir()
