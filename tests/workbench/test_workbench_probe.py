@@ -266,3 +266,29 @@ def test_these_work(folder, model, more, shape):
     else:
         done = detected(folder, model, f"works-{model}", *more, shape=shape)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("value", [2**63, 2**64, 10**30])
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("detect", "--seed"),
+        ("detect", "--n-statistics"),
+        ("dissect", "--seed"),
+        ("rare", "--n-references"),
+        ("demo", "--seed"),
+    ],
+)
+def test_whole_numbers_that_nothing_can_hold_are_refused_with_their_range(folder, command, option, value):
+    model = ["odd:shared", "--latent-shape", "8"] if command != "demo" else []
+    more = ["--latents", "z.npy"] if command == "detect" else []
+    done = genmend(folder, command, *model, "--out", "bad", *more, option, value)
+    assert done.returncode == 2
+    assert f"'{option}': {value} is out of range; give a whole number below 2**63, 9223372036854775808." in done.stderr
+
+
+def test_counts_beyond_the_memory_are_one_sentence(folder):
+    done = detected(folder, "shared", "bad", "--n-reference", str(10**17))
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "genmend: Unable to allocate" in done.stderr

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from genmend.workbench.cli.options import Device, Json, Out, finish, note
+from genmend.workbench.cli.options import Device, Json, Out, Seed, finish, note
 
 __all__ = ["commands"]
 
@@ -23,7 +23,7 @@ def convert(
     n_classes: Annotated[int, typer.Option(help="Of a conditional DCGAN.", min=0)] = 0,
     i_trust_this_file: Annotated[bool, typer.Option("--i-trust-this-file", help="Needed: see SECURITY.md.")] = False,
     samples: Annotated[bool, typer.Option(help="Load the result and draw some; --no-samples for huge models.")] = True,
-    seed: Annotated[int, typer.Option(help="Of these samples.", min=0)] = 0,
+    seed: Seed = 0,
     device: Device = "cpu",
     batch_size: Annotated[int | None, typer.Option(help="Images a forward pass; the family's own.", min=1)] = None,
     resume: Annotated[

@@ -25,6 +25,7 @@ from genmend.workbench.cli.options import (
     ValueRange,
     finish,
     generator_from,
+    not_too_large,
     note,
 )
 from genmend.workbench.cli.settings_options import command
@@ -283,7 +284,9 @@ def rare(
     latents: Annotated[
         Path | None, typer.Option(help="References, a .npy array (n, *latent shape).", exists=True, dir_okay=False)
     ] = None,
-    n_references: Annotated[int, typer.Option(help="References to draw where no --latents are given.", min=1)] = 16,
+    n_references: Annotated[
+        int, typer.Option(help="References to draw where no --latents are given.", min=1, callback=not_too_large)
+    ] = 16,
     settings: RareSettings,
     latent_shape: LatentShape = "",
     value_range: ValueRange = "",
@@ -331,7 +334,9 @@ def explore(
     latents: Annotated[
         Path | None, typer.Option(help="Queries, a .npy array (n, *latent shape).", exists=True, dir_okay=False)
     ] = None,
-    n_queries: Annotated[int, typer.Option(help="Queries to draw where no --latents are given.", min=1)] = 4,
+    n_queries: Annotated[
+        int, typer.Option(help="Queries to draw where no --latents are given.", min=1, callback=not_too_large)
+    ] = 4,
     layer: Annotated[str, typer.Option(help="Whose boundaries; the first activation layer if empty.")] = "",
     settings: ExploreSettings,
     latent_shape: LatentShape = "",

@@ -20,7 +20,7 @@ from genmend.storage.named_object import UsersCodeError, error_told, users_line
 from genmend.workbench.cli.conversion import commands as conversion_commands
 from genmend.workbench.cli.diffusion import commands as diffusion_commands
 from genmend.workbench.cli.gans import commands as gan_commands
-from genmend.workbench.cli.options import Json, Out, Resume, finish, note, show_progress
+from genmend.workbench.cli.options import Json, Out, Resume, Seed, finish, note, show_progress
 from genmend.workbench.cli.settings_options import command
 from genmend.workbench.cli.tts import commands as speech_commands
 
@@ -90,7 +90,7 @@ def fetch(
 def demo(
     out: Out = Path("demo"),
     labels: Annotated[Path | None, typer.Option(help="Folder with latents.npy and labels.csv, for ROC curves.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the samples.", min=0)] = 0,
+    seed: Seed = 0,
     resume: Resume = True,
     as_json: Json = False,
 ) -> None:
@@ -201,6 +201,8 @@ def _code_of(run: Callable[..., Any]) -> int:
             note(f"genmend: Your code raised {error_told(error, line)}; mend it there, or see more with --traceback.")
         elif isinstance(error, ImportError):
             note(f"genmend: {str(error).rstrip('.')}{_import_remedy(error)}")
+        elif isinstance(error, MemoryError | OverflowError):
+            note(f"genmend: {str(error).rstrip('.') or 'There is not enough memory'}; give smaller numbers.")
         elif isinstance(error, ValueError | TypeError | LookupError | OSError | RuntimeError):
             note(f"genmend: {error}{_library_remedy(error)}")
         elif not hasattr(error, "format_message"):  # typer's own usage errors: their class is private

@@ -21,14 +21,27 @@ __all__ = [
     "Out",
     "Psi",
     "Resume",
+    "Seed",
     "Space",
     "ValueRange",
     "finish",
     "generator_from",
+    "not_too_large",
     "note",
     "show_progress",
 ]
 
+_TOO_LARGE = 2**63
+
+
+def not_too_large(value: int | None) -> int | None:
+    """Refuse whole numbers that neither numpy nor torch can hold, with the range."""
+    if value is not None and value >= _TOO_LARGE:
+        raise typer.BadParameter(f"{value} is out of range; give a whole number below 2**63, {_TOO_LARGE}.")
+    return value
+
+
+Seed = Annotated[int, typer.Option(help="Of the samples.", min=0, callback=not_too_large)]
 Model = Annotated[
     str,
     typer.Argument(

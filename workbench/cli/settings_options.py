@@ -17,6 +17,8 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import typer
 from typer.core import TyperCommand
 
+from genmend.workbench.cli.options import not_too_large
+
 __all__ = ["SettingsCommand", "command"]
 
 Function = TypeVar("Function", bound=Callable[..., None])
@@ -166,10 +168,11 @@ def _option(
     path: tuple[str, ...], hint: Any, metadata: Mapping[str, Any], default: Any, read: Callable[[str], Any] | None
 ) -> _Option:
     names = [metadata["option"]] if "option" in metadata else []
-    information = typer.Option(
-        *names, help=metadata["help"], **{key: metadata[key] for key in _OF_TYPER if key in metadata}
-    )
     kind, optional = _kind(hint)
+    given = {key: metadata[key] for key in _OF_TYPER if key in metadata}
+    information = typer.Option(
+        *names, help=metadata["help"], callback=not_too_large if kind is int and read is None else None, **given
+    )
     if read is not None:
         text = "" if default is None else ",".join(map(str, default))
         return _Option(path, Annotated[str, information], text, _reader(read, default))
