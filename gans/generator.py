@@ -38,7 +38,8 @@ _DRAW_BLOCK = 64
 _MANY_NEURONS = 1 << 22  # a StyleGAN2 of 128 x 128 has 7 million, of 64 x 64 half as many
 _MOST_NUMBERS = 2**24  # in one latent
 _SEEDS = 2**64
-_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_HALF = (torch.float16, torch.bfloat16)
+_DTYPES = (*_HALF, torch.float32, torch.float64)
 
 
 @dataclass(frozen=True)
@@ -323,14 +324,14 @@ def recorded_batches(
 ) -> Iterator[Mapping[str, Any]]:
     """Yield what `layers` put out, batch by batch, by layer; each forward pass stops after the last of them.
 
-    `what` is the progress bar's text.
+    Half precision comes as float32. `what` is the progress bar's text.
     """
     checked = generator.checked_latents(latents)
     batches = checked.split(generator.batch_size)
     for batch in with_progress(batches, what, len(batches), show=progress):
         with torch.no_grad(), record(generator.module, layers, stop=True) as outputs:
             generator.run(batch)
-        yield outputs
+        yield {layer: maps.float() if maps.dtype in _HALF else maps for layer, maps in outputs.items()}
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,8 @@ from genmend.storage.named_object import error_told, users_line
 
 __all__ = ["FixedLabel", "label_call"]
 
+_CALLED = ("y", "c", "cls")
+_CALLED_IN = re.compile(r"label|class|categor|condition|cond$")
 _COUNTS = ("n_classes", "num_classes", "nclasses", "n_class", "num_class", "c_dim", "label_dim", "y_dim")
 
 
@@ -57,9 +60,11 @@ def label_call(module: nn.Module, label: int, latent_shape: tuple[int, ...]) -> 
     ValueError
         If its ``forward`` takes nothing beside latents, the label is no class of it, or no form does.
     """
-    names = needed_inputs(module) or needed_inputs(module, optional=True)
+    needed = needed_inputs(module)
+    takes = needed or needed_inputs(module, optional=True)
+    names = [name for name in takes if name.lower() in _CALLED or _CALLED_IN.search(name.lower())] or list(needed)
     if not names:
-        raise ValueError(f"--label is {label}, but {type(module).__name__} takes latents alone; leave it out.")
+        raise ValueError(f"--label is {label}, but {type(module).__name__} takes no class beside latents; leave it out.")
     if label < 0:
         raise ValueError(f"--label is {label}; give a class from 0.")
     place = next(module.parameters(), torch.zeros(1))

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from genmend.activations.layers import find_layer, layer_names
+from genmend.gans.failed_pass import needed_inputs
 from genmend.gans.generator import Generator
 from genmend.gans.generator_layers import traced
 from genmend.gans.image_output import container, image_tensor, no_images, not_finite
@@ -113,7 +114,7 @@ def probe(generator: Generator) -> Probe:
     noise = None if bad or _alike(images, again, generator, _REPEATED) else _first_different(first.runs, second.runs)
     alone = images[-1:]
     if noise is None and n > 1:
-        alone = generator.run(generator.latents(n, 0)[-1:])
+        alone = image_tensor(generator.output(generator.latents(n, 0)[-1:]), generator.name)
     shared = {
         plain: count
         for plain, count in Counter(run.name.partition("#")[0] for run in first.runs if "#" in run.name).items()
@@ -184,6 +185,9 @@ def _of_noise(found: Probe, generator: Generator) -> str:
         return ""
     where = f", from layer {found.own_noise!r} on" if found.own_noise else ""
     remedy = "keep the noise in a buffer, or draw it from a torch.Generator of a fixed seed (call= of gans.Generator)"
+    inputs = [name for name in needed_inputs(generator.module, optional=True) if "noise" in name]
+    if inputs:
+        remedy = f"its forward takes {inputs[0]!r}, so fix the noise by it in call= of gans.Generator"
     training = [name for name, layer in generator.module.named_modules() if layer.training]
     if training:
         remedy = f"layer {training[0]!r} is in training mode, so call .eval() on it; or {remedy}"

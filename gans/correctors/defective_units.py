@@ -120,6 +120,12 @@ class DefectiveUnits(Corrector):
         layers = choose_layers(generator, self.layers)
         if self.mode == "global":
             layers = self._one_layer(layers)
+        for layer, shape in layer_shapes(generator, layers).items():
+            if len(shape) != 3:
+                raise ValueError(
+                    f"Layer {layer!r} puts out {('n', *shape)}, but DefectiveUnits compares maps (n, c, h, w) with masks "
+                    "of images: name layers with such outputs, or take another method, e.g. rare-neurons."
+                )
         masks = samples.masks
         if masks is None:
             masks = self._attributed(generator, normal, broken, progress)

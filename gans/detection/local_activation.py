@@ -205,7 +205,8 @@ def orthonormal_rows(noise: Tensor) -> Tensor:
 
 def _activity(maps: Tensor) -> Tensor:
     """Mean of the positive part of each unit's map, (n, c) float64."""
-    return maps.double().clamp(min=0).flatten(2).mean(2)
+    positive = maps.double().clamp(min=0)
+    return positive.flatten(2).mean(2) if maps.ndim > 2 else positive
 
 
 @torch.no_grad()

@@ -441,5 +441,5 @@ def test_a_label_is_given_in_the_form_that_the_module_takes(form):
 def test_a_label_that_the_module_has_not_is_refused(label, said):
     with pytest.raises(ValueError, match=said):
         label_call(made(Conditional), label, (WIDTH,))
-    with pytest.raises(ValueError, match="takes latents alone"):
+    with pytest.raises(ValueError, match="takes no class beside latents"):
         label_call(made(Shared), 1, (WIDTH,))

@@ -219,7 +219,7 @@ def test_the_value_range_is_given_and_the_warning_goes(folder, text):
             ["odd:conditional", "--label", "4"],
             "--label 4 could not be given to Conditional as 'y': as index it raised IndexE",
         ),
-        (["odd:shared", "--label", "1"], "Shared takes latents alone; leave it out"),
+        (["odd:shared", "--label", "1"], "Shared takes no class beside latents; leave it out"),
         (["odd:own", "--label", "1"], "fixes its label itself: do so in its call="),
         (["odd:broken"], "The generator returned NaN or infinite values"),
         (["odd:flat"], "returned shape (2, 768); images have shape"),
