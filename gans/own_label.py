@@ -64,7 +64,9 @@ def label_call(module: nn.Module, label: int, latent_shape: tuple[int, ...]) -> 
     takes = needed or needed_inputs(module, optional=True)
     names = [name for name in takes if name.lower() in _CALLED or _CALLED_IN.search(name.lower())] or list(needed)
     if not names:
-        raise ValueError(f"--label is {label}, but {type(module).__name__} takes no class beside latents; leave it out.")
+        raise ValueError(
+            f"--label is {label}, but {type(module).__name__} takes no class beside latents; leave it out."
+        )
     if label < 0:
         raise ValueError(f"--label is {label}; give a class from 0.")
     place = next(module.parameters(), torch.zeros(1))

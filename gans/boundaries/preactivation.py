@@ -76,9 +76,11 @@ def _check_activation(generator: Generator, layer: str, allow_smooth: bool) -> N
             f"Layer {layer!r} is {type(module).__name__}, which is smooth: nothing changes abruptly at its boundaries. "
             "Pass allow_smooth=True to use the signs of its inputs nevertheless."
         )
+    others = [name for name in generator.layers if isinstance(find_layer(generator.module, name), _PIECEWISE_LINEAR)]
+    remedy = f"choose one of {', '.join(others)}" if others else "write its activation functions as modules, nn.ReLU()"
     raise ValueError(
         f"Layer {layer!r} is {type(module).__name__}, but boundaries are read at the input of an activation module "
-        f"(ReLU, LeakyReLU, PReLU, ...); choose one of {', '.join(generator.layers)}."
+        f"(ReLU, LeakyReLU, PReLU, ...); {remedy}."
     )
 
 

@@ -123,8 +123,8 @@ class DefectiveUnits(Corrector):
         for layer, shape in layer_shapes(generator, layers).items():
             if len(shape) != 3:
                 raise ValueError(
-                    f"Layer {layer!r} puts out {('n', *shape)}, but DefectiveUnits compares maps (n, c, h, w) with masks "
-                    "of images: name layers with such outputs, or take another method, e.g. rare-neurons."
+                    f"Layer {layer!r} puts out {('n', *shape)}, but DefectiveUnits compares maps (n, c, h, w) with "
+                    "masks of images: name layers with such outputs, or take another method, e.g. rare-neurons."
                 )
         masks = samples.masks
         if masks is None:

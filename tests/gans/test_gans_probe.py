@@ -29,8 +29,14 @@ from torch.nn import functional
 
 from genmend.activations import ScaleUnits, edited, record
 from genmend.gans import Generator, probe
+from genmend.gans.boundaries.preactivation import preactivations
 from genmend.gans.correctors.corrector import choose_layers
+from genmend.gans.correctors.defective_units import DefectiveUnits
+from genmend.gans.correctors.rare_neurons import RareNeurons
+from genmend.gans.detection.local_activation import LocalActivation
+from genmend.gans.detection.rare_activation import ablated_share
 from genmend.gans.failed_pass import GeneratorPassError
+from genmend.gans.generator import recorded_batches
 from genmend.gans.generator_layers import checked_layers
 from genmend.gans.own_label import label_call
 from genmend.gans.probing import ProbeWarning, probed
@@ -120,6 +126,47 @@ def test_convolutions_stand_in_for_activations_that_are_no_modules(arguments, la
     found = probe(generator(Functional, *arguments))
     assert found.layers == layers
     assert f"inspected at {', '.join(layers)}, which are no activation modules" in only_warning(found)
+
+
+def test_boundaries_need_activation_modules_and_say_so():
+    toy = generator(Functional)
+    with pytest.raises(ValueError, match="write its activation functions as modules"):
+        preactivations(toy, toy.latents(1, 0), "layers.0")
+    shared = generator()
+    found = [preactivations(shared, shared.latents(2, 0), layer).shape[1:] for layer in SHARED_RUNS]
+    assert found == [(6, 4, 4), (5, 8, 8)]
+    with pytest.raises(ValueError, match="choose one of act#1, act#2"):
+        preactivations(shared, shared.latents(1, 0), "widen")
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "call"),
+    [
+        (Shared, (), None),
+        (Dense, (), None),
+        (Along, (1,), lambda net, z: net(z)[:, :, None].expand(-1, -1, 8, -1)),
+        (Along, (3,), lambda net, z: net(z)[:, :, 4]),
+    ],
+)
+def test_neurons_of_maps_of_any_dimension_are_counted_switched_off_and_shown(kind, arguments, call):
+    toy = generator(kind, *arguments, call=call)
+    mend = RareNeurons(0.9, n_samples=30).fit(toy, toy.latents(20, 1))
+    z = toy.latents(6, 2)
+    assert not torch.equal(mend.correct(toy, z), toy.generate(z))
+    masks = {edit.layer: edit.mask for edit in mend.edits_}
+    heat = ablated_share(toy, z, masks, (16, 12))
+    assert heat.shape == (6, 16, 12)
+    assert 0 < heat.max() <= 1
+    assert LocalActivation(n_neighbours=2).fit(toy, toy.latents(10, 3)).score(toy, z).shape == (6,)
+    if kind is not Shared:
+        with pytest.raises(ValueError, match="DefectiveUnits compares maps"):
+            DefectiveUnits().fit(toy, z, z, masks=torch.ones(6, *toy.generate(z).shape[2:]))
+
+
+def test_half_precision_is_measured_in_float32():
+    toy = Generator(made(Shared).half(), (WIDTH,))
+    (outputs,) = recorded_batches(toy, toy.latents(4, 0), toy.layers, "")
+    assert {maps.dtype for maps in outputs.values()} == {torch.float32}
 
 
 def test_tanh_modules_alone_leave_the_convolutions():
