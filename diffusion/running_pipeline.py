@@ -149,7 +149,7 @@ def row_groups(
         return _HALVES if guided else ("conditional",)
     given = call_arguments(denoiser, inputs, named_inputs)
     text, n_rows, n_images = given.get("encoder_hidden_states"), _n_rows(given, inputs), run.n_images
-    said = getattr(run.pipe, "do_classifier_free_guidance", None) if guided is None else guided
+    said = _guidance(run) if guided is None else guided
     if n_images is None or n_rows == 0:
         if said is None:
             raise _unsaid(run.pipe)
@@ -184,6 +184,12 @@ def row_indices(groups: Sequence[Group], n_rows: int, wanted: Group = "condition
             "groups); give guided=False."
         )
     return [row for row in range(n_rows) if groups[row // size] == wanted]
+
+
+def _guidance(run: RunningPipeline) -> bool | None:
+    """Whether the call is guided, as the pipeline says or, in older ones, its method."""
+    said = getattr(run.pipe, "do_classifier_free_guidance", run.names.get("do_classifier_free_guidance"))
+    return None if said is None else bool(said)
 
 
 def _n_rows(given: Mapping[str, Any], inputs: tuple[Any, ...]) -> int:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Unpack
 
+import torch
 from torch import nn
 
 from genmend.activations import Correction, Edit, load_correction, save_correction
@@ -79,6 +80,11 @@ def enable_amplification(
         If settings do not fit; nothing has been changed then.
     RuntimeError
         If the denoiser is compiled and has already run: enable first, with strength 0 what is to come later.
+
+    Notes
+    -----
+    Several pipelines may share a denoiser, one call at a time: guidance and noise level are asked of the one that runs.
+    A deep copy has an amplification of its own. Moving, casting, offloading and compiling may come before or after.
     """
     before = enabled_by(pipe)
     made = _in_place_of(
@@ -128,6 +134,19 @@ def disable_amplification(pipe: Any) -> None:
     """
     for active in enabled_by(pipe):
         active.remove()
+    now = None if isinstance(pipe, nn.Module) else next(iter(_graphs(pipe)), None)
+    if now is not None:
+        warnings.warn(
+            f"The pipeline's denoiser is a {now}, which holds whatever was on when it was made; if it was made while "
+            "amplification was on, make it anew.",
+            stacklevel=2,
+        )
+
+
+def _graphs(pipe: Any) -> list[str]:
+    """Denoisers of the pipeline that are frozen graphs: traced, scripted or exported."""
+    found = (getattr(pipe, name, None) for name in ("unet", "transformer"))
+    return [type(part).__name__ for part in found if isinstance(part, torch.jit.ScriptModule | torch.fx.GraphModule)]
 
 
 @contextmanager

@@ -230,3 +230,12 @@ class TestHandles:
         assert torch.equal(draw(pipe), whole)
         outer.set(strength=0.0)
         assert not np.array_equal(draw(pipe), whole)
+
+
+def test_a_traced_network_keeps_what_was_on(pipe):
+    enable_amplification(pipe, **GAINS)
+    network = pipe.unet
+    pipe.unet = torch.jit.trace(torch.nn.Conv2d(4, 4, 1), torch.randn(1, 4, 2, 2))
+    with pytest.warns(UserWarning, match="make it anew"):
+        disable_amplification(pipe)
+    assert no_hooks(network)

@@ -84,3 +84,13 @@ def test_the_share_inside_has_bounds_where_a_resample_has_none_inside():
     inside = Scores({}, np.array([1.0, 1.0] + [np.nan] * 18))
     compared = compare_scores(inside, inside)
     assert compared.inside == compared.inside_lower == compared.inside_upper == 1
+
+
+def test_a_search_keeps_the_share_inside_where_real_images_are_known(tmp_path):
+    usability = {"one": lambda images, prompt: np.ones(len(images))}
+    reference = load_text_to_image("reference")
+    search = AmplifySettings(("a dress",), search=True)
+    assert planned(reference, search, lambda *_: usability).keep_inside == 0.9
+    assert planned(reference, replace(search, keep_inside=0.5), lambda *_: usability).keep_inside == 0.5
+    toy = TextToImage(diffusion_toys.sd15(tmp_path), extractor=lambda images: images.flatten(1))
+    assert planned(toy, search, lambda *_: usability).keep_inside == 0
