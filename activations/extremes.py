@@ -139,8 +139,8 @@ class UnitQuantiles:
         position = q * (total - 1)
         below = math.floor(position)
         if self._buckets is not None:
-            ends = [self._buckets.value_at(rank) for rank in (below, math.ceil(position))]
-            return torch.lerp(*ends, position - below)
+            start, end = (self._buckets.value_at(rank) for rank in (below, math.ceil(position)))
+            return torch.lerp(start, end, position - below)
         largest = torch.cat(self._parts, 1).topk(total - below, dim=1, sorted=False).values
         lower = largest.topk(min(2, total - below), dim=1, largest=False).values.double()
         return torch.lerp(lower[:, 0], lower[:, -1], position - below)

@@ -205,8 +205,8 @@ def _explore_query(
     inside = replace(found, latent=free.inner(found.latent))
     bounds = NormShell(free.prior.norm_at(_LEFT_OUT / 2), free.prior.norm_at(1 - _LEFT_OUT / 2))
     done = explore_set(free.generator, inside, settings, seed, extractor, bounds=bounds, progress=progress)
-    outer = {name: free.outer(getattr(done, name)) for name in ("latents", "rotated")}
-    return replace(done, query=found.latent, **outer)
+    latents, rotated = free.outer(done.latents), free.outer(done.rotated)
+    return replace(done, query=found.latent, latents=latents, rotated=rotated)
 
 
 def _find_set(
@@ -332,8 +332,8 @@ def _facts(kept: NDArray[np.uint8]) -> dict[str, Any]:
 
 def _read(arrays: Mapping[str, NDArray[Any]], few: dict[str, float]) -> QueryRegion:
     """An `QueryRegion` of what was kept; `few` is what is known of its supporting set."""
-    tensors = {name: torch.from_numpy(values) for name, values in arrays.items() if name != "facts"}
-    return QueryRegion(**tensors, facts=few | _facts(arrays["facts"]))
+    query, mask, latents, rotated = (torch.from_numpy(arrays[name]) for name in ("query", "mask", "latents", "rotated"))
+    return QueryRegion(query, mask, latents, rotated, few | _facts(arrays["facts"]))
 
 
 def _without_region(query: Tensor, none_because: str) -> QueryRegion:
