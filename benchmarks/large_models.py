@@ -6,7 +6,7 @@ command holds at these counts it holds at its defaults, but for the features of 
 
     python benchmarks/large_models.py                    # 256 x 256 and 1024 x 1024: make large
     python benchmarks/large_models.py --side 256 --command detect
-    python benchmarks/large_models.py --save             # also as benchmarks/results/large-<CPU>.json
+    python benchmarks/large_models.py --save             # also in benchmarks/results/large-<CPU>.json
 
 It ends with status 1 where a command failed or held more than its limit.
 """
@@ -33,11 +33,12 @@ WIDTHS = {
     256: {4: 512, 8: 512, 16: 512, 32: 512, 64: 256, 128: 128, 256: 64},
     1024: {4: 512, 8: 512, 16: 512, 32: 512, 64: 512, 128: 256, 256: 128, 512: 64, 1024: 32},
 }
+# The fewest that each command accepts, or a few more.
 COUNTS = {
-    "detect": "--latents latents.npy --n-statistics 20 --n-reference 40",
-    "correct": "--latents latents.npy --n-statistics 20 --n-reference 40",
-    "dissect": "--n-statistics 16 --n-images 16",
-    "rare": "--n-statistics 20 --n-reference 60 --no-artifact-limit --n-references 1 --n-versions 5 --steps 1 "
+    "detect": "--latents latents.npy --n-statistics 10 --n-reference 16",
+    "correct": "--latents latents.npy --n-statistics 10 --n-reference 40",
+    "dissect": "--n-statistics 8 --n-images 8",
+    "rare": "--n-statistics 10 --n-reference 54 --no-artifact-limit --n-references 1 --n-versions 2 --steps 1 "
     "--k-reference 10",
 }
 
@@ -85,10 +86,7 @@ def main() -> None:
             for command in options.command or COUNTS:
                 found.append(measure(side, command, folder))
     if options.save:
-        name = re.sub(r"\W+", "-", cpu_name()).strip("-")
-        RESULTS.mkdir(exist_ok=True)
-        content = {"machine": conditions("torch", "numpy"), "rows": [asdict(row) for row in found]}
-        (RESULTS / f"large-{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+        save(found)
     sys.exit(not all(row.kept for row in found))
 
 
@@ -116,6 +114,17 @@ def measure(side: int, command: str, folder: Path) -> Measured:
     if row.status:
         print((folder / f"{command}.log").read_text()[-2000:], flush=True)
     return row
+
+
+def save(found: list[Measured]) -> None:
+    """Put these rows in the result file of this processor, in place of what it says of the same commands."""
+    name = re.sub(r"\W+", "-", cpu_name()).strip("-")
+    path = RESULTS / f"large-{name}.json"
+    known = json.loads(path.read_text())["rows"] if path.exists() else []
+    rows = {(row["side"], row["command"]): row for row in [*known, *map(asdict, found)]}
+    content = {"machine": conditions("torch", "numpy"), "rows": [rows[key] for key in sorted(rows)]}
+    RESULTS.mkdir(exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def build(side: int, folder: Path) -> None:

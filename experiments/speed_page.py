@@ -26,6 +26,7 @@ def speed_text() -> str:
     metrics, large = _text("Intel-R-Xeon-R-Processor.txt"), _text("30k-Intel-R-Xeon-R-Processor.txt")
     amplification = json.loads(_text("amplification-AMD-EPYC.json"))
     operator, unet = amplification["operator"], amplification["unet"]
+    large_models = json.loads(_text("large-AMD-EPYC.json"))
     return document(
         "# How fast it is",
         "Every figure stands in a file of `benchmarks/results/`, with the machine it was measured on. Times are CPU "
@@ -68,6 +69,23 @@ def speed_text() -> str:
         ),
         f"In a U-Net of {unet['parameters']:,} parameters the edits take {unet['edits_seconds']} of "
         f"{unet['call_seconds']} seconds a call.",
+        "## Large generators",
+        "`make large`: whole commands, by the path of a converted StyleGAN2 of true widths and random weights, each in "
+        f"a process of its own. *{large_models['machine']}.* Other work ran on the machine, so the seconds are high.",
+        table(
+            ("image", "command", "peak memory, GB", "limit, GB", "seconds", "counts"),
+            (
+                (
+                    f"{row['side']} x {row['side']}",
+                    row["command"],
+                    row["gigabytes"],
+                    row["limit"],
+                    row["seconds"],
+                    f"`{row['options']}`",
+                )
+                for row in large_models["rows"]
+            ),
+        ),
         "## Statistics of units, and dissection",
         "`python benchmarks/unit_statistics.py` and `python benchmarks/dissection_time.py`:",
         *(
