@@ -5,6 +5,7 @@ Names: the keys of nested dicts joined by "/", and inside a module the dotted na
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -39,6 +40,11 @@ _PLAIN = {
 _NUMPY = {"numpy", "numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric"}
 _NUMPY_NAMES = {"ndarray", "dtype", "_reconstruct", "scalar", "_frombuffer"}
 _PERSISTENT_CLASS = Name("torch_utils.persistence", "_reconstruct_persistent_obj")
+_DTYPES = {
+    torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8,
+    torch.uint8, torch.bool,
+}  # fmt: skip
+_MOST_REPEATED = 16  # how often a view may repeat its numbers, as an expanded tensor does
 _MOST_NODES, _DEEPEST = 2_000_000, 60
 
 
@@ -64,10 +70,24 @@ def flat_arrays(root: Any, storage: Storage) -> tuple[dict[str, Tensor], dict[st
     settings: dict[str, Any] = {}
     for path, value, made_with in _leaves(root, storage):
         if isinstance(value, Tensor):
-            arrays[path] = value.detach().clone().contiguous()
+            arrays[path] = _dense(path, value.detach())
         else:
             settings[path] = made_with
     return arrays, settings
+
+
+def _dense(path: str, tensor: Tensor) -> Tensor:
+    """A copy with memory of its own, of a tensor that can have one."""
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
+        kind = "quantised" if tensor.is_quantized else str(tensor.layout).removeprefix("torch.").replace("_", " ")
+        where = "" if tensor.device.type == "cpu" else f" on the device {tensor.device}"
+        raise ValueError(f"its tensor {path!r} is {kind}{where}, and convert reads plain dense ones")
+    if tensor.dtype not in _DTYPES:
+        raise ValueError(f"its tensor {path!r} holds {tensor.dtype}, and no generator that convert reads does")
+    given = tensor.untyped_storage().nbytes()
+    if tensor.numel() * tensor.element_size() > _MOST_REPEATED * max(given, 1):
+        raise ValueError(f"its tensor {path!r} of size {tuple(tensor.shape)} is made of {given} bytes")
+    return tensor.clone(memory_format=torch.contiguous_format)
 
 
 def _leaves(root: Any, storage: Storage) -> Iterator[tuple[str, Tensor | None, Any]]:
@@ -163,7 +183,7 @@ def _strided(numbers: Tensor, offset: int, size: Any, stride: Any) -> Tensor:
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     if 0 not in size and last >= len(numbers):
         raise ValueError(f"a tensor of size {tuple(size)} reaches to number {last}, and there are {len(numbers)}")
-    if int(np.prod([float(n) for n in size])) > 16 * max(len(numbers), 1):
+    if math.prod(size) > _MOST_REPEATED * max(len(numbers), 1):
         raise ValueError(f"a tensor of size {tuple(size)} is made of {len(numbers)} numbers")
     return numbers.as_strided(tuple(size), tuple(stride), offset)
 

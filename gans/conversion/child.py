@@ -83,8 +83,8 @@ def read_or_explain(path: Path) -> dict[str, Any]:
     """Return what `read_arrays` returns, or under ``error`` why the file can't be read."""
     try:
         return read_arrays(path)
-    except (ValueError, MemoryError, OSError, RecursionError) as error:
-        return {"error": str(error) or type(error).__name__}
+    except (ValueError, MemoryError, OSError, RuntimeError) as error:
+        return {"error": (str(error).strip().splitlines() or [type(error).__name__])[0]}
 
 
 def read_arrays(path: Path) -> dict[str, Any]:

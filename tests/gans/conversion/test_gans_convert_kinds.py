@@ -5,6 +5,7 @@ import json
 import math
 import sys
 import zipfile
+from argparse import Namespace
 
 import pytest
 import torch
@@ -295,6 +296,26 @@ def test_a_zip_of_something_else_lists_what_is_in_it(tmp_path):
         archive.writestr("model/network.pth", b"x")
     with pytest.raises(ConversionError, match=r"a zip archive of model/network\.pth, and none of torch\.save's"):
         convert(tmp_path / "x.pt", tmp_path / "out", trusted=True)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "words"),
+    [
+        (torch.zeros(1).expand(2**40), r"'w' of size \(1099511627776,\) is made of 4 bytes"),
+        (torch.zeros(3, 3).to_sparse(), "'w' is sparse coo, and convert reads plain dense ones"),
+        (torch.zeros(3, 3).to_sparse_csr(), "'w' is sparse csr"),
+        (torch.zeros(3, device="meta"), "on the device meta"),
+        (torch.zeros(3, dtype=torch.complex64), r"'w' holds torch\.complex64"),
+        (torch.quantize_per_tensor(torch.zeros(3), 0.1, 0, torch.qint8), "'w' is quantised"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("beside", [{}, {"args": Namespace()}])  # a class makes torch's own loader refuse the file
+def test_tensors_that_no_checkpoint_has_are_refused_by_name(tensor, words, beside, tmp_path):
+    torch.save({"w": tensor} | beside, tmp_path / "x.pt")
+    with pytest.raises(ConversionError, match=r"x\.pt (can't be read|holds no arrays)" if beside else words):
+        convert(tmp_path / "x.pt", tmp_path / "out", trusted=True)
+    assert not (tmp_path / "out").exists()
 
 
 def test_two_runs_and_a_resumed_one_write_the_same_bytes(dcgan, tmp_path, monkeypatch):
