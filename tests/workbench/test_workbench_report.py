@@ -1,12 +1,14 @@
 """The report: self-contained, escaped, whole."""
 
 import io
+import re
 import shutil
 import struct
 import subprocess
 import sys
 import zlib
-from base64 import b64decode
+from base64 import b64decode, b64encode
+from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,11 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genmend.workbench.pages.page import Facts, Figure, Paragraph, Picture, Section, Table, write_report
+from genmend.workbench.pages.page import Card, Facts, Figure, Gallery, Paragraph, Picture, Section, Table, write_report
 
 pytest.importorskip("jinja2")
 HOSTILE = "<script>alert('1')</script> & \"quoted\" {{ 7 * 7 }}"
-VOID = {"meta", "img", "br", "link"}
+VOID = {"meta", "img", "br", "link", "input"}
 
 
 class Page(HTMLParser):
@@ -136,6 +138,54 @@ def test_a_browser_opens_the_closed_section_a_contents_link_leads_to(tmp_path):
 
     assert not opened(path.as_uri())
     assert opened(path.as_uri() + link)
+
+
+def searchable(tmp_path):
+    rows = [["a hat", 0.25, None], ["glasses", 0.5, 1.0], ["<b>hair</b>", 0.125, float("nan")]]
+    cards = [Card(f"unit {name}", Picture(name, png()), {"concept": name, "IoU": iou}) for name, iou, _ in rows]
+    blocks = [Table("Units", ["concept", "IoU", "other"], rows, searchable=True), Gallery("Best", cards)]
+    return write_report(tmp_path / "r.html", "T", "", [Section("S", blocks)])
+
+
+def test_a_page_that_can_be_searched_has_one_script_which_its_policy_admits_by_digest(tmp_path):
+    page = Page(searchable(tmp_path).read_text(encoding="utf-8"))
+    (script,) = re.findall(r"<script>(.*?)</script>", page.source, re.DOTALL)
+    policy = next(tag["content"] for tag in page.all("meta") if tag.get("http-equiv"))
+    assert f"script-src 'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'" in policy
+    assert "<b>hair" not in page.source
+    assert [cell.get("data-value") for cell in page.all("dd")] == [None, "0.25", None, "0.5", None, "0.125"]
+    plain = write_report(tmp_path / "p.html", "T", "", [Section("S", [Table("Units", ["n"], [[1]])])])
+    assert "<script" not in plain.read_text()
+    assert "script-src" not in plain.read_text()
+    with pytest.raises(ValueError, match="values of different names"):
+        Gallery("Best", [Card("a", Picture("a", png()), {"x": 1}), Card("b", Picture("b", png()), {"y": 1})])
+
+
+def test_a_browser_searches_and_sorts(tmp_path):
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("needs Chromium")
+    source = searchable(tmp_path).read_text(encoding="utf-8")
+
+    def dumped(action):
+        body = f"<script>{action}</script></body>"
+        (tmp_path / "r.html").write_text(re.sub(r"<meta http-equiv[^>]*>", "", source).replace("</body>", body))
+        options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+        command = [browser, *options, "--dump-dom", (tmp_path / "r.html").as_uri()]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
+
+    table, cards = "document.querySelectorAll('.find')[0]", "document.querySelectorAll('.find')[1]"
+    sort = f"{table}.querySelectorAll('th')[1].click(); {cards}.querySelector('select').value = 1;"
+    sort += f"{cards}.querySelector('select').dispatchEvent(new Event('change'));"
+    found = dumped(sort)
+    rows = found.partition("<tbody>")[2].partition("</tbody>")[0]
+    assert rows.index("glasses") < rows.index("a hat") < rows.index("hair")
+    shown = found.partition('class="cards"')[2]
+    assert shown.index("unit glasses") < shown.index("unit a hat")
+    search = f"const s = {table}.querySelector('input'); s.value = 'HAT'; s.dispatchEvent(new Event('input'));"
+    found = dumped(search)
+    assert "1 of 3" in found
+    assert found.partition("<tbody>")[2].partition("</tbody>")[0].count('<tr hidden="">') == 2
 
 
 def test_sentences_in_a_table_keep_a_width_to_be_read_in(tmp_path):
