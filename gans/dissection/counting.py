@@ -136,7 +136,7 @@ def count_at_pairs(
     flat = pixels_at(masks, places)
     unit, both = torch.zeros(2, *thresholds.shape, dtype=torch.int64)
     concepts = limits.isfinite().any(0).nonzero()[:, 0].tolist()
-    tally = Tally(*thresholds.shape, others)
+    tally = Tally(len(thresholds), thresholds.shape[1], others)
     for number, image in enumerate(maps):  # one at a time: they stay in the processor's cache
         mask = flat[number].float()
         for units in torch.arange(len(image)).split(units_at_once(flat.shape[2])):

@@ -349,6 +349,8 @@ def _layer_units(
         accuracy[chosen] = 1 - (either - both) / (len(counts) * n_pixels)
         interval[chosen] = bootstrap_interval(counts[:, chosen], seed=settings.seed)
     best = table.best[:, None]
+    assert table.quality is not None
+    assert table.null is not None
     threshold, quality, null = (
         values.gather(1, best)[:, 0].numpy() for values in (table.threshold, table.quality, table.null)
     )

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from genmend.activations.digests import weights_digest
@@ -34,7 +34,7 @@ ON = 0.5  # a word's probability from which a pixel has it
 class _Segmenter:
     """A network with the images' size and normalisation that it was trained on."""
 
-    def __init__(self, network: nn.Module, given: dict[str, Any], side: int) -> None:
+    def __init__(self, network: Any, given: dict[str, Any], side: int) -> None:
         self.network = network.eval().requires_grad_(False)
         self.size = _size(given, side)
         self.mean, self.std = given.get("image_mean", MEAN), given.get("image_std", STD)
@@ -63,7 +63,7 @@ class ClassSegmenter(_Segmenter):
     proportions), the logits back to the size of the image. Classes have no part variants.
     """
 
-    def __init__(self, network: nn.Module, given: dict[str, Any]) -> None:
+    def __init__(self, network: Any, given: dict[str, Any]) -> None:
         super().__init__(network, given, SIDE)
         labels = network.config.id2label
         found = [str(labels[number]) for number in sorted(labels)]
@@ -105,7 +105,7 @@ class WordSegmenter(_Segmenter):
         What the network's text half makes of them.
     """
 
-    def __init__(self, network: nn.Module, given: dict[str, Any], words: Sequence[str], embeddings: Tensor) -> None:
+    def __init__(self, network: Any, given: dict[str, Any], words: Sequence[str], embeddings: Tensor) -> None:
         super().__init__(network, given, network.config.vision_config.image_size)
         self.names = tuple(words)
         self.embeddings = embeddings
@@ -199,7 +199,7 @@ def _words(transformers: Any, path: str, words: Sequence[str]) -> WordSegmenter:
     return WordSegmenter(network, _preprocessor(Path(path)), words, embeddings)
 
 
-def _whole(model_class: Any, path: str) -> nn.Module:
+def _whole(model_class: Any, path: str) -> Any:
     """A model all of whose parameters came out of the file: transformers fills gaps with random numbers."""
     model, report = model_class.from_pretrained(
         path, use_safetensors=True, local_files_only=True, output_loading_info=True
@@ -207,8 +207,7 @@ def _whole(model_class: Any, path: str) -> nn.Module:
     gaps = sorted(report["missing_keys"]) or report["mismatched_keys"]
     if gaps:
         raise ValueError(f"{path} lacks weights or has other shapes: {gaps}.")
-    network: nn.Module = model
-    return network
+    return model
 
 
 def _preprocessor(folder: Path) -> dict[str, Any]:
@@ -222,9 +221,9 @@ def _preprocessor(folder: Path) -> dict[str, Any]:
 
 def _size(given: dict[str, Any], side: int) -> tuple[int, int]:
     """Height and width of the images that the network sees, as preprocessor_config.json says in its several ways."""
-    size = given.get("size", side)
+    size: Any = given.get("size", side)
     if isinstance(size, dict):
-        shorter = size.get("shortest_edge", side)
+        shorter: Any = size.get("shortest_edge", side)
         return int(size.get("height", shorter)), int(size.get("width", shorter))
     if isinstance(size, list | tuple):
         return int(size[0]), int(size[-1])

@@ -88,7 +88,8 @@ def _places(names: Iterable[str]) -> dict[str, str]:
         if found is None or found[1] != next(iter(numbered.values()))[1]:  # type: ignore[index]  # the first is no gap
             return {}
         stages.setdefault(tuple(map(int, found[2].split(".")[:-1])), {})[found[3]] = name
-    places, place = {}, 0
+    places: dict[str, str] = {}
+    place = 0
     for number in sorted(stages):
         places |= {name: f"main.{place}.{part}" for part, name in stages[number].items()}
         place += 2 if "running_mean" in stages[number] else 1

@@ -248,7 +248,7 @@ def _far_blocks(run: DissectRun, generator: Generator) -> list[Paragraph | Figur
 
 def _table(run: DissectRun) -> Table:
     """The units, those furthest above chance first."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"layer": layer, "unit": unit, "detects": bool(units.detector[unit])}
         | _values(run, layer, unit)
         | {"pixel accuracy": float(units.accuracy[unit])}

@@ -87,7 +87,7 @@ def write_report(path: str | os.PathLike[str], title: str, summary: str, section
     True
     """
     template = _template()
-    views = [
+    views: list[dict[str, Any]] = [
         {"title": section.title, "closed": section.closed, "blocks": [_view(block) for block in section.blocks]}
         for section in sections
     ]
