@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
-from typing import Literal
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
 
 __all__ = [
     "EXPLORE_METHODS",
@@ -29,15 +29,33 @@ class DetectorSettings:
     """What a detector is fitted with where none is given; the fields of `gans.ArtifactDetector`."""
 
     extractor: str = field(
-        default="efficientnet-lite0",
-        metadata={"help": "efficientnet-lite0, clip-vit-b16, or module:callable."},
+        default="efficientnet-lite0-layers",
+        metadata={"help": "efficientnet-lite0-layers, efficientnet-lite0, clip-vit-b16, or module:callable."},
     )
-    rate: float = 0.1
+    rate: float | None = None
     n_statistics: int = field(default=10_000, metadata={"help": "Own samples behind the activation rates.", "min": 2})
     n_reference: int = field(default=2_000, metadata={"help": "Own samples behind the normal manifold.", "min": 10})
+    flagged_share: float | None = field(
+        default=None,
+        metadata={"help": "Share of the model's own samples to flag, e.g. 0.05; by default as many as look broken."},
+    )
     seed: int = field(
         default=1_000_003, metadata={"help": "Of the model's own samples that the detector learns from.", "min": 0}
     )
+
+    def __post_init__(self) -> None:
+        if self.flagged_share is not None and not 0 <= self.flagged_share < 1:
+            raise ValueError(f"flagged_share is {self.flagged_share}; give a share in [0, 1), e.g. 0.05.")
+
+    def facts(self) -> dict[str, Any]:
+        """The fields, as the keys of kept work have them: without the share where it is what it was when none was set.
+
+        So that work which was kept before is found again.
+        """
+        facts = asdict(self)
+        if self.flagged_share == 0.05:
+            del facts["flagged_share"]
+        return facts
 
 
 @dataclass(frozen=True)
@@ -220,6 +238,11 @@ class RareSearch:
             )
 
 
+def _rare_detector() -> DetectorSettings:
+    """Few samples left out: what is rare but not broken has to lie inside the normal manifold."""
+    return DetectorSettings("efficientnet-lite0", 0.1, n_reference=5_000, flagged_share=0.05)
+
+
 @dataclass(frozen=True)
 class RareSettings:
     """What the space is made of and how the search goes.
@@ -238,7 +261,7 @@ class RareSettings:
     search : RareSearch
     """
 
-    detector: DetectorSettings = field(default_factory=lambda: DetectorSettings(n_reference=5_000))
+    detector: DetectorSettings = field(default_factory=lambda: _rare_detector())
     density: Literal["gmm", "flow"] = field(default="gmm", metadata={"help": "gmm, or flow (needs the extra flows)."})
     artifact_limit: bool = field(
         default=True, metadata={"help": "Accept only versions that look no more broken than normal samples."}

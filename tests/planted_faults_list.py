@@ -61,6 +61,7 @@ _FEATURES = _among("manifold", "cache or content or unpickled or pickle or pipel
 _GATED = _among("gans", "corrected or rung or gate or giving_up")
 _DETECTION = _among("gans", "detection or flagged or in_own_standard_deviations or own_samples or brute_force")
 _RARE = _among("gans", "rare_activation or rare_set or whitening or whitened or papers_sum or by_hand")
+_TAIL = _among("gans", "tail or broken or learned_score or suspicion")
 _LADDER = _among("gans", "test_gans_correction or log_ratio or stop_rule or rungs")
 _CORRECTORS = _among("gans", "correctors_interface or truncation or by_hand")
 _DISSECTION = _among("gans", "dissection_agreement or agreement or pooled or causes or causal or plain_loop")
@@ -205,13 +206,18 @@ FAULTS = (
            'better = self._stop_rule.is_normal(gate_score, manifold_score) & (gate_score < lowest[climbing])',
            'better = self._stop_rule.is_normal(gate_score, manifold_score)'),
     _fault("detector-distance-sign", "gans", _DETECTION,
-           "+ (distance - distance_mean) / distance_std) / 2", "- (distance - distance_mean) / distance_std) / 2"),
+           "(weighted_rare + (distance - distance_mean) / distance_std)",
+           "(weighted_rare - (distance - distance_mean) / distance_std)"),
     _fault("own-sample-its-own-neighbour", "gans", _DETECTION,
            "distance[normal] = self.manifold_.radii_",
            "distance[normal] = self._distance(self.own_features_[normal])"),
     _fault("threshold-lower-quantile", "gans", _DETECTION,
-           "return float(np.quantile(scores, 1 - self.flagged_share))",
-           "return float(np.quantile(scores, self.flagged_share))"),
+           "return float(np.quantile(scores, 1 - share))", "return float(np.quantile(scores, share))"),
+    _fault("null-from-the-upper-half", "gans", _TAIL,
+           "below = scores[scores <= mode]", "below = scores[scores >= mode]"),
+    _fault("suspects-from-the-bottom", "gans", _TAIL,
+           "top = suspicious > np.quantile(suspicious, 1 - SUSPECTS)",
+           "top = suspicious < np.quantile(suspicious, SUSPECTS)"),
     _fault("never-active-is-rare", "gans", _RARE,
            "(self.rates_[layer] > 0) & (self.rates_[layer] <= rate)",
            "(self.rates_[layer] >= 0) & (self.rates_[layer] <= rate)"),
@@ -223,7 +229,7 @@ FAULTS = (
            "torch.log((broken_rate[layer].rate + 0.01) / (normal_rate[layer].rate + 0.01))",
            "torch.log((normal_rate[layer].rate + 0.01) / (broken_rate[layer].rate + 0.01))"),
     _fault("gate-at-another-quantile", "gans", _LADDER,
-           "float(np.quantile(normal_scores, gate_quantile)),", "float(np.quantile(normal_scores, stop_quantile)),"),
+           "float(np.quantile(normal_scores, quantile))", "float(np.quantile(normal_scores, 1 - quantile))"),
     _fault("truncation-psi-swapped", "gans", _CORRECTORS,
            "return mean + self.psi * (latents - mean)", "return mean + (1 - self.psi) * (latents - mean)"),
     _fault("iou-over-the-sum", "gans", _DISSECTION,

@@ -18,9 +18,11 @@ from genmend.gans.correctors.gated import Corrected, GatedGenerator, Treatment, 
 from genmend.gans.correctors.registry import MethodSettings
 from genmend.gans.correctors.second_judge import Judgement, SecondJudge
 from genmend.gans.detection.detector_file import AnyDetector, load_detector
+from genmend.gans.detection.evidence import threshold_table
 from genmend.gans.detection.majority_trust import blurred, detail_of, warn_of_majority
 from genmend.gans.detection.normal_images import normal_features
 from genmend.gans.detection.rare_activation import ablated_share
+from genmend.gans.detection.tail import Tail
 from genmend.gans.generator import Generator, generator_facts
 from genmend.gans.probing import Probe, probed
 from genmend.gans.settings import DetectorSettings
@@ -100,6 +102,7 @@ class CorrectRun:
             "method": self.method,
             **done.to_dict(),
             "n_flagged": _counts(done.gate_before > gate, done.gate_after > gate),
+            "thresholds": self._thresholds(),
             "n_outside": _counts(done.manifold_before > manifold, done.manifold_after > manifold),
             "in_correction_file": self.in_file,
             "judge": None if self.judge is None else self.judge.to_dict(),
@@ -113,6 +116,13 @@ class CorrectRun:
         """Rows of the n changed samples of the highest gate score before, the highest first."""
         return most_broken(self.treatment, n)
 
+    def _thresholds(self) -> list[dict[str, Any]]:
+        """What other thresholds would flag, where the correction knows how its normal samples' scores lie."""
+        known, tail = self.correction.info.get("thresholds"), self.correction.info.get("tail")
+        if not known or not tail:
+            return []
+        return threshold_table(known, Tail.of(tail), self.treatment.gate_before, self.limits[0])
+
 
 def correct(
     generator: Generator,
@@ -123,6 +133,7 @@ def correct(
     detector: AnyDetector | str | Path | None = None,
     normal: Any = None,
     gate: bool = True,
+    gate_at: float | None = None,
     judge: str = "",
     settings: DetectorSettings | None = None,
     allow_other_weights: bool = False,
@@ -146,6 +157,8 @@ def correct(
         looks like these in place of the generator's own majority.
     gate : bool
         Whether only samples that the gate flags are corrected; every sample where False.
+    gate_at : float, optional
+        The gate flags samples of a higher score than this, in place of the correction's own threshold.
     judge : str
         Another extractor than the gate's, to judge the corrected samples; none if empty. It sees the images as they are
         generated, before they are rounded to 8 bits for a file.
@@ -177,6 +190,9 @@ def correct(
     elif not isinstance(correction, Correction):
         correction = load_correction(correction)
     warn_of_majority(correction.info.get("majority"))
+    assert correction is not None
+    if gate_at is not None and correction.gate is not None:
+        correction = replace(correction, gate=replace(correction.gate, threshold=gate_at))
     mend = corrected(generator, correction, gate=gate, corrector=corrector, allow_other_weights=allow_other_weights)
     facts = generator_facts(generator) | {"gate": gate, "correction": correction_digest(correction)}
     second = SecondJudge(mend, judge, seed=settings.seed, facts=facts, work=work) if judge else None

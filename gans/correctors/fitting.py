@@ -22,7 +22,7 @@ from genmend.gans.correctors.locally_active_units import LocallyActiveUnits
 from genmend.gans.correctors.manifold_guided import ManifoldGuided
 from genmend.gans.correctors.registry import LADDER, LOOK_AT_MASKS, MethodSettings
 from genmend.gans.correctors.truncation import Truncation
-from genmend.gans.detection.artifact_detector import ArtifactDetector
+from genmend.gans.detection.artifact_detector import DEFAULT_SHARE, ArtifactDetector
 from genmend.gans.detection.detect import check_detector, detector_facts, fit_detector, measure_samples
 from genmend.gans.detection.detector_file import AnyDetector, detector_digest
 from genmend.gans.detection.labelled_samples import LabelledSamples
@@ -145,16 +145,19 @@ def _samples(generator: Generator, detector: ArtifactDetector, labels: LabelledS
         masks = None if labels.masks is None else labels.masks[broken]
         words = f"{len(normal)} normal and {int(broken.sum())} broken samples by labels"
         return _Samples(normal, labels.latents[broken], masks, f"{words}, {labels.masks_from or 'no drawn masks'}")
-    found = detector.score_measured(detector.own_features_, detector.own_counts_)
-    if not found.flagged.any():
+    flagged, by = detector.own_flagged_, "the label-free detector"
+    if not flagged.any() and detector.own_scores_ is not None:  # the gate stays shut, whatever is learnt
+        flagged = detector.own_scores_ > np.quantile(detector.own_scores_, 1 - DEFAULT_SHARE)
+        by = f"score alone (no sign of broken ones: the highest {DEFAULT_SHARE:.0%})"
+    if not flagged.any():
         raise ValueError(
-            f"The detector finds none of the {len(found.flagged)} own samples broken, so there is nothing to learn "
-            "from: give more own samples (--n-reference), or --labels."
+            f"The detector finds none of the {len(flagged)} own samples broken, so there is nothing to learn "
+            "from: give the share to take for broken (--flagged-share), more own samples (--n-reference), or --labels."
         )
     own = generator.latents(detector.n_reference, detector.seed + 1)
-    normal_rows: NDArray[np.int64] = np.flatnonzero(detector.own_normal_ & ~found.flagged)[:_MOST_NORMAL]
-    normal, broken_latents = own[torch.from_numpy(normal_rows)], own[torch.from_numpy(found.flagged)]
-    words = f"{len(normal)} normal and {len(broken_latents)} broken own samples by the label-free detector"
+    normal_rows: NDArray[np.int64] = np.flatnonzero(detector.own_normal_ & ~flagged)[:_MOST_NORMAL]
+    normal, broken_latents = own[torch.from_numpy(normal_rows)], own[torch.from_numpy(flagged)]
+    words = f"{len(normal)} normal and {len(broken_latents)} broken own samples by {by}"
     return _Samples(normal, broken_latents, None, f"{words}, no drawn masks")
 
 

@@ -36,6 +36,7 @@ from genmend.activations import (
     StopRule,
 )
 from genmend.gans.detection.artifact_detector import ArtifactDetector
+from genmend.gans.detection.evidence import known_thresholds
 from genmend.gans.detection.rare_activation import RareActivation
 from genmend.gans.detection.soft_logistic import cross_validated_scores, fit_soft_logistic
 from genmend.gans.generator import Generator, early_layers, recorded_batches
@@ -58,6 +59,7 @@ _CONTRAST_LADDER = (
     (0.8, 0.25),
 )
 # Recorded in every correction, so that gate and stop rule can be moved without fitting it anew.
+LABELLED_QUANTILE, OWN_QUANTILE = 0.95, 0.98  # of the normal samples' gate scores, where a gate is trained anew
 QUANTILES = (0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99)
 
 
@@ -191,7 +193,7 @@ def fit_correction(
     *,
     rungs: Sequence[Rung] | None = None,
     labelled: tuple[NDArray[np.floating], NDArray[np.floating]] | None = None,
-    gate_quantile: float = 0.98,
+    gate_quantile: float | None = None,
     stop_quantile: float = 0.5,
     normal_quantile: float = 0.95,
     manifold_quantile: float = 0.99,
@@ -206,10 +208,12 @@ def fit_correction(
     rungs : sequence of Rung, optional
         Weak to strong; `default_rungs` of the generator's layers where None.
     labelled : (features (n, d), shares (n,)), optional
-        The gate is trained on these (share of artifact in [0, 1]). Without labels it is trained to find the own samples
-        that the detector flags.
-    gate_quantile : float
-        The gate opens above this quantile of the normal samples' gate scores: 0.98 leaves 98 % of them untouched.
+        The gate is trained on these (share of artifact in [0, 1]). Without labels it is the detector's learned score;
+        where there is none, it is trained to find the own samples that the detector flags.
+    gate_quantile : float, optional
+        The gate opens above this quantile of the normal samples' gate scores: 0.98 leaves 98 % of them untouched. None:
+        at the detector's own threshold, so that it flags the same samples; where gate and detector have not the same
+        score, at 0.95 of labelled normal samples, 0.98 of own ones.
     stop_quantile : float
         A rung is enough once the gate score is below this quantile of the normal samples' gate scores. Where no rung
         gets there, the one of the lowest score is taken if it is below `normal_quantile`; else the sample is given up.
@@ -225,18 +229,12 @@ def fit_correction(
         Ladder, gate, stop rule and settings; figures measured later go into its `info`.
     """
     rungs = default_rungs(generator.layers) if rungs is None else tuple(rungs)
-    own = detector.score_measured(detector.own_features_, detector.own_counts_)
-    features, shares = labelled or (detector.own_features_, own.flagged.astype(float))
-    gate_score = fit_soft_logistic(features, shares)
-    # Scores of normal samples by models that did not see them: those of a model's own training set look too normal.
-    unseen = cross_validated_scores(features, shares, regularisation=gate_score.regularisation)
-    normal_scores = unseen[np.asarray(shares) == 0]
+    gate, contrasted, normal_scores = _gate(detector, labelled, gate_quantile)
     contrast = None
     if any(rung.select == "contrast" for rung in rungs):
         layers = tuple(dict.fromkeys(layer for rung in rungs for layer in rung.layers))
         latents = generator.latents(detector.n_reference, detector.seed + 1)
-        scores = gate_score(detector.own_features_)
-        contrast = Contrast.measure(generator, latents, scores, layers, progress=progress)
+        contrast = Contrast.measure(generator, latents, contrasted, layers, progress=progress)
     reference = detector.manifold_.reference_
     # In half precision where it fits, so that the file stays small; the radii are those of the rounded features.
     if np.abs(reference).max() < np.finfo(np.float16).max:
@@ -246,12 +244,7 @@ def fit_correction(
     return Correction.of(
         generator.module,
         [rung_edits(rung, detector.rare_, contrast) for rung in rungs],
-        gate=Gate(
-            detector.extractor if isinstance(detector.extractor, str) else "own callable",
-            torch.from_numpy(gate_score.weights),
-            gate_score.bias,
-            float(np.quantile(normal_scores, gate_quantile)),
-        ),
+        gate=gate,
         stop_rule=StopRule(
             enough_gate_score=float(np.quantile(normal_scores, stop_quantile)),
             normal_gate_score=float(np.quantile(normal_scores, normal_quantile)),
@@ -266,9 +259,35 @@ def fit_correction(
             "generator": generator.name,
             "rungs": [asdict(rung) for rung in rungs],
             "gate_score_quantiles_of_normal": {str(q): float(np.quantile(normal_scores, q)) for q in QUANTILES},
-            "gate_trained_on": "labels" if labelled else "own samples that the detector flags",
+            "gate_trained_on": "labels" if labelled else "own samples that the detector suspects",
+            "tail": None if labelled or detector.tail_ is None else detector.tail_.to_dict(),
+            "thresholds": {} if labelled else known_thresholds(detector),
             "seed": detector.seed,
             "versions": {name: version(name) for name in ("torch", "numpy", "scikit-learn")}
             | {"python": platform.python_version()},
         },
     )
+
+
+def _gate(
+    detector: ArtifactDetector,
+    labelled: tuple[NDArray[np.floating], NDArray[np.floating]] | None,
+    quantile: float | None,
+) -> tuple[Gate, NDArray[np.float64], NDArray[np.float64]]:
+    """The gate, the own samples' scores by it, and those of normal samples.
+
+    Scores of normal samples are by models that did not see them: those of a model's own training set look too normal.
+    """
+    score, own_scores = detector.learned_, detector.own_scores_
+    if labelled is None and score is not None and own_scores is not None:
+        normal_scores = own_scores[own_scores <= detector.threshold_]
+        threshold = detector.threshold_ if quantile is None else float(np.quantile(normal_scores, quantile))
+    else:
+        features, shares = labelled or (detector.own_features_, detector.own_flagged_.astype(float))
+        score = fit_soft_logistic(features, shares)
+        unseen = cross_validated_scores(features, shares, regularisation=score.regularisation)
+        normal_scores, own_scores = unseen[np.asarray(shares) == 0], score(detector.own_features_)
+        default = LABELLED_QUANTILE if labelled else OWN_QUANTILE
+        threshold = float(np.quantile(normal_scores, default if quantile is None else quantile))
+    name = detector.extractor if isinstance(detector.extractor, str) else "own callable"
+    return Gate(name, torch.from_numpy(score.weights), score.bias, threshold), own_scores, normal_scores

@@ -10,7 +10,7 @@ from typing import Any
 
 from genmend.gans.correctors.corrector import Corrector
 from genmend.gans.correctors.defective_units import DefectiveUnits
-from genmend.gans.correctors.ladder import fit_correction
+from genmend.gans.correctors.ladder import OWN_QUANTILE, fit_correction
 from genmend.gans.correctors.latent_optimisation import LatentOptimisation
 from genmend.gans.correctors.locally_active_units import LocallyActiveUnits
 from genmend.gans.correctors.manifold_guided import ManifoldGuided
@@ -123,7 +123,8 @@ def _parameters_of(corrector: Corrector) -> dict[str, str]:
 def _gate_parameters() -> dict[str, float]:
     """The quantiles of gate and stop rule, with their defaults."""
     parameters = inspect.signature(fit_correction).parameters
-    return {name: parameter.default for name, parameter in parameters.items() if name.endswith("_quantile")}
+    defaults = {name: parameter.default for name, parameter in parameters.items() if name.endswith("_quantile")}
+    return {name: OWN_QUANTILE if default is None else default for name, default in defaults.items()}
 
 
 def _checked_parameters(method: str, chosen: Mapping[str, Any]) -> None:

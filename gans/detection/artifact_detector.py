@@ -1,13 +1,15 @@
 """Which samples are broken: the label-free detector, optionally with a supervised one on top.
 
-Three scores, all finite, all higher = more broken:
+Four scores, all finite, all higher = more broken:
 
 - *rare activation*: active neurons that are rarely active (genmend.gans.detection.rare_activation);
 - *distance to normal*: feature distance to the k-th nearest of the generator's own normal samples;
+- *learned*: what the own samples that the first two suspect most have in common (genmend.gans.detection.learned_score);
 - *supervised*: a linear score trained on labels (genmend.gans.detection.soft_logistic), where there are some.
 
-*Combined* is the supervised score where there is one, for that has the others among its inputs; otherwise the mean of
-the first two, each in standard deviations of the generator's own samples.
+*Combined*, which decides, is the supervised score where there is one, else the learned one, and else (normal images
+were given, or too few own samples stand out to learn from) the weighted mean of the first two, each in standard
+deviations of the generator's own samples. A correction's gate has the same learned score and the same threshold.
 
 What is normal is learnt from the generator itself (`own-normal`): every score is relative to the model's own normal
 samples, not to photographs. That is only right where most samples are; else give images that are normal, or labels.
@@ -15,7 +17,7 @@ samples, not to photographs. That is only right where most samples are; else giv
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -23,11 +25,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from sklearn.base import BaseEstimator
+from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
+from genmend.gans.detection.learned_score import (
+    SUSPECTS,
+    fit_learned_score,
+    fit_unlike_normal,
+    suspicion,
+    unseen_unlike_normal,
+)
 from genmend.gans.detection.rare_activation import RareActivation
 from genmend.gans.detection.soft_logistic import LinearScore, fit_soft_logistic
-from genmend.gans.detection.unlike_normal import fit_unlike_normal, unseen_unlike_normal
+from genmend.gans.detection.tail import Tail, tail_of
 from genmend.gans.generator import Generator
 from genmend.gans.image_features import image_features
 from genmend.manifold import Manifold
@@ -39,6 +49,8 @@ __all__ = ["ArtifactDetector", "Detection", "LabelledFeatures"]
 
 FEWEST_NORMAL = 10  # own samples to learn from
 MOST_BEYOND = 0.8
+RATES = (0.01, 0.02, 0.05, 0.1)  # up to which a neuron is rare: to choose from
+DEFAULT_SHARE = 0.05  # of normal images, or of own samples without a learned score, that are flagged
 
 
 @dataclass(frozen=True)
@@ -54,7 +66,7 @@ class Detection:
     """Scores of n samples; `rarity` is NaN outside the normal manifold, the rest is finite.
 
     `rare_activation` is None where the detector looks at images alone, `supervised` where it was given no labels,
-    `unlike_normal` where it was given no normal images.
+    `unlike_normal` where it was given no normal images, `learned` where it has labels or normal images instead.
     """
 
     rare_activation: NDArray[np.float64] | None
@@ -65,6 +77,7 @@ class Detection:
     inside: NDArray[np.bool_]
     rarity: NDArray[np.float64]
     unlike_normal: NDArray[np.float64] | None = None
+    learned: NDArray[np.float64] | None = None
 
     @property
     def flagged(self) -> NDArray[np.bool_]:
@@ -77,6 +90,7 @@ class Detection:
             "rare_activation": self.rare_activation,
             "distance_to_normal": self.distance_to_normal,
             "unlike_normal": self.unlike_normal,
+            "learned": self.learned,
             "supervised": self.supervised,
             "combined": self.combined,
             "flagged": self.flagged.astype(int),
@@ -102,15 +116,17 @@ class ArtifactDetector(BaseEstimator):
     ----------
     extractor : str or callable
         As `genmend.manifold.features.load_extractor` takes it.
-    rate : float in (0, 1]
-        Activation rate up to which a neuron is rare.
+    rate : float in (0, 1], optional
+        Activation rate up to which a neuron is rare. None: of `RATES` the one whose counts find best the own samples
+        that lie furthest from the others.
     k : int
         Neighbours, both of the manifold and of the distance.
     n_statistics, n_reference : int
         Own samples behind the activation rates, and behind the normal manifold.
-    flagged_share : float in [0, 1)
-        Share of the own samples taken for broken: those with the highest rare activation are left out of the normal
-        manifold, and the threshold is this upper quantile of the own samples' combined score.
+    flagged_share : float in [0, 1), optional
+        Share of the own samples taken for broken: the threshold is this upper quantile of their combined score. None:
+        as many as lie beyond what chance explains (genmend.gans.detection.tail). Those above the threshold are left
+        out of the normal manifold.
     seed : int
         Of the own samples: `seed` for the statistics, ``seed + 1`` for the reference. Let neither be the seed of
         samples to be judged.
@@ -123,7 +139,7 @@ class ArtifactDetector(BaseEstimator):
     normal_given_ : bool
         Whether there were such images.
     unlike_normal_ : LinearScore or None
-        What tells them from the own samples (genmend.gans.detection.unlike_normal), in place of the distance.
+        What tells them from the own samples (genmend.gans.detection.learned_score), in place of the distance.
     beyond_normal_ : float or None
         Share of the own samples that are more unlike them than they are themselves.
     scale_ : dict name -> (mean, std)
@@ -131,6 +147,14 @@ class ArtifactDetector(BaseEstimator):
         (leave-one-out), and with normal images given by models that did not see them.
     rare_weight_ : float in [0, 1]
         Weight of rare activation in the combined score, beside 1 of the other part.
+    learned_ : LinearScore or None
+        On features alone.
+    own_scores_ : ndarray (n_reference,) or None
+        Learned scores of the own samples, each by a model that did not see it.
+    learned_auroc_ : float or None
+        How well these tell the own samples that the first two scores suspect most from those they suspect least.
+    tail_ : Tail or None
+        How many of the own samples are broken beyond chance, by these scores.
     supervised_ : LinearScore or None
         On the inputs that `supervised_inputs` returns.
     labelled_ : LabelledFeatures or None
@@ -145,13 +169,13 @@ class ArtifactDetector(BaseEstimator):
 
     def __init__(
         self,
-        extractor: str | Callable[[Tensor], Tensor] = "efficientnet-lite0",
+        extractor: str | Callable[[Tensor], Tensor] = "efficientnet-lite0-layers",
         *,
-        rate: float = 0.1,
+        rate: float | None = None,
         k: int = 3,
         n_statistics: int = 10_000,
         n_reference: int = 2_000,
-        flagged_share: float = 0.05,
+        flagged_share: float | None = None,
         seed: int = 1_000_003,
     ) -> None:
         self.extractor = extractor
@@ -178,24 +202,60 @@ class ArtifactDetector(BaseEstimator):
         ValueError
             If `flagged_share` is outside [0, 1), or too few normal samples remain for k neighbours.
         """
-        if not 0 <= self.flagged_share < 1:
-            raise ValueError(f"flagged_share is {self.flagged_share}; give a share in [0, 1), e.g. 0.05.")
+        if self.flagged_share is not None and not 0 <= self.flagged_share < 1:
+            raise ValueError(f"flagged_share is {self.flagged_share}; give a share in [0, 1), e.g. 0.05, or None.")
+        rates = RATES if self.rate is None else (self.rate,)
         statistics = generator.latents(self.n_statistics, self.seed)
-        self.rare_ = RareActivation(self.rate).fit(generator, statistics, progress=progress)
+        self.rare_ = RareActivation(rates[-1]).measure_rates(generator, statistics, progress=progress)
         reference = generator.latents(self.n_reference, self.seed + 1)
-        self.own_features_, self.own_counts_ = self.measure(generator, reference, progress=progress)
-        rare = self.own_counts_.sum(axis=1)
+        self.own_features_ = image_features(generator, reference, load_extractor(self.extractor), progress=progress)
+        self._choose_rate(self.rare_.counts_at(generator, reference, rates, progress=progress))
         self.supervised_: LinearScore | None = None
+        self.learned_: LinearScore | None = None
+        self.own_scores_: NDArray[np.float64] | None = None
+        self.learned_auroc_: float | None = None
+        self.tail_: Tail | None = None
         self.labelled_: LabelledFeatures | None = None
         self.training_: dict[str, Any] | None = None
         if normal is None:
-            self._learn_own(rare <= np.quantile(rare, 1 - self.flagged_share))
+            self._learn_alone()
         else:
             self._learn_given(normal)
         return self
 
-    def _learn_own(self, normal: NDArray[np.bool_]) -> None:
-        """Take these of the own samples for normal: the manifold, the scale of both scores, the threshold."""
+    def _choose_rate(self, counts: Mapping[float, Mapping[str, NDArray[np.float64]]]) -> None:
+        """Keep the counts (n_reference,) by layer of the rate that agrees best with the distance among own samples."""
+        standardised = {rate: self.rare_.scale_by(found).standardised(found) for rate, found in counts.items()}
+        self.rare_.rate = next(iter(counts))
+        if len(counts) > 1:
+            distance = Manifold(self.k).fit(self.own_features_).radii_
+            far = distance > np.quantile(distance, 0.9)
+            found_far = {
+                rate: roc_auc_score(far, columns.sum(axis=1)) if far.any() else 0.5
+                for rate, columns in standardised.items()
+            }
+            self.rare_.rate = max(reversed(list(counts)), key=found_far.__getitem__)  # of equals the highest
+        self.rare_.scale_by(counts[self.rare_.rate])
+        self.own_counts_ = standardised[self.rare_.rate]
+
+    def _learn_alone(self) -> None:
+        """Learn from the own samples alone: the two first scores suspect, the learned one decides."""
+        rare = self.own_counts_.sum(axis=1)
+        distance = self._learn_own(rare <= np.quantile(rare, 1 - SUSPECTS))
+        learned = fit_learned_score(self.own_features_, suspicion(rare, distance), self.seed)
+        if learned is None:
+            return
+        self.learned_, self.own_scores_, self.learned_auroc_ = learned
+        self.tail_ = tail_of(self.own_scores_, self.seed)
+        threshold = self._own_threshold(self.own_scores_, self.tail_)
+        self._learn_own(self.own_scores_ <= threshold)
+        self.threshold_ = threshold
+
+    def _learn_own(self, normal: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Take these of the own samples for normal: the manifold, the scale of both scores, the threshold.
+
+        Returns the own samples' distances (n_reference,).
+        """
         rare = self.own_counts_.sum(axis=1)
         self.own_normal_, self.normal_given_, self.rare_weight_ = normal, False, 1.0
         self.unlike_normal_: LinearScore | None = None
@@ -207,6 +267,7 @@ class ArtifactDetector(BaseEstimator):
         distance[~normal] = self._distance(self.own_features_[~normal]) if not normal.all() else []
         self.scale_ = {"rare_activation": _mean_and_std(rare), "distance_to_normal": _mean_and_std(distance)}
         self.threshold_ = self._own_quantile(self._combined(rare, distance))
+        return distance
 
     def _learn_given(self, normal: NDArray[Any]) -> None:
         """Take the images of these features for normal; rare activation counts as far as it agrees with them.
@@ -232,13 +293,12 @@ class ArtifactDetector(BaseEstimator):
     def fit_supervised(self, features: NDArray[Any], counts: NDArray[Any], shares: NDArray[Any]) -> Self:
         """Add a supervised score trained on what `measure` returned for labelled samples.
 
-        `shares` (n,): 0 for normal to 1 for artifact. The threshold becomes a quantile of the own samples' new
-        score.
+        `shares` (n,): 0 for normal to 1 for artifact. The threshold is found in the own samples' new score.
         """
         self.supervised_ = fit_soft_logistic(self.supervised_inputs(features, counts), shares)
         self.labelled_ = LabelledFeatures(features, np.asarray(shares, dtype=np.float64))
         own = self.supervised_(self.supervised_inputs(self.own_features_, self.own_counts_))
-        self.threshold_ = self._own_quantile(own)
+        self.threshold_ = self._own_threshold(own, tail_of(own, self.seed))
         return self
 
     def trust_labels(self, threshold: float) -> Self:
@@ -282,6 +342,8 @@ class ArtifactDetector(BaseEstimator):
         """The same for samples whose features and counts `measure` has returned before."""
         rare, distance = counts.sum(axis=1), self._distance(features)
         supervised = self.supervised_(self.supervised_inputs(features, counts)) if self.supervised_ else None
+        learned = self.learned_(features) if self.learned_ else None
+        decides = learned if supervised is None else supervised
         rarity = self.manifold_.rarity(features)
         unlike = None if self.unlike_normal_ is None else self.unlike_normal_(features)
         combined = self._combined(rare, distance) if unlike is None else self._combined(rare, unlike, "unlike_normal")
@@ -289,12 +351,20 @@ class ArtifactDetector(BaseEstimator):
             rare_activation=rare,
             distance_to_normal=distance,
             supervised=supervised,
-            combined=supervised if supervised is not None else combined,
+            combined=combined if decides is None else decides,
             threshold=self.threshold_,
             inside=~np.isnan(rarity),
             rarity=rarity,
             unlike_normal=unlike,
+            learned=learned,
         )
+
+    @property
+    def own_flagged_(self) -> NDArray[np.bool_]:
+        """Which of the own samples are flagged, (n_reference,); by scores of models that did not see them."""
+        if self.own_scores_ is not None and self.supervised_ is None:
+            return self.own_scores_ > self.threshold_
+        return self.score_measured(self.own_features_, self.own_counts_).flagged
 
     def _distance(self, features: NDArray[Any]) -> NDArray[np.float64]:
         distances: NDArray[np.float64] = nearest_neighbors(self.manifold_.reference_, features, self.k).distances
@@ -308,8 +378,12 @@ class ArtifactDetector(BaseEstimator):
         weighted_rare = self.rare_weight_ * ((rare - rare_mean) / rare_std)
         return (weighted_rare + (other - other_mean) / other_std) / (1 + self.rare_weight_)
 
+    def _own_threshold(self, scores: NDArray[np.float64], tail: Tail) -> float:
+        return tail.threshold(scores) if self.flagged_share is None else self._own_quantile(scores)
+
     def _own_quantile(self, scores: NDArray[np.float64]) -> float:
-        return float(np.quantile(scores, 1 - self.flagged_share))
+        share = DEFAULT_SHARE if self.flagged_share is None else self.flagged_share
+        return float(np.quantile(scores, 1 - share))
 
 
 def _mean_and_std(values: NDArray[np.float64]) -> tuple[float, float]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from genmend.gans.detection.artifact_detector import ArtifactDetector, Detection
 from genmend.gans.detection.detector_file import AnyDetector, load_detector, save_detector
+from genmend.gans.detection.evidence import evidence
 from genmend.gans.detection.image_detector import ImageDetector
 from genmend.gans.detection.majority_trust import MajorityTrust, check_majority, warn_of_majority
 from genmend.gans.detection.normal_images import image_size, normal_features
@@ -65,9 +66,13 @@ class DetectRun:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``summary.json`` holds."""
+        found = None
+        if isinstance(self.detector, ArtifactDetector):
+            found = evidence(self.detector, self.detection)
         return {
             "model": self.model,
             **self.detection.to_dict(),
+            "evidence": found,
             "majority": None if self.majority is None else self.majority.to_dict(),
             "settings": self.settings,
             "probe": None if self.probe is None else self.probe.to_dict(),
@@ -156,7 +161,7 @@ def detector_for(
 
 def detector_facts(generator: Generator, settings: DetectorSettings) -> dict[str, Any]:
     """All that a detector fitted with these settings on this generator depends on: the key of what is kept of it."""
-    return asdict(settings) | generator_facts(generator) | {"layers": measured_layers(generator)}
+    return settings.facts() | generator_facts(generator) | {"layers": measured_layers(generator)}
 
 
 def fit_detector(
@@ -177,6 +182,7 @@ def fit_detector(
             rate=settings.rate,
             n_statistics=settings.n_statistics,
             n_reference=settings.n_reference,
+            flagged_share=settings.flagged_share,
             seed=settings.seed,
         ).fit(generator, normal=normal, progress=work.progress)
 
@@ -210,7 +216,7 @@ def _measured_facts(generator: Generator, detector: AnyDetector) -> dict[str, An
     if isinstance(detector, ImageDetector):
         return facts
     rates = {layer: sha256_of_array(rate) for layer, rate in detector.rare_.rates_.items()}
-    return facts | {"rates": rates, "rate": detector.rate}
+    return facts | {"rates": rates, "rate": detector.rare_.rate}
 
 
 def check_detector(detector: AnyDetector, generator: Generator) -> None:

@@ -17,6 +17,7 @@ from genmend.gans.detection.artifact_detector import ArtifactDetector, LabelledF
 from genmend.gans.detection.image_detector import ImageDetector
 from genmend.gans.detection.rare_activation import RareActivation
 from genmend.gans.detection.soft_logistic import LinearScore
+from genmend.gans.detection.tail import Tail
 from genmend.manifold import Manifold
 from genmend.manifold.features import extractor_of_file
 from genmend.storage.container import finite_number, load, save, whole_number
@@ -114,7 +115,17 @@ def _add_generator_side(detector: ArtifactDetector, tensors: dict[str, Any], fac
         "scale": detector.scale_,
         "rare_weight": detector.rare_weight_,
         "unlike_normal": None if unlike is None else [unlike.bias, unlike.regularisation, detector.beyond_normal_],
+        "rate": rare.rate,
     }
+    if detector.learned_ is not None and detector.own_scores_ is not None and detector.tail_ is not None:
+        tensors["learned"] = torch.from_numpy(detector.learned_.weights)
+        tensors["own_scores"] = torch.from_numpy(detector.own_scores_)
+        facts["learned"] = {
+            "bias": detector.learned_.bias,
+            "regularisation": detector.learned_.regularisation,
+            "auroc": detector.learned_auroc_,
+            "tail": detector.tail_.to_dict(),
+        }
 
 
 def _restored(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> AnyDetector:
@@ -126,7 +137,7 @@ def _restored(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> 
         return _image_detector(tensors, facts)
     _check_settings(facts["settings"])
     detector = ArtifactDetector(facts["extractor"], **facts["settings"])
-    rare = RareActivation(detector.rate)
+    rare = RareActivation(finite_number(facts.get("rate", detector.rate), "the rate"))
     rare.rates_ = {layer: tensors[f"rates/{layer}"] for layer in facts["layers"]}
     rare.n_samples_ = whole_number(facts["n_samples"], "n_samples")
     for name in ("count_mean", "count_std"):
@@ -146,6 +157,7 @@ def _restored(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> 
     }
     detector.rare_weight_ = finite_number(facts.get("rare_weight", 1.0), "rare_weight")
     detector.threshold_ = finite_number(facts["threshold"], "threshold")
+    _add_learned(detector, tensors, facts.get("learned"))
     detector.supervised_ = _supervised(tensors, facts) if facts["supervised"] is not None else None
     detector.labelled_ = _labelled(tensors) if "labelled_features" in tensors else None
     detector.training_ = facts.get("training")
@@ -157,7 +169,7 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
         if name in settings:
             whole_number(settings[name], name, least=0 if name == "seed" else 1)
     for name in ("rate", "flagged_share"):
-        if name in settings and not 0 <= finite_number(settings[name], name) <= 1:
+        if settings.get(name) is not None and not 0 <= finite_number(settings[name], name) <= 1:
             raise ValueError(f"its {name} is {settings[name]!r}, and a share of 0 to 1 is accepted")
 
 
@@ -188,6 +200,24 @@ def _unlike_normal(
         return None, None
     bias, regularisation, beyond = facts["unlike_normal"]
     return LinearScore(tensors["unlike_normal"].numpy(), bias, regularisation), float(beyond)
+
+
+def _add_learned(
+    detector: ArtifactDetector, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any] | None
+) -> None:
+    """The learned score; a file from before it has none, and decides by the mean of the other two as it did."""
+    detector.learned_ = detector.own_scores_ = detector.learned_auroc_ = detector.tail_ = None
+    if facts is None:
+        return
+    weights, own = tensors["learned"].numpy(), tensors["own_scores"].numpy()
+    if weights.shape != detector.own_features_.shape[1:] or own.shape != detector.own_features_.shape[:1]:
+        raise ValueError("its learned score does not fit its features")
+    if not (np.isfinite(weights).all() and np.isfinite(own).all()):
+        raise ValueError("its learned score holds NaN or infinity")
+    bias, regularisation = finite_number(facts["bias"], "the bias"), finite_number(facts["regularisation"], "C")
+    detector.learned_ = LinearScore(weights, bias, regularisation)
+    detector.own_scores_, detector.learned_auroc_ = own, finite_number(facts["auroc"], "the AUROC")
+    detector.tail_ = Tail.of(facts["tail"])
 
 
 def _supervised(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> LinearScore:

@@ -61,17 +61,33 @@ class RareActivation(BaseEstimator):
             If there are fewer than 2 latents or no layers, or `rate` is outside (0, 1].
         """
         checked = generator.checked_latents(latents)
-        if len(checked) < 2:
-            raise ValueError(f"RareActivation needs at least 2 latents to learn from, got {len(checked)}.")
+        self.measure_rates(generator, checked, progress=progress)
+        counted = checked[: max(2, -(-len(checked) // 10))] if generator.is_large else checked
+        return self.scale_by(self.counts(generator, counted, progress=progress))
+
+    def measure_rates(self, generator: Generator, latents: Tensor, *, progress: bool = False) -> Self:
+        """Measure the rates alone; `scale_by` is to follow before samples are scored. It raises what `fit` does."""
+        if len(latents) < 2:
+            raise ValueError(f"RareActivation needs at least 2 latents to learn from, got {len(latents)}.")
         check_rate(self.rate)  # before the long part
         layers = measured_layers(generator) if self.layers is None else checked_layers(generator, self.layers)
-        self.rates_ = activation_rates(generator, checked, layers, progress=progress)
-        self.n_samples_ = len(checked)
-        counted = checked[: max(2, -(-len(checked) // 10))] if generator.is_large else checked
-        counts = self.counts(generator, counted, progress=progress)
+        self.rates_ = activation_rates(generator, latents, layers, progress=progress)
+        self.n_samples_ = len(latents)
+        return self
+
+    def scale_by(self, counts: Mapping[str, NDArray[np.float64]]) -> Self:
+        """Take these counts, (n,) by layer, for the distribution that others are standardised by."""
         self.count_mean_ = {layer: float(values.mean()) for layer, values in counts.items()}
         self.count_std_ = {layer: float(values.std()) for layer, values in counts.items()}
         return self
+
+    def standardised(self, counts: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Counts (n,) of each layer, in standard deviations from the mean: (n, n_layers)."""
+        # A layer whose count never varies says nothing: its column is 0 for every count equal to the constant.
+        return np.stack(
+            [(values - self.count_mean_[layer]) / (self.count_std_[layer] or 1.0) for layer, values in counts.items()],
+            axis=1,
+        )
 
     def masks(self, rate: float | None = None, layers: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Boolean masks (c, h, w) of the neurons with 0 < activation rate <= `rate`, by layer.
@@ -96,24 +112,29 @@ class RareActivation(BaseEstimator):
         self, generator: Generator, latents: Tensor, *, progress: bool = False
     ) -> dict[str, NDArray[np.float64]]:
         """Number of active rare neurons of each sample, (n,), by layer."""
-        masks = self.masks()
-        parts: dict[str, list[Tensor]] = {layer: [] for layer in masks}
-        for outputs in recorded_batches(generator, latents, tuple(masks), "rare neurons", progress):
-            for layer, mask in masks.items():
-                active = (outputs[layer] > 0) & mask.to(outputs[layer].device)
-                parts[layer].append(active.flatten(1).sum(1).cpu())
-        return {layer: torch.cat(values).double().numpy() for layer, values in parts.items()}
+        return self.counts_at(generator, latents, (self.rate,), progress=progress)[self.rate]
+
+    def counts_at(
+        self, generator: Generator, latents: Tensor, rates: Sequence[float], *, progress: bool = False
+    ) -> dict[float, dict[str, NDArray[np.float64]]]:
+        """The counts at several rates in place of `rate`, from one pass: by rate, by layer, (n,)."""
+        masks = {rate: self.masks(rate) for rate in rates}
+        parts: dict[tuple[float, str], list[Tensor]] = {(rate, layer): [] for rate in rates for layer in self.rates_}
+        for outputs in recorded_batches(generator, latents, tuple(self.rates_), "rare neurons", progress):
+            for layer, output in outputs.items():
+                active = output > 0
+                for rate in rates:
+                    rare = active & masks[rate][layer].to(output.device)
+                    parts[rate, layer].append(rare.flatten(1).sum(1).cpu())
+        return {
+            rate: {layer: torch.cat(parts[rate, layer]).double().numpy() for layer in self.rates_} for rate in rates
+        }
 
     def standardised_counts(
         self, generator: Generator, latents: Tensor, *, progress: bool = False
     ) -> NDArray[np.float64]:
         """The counts of each layer, (n, n_layers), in standard deviations from the fitted samples' mean."""
-        counts = self.counts(generator, latents, progress=progress)
-        # A layer whose count never varies says nothing: its column is 0 for every count equal to the constant.
-        return np.stack(
-            [(values - self.count_mean_[layer]) / (self.count_std_[layer] or 1.0) for layer, values in counts.items()],
-            axis=1,
-        )
+        return self.standardised(self.counts(generator, latents, progress=progress))
 
     def score(self, generator: Generator, latents: Tensor, *, progress: bool = False) -> NDArray[np.float64]:
         """Sum of `standardised_counts` over the layers, (n,): mean 0 over those fitted on, higher = more broken."""

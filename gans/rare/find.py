@@ -139,6 +139,7 @@ def search_references(
     work = work or Work()
     seed, n_versions = settings.detector.seed + 3, settings.search.n_versions
     about = asdict(settings) | {
+        "detector": settings.detector.facts(),
         **generator_facts(generator),
         "layers": measured_layers(generator),
         "limit": space.max_artifact_score,

@@ -25,6 +25,7 @@ from genmend.manifold.metrics.evaluation_sweep import rarity_percentile
 
 __all__ = ["Measured", "RareSpace", "label_free_artifact_score"]
 
+_BROKEN_SHARE = 0.05  # of the own samples
 _FEWEST_BROKEN = 5  # one for each fold of the cross-validation
 
 
@@ -185,8 +186,8 @@ def label_free_artifact_score(
 ) -> tuple[LinearScore, float]:
     """A differentiable artifact score without labels, and the limit that a share `quantile` of normal samples is below.
 
-    Trained to tell, from features, the own samples with the most rarely active neurons (those that the detector's
-    manifold leaves out) from the others. Distance to normal has no part in it: a rare sample is meant to be far out.
+    Trained to tell, from features, the twentieth of the own samples with the most rarely active neurons from the rest.
+    Distance to normal has no part in it: a rare sample is meant to be far out.
 
     Raises
     ------
@@ -195,7 +196,8 @@ def label_free_artifact_score(
     """
     if not 0 < quantile <= 1:
         raise ValueError(f"The artifact quantile is {quantile}; give a share of normal samples in (0, 1], e.g. 0.8.")
-    features, broken = detector.own_features_, (~detector.own_normal_).astype(float)
+    features, counts = detector.own_features_, detector.own_counts_.sum(axis=1)
+    broken = (counts > np.quantile(counts, 1 - _BROKEN_SHARE)).astype(float)
     if broken.sum() < _FEWEST_BROKEN:
         cause = "" if detector.own_counts_.any() else " (no neuron of the inspected layers is rarely active)"
         raise ValueError(

@@ -53,7 +53,7 @@ DATA = Path(__file__).parent / "data"
 CLOSE = "~"
 TIGHT = {"rtol": 1e-5, "atol": 5e-5}
 RARE = RareSettings(
-    DetectorSettings(extractor=EXTRACTOR, n_statistics=40, n_reference=64),
+    DetectorSettings(extractor=EXTRACTOR, rate=0.1, n_statistics=40, n_reference=64, flagged_share=0.05),
     artifact_limit=False,
     search=RareSearch(n_versions=2, n_steps=3, k_reference=5),
 )
@@ -289,7 +289,7 @@ def checkpoints(folder):
     explored = explore(generator, toy_latents(1), settings=EXPLORE, work=Work(folder / "explore"))
     return {
         "plain": Work(folder / "plain").kept("kept", None, refuse),
-        "key": settings_key(asdict(RARE) | {"text": "é"}),
+        "key": settings_key(asdict(RARE) | {"detector": RARE.detector.facts(), "text": "é"}),
         "masks": store.chunk(0, 48, 0),
         "agreement": [
             n,

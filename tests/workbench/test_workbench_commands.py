@@ -184,16 +184,48 @@ def test_what_an_error_leaves_in_out_is_said(tmp_path, monkeypatch, capsys):
     assert "Left in" not in capsys.readouterr().err
 
 
+def test_detect_and_correct_flag_the_same_samples(folder, detected, mended):
+    """One story: the same score and threshold, whether the detector is fitted again or handed over."""
+    table = np.genfromtxt(folder / "mended" / "corrections.csv", delimiter=",", names=True)
+    scores = np.genfromtxt(folder / "found" / "scores.csv", delimiter=",", names=True)
+    np.testing.assert_allclose(table["gate_before"], scores["combined"], rtol=1e-4, atol=1e-4)
+    assert mended["n_flagged"]["before"] == detected["n_flagged"] > 0
+    done = genmend(
+        folder, "correct", "scratch:build", "--latents", "latents.npy", "--out", "handed", "--latent-shape", "12",
+        "--detector", "found/detector.safetensors", "--gate-at", "1e9", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    handed = json.loads(done.stdout)
+    assert handed["n_flagged"]["before"] == handed["n_changed"] == 0  # none lies above that
+    by_name = {row["name"]: row for row in handed["thresholds"]}
+    assert by_name["default"]["flagged"] == detected["n_flagged"]  # what the other threshold would flag
+    both = genmend(
+        folder, "correct", "scratch:build", "--latents", "latents.npy", "--out", "x", *OPTIONS, "--gate-at", "1",
+        "--no-gate",
+    )  # fmt: skip
+    assert both.returncode == 2
+    assert "--gate-at" in both.stderr
+
+
+def test_a_healthy_model_gives_no_sign_of_broken_samples(folder, detected):
+    """Random weights: the share flagged is a setting then, and the page says so."""
+    assert not detected["evidence"]["heavier_than_chance"]
+    assert "No sign of broken samples" in (folder / "found" / "report.html").read_text()
+    done = genmend(
+        folder, "detect", "scratch:build", "--latents", "latents.npy", "--out", "set", *OPTIONS, "--flagged-share",
+        "0.05",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "is a setting, not a finding" in (folder / "set" / "report.html").read_text()
+
+
 @pytest.mark.all
 def test_an_interrupted_run_goes_on_and_gives_the_same_result(folder, detected, tmp_path):
     script = (
         "import sys, signal; sys.path.insert(0, '')\n"
         "import genmend.gans.detection.artifact_detector as d, genmend.workbench.cli.main as c\n"
-        "measure, calls = d.ArtifactDetector.measure, []\n"
         "def interrupted(self, *a, **k):\n"
-        "    calls.append(1)\n"
-        "    if len(calls) > 1: raise KeyboardInterrupt\n"  # the first call fits the detector
-        "    return measure(self, *a, **k)\n"
+        "    raise KeyboardInterrupt\n"  # once the detector is fitted, which measures no other samples
         "d.ArtifactDetector.measure = interrupted\n"
         "c.main()\n"
     )

@@ -16,7 +16,18 @@ from genmend.gans.detection.labelled_samples import load_labelled
 from genmend.gans.settings import DetectorSettings
 from genmend.manifold.figures.image_grid import to_pixels
 
-OPTIONS = ["--latent-shape", "12", "--extractor", "scratch:network", "--n-statistics", "200", "--n-reference", "160"]
+OPTIONS = [
+    "--latent-shape",
+    "12",
+    "--extractor",
+    "scratch:network",
+    "--n-statistics",
+    "200",
+    "--n-reference",
+    "160",
+    "--flagged-share",
+    "0.05",
+]
 IN_FILE = {"defective-units", "rare-neurons", "random-units", "random-neurons"}
 QUICK = {
     "manifold-guided": ["--set", "n_steps=3"],

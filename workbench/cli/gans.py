@@ -96,7 +96,12 @@ def detect(
         raise typer.Exit(1)
 
 
-@command(commands, settings="genmend.gans.settings:TrainSettings", before={"detector": "device"})
+@command(
+    commands,
+    settings="genmend.gans.settings:TrainSettings",
+    before={"detector": "device"},
+    leave_out=("flagged_share",),  # labels decide
+)
 def train_detector(
     out: Out,
     *,
@@ -175,6 +180,9 @@ def correct(
     normal: Normal = None,
     correction: Annotated[Path | None, typer.Option(help="A correction file, in place of making one.")] = None,
     gate: Annotated[bool, typer.Option(help="Correct only what the gate flags; --no-gate takes every sample.")] = True,
+    gate_at: Annotated[
+        float | None, typer.Option(help="Correct above this gate score, in place of the correction's threshold.")
+    ] = None,
     judge: Annotated[
         str, typer.Option(help="Another extractor than --extractor, to judge the corrected samples; none if empty.")
     ] = "",
@@ -205,6 +213,8 @@ def correct(
         )
     if masks is not None and labels is None:
         raise ValueError("--masks are those of labelled latents; give --labels too.")
+    if gate_at is not None and not gate:
+        raise ValueError("--gate-at sets where the gate opens and --no-gate leaves it out; give one of the two.")
     wanted = MethodSettings(method, parse_parameters(parameters or ()))
     wanted.check_masks(masks)
     generator = generator_from(
@@ -225,6 +235,7 @@ def correct(
         detector_file=detector,
         normal=normal,
         gate=gate,
+        gate_at=gate_at,
         judge=judge,
         settings=settings,
         allow_other_weights=allow_other_weights,

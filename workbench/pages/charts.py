@@ -61,10 +61,10 @@ def hits_and_precision_chart(
 
 
 def ladder_chart(n_by_rung: Mapping[int, int], n_rungs: int, n_given_up: int) -> Figure:
-    """How many samples each rung was enough for, and how many were given up."""
+    """How many samples each step of the ladder was enough for, from weak to strong, and how many were given up."""
     figure = Figure(figsize=(6.4, 2.8), layout="constrained")
     axes = figure.subplots()
-    names = [f"rung {rung}" for rung in range(n_rungs)] + ["given up"]
+    names = [f"step {rung + 1}" for rung in range(n_rungs)] + ["given up"]
     axes.bar(
         names,
         [n_by_rung.get(rung, 0) for rung in range(n_rungs)] + [n_given_up],

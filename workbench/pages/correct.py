@@ -1,4 +1,4 @@
-"""The page of ``genmend correct``: samples before and after, how many are still flagged, and by which rung."""
+"""The page of ``genmend correct``: samples before and after, how many are still flagged, and how strongly it took."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from genmend.gans.correctors.correct import CorrectRun, edit_maps, switches_neur
 from genmend.gans.detection.majority_trust import in_words
 from genmend.manifold.figures.image_grid import image_grid
 from genmend.workbench.pages.charts import ladder_chart, score_histogram
+from genmend.workbench.pages.detect import threshold_choices
 from genmend.workbench.pages.page import (
     Facts,
     Figure,
@@ -46,7 +47,9 @@ def write_correct_report(
         before, after = images.before(shown, generator, chosen), images.after(shown)
         grid = before_after_grid(generator, correction, chosen, before, after, done.rung[shown])
         middle = "where neurons were switched off" if switches_neurons(correction) else "where the image changed"
-        samples = Picture(f"Before, {middle}, after: rows {', '.join(map(str, shown))}", grid)
+        steps = [f"{row} (step {done.rung[row] + 1} of {len(correction.ladder)})" for row in shown]
+        rows = steps if len(correction.ladder) > 1 else [str(row) for row in shown]
+        samples = Picture(f"Before, {middle}, after: rows {', '.join(rows)}", grid)
     write_report(
         path,
         f"genmend correct: {totals['model']}",
@@ -56,7 +59,10 @@ def write_correct_report(
         [
             *warning_sections(totals["probe"]),
             Section("Samples", [samples]),
-            Section("Flagged before and after", [_flagged(totals), *_tried(totals, correction), *_judged(totals)]),
+            Section(
+                "Flagged before and after",
+                [_flagged(totals), *_choices(totals), *_tried(totals, correction), *_judged(totals)],
+            ),
             Section("Scores", [_histogram(done, correction)]),
             Section("Settings", [Facts("What this run used", totals)]),
         ],
@@ -135,6 +141,10 @@ def _flagged(totals: dict[str, Any]) -> Table:
     )
 
 
+def _choices(totals: dict[str, Any]) -> list[Any]:
+    return [threshold_choices(totals["thresholds"], "--gate-at", "tries")] if totals["thresholds"] else []
+
+
 def _judged(totals: dict[str, Any]) -> list[Any]:
     judge = totals["judge"]
     if judge is None:
@@ -157,7 +167,8 @@ def _tried(totals: dict[str, Any], correction: Correction) -> list[Any]:
         n_tried = totals["n_changed"] + totals["n_given_up"]
         return [Paragraph(f"Tried on {n_tried} samples, enough for {totals['n_changed']} of them.")]
     rungs = ladder_chart(totals["n_by_rung"], len(correction.ladder), totals["n_given_up"])
-    return [Figure("The rung that was taken.", rungs)]
+    n_steps = len(correction.ladder)
+    return [Figure(f"How strongly samples were corrected: the step of {n_steps} that was enough.", rungs)]
 
 
 def _histogram(done: Treatment, correction: Correction) -> Figure:

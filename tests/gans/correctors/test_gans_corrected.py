@@ -312,7 +312,7 @@ def test_the_caller_s_latents_are_not_changed(generator, correction, latents):
 
 def test_from_detector_to_mended_samples(generator, latents, tmp_path):
     """The whole line on a model that is not ours: what is mended lies nearer to normal than before."""
-    detector = ArtifactDetector(EXTRACTOR, n_statistics=300, n_reference=250, seed=5).fit(generator)
+    detector = ArtifactDetector(EXTRACTOR, n_statistics=300, n_reference=250, flagged_share=0.05, seed=5).fit(generator)
     rungs = tuple(Rung("rare", amount, LAYERS[:2]) for amount in (0.05, 0.1, 0.2, 0.4))
     correction = fit_correction(generator, detector, rungs=rungs)
     save_correction(tmp_path / "c", correction)

@@ -1,5 +1,7 @@
 """Rungs and their edits against forward passes written out by hand; contrast against a planted neuron."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from gans_toys import EXTRACTOR, LAYERS, toy_extractor, toy_generator, written_o
 from torch import nn
 
 from genmend.activations import AblateNeurons, CapNeurons, edited
-from genmend.gans import ArtifactDetector, Generator, RareActivation, fit_correction
+from genmend.gans import ArtifactDetector, Generator, RareActivation, corrected, fit_correction
 from genmend.gans.correctors.ladder import Contrast, Rung, default_rungs, rung_edits
 from genmend.gans.detection.soft_logistic import cross_validated_scores, fit_soft_logistic
 
@@ -233,9 +235,7 @@ def test_fit_correction_puts_gate_and_stop_rule_where_the_quantiles_say(generato
     correction = fit_correction(
         generator, detector, rungs=rungs, gate_quantile=0.9, stop_quantile=0.4, manifold_quantile=0.8
     )
-    shares = detector.score_measured(detector.own_features_, detector.own_counts_).flagged.astype(float)
-    score = fit_soft_logistic(detector.own_features_, shares)
-    unseen = cross_validated_scores(detector.own_features_, shares, regularisation=score.regularisation)[shares == 0]
+    score, unseen = detector.learned_, detector.own_scores_[~detector.own_flagged_]
     gate, stop = correction.gate, correction.stop_rule
     assert gate.extractor == EXTRACTOR
     np.testing.assert_array_equal(gate.weights.numpy(), score.weights)
@@ -254,7 +254,31 @@ def test_fit_correction_puts_gate_and_stop_rule_where_the_quantiles_say(generato
         detector.rare_.masks(0.1)[layer].sum().item() for layer in LAYERS[:2]
     ]
     assert len(correction.ladder) == 2
-    assert correction.info["gate_trained_on"] == "own samples that the detector flags"
+    assert correction.info["gate_trained_on"] == "own samples that the detector suspects"
+
+
+def test_by_default_the_gate_flags_what_the_detector_flags(generator, detector):
+    """One story: the same score, the same threshold, so detect and correct name the same samples."""
+    correction = fit_correction(generator, detector, rungs=default_rungs(LAYERS, "rare")[:1])
+    latents = generator.latents(120, 77)
+    found = detector.score(generator, latents)
+    done = corrected(generator, correction)(latents)
+    np.testing.assert_allclose(done.gate_before, found.combined, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(done.gate_before > correction.gate.threshold, found.flagged)
+
+
+def test_a_detector_from_before_trains_a_gate_on_what_it_flags(generator, detector):
+    """Files of older versions have no learned score: their correction is made as it was."""
+    older = copy.copy(detector)
+    older.learned_ = older.own_scores_ = older.tail_ = None
+    older.flagged_share = 0.05
+    older.threshold_ = np.quantile(older.score_measured(older.own_features_, older.own_counts_).combined, 0.95)
+    correction = fit_correction(generator, older, rungs=default_rungs(LAYERS, "rare")[:1])
+    shares = older.own_flagged_.astype(float)
+    score = fit_soft_logistic(detector.own_features_, shares)
+    unseen = cross_validated_scores(detector.own_features_, shares, regularisation=score.regularisation)[shares == 0]
+    np.testing.assert_array_equal(correction.gate.weights.numpy(), score.weights)
+    assert correction.gate.threshold == pytest.approx(np.quantile(unseen, 0.98))
 
 
 def test_fit_correction_trains_the_gate_on_labels_where_there_are_some(generator, detector):

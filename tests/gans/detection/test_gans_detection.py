@@ -1,5 +1,6 @@
 """Detection: directions by planted artifacts, scores against loops, thresholds, and the detector file."""
 
+import copy
 import json
 import pickle
 
@@ -12,7 +13,10 @@ from safetensors.torch import save_file
 from sklearn.metrics import roc_auc_score
 
 from genmend.gans import ArtifactDetector, load_detector, save_detector
+from genmend.gans.detection.artifact_detector import RATES
 from genmend.gans.detection.detector_file import DetectorFileError
+from genmend.gans.detection.tail import tail_of
+from genmend.manifold import Manifold
 
 PLANTED = np.repeat([0, 1], 80)  # the second half is drawn from twice as wide a normal distribution
 
@@ -42,23 +46,30 @@ def supervised(generator, latents):
     return detector.fit_supervised(*detector.measure(generator, training), PLANTED.astype(float))
 
 
-def own_scores(detector):
-    """Combined scores of the own samples, each normal one against the others, by loops."""
+@pytest.fixture(scope="module")
+def two_parts(detector):
+    """The detector as it decides without a learned score: by the mean of rare activation and distance."""
+    older = copy.copy(detector)
+    older.learned_ = older.own_scores_ = older.tail_ = None
+    return older
+
+
+def own_distance(detector):
+    """Distances of the own samples, each normal one against the others, by loops."""
     features, normal = detector.own_features_.astype(np.float64), detector.own_normal_
     distance = []
     for i in range(len(features)):
         others = [np.linalg.norm(features[i] - features[j]) for j in np.flatnonzero(normal) if j != i]
         distance.append(sorted(others)[detector.k - 1])
-    rare = detector.own_counts_.sum(1)
-    columns = [rare, np.array(distance)]
-    return sum((column - column.mean()) / column.std() for column in columns) / 2
+    return np.array(distance)
 
 
 def test_planted_artifacts_score_higher_in_every_column(generator, detector, latents):
     detection = detector.score(generator, latents)
     assert detection.supervised is None
-    assert set(detection.columns()) == {"rare_activation", "distance_to_normal", "combined", "flagged"}
-    for name in ("rare_activation", "distance_to_normal", "combined"):
+    assert set(detection.columns()) == {"rare_activation", "distance_to_normal", "learned", "combined", "flagged"}
+    np.testing.assert_array_equal(detection.combined, detection.learned)  # the learned score decides
+    for name in ("rare_activation", "distance_to_normal", "learned"):
         values = getattr(detection, name)
         assert values.shape == (160,)
         assert np.isfinite(values).all()
@@ -87,27 +98,45 @@ def test_flagged_is_above_the_threshold_and_not_on_it(generator, detector, laten
 @pytest.mark.parametrize("share", [0.05, 0.2])
 def test_the_flagged_share_of_the_own_samples_is_flagged(generator, share):
     detector = ArtifactDetector(EXTRACTOR, n_statistics=200, n_reference=200, flagged_share=share).fit(generator)
-    own = own_scores(detector)
-    assert (own > detector.threshold_).sum() == share * 200
-    assert (~detector.own_normal_).sum() == pytest.approx(share * 200, abs=1)
-    # Those left out of the normal manifold are the ones of most rare activation.
-    rare = detector.own_counts_.sum(1)
-    assert rare[~detector.own_normal_].min() > rare[detector.own_normal_].max()
+    assert (detector.own_scores_ > detector.threshold_).sum() == share * 200
+    np.testing.assert_array_equal(detector.own_flagged_, detector.own_scores_ > detector.threshold_)
+    np.testing.assert_array_equal(detector.own_normal_, ~detector.own_flagged_)  # left out of the normal manifold
 
 
 def test_a_flagged_share_of_0_leaves_none_out(generator):
     detector = ArtifactDetector(EXTRACTOR, n_statistics=100, n_reference=100, flagged_share=0.0).fit(generator)
     assert detector.own_normal_.all()
-    assert not (own_scores(detector) > detector.threshold_ + 1e-6).any()
+    assert not detector.own_flagged_.any()
 
 
 def test_own_samples_are_measured_against_the_others(detector):
     """Leave-one-out: counting a sample as its own neighbour would make every own sample look too normal."""
-    own = own_scores(detector)
-    assert detector.threshold_ == pytest.approx(np.quantile(own, 0.95), rel=1e-5)
+    own = own_distance(detector)
+    assert detector.scale_["distance_to_normal"] == (pytest.approx(own.mean()), pytest.approx(own.std()))
     with_itself = detector.score_measured(detector.own_features_, detector.own_counts_).distance_to_normal
     normal = detector.own_normal_
     assert (with_itself[normal] < detector.manifold_.radii_).all()
+
+
+def test_own_samples_are_scored_by_models_that_did_not_see_them(detector):
+    """Else the own samples would look further apart than others, and the threshold would lie too high."""
+    seen = detector.learned_(detector.own_features_)
+    suspects = detector.own_scores_ > np.quantile(detector.own_scores_, 0.8)
+    assert (seen - detector.own_scores_)[suspects].mean() > 0
+    assert 0.8 < detector.learned_auroc_ <= 1
+
+
+def test_the_rate_is_the_one_that_agrees_best_with_the_distance(generator, detector):
+    """Of a rate that finds the far samples and one that finds nothing, the first is taken."""
+    assert detector.rare_.rate in RATES
+    far = np.argsort(Manifold(3).fit(detector.own_features_).radii_)[-24:]
+    telling, blind = np.zeros(240), np.arange(240) % 7.0
+    telling[far] = 1
+    chosen = copy.deepcopy(detector)
+    chosen._choose_rate({0.01: {"a": blind}, 0.02: {"a": telling}, 0.05: {"a": blind}})
+    assert chosen.rare_.rate == 0.02
+    np.testing.assert_allclose(chosen.own_counts_[:, 0], (telling - telling.mean()) / telling.std())
+    assert ArtifactDetector(EXTRACTOR, rate=0.3, n_statistics=50, n_reference=50).fit(generator).rare_.rate == 0.3
 
 
 def test_distance_equals_brute_force(generator, detector, latents):
@@ -117,7 +146,8 @@ def test_distance_equals_brute_force(generator, detector, latents):
     np.testing.assert_allclose(detector.score(generator, latents).distance_to_normal, expected, rtol=1e-5)
 
 
-def test_combined_is_the_mean_of_both_in_own_standard_deviations(detector, generator, latents):
+def test_without_a_learned_score_combined_is_the_mean_of_both_in_own_standard_deviations(two_parts, generator, latents):
+    detector = two_parts
     detection = detector.score(generator, latents)
     (rare_mean, rare_std), (distance_mean, distance_std) = (
         detector.scale_["rare_activation"],
@@ -155,7 +185,8 @@ def test_a_supervised_detector_decides_by_its_own_score(generator, supervised, l
     assert roc_auc_score(PLANTED, detection.supervised) > 0.95
     inputs = supervised.supervised_inputs(supervised.own_features_, supervised.own_counts_)
     assert inputs.shape == (240, 48 + len(LAYERS))
-    assert (supervised.supervised_(inputs) > supervised.threshold_).mean() == 0.05
+    own = supervised.supervised_(inputs)
+    assert supervised.threshold_ == tail_of(own, supervised.seed).threshold(own)
     assert "supervised" in detection.columns()
 
 
@@ -191,6 +222,9 @@ def test_a_loaded_detector_scores_bit_for_bit_the_same(request, generator, laten
     for name, values in vars(before).items():
         np.testing.assert_array_equal(getattr(after, name), values)
     np.testing.assert_array_equal(loaded.own_normal_, detector.own_normal_)
+    np.testing.assert_array_equal(loaded.own_flagged_, detector.own_flagged_)
+    assert (loaded.tail_, loaded.learned_auroc_) == (detector.tail_, detector.learned_auroc_)
+    assert loaded.rare_.rate == detector.rare_.rate
 
 
 def test_labels_can_be_added_to_a_loaded_detector(generator, detector, supervised, latents, tmp_path):
@@ -286,10 +320,14 @@ def tensor(name, value):
         put("settings", {"k": 2**63}),
         put("settings", {"seed": -1}),
         tensor("own_counts", torch.full((240, 1), float("inf"))),
+        put("learned", {}),
+        put("rate", "x"),
+        tensor("learned", torch.zeros(3)),
+        tensor("own_scores", torch.full((240,), float("nan"))),
         put("supervised", [1.0, 2.0]),  # says that there is one, and the weights are not there
         lambda facts, tensors: tensors.pop("radii"),
         tensor("radii", torch.zeros(3)),
-        tensor("radii", torch.full((228,), -1.0)),
+        lambda facts, tensors: tensors["radii"].fill_(-1.0),
         tensor("own_normal", torch.ones(7, dtype=torch.bool)),
         tensor("own_normal", torch.ones(240)),
         tensor("own_features", torch.full((240, 48), float("nan"))),

@@ -1,0 +1,286 @@
+"""What the defaults do without a label, on the labelled faces: the new ones beside those before them.
+
+    python -m experiments.faces.defaults
+
+Writes results/defaults/results.json and docs/results/faces-defaults.md. Detector and correction learn from the
+generator's own samples alone, which none of the labelled ones is among. The judge is another extractor, trained on the
+labels of the other folds, its threshold at 5 % false alarms on uncorrected consensus normals there. Needs the weights
+`faces`, `efficientnet-lite0` and the judge's (`mobilenet-v2`; --judge names another).
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold
+from torch import Tensor
+
+from experiments.faces.correction import fit_judge
+from experiments.faces.feature_cache import CachedExtractor
+from experiments.faces.labelled import LabelledFaces, load_labelled_faces
+from experiments.faces.methods import random_control
+from experiments.intervals import bootstrap
+from experiments.pages import write_page
+from genmend.activations import Correction
+from genmend.gans import ArtifactDetector, Generator, corrected, fit_correction
+from genmend.gans.detection.evidence import known_thresholds
+from genmend.gans.families.pretrained import load_faces
+
+RESULTS = Path(__file__).with_name("results") / "defaults"
+LITE, LAYERS = "efficientnet-lite0", "efficientnet-lite0-layers"
+VISIBLE = 0.05  # RMSE in 0..1, the tolerance of `genmend explore` for the same picture
+FALSE_SHARES = (0.05, 0.1, 0.2, 0.3, 0.5)
+MOST_VISIBLE = 0.03
+
+
+@dataclass(frozen=True)
+class Climbed:
+    """Every consensus sample tried whatever its gate score: images before and after, and the scores before."""
+
+    before: Tensor
+    after: Tensor
+    gate_before: np.ndarray
+    rung: np.ndarray
+
+
+@dataclass(frozen=True)
+class Treated:
+    """What a gate at one threshold makes of them, as booleans by sample."""
+
+    tried: np.ndarray
+    changed: np.ndarray
+    visible: np.ndarray
+    flagged: np.ndarray
+    flagged_before: np.ndarray
+
+
+def main() -> None:
+    options = _options()
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    faces, generator = load_labelled_faces(), load_faces()
+    judge = CachedExtractor(options.judge, options.cache)
+    extractors = {name: CachedExtractor(name, options.cache) for name in (LAYERS, LITE)}
+    new = ArtifactDetector(extractors[LAYERS]).fit(generator)
+    old = _before(generator, extractors[LITE])
+    measured = {
+        "new": new.measure(generator, faces.latents),
+        "before": old.measure(generator, faces.latents),
+    }
+    for extractor in extractors.values():
+        extractor.save()
+    corrections = {"new": fit_correction(generator, new), "before": fit_correction(generator, old)}
+    corrections["random neurons"] = random_control(corrections["new"], options.seed)
+    rows = np.flatnonzero(faces.consensus)
+    latents = faces.latents[torch.from_numpy(rows)]
+    climbed = {
+        name: _climb(generator, correction, extractors[LITE if name == "before" else LAYERS], latents)
+        for name, correction in corrections.items()
+    }
+    for extractor in extractors.values():
+        extractor.save()
+    thresholds = _thresholds(new, corrections)
+    judged = _judged(faces, rows, climbed, thresholds, judge, options.seed)
+    judge.save()
+    results = {
+        "seed": options.seed,
+        "judge": options.judge,
+        "tail": new.tail_.to_dict(),
+        "rate": new.rare_.rate,
+        "own_flagged": float(new.own_flagged_.mean()),
+        "detection": _detection(faces, {"new": new, "before": old}, measured, options.seed),
+        "gates": [_row(name, treated, faces, rows, options.seed) for name, treated in judged.items()],
+        "choice": _choice(faces, rows, climbed["new"], new, options.seed),
+        "folds": _fold_figures(judged["default"], faces, rows, options.seed),
+    }
+    (RESULTS / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    print(json.dumps(results, indent=1))
+    write_page("faces/defaults")
+
+
+def _before(generator: Generator, extractor: CachedExtractor) -> ArtifactDetector:
+    """The detector of the defaults before: R = 0.1, the mean of both scores, the top 5 % of the own samples."""
+    made = ArtifactDetector(extractor, rate=0.1, flagged_share=0.05).fit(generator)
+    before = copy.copy(made)
+    before.learned_ = before.own_scores_ = before.tail_ = None
+    rare = before.own_counts_.sum(axis=1)
+    before._learn_own(rare <= np.quantile(rare, 0.95))
+    return before
+
+
+def _climb(generator: Generator, correction: Correction, extractor: CachedExtractor, latents: Tensor) -> Climbed:
+    done = corrected(generator, correction, gate=False, extractor=extractor)(latents)
+    return Climbed(done.before, done.images, done.gate_before, done.rung)
+
+
+def _thresholds(new: ArtifactDetector, corrections: dict[str, Correction]) -> dict[str, tuple[str, float]]:
+    """Row of the table -> whose ladder, and the gate score above which it is tried."""
+    known = known_thresholds(new)
+    enough = corrections["new"].stop_rule.enough_gate_score
+    return {
+        "before: fixed 5 %, Lite0": ("before", corrections["before"].gate.threshold),
+        "fixed 5 %": ("new", known["top 5 %"]),
+        "default": ("new", new.threshold_),
+        "wide": ("new", known["wide"]),
+        "widest": ("new", known["widest"]),
+        "all but what is normal enough": ("new", enough),
+        "random neurons, default": ("random neurons", new.threshold_),
+    }
+
+
+def _judged(
+    faces: LabelledFaces,
+    rows: np.ndarray,
+    climbed: dict[str, Climbed],
+    thresholds: dict[str, tuple[str, float]],
+    judge: CachedExtractor,
+    seed: int,
+) -> dict[str, Treated]:
+    all_features = judge(load_faces().generate(faces.latents)).numpy()
+    lowest = {who: min(t for w, t in thresholds.values() if w == who) for who in climbed}
+    after = {}
+    for who, done in climbed.items():  # the judge looks only at what some threshold changes
+        looked = (done.gate_before > lowest[who]) & (done.rung >= 0)
+        features = all_features[rows].copy()
+        if looked.any():
+            features[looked] = judge(done.after[torch.from_numpy(looked)]).numpy()
+        after[who] = features
+    flags = {who: np.zeros(len(rows), bool) for who in ("none", *climbed)}
+    for training, test in _folds(faces, seed):
+        judging = fit_judge(all_features[training], faces.share[training], faces.normal[training])
+        here = np.isin(rows, test)
+        flags["none"][here] = judging.flags(all_features[rows[here]])
+        for who, features in after.items():
+            flags[who][here] = judging.flags(features[here])
+    found = {}
+    for name, (who, threshold) in thresholds.items():
+        done = climbed[who]
+        tried = done.gate_before > threshold
+        changed = tried & (done.rung >= 0)
+        flagged = np.where(changed, flags[who], flags["none"])
+        found[name] = Treated(tried, changed, changed & (_rmse(done) > VISIBLE), flagged, flags["none"])
+    nothing = np.zeros(len(rows), bool)
+    return {"uncorrected": Treated(nothing, nothing, nothing, flags["none"], flags["none"]), **found}
+
+
+def _rmse(done: Climbed) -> np.ndarray:
+    return (done.after - done.before).square().flatten(1).mean(1).sqrt().numpy()
+
+
+def _folds(faces: LabelledFaces, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    folds = StratifiedKFold(5, shuffle=True, random_state=seed)
+    return list(folds.split(faces.latents, np.round(faces.share * 4)))
+
+
+def _row(name: str, treated: Treated, faces: LabelledFaces, rows: np.ndarray, seed: int) -> dict:
+    artifact = faces.artifact[rows]
+    normal = ~artifact
+    anew = treated.flagged & ~treated.flagged_before
+    # Of those that the judge flags before: what the raters' "fewer clear artifacts" is nearest to.
+    before = treated.flagged_before & artifact
+    figures = {
+        "reach": treated.tried[artifact],
+        "still_flagged": treated.flagged[artifact],
+        "normals_tried": treated.tried[normal],
+        "normals_changed": treated.changed[normal],
+        "normals_visible": treated.visible[normal],
+        "normals_flagged_anew": anew[normal],
+    }
+    row: dict = {"gate": name, "fewer": float(1 - treated.flagged[before].mean())}
+    for figure, values in figures.items():
+        row[figure] = list(bootstrap(lambda drawn, v=values: float(v[drawn].mean()), len(values), seed))
+    return row
+
+
+def _fold_figures(treated: Treated, faces: LabelledFaces, rows: np.ndarray, seed: int) -> list[dict]:
+    found = []
+    for _, test in _folds(faces, seed):
+        here, artifact = np.isin(rows, test), faces.artifact[rows]
+        found.append(
+            {
+                "reach": float(treated.tried[here & artifact].mean()),
+                "still_flagged": float(treated.flagged[here & artifact].mean()),
+                "normals_visible": float(treated.visible[here & ~artifact].mean()),
+            }
+        )
+    return found
+
+
+def _choice(faces: LabelledFaces, rows: np.ndarray, done: Climbed, detector: ArtifactDetector, seed: int) -> dict:
+    """For each fold the false share of most reach that visibly changes at most 3 % of the other folds' normals."""
+    artifact, visible = faces.artifact[rows], (_rmse(done) > VISIBLE) & (done.rung >= 0)
+    open_at = {s: done.gate_before > detector.tail_.threshold(detector.own_scores_, s) for s in FALSE_SHARES}
+    chosen, reach, seen = [], np.zeros(len(rows), bool), np.zeros(len(rows), bool)
+    for training, test in _folds(faces, seed):
+        there, here = np.isin(rows, training), np.isin(rows, test)
+        fits = [s for s in FALSE_SHARES if (open_at[s] & visible)[there & ~artifact].mean() <= MOST_VISIBLE]
+        best = max(fits, key=lambda s: (open_at[s][there & artifact].mean(), -s), default=FALSE_SHARES[0])
+        chosen.append(best)
+        reach[here], seen[here] = open_at[best][here], (open_at[best] & visible)[here]
+    return {
+        "chosen": chosen,
+        "reach": float(reach[artifact].mean()),
+        "normals_visible": float(seen[~artifact].mean()),
+        "by_share": [
+            {
+                "false_share": s,
+                "own_flagged": float((detector.own_scores_ > detector.tail_.threshold(detector.own_scores_, s)).mean()),
+                "reach": float(open_at[s][artifact].mean()),
+                "normals_tried": float(open_at[s][~artifact].mean()),
+                "normals_visible": float((open_at[s] & visible)[~artifact].mean()),
+            }
+            for s in FALSE_SHARES
+        ],
+    }
+
+
+def _detection(faces: LabelledFaces, detectors: dict[str, ArtifactDetector], measured: dict, seed: int) -> list[dict]:
+    table = []
+    for name, detector in detectors.items():
+        found = detector.score_measured(*measured[name])
+        parts = {"rare activation": found.rare_activation, "distance to normal": found.distance_to_normal}
+        if found.learned is None:
+            parts["mean of both: decides"] = found.combined
+        else:
+            parts["mean of both"] = _without_learned(detector).score_measured(*measured[name]).combined
+            parts["learned: decides"] = found.learned
+        for part, scores in parts.items():
+            figures = {
+                "consensus": _auroc(faces.artifact[faces.consensus], scores[faces.consensus], seed),
+                "full": _auroc(faces.full, scores, seed),
+            }
+            table.append({"defaults": name, "score": part, **figures})
+    return table
+
+
+def _without_learned(detector: ArtifactDetector) -> ArtifactDetector:
+    """The same detector without its learned score: the mean of the first two decides."""
+    other = copy.copy(detector)
+    other.learned_ = other.own_scores_ = other.tail_ = None
+    return other
+
+
+def _auroc(truth: np.ndarray, scores: np.ndarray, seed: int) -> list[float]:
+    def figure(rows: np.ndarray) -> float:
+        both = 0 < truth[rows].sum() < len(rows)
+        return float(roc_auc_score(truth[rows], scores[rows])) if both else float("nan")
+
+    return list(bootstrap(figure, len(truth), seed, 1_000))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--judge", default="mobilenet-v2")
+    parser.add_argument("--cache", type=Path, default=RESULTS / "cache")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""The tail: how many samples are broken beyond chance, on scores whose broken share is known."""
+
+import numpy as np
+import pytest
+
+from genmend.gans.detection.learned_score import fit_learned_score, suspicion
+from genmend.gans.detection.tail import tail_of
+
+
+def mixed(broken_share, n=2_000, seed=0):
+    """Scores of normal samples, N(0, 1), and of a share of broken ones, N(4, 1.5); and which are broken."""
+    rng = np.random.default_rng(seed)
+    broken = rng.random(n) < broken_share
+    return np.where(broken, rng.normal(4, 1.5, n), rng.normal(0, 1, n)), broken
+
+
+@pytest.mark.parametrize("share", [0.05, 0.15, 0.3])
+def test_the_share_of_broken_samples_is_found_and_flagged(share):
+    scores, broken = mixed(share)
+    tail = tail_of(scores)
+    assert tail.broken_share == pytest.approx(share, abs=0.1)
+    assert tail.is_heavier
+    flagged = scores > tail.threshold(scores)
+    assert flagged[broken].mean() > 0.55  # of 5 % broken samples the exact densities find 0.62
+    assert flagged[~broken].mean() < 0.03
+    assert tail.normal_above(tail.threshold(scores)) == pytest.approx((flagged & ~broken).mean(), abs=0.01)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_without_broken_samples_next_to_none_is_flagged(seed):
+    scores, _ = mixed(0.0, seed=seed)
+    tail = tail_of(scores)
+    assert (scores > tail.threshold(scores)).mean() <= 0.01
+    assert tail.broken_share_interval[0] < 0.05
+
+
+def test_a_tail_below_is_no_sign_of_broken_samples():
+    """Direction: higher is more broken, so a heavy lower tail flags nothing."""
+    scores, _ = mixed(0.2)
+    tail = tail_of(-scores)
+    assert not (-scores > tail.threshold(-scores)).any()
+
+
+def test_a_stricter_false_share_flags_fewer():
+    scores, _ = mixed(0.2)
+    tail = tail_of(scores)
+    thresholds = [tail.threshold(scores, false_share) for false_share in (0.5, 0.2, 0.05)]
+    assert thresholds == sorted(thresholds)
+    assert len(set(thresholds)) == 3
+
+
+@pytest.mark.parametrize("scores", [np.zeros(100), np.array([0.0, 1.0, 5.0])])
+def test_scores_without_a_shape_flag_nothing(scores):
+    tail = tail_of(scores)
+    assert not tail.is_heavier
+    assert not (scores > tail.threshold(scores)).any()
+
+
+def test_the_learned_score_is_better_than_what_taught_it():
+    """Two noisy parts, and features of which one direction tells the broken ones."""
+    rng = np.random.default_rng(0)
+    broken = rng.random(800) < 0.2
+    features = rng.normal(size=(800, 20))
+    features[:, 3] += 5 * broken
+    parts = [broken + rng.normal(size=800) for _ in range(2)]
+    score, own, auroc = fit_learned_score(features, suspicion(*parts))
+
+    def found(values):
+        return (values[broken][:, None] > values[~broken]).mean()
+
+    assert found(own) > found(suspicion(*parts))
+    assert found(score(features)) > 0.97
+    assert 0.7 < auroc < 1
+
+
+def test_a_part_that_says_nothing_is_left_out_of_the_suspicion():
+    part = np.arange(10.0)
+    np.testing.assert_array_equal(suspicion(part, np.ones(10)), suspicion(part))
+    assert fit_learned_score(np.zeros((10, 2)), suspicion(np.ones(10))) is None
