@@ -280,7 +280,7 @@ def _gate(
     """
     score, own_scores = detector.learned_, detector.own_scores_
     if labelled is None and score is not None and own_scores is not None:
-        normal_scores = own_scores[own_scores <= detector.threshold_]
+        normal_scores = own_scores[detector.own_normal_]
         threshold = detector.threshold_ if quantile is None else float(np.quantile(normal_scores, quantile))
     else:
         features, shares = labelled or (detector.own_features_, detector.own_flagged_.astype(float))

@@ -37,7 +37,7 @@ from genmend.gans.detection.learned_score import (
 )
 from genmend.gans.detection.rare_activation import RareActivation
 from genmend.gans.detection.soft_logistic import LinearScore, fit_soft_logistic
-from genmend.gans.detection.tail import Tail, tail_of
+from genmend.gans.detection.tail import DOUBT, Tail, tail_of
 from genmend.gans.generator import Generator
 from genmend.gans.image_features import image_features
 from genmend.manifold import Manifold
@@ -126,7 +126,7 @@ class ArtifactDetector(BaseEstimator):
     flagged_share : float in [0, 1), optional
         Share of the own samples taken for broken: the threshold is this upper quantile of their combined score. None:
         as many as lie beyond what chance explains (genmend.gans.detection.tail). Those above the threshold are left
-        out of the normal manifold.
+        out of the normal manifold, and where none is given the doubtful ones below it too.
     seed : int
         Of the own samples: `seed` for the statistics, ``seed + 1`` for the reference. Let neither be the seed of
         samples to be judged.
@@ -248,7 +248,8 @@ class ArtifactDetector(BaseEstimator):
         self.learned_, self.own_scores_, self.learned_auroc_ = learned
         self.tail_ = tail_of(self.own_scores_, self.seed)
         threshold = self._own_threshold(self.own_scores_, self.tail_)
-        self._learn_own(self.own_scores_ <= threshold)
+        doubtful = threshold if self.flagged_share is not None else self.tail_.threshold(self.own_scores_, DOUBT)
+        self._learn_own(self.own_scores_ <= min(threshold, doubtful))  # what is normal is clear of doubt
         self.threshold_ = threshold
 
     def _learn_own(self, normal: NDArray[np.bool_]) -> NDArray[np.float64]:

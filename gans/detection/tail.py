@@ -22,6 +22,7 @@ from scipy.stats import norm
 __all__ = ["FALSE_SHARE", "Tail", "tail_of"]
 
 FALSE_SHARE = 0.05  # of the samples just at the threshold; chosen on folds of the labels, experiments/faces/defaults.py
+DOUBT = 0.2  # from where on samples are not taken for normal either: what a correction aims at has to be clear of doubt
 FEWEST = 30  # samples; fewer have no shape
 _BINS, _RESAMPLES = 512, 200
 

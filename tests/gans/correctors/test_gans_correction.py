@@ -235,7 +235,7 @@ def test_fit_correction_puts_gate_and_stop_rule_where_the_quantiles_say(generato
     correction = fit_correction(
         generator, detector, rungs=rungs, gate_quantile=0.9, stop_quantile=0.4, manifold_quantile=0.8
     )
-    score, unseen = detector.learned_, detector.own_scores_[~detector.own_flagged_]
+    score, unseen = detector.learned_, detector.own_scores_[detector.own_normal_]
     gate, stop = correction.gate, correction.stop_rule
     assert gate.extractor == EXTRACTOR
     np.testing.assert_array_equal(gate.weights.numpy(), score.weights)
