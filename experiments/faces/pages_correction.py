@@ -156,7 +156,8 @@ def defaults(results: dict[str, Any]) -> str:
         f"{shown(decides['new']['consensus'])}, before {shown(decides['before']['consensus'])}.",
         "What falls short: the two shares that the learned score is taught by, the false share, and that doubtful "
         "samples are not taken for normal either (where they were, fewer came out mended) were settled on these faces; "
-        "the share of normals visibly changed on the folds held back, above, is the fairer one. So another generator may need another threshold (`--gate-at`, `--flagged-share`). Reach is no "
+        "the share of normals visibly changed on the folds held back, above, is the fairer one. So "
+        "another generator may need another threshold (`--gate-at`, `--flagged-share`). Reach is no "
         "promise of a plausible face: a judge that no longer flags a sample is not a rater.",
     )
 
