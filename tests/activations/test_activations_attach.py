@@ -354,3 +354,26 @@ def test_no_edits_at_all_are_no_error():
     plain = net(z)
     with edited(net):
         assert same_bits(net(z), plain)
+
+
+def test_suspended_edits_come_back_and_others_take_their_place():
+    model, x = nn.Sequential(nn.Identity(), nn.Identity()), torch.ones(1, 2)
+    handle = attach(model, ScaleUnits("0", [0], 3.0), ScaleUnits("1", [1], 5.0))
+    whole = model(x)
+    handle.suspend()
+    handle.suspend()
+    assert torch.equal(model(x), x)
+    assert not any(vars(layer).get("forward") or layer._forward_hooks for layer in model)
+    handle.set(strength=0.5, edit=0)
+    handle.resume()
+    assert model(x).tolist() == [[2.0, 5.0]]
+    handle.refit([ScaleUnits("0", [0], 3.0), ScaleUnits("1", [0], 10.0)])
+    assert model(x).tolist() == [[30.0, 1.0]]
+    with pytest.raises(ValueError, match="one edit for each"):
+        handle.refit([ScaleUnits("0", [0], 3.0)])
+    assert model(x).tolist() == [[30.0, 1.0]]
+    assert whole.tolist() == [[3.0, 5.0]]
+    handle.suspend()
+    handle.remove()
+    handle.resume()
+    assert torch.equal(model(x), x)
