@@ -175,7 +175,8 @@ def interval_coverage(results: list[dict[str, Any]]) -> str:
         ),
         "## What it shows",
         f"Over all totals and settings {percent(sum(held) / len(held), 1)} of the intervals hold, from "
-        f"{percent(min(held), 1)} to {percent(max(held), 1)} a total and setting. {_too_narrow(results)} With the balls held fixed "
+        f"{percent(min(held), 1)} to {percent(max(held), 1)} a total and setting. {_too_narrow(results)} With the "
+        "balls held fixed "
         f"{percent(sum(fixed) / len(fixed), 1)} do, from {percent(min(fixed), 1)} to {percent(max(fixed), 1)}: balls "
         "move with the samples that they are drawn round.",
     )
