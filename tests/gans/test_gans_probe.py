@@ -335,6 +335,15 @@ def test_noise_of_its_own_is_told_with_the_layer_and_how_to_fix_it():
     assert probe(dropping).own_noise == ""
 
 
+def test_an_input_that_rules_the_noise_is_named():
+    class Ruled(Noisy):
+        def forward(self, z, randomize_noise=True):
+            return super().forward(z)
+
+    said = "its forward takes 'randomize_noise', so fix the noise by it in call= of gans.Generator"
+    assert said in only_warning(probe(generator(Ruled)))
+
+
 def test_a_layer_left_in_training_mode_is_named():
     net = nn.Sequential(nn.ConvTranspose2d(WIDTH, 6, 4), nn.Dropout(0.5), nn.ReLU(), nn.ConvTranspose2d(6, 3, 4, 2, 1))
     net.eval()[1].train()
@@ -482,6 +491,19 @@ def test_a_label_is_given_in_the_form_that_the_module_takes(form):
     expected = net(z, net.shared(y) if form == "shared" else y)
     assert torch.equal(toy.run(z), expected)
     assert not torch.equal(Generator(net, (WIDTH,), call=label_call(net, 2, (WIDTH,))).run(z), expected)
+
+
+def test_the_input_that_is_a_class_is_told_from_others_by_its_name():
+    class Optional(Conditional):
+        def forward(self, z, truncation=1.0, class_label=None):
+            return super().forward(truncation * z, class_label)
+
+    call = label_call(made(Optional), 3, (WIDTH,))
+    z = torch.randn(2, WIDTH)
+    assert call.name == "class_label"
+    assert torch.equal(call(made(Optional), z), made(Conditional)(z, torch.tensor([3, 3])))
+    with pytest.raises(GeneratorPassError, match="its forward also takes truncation, class_label: .* give --label N"):
+        generator(Optional)
 
 
 @pytest.mark.parametrize(("label", "said"), [(5, "as index it raised IndexError"), (-1, "give a class from 0")])

@@ -130,7 +130,7 @@ def test_a_shared_activation_is_detected_corrected_and_loaded_again_by_run(folde
     assert found["layers"] == ["act#1", "act#2"]
     assert found["warnings"] == [said]
     page = (folder / "shared" / "report.html").read_text()
-    assert "To be minded first" in page
+    assert "Warnings" in page
     assert "act#1, act#2" in page
     options = ["--latents", "z.npy", "--latent-shape", "8", *SMALL]
     for method in ("ladder", "rare-neurons", "locally-active-units"):

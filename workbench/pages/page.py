@@ -121,7 +121,7 @@ def need_packages() -> None:
 def warning_sections(probe: Mapping[str, Any] | None) -> list[Section]:
     """What two runs of two latents gave to mind (`gans.Probe.to_dict`), to stand first; nothing where all is well."""
     found = probe["warnings"] if probe else ()
-    return [Section("To be minded first", [Paragraph("\n\n".join(found))])] if found else []
+    return [Section("Warnings", [Paragraph("\n\n".join(found))])] if found else []
 
 
 def _template() -> jinja2.Template:
