@@ -502,7 +502,7 @@ def test_the_input_that_is_a_class_is_told_from_others_by_its_name():
     z = torch.randn(2, WIDTH)
     assert call.name == "class_label"
     assert torch.equal(call(made(Optional), z), made(Conditional)(z, torch.tensor([3, 3])))
-    with pytest.raises(GeneratorPassError, match="its forward also takes truncation, class_label: .* give --label N"):
+    with pytest.raises(GeneratorPassError, match=r"its forward also takes truncation, class_label: .* give --label N"):
         generator(Optional)
 
 
