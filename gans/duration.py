@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genmend.gans.detection.majority_trust import N_SAMPLES
 from genmend.gans.generator import Generator, measured_layers, recorded_batches
 from genmend.gans.settings import DetectorSettings, DissectSettings, RareSettings
 from genmend.manifold.features import load_extractor
@@ -99,7 +100,8 @@ def dissect_seconds(pace: Pace, settings: DissectSettings) -> float:
 
 def _detector(pace: Pace, settings: DetectorSettings) -> float:
     passes = 1.1 if pace.large else 2.0
-    return passes * settings.n_statistics * pace.layers + settings.n_reference * pace.measured
+    trusted = min(N_SAMPLES, settings.n_reference) * pace.image  # `check_majority`
+    return passes * settings.n_statistics * pace.layers + settings.n_reference * pace.measured + trusted
 
 
 def _timed(run: Callable[[], Any]) -> tuple[float, Any]:
