@@ -256,3 +256,16 @@ def test_what_cannot_be_done_is_said(generator, tmp_path):
         DissectSettings(segmenters=("classical", "classical"))
     with pytest.raises(ValueError, match="at least 8"):
         DissectSettings(n_images=3)
+
+
+def test_of_a_large_model_the_best_units_are_shown(generator, tmp_path, monkeypatch):
+    monkeypatch.setattr("genmend.gans.generator._MANY_NEURONS", 10)
+    monkeypatch.setattr("genmend.workbench.pages.dissect._SHOWN_OF_LARGE", 3)
+    run = dissected(generator, tmp_path)
+    page = (tmp_path / "pages" / "act.html").read_text()
+    assert page.count("<img") == 3
+    assert "The 3 best of 8 units of act" in page
+    best = np.argsort(-run.layers["act"].above_null, kind="stable")[:3]
+    assert all(f"act unit {unit}: " in page for unit in best)
+    with (tmp_path / "units.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 8

@@ -37,25 +37,35 @@ __all__ = ["write_dissect_report", "write_pages"]
 
 UNITS_A_CONCEPT, MOST_SHOWN, MOST_ROWS = 3, 60, 3_000
 N_FAR, N_FAR_PICTURED = 20, 12
+_SHOWN_OF_LARGE = 32
 LEGEND = "The samples that excite the unit most; dark where it is off, its edge yellow."
 
 
 def write_pages(folder: Path, run: DissectRun, generator: Generator, *, progress: bool = False) -> None:
-    """``LAYER.html`` for each layer, with a gallery of every unit, under the concept that it agrees with best."""
+    """``LAYER.html`` for each layer, with a gallery of every unit, under the concept that it agrees with best.
+
+    Of a large model the 32 units that agree most beyond chance are shown: every unit has other samples to generate.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for layer, units in with_progress(run.layers.items(), "pages of units", len(run.layers), show=progress):
-        pictures = dict(_pictures(run, generator, layer, range(len(units.iou))))
-        labels = [run.label(layer, unit) for unit in range(len(units.iou))]
+        n_shown = min(len(units.iou), _SHOWN_OF_LARGE) if generator.is_large else len(units.iou)
+        shown = np.argsort(-np.nan_to_num(units.above_null, nan=-1.0), kind="stable")[:n_shown].tolist()
+        pictures = dict(_pictures(run, generator, layer, sorted(shown)))
+        labels = [run.label(layer, unit) for unit in sorted(shown)]
         sections = []
         for label in sorted(set(labels), key=lambda name: (-labels.count(name), name)):
-            chosen = [unit for unit, name in enumerate(labels) if name == label]
-            chosen.sort(key=lambda unit: -units.above_null[unit])
+            chosen = [unit for unit in shown if run.label(layer, unit) == label]
             sections.append(Section(f"{label} ({len(chosen)})", [pictures[unit] for unit in chosen], closed=True))
+        which = _all_or_some(n_shown, len(units.iou))
         summary = (
-            f"All {len(labels)} units of {layer}, each under the concept that it agrees with most above chance; "
+            f"{which} units of {layer}, each under the concept that it agrees with most above chance; "
             f"{int(units.detector.sum())} detect it. {LEGEND}"
         )
         write_report(folder / f"{layer}.html", f"{run.model}: units of {layer}", summary, sections)
+
+
+def _all_or_some(n_shown: int, n: int) -> str:
+    return f"All {n}" if n_shown == n else f"The {n_shown} best of {n}"
 
 
 def write_dissect_report(path: Path, run: DissectRun, generator: Generator) -> None:
