@@ -330,4 +330,4 @@ def _correction_table(rows: list[dict[str, Any]]) -> str:
     )
 
 
-PAGES: tuple[Callable[[Any], str], ...] = (artifacts, defects, eyes, scores)
+PAGES: tuple[Callable[[Any], str], ...] = (artifacts, defaults, defects, eyes, scores)

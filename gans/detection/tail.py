@@ -24,7 +24,7 @@ __all__ = ["FALSE_SHARE", "Tail", "tail_of"]
 FALSE_SHARE = 0.05  # of the samples just at the threshold; chosen on folds of the labels, experiments/faces/defaults.py
 DOUBT = 0.2  # from where on samples are not taken for normal either: what a correction aims at has to be clear of doubt
 FEWEST = 30  # samples; fewer have no shape
-_BINS, _RESAMPLES = 512, 200
+_BINS, _RESAMPLES, _FAR = 512, 200, 2.5
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,9 @@ class Tail:
         Share of all samples that the null holds.
     broken_share_interval : (float, float)
         95 % bootstrap interval of 1 - `normal_share`.
+    excess, excess_by_chance : float
+        Share of the samples beyond 2.5 spreads above the mode, less the share as far below it; and what 99 % of as
+        many N(0, 1) scores stay below.
     """
 
     n: int
@@ -47,6 +50,8 @@ class Tail:
     spread: float
     normal_share: float
     broken_share_interval: tuple[float, float]
+    excess: float
+    excess_by_chance: float
 
     @property
     def broken_share(self) -> float:
@@ -55,8 +60,8 @@ class Tail:
 
     @property
     def is_heavier(self) -> bool:
-        """Whether the tail is heavier than chance: the interval of the broken share lies above 0."""
-        return self.broken_share_interval[0] > 0
+        """Whether the upper tail is heavier than chance makes it."""
+        return self.excess > self.excess_by_chance
 
     def normal_above(self, threshold: float) -> float:
         """Share of all samples that is normal and scores above the threshold."""
@@ -95,12 +100,19 @@ def tail_of(scores: NDArray[np.float64], seed: int = 0) -> Tail:
     With fewer than 30 scores, or all alike, everything is taken for normal.
     """
     if len(scores) < FEWEST or scores.std() == 0:
-        return Tail(len(scores), float(np.median(scores)), float(scores.std()) or 1.0, 1.0, (0.0, 0.0))
+        return Tail(len(scores), float(np.median(scores)), float(scores.std()) or 1.0, 1.0, (0.0, 0.0), 0.0, 0.0)
     mode, spread, share = _null(scores)
     rng = np.random.default_rng(seed)
     shares = [1 - _null(rng.choice(scores, len(scores)))[2] for _ in range(_RESAMPLES)]
     low, high = np.quantile(shares, (0.025, 0.975))
-    return Tail(len(scores), mode, spread, share, (float(low), float(high)))
+    by_chance = np.quantile([_excess(rng.standard_normal(len(scores))) for _ in range(_RESAMPLES)], 0.99)
+    return Tail(len(scores), mode, spread, share, (float(low), float(high)), _excess(scores), float(by_chance))
+
+
+def _excess(scores: NDArray[np.float64]) -> float:
+    """Share beyond 2.5 spreads above the mode, less the share as far below it."""
+    mode, spread, _ = _null(scores)
+    return float((scores > mode + _FAR * spread).mean() - (scores < mode - _FAR * spread).mean())
 
 
 def _null(scores: NDArray[np.float64]) -> tuple[float, float, float]:

@@ -30,8 +30,15 @@ def test_the_share_of_broken_samples_is_found_and_flagged(share):
 def test_without_broken_samples_next_to_none_is_flagged(seed):
     scores, _ = mixed(0.0, seed=seed)
     tail = tail_of(scores)
-    assert (scores > tail.threshold(scores)).mean() <= 0.01
-    assert tail.broken_share_interval[0] < 0.05
+    assert not tail.is_heavier
+    assert not (scores > tail.threshold(scores)).any()
+
+
+def test_a_few_hundred_samples_are_enough():
+    """The counts of the README's own example."""
+    for seed in range(5):
+        assert tail_of(mixed(0.2, n=300, seed=seed)[0]).is_heavier
+        assert not tail_of(mixed(0.0, n=300, seed=seed)[0]).is_heavier
 
 
 def test_a_tail_below_is_no_sign_of_broken_samples():
