@@ -131,7 +131,7 @@ def defaults(results: dict[str, Any]) -> str:
         f"By the empirical null {percent(tail['broken_share_interval'][0])} to "
         f"{percent(tail['broken_share_interval'][1])} of the own samples are beyond chance; the default flags "
         f"{percent(results['own_flagged'])} of them. How many of the samples just above the threshold may be normal "
-        "(the false share) is the one constant that labels chose: on four folds the one of most reach that visibly "
+        "(the false share) was chosen with labels: on four folds the one of most reach that visibly "
         "changes at most 3 % of their normals, told on the fifth.",
         table(
             ("false share", "own samples flagged", "reach", "normals tried", "normals visibly changed"),
