@@ -179,6 +179,7 @@ def test_rosinality_in_grey_or_with_alpha(channels, state, tmp_path):
             checkpoint["g_ema"][name] = tensor[:, shown]
     done = converted(checkpoint, tmp_path)
     assert done.config["channels"] == channels
+    assert load_generator(str(tmp_path / "out")).sample(2, 0).shape == (2, 3, 16, 16)
     generator = load_generator(str(tmp_path / "out"))
     z = generator.latents(2, 0)
     ws = written_out_styles(state, z)[:, None].expand(-1, 6, -1)
