@@ -6,6 +6,7 @@ from genmend.activations.correction_file import load_correction, save_correction
 from genmend.activations.editing import Handle, attach, edited
 from genmend.activations.edits import AblateNeurons, CapNeurons, PullToMean, ScaleUnits
 from genmend.activations.extremes import TopSamples, UnitQuantiles
+from genmend.activations.latent_descent import LatentDescent
 from genmend.activations.layers import layer_names
 from genmend.activations.recording import record
 from genmend.activations.statistics import ActivationRate, MeanVariance
@@ -18,6 +19,7 @@ __all__ = [
     "Edit",
     "Gate",
     "Handle",
+    "LatentDescent",
     "MeanVariance",
     "PullToMean",
     "ScaleUnits",

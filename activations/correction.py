@@ -23,6 +23,7 @@ from genmend.activations.digests import (
     weights_digest,
     weights_digests,
 )
+from genmend.activations.latent_descent import LatentDescent
 
 __all__ = ["Correction", "CorrectionMismatchError", "Gate", "StopRule"]
 
@@ -171,6 +172,8 @@ class Correction:
         Settings of the generator that it was made at, such as truncation; None where nothing is known.
     sigma_window : (float, float) or None
         Lowest and highest noise level, of a diffusion model's steps, at which it acts; None: all.
+    descent : LatentDescent or None
+        How latents are moved before a rung is tried; it needs a gate and a stop rule.
     """
 
     ladder: tuple[tuple[Edit, ...], ...]
@@ -182,6 +185,7 @@ class Correction:
     stop_rule: StopRule | None = None
     generator_settings: dict[str, Any] | None = None
     sigma_window: tuple[float, float] | None = None
+    descent: LatentDescent | None = None
 
     def __post_init__(self) -> None:
         ladder = tuple(tuple(rung) for rung in self.ladder)
@@ -201,11 +205,13 @@ class Correction:
 
     def _check_facts(self) -> None:
         """The facts that have fields of their own, and stand in the file's ``info``."""
-        taken = sorted({"stop_rule", "generator_settings", "sigma_window"} & self.info.keys())
+        taken = sorted({"stop_rule", "generator_settings", "sigma_window", "descent"} & self.info.keys())
         if taken:
             raise ValueError(f"info holds {taken}, which are fields of a correction; write {taken[0]}=... instead.")
         if self.stop_rule is not None and not isinstance(self.stop_rule, StopRule):
             raise TypeError(f"stop_rule is a {type(self.stop_rule).__name__}, but a StopRule is needed; build one.")
+        if self.descent is not None and not isinstance(self.descent, LatentDescent):
+            raise TypeError(f"descent is a {type(self.descent).__name__}, but a LatentDescent is needed; build one.")
         if self.generator_settings is not None:
             if not isinstance(self.generator_settings, dict):
                 raise TypeError(f"generator_settings is {self.generator_settings!r}; give a dict, or None.")
@@ -230,6 +236,7 @@ class Correction:
         stop_rule: StopRule | None = None,
         generator_settings: Mapping[str, Any] | None = None,
         sigma_window: tuple[float, float] | None = None,
+        descent: LatentDescent | None = None,
     ) -> Correction:
         """Build a correction for this model.
 
@@ -237,7 +244,7 @@ class Correction:
         ----------
         model
             The model it was made on; its layout and the digests of its weights are taken.
-        ladder, gate, tensors, info, stop_rule, generator_settings, sigma_window
+        ladder, gate, tensors, info, stop_rule, generator_settings, sigma_window, descent
             The attributes of the same names.
         preset
             Leave the digests of the weights out: the correction is for every model of this layout.
@@ -252,6 +259,7 @@ class Correction:
             stop_rule,
             None if generator_settings is None else dict(generator_settings),
             sigma_window,
+            descent,
         )
 
     @property
@@ -262,6 +270,8 @@ class Correction:
             facts["generator_settings"] = self.generator_settings
         if self.stop_rule is not None:
             facts["stop_rule"] = {n: v for n, v in vars(self.stop_rule).items() if not isinstance(v, Tensor)}
+        if self.descent is not None:
+            facts["descent"] = self.descent.facts
         if self.sigma_window is not None:
             low, high = self.sigma_window
             facts["sigma_window"] = [low, None if np.isinf(high) else high]

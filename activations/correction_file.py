@@ -11,6 +11,7 @@ from torch import Tensor
 
 from genmend.activations.contract import Edit, edit_class, edit_name, field_names
 from genmend.activations.correction import Correction, Gate, StopRule
+from genmend.activations.latent_descent import LatentDescent
 from genmend.storage.container import load, save
 from genmend.storage.digests import sha256_of_array
 
@@ -18,6 +19,7 @@ __all__ = ["CorrectionFileError", "load_correction", "save_correction"]
 
 _KIND = "genmend.correction"
 _TENSOR = "$tensor"
+_DESCENT = "descent."  # with the layer: its weights
 _NORMAL = {"features": "normal_features", "radii": "normal_radii"}  # fields of the stop rule, names in the file
 
 
@@ -112,6 +114,7 @@ def _correction(tensors: dict[str, Tensor], content: dict[str, Any]) -> Correcti
         stop_rule=_stop_rule(info.pop("stop_rule", None), named),
         generator_settings=info.pop("generator_settings", None),
         sigma_window=_sigma_window(info.pop("sigma_window", None)),
+        descent=_descent(info.pop("descent", None), named),
         tensors=named,
         info=info,
         weights_digests=content["weights_digests"],
@@ -130,12 +133,18 @@ def _edit(values: Any, restored: Callable[[Any], Any]) -> Edit:
 
 
 def _arrays(correction: Correction) -> dict[str, Tensor]:
-    """The named arrays of the file: its own, and before them those of the stop rule."""
+    """The named arrays of the file: its own, and before them those of the stop rule and of the descent."""
     rule = correction.stop_rule
     normal = {} if rule is None else {_NORMAL[name]: getattr(rule, name) for name in _NORMAL}
+    descent = correction.descent
+    if descent is not None:
+        normal |= {f"{_DESCENT}{layer}": one for layer, one in zip(descent.layers, descent.weights, strict=True)}
     taken = sorted(normal.keys() & correction.tensors.keys())
     if taken:
-        raise ValueError(f"tensors holds {taken}, as the stop rule's arrays are called in a file; name them otherwise.")
+        raise ValueError(
+            f"tensors holds {taken}, as arrays of the stop rule or the descent are called in a file; name them "
+            "otherwise."
+        )
     return normal | correction.tensors
 
 
@@ -148,6 +157,18 @@ def _stop_rule(limits: Any, named: dict[str, Tensor]) -> StopRule | None:
     if missing:
         raise ValueError(f"it has a stop rule without the arrays {missing}")
     return StopRule(**limits, features=named.pop(_NORMAL["features"]), radii=named.pop(_NORMAL["radii"]))
+
+
+def _descent(facts: Any, named: dict[str, Tensor]) -> LatentDescent | None:
+    """How latents are moved; the arrays are taken out of `named`."""
+    if facts is None:
+        return None
+    _expect(facts, {field.name for field in fields(LatentDescent)} - {"weights"}, "the descent")
+    layers = facts["layers"]
+    missing = [layer for layer in layers if f"{_DESCENT}{layer}" not in named]
+    if missing:
+        raise ValueError(f"it has a descent without the arrays of {missing}")
+    return LatentDescent(**facts, weights=tuple(named.pop(f"{_DESCENT}{layer}") for layer in layers))
 
 
 def _sigma_window(ends: Any) -> tuple[float, float] | None:

@@ -250,10 +250,10 @@ def switches_neurons(correction: Correction) -> bool:
 
 
 def edit_maps(generator: Generator, correction: Correction, latents: Tensor, rungs: NDArray[np.int64]) -> Tensor:
-    """Heat maps (n, h, w) of where each sample's rung acts on its uncorrected activations; 0 if untouched."""
+    """Heat maps (n, h, w) of where each sample's rung acts on its uncorrected activations; 0 if none does."""
     height, width = generator.generate(latents[:1]).shape[2:]
     heat = torch.zeros(len(latents), height, width)
-    for rung in np.unique(rungs[rungs >= 0]):
+    for rung in np.unique(rungs[(rungs >= 0) & (rungs < len(correction.ladder))]):
         rows = torch.from_numpy(np.flatnonzero(rungs == rung))
         edits = [edit for edit in correction.ladder[rung] if isinstance(edit, AblateNeurons | CapNeurons)]
         heat[rows] = ablated_share(generator, latents[rows], {edit.layer: edit.mask for edit in edits}, (height, width))
@@ -266,7 +266,8 @@ def correction_digest(correction: Correction) -> str:
     tensors = [value for one in held for value in vars(one).values() if isinstance(value, Tensor)]
     limits = [] if correction.gate is None else [correction.gate.bias, correction.gate.threshold]
     normal = [] if correction.stop_rule is None else [correction.stop_rule.features, correction.stop_rule.radii]
-    digests = [sha256_of_array(value) for value in (*tensors, *normal, *correction.tensors.values())]
+    weights = () if correction.descent is None else correction.descent.weights
+    digests = [sha256_of_array(value) for value in (*tensors, *normal, *weights, *correction.tensors.values())]
     return settings_key({"info": correction.facts, "limits": limits, "tensors": digests})
 
 

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genmend.activations import Correction, load_correction, save_correction
+from genmend.gans.correctors.contrast_descent import DESCENTS
 from genmend.gans.correctors.corrector import Corrector
 from genmend.gans.correctors.ladder import default_rungs, fit_correction
 from genmend.gans.correctors.latent_optimisation import LatentOptimisation
 from genmend.gans.correctors.locally_active_units import LocallyActiveUnits
 from genmend.gans.correctors.manifold_guided import ManifoldGuided
-from genmend.gans.correctors.registry import LADDER, LOOK_AT_MASKS, MethodSettings
+from genmend.gans.correctors.registry import DESCENT, LOOK_AT_MASKS, MethodSettings
 from genmend.gans.correctors.truncation import Truncation
 from genmend.gans.detection.artifact_detector import DEFAULT_SHARE, ArtifactDetector
 from genmend.gans.detection.detect import check_detector, detector_facts, fit_detector, measure_samples
@@ -59,7 +60,7 @@ def fit_method(
         The fitted one in that case.
     """
     method, settings, work = method or MethodSettings(), settings or DetectorSettings(), work or Work()
-    corrector = None if method.method == LADDER else method.corrector(settings)
+    corrector = None if method.is_own else method.corrector(settings)
     in_file = corrector is None or _expressible(corrector)
     facts = {}
     if work.folder is not None:
@@ -90,9 +91,16 @@ def _fit(
     if method.labels is not None:
         features, _ = measure_samples(generator, detector, method.labels.latents, work)
         labelled = features, method.labels.share
-    rungs = None if method.method == LADDER else default_rungs(generator.layers, "rare")[:1]  # needs no measuring
+    rungs = None if method.is_own else default_rungs(generator.layers, "rare")[:1]  # needs no measuring
+    descents = DESCENTS if method.method == DESCENT else ()
     correction = fit_correction(
-        generator, detector, rungs=rungs, labelled=labelled, progress=work.progress, **method.gate_quantiles()
+        generator,
+        detector,
+        rungs=rungs,
+        descents=descents,
+        labelled=labelled,
+        progress=work.progress,
+        **method.gate_quantiles(),
     )
     info: dict[str, Any] = {"in_file": in_file}
     if corrector is not None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genmend.activations import Correction, Edit, edited
+from genmend.gans.correctors.contrast_descent import descend
 from genmend.gans.generator import Generator
 from genmend.manifold import Manifold
 from genmend.manifold.features import extract, extractor_of_file
@@ -32,9 +33,10 @@ class Treatment:
     Attributes
     ----------
     rung : ndarray (n,) int
-        The rung of the ladder that was taken; -1 (UNTOUCHED) where the gate stayed shut or no rung was enough.
+        The rung of the ladder that was taken; the ladder's length and up: the target of the descent, whose count goes
+        on there; -1 (UNTOUCHED) where the gate stayed shut or nothing was enough.
     given_up : ndarray (n,) bool
-        The gate was open and no rung was enough: the image is the uncorrected one.
+        The gate was open and nothing was enough: the image is the uncorrected one.
     gate_before, gate_after : ndarray (n,)
         Gate scores of the uncorrected image and of the one returned; higher = more broken.
     manifold_before, manifold_after : ndarray (n,)
@@ -79,7 +81,7 @@ class Corrected(Treatment):
     images : Tensor (n, 3, h, w)
         In 0..1; where `rung` is -1 bit for bit the uncorrected ones.
     latents : Tensor (n, *latent_shape)
-        Those that `images` were generated from; a ladder leaves all of them as they were.
+        Those that `images` were generated from; a rung of the ladder leaves them as they were.
     before : Tensor (n, 3, h, w)
         The uncorrected images; the same tensor as `images` where no sample was changed.
     """
@@ -126,8 +128,10 @@ class GatedGenerator:
     ) -> Corrected:
         """Generate each sample once, score it, and climb the ladder with the samples that need it.
 
-        A sample stops at the first rung that makes it normal enough; where none does, at the most normal one of those
-        that bring it inside the normal manifold; where none does that, it is given up.
+        Where the correction has a descent its targets are tried first, from weak to strong, and the ladder for those
+        samples alone that none of them brings back. A sample stops at the first try that makes it normal enough; where
+        none does, at the most normal one of those that bring it inside the normal manifold; where none does that, it is
+        given up.
 
         Parameters
         ----------
@@ -150,7 +154,9 @@ class GatedGenerator:
         rung_of = np.full(len(latents), UNTOUCHED)
         climbing = np.flatnonzero(needs)
         lowest = np.full(len(latents), np.inf)
-        for rung, attempt in enumerate(self._attempts(progress)):
+        for rung, attempt in self._attempts(progress):
+            if self._descends and rung < len(self.correction.ladder):
+                climbing = climbing[rung_of[climbing] == UNTOUCHED]
             if not len(climbing):
                 break
             tried, drawn_from = attempt(latents[climbing])
@@ -174,7 +180,7 @@ class GatedGenerator:
             rows = np.flatnonzero(rungs == rung)
             if self._corrector is not None:
                 images[rows] = self._corrector.generate(self.generator, moved[rows])
-            else:
+            elif rung < len(self.correction.ladder):
                 images[rows] = self._edited(self.correction.ladder[rung], moved[rows], progress=False)[0]
         return images
 
@@ -183,11 +189,27 @@ class GatedGenerator:
         features = extract(self._extractor, images, progress=progress)
         return self._gate.score(features.astype(np.float64)) <= self._gate.threshold
 
-    def _attempts(self, progress: bool) -> list[Callable[[Tensor], tuple[Tensor, Tensor]]]:
-        """What is tried in turn: each takes latents and gives images, and the latents they were drawn from."""
+    @property
+    def _descends(self) -> bool:
+        return self.correction.descent is not None and self._corrector is None
+
+    def _attempts(self, progress: bool) -> list[tuple[int, Callable[[Tensor], tuple[Tensor, Tensor]]]]:
+        """What is tried in turn, with its number in `Treatment.rung`.
+
+        Each takes latents and gives images, and the latents they were drawn from.
+        """
         if self._corrector is not None:
-            return [partial(self._with_corrector, self._corrector)]
-        return [partial(self._edited, edits, progress=progress) for edits in self.correction.ladder]
+            return [(0, partial(self._with_corrector, self._corrector))]
+        ladder = [partial(self._edited, edits, progress=progress) for edits in self.correction.ladder]
+        descent = self.correction.descent
+        targets = () if descent is None else descent.targets
+        descents = [partial(self._descended, target, progress=progress) for target in range(len(targets))]
+        return [*enumerate(descents, start=len(ladder)), *enumerate(ladder)]
+
+    def _descended(self, target: int, latents: Tensor, *, progress: bool) -> tuple[Tensor, Tensor]:
+        assert self.correction.descent is not None
+        moved = descend(self.generator, self.correction.descent, latents, target, progress=progress)
+        return self.generator.generate(moved, progress=progress), moved
 
     def _with_corrector(self, corrector: Corrector, latents: Tensor) -> tuple[Tensor, Tensor]:
         moved = corrector.move(latents)

@@ -7,8 +7,9 @@ Two ways to choose the neurons of a layer:
 - *contrast*, ours: those that fire more often in broken own samples than in normal ones, by the log ratio of the two
   rates, cut down to their mean over normal samples; optionally after a pull of the whole first layer towards that mean.
 
-A correction is a ladder of such edits from weak to strong, with a gate that says which samples need it and a stop rule
-that says which rung is enough (genmend.gans.correctors.gated).
+A correction is a ladder of such edits from weak to strong, and before them the moves of the latent that silence the
+same neurons (genmend.gans.correctors.contrast_descent); with a gate that says which samples need it and a stop rule
+that says what is enough (genmend.gans.correctors.gated).
 """
 
 from __future__ import annotations
@@ -22,27 +23,26 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from genmend.activations import (
     AblateNeurons,
-    ActivationRate,
     CapNeurons,
     Correction,
     Edit,
     Gate,
-    MeanVariance,
     PullToMean,
     StopRule,
 )
+from genmend.gans.correctors.contrast_descent import DESCENTS, fit_descent
 from genmend.gans.detection.artifact_detector import ArtifactDetector
+from genmend.gans.detection.contrast import Contrast
 from genmend.gans.detection.evidence import known_thresholds
 from genmend.gans.detection.rare_activation import RareActivation
 from genmend.gans.detection.soft_logistic import cross_validated_scores, fit_soft_logistic
-from genmend.gans.generator import Generator, early_layers, recorded_batches
+from genmend.gans.generator import Generator, early_layers
 from genmend.manifold import Manifold
 
-__all__ = ["Contrast", "Rung", "default_rungs", "fit_correction", "rung_edits"]
+__all__ = ["Rung", "default_rungs", "fit_correction", "rung_edits"]
 
 # Share of the neurons that are capped, and pull of the first layer to its mean. Small steps: a sample stops at the
 # first rung that is enough, so what it is changed beyond need is at most one step.
@@ -103,68 +103,6 @@ def default_rungs(layers: Sequence[str], select: Literal["rare", "contrast"] = "
     return tuple(Rung("contrast", share, early, pull=pull) for share, pull in _CONTRAST_LADDER)
 
 
-@dataclass(frozen=True)
-class Contrast:
-    """How neurons differ between broken and normal own samples, by layer; tensors (c, h, w).
-
-    Attributes
-    ----------
-    log_ratio : dict
-        ``log((rate in broken + 0.01) / (rate in normal + 0.01))``: higher = more the mark of broken samples.
-    normal_mean : dict
-        Mean activation over normal samples.
-    n_broken, n_normal : int
-    """
-
-    log_ratio: dict[str, Tensor]
-    normal_mean: dict[str, Tensor]
-    n_broken: int
-    n_normal: int
-
-    @classmethod
-    def measure(
-        cls,
-        generator: Generator,
-        latents: Tensor,
-        scores: NDArray[np.floating],
-        layers: Sequence[str],
-        *,
-        broken_share: float = 0.07,
-        normal_share: float = 0.6,
-        progress: bool = False,
-    ) -> Contrast:
-        """Compare the samples of the highest `scores` (a share of `broken_share`) with those of the lowest."""
-        broken = latents[torch.from_numpy(scores > np.quantile(scores, 1 - broken_share))]
-        normal = latents[torch.from_numpy(scores <= np.quantile(scores, normal_share))]
-        if not len(broken) or len(normal) < 2:
-            raise ValueError(
-                f"{len(latents)} samples give {len(broken)} broken ones; measure on at least a few hundred."
-            )
-        broken_rate = {layer: ActivationRate() for layer in layers}
-        normal_rate = {layer: ActivationRate() for layer in layers}
-        normal_mean = {layer: MeanVariance() for layer in layers}
-        for outputs in recorded_batches(generator, broken, layers, "broken samples", progress):
-            for layer in layers:
-                broken_rate[layer].update(outputs[layer])
-        for outputs in recorded_batches(generator, normal, layers, "normal samples", progress):
-            for layer in layers:
-                normal_rate[layer].update(outputs[layer])
-                normal_mean[layer].update(outputs[layer])
-        log_ratio = {
-            layer: torch.log((broken_rate[layer].rate + 0.01) / (normal_rate[layer].rate + 0.01)).cpu()
-            for layer in layers
-        }
-        means = {layer: normal_mean[layer].mean.float().cpu() for layer in layers}
-        return cls(log_ratio, means, len(broken), len(normal))
-
-    def mask(self, layer: str, share: float) -> Tensor:
-        """The `share` of the layer's neurons with the highest log ratio, among those where it is positive."""
-        ratio = self.log_ratio[layer]
-        chosen = torch.zeros(ratio.numel(), dtype=torch.bool)
-        chosen[ratio.flatten().topk(max(1, round(share * ratio.numel()))).indices] = True
-        return chosen.view(ratio.shape) & (ratio > 0)
-
-
 def rung_edits(rung: Rung, rare: RareActivation, contrast: Contrast | None) -> tuple[Edit, ...]:
     """The edits of one rung: one a layer, and the pull where there is one.
 
@@ -192,6 +130,7 @@ def fit_correction(
     detector: ArtifactDetector,
     *,
     rungs: Sequence[Rung] | None = None,
+    descents: Sequence[float] = DESCENTS,
     labelled: tuple[NDArray[np.floating], NDArray[np.floating]] | None = None,
     gate_quantile: float | None = None,
     stop_quantile: float = 0.5,
@@ -207,6 +146,10 @@ def fit_correction(
         The detector has to be fitted on this generator, with an extractor given by name.
     rungs : sequence of Rung, optional
         Weak to strong; `default_rungs` of the generator's layers where None.
+    descents : sequence of float
+        How far latents are moved, before a rung is tried: until no early layer marks the sample more as broken than
+        this share of normal samples. From weak to strong, so falling; empty for the rungs alone. Nothing is moved where
+        no rung selects by contrast, or no gradient comes back to the latents.
     labelled : (features (n, d), shares (n,)), optional
         The gate is trained on these (share of artifact in [0, 1]). Without labels it is the detector's learned score;
         where there is none, it is trained to find the own samples that the detector flags.
@@ -226,15 +169,18 @@ def fit_correction(
     Returns
     -------
     Correction
-        Ladder, gate, stop rule and settings; figures measured later go into its `info`.
+        Ladder, descent, gate, stop rule and settings; figures measured later go into its `info`.
     """
     rungs = default_rungs(generator.layers) if rungs is None else tuple(rungs)
     gate, contrasted, normal_scores = _gate(detector, labelled, gate_quantile)
-    contrast = None
+    contrast, descent = None, None
     if any(rung.select == "contrast" for rung in rungs):
         layers = tuple(dict.fromkeys(layer for rung in rungs for layer in rung.layers))
         latents = generator.latents(detector.n_reference, detector.seed + 1)
         contrast = Contrast.measure(generator, latents, contrasted, layers, progress=progress)
+        if descents:
+            calm = latents[torch.from_numpy(contrasted <= np.median(contrasted))]
+            descent = fit_descent(generator, contrast, calm, layers, quantiles=descents, progress=progress)
     reference = detector.manifold_.reference_
     # In half precision where it fits, so that the file stays small; the radii are those of the rounded features.
     if np.abs(reference).max() < np.finfo(np.float16).max:
@@ -254,10 +200,13 @@ def fit_correction(
             radii=torch.from_numpy(normal.radii_),
         ),
         generator_settings=generator.settings,
+        descent=descent,
         info={
-            "method": "sequential correction of neurons, gated, least sufficient rung",
+            "method": f"{'' if descent is None else 'latents moved by contrast, else '}sequential correction of "
+            "neurons, gated, least sufficient rung",
             "generator": generator.name,
             "rungs": [asdict(rung) for rung in rungs],
+            "descents": [] if descent is None else list(descents),
             "gate_score_quantiles_of_normal": {str(q): float(np.quantile(normal_scores, q)) for q in QUANTILES},
             "gate_trained_on": "labels" if labelled else "own samples that the detector suspects",
             "tail": None if labelled or detector.tail_ is None else detector.tail_.to_dict(),

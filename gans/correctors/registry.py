@@ -21,9 +21,11 @@ from genmend.gans.detection.defect_classifier import DefectClassifier
 from genmend.gans.detection.labelled_samples import LabelledSamples
 from genmend.gans.settings import DetectorSettings
 
-__all__ = ["LADDER", "LOOK_AT_MASKS", "METHODS", "MethodSettings", "parse_parameters"]
+__all__ = ["DESCENT", "LADDER", "LOOK_AT_MASKS", "METHODS", "MethodSettings", "parse_parameters"]
 
+DESCENT = "contrast-descent"
 LADDER = "ladder"
+_OWN = (DESCENT, LADDER)  # which fit_correction makes, without a corrector
 LOOK_AT_MASKS = ("defective-units", "random-units")
 _MOST_NEIGHBOURHOODS = 2_000  # own samples behind the usual local activities: each costs its neighbours too
 _NO_PARAMETERS = ("corrector", "classifier", "extractor", "extractors")
@@ -61,21 +63,27 @@ class MethodSettings:
     Attributes
     ----------
     method : str
-        ``ladder``, or a key of `METHODS`.
+        ``contrast-descent``: latents moved, the ladder for what that does not mend; ``ladder``: its rungs alone; or a
+        key of `METHODS`.
     parameters : mapping
         In place of the method's own (its constructor's), or of the gate's quantiles (`gans.fit_correction`).
     labels : LabelledSamples, optional
         In place of the samples that the detector finds broken or normal.
     """
 
-    method: str = LADDER
+    method: str = DESCENT
     parameters: Mapping[str, Any] = field(default_factory=dict)
     labels: LabelledSamples | None = None
 
     def __post_init__(self) -> None:
-        if self.method != LADDER and self.method not in METHODS:
-            raise ValueError(f"method is {self.method!r}; give {LADDER} or one of {', '.join(METHODS)}.")
+        if self.method not in (*_OWN, *METHODS):
+            raise ValueError(f"method is {self.method!r}; give one of {', '.join((*_OWN, *METHODS))}.")
         _checked_parameters(self.method, self.parameters)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether `gans.fit_correction` makes it, without a corrector."""
+        return self.method in _OWN
 
     def check_masks(self, masks: object) -> None:
         """Raise if there are masks and the method would not look at them."""
@@ -129,7 +137,7 @@ def _gate_parameters() -> dict[str, float]:
 
 def _checked_parameters(method: str, chosen: Mapping[str, Any]) -> None:
     defaults: dict[str, Any] = dict(_gate_parameters())
-    if method != LADDER:
+    if method not in _OWN:
         corrector = METHODS[method](DetectorSettings())
         values = corrector.get_params()
         defaults |= {name: values[full] for name, full in _parameters_of(corrector).items()}

@@ -163,10 +163,10 @@ def correct(
     method: Annotated[
         str,
         typer.Option(
-            help="ladder, defective-units, rare-neurons, locally-active-units, manifold-guided, truncation, "
-            "latent-optimisation; random-units and random-neurons are controls of the second and third."
+            help="contrast-descent, ladder, defective-units, rare-neurons, locally-active-units, manifold-guided, "
+            "truncation, latent-optimisation; random-units and random-neurons are controls of the third and fourth."
         ),
-    ] = "ladder",
+    ] = "contrast-descent",
     parameters: Annotated[
         list[str] | None, typer.Option("--set", help="NAME=VALUE of the method, e.g. share=0.3; again for more.")
     ] = None,
@@ -206,7 +206,7 @@ def correct(
     from genmend.gans.duration import correct_seconds
     from genmend.workbench.commands.correct import run_correct
 
-    if correction is not None and (method != "ladder" or parameters or labels or detector or normal):
+    if correction is not None and (method != "contrast-descent" or parameters or labels or detector or normal):
         raise ValueError(
             "--correction is a correction made before; leave out --method, --set, --labels, --detector and --normal "
             "with it."

@@ -59,6 +59,7 @@ def write_demo_report(path: Path, run: Demonstration, broken: bytes) -> None:
             [
                 Figure("The rung of the ladder that was taken.",
                        ladder_chart(totals["correction"]["n_by_rung"], len(correction.ladder),
+                                    0 if correction.descent is None else len(correction.descent.targets),
                                     int(result.given_up.sum()))),
                 Figure("Gate score of all samples, higher = more broken.",
                        score_histogram(gate, "gate score", correction.gate.threshold if correction.gate else None)),
