@@ -1,4 +1,4 @@
-"""The 700 labelled latents of the face generator (experiments/data/face_artifacts/README.md)."""
+"""Labelled latents: 700 of the face generator, 300 of the portraits (experiments/data/*/README.md)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 FOLDER = Path(__file__).parents[1] / "data" / "face_artifacts"
+PORTRAITS = FOLDER.with_name("portraits")
 
 
 @dataclass(frozen=True)
@@ -42,3 +43,11 @@ def load_labelled_faces(folder: Path = FOLDER) -> LabelledFaces:
     latents = torch.from_numpy(np.load(folder / "latents.npy", allow_pickle=False))
     boxes = np.array([[float(row[side] or "nan") for side in ("x0", "y0", "x1", "y1")] for row in rows])
     return LabelledFaces(latents, (a + b) / 4, (a == 2) & (b == 2), (a == 0) & (b == 0), a + b >= 3, boxes)
+
+
+def load_labelled_portraits(folder: Path = PORTRAITS) -> LabelledFaces:
+    """The same of one rater, whose label stands for both; he drew no boxes."""
+    with (folder / "labels.csv").open(newline="") as file:
+        label = np.array([int(row["label"]) for row in csv.DictReader(file)])
+    latents = torch.from_numpy(np.load(folder / "latents.npy", allow_pickle=False))
+    return LabelledFaces(latents, label / 2, label == 2, label == 0, label == 2, np.full((len(label), 4), np.nan))

@@ -60,20 +60,12 @@ def hits_and_precision_chart(
     return figure
 
 
-<<<<<<< HEAD
-def ladder_chart(n_by_rung: Mapping[int, int], n_rungs: int, n_given_up: int) -> Figure:
-    """How many samples each step of the ladder was enough for, from weak to strong, and how many were given up."""
-    figure = Figure(figsize=(6.4, 2.8), layout="constrained")
-    axes = figure.subplots()
-    names = [f"step {rung + 1}" for rung in range(n_rungs)] + ["given up"]
-=======
 def ladder_chart(n_by_rung: Mapping[int, int], n_rungs: int, n_descents: int, n_given_up: int) -> Figure:
-    """How many samples each target of the descent and each rung was enough for, and how many were given up."""
+    """How many samples each target of the descent and each step of the ladder was enough for, and who was given up."""
     figure = Figure(figsize=(6.4, 2.8), layout="constrained")
     axes = figure.subplots()
     tried = [*range(n_rungs, n_rungs + n_descents), *range(n_rungs)]  # in the order in which they are tried
-    names = [f"rung {rung}" if rung < n_rungs else f"moved {rung - n_rungs}" for rung in tried]
->>>>>>> 3dee508 (Contrast descent: latents moved until the neurons that mark broken samples fall silent; in the correction file, tried before the ladder)
+    names = [f"step {rung + 1}" if rung < n_rungs else f"moved {rung - n_rungs + 1}" for rung in tried]
     axes.bar(
         [*names, "given up"],
         [n_by_rung.get(rung, 0) for rung in tried] + [n_given_up],

@@ -32,7 +32,6 @@ from genmend.workbench.pages.pictures import ImageFolders, heat_overlay
 __all__ = ["before_after_grid", "write_correct_report"]
 
 N_SHOWN = 12
-_TAKEN = "What was taken: how far the latent was moved, from weak to strong, else the rung of the ladder."
 _STEERED = ("manifold-guided", "latent-optimisation")
 
 
@@ -47,17 +46,11 @@ def write_correct_report(
         chosen = latents[torch.from_numpy(shown)]
         before, after = images.before(shown, generator, chosen), images.after(shown)
         grid = before_after_grid(generator, correction, chosen, before, after, done.rung[shown])
-<<<<<<< HEAD
-        middle = "where neurons were switched off" if switches_neurons(correction) else "where the image changed"
-        steps = [f"{row} (step {done.rung[row] + 1} of {len(correction.ladder)})" for row in shown]
-        rows = steps if len(correction.ladder) > 1 else [str(row) for row in shown]
+        mapped = _is_mapped(correction, done.rung[shown])
+        middle = "where neurons were switched off" if mapped else "where the image changed"
+        n_tried = len(correction.ladder) + _n_descents(correction)
+        rows = [f"{row} ({_taken(correction, int(done.rung[row]))})" if n_tried > 1 else str(row) for row in shown]
         samples = Picture(f"Before, {middle}, after: rows {', '.join(rows)}", grid)
-=======
-        middle = (
-            "where neurons were switched off" if _is_mapped(correction, done.rung[shown]) else "where the image changed"
-        )
-        samples = Picture(f"Before, {middle}, after: rows {', '.join(map(str, shown))}", grid)
->>>>>>> 3dee508 (Contrast descent: latents moved until the neurons that mark broken samples fall silent; in the correction file, tried before the ladder)
     write_report(
         path,
         f"genmend correct: {totals['model']}",
@@ -96,6 +89,17 @@ def before_after_grid(
 def _is_mapped(correction: Correction, rungs: NDArray[np.int64]) -> bool:
     """Whether a map of neurons shows what was done: not where a latent was moved."""
     return switches_neurons(correction) and bool((rungs < len(correction.ladder)).all())
+
+
+def _n_descents(correction: Correction) -> int:
+    return 0 if correction.descent is None else len(correction.descent.targets)
+
+
+def _taken(correction: Correction, rung: int) -> str:
+    n_rungs = len(correction.ladder)
+    if rung >= n_rungs:
+        return f"latent moved, step {rung - n_rungs + 1} of {_n_descents(correction)}"
+    return f"step {rung + 1} of {n_rungs}"
 
 
 def _kept(totals: dict[str, Any]) -> str:
@@ -176,18 +180,15 @@ def _judged(totals: dict[str, Any]) -> list[Any]:
 
 
 def _tried(totals: dict[str, Any], correction: Correction) -> list[Any]:
-    n_descents = 0 if correction.descent is None else len(correction.descent.targets)
+    n_descents = _n_descents(correction)
     if len(correction.ladder) + n_descents == 1:
         n_tried = totals["n_changed"] + totals["n_given_up"]
         return [Paragraph(f"Tried on {n_tried} samples, enough for {totals['n_changed']} of them.")]
-<<<<<<< HEAD
-    rungs = ladder_chart(totals["n_by_rung"], len(correction.ladder), totals["n_given_up"])
+    rungs = ladder_chart(totals["n_by_rung"], len(correction.ladder), n_descents, totals["n_given_up"])
+    if n_descents:
+        return [Figure(f"What was enough: how far the latent was moved, of {n_descents} steps, else neurons.", rungs)]
     n_steps = len(correction.ladder)
     return [Figure(f"How strongly samples were corrected: the step of {n_steps} that was enough.", rungs)]
-=======
-    rungs = ladder_chart(totals["n_by_rung"], len(correction.ladder), n_descents, totals["n_given_up"])
-    return [Figure(_TAKEN if n_descents else "The rung that was taken.", rungs)]
->>>>>>> 3dee508 (Contrast descent: latents moved until the neurons that mark broken samples fall silent; in the correction file, tried before the ladder)
 
 
 def _histogram(done: Treatment, correction: Correction) -> Figure:

@@ -1,0 +1,1 @@
+"""What `experiments.faces.plausible` is made of: mended samples, judges, and sheets for blind ratings."""

@@ -1,0 +1,121 @@
+"""Is what is mended plausible, is it still the same face, and are the mended as diverse as clean samples are?
+
+    python -m experiments.faces.plausible
+    python -m experiments.faces.plausible --sheets FOLDER     draws sheets for blind ratings of the faces, no more
+
+Each consensus artifact of the labelled faces, and each clear artifact of the portraits, is mended by the ladder, by
+contrast descent (the default of `genmend correct`), and by controls: without labels, and without the gate, so that
+every method has its try. Judges that steered nothing say what is still flagged (at 5 % false alarms on labelled
+normals) and what is plausible (below the score that as many samples are below as the raters call normal); each sample
+is judged by what was trained on the labels of the other folds. Writes results/plausible/: results.json, mended.png.
+Blind ratings of the same faces stand in experiments/data/plausible_ratings.csv. Needs the weights `faces`, `portraits`,
+`efficientnet-lite0`, `mobilenet-v2` and `clip-vit-b16`. About half an hour on two cores; interrupted, it goes on from
+what its cache holds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from experiments.faces.feature_cache import CachedExtractor
+from experiments.faces.labelled import LabelledFaces, load_labelled_faces, load_labelled_portraits
+from experiments.faces.plausibility.judged import judged_rows
+from experiments.faces.plausibility.mended import Mended, dial, mended_samples
+from experiments.faces.plausibility.rating_sheets import draw_sheets, load_ratings, rating_rows
+from experiments.pages import write_page
+from genmend.gans import ArtifactDetector, Generator, fit_correction, load_detector, save_detector
+from genmend.gans.families.pretrained import load_faces, load_portraits
+from genmend.manifold.figures.image_grid import image_grid
+
+RESULTS = Path(__file__).with_name("results") / "plausible"
+STEERING = "efficientnet-lite0-layers"
+# A set -> who judges it: CLIP costs half a second an image.
+JUDGES = {"faces": ("clip-vit-b16", "mobilenet-v2"), "portraits": ("mobilenet-v2",)}
+RATED = ("uncorrected", "ladder", "contrast descent", "nearest normal sample")
+N_SHOWN = 16
+N_REFERENCE = 2_000
+
+
+def main() -> None:
+    options = _options()
+    options.out.mkdir(parents=True, exist_ok=True)
+    loaders = {"faces": (load_labelled_faces, load_faces), "portraits": (load_labelled_portraits, load_portraits)}
+    results = {}
+    for name in options.sets:
+        load_samples, load_generator = loaders[name]
+        samples, generator = load_samples(), load_generator()
+        methods, targets = _mended(samples, generator, options)
+        if name == "faces":
+            strips = [methods[method].images for method in RATED]
+            (options.out / "mended.png").write_bytes(image_grid([images[:N_SHOWN] for images in strips]))
+            if options.sheets:
+                draw_sheets(dict(zip(RATED, strips, strict=True)), options.sheets, options.seed)
+                return
+        results[name] = _judged(JUDGES[name], methods, targets, samples, generator, options)
+        print(json.dumps(results[name], indent=1), flush=True)
+    kept = options.out / "results.json"
+    old = json.loads(kept.read_text()) if kept.is_file() else {}
+    rated = {"ratings": rating_rows(load_ratings(), options.seed)}
+    kept.write_text(json.dumps(old | results | rated, indent=1))
+    write_page("faces/plausible")
+
+
+def _mended(
+    samples: LabelledFaces, generator: Generator, options: argparse.Namespace
+) -> tuple[dict[str, Mended], dict[str, Mended]]:
+    """What every method makes of the broken samples, and what every target of the descent does."""
+    extractor = CachedExtractor(STEERING, options.cache)
+    file = options.cache / f"{generator.name}.detector.safetensors"
+    if file.is_file():
+        detector = load_detector(file)
+    else:
+        detector = ArtifactDetector(STEERING, n_reference=N_REFERENCE).fit(generator, progress=True)
+        save_detector(file, detector)
+    correction = fit_correction(generator, detector)
+    broken = samples.latents[samples.artifact]
+    made = mended_samples(generator, detector, correction, extractor, broken, options.seed)
+    methods = {name: make() for name, make in made.items() if name in RATED or not options.sheets}
+    targets = {}
+    if not options.sheets:
+        targets = {f"all moved to {share}": done for share, done in dial(generator, detector, correction, broken)}
+    extractor.save()
+    return methods, targets
+
+
+def _judged(
+    judges: tuple[str, ...],
+    methods: Mapping[str, Mended],
+    targets: Mapping[str, Mended],
+    samples: LabelledFaces,
+    generator: Generator,
+    options: argparse.Namespace,
+) -> dict:
+    labelled = generator.generate(samples.latents)
+    found = {}
+    for judge in judges:
+        extractor = CachedExtractor(judge, options.cache, save_every=64)
+        features = extractor(labelled).numpy()
+        # The targets one by one are told by the fast judge alone.
+        mended = dict(methods) if judge == "clip-vit-b16" else methods | targets
+        found[judge] = judged_rows(mended, samples, features, extractor, options.seed)
+        extractor.save()
+    return {"n": int(samples.artifact.sum()), "normal_share": float(np.mean(samples.normal)), "judges": found}
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--cache", type=Path, default=RESULTS / "cache")
+    parser.add_argument("--sets", nargs="+", choices=tuple(JUDGES), default=list(JUDGES))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--sheets", type=Path, help="a folder: draw sheets for blind ratings there, and stop")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
