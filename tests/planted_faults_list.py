@@ -228,6 +228,8 @@ FAULTS = (
     _fault("contrast-upside-down", "gans", _LADDER,
            "torch.log((broken_rate[layer].rate + 0.01) / (normal_rate[layer].rate + 0.01))",
            "torch.log((normal_rate[layer].rate + 0.01) / (broken_rate[layer].rate + 0.01))"),
+    _fault("descent-uphill", "gans", _among("gans", "contrast_descent"),
+           "math.sin(descent.step) * across)", "math.sin(-descent.step) * across)"),
     _fault("gate-at-another-quantile", "gans", _LADDER,
            "float(np.quantile(normal_scores, quantile))", "float(np.quantile(normal_scores, 1 - quantile))"),
     _fault("truncation-psi-swapped", "gans", _CORRECTORS,

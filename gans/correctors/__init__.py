@@ -1,8 +1,8 @@
 """Every published way to mend broken samples, and ours, behind one interface: `fit`, then `edits`, `move`, `correct`.
 
-Words: a *Corrector* learns edits or moves latents; a *Correction* is edits with a gate and a stop rule, and is what a
-file holds; ``corrected(generator, correction)`` is the generator that applies one with judgement, and its result is
-`Corrected`. `genmend.gans.correct` does all of it.
+Words: a *Corrector* learns edits or moves latents; a *Correction* is edits, and moves of the latent, with a gate and a
+stop rule, and is what a file holds; ``corrected(generator, correction)`` is the generator that applies one with
+judgement, and its result is `Corrected`. `genmend.gans.correct` does all of it.
 
 Which one when:
 
