@@ -58,11 +58,16 @@ def main() -> None:
                 return
         results[name] = _judged(JUDGES[name], methods, targets, samples, generator, options)
         print(json.dumps(results[name], indent=1), flush=True)
-    kept = options.out / "results.json"
-    old = json.loads(kept.read_text()) if kept.is_file() else {}
-    rated = {"ratings": rating_rows(load_ratings(), options.seed)}
-    kept.write_text(json.dumps(old | results | rated, indent=1))
+        _keep(options.out, results)
+    _keep(options.out, {"ratings": rating_rows(load_ratings(), options.seed)})
     write_page("faces/plausible")
+
+
+def _keep(folder: Path, results: dict) -> None:
+    """Put these in the place of what earlier runs found of the same."""
+    path = folder / "results.json"
+    old = json.loads(path.read_text()) if path.is_file() else {}
+    path.write_text(json.dumps(old | results, indent=1))
 
 
 def _mended(
