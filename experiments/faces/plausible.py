@@ -34,9 +34,10 @@ from genmend.manifold.figures.image_grid import image_grid
 
 RESULTS = Path(__file__).with_name("results") / "plausible"
 STEERING = "efficientnet-lite0-layers"
-# A set -> who judges it: CLIP costs half a second an image.
-JUDGES = {"faces": ("clip-vit-b16", "mobilenet-v2"), "portraits": ("mobilenet-v2",)}
 RATED = ("uncorrected", "ladder", "contrast descent", "nearest normal sample")
+# Set -> judge -> what it looks at; None: everything. CLIP costs half a second an image.
+CLIP, FAST = "clip-vit-b16", "mobilenet-v2"
+JUDGES = {"faces": {CLIP: (*RATED, "random turn of the same angle"), FAST: None}, "portraits": {FAST: None}}
 N_SHOWN = 16
 N_REFERENCE = 2_000
 
@@ -45,71 +46,76 @@ def main() -> None:
     options = _options()
     options.out.mkdir(parents=True, exist_ok=True)
     loaders = {"faces": (load_labelled_faces, load_faces), "portraits": (load_labelled_portraits, load_portraits)}
-    results = {}
     for name in options.sets:
         load_samples, load_generator = loaders[name]
         samples, generator = load_samples(), load_generator()
-        methods, targets = _mended(samples, generator, options)
-        if name == "faces":
-            strips = [methods[method].images for method in RATED]
-            (options.out / "mended.png").write_bytes(image_grid([images[:N_SHOWN] for images in strips]))
-            if options.sheets:
-                draw_sheets(dict(zip(RATED, strips, strict=True)), options.sheets, options.seed)
-                return
-        results[name] = _judged(JUDGES[name], methods, targets, samples, generator, options)
-        print(json.dumps(results[name], indent=1), flush=True)
-        _keep(options.out, results)
+        judges = {judge: seen for judge, seen in JUDGES[name].items() if judge in options.judges}
+        if not judges:
+            continue
+        wanted = RATED if options.sheets else None if None in judges.values() else judges[CLIP]
+        methods = _mended(samples, generator, wanted, options)
+        if options.sheets or name == "faces":
+            strips = {method: methods[method].images for method in RATED}
+            (options.out / "mended.png").write_bytes(image_grid([images[:N_SHOWN] for images in strips.values()]))
+        if options.sheets:
+            draw_sheets(strips, options.sheets, options.seed)
+            return
+        judged = _judged(judges, methods, samples, generator, options)
+        print(json.dumps(judged, indent=1), flush=True)
+        facts = {"n": int(samples.artifact.sum()), "normal_share": float(np.mean(samples.normal))}
+        _keep(options.out, {name: facts | {"judges": judged}})
     _keep(options.out, {"ratings": rating_rows(load_ratings(), options.seed)})
     write_page("faces/plausible")
 
 
 def _keep(folder: Path, results: dict) -> None:
-    """Put these in the place of what earlier runs found of the same."""
+    """Put these in the place of what earlier runs found of the same; of a set the judges that were asked."""
     path = folder / "results.json"
-    old = json.loads(path.read_text()) if path.is_file() else {}
-    path.write_text(json.dumps(old | results, indent=1))
+    kept = json.loads(path.read_text()) if path.is_file() else {}
+    for name, found in results.items():
+        if name in JUDGES and name in kept:
+            found["judges"] = kept[name]["judges"] | found["judges"]
+        kept[name] = found
+    path.write_text(json.dumps(kept, indent=1))
 
 
 def _mended(
-    samples: LabelledFaces, generator: Generator, options: argparse.Namespace
-) -> tuple[dict[str, Mended], dict[str, Mended]]:
-    """What every method makes of the broken samples, and what every target of the descent does."""
+    samples: LabelledFaces, generator: Generator, wanted: tuple[str, ...] | None, options: argparse.Namespace
+) -> dict[str, Mended]:
+    """What every wanted method makes of the broken samples; where None also what every target of the descent does."""
     extractor = CachedExtractor(STEERING, options.cache)
     file = options.cache / f"{generator.name}.detector.safetensors"
     if file.is_file():
         detector = load_detector(file)
     else:
-        detector = ArtifactDetector(STEERING, n_reference=N_REFERENCE).fit(generator, progress=True)
+        detector = ArtifactDetector(STEERING, n_reference=N_REFERENCE).fit(generator)
         save_detector(file, detector)
     correction = fit_correction(generator, detector)
     broken = samples.latents[samples.artifact]
     made = mended_samples(generator, detector, correction, extractor, broken, options.seed)
-    methods = {name: make() for name, make in made.items() if name in RATED or not options.sheets}
-    targets = {}
-    if not options.sheets:
-        targets = {f"all moved to {share}": done for share, done in dial(generator, detector, correction, broken)}
+    mended = {name: make() for name, make in made.items() if wanted is None or name in wanted}
+    if wanted is None:
+        mended |= {f"all moved to {share}": done for share, done in dial(generator, detector, correction, broken)}
     extractor.save()
-    return methods, targets
+    return mended
 
 
 def _judged(
-    judges: tuple[str, ...],
-    methods: Mapping[str, Mended],
-    targets: Mapping[str, Mended],
+    judges: Mapping[str, tuple[str, ...] | None],
+    mended: Mapping[str, Mended],
     samples: LabelledFaces,
     generator: Generator,
     options: argparse.Namespace,
 ) -> dict:
     labelled = generator.generate(samples.latents)
     found = {}
-    for judge in judges:
+    for judge, wanted in judges.items():
         extractor = CachedExtractor(judge, options.cache, save_every=64)
         features = extractor(labelled).numpy()
-        # The targets one by one are told by the fast judge alone.
-        mended = dict(methods) if judge == "clip-vit-b16" else methods | targets
-        found[judge] = judged_rows(mended, samples, features, extractor, options.seed)
+        seen = {method: done for method, done in mended.items() if wanted is None or method in wanted}
+        found[judge] = judged_rows(seen, samples, features, extractor, options.seed)
         extractor.save()
-    return {"n": int(samples.artifact.sum()), "normal_share": float(np.mean(samples.normal)), "judges": found}
+    return found
 
 
 def _options() -> argparse.Namespace:
@@ -117,6 +123,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--cache", type=Path, default=RESULTS / "cache")
     parser.add_argument("--sets", nargs="+", choices=tuple(JUDGES), default=list(JUDGES))
+    parser.add_argument("--judges", nargs="+", choices=(CLIP, FAST), default=[CLIP, FAST])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sheets", type=Path, help="a folder: draw sheets for blind ratings there, and stop")
     return parser.parse_args()

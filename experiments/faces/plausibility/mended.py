@@ -16,7 +16,7 @@ from genmend.gans.detection.contrast import Contrast
 from genmend.manifold import Manifold
 from genmend.manifold.engine.nearest import nearest_neighbors
 
-DIAL = (0.5, 0.35, 0.2, 0.1, 0.05, 0.02)
+DIAL = (0.5, 0.2, 0.1, 0.05, 0.02)
 _TOWARDS = (0.2, 0.35, 0.5, 0.65, 0.8, 1.0)
 
 

@@ -47,9 +47,10 @@ def plausible(results: dict[str, Any]) -> str:
         picture("mended.png", "Rows: uncorrected, ladder, contrast descent, nearest normal sample"),
         "## Judges that steered nothing",
         "Flagged: at 5 % false alarms on labelled normals. Plausible: below the score that as many samples are "
-        f"below as raters call normal ({percent(faces['normal_share'])} of the faces, {percent(portraits['normal_share'])} of "
-        "the portraits: so many of any samples are plausible). Diversity: mean pairwise distance over that of clean "
-        "samples. Cosine: of the features before and after. Every judge is trained on the labels of the other folds.",
+        f"below as raters call normal ({percent(faces['normal_share'])} of the faces, "
+        f"{percent(portraits['normal_share'])} of the portraits: so many of any samples are plausible). Diversity: "
+        "mean pairwise distance over that of clean samples. Cosine: of the features before and after. Every judge is "
+        "trained on the labels of the other folds.",
         *(
             part
             for judge, rows in faces["judges"].items()
