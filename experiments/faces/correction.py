@@ -50,8 +50,9 @@ def fit_judge(features: np.ndarray, shares: np.ndarray, normal: np.ndarray) -> J
 
 
 def fold_correction(generator: Generator, faces: LabelledFaces, steer: Space, rows: np.ndarray) -> Correction:
-    """Ours, with the gate trained on the labels of these rows."""
-    return fit_correction(generator, steer.detector, labelled=(steer.face_features[rows], faces.share[rows]))
+    """Our ladder, with the gate trained on the labels of these rows; latents moved: `experiments.faces.plausible`."""
+    labelled = steer.face_features[rows], faces.share[rows]
+    return fit_correction(generator, steer.detector, descents=(), labelled=labelled)
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -52,7 +52,7 @@ def with_gate_quantile(correction: Correction, quantile: float) -> Correction:
 def random_control(correction: Correction, seed: int) -> Correction:
     """The same ladder on random neurons: in each layer as many as the correction's, capped to the same kind of mean.
 
-    The pull of the first layer stays; a ladder of rare neurons is switched off at random places instead.
+    No latent is moved. The pull of the first layer stays; a ladder of rare neurons is switched off at random places instead.
     """
     shuffle = torch.Generator().manual_seed(seed)
 
@@ -63,7 +63,7 @@ def random_control(correction: Correction, seed: int) -> Correction:
         tuple(edit if isinstance(edit, PullToMean) else replace(edit, mask=shuffle_mask(edit.mask)) for edit in rung)
         for rung in correction.ladder
     )
-    return replace(correction, ladder=ladder)
+    return replace(correction, ladder=ladder, descent=None)
 
 
 def own_methods(

@@ -190,7 +190,7 @@ def test_boxes_in_the_labels_become_masks(folder, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--method", "magic"], "method is 'magic'; give one of contrast-descent, ladder, defective-units, rare-neurons"),
+        (["--method", "magic"], "method is 'magic'; give one of contrast-descent, ladder, defective-units, "),
         (["--method", "rare-neurons", "--set", "psi=0.5"], "rare-neurons has no parameter 'psi'; it has "),
         (["--method", "truncation", "--set", "psi=half"], "psi of truncation is 'half'; give a float, e.g. 0.7"),
         (["--method", "truncation", "--set", "psi"], "write NAME=VALUE"),
