@@ -52,7 +52,8 @@ def with_gate_quantile(correction: Correction, quantile: float) -> Correction:
 def random_control(correction: Correction, seed: int) -> Correction:
     """The same ladder on random neurons: in each layer as many as the correction's, capped to the same kind of mean.
 
-    No latent is moved. The pull of the first layer stays; a ladder of rare neurons is switched off at random places instead.
+    No latent is moved. The pull of the first layer stays; a ladder of rare neurons is switched off at random places
+    instead.
     """
     shuffle = torch.Generator().manual_seed(seed)
 
