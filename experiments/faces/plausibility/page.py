@@ -9,66 +9,65 @@ from experiments.markdown import document, estimate, number, percent, picture, t
 CLIP, MOBILENET = "clip-vit-b16", "mobilenet-v2"
 LADDER, DESCENT = "ladder", "contrast descent"
 _JUDGED_IN = {CLIP: "CLIP", MOBILENET: "MobileNetV2"}
+RATED = ("uncorrected", LADDER, DESCENT, "nearest normal sample")
+_ON = {
+    "faces": "{n} samples of the face generator that both raters call clear artifacts",
+    "portraits": "{n} clear artifacts of a second real generator, portraits (one rater)",
+}
 
 
 def plausible(results: dict[str, Any]) -> str:
-    """Whether what is mended is plausible, diverse, and still the same picture."""
-    faces, portraits = results["faces"], results["portraits"]
+    """Whether what is mended is plausible, diverse, and still the same picture; of the sets that were measured."""
+    faces = results["faces"]
+    sets = {name: results[name] for name in _ON if name in results}
     rated = {row["method"]: row for row in results["ratings"]}
-    judged = {judge: {row["method"]: row for row in rows} for judge, rows in faces["judges"].items()}
-    others = {row["method"]: row for row in portraits["judges"][MOBILENET]}
+    judged = [
+        (name, judge, {row["method"]: row for row in rows})
+        for name, found in sets.items()
+        for judge, rows in found["judges"].items()
+    ]
+    ours = judged[0][2][DESCENT]
+    normal = " and ".join(f"{percent(found['normal_share'])} of the {name}" for name, found in sets.items())
     return document(
         "# Mended, and plausible?",
         "**Asked**: are mended faces plausible, as diverse as clean samples are, and still the same face? And does "
         "moving the latent by contrast (`contrast-descent`, the default of `genmend correct`) do better than editing "
         "neurons (`ladder`)?",
-        f"**On**: {faces['n']} clear artifacts of the face generator, for both raters, and {portraits['n']} of a "
-        "second real generator, portraits (one rater); `experiments/data`.",
+        f"**On**: {' and '.join(_ON[name].format(n=found['n']) for name, found in sets.items())}; `experiments/data`.",
         "**Command**: `python -m experiments.faces.plausible` (seed 0). No labels and no gate in the correction: every "
         "method is tried on every artifact, with the same stop rule.",
-        "**Controls**: descent along as many random neurons; the latent turned by the same angle at random; "
-        "the nearest normal sample, the way towards it, and another sample altogether, which are new pictures rather "
-        "than mended ones.",
+        "**Controls**: the latent turned by the same angle at random; the nearest normal sample, a new picture rather "
+        "than a mended one; where they stand in a table, descent along as many random neurons, the way to the nearest "
+        "normal sample, and another sample altogether.",
         "## Blind ratings",
-        f"{sum(row['n'] for row in rated.values())} tiles, shuffled, rated once by a model that did not know which "
-        "is which: plausible, borderline or clear artifact, with 95 % bootstrap intervals.",
+        f"{sum(row['n'] for row in rated.values())} tiles, shuffled, rated once by a model that did not know which is "
+        "which: plausible, borderline or clear artifact, with 95 % bootstrap intervals.",
         table(
             ("method", "tiles", "plausible", "clear artifact"),
             (
-                (
-                    name,
-                    row["n"],
-                    estimate(row["plausible"], row["plausible_interval"], 2),
-                    estimate(row["artifact"], row["artifact_interval"], 2),
-                )
-                for name, row in rated.items()
+                (name, rated[name]["n"], _share(rated[name], "plausible"), _share(rated[name], "artifact"))
+                for name in RATED
             ),
         ),
         picture("mended.png", "Rows: uncorrected, ladder, contrast descent, nearest normal sample"),
         "## Judges that steered nothing",
-        "Flagged: at 5 % false alarms on labelled normals. Plausible: below the score that as many samples are "
-        f"below as raters call normal ({percent(faces['normal_share'])} of the faces, "
-        f"{percent(portraits['normal_share'])} of the portraits: so many of any samples are plausible). Diversity: "
-        "mean pairwise distance over that of clean samples. Cosine: of the features before and after. Every judge is "
-        "trained on the labels of the other folds.",
+        "Flagged: at 5 % false alarms on labelled normals. Plausible: below the score that as many samples are below "
+        f"as raters call normal ({normal}: so many of any samples are plausible). Diversity: mean pairwise distance "
+        "over that of clean samples. Cosine: of the features before and after. Every judge is trained on the labels of "
+        "the other folds. `all moved to 0.2`: every latent moved until no early layer marks it more as broken than 0.2 "
+        "of the normal samples are marked, without the stop rule: the trade-off of plausibility against diversity.",
         *(
             part
-            for judge, rows in faces["judges"].items()
-            for part in (f"### Faces, judged in {_JUDGED_IN[judge]}", _judged_table(rows))
+            for name, judge, rows in judged
+            for part in (f"### {name.capitalize()}, judged in {_JUDGED_IN[judge]}", _judged_table(rows))
         ),
-        "### Portraits, judged in MobileNetV2",
-        _judged_table(portraits["judges"][MOBILENET]),
-        "`all moved to 0.2`: every latent moved until no early layer marks it more as broken than 0.2 of the normal "
-        "samples are marked, without the stop rule: the trade-off of plausibility against diversity.",
         "## What it shows",
         f"Rated blind, {_share(rated[DESCENT], 'plausible')} of the descended are plausible and "
-        f"{_share(rated[DESCENT], 'artifact')} clear artifacts, of the ladder's {_share(rated[LADDER], 'plausible')} "
-        f"and {_share(rated[LADDER], 'artifact')}. "
-        + " ".join(_against(_JUDGED_IN[judge], rows) for judge, rows in judged.items())
-        + f" On the portraits: {_against('MobileNetV2', others)}",
-        f"The latent moves by {number(judged[CLIP][DESCENT]['angle'], 0)} degrees on average, where two random ones "
-        "are 90 apart; moved as far in a random direction, "
-        f"{_share(judged[CLIP]['random turn of the same angle'], 'flagged')} stay flagged.",
+        f"{_share(rated[DESCENT], 'artifact')} clear artifacts; of the ladder's {_share(rated[LADDER], 'plausible')} "
+        f"and {_share(rated[LADDER], 'artifact')}.",
+        *(f"{name.capitalize()}: {_against(_JUDGED_IN[judge], rows)}" for name, judge, rows in judged),
+        f"The latent of a face moves by {number(ours['angle'], 0)} degrees on average, where two random ones are 90 "
+        f"apart. Of {faces['n']} artifacts {percent(ours['given_up'])} are given up.",
     )
 
 
@@ -85,7 +84,7 @@ def _against(judge: str, rows: dict[str, dict[str, Any]]) -> str:
     )
 
 
-def _judged_table(rows: list[dict[str, Any]]) -> str:
+def _judged_table(rows: dict[str, dict[str, Any]]) -> str:
     return table(
         ("method", "still flagged", "plausible", "diversity", "cosine", "angle", "given up"),
         (
@@ -98,6 +97,6 @@ def _judged_table(rows: list[dict[str, Any]]) -> str:
                 f"{number(row['angle'], 0)}°",
                 percent(row["given_up"]),
             )
-            for row in rows
+            for row in rows.values()
         ),
     )
