@@ -75,7 +75,7 @@ def main() -> None:
     }
     for extractor in extractors.values():
         extractor.save()
-    corrections = {"new": fit_correction(generator, new), "before": fit_correction(generator, old)}
+    corrections = {"new": fit_correction(generator, new), "before": fit_correction(generator, old, descents=())}
     corrections["random neurons"] = random_control(corrections["new"], options.seed)
     rows = np.flatnonzero(faces.consensus)
     latents = faces.latents[torch.from_numpy(rows)]

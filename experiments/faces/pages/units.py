@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.faces.pages_correction import LITE, NORMAL
+from experiments.faces.pages.correction import LITE, NORMAL
 from experiments.markdown import document, estimate, number, percent, picture, table
 
 
