@@ -27,6 +27,7 @@ from experiments.faces.labelled import LabelledFaces, load_labelled_faces, load_
 from experiments.faces.plausibility.judged import judged_rows
 from experiments.faces.plausibility.mended import Mended, dial, mended_samples
 from experiments.faces.plausibility.rating_sheets import draw_sheets, load_ratings, rating_rows
+from experiments.pages import write_page
 from genmend.gans import ArtifactDetector, Generator, fit_correction, load_detector, save_detector
 from genmend.gans.families.pretrained import load_faces, load_portraits
 from genmend.manifold.figures.image_grid import image_grid
@@ -64,6 +65,8 @@ def main() -> None:
         facts = {"n": int(samples.artifact.sum()), "normal_share": float(np.mean(samples.normal))}
         _keep(options.out, {name: facts | {"judges": judged}})
     _keep(options.out, {"ratings": rating_rows(load_ratings(), options.seed)})
+    if options.out == RESULTS:
+        write_page("faces/plausible")
 
 
 def _keep(folder: Path, results: dict) -> None:
