@@ -1,6 +1,6 @@
 """Contrast descent, ours: the smallest move of a latent that silences the neurons which mark broken samples.
 
-The neurons are the contrast's (`genmend.gans.detection.contrast`): those that fire more often in broken own samples
+The neurons are the contrast's (`genmend.gans.correctors.contrast`): those that fire more often in broken own samples
 than in normal ones. Instead of cutting them down in the network, which leaves maps that no latent makes, the latent
 follows the gradient of their mean positive part, weighted by the log ratio of the rates, until every early layer's
 level is that of a clean normal sample. What comes out is a sample of the unchanged generator, and a near one: on the
@@ -21,7 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genmend.activations import LatentDescent, record
-from genmend.gans.detection.contrast import Contrast
+from genmend.gans.correctors.contrast import Contrast
 from genmend.gans.generator import Generator, recorded_batches
 
 __all__ = ["DESCENTS", "contrast_levels", "descend", "fit_descent"]

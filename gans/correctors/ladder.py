@@ -33,9 +33,9 @@ from genmend.activations import (
     PullToMean,
     StopRule,
 )
+from genmend.gans.correctors.contrast import Contrast
 from genmend.gans.correctors.contrast_descent import DESCENTS, fit_descent
 from genmend.gans.detection.artifact_detector import ArtifactDetector
-from genmend.gans.detection.contrast import Contrast
 from genmend.gans.detection.evidence import known_thresholds
 from genmend.gans.detection.rare_activation import RareActivation
 from genmend.gans.detection.soft_logistic import cross_validated_scores, fit_soft_logistic

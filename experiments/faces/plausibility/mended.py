@@ -11,8 +11,8 @@ from torch import Tensor
 
 from genmend.activations import Correction
 from genmend.gans import ArtifactDetector, Generator, corrected
+from genmend.gans.correctors.contrast import Contrast
 from genmend.gans.correctors.contrast_descent import descend, fit_descent
-from genmend.gans.detection.contrast import Contrast
 from genmend.manifold import Manifold
 from genmend.manifold.engine.nearest import nearest_neighbors
 

@@ -9,8 +9,8 @@ from gans_toys import LAYERS, toy_correction, toy_features, toy_generator, writt
 
 from genmend.activations import LatentDescent, load_correction, save_correction
 from genmend.gans import corrected
+from genmend.gans.correctors.contrast import Contrast
 from genmend.gans.correctors.contrast_descent import contrast_levels, descend, fit_descent
-from genmend.gans.detection.contrast import Contrast
 
 EARLY = LAYERS[:2]
 

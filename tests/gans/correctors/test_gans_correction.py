@@ -10,8 +10,8 @@ from torch import nn
 
 from genmend.activations import AblateNeurons, CapNeurons, edited
 from genmend.gans import ArtifactDetector, Generator, RareActivation, corrected, fit_correction
+from genmend.gans.correctors.contrast import Contrast
 from genmend.gans.correctors.ladder import Rung, default_rungs, rung_edits
-from genmend.gans.detection.contrast import Contrast
 from genmend.gans.detection.soft_logistic import cross_validated_scores, fit_soft_logistic
 
 RATE = 0.2
