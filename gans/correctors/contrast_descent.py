@@ -26,8 +26,9 @@ from genmend.gans.generator import Generator, recorded_batches
 
 __all__ = ["DESCENTS", "contrast_levels", "descend", "fit_descent"]
 
-# Shares of the normal samples whose level is lower than what a sample is moved down to. The first makes two of three
-# broken faces plausible at 0.9 of clean samples' diversity; the later ones are for those that the stop rule refuses.
+# Shares of the normal samples whose level is lower than what a sample is moved down to. The first makes half of the
+# broken faces plausible to a blind rater, at 0.9 of clean samples' diversity; the later ones are for those that the
+# stop rule refuses.
 DESCENTS = (0.2, 0.1, 0.05, 0.02)
 _SHARE = 0.3  # of a layer's neurons, those of the highest contrast
 _STEP, _N_STEPS = 0.04, 20  # radians; 20 of them are half a right angle
