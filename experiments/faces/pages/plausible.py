@@ -68,15 +68,17 @@ def plausible(results: dict[str, Any]) -> str:
         *(f"{name.capitalize()}: {_against(_JUDGED_IN[judge], rows)}" for name, judge, rows in judged),
         f"The latent of a face moves by {number(ours['angle'], 0)} degrees on average, where two random ones are 90 "
         f"apart. Of {faces['n']} artifacts {percent(ours['given_up'])} are given up.",
-        f"What falls short: some mended samples are borderline still; {_least_diverse(judged)}. The targets were settled by looking at these "
-        "faces, and whoever rated them had seen two dozen moved ones while the method was made, if not which tile is "
-        "which. The moved sample is another one nearby: hair, pose and background mostly stay, the person need not.",
+        f"What falls short: some mended samples are borderline still; {_least_diverse(judged)}. The targets were "
+        "settled by looking at these faces, and whoever rated them had seen two dozen moved ones while the method was "
+        "made, if not which tile is which. The moved sample is another one nearby: hair, pose and background mostly "
+        "stay, the person need not.",
     )
 
 
 def _least_diverse(judged: list[tuple[str, str, dict[str, dict[str, Any]]]]) -> str:
     name, judge, rows = min(judged, key=lambda one: one[2][DESCENT]["diversity"])
-    return f"the least diverse are the {name} in {_JUDGED_IN[judge]}, {number(rows[DESCENT]['diversity'], 2)} of clean ones"
+    least = number(rows[DESCENT]["diversity"], 2)
+    return f"the least diverse are the {name} in {_JUDGED_IN[judge]}, {least} of clean ones"
 
 
 def _share(row: dict[str, Any], name: str) -> str:
