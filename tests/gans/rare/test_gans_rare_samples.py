@@ -28,7 +28,9 @@ def generator():
 
 @pytest.fixture(scope="module")
 def space(generator):
-    detector = ArtifactDetector(EXTRACTOR, n_statistics=200, n_reference=500, seed=5).fit(generator)
+    detector = ArtifactDetector(EXTRACTOR, rate=0.1, flagged_share=0.05, n_statistics=200, n_reference=500, seed=5).fit(
+        generator
+    )
     density = GaussianMixtureDensity((1, 2), max_dims=12).fit(detector.own_features_[detector.own_normal_])
     score, limit = label_free_artifact_score(detector)
     return RareSpace.from_detector(detector, density, artifact_score=score, max_artifact_score=limit)
