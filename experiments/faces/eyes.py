@@ -1,12 +1,19 @@
-"""Detection and correction without labels on the eye generator, for which no labels exist.
+"""The eye generator, most of whose samples are blurred: what fails on it by default, and what serves it.
 
     python -m experiments.faces.eyes
 
-Run twice, with the same options. The first run scores samples, corrects them, and writes two numbered, unmarked
-pictures into its cache folder: ``blind.png`` with the highest-scored samples and as many others,
-``blind_corrected.png`` with what ours and random neurons made of some of them. A person rates them in
-``experiments/data/eye_ratings.csv`` (seed, position, broken 0/1); the second run unblinds the ratings. "Normal" is
-relative to the model's own samples, not to paintings.
+Detection without labels takes the blurred majority for normal. Compared on 80 samples that were rated blind
+(``experiments/data/eye_ratings.csv``; the 40 highest by the released score of old and 40 random others):
+
+- the old default score and today's, without labels;
+- with normal images: of 200 other samples that were rated (``eye_labels.csv``), those rated normal; controls: as many
+  random ones of the 200, and the eyes of the face generator;
+- with labels: `train_detector` on these 200, and on the 80 themselves by folds; control: the labels shuffled.
+
+And whether `check_majority` warns of this generator, and of no other one. Then broken samples are corrected with the
+labels, with the normal images, and by the same ladder on random neurons. The first run draws sheets for rating into
+its cache folder; they are rated in ``eye_corrected.csv``, and the second run tells. All ratings are by a model, blind,
+once.
 
 Writes results/eyes/: tables.txt, results.json, pictures, and the page.
 """
@@ -18,6 +25,7 @@ import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,188 +36,302 @@ from torch import Tensor
 from experiments.faces.methods import random_control
 from experiments.intervals import bootstrap
 from experiments.pages import write_page
-from genmend.gans import ArtifactDetector, Detection, Generator, corrected, fit_correction
-from genmend.gans.detection.detect import detector_facts, fit_detector, measure_samples
-from genmend.gans.families.pretrained import EYE_COLOURS, load_eyes
-from genmend.gans.settings import DetectorSettings
+from genmend.activations import Correction
+from genmend.gans import DCGAN, ArtifactDetector, Generator, corrected, train_detector
+from genmend.gans.correctors.fitting import fit_method
+from genmend.gans.detection.detect import fit_detector, measure_samples
+from genmend.gans.detection.detector_file import AnyDetector
+from genmend.gans.detection.labelled_samples import LabelledSamples
+from genmend.gans.detection.majority_trust import check_majority, contrast_of, detail_of, majority_trust
+from genmend.gans.detection.normal_images import fitted_image, normal_features
+from genmend.gans.detection.soft_logistic import cross_validated_scores, fit_soft_logistic
+from genmend.gans.families.pretrained import load_eyes, load_faces
+from genmend.gans.settings import DetectorSettings, TrainSettings
 from genmend.manifold import Manifold
-from genmend.manifold.features import extract, load_extractor
+from genmend.manifold.engine.nearest import nearest_neighbors
 from genmend.manifold.figures.image_grid import to_pixels
-from genmend.storage.digests import settings_key
 from genmend.storage.pieces import Work
 
-RESULTS, RATINGS = Path(__file__).with_name("results") / "eyes", Path(__file__).parents[1] / "data" / "eye_ratings.csv"
+RESULTS, DATA = Path(__file__).with_name("results") / "eyes", Path(__file__).parents[1] / "data"
 WORK = Work(RESULTS / "cache", progress=True)
-QUERY_SEED, SHUFFLE_SEED, CONTROL_SEED, N_PAIRS = 2_000_003, 5, 0, 20
-JUDGE = "mobilenet-v2"
-Arrays = dict[str, np.ndarray]
+QUERY_SEED, LABEL_SEED, SEED, N_QUERY, N_SHOWN, N_MENDED = 2_000_003, 3_000_017, 5, 600, 40, 24
+OLD_EXTRACTOR = "efficientnet-lite0"
+EYES_OF_A_FACE = ((24, 17), (24, 33))  # top, left of 14 x 14 pixels of 64 x 64
+Scores = dict[str, np.ndarray]
+METHODS = ("labels", "normal images", "random neurons")
 
 
 def main() -> None:
     options = _options()
     RESULTS.mkdir(parents=True, exist_ok=True)
-    generator = load_eyes()
+    eyes = load_eyes()
     settings = DetectorSettings(n_statistics=options.n_statistics, n_reference=options.n_reference)
-    detector = fit_detector(generator, settings, WORK)
-    latents = generator.latents(options.n_query, QUERY_SEED)
-    detection = detector.score_measured(*measure_samples(generator, detector, latents, WORK))
-    order = np.argsort(-detection.combined, kind="stable")
-    draw = np.random.default_rng(SHUFFLE_SEED)
-    n_shown = options.n_shown
-    shown = np.concatenate([order[:n_shown], draw.permutation(order[n_shown:])[:n_shown]])
-    places = draw.permutation(len(shown))
-    _sheet(generator.generate(latents[shown[places]]), "blind.png", first=0)
-    _sheet(generator.generate(latents[order[:n_shown].copy()]), "highest_scored.png")
-    _sheet(generator.generate(latents[order[::-1][:n_shown].copy()]), "lowest_scored.png")
-    results = {
-        "settings": vars(options) | {"query_seed": QUERY_SEED, "judge": JUDGE},
-        "detection": detection.to_dict(),
-        "class": _class_figures(generator, latents, detection, order[:n_shown]),
+    rows, broken, labelled = *_ratings(), _labels(eyes)
+    query = eyes.latents(N_QUERY, QUERY_SEED)
+    today = fit_detector(eyes, settings, WORK)
+    scores = _old_scores(eyes, query, options)
+    detection = today.score_measured(*measure_samples(eyes, today, query, WORK))
+    scores |= {"today's default": detection.combined}
+    normal = eyes.generate(labelled.latents[torch.from_numpy(labelled.normal)])
+    served = _served(eyes, settings, query, labelled, normal)
+    given, trained = served.pop("given"), served.pop("trained")
+    scores |= served
+    results: dict[str, Any] = {
+        "settings": vars(options)
+        | {"query_seed": QUERY_SEED, "label_seed": LABEL_SEED, "extractor": settings.extractor},
+        "labels": {kind: int(getattr(labelled, kind).sum()) for kind in ("normal", "broken")}
+        | {"n": len(labelled.share)},
+        "rated": _rated_shares(broken),
+        "auroc": {name: _auroc(score[rows], broken) for name, score in scores.items()},
+        "trained": trained.training_,
+        "flagged": {
+            "own": given.beyond_normal_,
+            **_flagged(eyes, given, trained, query[torch.from_numpy(rows)], broken),
+        },
+        "trust": _trust(eyes, today, settings),
     }
-    rated = _ratings(len(shown))
-    broken = np.empty(len(shown), dtype=bool)
-    broken[places] = rated[: len(shown)] if len(rated) else False
-    if len(rated):
-        results["rated"] = _rated_figures(broken, _scores(detection, shown), options.n_query)
-    if not options.detection_only:
-        fit = settings_key(detector_facts(generator, settings))
-        facts = {"fit": fit, "shown": shown.tolist(), "control": CONTROL_SEED}
-        outcome = WORK.kept("corrected", facts, lambda: _correct(generator, detector, latents[shown.copy()]))
-        results["correction"] = _correction_figures(outcome, n_shown)
-        pairs = np.flatnonzero(outcome["ours_rung"][:n_shown] >= 0)[:N_PAIRS]
-        after = [(name, int(row)) for name in ("ours", "random") for row in pairs]
-        after_places = draw.permutation(len(after))
-        _write_pictures(outcome, n_shown, [after[place] for place in after_places])
-        if len(rated) == len(shown) + len(after):
-            mended = np.empty(len(after), dtype=bool)
-            mended[after_places] = rated[len(shown) :]
-            results["rated_corrected"] = {
-                "n": len(pairs),
-                "before": _mean(broken[pairs]),
-                "ours": _mean(mended[: len(pairs)]),
-                "random neurons": _mean(mended[len(pairs) :]),
-            }
+    results["auroc"]["labels, the 80 by folds"] = _auroc(
+        _by_folds(eyes, today, query[torch.from_numpy(rows)], broken), broken
+    )
+    order = np.argsort(-detection.combined, kind="stable")
+    _sheet(eyes.generate(query[order[:N_SHOWN].copy()]), "highest_scored.png")
+    _sheet(eyes.generate(query[order[::-1][:N_SHOWN].copy()]), "lowest_scored.png")
+    _sheet(eyes.generate(query[np.argsort(-served["labels, 200 others"])[:N_SHOWN].copy()]), "highest_by_labels.png")
+    chosen = rows[broken][:N_MENDED]
+    features = normal_features(normal, eyes, settings.extractor, WORK)
+    mended = _mended(eyes, settings, trained, features, query[torch.from_numpy(chosen)])
+    results["corrected"] = _corrected_figures(mended)
+    results["rated_corrected"] = {"by majority, the old default": _old_corrections()} | _rate(mended)
+    _write_triples(mended)
     (RESULTS / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     (RESULTS / "tables.txt").write_text(_table(results))
     print(_table(results))
     write_page("faces/eyes")
 
 
-def _correct(generator: Generator, detector: ArtifactDetector, latents: Tensor) -> Arrays:
-    """What ours and the control return for these samples, and whether each image is normal to the judge."""
-    correction = fit_correction(generator, detector, progress=True)
-    judge = load_extractor(JUDGE)
-    own = generator.latents(detector.n_reference, detector.seed + 1)[torch.from_numpy(detector.own_normal_)]
-    normal = Manifold(detector.k).fit(extract(judge, generator.generate(own, progress=True)))
-    arrays: Arrays = {"before_images": generator.generate(latents).numpy()}
-    for name, made in (("ours", correction), ("random", random_control(correction, CONTROL_SEED))):
-        done = corrected(generator, made)(latents)
-        arrays |= {f"{name}_images": done.images.numpy(), f"{name}_rung": done.rung, f"{name}_given_up": done.given_up}
-    for name in ("before", "ours", "random"):
-        features = extract(judge, torch.from_numpy(arrays[f"{name}_images"]))
-        arrays |= {f"{name}_features": features, f"{name}_inside": normal.score_samples(features) <= 1}
+def _old_scores(eyes: Generator, query: Tensor, options: argparse.Namespace) -> Scores:
+    """The score of the release before: rare activation and distance to normal, in equal parts."""
+    old = DetectorSettings(OLD_EXTRACTOR, rate=0.1, n_statistics=options.n_statistics, n_reference=options.n_reference)
+    detector = fit_detector(eyes, old, WORK)
+    features, counts = measure_samples(eyes, detector, query, WORK)
+    own = detector.own_counts_.sum(axis=1)
+    normal = own <= np.quantile(own, 0.95)
+    manifold = Manifold(detector.k).fit(detector.own_features_[normal])
+    alone = np.empty(len(own))
+    alone[normal] = manifold.radii_
+    alone[~normal] = _distance(manifold, detector.own_features_[~normal])
+    rare = (counts.sum(axis=1) - own.mean()) / own.std()
+    distance = (_distance(manifold, features) - alone.mean()) / alone.std()
+    return {"the old default": (rare + distance) / 2, "rare activation": rare, "distance to normal": distance}
+
+
+def _distance(manifold: Manifold, features: np.ndarray) -> np.ndarray:
+    return nearest_neighbors(manifold.reference_, features, manifold.k).distances[:, -1]
+
+
+def _served(
+    eyes: Generator, settings: DetectorSettings, query: Tensor, labelled: LabelledSamples, normal: Tensor
+) -> dict[str, Any]:
+    """Scores of the query with normal images and with labels, and their controls; the two detectors."""
+    draw = np.random.default_rng(SEED)
+    any_of_them = draw.permutation(len(labelled.latents))[: len(normal)]
+    faces = load_faces().sample(len(normal), LABEL_SEED)
+    folders = {
+        f"normal images, {len(normal)} rated normal": normal,
+        f"{len(normal)} random samples as normal (control)": eyes.generate(labelled.latents[any_of_them]),
+        f"{2 * len(normal)} eyes of the face generator as normal": _eyes_of(faces),
+    }
+    found: dict[str, Any] = {}
+    for name, images in folders.items():
+        features = normal_features(images, eyes, settings.extractor, WORK)
+        detector = fit_detector(eyes, settings, WORK, features)
+        found[name] = detector.score_measured(*measure_samples(eyes, detector, query, WORK)).combined
+        found.setdefault("given", detector)
+    shuffled = LabelledSamples(labelled.latents, draw.permutation(labelled.share))
+    for name, labels in (("labels, 200 others", labelled), ("the same labels, shuffled (control)", shuffled)):
+        run = train_detector(eyes, labels=labels, settings=TrainSettings(detector=settings), work=WORK)
+        found[name] = run.detector.score_measured(*measure_samples(eyes, run.detector, query, WORK)).combined
+        found.setdefault("trained", run.detector)
+    return found
+
+
+def _eyes_of(faces: Tensor) -> Tensor:
+    crops = [face[:, top : top + 14, left : left + 14] for face in faces for top, left in EYES_OF_A_FACE]
+    return torch.cat([fitted_image(crop, 128, 128) for crop in crops])
+
+
+def _by_folds(eyes: Generator, detector: ArtifactDetector, latents: Tensor, broken: np.ndarray) -> np.ndarray:
+    inputs = detector.supervised_inputs(*measure_samples(eyes, detector, latents, WORK))
+    fitted = fit_soft_logistic(inputs, broken.astype(float))
+    return cross_validated_scores(inputs, broken.astype(float), regularisation=fitted.regularisation)
+
+
+def _trust(eyes: Generator, detector: ArtifactDetector, settings: DetectorSettings) -> dict[str, Any]:
+    """Whether the check warns: of the eyes, of the faces, of untrained networks; of parts of each, and by chance."""
+    torch.manual_seed(SEED)
+    untrained = Generator(DCGAN().eval().requires_grad_(False), (100,), name="untrained")
+    found = {}
+    for generator, fitted in ((eyes, detector), (load_faces(), None), (untrained, None)):
+        fitted = fitted or fit_detector(generator, settings, WORK)
+        images = generator.sample(fitted.n_reference, fitted.seed + 1, progress=True)
+        detail, contrast = detail_of(images), contrast_of(images)
+        scores = fitted.score_measured(fitted.own_features_, fitted.own_counts_).combined
+        draw = np.random.default_rng(SEED)
+        drawn = [draw.permutation(len(scores))[:300] for _ in range(200)]
+        parts = [majority_trust(scores[rows], detail[rows], contrast[rows]) for rows in drawn]
+        by_chance = [
+            majority_trust(scores[:300], detail[rows], contrast[rows])
+            for rows in (draw.permutation(300) for _ in range(2_000))
+        ]
+        whole = check_majority(generator, fitted, WORK)
+        assert whole is not None
+        found[generator.name] = whole.to_dict() | {
+            "parts_doubted": float(np.mean([part.doubted for part in parts])),
+            "parts_sharper": [min(p.sharper for p in parts), max(p.sharper for p in parts)],
+            "parts_correlation": [min(p.correlation for p in parts), max(p.correlation for p in parts)],
+            "doubted_by_chance": sum(one.doubted for one in by_chance),
+            "highest_correlation_by_chance": max(one.correlation for one in by_chance),
+        }
+    return found
+
+
+def _flagged(
+    eyes: Generator, given: ArtifactDetector, trained: AnyDetector, latents: Tensor, broken: np.ndarray
+) -> dict[str, Any]:
+    """Shares of the rated samples that are flagged."""
+    found = {}
+    for name, detector in (("normal images", given), ("labels", trained)):
+        flagged = detector.score_measured(*measure_samples(eyes, detector, latents, WORK)).flagged
+        found[name] = {"broken": _mean(flagged[broken]), "not broken": _mean(flagged[~broken])}
+    return found
+
+
+def _mended(
+    eyes: Generator, settings: DetectorSettings, trained: AnyDetector, normal: np.ndarray, latents: Tensor
+) -> dict[str, np.ndarray]:
+    """Images of broken samples before and after each correction, and the rungs that were taken."""
+    by_labels, _ = fit_method(eyes, settings=settings, work=WORK, detector=trained)
+    by_normal, _ = fit_method(eyes, settings=settings, work=WORK, normal=normal)
+    made: dict[str, Correction] = dict(
+        zip(METHODS, (by_labels, by_normal, random_control(by_labels, SEED)), strict=True)
+    )
+    arrays = {"before": eyes.generate(latents).numpy()}
+    for name, correction in made.items():
+        done = corrected(eyes, correction)(latents, progress=True)
+        arrays |= {name: done.images.numpy(), f"{name}, rung": done.rung, f"{name}, given up": done.given_up}
     return arrays
 
 
-def _correction_figures(outcome: Arrays, n_shown: int) -> dict:
-    """Of the highest-scored samples, and of the random others that the gate should leave alone."""
-    before = outcome["before_images"]
-    figures: dict = {}
-    for group, rows in (("highest", slice(0, n_shown)), ("others", slice(n_shown, None))):
-        for name in ("before", "ours", "random"):
-            images, features = outcome[f"{name}_images"][rows], outcome[f"{name}_features"][rows]
-            found = {
-                "inside": _mean(outcome[f"{name}_inside"][rows]),
-                "spread": float(np.linalg.norm(features - features.mean(0), axis=1).mean()),
-                "contrast": float(images.std(axis=(1, 2, 3)).mean()),
-            }
-            if name != "before":
-                rung = outcome[f"{name}_rung"][rows]
-                change = np.abs(images - before[rows]).mean(axis=(1, 2, 3))
-                edited = rung >= 0
-                found |= {
-                    "changed": int(edited.sum()),
-                    "given_up": int(outcome[f"{name}_given_up"][rows].sum()),
-                    "median_rung": float(np.median(rung[edited])) if edited.any() else None,
-                    "change_where_changed": float(change[edited].mean()) if edited.any() else None,
-                    "inside_before_where_changed": _mean(outcome["before_inside"][rows][edited]),
-                    "inside_where_changed": _mean(outcome[f"{name}_inside"][rows][edited]),
-                }
-            figures[f"{group}, {name}"] = found
+def _corrected_figures(mended: dict[str, np.ndarray]) -> dict[str, Any]:
+    before = detail_of(torch.from_numpy(mended["before"]))
+    figures = {}
+    for name in METHODS:
+        changed = mended[f"{name}, rung"] >= 0
+        after = detail_of(torch.from_numpy(mended[name]))
+        figures[name] = {
+            "n": len(changed),
+            "changed": int(changed.sum()),
+            "given_up": int(mended[f"{name}, given up"].sum()),
+            "detail_gained": _mean((after - before)[changed]),
+        }
     return figures
 
 
-def _class_figures(generator: Generator, latents: Tensor, detection: Detection, highest: np.ndarray) -> dict:
-    """Whether class decides the score: counts, and the share of the score's variance that class explains."""
-    _, labels = generator.call.split(latents)  # type: ignore[union-attr]
-    labels, score = labels.numpy(), detection.combined
-    means = np.array([score[labels == label].mean() for label in range(len(EYE_COLOURS))])
-    counts = {
-        colour: [int((labels[highest] == label).sum()), int((labels == label).sum())]
-        for label, colour in enumerate(EYE_COLOURS)
+def _rate(mended: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Draw the sheets that are to be rated, unmarked, and read the ratings where there are any."""
+    tiles = [("before", row) for row in range(len(mended["before"]))]
+    tiles += [(name, int(row)) for name in METHODS for row in np.flatnonzero(mended[f"{name}, rung"] >= 0)]
+    places = np.random.default_rng(SEED).permutation(len(tiles))
+    images = torch.stack([torch.from_numpy(mended[tiles[place][0]][tiles[place][1]]) for place in places])
+    for first in range(0, len(images), 40):
+        _sheet(images[first : first + 40], f"blind_{first // 40}.png", first=first, columns=8)
+    rated = _rated_tiles("today")
+    if len(rated) != len(tiles):
+        return {}
+    broken = np.empty(len(tiles), dtype=bool)
+    broken[places] = rated
+    by_name = {
+        name: {row: broken[n] for n, (kind, row) in enumerate(tiles) if kind == name} for name in ("before", *METHODS)
     }
-    return {"highest_and_all": counts, "variance_explained": float(means[labels].var() / score.var())}
+    found = {}
+    for name in METHODS:
+        # What was not changed, or given up, is as before.
+        after = np.array([by_name[name].get(row, was) for row, was in by_name["before"].items()])
+        was, changed = np.array(list(by_name["before"].values())), np.array(list(by_name[name]))
+        share = bootstrap(lambda rows, after=after: after[rows].mean(), len(after), SEED)
+        found[name] = {
+            "before": _mean(was),
+            "after": [round(value, 3) for value in share],
+            "changed_before": _mean(was[changed]) if len(changed) else None,
+            "changed_after": _mean(after[changed]) if len(changed) else None,
+        }
+    return found
 
 
-def _scores(detection: Detection, rows: np.ndarray) -> Arrays:
-    parts = ("combined", "rare_activation", "distance_to_normal")
-    return {name: getattr(detection, name)[rows] for name in parts}
+def _rated_tiles(of: str) -> np.ndarray:
+    with (DATA / "eye_corrected.csv").open() as file:
+        rated = {int(row["position"]): row["broken"] == "1" for row in csv.DictReader(file) if row["correction"] == of}
+    return np.array([rated[position] for position in sorted(rated)])
 
 
-def _rated_figures(broken: np.ndarray, scores: Arrays, n_query: int) -> dict:
-    """Shares rated broken, and AUROC; samples are weighted by how many of the query each stands for.
+def _old_corrections() -> dict[str, Any]:
+    """What the release before made of 20 of the samples that it scored highest: shares rated broken."""
+    with (DATA / "eye_corrected.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["correction"] == "old"]
+    shares = {
+        made: _mean(np.array([row["broken"] == "1" for row in rows if row["made"] == made]))
+        for made in ("before", "ours", "random")
+    }
+    return {"n": len(rows) // 3, **shares}
 
-    Intervals: 95 %, 2,000 bootstrap resamples inside each of the two groups.
-    """
-    n_shown = len(broken) // 2
-    weight = np.ones(len(broken))
-    weight[n_shown:] = (n_query - n_shown) / n_shown
 
-    def interval(figure: Callable[[np.ndarray], float]) -> list[float]:
-        return [round(value, 3) for value in bootstrap(figure, (n_shown, n_shown), SHUFFLE_SEED)]
+def _ratings() -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the query that were rated, the 40 highest by the old score first, and whether they are broken."""
+    with (DATA / "eye_ratings.csv").open() as file:
+        rated = [(int(row["row"]), row["broken"] == "1") for row in csv.DictReader(file)]
+    return np.array([row for row, _ in rated]), np.array([broken for _, broken in rated])
 
-    def auroc(score: np.ndarray, rows: np.ndarray) -> float:
+
+def _labels(eyes: Generator) -> LabelledSamples:
+    with (DATA / "eye_labels.csv").open() as file:
+        share = np.array([int(row["rater_a"]) / 2 for row in csv.DictReader(file)])
+    return LabelledSamples(eyes.latents(len(share), LABEL_SEED), share)
+
+
+def _rated_shares(broken: np.ndarray) -> dict[str, list[float]]:
+    """Shares rated broken, with 95 % intervals: 2,000 bootstrap resamples inside each of the two groups."""
+    figures: dict[str, Callable[[np.ndarray], float]] = {
+        "highest": lambda rows: broken[rows][:N_SHOWN].mean(),
+        "others": lambda rows: broken[rows][N_SHOWN:].mean(),
+        "difference": lambda rows: broken[rows][:N_SHOWN].mean() - broken[rows][N_SHOWN:].mean(),
+    }
+    return {name: [round(v, 3) for v in bootstrap(f, (N_SHOWN, N_SHOWN), SEED)] for name, f in figures.items()}
+
+
+def _auroc(score: np.ndarray, broken: np.ndarray) -> list[float]:
+    """AUROC for rated broken; each sample weighs as many of the query as it stands for."""
+    weight = np.repeat([1.0, (N_QUERY - N_SHOWN) / N_SHOWN], N_SHOWN)
+
+    def figure(rows: np.ndarray) -> float:
         both = 0 < broken[rows].sum() < len(rows)
         return roc_auc_score(broken[rows], score[rows], sample_weight=weight[rows]) if both else 0.5
 
-    return {
-        "highest": interval(lambda rows: broken[rows][:n_shown].mean()),
-        "others": interval(lambda rows: broken[rows][n_shown:].mean()),
-        "difference": interval(lambda rows: broken[rows][:n_shown].mean() - broken[rows][n_shown:].mean()),
-        "auroc": {name: interval(lambda rows, s=score: auroc(s, rows)) for name, score in scores.items()},
-    }
+    return [round(value, 3) for value in bootstrap(figure, (N_SHOWN, N_SHOWN), SEED)]
 
 
-def _ratings(n_least: int) -> np.ndarray:
-    """By position: whether rated broken; empty where nothing is rated yet."""
-    if not RATINGS.is_file():
-        return np.empty(0, dtype=bool)
-    with RATINGS.open() as file:
-        rated = {int(row["position"]): row["broken"] == "1" for row in csv.DictReader(file)}
-    if len(rated) < n_least or sorted(rated) != list(range(len(rated))):
-        raise ValueError(f"{RATINGS} rates {len(rated)} positions; rate each from 0 to {n_least - 1} at least, once.")
-    return np.array([rated[position] for position in range(len(rated))])
-
-
-def _write_pictures(outcome: Arrays, n_shown: int, after: list[tuple[str, int]]) -> None:
-    before, ours, random = (torch.from_numpy(outcome[f"{name}_images"]) for name in ("before", "ours", "random"))
-    if after:
-        chosen = torch.stack([torch.from_numpy(outcome[f"{name}_images"][row]) for name, row in after])
-        _sheet(chosen, "blind_corrected.png", first=len(before))
-    edited = np.flatnonzero(outcome["ours_rung"][:n_shown] >= 0)[:30]
-    rows = [part for ten in np.split(edited, range(10, len(edited), 10)) for part in _triple(before, ours, random, ten)]
-    if len(edited):
-        _sheet(torch.cat(rows), "before_ours_random.png")
-
-
-def _triple(before: Tensor, ours: Tensor, random: Tensor, rows: np.ndarray) -> list[Tensor]:
-    """Three rows of ten, filled up with white."""
-    blank = before.new_ones(10 - len(rows), *before.shape[1:])
-    return [torch.cat([images[rows], blank]) for images in (before, ours, random)]
+def _write_triples(mended: dict[str, np.ndarray]) -> None:
+    """Rows of four: before, with labels, with normal images, random neurons; ten samples that labels changed."""
+    rows = np.flatnonzero(mended["labels, rung"] >= 0)[:10]
+    if len(rows):
+        _sheet(
+            torch.cat([torch.from_numpy(mended[name][rows]) for name in ("before", *METHODS)]),
+            "corrected.png",
+            columns=len(rows),
+        )
 
 
 def _sheet(images: Tensor, name: str, *, first: int | None = None, columns: int = 10) -> None:
-    """A contact sheet: numbered from `first`, for rating, in the cache; without numbers beside the results, too."""
+    """A contact sheet: numbered from `first`, for rating, in the cache; without numbers beside the results."""
     side = images.shape[-1]
     sheet = Image.new("RGB", (columns * (side + 4), -(-len(images) // columns) * (side + 18)), "white")
     for place, pixels in enumerate(to_pixels(images)):
@@ -217,10 +339,11 @@ def _sheet(images: Tensor, name: str, *, first: int | None = None, columns: int 
         sheet.paste(Image.fromarray(pixels), (left, top + 14))
         if first is not None:
             ImageDraw.Draw(sheet).text((left + 2, top), str(first + place), fill="black", font_size=13)
-    sheet.save(RESULTS / "cache" / name)
-    if first is None:
-        half = sheet.resize((sheet.width // 2, sheet.height // 2), Image.Resampling.LANCZOS)
-        half.quantize(96).save(RESULTS / name, optimize=True)
+    if first is not None:
+        sheet.save(RESULTS / "cache" / name)
+        return
+    half = sheet.resize((sheet.width // 2, sheet.height // 2), Image.Resampling.LANCZOS)
+    half.quantize(96).save(RESULTS / name, optimize=True)
 
 
 def _mean(values: np.ndarray) -> float | None:
@@ -228,7 +351,7 @@ def _mean(values: np.ndarray) -> float | None:
 
 
 def _table(results: dict) -> str:
-    lines = ["Eyes, without labels; normal is relative to the model's own samples, not to paintings.", ""]
+    lines = ["Eyes: most samples are blurred. Without labels, with normal images, with labels.", ""]
     for title, part in results.items():
         lines += [title, *(f"  {name}: {value}" for name, value in part.items()), ""]
     return "\n".join(lines)
@@ -238,9 +361,6 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--n-statistics", type=int, default=2_000)
     parser.add_argument("--n-reference", type=int, default=1_000)
-    parser.add_argument("--n-query", type=int, default=600)
-    parser.add_argument("--n-shown", type=int, default=40, help="highest-scored samples to rate, and random others")
-    parser.add_argument("--detection-only", action="store_true", help="leave the correction out")
     return parser.parse_args()
 
 
