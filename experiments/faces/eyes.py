@@ -55,9 +55,10 @@ from genmend.storage.pieces import Work
 RESULTS, DATA = Path(__file__).with_name("results") / "eyes", Path(__file__).parents[1] / "data"
 WORK = Work(RESULTS / "cache", progress=True)
 QUERY_SEED, LABEL_SEED, SEED, N_QUERY, N_SHOWN, N_MENDED = 2_000_003, 3_000_017, 5, 600, 40, 24
-OLD_EXTRACTOR = "efficientnet-lite0"
+EXTRACTOR = "efficientnet-lite0"
 EYES_OF_A_FACE = ((24, 17), (24, 33))  # top, left of 14 x 14 pixels of 64 x 64
 Scores = dict[str, np.ndarray]
+OTHERS = DetectorSettings(n_statistics=600, n_reference=400)
 METHODS = ("labels", "normal images", "random neurons")
 
 
@@ -65,11 +66,13 @@ def main() -> None:
     options = _options()
     RESULTS.mkdir(parents=True, exist_ok=True)
     eyes = load_eyes()
-    settings = DetectorSettings(n_statistics=options.n_statistics, n_reference=options.n_reference)
+    sizes = {"n_statistics": options.n_statistics, "n_reference": options.n_reference}
+    settings = DetectorSettings(EXTRACTOR, rate=0.1, **sizes)  # of the old default, whatever the new one is
     rows, broken, labelled = *_ratings(), _labels(eyes)
     query = eyes.latents(N_QUERY, QUERY_SEED)
-    today = fit_detector(eyes, settings, WORK)
-    scores = _old_scores(eyes, query, options)
+    base = fit_detector(eyes, settings, WORK)
+    today = fit_detector(eyes, DetectorSettings(**sizes), WORK)
+    scores = _old_scores(eyes, base, query)
     detection = today.score_measured(*measure_samples(eyes, today, query, WORK))
     scores |= {"today's default": detection.combined}
     normal = eyes.generate(labelled.latents[torch.from_numpy(labelled.normal)])
@@ -88,10 +91,10 @@ def main() -> None:
             "own": given.beyond_normal_,
             **_flagged(eyes, given, trained, query[torch.from_numpy(rows)], broken),
         },
-        "trust": _trust(eyes, today, settings),
+        "trust": _trust(eyes, today),
     }
     results["auroc"]["labels, the 80 by folds"] = _auroc(
-        _by_folds(eyes, today, query[torch.from_numpy(rows)], broken), broken
+        _by_folds(eyes, base, query[torch.from_numpy(rows)], broken), broken
     )
     order = np.argsort(-detection.combined, kind="stable")
     _sheet(eyes.generate(query[order[:N_SHOWN].copy()]), "highest_scored.png")
@@ -109,10 +112,8 @@ def main() -> None:
     write_page("faces/eyes")
 
 
-def _old_scores(eyes: Generator, query: Tensor, options: argparse.Namespace) -> Scores:
+def _old_scores(eyes: Generator, detector: ArtifactDetector, query: Tensor) -> Scores:
     """The score of the release before: rare activation and distance to normal, in equal parts."""
-    old = DetectorSettings(OLD_EXTRACTOR, rate=0.1, n_statistics=options.n_statistics, n_reference=options.n_reference)
-    detector = fit_detector(eyes, old, WORK)
     features, counts = measure_samples(eyes, detector, query, WORK)
     own = detector.own_counts_.sum(axis=1)
     normal = own <= np.quantile(own, 0.95)
@@ -166,13 +167,13 @@ def _by_folds(eyes: Generator, detector: ArtifactDetector, latents: Tensor, brok
     return cross_validated_scores(inputs, broken.astype(float), regularisation=fitted.regularisation)
 
 
-def _trust(eyes: Generator, detector: ArtifactDetector, settings: DetectorSettings) -> dict[str, Any]:
-    """Whether the check warns: of the eyes, of the faces, of untrained networks; of parts of each, and by chance."""
+def _trust(eyes: Generator, detector: ArtifactDetector) -> dict[str, Any]:
+    """Whether the check warns: of the eyes, of the faces, of an untrained network; of parts of each, and by chance."""
     torch.manual_seed(SEED)
     untrained = Generator(DCGAN().eval().requires_grad_(False), (100,), name="untrained")
     found = {}
     for generator, fitted in ((eyes, detector), (load_faces(), None), (untrained, None)):
-        fitted = fitted or fit_detector(generator, settings, WORK)
+        fitted = fitted or fit_detector(generator, OTHERS, WORK)
         images = generator.sample(fitted.n_reference, fitted.seed + 1, progress=True)
         detail, contrast = detail_of(images), contrast_of(images)
         scores = fitted.score_measured(fitted.own_features_, fitted.own_counts_).combined

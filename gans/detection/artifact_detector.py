@@ -186,16 +186,8 @@ class ArtifactDetector(BaseEstimator):
         self.flagged_share = flagged_share
         self.seed = seed
 
-    def fit(self, generator: Generator, *, normal: NDArray[Any] | None = None, progress: bool = False) -> Self:
+    def fit(self, generator: Generator, *, progress: bool = False) -> Self:
         """Sample the generator, measure rates, build the manifold of normal samples, calibrate the scores.
-
-        Parameters
-        ----------
-        generator : Generator
-        normal : ndarray (n, d), optional
-            Features of images that are known to be normal (`normal_features`), in place of the own samples'.
-        progress : bool
-            Show progress bars.
 
         Raises
         ------
@@ -217,10 +209,7 @@ class ArtifactDetector(BaseEstimator):
         self.tail_: Tail | None = None
         self.labelled_: LabelledFeatures | None = None
         self.training_: dict[str, Any] | None = None
-        if normal is None:
-            self._learn_alone()
-        else:
-            self._learn_given(normal)
+        self._learn_alone()
         return self
 
     def _choose_rate(self, counts: Mapping[float, Mapping[str, NDArray[np.float64]]]) -> None:
@@ -270,14 +259,18 @@ class ArtifactDetector(BaseEstimator):
         self.threshold_ = self._own_quantile(self._combined(rare, distance))
         return distance
 
-    def _learn_given(self, normal: NDArray[Any]) -> None:
-        """Take the images of these features for normal; rare activation counts as far as it agrees with them.
+    def learn_normal(self, normal: NDArray[Any]) -> Self:
+        """Take the images of these features (n, d) for normal (`normal_features`), in place of the own majority.
+
+        Rare activation counts as far as it agrees with them.
 
         The threshold lets the upper `flagged_share` of the normal images pass, each scored by a model that did not see
         it. Where more than 80 % of the own samples lie beyond it, the images are of another kind than the generator's
         (photographs, say), and the half of the own samples that is most unlike them is flagged.
         """
         self.normal_given_ = True
+        # What was learnt from the majority is of no use.
+        self.learned_, self.own_scores_, self.learned_auroc_, self.tail_ = None, None, None, None
         self.manifold_ = Manifold(self.k).fit(normal)
         self.unlike_normal_ = fit_unlike_normal(normal, self.own_features_)
         of_normal, of_own = unseen_unlike_normal(normal, self.own_features_)
@@ -290,6 +283,7 @@ class ArtifactDetector(BaseEstimator):
         beyond = self.beyond_normal_ = float((own > limit).mean())
         self.threshold_ = limit if beyond <= MOST_BEYOND else float(np.median(own))
         self.own_normal_ = own <= self.threshold_
+        return self
 
     def fit_supervised(self, features: NDArray[Any], counts: NDArray[Any], shares: NDArray[Any]) -> Self:
         """Add a supervised score trained on what `measure` returned for labelled samples.

@@ -184,14 +184,12 @@ def fit_detector(
             n_reference=settings.n_reference,
             flagged_share=settings.flagged_share,
             seed=settings.seed,
-        ).fit(generator, normal=normal, progress=work.progress)
+        ).fit(generator, progress=work.progress)
 
     facts = {} if work.folder is None else detector_facts(generator, settings)
-    if normal is not None:
-        facts["normal"] = sha256_of_array(normal)
     detector = work.kept("detector", facts, fit, save=save_detector, load=load_detector)
     assert isinstance(detector, ArtifactDetector)
-    return detector
+    return detector if normal is None else detector.learn_normal(normal)
 
 
 def measure_samples(

@@ -186,7 +186,8 @@ def test_rare_activation_that_disagrees_with_the_normal_images_has_no_weight():
     sharp = normal_features(
         generator.generate(drawn[torch.from_numpy(stripes_of(drawn) > 0.9)]), generator, SETTINGS.extractor
     )
-    fitted = ArtifactDetector(SETTINGS.extractor, n_statistics=200, n_reference=240).fit(generator, normal=sharp)
+    fitted = ArtifactDetector(SETTINGS.extractor, n_statistics=200, n_reference=240).fit(generator)
+    fitted.learn_normal(sharp)
     assert fitted.rare_weight_ == 0
 
 
