@@ -93,9 +93,8 @@ def main() -> None:
         },
         "trust": _trust(eyes, today),
     }
-    results["auroc"]["labels, the 80 by folds"] = _auroc(
-        _by_folds(eyes, base, query[torch.from_numpy(rows)], broken), broken
-    )
+    results["auroc"]["labels, the 80 by folds"] = _auroc(_by_folds(eyes, base, query, rows, broken), broken)
+    results["auroc"]["labels, shuffled 20 times (control)"] = _shuffled(eyes, base, query, labelled, rows, broken)
     order = np.argsort(-detection.combined, kind="stable")
     _sheet(eyes.generate(query[order[:N_SHOWN].copy()]), "highest_scored.png")
     _sheet(eyes.generate(query[order[::-1][:N_SHOWN].copy()]), "lowest_scored.png")
@@ -148,11 +147,10 @@ def _served(
         detector = fit_detector(eyes, settings, WORK, features)
         found[name] = detector.score_measured(*measure_samples(eyes, detector, query, WORK)).combined
         found.setdefault("given", detector)
-    shuffled = LabelledSamples(labelled.latents, draw.permutation(labelled.share))
-    for name, labels in (("labels, 200 others", labelled), ("the same labels, shuffled (control)", shuffled)):
-        run = train_detector(eyes, labels=labels, settings=TrainSettings(detector=settings), work=WORK)
-        found[name] = run.detector.score_measured(*measure_samples(eyes, run.detector, query, WORK)).combined
-        found.setdefault("trained", run.detector)
+    run = train_detector(eyes, labels=labelled, settings=TrainSettings(detector=settings), work=WORK)
+    measured = measure_samples(eyes, run.detector, query, WORK)
+    found["labels, 200 others"] = run.detector.score_measured(*measured).combined
+    found["trained"] = run.detector
     return found
 
 
@@ -161,10 +159,37 @@ def _eyes_of(faces: Tensor) -> Tensor:
     return torch.cat([fitted_image(crop, 128, 128) for crop in crops])
 
 
-def _by_folds(eyes: Generator, detector: ArtifactDetector, latents: Tensor, broken: np.ndarray) -> np.ndarray:
-    inputs = detector.supervised_inputs(*measure_samples(eyes, detector, latents, WORK))
-    fitted = fit_soft_logistic(inputs, broken.astype(float))
-    return cross_validated_scores(inputs, broken.astype(float), regularisation=fitted.regularisation)
+def _by_folds(
+    eyes: Generator, detector: ArtifactDetector, query: Tensor, rows: np.ndarray, broken: np.ndarray
+) -> np.ndarray:
+    features, counts = measure_samples(eyes, detector, query, WORK)
+    inputs, shares = detector.supervised_inputs(features[rows], counts[rows]), broken.astype(float)
+    fitted = fit_soft_logistic(inputs, shares)
+    return cross_validated_scores(inputs, shares, regularisation=fitted.regularisation)
+
+
+def _shuffled(
+    eyes: Generator,
+    detector: ArtifactDetector,
+    query: Tensor,
+    labelled: LabelledSamples,
+    rows: np.ndarray,
+    broken: np.ndarray,
+) -> list[float]:
+    """AUROC of detectors trained on the labels in another order: mean of 20, and the middle 95 %."""
+    known = detector.supervised_inputs(*measure_samples(eyes, detector, labelled.latents, WORK))
+    features, counts = measure_samples(eyes, detector, query, WORK)
+    inputs, draw = detector.supervised_inputs(features[rows], counts[rows]), np.random.default_rng(SEED)
+    weight = _weights()
+    found = [
+        roc_auc_score(
+            broken,
+            fit_soft_logistic(known, draw.permutation(labelled.share), regularisation=1e-2)(inputs),
+            sample_weight=weight,
+        )
+        for _ in range(20)
+    ]
+    return [round(float(value), 3) for value in (np.mean(found), *np.quantile(found, (0.025, 0.975)))]
 
 
 def _trust(eyes: Generator, detector: ArtifactDetector) -> dict[str, Any]:
@@ -239,20 +264,21 @@ def _corrected_figures(mended: dict[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _rate(mended: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Draw the sheets that are to be rated, unmarked, and read the ratings where there are any."""
-    tiles = [("before", row) for row in range(len(mended["before"]))]
-    tiles += [(name, int(row)) for name in METHODS for row in np.flatnonzero(mended[f"{name}, rung"] >= 0)]
-    places = np.random.default_rng(SEED).permutation(len(tiles))
-    images = torch.stack([torch.from_numpy(mended[tiles[place][0]][tiles[place][1]]) for place in places])
+    """Draw the sheets that are to be rated, unmarked, with a key beside them; read the ratings where all are there."""
+    tiles = [("before", row, -1) for row in range(len(mended["before"]))]
+    for name in METHODS:
+        tiles += [(name, row, int(rung)) for row, rung in enumerate(mended[f"{name}, rung"]) if rung >= 0]
+    tiles = [tiles[place] for place in np.random.default_rng(SEED).permutation(len(tiles))]
+    images = torch.stack([torch.from_numpy(mended[name][row]) for name, row, _ in tiles])
     for first in range(0, len(images), 40):
         _sheet(images[first : first + 40], f"blind_{first // 40}.png", first=first, columns=8)
-    rated = _rated_tiles("today")
-    if len(rated) != len(tiles):
+    (RESULTS / "cache" / "key.csv").write_text("".join(f"today,{name},{row},{rung},\n" for name, row, rung in tiles))
+    rated = _rated_tiles()
+    if not rated.keys() >= set(tiles):
         return {}
-    broken = np.empty(len(tiles), dtype=bool)
-    broken[places] = rated
     by_name = {
-        name: {row: broken[n] for n, (kind, row) in enumerate(tiles) if kind == name} for name in ("before", *METHODS)
+        kind: {row: rated[name, row, rung] for name, row, rung in sorted(tiles) if name == kind}
+        for kind in ("before", *METHODS)
     }
     found = {}
     for name in METHODS:
@@ -269,10 +295,11 @@ def _rate(mended: dict[str, np.ndarray]) -> dict[str, Any]:
     return found
 
 
-def _rated_tiles(of: str) -> np.ndarray:
+def _rated_tiles() -> dict[tuple[str, int, int], bool]:
+    """Whether rated broken, by correction, row and rung."""
     with (DATA / "eye_corrected.csv").open() as file:
-        rated = {int(row["position"]): row["broken"] == "1" for row in csv.DictReader(file) if row["correction"] == of}
-    return np.array([rated[position] for position in sorted(rated)])
+        rows = [row for row in csv.DictReader(file) if row["correction"] == "today"]
+    return {(row["made"], int(row["row"]), int(row["rung"])): row["broken"] == "1" for row in rows}
 
 
 def _old_corrections() -> dict[str, Any]:
@@ -311,13 +338,17 @@ def _rated_shares(broken: np.ndarray) -> dict[str, list[float]]:
 
 def _auroc(score: np.ndarray, broken: np.ndarray) -> list[float]:
     """AUROC for rated broken; each sample weighs as many of the query as it stands for."""
-    weight = np.repeat([1.0, (N_QUERY - N_SHOWN) / N_SHOWN], N_SHOWN)
+    weight = _weights()
 
     def figure(rows: np.ndarray) -> float:
         both = 0 < broken[rows].sum() < len(rows)
         return roc_auc_score(broken[rows], score[rows], sample_weight=weight[rows]) if both else 0.5
 
     return [round(value, 3) for value in bootstrap(figure, (N_SHOWN, N_SHOWN), SEED)]
+
+
+def _weights() -> np.ndarray:
+    return np.repeat([1.0, (N_QUERY - N_SHOWN) / N_SHOWN], N_SHOWN)
 
 
 def _write_triples(mended: dict[str, np.ndarray]) -> None:

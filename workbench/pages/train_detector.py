@@ -80,7 +80,11 @@ def write_train_detector_page(path: Path, run: TrainRun) -> None:
                     Paragraph("Look here first: a wrong label is often among these. Per sample: scores.csv."),
                 ],
             ),
-            Section("Settings", [Facts("What this run used", totals)], closed=True),
+            Section(
+                "Settings",
+                [Facts("What this run used", {name: value for name, value in totals.items() if name != "curve"})],
+                closed=True,
+            ),
         ],
     )
 
