@@ -9,13 +9,10 @@ Detection without labels takes the blurred majority for normal. Compared on 80 s
 - with normal images: of 200 other samples that were rated (``eye_labels.csv``), those rated normal; controls: as many
   random ones of the 200, and the eyes of the face generator;
 - with labels: `train_detector` on these 200, and on the 80 themselves by folds; control: the labels shuffled.
-
 And whether `check_majority` warns of this generator, and of no other one. Then broken samples are corrected with the
 labels, with the normal images, and by the same ladder on random neurons. The first run draws sheets for rating into
 its cache folder; they are rated in ``eye_corrected.csv``, and the second run tells. All ratings are by a model, blind,
 once.
-
-Writes results/eyes/: tables.txt, results.json, pictures, and the page.
 """
 
 from __future__ import annotations
@@ -42,7 +39,7 @@ from genmend.gans.correctors.fitting import fit_method
 from genmend.gans.detection.detect import fit_detector, measure_samples
 from genmend.gans.detection.detector_file import AnyDetector
 from genmend.gans.detection.labelled_samples import LabelledSamples
-from genmend.gans.detection.majority_trust import check_majority, contrast_of, detail_of, majority_trust
+from genmend.gans.detection.majority_trust import MajorityTrust, check_majority, contrast_of, detail_of, majority_trust
 from genmend.gans.detection.normal_images import fitted_image, normal_features
 from genmend.gans.detection.soft_logistic import cross_validated_scores, fit_soft_logistic
 from genmend.gans.families.pretrained import load_eyes, load_faces
@@ -58,7 +55,7 @@ QUERY_SEED, LABEL_SEED, SEED, N_QUERY, N_SHOWN, N_MENDED = 2_000_003, 3_000_017,
 EXTRACTOR = "efficientnet-lite0"
 EYES_OF_A_FACE = ((24, 17), (24, 33))  # top, left of 14 x 14 pixels of 64 x 64
 Scores = dict[str, np.ndarray]
-OTHERS = DetectorSettings(n_statistics=600, n_reference=400)
+OTHERS = DetectorSettings(EXTRACTOR, rate=0.1, n_statistics=600, n_reference=400)
 METHODS = ("labels", "normal images", "random neurons")
 
 
@@ -73,8 +70,7 @@ def main() -> None:
     base = fit_detector(eyes, settings, WORK)
     today = fit_detector(eyes, DetectorSettings(**sizes), WORK)
     scores = _old_scores(eyes, base, query)
-    detection = today.score_measured(*measure_samples(eyes, today, query, WORK))
-    scores |= {"today's default": detection.combined}
+    by_today = today.score_measured(*measure_samples(eyes, today, query[torch.from_numpy(rows)], WORK)).combined
     normal = eyes.generate(labelled.latents[torch.from_numpy(labelled.normal)])
     served = _served(eyes, settings, query, labelled, normal)
     given, trained = served.pop("given"), served.pop("trained")
@@ -91,11 +87,13 @@ def main() -> None:
             "own": given.beyond_normal_,
             **_flagged(eyes, given, trained, query[torch.from_numpy(rows)], broken),
         },
-        "trust": _trust(eyes, today),
+        "trust": _trust(eyes, base),
     }
+    results["auroc"] = {"today's default": _auroc(by_today, broken)} | results["auroc"]
+    results["trust"]["eyes, today's default"] = _in_dict(check_majority(eyes, today, WORK))
     results["auroc"]["labels, the 80 by folds"] = _auroc(_by_folds(eyes, base, query, rows, broken), broken)
     results["auroc"]["labels, shuffled 20 times (control)"] = _shuffled(eyes, base, query, labelled, rows, broken)
-    order = np.argsort(-detection.combined, kind="stable")
+    order = np.argsort(-scores["the old default"], kind="stable")
     _sheet(eyes.generate(query[order[:N_SHOWN].copy()]), "highest_scored.png")
     _sheet(eyes.generate(query[order[::-1][:N_SHOWN].copy()]), "lowest_scored.png")
     _sheet(eyes.generate(query[np.argsort(-served["labels, 200 others"])[:N_SHOWN].copy()]), "highest_by_labels.png")
@@ -209,9 +207,7 @@ def _trust(eyes: Generator, detector: ArtifactDetector) -> dict[str, Any]:
             majority_trust(scores[:300], detail[rows], contrast[rows])
             for rows in (draw.permutation(300) for _ in range(2_000))
         ]
-        whole = check_majority(generator, fitted, WORK)
-        assert whole is not None
-        found[generator.name] = whole.to_dict() | {
+        found[generator.name] = _in_dict(check_majority(generator, fitted, WORK)) | {
             "parts_doubted": float(np.mean([part.doubted for part in parts])),
             "parts_sharper": [min(p.sharper for p in parts), max(p.sharper for p in parts)],
             "parts_correlation": [min(p.correlation for p in parts), max(p.correlation for p in parts)],
@@ -219,6 +215,11 @@ def _trust(eyes: Generator, detector: ArtifactDetector) -> dict[str, Any]:
             "highest_correlation_by_chance": max(one.correlation for one in by_chance),
         }
     return found
+
+
+def _in_dict(found: MajorityTrust | None) -> dict[str, Any]:
+    assert found is not None  # there are neither labels nor normal images
+    return found.to_dict()
 
 
 def _flagged(
@@ -352,7 +353,7 @@ def _weights() -> np.ndarray:
 
 
 def _write_triples(mended: dict[str, np.ndarray]) -> None:
-    """Rows of four: before, with labels, with normal images, random neurons; ten samples that labels changed."""
+    """Rows: before, with labels, with normal images, random neurons; ten samples that labels changed."""
     rows = np.flatnonzero(mended["labels, rung"] >= 0)[:10]
     if len(rows):
         _sheet(
@@ -383,10 +384,8 @@ def _mean(values: np.ndarray) -> float | None:
 
 
 def _table(results: dict) -> str:
-    lines = ["Eyes: most samples are blurred. Without labels, with normal images, with labels.", ""]
-    for title, part in results.items():
-        lines += [title, *(f"  {name}: {value}" for name, value in part.items()), ""]
-    return "\n".join(lines)
+    parts = ([title, *(f"  {name}: {value}" for name, value in part.items()), ""] for title, part in results.items())
+    return "\n".join(line for part in parts for line in part)
 
 
 def _options() -> argparse.Namespace:
