@@ -285,10 +285,11 @@ def eyes(results: dict[str, Any]) -> str:
         picture("corrected.png", "Before; corrected with labels; with normal images; on random neurons"),
         "## What it shows",
         f"Without labels the old default **fails**: of the 40 it scored highest {percent(rated['highest'][0])} were "
-        f"rated broken, of the others {percent(rated['others'][0])}, AUROC "
-        f"{estimate(failed[0], failed[1:], 2)}. It now says so: the check warns of the eyes, in {percent(trust['eyes']['parts_doubted'])} of its parts, and of none of "
-        f"{' and '.join(others)}. With normal images the AUROC is {estimate(by_normal[0], by_normal[1:], 2)}, with "
-        f"labels {estimate(by_labels[0], by_labels[1:], 2)}, on samples that neither had seen. {_eyes_mended(mended)}",
+        f"rated broken, of the others {percent(rated['others'][0])}, AUROC {estimate(failed[0], failed[1:], 2)}. It "
+        f"now says so: the check warns of the eyes, in {percent(trust['eyes']['parts_doubted'])} of its parts, and of "
+        f"none of {' and '.join(others)}. With normal images the AUROC is {estimate(by_normal[0], by_normal[1:], 2)}, "
+        f"with labels {estimate(by_labels[0], by_labels[1:], 2)}, on samples that neither had seen. "
+        f"{_eyes_mended(mended)}",
     )
 
 
