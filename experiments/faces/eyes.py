@@ -2,17 +2,12 @@
 
     python -m experiments.faces.eyes
 
-Detection without labels takes the blurred majority for normal. Compared on 80 samples that were rated blind
-(``experiments/data/eye_ratings.csv``; the 40 highest by the released score of old and 40 random others):
-
-- the old default score and today's, without labels;
-- with normal images: of 200 other samples that were rated (``eye_labels.csv``), those rated normal; controls: as many
-  random ones of the 200, and the eyes of the face generator;
-- with labels: `train_detector` on these 200, and on the 80 themselves by folds; control: the labels shuffled.
-And whether `check_majority` warns of this generator, and of no other one. Then broken samples are corrected with the
-labels, with the normal images, and by the same ladder on random neurons. The first run draws sheets for rating into
-its cache folder; they are rated in ``eye_corrected.csv``, and the second run tells. All ratings are by a model, blind,
-once.
+Compared on 80 samples that were rated blind (``eye_ratings.csv``; the 40 highest by the old default score and 40
+random others): scores without labels, old and of today; with normal images (of 200 other rated samples those rated
+normal, ``eye_labels.csv``; controls: random ones, eyes of the face generator); with labels (these 200; control:
+shuffled). And whether `check_majority` warns of this generator and of no other one. Then broken samples are corrected
+with labels, with normal images, and on random neurons: the first run draws sheets into its cache folder, they are rated
+in ``eye_corrected.csv``, and the second run tells. All ratings are by a model, blind, once.
 """
 
 from __future__ import annotations
@@ -281,15 +276,22 @@ def _rate(mended: dict[str, np.ndarray]) -> dict[str, Any]:
         kind: {row: rated[name, row, rung] for name, row, rung in sorted(tiles) if name == kind}
         for kind in ("before", *METHODS)
     }
+    return _rated_figures(by_name)
+
+
+def _rated_figures(by_name: dict[str, dict[int, bool]]) -> dict[str, Any]:
     found = {}
     for name in METHODS:
         # What was not changed, or given up, is as before.
         after = np.array([by_name[name].get(row, was) for row, was in by_name["before"].items()])
         was, changed = np.array(list(by_name["before"].values())), np.array(list(by_name[name]))
         share = bootstrap(lambda rows, after=after: after[rows].mean(), len(after), SEED)
+        change = after.astype(float) - was
+        gained = bootstrap(lambda rows, change=change: change[rows].mean(), len(change), SEED)
         found[name] = {
             "before": _mean(was),
             "after": [round(value, 3) for value in share],
+            "difference": [round(value, 3) for value in gained],
             "changed_before": _mean(was[changed]) if len(changed) else None,
             "changed_after": _mean(after[changed]) if len(changed) else None,
         }

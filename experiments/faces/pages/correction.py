@@ -299,12 +299,16 @@ def _eyes_mended(mended: list[tuple[str, dict[str, Any]]]) -> str:
         return "Corrections were not rated yet."
     shares = {name: one["after"] for name, one in mended}
     before, control = mended[0][1]["before"], shares.pop("random neurons")[0]
-    better = [name for name, share in shares.items() if share[2] < before and share[0] < control]
-    figures = ", ".join(f"with {name} {number(share[0], 2)}" for name, share in shares.items())
+    change = {name: one["difference"] for name, one in mended}
+    better = [name for name in shares if change[name][2] < 0 and shares[name][0] < control]
+    figures = ", ".join(
+        f"with {name} {number(share[0], 2)} (difference {estimate(change[name][0], change[name][1:], 2)})"
+        for name, share in shares.items()
+    )
     verdict = f"mends with {' and with '.join(better)}" if better else "does **not** mend"
     return (
         f"Correction {verdict}: rated broken {number(before, 2)} before, {figures}, random neurons "
-        f"{number(control, 2)} after."
+        f"{number(control, 2)} after. Most are given up or left alone."
     )
 
 
