@@ -62,11 +62,17 @@ class Treated:
 
 
 def main() -> None:
+    run("defaults", load_labelled_faces(), load_faces())
+
+
+def run(page: str, faces: LabelledFaces, generator: Generator) -> None:
+    """Both defaults on these samples of the generator; writes results/PAGE/results.json and the page."""
     options = _options()
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    faces, generator = load_labelled_faces(), load_faces()
-    judge = CachedExtractor(options.judge, options.cache)
-    extractors = {name: CachedExtractor(name, options.cache) for name in (LAYERS, LITE)}
+    folder = RESULTS.with_name(page)
+    folder.mkdir(parents=True, exist_ok=True)
+    cache = options.cache or folder / "cache"
+    judge = CachedExtractor(options.judge, cache)
+    extractors = {name: CachedExtractor(name, cache) for name in (LAYERS, LITE)}
     new = ArtifactDetector(extractors[LAYERS]).fit(generator)
     old = _before(generator, extractors[LITE])
     measured = {
@@ -86,7 +92,7 @@ def main() -> None:
     for extractor in extractors.values():
         extractor.save()
     thresholds = _thresholds(new, corrections)
-    judged = _judged(faces, rows, climbed, thresholds, judge, options.seed)
+    judged = _judged(generator, faces, rows, climbed, thresholds, judge, options.seed)
     judge.save()
     results = {
         "seed": options.seed,
@@ -99,9 +105,9 @@ def main() -> None:
         "choice": _choice(faces, rows, climbed["new"], new, options.seed),
         "folds": _fold_figures(judged["default"], faces, rows, options.seed),
     }
-    (RESULTS / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     print(json.dumps(results, indent=1))
-    write_page("faces/defaults")
+    write_page(f"faces/{page}")
 
 
 def _before(generator: Generator, extractor: CachedExtractor) -> ArtifactDetector:
@@ -135,6 +141,7 @@ def _thresholds(new: ArtifactDetector, corrections: dict[str, Correction]) -> di
 
 
 def _judged(
+    generator: Generator,
     faces: LabelledFaces,
     rows: np.ndarray,
     climbed: dict[str, Climbed],
@@ -142,7 +149,7 @@ def _judged(
     judge: CachedExtractor,
     seed: int,
 ) -> dict[str, Treated]:
-    all_features = judge(load_faces().generate(faces.latents)).numpy()
+    all_features = judge(generator.generate(faces.latents)).numpy()
     lowest = {who: min(t for w, t in thresholds.values() if w == who) for who in climbed}
     after = {}
     for who, done in climbed.items():  # the judge looks only at what some threshold changes
@@ -277,7 +284,7 @@ def _auroc(truth: np.ndarray, scores: np.ndarray, seed: int) -> list[float]:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--judge", default="mobilenet-v2")
-    parser.add_argument("--cache", type=Path, default=RESULTS / "cache")
+    parser.add_argument("--cache", type=Path, help="by default beside the results")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
