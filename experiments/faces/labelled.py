@@ -48,6 +48,6 @@ def load_labelled_faces(folder: Path = FOLDER) -> LabelledFaces:
 def load_labelled_portraits(folder: Path = PORTRAITS) -> LabelledFaces:
     """The same of one rater, whose label stands for both; he drew no boxes."""
     with (folder / "labels.csv").open(newline="") as file:
-        label = np.array([int(row["label"]) for row in csv.DictReader(file)])
+        label = np.array([int(row["rater_a"]) for row in csv.DictReader(file)])
     latents = torch.from_numpy(np.load(folder / "latents.npy", allow_pickle=False))
     return LabelledFaces(latents, label / 2, label == 2, label == 0, label == 2, np.full((len(label), 4), np.nan))
