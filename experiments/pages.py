@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from experiments.faces.pages import correction, units
+from experiments.faces.pages import correction, defaults, units
 from experiments.faces.pages.plausible import plausible
 from experiments.garments import pages as garments
 from experiments.images import pages as images
@@ -28,7 +28,7 @@ DOCS = ROOT / "docs" / "results"
 SPEED = ROOT / "docs" / "speed.md"  # from the result files of benchmarks/
 ROOMS = {"faces": "Faces", "garments": "Garments", "images": "Sets of images", "voices": "Voices"}
 PAGES: dict[str, Callable[[Any], str]] = {
-    **{f"faces/{page.__name__}": page for page in (*correction.PAGES, plausible, *units.PAGES)},
+    **{f"faces/{page.__name__}": page for page in (*correction.PAGES, *defaults.PAGES, plausible, *units.PAGES)},
     **{f"garments/{page.__name__}": page for page in garments.PAGES},
     **{f"images/{page.__name__}": page for page in images.PAGES},
     **{f"voices/{page.__name__}": page for page in voices.PAGES},
