@@ -30,6 +30,7 @@ SAID = {
     "manifold/sharded/workers.py": [("ray", "ray")],
     "gans/rare/flow.py": [("flows", "zuko")],
     "gans/detection/defect_masks.py": [("explain", "captum")],
+    "gans/dissection/transformers_segmenters.py": [("vision", "transformers")],
     "workbench/pages/page.py": [("report", "jinja2"), ("report", "matplotlib")],
     "tts/measures/audio_input.py": [
         ("audio-eval", module) for module in ("jiwer", "librosa", "speechmos", "faster_whisper", "pocketsphinx", "hama")
