@@ -374,7 +374,7 @@ class ArtifactDetector(BaseEstimator):
         return (weighted_rare + (other - other_mean) / other_std) / (1 + self.rare_weight_)
 
     def _own_threshold(self, scores: NDArray[np.float64], tail: Tail) -> float:
-        return tail.threshold(scores) if self.flagged_share is None else self._own_quantile(scores)
+        return tail.default_threshold(scores) if self.flagged_share is None else self._own_quantile(scores)
 
     def _own_quantile(self, scores: NDArray[np.float64]) -> float:
         share = DEFAULT_SHARE if self.flagged_share is None else self.flagged_share

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genmend.gans.detection.artifact_detector import DEFAULT_SHARE, ArtifactDetector, Detection
-from genmend.gans.detection.tail import FALSE_SHARE, Tail
+from genmend.gans.detection.tail import Tail
 
 __all__ = ["evidence", "known_thresholds", "threshold_table"]
 
 # Share of the samples just at the threshold that are normal, by the null.
-_FALSE_SHARES = {"default": FALSE_SHARE, "wide": 0.2, "widest": 0.5}
+_FALSE_SHARES = {"wide": 0.2, "widest": 0.5}
 _LEADS = 1.5  # times the other score's excess
 
 
@@ -22,10 +22,10 @@ def known_thresholds(detector: ArtifactDetector) -> dict[str, float]:
     """Thresholds to choose from, by name; empty where the detector has no learned score, or labels decide."""
     if detector.own_scores_ is None or detector.tail_ is None or detector.supervised_ is not None:
         return {}
-    found = {
-        name: detector.tail_.threshold(detector.own_scores_, false_share) for name, false_share in _FALSE_SHARES.items()
-    }
-    return {"top 5 %": float(np.quantile(detector.own_scores_, 1 - DEFAULT_SHARE))} | found
+    scores, tail = detector.own_scores_, detector.tail_
+    default = tail.default_threshold(scores)
+    wider = {name: min(default, tail.threshold(scores, share)) for name, share in _FALSE_SHARES.items()}
+    return {"top 5 %": float(np.quantile(scores, 1 - DEFAULT_SHARE)), "default": default} | wider
 
 
 def threshold_table(

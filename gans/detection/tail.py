@@ -23,6 +23,7 @@ __all__ = ["FALSE_SHARE", "Tail", "tail_of"]
 
 FALSE_SHARE = 0.05  # of the samples just at the threshold; chosen on folds of the labels, experiments/faces/defaults.py
 DOUBT = 0.2  # from where on samples are not taken for normal either: what a correction aims at has to be clear of doubt
+MOST = 0.2  # of the samples that are flagged where the null leaves it open how many are broken
 FEWEST = 30  # samples; fewer have no shape
 _BINS, _RESAMPLES, _FAR = 512, 200, 2.5
 
@@ -92,6 +93,18 @@ class Tail:
         run = np.flatnonzero(np.diff(too_many) > 1)
         last = too_many[run[0]] if len(run) else too_many[-1] if len(too_many) else np.argmax(centres > self.mode)
         return min(float(centres[last]), highest)
+
+    def default_threshold(self, scores: NDArray[np.float64]) -> float:
+        """The threshold of `FALSE_SHARE`, or a lower one that flags as many samples as may be broken, up to a fifth.
+
+        Where normal samples differ much from each other the null is wide and holds broken ones too, so that the
+        threshold alone would leave most of them (experiments/faces/portraits.py). Then the upper end of the interval
+        of the broken share counts. A sample that no correction makes more normal stays as it is anyway.
+        """
+        threshold = self.threshold(scores)
+        if not self.is_heavier:
+            return threshold
+        return min(threshold, float(np.quantile(scores, 1 - min(MOST, self.broken_share_interval[1]))))
 
 
 def tail_of(scores: NDArray[np.float64], seed: int = 0) -> Tail:

@@ -46,10 +46,12 @@ class Tally:
     events: int = 0  # kills, or runs that took over, met another or met a full disk
     ends: int = 0
     equal: int = 0
+    leftovers: int = 0  # hidden files of killed writers, which whole_file says that a kill may leave
     differences: list[str] = field(default_factory=list)
 
     def compare(self, reference: dict[str, str], out: Path) -> None:
         self.ends += 1
+        self.leftovers += sum(map(is_leftover, out.rglob(".*")))
         found = digests(out)
         different = sorted(name for name in {*reference, *found} if reference.get(name) != found.get(name))
         self.equal += not different
@@ -57,14 +59,19 @@ class Tally:
 
 
 def digests(out: Path) -> dict[str, str]:
-    """SHA-256 of every file of a result; kept work is no part of it."""
-    files = (file for file in sorted(out.rglob("*")) if file.is_file())
+    """SHA-256 of every file of a result; kept work and what a killed writer left are no part of it."""
+    files = (file for file in sorted(out.rglob("*")) if file.is_file() and not is_leftover(file))
     named = {str(file.relative_to(out)): file for file in files}
     return {
         name: hashlib.sha256(file.read_bytes()).hexdigest()
         for name, file in named.items()
         if not name.startswith("work/")
     }
+
+
+def is_leftover(file: Path) -> bool:
+    """Whether it is a temporary file of `storage.atomic.whole_file`."""
+    return file.name.startswith(".") and ".tmp" in file.name
 
 
 def start(folder: Path, command: Sequence[str], log: Path) -> int:
@@ -287,7 +294,8 @@ def main() -> int:
 
 def row(tally: Tally) -> str:
     told = f" | {'; '.join(tally.differences)}" if tally.differences else ""
-    return f"{tally.command} | {tally.experiment} | {tally.events} | {tally.equal} of {tally.ends} equal{told}"
+    equal = f"{tally.equal} of {tally.ends}"
+    return f"{tally.command} | {tally.experiment} | {tally.events} | {equal} | {tally.leftovers}{told}"
 
 
 if __name__ == "__main__":

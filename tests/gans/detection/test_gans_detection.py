@@ -186,7 +186,7 @@ def test_a_supervised_detector_decides_by_its_own_score(generator, supervised, l
     inputs = supervised.supervised_inputs(supervised.own_features_, supervised.own_counts_)
     assert inputs.shape == (240, 48 + len(LAYERS))
     own = supervised.supervised_(inputs)
-    assert supervised.threshold_ == tail_of(own, supervised.seed).threshold(own)
+    assert supervised.threshold_ == tail_of(own, supervised.seed).default_threshold(own)
     assert "supervised" in detection.columns()
 
 

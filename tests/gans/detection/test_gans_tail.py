@@ -32,6 +32,18 @@ def test_without_broken_samples_next_to_none_is_flagged(seed):
     tail = tail_of(scores)
     assert not tail.is_heavier
     assert not (scores > tail.threshold(scores)).any()
+    assert not (scores > tail.default_threshold(scores)).any()
+
+
+def test_where_broken_samples_hide_in_a_wide_null_as_many_are_flagged_as_there_may_be_up_to_a_fifth():
+    rng = np.random.default_rng(0)
+    broken = rng.random(2_000) < 0.25
+    scores = np.where(broken, rng.normal(2, 1.5, 2_000), rng.normal(0, 1, 2_000))
+    tail = tail_of(scores)
+    alone, flagged = scores > tail.threshold(scores), scores > tail.default_threshold(scores)
+    assert flagged.mean() == pytest.approx(min(0.2, tail.broken_share_interval[1]), abs=0.001)
+    assert flagged[broken].mean() > alone[broken].mean() + 0.1
+    assert flagged[~broken].mean() < 0.07
 
 
 def test_a_few_hundred_samples_are_enough():
