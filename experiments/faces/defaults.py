@@ -63,10 +63,11 @@ class Treated:
 
 def main() -> None:
     run("defaults", load_labelled_faces(), load_faces())
+    write_page("faces/defaults")
 
 
 def run(page: str, faces: LabelledFaces, generator: Generator) -> None:
-    """Both defaults on these samples of the generator; writes results/PAGE/results.json and the page."""
+    """Both defaults on these samples of the generator; writes results/PAGE/results.json."""
     options = _options()
     folder = RESULTS.with_name(page)
     folder.mkdir(parents=True, exist_ok=True)
@@ -107,7 +108,6 @@ def run(page: str, faces: LabelledFaces, generator: Generator) -> None:
     }
     (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     print(json.dumps(results, indent=1))
-    write_page(f"faces/{page}")
 
 
 def _before(generator: Generator, extractor: CachedExtractor) -> ArtifactDetector:

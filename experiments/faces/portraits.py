@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from experiments.faces.defaults import run
 from experiments.faces.labelled import load_labelled_portraits
+from experiments.pages import write_page
 from genmend.gans.families.pretrained import load_portraits
 
 if __name__ == "__main__":
     run("portraits", load_labelled_portraits(), load_portraits())
+    write_page("faces/portraits")

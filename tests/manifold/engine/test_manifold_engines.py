@@ -186,11 +186,14 @@ assert (at.precision, at.recall, at.density, at.coverage) == (0.75, 1, 1.25, 1)
 def test_a_long_pass_can_be_interrupted(monkeypatch):
     monkeypatch.setenv("GENMEND_ENGINE", "native")
     x = np.random.default_rng(0).standard_normal((60_000, 200), dtype=np.float32)  # takes seconds
+    # A shell starts what runs in its background with Ctrl-C ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     timer = threading.Timer(0.7, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
     with pytest.raises(KeyboardInterrupt):
         knn_radii(x, 3)
     timer.join()
+    signal.signal(signal.SIGINT, before)
 
 
 @needs_native
