@@ -258,7 +258,10 @@ def may_mount(folder: Path) -> bool:
 
 
 def main() -> int:
+    import tqdm
     from commands_to_kill import commands, prepare
+
+    tqdm.tqdm.monitor_interval = 0  # its thread could hold a lock while a run is forked, which then waits for ever
 
     given = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     given.add_argument("--kills", type=int, default=50, help="kills of each command")

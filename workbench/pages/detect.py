@@ -31,7 +31,7 @@ __all__ = ["found_in_words", "threshold_choices", "write_detect_page"]
 
 _NAMES = {
     "top 5 %": "a fixed 5 % of the model's own samples",
-    "default": "the default: of the samples just above it 1 in 20 looks normal",
+    "default": "the default: where 1 in 20 looks normal, or as many as may be broken, up to a fifth",
     "wide": "wide: 1 in 5",
     "widest": "widest: 1 in 2",
     "in use": "in use",
