@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from genmend.tts.text.phonemes import espeak_phonemes
 from genmend.tts.text.symbol_table import Spoken, SymbolTable
@@ -103,15 +104,19 @@ class IpaReader:
             spoken += [Spoken(symbol, "punctuation") for symbol in pause]
         return spoken, words
 
+    @cached_property
+    def _longest(self) -> int:
+        """Code points of the longest symbol: found once, for a corpus has thousands of words."""
+        return max(map(len, (*self.table.numbers, *self.replaced)), default=1)
+
     def _spell(self, sound: str) -> list[str]:
         """One word as symbols of the table, and what it does not hold."""
         left = unicodedata.normalize("NFD", sound)
         symbols: list[str] = []
         if "ˈ" in self.table.numbers:
             left = _APOSTROPHE.sub("ˈ", left)
-        longest = max(map(len, (*self.table.numbers, *self.replaced)), default=1)
         while left:
-            heads = (left[:n] for n in range(min(longest, len(left)), 0, -1))
+            heads = (left[:n] for n in range(min(self._longest, len(left)), 0, -1))
             head = next((head for head in heads if head in self.replaced or head in self.table.numbers), left[0])
             left = left[len(head) :]
             if head in self.replaced:
