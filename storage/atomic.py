@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
+
+from genmend.storage.leftovers import remove_leftovers, temporary_name
 
 __all__ = ["whole_file"]
 
@@ -17,8 +19,9 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     The temporary file has a name of its own for every call and keeps the suffix, by which some writers choose the
     format. It is flushed to disk and renamed over `path`. On any error, an interrupt or a full disk included, it is
-    removed and `path` is left as it was. A killed process cannot tidy up: it may leave a hidden file
-    ``.<stem>.<random>.tmp<suffix>``, and `path` as it was. A `path` that is a symbolic link is replaced, not followed.
+    removed and `path` is left as it was. A killed process cannot tidy up: it may leave its temporary file, and `path`
+    as it was; the next process that writes to the folder removes what the dead have left there. A `path` that is a
+    symbolic link is replaced, not followed.
 
     Raises
     ------
@@ -35,7 +38,8 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     'whole'
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(8)}.tmp{path.suffix}")
+    _tidy_once(os.path.abspath(path.parent))
+    temporary = path.with_name(temporary_name(path))
     # Made here, and exclusively, so that the name is ours; with the mode an ordinary open() would give (mkstemp's is
     # for the owner alone, and the rename would carry it to the final file).
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
@@ -51,6 +55,12 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink()
         raise
     _sync_folder(path.parent)
+
+
+@cache
+def _tidy_once(folder: str) -> None:
+    """At a process's first file in a folder; listing it for every file would be slow."""
+    remove_leftovers(folder)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -118,7 +118,7 @@ FAULTS = (
            'os.fsync(written.fileno()) os.replace(temporary, path)',
            'os.fsync(written.fileno()) path.write_bytes(temporary.read_bytes()); temporary.unlink()'),
     _fault("writers-share-a-name", "activations storage", _WRITING,
-           'path.with_name(f".{path.stem}.{secrets.token_hex(8)}.tmp{path.suffix}")',
+           'path.with_name(temporary_name(path))',
            'path.with_name(f".{path.stem}.tmp{path.suffix}")'),
     _fault("write-leaves-its-rest", "activations storage", _WRITING,
            "os.replace(temporary, path) except BaseException: with suppress(OSError): temporary.unlink() raise "

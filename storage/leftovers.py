@@ -1,0 +1,68 @@
+"""Temporary files that killed writers have left: named so that a later writer can tell who wrote them, and removed."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import secrets
+import time
+import zlib
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+__all__ = ["remove_leftovers", "temporary_name"]
+
+_DAY = 24 * 3600.0
+_TEMPORARY = re.compile(r"\..*\.(?:([0-9a-f]{8})-(\d+)-[0-9a-f]{8}|[0-9a-f]{16})\.tmp(?:\.[^.]*)?", re.DOTALL)
+
+
+def temporary_name(path: Path) -> str:
+    """Return a hidden name beside `path`, another at every call: ``.<stem>.<machine>-<process>-<random>.tmp<suffix>``.
+
+    A long stem is cut, for names have at most 255 bytes.
+    """
+    return f".{path.stem[:40]}.{_machine()}-{os.getpid()}-{secrets.token_hex(4)}.tmp{path.suffix}"
+
+
+def remove_leftovers(folder: str | os.PathLike[str]) -> None:
+    """Remove the temporary files in `folder` (not below it) whose writers are dead; those of the living stay.
+
+    A writer on this machine is dead if no process has its number. One that can't be asked (another machine on a shared
+    disk, this one before it was started anew, a name of older versions) counts as dead when its file was last touched a
+    day ago. What can't be listed or removed is left.
+    """
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            named = _TEMPORARY.fullmatch(entry.name)
+            with suppress(OSError):
+                if named and entry.is_file(follow_symlinks=False) and _is_left(entry, *named.groups()):
+                    os.unlink(entry)
+
+
+def _is_left(entry: os.DirEntry[str], machine: str | None, process: str | None) -> bool:
+    if process is not None and machine == _machine() and os.name == "posix":  # elsewhere signal 0 ends a process
+        return not _lives(int(process))
+    return time.time() - entry.stat(follow_symlinks=False).st_mtime > _DAY
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # it is another user's
+        return True
+    return True
+
+
+@cache
+def _machine() -> str:
+    """Eight hex digits for where process numbers mean the same: this machine since its start, and this container."""
+    facts = [platform.node()]
+    with suppress(OSError):
+        facts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+    with suppress(OSError):
+        facts.append(str(os.stat("/proc/self/ns/pid").st_ino))
+    return f"{zlib.crc32(' '.join(facts).encode()):08x}"
