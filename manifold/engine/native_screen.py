@@ -12,6 +12,7 @@ The extension is optional: `native_kernels()` is empty where it was not built or
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from genmend.manifold.engine.exact import numpy_pair_distances
 from genmend.manifold.engine.numpy_screen import LEAST_SQUARED_RADIUS, middle_and_scale, squared_limits
 from genmend.manifold.engine.projection import N_DIRECTIONS, Projection
 
+_INSTRUCTION_SETS = ("avx2", "avxvnni", "vnni", "bf16", "amx")  # of x86, the newest last
 _PANEL = 48  # rows of a panel of codes (native/codes.h)
 _WIDTH = 64  # codes are padded to a multiple of this many values
 _PROBE_ROWS = 200
@@ -39,9 +41,27 @@ _MOST_PAIRS, _UNLIMITED = 1 << 18, (1 << 62) - 1  # at a time: some 30 MB with w
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-@cache
 def native_kernels() -> tuple[str, ...]:
-    """Kernels that work here, best first: of int8-amx, int8-vnni, int8-avx2, bf16. Empty without the extension."""
+    """Kernels that work here, best first: of int8-amx, int8-vnni, int8-avx2, bf16. Empty without the extension.
+
+    The environment variable GENMEND_KERNEL names the newest instruction set that may be used, so that a CPU can stand
+    for an older one; a kernel's name ends in the one that it needs.
+
+    Raises
+    ------
+    ValueError
+        If GENMEND_KERNEL names none.
+    """
+    newest = os.environ.get("GENMEND_KERNEL", "")
+    if newest not in ("", *_INSTRUCTION_SETS):
+        raise ValueError(f"GENMEND_KERNEL is {newest!r}; one of {', '.join(_INSTRUCTION_SETS)} is accepted; "
+                         f"or unset it")  # fmt: skip
+    later = _INSTRUCTION_SETS[_INSTRUCTION_SETS.index(newest) + 1 :] if newest else ()
+    return tuple(name for name in _kernels_that_work() if name.rpartition("-")[2] not in later)
+
+
+@cache
+def _kernels_that_work() -> tuple[str, ...]:
     try:
         from genmend.manifold.engine import _native
     except ImportError:

@@ -168,6 +168,18 @@ def test_the_environment_names_the_engine(monkeypatch):
     assert engine_name() in ("torch", "numpy")
 
 
+def test_the_environment_holds_instruction_sets_back(monkeypatch):
+    module = "genmend.manifold.engine.native_screen"
+    every = ("int8-amx", "int8-vnni", "int8-avxvnni", "int8-avx2", "float32-avx2", "bf16")
+    monkeypatch.setattr(f"{module}._kernels_that_work", lambda: every)
+    for newest, kept in [("amx", every), ("bf16", every[1:]), ("vnni", every[1:-1]), ("avx2", every[3:-1])]:
+        monkeypatch.setenv("GENMEND_KERNEL", newest)
+        assert native_kernels() == kept
+    monkeypatch.setenv("GENMEND_KERNEL", "sse2")
+    with pytest.raises(ValueError, match="avx2, avxvnni, vnni, bf16, amx is accepted"):
+        native_kernels()
+
+
 def test_without_the_extension_all_works():
     code = """
 import sys
