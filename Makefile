@@ -26,7 +26,7 @@ OMP_NUM_THREADS ?= 2
 export OMP_NUM_THREADS
 
 VENV := .venv
-ROOMS := storage activations manifold gans diffusion tts workbench
+ROOMS := storage activations manifold gans diffusion tts concepts workbench
 # An installation links every file, so that each is imported as genmend.*; it is made anew when a file comes or goes, and
 # when the sources of the compiled engine change.
 INSTALLED_BY := pyproject.toml setup.py $(CONSTRAINTS) $(wildcard manifold/engine/native/*) \

@@ -13,7 +13,7 @@ from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
-ROOMS = ("storage", "activations", "manifold", "gans", "diffusion", "tts", "workbench")
+ROOMS = ("storage", "activations", "manifold", "gans", "diffusion", "tts", "concepts", "workbench")
 folders = [Path(file).parent for room in ROOMS for file in sorted(glob(f"{room}/**/__init__.py", recursive=True))]
 
 # No contraction to fused multiply-adds: distances equal numpy's bit for bit. Clang contracts unless it is told.

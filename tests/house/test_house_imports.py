@@ -182,7 +182,7 @@ def test_the_ground_rooms_bring_nothing_heavy():
 
 
 def test_a_folder_of_the_same_name_is_not_taken_for_a_room(tmp_path):
-    for name in ("gans", "diffusion", "tts", "activations", "manifold", "workbench", "storage"):
+    for name in ("gans", "diffusion", "tts", "concepts", "activations", "manifold", "workbench", "storage"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("raise SystemExit('a user\\'s own folder was imported')")
     command = [sys.executable, "-m", PACKAGE, "doctor", "--help"]

@@ -1,0 +1,1 @@
+"""What a network sees: regions of decision, circuits of units, attributions."""
