@@ -1,1 +1,6 @@
 """What a network sees: regions of decision, circuits of units, attributions."""
+
+import lazy_loader
+
+# Names and their modules stand in __init__.pyi; each is imported when it is first asked for.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

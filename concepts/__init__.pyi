@@ -1,0 +1,17 @@
+from .attributions.distilled_gradient import DistilledGradient as DistilledGradient
+from .attributions.feature_groups import patches as patches
+from .attributions.feature_groups import superpixels as superpixels
+from .attributions.full_gradient import FullGradient as FullGradient
+from .attributions.guided_path import GuidedIntegratedGradients as GuidedIntegratedGradients
+from .attributions.interaction_games import FeatureInteractions as FeatureInteractions
+from .attributions.interaction_games import exact_interactions as exact_interactions
+from .attributions.interaction_games import sampled_interactions as sampled_interactions
+from .attributions.positive_interactions import PositiveInteractions as PositiveInteractions
+from .regions.configurations import Configurations as Configurations
+from .regions.configurations import configurations as configurations
+from .regions.find import FlaggedKind as FlaggedKind
+from .regions.find import find_kinds as find_kinds
+from .regions.find import find_region as find_region
+from .regions.principal_neurons import RegionPath as RegionPath
+from .regions.principal_neurons import region_of as region_of
+from .regions.region import Region as Region

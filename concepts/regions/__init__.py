@@ -1,0 +1,1 @@
+"""Relaxed decision regions: the samples on whose side of a few neurons a sample lies."""

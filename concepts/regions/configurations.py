@@ -1,0 +1,197 @@
+"""On which side of its threshold each neuron of a layer stands, sample by sample, as packed bits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from genmend.activations.layers import find_layer
+from genmend.activations.outputs import first_tensor
+from genmend.activations.runs import hooked
+from genmend.concepts.scalar_target import as_module
+
+__all__ = ["Configurations", "Threshold", "configurations", "preactivations"]
+
+Threshold = Literal["auto", "zero", "median"]
+#: Gates whose output is another line on either side of 0.
+SIGN_GATES = (nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU, nn.Threshold)
+#: Nonlinearities that bend somewhere else, or everywhere: a threshold has to be measured.
+OTHER_GATES = (nn.ReLU6, nn.Hardtanh, nn.Hardswish, nn.SiLU, nn.GELU, nn.Mish, nn.Softplus, nn.Tanh, nn.Sigmoid)
+
+
+@dataclass(frozen=True)
+class Configurations:
+    """Which neurons are on, for n samples.
+
+    Attributes
+    ----------
+    bits : ndarray
+        uint8, shape ``(n, ceil(n_neurons / 8))``, the first neuron in the highest bit.
+    n_neurons : int
+    thresholds : ndarray
+        float32, shape ``(n_neurons,)``; a neuron is on above its threshold.
+    threshold : str
+        Where they come from: 'zero', or 'median' of the first samples, as nonlinearities without a gate at 0 need.
+    layer : str
+    shape : tuple of int
+        Of the layer's neurons in one sample; ``(channels,)`` where they are pooled.
+    pooled : bool
+        Whether a neuron is a channel, by its largest value over positions.
+    """
+
+    bits: np.ndarray
+    n_neurons: int
+    thresholds: np.ndarray
+    threshold: str
+    layer: str
+    shape: tuple[int, ...]
+    pooled: bool
+
+    def __len__(self) -> int:
+        return len(self.bits)
+
+    def __getitem__(self, samples: Any) -> Configurations:
+        """Some of the samples, by a slice, numbers or a mask."""
+        return replace(self, bits=np.atleast_2d(self.bits[samples]))
+
+    def states(self, neurons: np.ndarray) -> np.ndarray:
+        """Whether each of some neurons is on, booleans of shape ``(n, len(neurons))``."""
+        neurons = np.asarray(neurons)
+        return (self.bits[:, neurons // 8] >> (7 - neurons % 8).astype(np.uint8) & 1).astype(bool)
+
+    def with_samples_of(self, other: Configurations) -> Configurations:
+        """These samples and those of another, which must be of the same neurons and thresholds."""
+        if self.layer != other.layer or not np.array_equal(self.thresholds, other.thresholds):
+            raise ValueError(
+                f"These are neurons of {self.layer!r} and of {other.layer!r}, or of other thresholds: "
+                "make the second ones with thresholds=first.thresholds."
+            )
+        return replace(self, bits=np.concatenate([self.bits, other.bits]))
+
+
+def configurations(
+    model: nn.Module,
+    layer: str,
+    batches: Tensor | Iterable[Tensor],
+    *,
+    threshold: Threshold = "auto",
+    thresholds: np.ndarray | None = None,
+    pooled: bool = False,
+    batch_size: int = 32,
+) -> Configurations:
+    """Run the model, and keep one bit of each neuron of a layer, taken before the nonlinearity.
+
+    Parameters
+    ----------
+    model
+        In evaluation mode: a classifier of images, a generator of latents, an encoder.
+    layer
+        A nonlinearity, whose input counts, or any other layer, whose output counts.
+    batches
+        All inputs ``(n, ...)``, or batches of them, one after the other: only their bits are kept.
+    threshold
+        'zero' as published; 'median' of each neuron over the first batches (512 samples, or all if there are fewer);
+        'auto' takes zero for gates at 0 (ReLU, LeakyReLU, PReLU, ELU), the median for all else.
+    thresholds
+        Those of other configurations, to see new samples by them, shape ``(n_neurons,)``.
+    pooled
+        One neuron a channel, by its largest value over positions, so that a shifted object stays in its region.
+    batch_size
+        Where `batches` is one tensor.
+
+    Raises
+    ------
+    UnknownLayerError
+        If the layer is none of the model.
+    ValueError
+        If the layer never ran, its output has NaN, no sample was given, or the model is in training mode.
+
+    Examples
+    --------
+    >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)).eval()
+    >>> configurations(net, "1", torch.randn(10, 2)).bits.shape
+    (10, 1)
+    """
+    gate = find_layer(model, layer)
+    kind = _kind(gate, threshold) if thresholds is None else "given"
+    waiting: list[np.ndarray] = []
+    packed: list[np.ndarray] = []
+    limits, shape = thresholds, None
+
+    def pack() -> None:
+        for values in waiting:
+            packed.append(np.packbits(values > limits, axis=1))
+        waiting.clear()
+
+    for batch in _batches(batches, batch_size):
+        values = preactivations(model, layer, batch, pooled=pooled)
+        shape = values.shape[1:]
+        waiting.append(values.reshape(len(values), -1))
+        if limits is None and kind == "zero":
+            limits = np.zeros(waiting[0].shape[1], dtype=np.float32)
+        if limits is None and sum(map(len, waiting)) >= 512:
+            limits = np.median(np.concatenate(waiting), axis=0)
+        if limits is not None:
+            if waiting[0].shape[1] != len(limits):
+                raise ValueError(
+                    f"layer {layer!r} has {waiting[0].shape[1]} neurons here, but {len(limits)} thresholds are given "
+                    "or were measured: inputs must all have one size."
+                )
+            pack()
+    if shape is None:
+        raise ValueError("No sample was given: batches is empty.")
+    if limits is None:
+        limits = np.median(np.concatenate(waiting), axis=0)
+    pack()
+    return Configurations(np.concatenate(packed), len(limits), limits, kind, layer, tuple(shape), pooled)
+
+
+def preactivations(model: nn.Module, layer: str, inputs: Tensor, *, pooled: bool = False) -> np.ndarray:
+    """What a layer's nonlinearity is given, float32 of shape ``(n, ...)``; pooled ``(n, channels)``.
+
+    Raises
+    ------
+    UnknownLayerError, ValueError
+        As `configurations`.
+    """
+    module = as_module(model)
+    before = isinstance(find_layer(model, layer), (*SIGN_GATES, *OTHER_GATES))
+    seen: list[Tensor] = []
+
+    def keep(_: nn.Module, given: Any, output: Any = None) -> None:
+        # The next layer may work in place.
+        seen[:] = [first_tensor(given[0] if before else output, layer).detach().float().clone()]
+
+    with torch.no_grad(), hooked(model, layer, keep, before=before):
+        module(inputs)
+    if not seen:
+        raise ValueError(f"layer {layer!r} never ran when the model was called: name one that runs.")
+    values = seen[0]
+    if len(values) != len(inputs):
+        raise ValueError(
+            f"layer {layer!r} gave {len(values)} rows for {len(inputs)} samples: "
+            "choose one that gives one row a sample."
+        )
+    if pooled and values.ndim > 2:
+        # Tokens (n, tokens, channels), maps (n, channels, h, w).
+        values = values.amax(1) if values.ndim == 3 else values.flatten(2).amax(2)
+    if not bool(torch.isfinite(values).all()):
+        raise ValueError(f"layer {layer!r} gave NaN or infinity: look at its inputs first.")
+    return values.cpu().numpy()
+
+
+def _kind(gate: nn.Module, threshold: Threshold) -> str:
+    if threshold not in ("auto", "zero", "median"):
+        raise ValueError(f"threshold is {threshold!r}; accepted are 'auto', 'zero' and 'median'.")
+    if threshold != "auto":
+        return threshold
+    return "zero" if isinstance(gate, SIGN_GATES) else "median"
+
+
+def _batches(batches: Tensor | Iterable[Tensor], batch_size: int) -> Iterable[Tensor]:
+    return batches.split(batch_size) if isinstance(batches, Tensor) else batches
