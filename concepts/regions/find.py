@@ -136,7 +136,8 @@ def find_kinds(
     if not found:
         return []
     inside = np.array([kind.path.region.contains(samples) for kind in found])
-    waiting, kinds = flagged.copy(), []
+    waiting = flagged.copy()
+    kinds: list[FlaggedKind] = []
     while len(kinds) < n_kinds:
         gain = _gain(inside, flagged) - (inside & flagged & ~waiting).sum(1)
         best = int(gain.argmax())
@@ -176,7 +177,7 @@ def _kind_round(
     agreement: float,
     at_least: int | None,
 ) -> FlaggedKind | None:
-    options = {"n_neurons": n_neurons, "agreement": agreement, "among": telling}
+    options: dict[str, Any] = {"n_neurons": n_neurons, "agreement": agreement, "among": telling}
     best, most = None, -np.inf
     seed = int(group[0])
     # The few it begins with agree by chance on some neurons; those whom the rule brings in do not.

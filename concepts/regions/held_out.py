@@ -77,15 +77,17 @@ def held_out_purity(
         )
     inside = region.contains(held_out)
     n, base = int(inside.sum()), float(carries.mean())
-    if not n:
-        return HeldOutPurity(0, *[float("nan")] * 4, base)
-    _, near = nearest_configurations(held_out, sample, n)
     distance = np.linalg.norm(features - feature, axis=1)
     angle = -(features @ feature) / np.maximum(np.linalg.norm(features, axis=1), np.finfo(np.float32).tiny)
+
+    def share(members: np.ndarray) -> float:
+        return float(carries[members].mean()) if n else float("nan")
+
     return HeldOutPurity(
-        n,
-        float(carries[inside].mean()),
-        float(carries[near[0]].mean()),
-        *(float(carries[np.argsort(values, kind="stable")[:n]].mean()) for values in (distance, angle)),
-        base,
+        n=n,
+        region=share(inside),
+        hamming=share(nearest_configurations(held_out, sample, max(n, 1))[1][0]),
+        euclidean=share(np.argsort(distance, kind="stable")[:n]),
+        cosine=share(np.argsort(angle, kind="stable")[:n]),
+        base=base,
     )

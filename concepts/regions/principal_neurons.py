@@ -175,7 +175,8 @@ def _covering(fulfilled: np.ndarray, positive: np.ndarray, n: int, n_neurons: in
     group = np.zeros(n, dtype=bool)
     group[positive] = True
     others = np.packbits(~group)
-    inside, chosen = others, []
+    inside = others
+    chosen: list[int] = []
     left = int(np.bitwise_count(inside).sum())
     while len(chosen) < n_neurons:
         counts = np.bitwise_count(fulfilled & inside).sum(1, dtype=np.int64)

@@ -110,7 +110,8 @@ class JoinedRegion(_Algebra):
         inside = np.array([part.contains(samples) for part in self.parts])
         if self.how == "not":
             return ~inside[0]
-        return inside.all(0) if self.how == "and" else inside.any(0)
+        joined: np.ndarray = inside.all(0) if self.how == "and" else inside.any(0)
+        return joined
 
     def to_dict(self) -> dict[str, Any]:
         """JSON's view."""
