@@ -25,13 +25,16 @@ def known_thresholds(detector: ArtifactDetector) -> dict[str, float]:
     scores, tail = detector.own_scores_, detector.tail_
     default = tail.default_threshold(scores)
     wider = {name: min(default, tail.threshold(scores, share)) for name, share in _FALSE_SHARES.items()}
-    return {"top 5 %": float(np.quantile(scores, 1 - DEFAULT_SHARE)), "default": default} | wider
+    return {"default": default, "top 5 %": float(np.quantile(scores, 1 - DEFAULT_SHARE))} | wider
 
 
 def threshold_table(
     thresholds: Mapping[str, float], tail: Tail, scores: NDArray[np.float64], used: float
 ) -> list[dict[str, Any]]:
     """What each threshold flags of these scores (n,), against the one that is used; the highest threshold first.
+
+    Of equal thresholds the first by name has a row; `in_use` says which row's is used, called "in use" where it is none
+    of those with a name.
 
     `normal` is how many of the flagged look normal, as many as the null has above the threshold; `more` how many broken
     ones are flagged beyond those flagged at `used`, and `more_normal` how many that look normal.
@@ -43,14 +46,18 @@ def threshold_table(
         return flagged, min(flagged, round(n * tail.normal_above(threshold)))
 
     now, normal_now = counted(used)
+    named: dict[float, str] = {}
+    for name, threshold in (*thresholds.items(), ("in use", used)):
+        named.setdefault(threshold, name)
     rows = []
-    for name, threshold in sorted(({"in use": used} | dict(thresholds)).items(), key=lambda pair: -pair[1]):
+    for threshold, name in sorted(named.items(), reverse=True):
         flagged, normal = counted(threshold)
         more_normal = normal - normal_now
         rows.append(
             {
                 "threshold": threshold,
                 "name": name,
+                "in_use": threshold == used,
                 "flagged": flagged,
                 "normal": normal,
                 "more": flagged - now - more_normal,

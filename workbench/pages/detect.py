@@ -108,8 +108,9 @@ def threshold_choices(rows: Sequence[Mapping[str, Any]], option: str, verb: str)
     )
     table = []
     for row in rows:
-        against = "as now" if row["name"] == "in use" else _against(row, verb)
-        table.append([_NAMES[row["name"]], row["threshold"], row["flagged"], row["normal"], against])
+        used = "in use: " if row["in_use"] and row["name"] != "in use" else ""
+        against = "as now" if row["in_use"] else _against(row, verb)
+        table.append([used + _NAMES[row["name"]], row["threshold"], row["flagged"], row["normal"], against])
     return Table(caption, ["threshold", "score", "flagged", "of these look normal, about", "against now"], table)
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from genmend.gans.detection.evidence import threshold_table
 from genmend.gans.detection.learned_score import fit_learned_score, suspicion
 from genmend.gans.detection.tail import tail_of
 
@@ -96,3 +97,14 @@ def test_a_part_that_says_nothing_is_left_out_of_the_suspicion():
     part = np.arange(10.0)
     np.testing.assert_array_equal(suspicion(part, np.ones(10)), suspicion(part))
     assert fit_learned_score(np.zeros((10, 2)), suspicion(np.ones(10))) is None
+
+
+def test_the_table_of_thresholds_has_each_once_and_says_which_is_in_use():
+    scores, _ = mixed(0.15)
+    known = {"default": 1.0, "top 5 %": 3.0, "wide": 1.0, "widest": 0.5}
+    rows = threshold_table(known, tail_of(scores), scores, used=1.0)
+    assert [row["name"] for row in rows] == ["top 5 %", "default", "widest"]  # the highest first
+    assert [row["in_use"] for row in rows] == [False, True, False]
+    assert rows[0]["more"] < 0 < rows[2]["more"]
+    rows = threshold_table(known, tail_of(scores), scores, used=2.0)
+    assert [(row["name"], row["in_use"]) for row in rows][1] == ("in use", True)
