@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -138,7 +139,9 @@ def convert(
     config = layout.config(shapes, stored)
     check_shapes(layout.name, layout.expected(config), shapes)
     beside = {name: arrays[name] for name in layout.extras if name in arrays}
-    module = load_weights(layout.build(config), layout.translate({**state, **beside}, config))
+    with torch.device("meta"):
+        module = layout.build(config)
+    module = load_weights(module, layout.translate({**state, **beside}, config))
     converted = Converted(
         family=layout.name,
         folder=str(out),

@@ -100,10 +100,8 @@ def load_converted(path: str | os.PathLike[str], **options: Unpack[FamilyOptions
     try:
         state = load_file(folder / _ARRAYS)
         with torch.device("meta"):  # sizes that the weights don't have are told before memory is taken for them
-            load_weights(layout.build(content["config"]), {name: array.to("meta") for name, array in state.items()})
-        generator = layout.adapt(
-            load_weights(layout.build(content["config"]), state), content["config"], str(content["name"]), chosen
-        )
+            module = layout.build(content["config"])
+        generator = layout.adapt(load_weights(module, state), content["config"], str(content["name"]), chosen)
     except (SafetensorError, OSError) as error:
         raise ValueError(
             f"{folder / _ARRAYS} is missing or damaged ({error}); convert the checkpoint again."

@@ -17,8 +17,8 @@ samples, not to photographs. That is only right where most samples are; else giv
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
 import numpy as np
@@ -78,6 +78,14 @@ class Detection:
     rarity: NDArray[np.float64]
     unlike_normal: NDArray[np.float64] | None = None
     learned: NDArray[np.float64] | None = None
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """Return the scores of samples that one detector has scored in pieces, at least one, as if in one."""
+        columns = {one.name: [getattr(part, one.name) for part in parts] for one in fields(cls)}
+        threshold = columns.pop("threshold")[0]
+        joined = {name: None if found[0] is None else np.concatenate(found) for name, found in columns.items()}
+        return cls(threshold=threshold, **joined)
 
     @property
     def flagged(self) -> NDArray[np.bool_]:

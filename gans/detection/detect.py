@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from copy import copy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -38,6 +39,7 @@ __all__ = [
 ]
 
 CHUNK = 256
+_SCORED_AT_ONCE = 8 * CHUNK
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def detect(
     if threshold is not None:
         detector = copy(detector)
         detector.threshold_ = threshold
-    detection = detector.score_measured(*measure_samples(generator, detector, generator.checked_latents(latents), work))
+    detection = score_samples(generator, detector, generator.checked_latents(latents), work)
     used = asdict(settings) | {"threshold": detector.threshold_, "detector_file": file}
     used["normal_images"] = len(detector.manifold_.reference_) if normal is not None else 0
     majority = check_majority(generator, detector, work)
@@ -192,12 +194,28 @@ def fit_detector(
     return detector if normal is None else detector.learn_normal(normal)
 
 
+def score_samples(
+    generator: Generator, detector: AnyDetector, latents: Tensor, work: Work | None = None
+) -> Detection:
+    """Return what `ArtifactDetector.score` returns, holding the features of 2,048 samples at most."""
+    work = work or Work()
+    about = {} if work.folder is None else _measured_facts(generator, detector)
+    blocks = latents.split(_SCORED_AT_ONCE)
+    return Detection.join([detector.score_measured(*_measured(generator, detector, b, work, about)) for b in blocks])
+
+
 def measure_samples(
     generator: Generator, detector: AnyDetector, latents: Tensor, work: Work | None = None
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return what `ArtifactDetector.measure` returns, piece by piece, each kept as it is done."""
     work = work or Work()
     about = {} if work.folder is None else _measured_facts(generator, detector)
+    return _measured(generator, detector, latents, work, about)
+
+
+def _measured(
+    generator: Generator, detector: AnyDetector, latents: Tensor, work: Work, about: Mapping[str, Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
     parts = []
     for chunk in latents.split(CHUNK):
 
@@ -205,7 +223,7 @@ def measure_samples(
             features, counts = detector.measure(generator, chunk, progress=work.progress)
             return {"features": features, "counts": counts}
 
-        parts.append(work.kept("measured", about | {"latents": sha256_of_array(chunk)}, compute))
+        parts.append(work.kept("measured", {**about, "latents": sha256_of_array(chunk)}, compute))
     return np.concatenate([p["features"] for p in parts]), np.concatenate([p["counts"] for p in parts])
 
 

@@ -104,11 +104,15 @@ def check_shapes(layout: str, expected: Shapes, shapes: Shapes) -> None:
 def load_weights(module: nn.Module, state: State) -> nn.Module:
     """Load these weights into the module and freeze it.
 
+    One that was built on the meta device takes memory now that the weights are known to fit.
+
     Raises
     ------
     LayoutError
         With every name and shape that doesn't fit.
     """
     check_shapes("of our module", model_layout(module), {name: tuple(tensor.shape) for name, tensor in state.items()})
+    if any(tensor.is_meta for tensor in module.state_dict().values()):
+        module.to_empty(device="cpu")
     module.load_state_dict(state)
     return module.eval().requires_grad_(False)

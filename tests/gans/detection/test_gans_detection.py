@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from sklearn.metrics import roc_auc_score
 
 from genmend.gans import ArtifactDetector, load_detector, save_detector
+from genmend.gans.detection import detect
 from genmend.gans.detection.artifact_detector import RATES
 from genmend.gans.detection.detector_file import DetectorFileError
 from genmend.gans.detection.tail import tail_of
@@ -170,6 +171,24 @@ def test_scores_do_not_depend_on_the_other_samples(generator, detector, latents)
     whole, part = detector.score(generator, latents), detector.score(generator, latents[70:75])
     np.testing.assert_array_equal(part.rare_activation, whole.rare_activation[70:75])
     np.testing.assert_allclose(part.combined, whole.combined[70:75], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["detector", "supervised", "two_parts"])
+def test_samples_are_scored_a_block_at_a_time_so_that_features_of_all_are_never_held(
+    request, generator, latents, monkeypatch, kind
+):
+    monkeypatch.setattr(detect, "CHUNK", 16)
+    monkeypatch.setattr(detect, "_SCORED_AT_ONCE", 48)
+    detector = request.getfixturevalue(kind)
+    sizes, whole = [], detector.score(generator, latents)
+    score = detector.score_measured
+    monkeypatch.setattr(detector, "score_measured", lambda x, counts: sizes.append(len(x)) or score(x, counts))
+    blocks = detect.score_samples(generator, detector, latents)
+    assert sizes == [48, 48, 48, 16]
+    assert blocks.threshold == whole.threshold
+    for name, values in whole.columns().items():
+        np.testing.assert_allclose(blocks.columns()[name], values, rtol=1e-5, atol=1e-5, err_msg=name)
+    np.testing.assert_array_equal(blocks.inside, whole.inside)
 
 
 def test_fitting_twice_gives_the_same_detector(generator, detector, latents):
