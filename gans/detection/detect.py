@@ -194,9 +194,7 @@ def fit_detector(
     return detector if normal is None else detector.learn_normal(normal)
 
 
-def score_samples(
-    generator: Generator, detector: AnyDetector, latents: Tensor, work: Work | None = None
-) -> Detection:
+def score_samples(generator: Generator, detector: AnyDetector, latents: Tensor, work: Work | None = None) -> Detection:
     """Return what `ArtifactDetector.score` returns, holding the features of 2,048 samples at most."""
     work = work or Work()
     about = {} if work.folder is None else _measured_facts(generator, detector)
