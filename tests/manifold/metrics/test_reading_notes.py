@@ -55,6 +55,18 @@ def test_doubles_within_a_set():
 # The whole sets
 
 
+def test_rows_that_only_sum_to_the_same_are_no_copies():
+    rng = np.random.default_rng(3)
+    x = rng.integers(-3, 4, (600, 40)).astype("f4")
+    y = np.asfortranarray(x[:, ::-1][:520])  # another part for the last rows, another order in memory
+    assert "copies" not in notes(x, y, metrics=("precision",))
+    y[7], y[519], y[3] = x[599], x[1], 0
+    x[3] = -0.0
+    assert "3 of the 520 query samples are exact copies of reference samples" in notes(x, y, metrics=("precision",))
+    x[5], y[6] = 3e38, 3e38  # whose sum is none
+    assert "4 of the 520 query samples" in notes(x, y, metrics=("precision",))
+
+
 def test_frechet_is_never_below_zero():
     x = np.random.default_rng(0).standard_normal((300, 24)).astype(np.float32)
     assert 0 <= frechet_distance(x, x) < 1e-4
