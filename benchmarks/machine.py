@@ -84,7 +84,7 @@ def cpu_name() -> str:
 def conditions(*packages: str) -> str:
     """The machine, the versions and the settings that numbers depend on, on one line."""
     from genmend.manifold.engine.native_screen import native_kernels
-    from genmend.manifold.engine.screens import engine_name
+    from genmend.manifold.engine.screens import choose_engine
 
     found = []
     for name in packages:
@@ -92,7 +92,7 @@ def conditions(*packages: str) -> str:
             found.append(f"{name} {version(name)}")
     settings = {name: os.environ[name] for name in sorted(os.environ) if name.startswith(("OPENBLAS_", "OMP_", "MKL_"))}
     return (
-        f"{cpu_name()}, {os.cpu_count()} logical cores; engine {engine_name()}, kernels "
+        f"{cpu_name()}, {os.cpu_count()} logical cores; engine {choose_engine().name}, kernels "
         f"{', '.join(native_kernels()) or 'none'}; Python {platform.python_version()}, {', '.join(found)}; environment "
         f"{settings or 'plain'}"
     )

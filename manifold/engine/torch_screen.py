@@ -130,7 +130,7 @@ def half_is_faster() -> bool:
     """Whether this CPU multiplies bfloat16 matrices faster than float32 ones, with margin for their coarser bounds."""
     import torch
 
-    single = torch.ones((512, 1024))
+    single = torch.ones((256, 1024))
     return 1.5 * _seconds(single.bfloat16()) < _seconds(single)
 
 

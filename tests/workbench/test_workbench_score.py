@@ -17,6 +17,7 @@ pytest.importorskip("matplotlib")
 from test_workbench_report import Page
 
 from genmend import manifold
+from genmend.manifold.engine.screens import choose_engine
 from genmend.manifold.metrics.meanings import MEANINGS, meaning_of
 
 SCRATCH = '''
@@ -119,6 +120,7 @@ def test_totals_are_those_of_the_library_under_their_names(folder, arrays):
     assert any("50 query samples" in warning for warning in arrays.json["warnings"])
     assert arrays.json["sources"]["query"]["kind"] == "array"
     assert arrays.json["settings"]["k"] == [1, 3]
+    assert arrays.json["engine"] == choose_engine()._asdict()
     assert "report.html" in arrays.stderr
 
 

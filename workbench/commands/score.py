@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from genmend.manifold.engine.screens import choose_engine
 from genmend.manifold.features import FeatureSet, features_of
 from genmend.manifold.features.feature_set import kind_of
 from genmend.manifold.metrics.evaluation import evaluate
@@ -46,7 +47,7 @@ class ScoreRun:
         return found
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON's view, as in ``summary.json``: that of the evaluation, the two sources, and the settings."""
+        """JSON's view, as in ``summary.json``: that of the evaluation, the two sources, the settings, the engine."""
         sources = {"reference": self.reference, "query": self.query}
         settings = dict(vars(self.settings))
         return {
@@ -54,6 +55,7 @@ class ScoreRun:
             "warnings": self.warnings,
             "sources": {role: features.to_dict() for role, features in sources.items()},
             "settings": settings | {name: list(settings[name]) for name in ("k", "metrics") if settings[name]},
+            "engine": choose_engine()._asdict(),
         }
 
     def per_sample(self) -> dict[str, Any]:

@@ -202,4 +202,5 @@ def _provenance(run: Any, result: dict[str, Any]) -> list[Any]:
         if about["skipped"]:
             blocks.append(Table(f"Files of the {role} that were left out.", ["file", "why"], about["skipped"]))
     balls = "closed (distance <= radius)" if run.settings.closed else "open (distance < radius)"
-    return [*blocks, Facts("Settings of this run.", {"balls": balls, **result["settings"]})]
+    engine = "{name} ({reason})".format(**result["engine"])
+    return [*blocks, Facts("Settings of this run.", {"balls": balls, **result["settings"], "engine": engine})]

@@ -15,7 +15,7 @@ from genmend.manifold.engine.exact import numpy_pair_distances
 from genmend.manifold.engine.native_screen import NativeScreen, native_kernels, native_pair_distances
 from genmend.manifold.engine.numpy_screen import Screen, middle_and_scale
 from genmend.manifold.engine.projection import Projection
-from genmend.manifold.engine.screens import engine_name, screen_of, screens_of
+from genmend.manifold.engine.screens import _say_once, choose_engine, screen_of, screens_of
 from genmend.manifold.engine.sweep import near_pairs
 from genmend.manifold.metrics.totals import TOTALS_OF
 
@@ -85,7 +85,7 @@ def test_engines_give_the_same_bits(make, engine, monkeypatch):
     monkeypatch.setenv("GENMEND_ENGINE", "numpy")
     expected = evaluate(x, y, (1, 3), metrics=tuple(TOTALS_OF))
     monkeypatch.setenv("GENMEND_ENGINE", engine)
-    assert engine_name() == engine
+    assert choose_engine().name == engine
     found = evaluate(x, y, (1, 3), metrics=tuple(TOTALS_OF))
     for name, values in expected.per_sample().items():
         if name.endswith(("p_inside", "p_recalled")):  # sums, whose order is the engine's
@@ -165,7 +165,27 @@ def test_the_environment_names_the_engine(monkeypatch):
     with pytest.raises(ValueError, match="not built"):
         screen_of(x)
     monkeypatch.delenv("GENMEND_ENGINE")
-    assert engine_name() in ("torch", "numpy")
+    assert choose_engine().name in ("torch", "numpy")
+
+
+@pytest.mark.parametrize(("faster", "name", "size"), [(True, "torch", 2), (False, "numpy", 4)])
+def test_without_a_compiler_torch_works_only_where_it_is_fast(monkeypatch, caplog, faster, name, size):
+    module = "genmend.manifold.engine"
+    monkeypatch.delenv("GENMEND_ENGINE", raising=False)
+    monkeypatch.setattr(f"{module}.screens.native_kernels", tuple)
+    monkeypatch.setattr(f"{module}.torch_screen.half_is_faster", lambda: faster)
+    monkeypatch.setattr(f"{module}.screens._SLOW", 400)
+    _say_once.cache_clear()
+    for rows in (10, 20, 20):
+        screen_of(np.zeros((rows, 2)))
+    (said,) = caplog.messages
+    assert f"so {name} does its work, several times slower; `genmend doctor` says what to do" in said
+    found = choose_engine()
+    assert found.name == name
+    assert ("in bfloat16, faster than float32 here" in found.reason) is faster
+    monkeypatch.setenv("GENMEND_ENGINE", "torch")  # asked for, it does not emulate bfloat16
+    assert screen_of(np.zeros((20, 2))).codes.element_size() == size
+    assert ("products are in float32" in choose_engine().reason) is not faster
 
 
 def test_the_environment_holds_instruction_sets_back(monkeypatch):
@@ -185,8 +205,8 @@ def test_without_the_extension_all_works():
 import sys
 sys.modules["genmend.manifold.engine._native"] = None
 from genmend.manifold import prdc
-from genmend.manifold.engine.screens import engine_name
-assert engine_name() != "native"
+from genmend.manifold.engine.screens import choose_engine
+assert choose_engine().name != "native"
 at = prdc([[0.0], [1], [3], [7]], [[0.5], [2], [5.5], [12]], 1)[1]
 assert (at.precision, at.recall, at.density, at.coverage) == (0.75, 1, 1.25, 1)
 """
