@@ -14,6 +14,7 @@ from genmend.gans.detection.majority_trust import N_SAMPLES
 from genmend.gans.generator import Generator, measured_layers, recorded_batches
 from genmend.gans.settings import DetectorSettings, DissectSettings, RareSettings
 from genmend.manifold.features import load_extractor
+from genmend.manifold.features.extractor_device import at_extractor
 from genmend.storage.progress import in_words
 
 __all__ = ["Pace", "correct_seconds", "detect_seconds", "dissect_seconds", "measure_pace", "rare_seconds"]
@@ -112,6 +113,5 @@ def _timed(run: Callable[[], Any]) -> tuple[float, Any]:
 
 def _timed_features(extractor: Any, images: Tensor) -> float:
     network = load_extractor(extractor)
-    device = getattr(getattr(network, "mean", None), "device", images.device)
-    network(images[:1].to(device))
-    return _timed(lambda: network(images.to(device)))[0] / len(images)
+    network(at_extractor(network, images[:1]))
+    return _timed(lambda: network(at_extractor(network, images)))[0] / len(images)

@@ -180,7 +180,7 @@ class Generator:
         return drawn[start - first : start - first + n]
 
     def checked_latents(self, latents: Tensor | np.ndarray) -> Tensor:
-        """Check latents and return them as a float32 tensor (n, *latent_shape).
+        """Check latents and return them as a float32 tensor (n, *latent_shape) on the CPU; gradients flow to them.
 
         Of another shape they are reshaped where only axes of length 1 differ, or where they are flat, (n, d).
 
@@ -201,7 +201,7 @@ class Generator:
             )
         if not tensor.dtype.is_floating_point:
             raise ValueError(f"Latents have dtype {tensor.dtype}; give floating-point numbers.")
-        tensor = tensor.float().reshape(-1, *wanted)  # float first: what overflows float32 is not finite either
+        tensor = tensor.float().reshape(-1, *wanted).cpu()  # float first: what overflows float32 is not finite either
         bad = not_finite(tensor)
         if bad.any():
             row = int(bad.nonzero()[0])

@@ -52,14 +52,14 @@ def _enlarge(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def checked_masks(masks: Tensor, n: int) -> Tensor:
-    """Masks (n, h, w) as bool, true from 0.5 up.
+    """Masks (n, h, w) as bool on the CPU, true from 0.5 up.
 
     Raises
     ------
     ValueError
         If the shape is another, a value lies outside 0..1, or no mask marks anything.
     """
-    masks = torch.as_tensor(masks)
+    masks = torch.as_tensor(masks).cpu()
     if masks.dim() != 3 or len(masks) != n:
         raise ValueError(f"masks have shape {tuple(masks.shape)} for {n} broken samples; give [{n}, height, width].")
     if masks.dtype != torch.bool:

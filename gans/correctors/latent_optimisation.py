@@ -13,6 +13,7 @@ from genmend.gans.correctors.corrector import Corrector, FitSamples
 from genmend.gans.generator import gradient_batch
 from genmend.gans.image_features import image_features
 from genmend.manifold.features import load_extractor
+from genmend.manifold.features.extractor_device import at_extractor
 
 __all__ = ["LatentOptimisation"]
 
@@ -106,5 +107,6 @@ class LatentOptimisation(Corrector):
         return moving.detach()
 
     def _features(self, latents: Tensor) -> Tensor:
-        features: Tensor = self.extractor_(self.generator_.images(latents)).float()
-        return features
+        images = at_extractor(self.extractor_, self.generator_.images(latents))
+        features: Tensor = self.extractor_(images).float()
+        return features.to(latents.device)

@@ -29,6 +29,7 @@ from genmend.gans.generator import gradient_batch, layer_shapes
 from genmend.gans.image_features import AT_ONCE, image_features
 from genmend.manifold import Manifold
 from genmend.manifold.features import load_extractor
+from genmend.manifold.features.extractor_device import at_extractor
 from genmend.manifold.regions.manifold import nearest_ball_distance
 from genmend.storage.progress import with_progress
 
@@ -91,14 +92,14 @@ class FeatureTarget:
 
         The sum of distance / radius above its limit and of the linear score above its limit.
         """
-        features = self.extractor(images)
+        features = self.extractor(at_extractor(self.extractor, images))
         reference, radii = self.reference.to(features.device), self.radii.to(features.device)
         distance = nearest_ball_distance(features, reference, radii.clamp(min=1e-12))
         excess = (distance - self.manifold_limit).clamp(min=0)
         if self.weights is not None:
             score = features @ self.weights.to(features.device) + self.bias
             excess = excess + (score - self.score_limit).clamp(min=0)
-        return excess
+        return excess.to(images.device)
 
 
 class ManifoldGuided(Corrector):

@@ -23,7 +23,9 @@ from torch.nn import functional
 from genmend.gans.detection.soft_logistic import fit_soft_logistic
 from genmend.gans.generator import Generator
 from genmend.gans.image_features import image_features
+from genmend.manifold.engine.inputs import to_array
 from genmend.manifold.features import extract, load_extractor
+from genmend.manifold.features.extractor_device import at_extractor, extractor_device
 from genmend.storage.progress import with_progress
 
 __all__ = ["DefectClassifier"]
@@ -101,7 +103,7 @@ class DefectClassifier(BaseEstimator):
             If the lengths differ, a share is outside [0, 1], or one of the two sides is absent.
         """
         extractor = self._network()
-        shares = np.asarray(shares, dtype=np.float64)
+        shares = to_array(shares, "shares").astype(np.float64)
         features = extract(extractor, images, progress=progress)
         if real is not None:
             features = np.concatenate([extract(extractor, real, progress=progress), features])
@@ -119,7 +121,9 @@ class DefectClassifier(BaseEstimator):
             return self.fit(generator.generate(latents, progress=progress), shares, progress=progress)
         extractor = self._network()
         features = image_features(generator, latents, extractor, progress=progress)
-        self._fit_head(extractor, features, np.asarray(shares, dtype=np.float64), generator.generate(latents[:1]))
+        self._fit_head(
+            extractor, features, to_array(shares, "shares").astype(np.float64), generator.generate(latents[:1])
+        )
         return self
 
     def _network(self) -> nn.Module:
@@ -147,7 +151,7 @@ class DefectClassifier(BaseEstimator):
             labels = np.zeros((len(features), 3))
             labels[:n_real, 0], labels[n_real:, 1], labels[n_real:, 2] = 1, 1 - shares, shares
             weights, bias = _softmax_head(features, labels, self.regularisation or 3e-3)
-        self.module_ = _Classifier(extractor, weights, bias).eval()
+        self.module_ = _Classifier(extractor, weights, bias).to(extractor_device(extractor)).eval()
         self.feature_layer_ = _last_feature_map(self.module_, image)
         return labels
 
@@ -173,7 +177,7 @@ class DefectClassifier(BaseEstimator):
         """Probabilities (n, n_classes) in the order of `classes_`."""
         module = self.checked_module()
         logits = torch.cat([module(batch) for batch in images.split(batch_size)])
-        probabilities: NDArray[np.float32] = logits.softmax(1).numpy()
+        probabilities: NDArray[np.float32] = logits.softmax(1).cpu().numpy()
         return probabilities
 
     @torch.no_grad()
@@ -182,7 +186,7 @@ class DefectClassifier(BaseEstimator):
         module = self.checked_module()
         logits = torch.cat([module(batch) for batch in images.split(batch_size)])
         normal, artifact = self.classes_.index("normal"), self.classes_.index("artifact")
-        scores: NDArray[np.float32] = (logits[:, artifact] - logits[:, normal]).numpy()
+        scores: NDArray[np.float32] = (logits[:, artifact] - logits[:, normal]).cpu().numpy()
         return scores
 
     def _tune(self, images: Tensor, labels: Tensor, progress: bool) -> None:
@@ -197,7 +201,8 @@ class DefectClassifier(BaseEstimator):
             order = torch.randperm(len(images), generator=draw).split(16)
             for rows in with_progress(order, "tuning", len(order), show=progress):
                 optimiser.zero_grad()
-                functional.cross_entropy(module(images[rows]), labels[rows]).backward()
+                logits = module(images[rows])
+                functional.cross_entropy(logits, labels[rows].to(logits)).backward()
                 optimiser.step()
         for parameter in learnt:
             parameter.requires_grad_(False)
@@ -217,7 +222,7 @@ class _Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (n, n_classes)."""
-        logits: Tensor = self.head(self.extractor(images))
+        logits: Tensor = self.head(self.extractor(at_extractor(self.extractor, images)))
         return logits
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from genmend.gans.detection.defect_classifier import DefectClassifier
 from genmend.manifold.features import read_image
+from genmend.manifold.features.extractor_device import at_extractor
 from genmend.storage.progress import with_progress
 
 __all__ = ["METHODS", "MaskQuality", "attribution_masks", "box_masks", "brush_masks", "mask_quality"]
@@ -75,7 +76,7 @@ def attribution_masks(
     masks = []
     batches = images.split(batch_size)
     for batch in with_progress(batches, method, len(batches), show=progress):
-        raw = METHODS[method](module, layer, batch, artifact).detach().float()
+        raw = METHODS[method](module, layer, at_extractor(module, batch), artifact).detach().float().cpu()
         size = (batch.shape[2], batch.shape[3])
         raw = nn.functional.interpolate(raw, size=size, mode="bilinear", align_corners=False)
         masks.append(_shares(raw.sum(1)))
@@ -115,7 +116,7 @@ def brush_masks(painted: Sequence[str | Path] | NDArray[Any] | Tensor, height: i
         If an array has another shape or range, there is none, or a file is damaged.
     """
     if isinstance(painted, np.ndarray | Tensor):
-        array = torch.as_tensor(painted)
+        array = torch.as_tensor(painted).cpu()
     else:
         # Files may differ in size: each is scaled on its own.
         files = [read_image(path).mean(0) for path in painted]
@@ -158,6 +159,7 @@ def mask_quality(masks: Tensor, drawn: Tensor, *, threshold: float = 0.5) -> Mas
         raise ValueError(
             f"masks have shape {tuple(masks.shape)} and drawn ones {tuple(drawn.shape)}; give both (n, h, w)."
         )
+    masks, drawn = masks.cpu(), drawn.cpu()
     marked, inside = (masks >= threshold).flatten(1), (drawn >= 0.5).flatten(1)
     both, either = (marked & inside).sum(1).double(), (marked | inside).sum(1).double()
     flat = masks.flatten(1)

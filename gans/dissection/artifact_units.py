@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genmend.manifold import frechet_distance
+from genmend.manifold.engine.inputs import to_array
 from genmend.storage.progress import with_progress
 
 __all__ = ["unit_frechet", "unit_kid"]
@@ -49,7 +50,7 @@ def unit_kid(
     ValueError
         If the shapes do not fit, or there are fewer than `n_top` images or 2 reference images.
     """
-    peaks, features, reference = np.asarray(peaks), np.asarray(features), np.asarray(reference)
+    peaks, features, reference = to_array(peaks, "peaks"), np.asarray(features), np.asarray(reference)
     if len(peaks) != len(features) or features.shape[1:] != reference.shape[1:]:
         raise ValueError(
             f"peaks {peaks.shape}, features {features.shape} and reference {reference.shape} do not fit: "
@@ -86,7 +87,7 @@ def unit_frechet(
     The paper's unit-FID where the features are Inception's and the reference is real images; otherwise to be called
     by the extractor's name. Some seconds a unit for wide features; other arguments as in `unit_kid`.
     """
-    peaks = np.asarray(peaks)
+    peaks = to_array(peaks, "peaks")
     rows = top_images(peaks[:, list(units)], n_top)
     return np.array([
         frechet_distance(reference, np.asarray(features)[rows[:, column]])

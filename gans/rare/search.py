@@ -22,6 +22,7 @@ from genmend.gans.rare.objective import pair_distances, rare_loss
 from genmend.gans.rare.samples import RareSamples
 from genmend.gans.rare.space import RareSpace
 from genmend.gans.settings import RareSearch
+from genmend.manifold.features.extractor_device import at_extractor
 from genmend.manifold.regions.manifold import nearest_ball_distance
 from genmend.storage.progress import with_progress
 
@@ -131,7 +132,8 @@ def _descend(
     shape = (-1, *generator.latent_shape)
 
     def features_of(some: Tensor) -> Tensor:
-        return space.network(generator.images(prior.latents(some).reshape(shape))).float()
+        images = generator.images(prior.latents(some).reshape(shape))
+        return space.network(at_extractor(space.network, images)).float().to(some.device)
 
     best = torch.full((len(moving), *generator.latent_shape), math.nan, device=generator.device)
     best_loss = torch.full((len(moving),), math.inf, device=generator.device)

@@ -121,7 +121,7 @@ def extract_audio(
 
 def vector_of(features: Any, name: str) -> NDArray[np.float32]:
     """What an extractor returned for one wave as (d,) float32, or an error if it is no finite vector."""
-    array = features.detach().cpu().numpy() if hasattr(features, "detach") else np.asarray(features)
+    array = features.detach().float().cpu().numpy() if hasattr(features, "detach") else np.asarray(features)
     if array.ndim != 1:
         raise ValueError(f"The extractor returned shape {array.shape} for {name}; it has to return one vector, (d,).")
     if not np.isfinite(array).all():

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genmend.manifold.features.audio_extractor import SAMPLE_RATE, resample, vector_of
+from genmend.manifold.features.extractor_device import extractor_device
 from genmend.manifold.features.image_extractor import ImageExtractor, vectors_of
 from genmend.manifold.features.sources import Samples
 
@@ -55,7 +56,8 @@ def _two_steps(
 ) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
     """What is done to each image (3, h, w), and what to a batch of the results."""
     if not isinstance(extractor, ImageExtractor):
-        return lambda image: image.to(device), extractor
+        place = extractor_device(extractor) or device
+        return lambda image: image.to(place), extractor
     return lambda image: extractor.prepare(image[None].to(extractor.mean.device))[0], extractor.network
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from genmend.manifold.features.extractor_device import at_extractor
 from genmend.manifold.features.resizing import ANTIALIASED, MODES, resize
 from genmend.storage.digests import sha256_of, sha256_of_json
 
@@ -155,7 +156,7 @@ def extract(
     batch_size: int = 16,
     progress: bool = False,
 ) -> NDArray[np.float32]:
-    """Features of many images, batch by batch; an `ImageExtractor` on another device gets them there.
+    """Features of many images, batch by batch; an `nn.Module` on another device gets them there.
 
     Parameters
     ----------
@@ -179,9 +180,8 @@ def extract(
     """
     if len(images) == 0:
         raise ValueError("There are no images to extract features from: give at least one.")
-    device = extractor.mean.device if isinstance(extractor, ImageExtractor) else images.device
     parts = [
-        vectors_of(extractor(batch.to(device)), len(batch))
+        vectors_of(extractor(at_extractor(extractor, batch)), len(batch))
         for batch in tqdm(images.split(batch_size), desc="features", disable=not progress, leave=False)
     ]
     joined = np.concatenate(parts)
