@@ -7,6 +7,15 @@ from .attributions.interaction_games import FeatureInteractions as FeatureIntera
 from .attributions.interaction_games import exact_interactions as exact_interactions
 from .attributions.interaction_games import sampled_interactions as sampled_interactions
 from .attributions.positive_interactions import PositiveInteractions as PositiveInteractions
+from .circuits.ablation import AblationDrop as AblationDrop
+from .circuits.ablation import ablation_drop as ablation_drop
+from .circuits.blocks import find_blocks as find_blocks
+from .circuits.circuit import CircuitGraph as CircuitGraph
+from .circuits.circuit import merge_alike as merge_alike
+from .circuits.find_circuits import find_circuits as find_circuits
+from .circuits.unit_index import UnitIndex as UnitIndex
+from .circuits.unit_index import build_index as build_index
+from .circuits.unit_index import load_index as load_index
 from .regions.configurations import Configurations as Configurations
 from .regions.configurations import configurations as configurations
 from .regions.find import FlaggedKind as FlaggedKind

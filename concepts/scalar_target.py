@@ -22,8 +22,8 @@ def target_scores(model: Callable[..., Any], inputs: Tensor, target: Target) -> 
     Parameters
     ----------
     model
-        Any callable that takes ``(n, ...)`` and gives ``(n, classes)``, ``(n,)`` or ``(n, 1)``; of an object with
-        several tensors the first counts (`logits` of a classifier of transformers).
+        Any callable that takes ``(n, ...)`` and gives ``(n, classes)``, ``(n,)`` or ``(n, 1)``; of an output
+        with `logits` these count, of a tuple the first tensor.
     inputs
         Shape ``(n, ...)``.
     target
@@ -39,7 +39,8 @@ def target_scores(model: Callable[..., Any], inputs: Tensor, target: Target) -> 
     ValueError
         If a target is out of range, their number is not n, or one is needed and none given.
     """
-    scores = first_tensor(model(inputs), "the model")
+    output = model(inputs)
+    scores = first_tensor(getattr(output, "logits", output), "the model")
     n = len(inputs)
     if len(scores) != n:
         raise ValueError(

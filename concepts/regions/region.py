@@ -110,7 +110,8 @@ class JoinedRegion(_Algebra):
         inside = np.array([part.contains(samples) for part in self.parts])
         if self.how == "not":
             return ~inside[0]
-        joined: np.ndarray = inside.all(0) if self.how == "and" else inside.any(0)
+        join = np.logical_and if self.how == "and" else np.logical_or
+        joined: np.ndarray = join.reduce(inside)
         return joined
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Granular concept circuits: which units of one block make which units of the next one see what they see."""

@@ -1,0 +1,128 @@
+"""What a score loses when a circuit's units are replaced, beside random units of the same number in each block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from genmend.activations.outputs import first_tensor, with_first_tensor
+from genmend.activations.runs import hooked
+from genmend.concepts.circuits.blocks import call_blocks, unit_axis, unit_scores
+from genmend.concepts.circuits.circuit import CircuitGraph, Unit
+from genmend.concepts.circuits.unit_index import UnitIndex
+from genmend.concepts.scalar_target import Target, target_scores
+
+__all__ = ["AblationDrop", "ablation_drop", "units_in_common"]
+
+
+@dataclass(frozen=True)
+class AblationDrop:
+    """How far a score falls; the sizes of the groups are the same, block by block.
+
+    Attributes
+    ----------
+    score : float
+        Of the intact model.
+    circuit : float
+        Fall without the circuit's units.
+    random : ndarray
+        Falls without random units of the same blocks, one a draw.
+    outside : ndarray
+        Falls without units that the circuit does not hold but of which the sample is among the top 10 % (others where
+        there are too few), one a draw: the harder control.
+    n_units : int
+    """
+
+    score: float
+    circuit: float
+    random: np.ndarray
+    outside: np.ndarray
+    n_units: int
+
+
+@torch.no_grad()
+def ablation_drop(
+    model: nn.Module,
+    graph: CircuitGraph,
+    index: UnitIndex,
+    sample: Tensor,
+    target: Target = None,
+    *,
+    n_draws: int = 20,
+    seed: int = 0,
+) -> AblationDrop:
+    """Set a circuit's units to zero, and as many others.
+
+    Parameters
+    ----------
+    model
+        In evaluation mode.
+    graph
+        A circuit, or the graph of all.
+    index
+        That it was found by.
+    sample
+        Shape ``(1, ...)``.
+    target
+        See `genmend.concepts.scalar_target.Target`.
+    n_draws
+        Of each control.
+    seed
+        Of the draws.
+
+    Raises
+    ------
+    ValueError
+        If the graph has no unit.
+    """
+    if not graph.units:
+        raise ValueError("The graph has no unit: no unit has the sample among its top ones.")
+    by_block: dict[int, list[int]] = {}
+    for block, unit in graph.units:
+        by_block.setdefault(block, []).append(unit)
+    calls = call_blocks(model, index.blocks, sample)
+    score = float(target_scores(model, sample, target))
+
+    def fall(units: Mapping[int, Sequence[int]]) -> float:
+        with ExitStack() as hooks:
+            for block, some in units.items():
+                hooks.enter_context(hooked(model, index.blocks[block], _without(index.blocks[block], some)))
+            return score - float(target_scores(model, sample, target))
+
+    rng = np.random.default_rng(seed)
+    random, outside = [], []
+    for _ in range(n_draws):
+        drawn: dict[int, Any] = {}
+        beside: dict[int, Any] = {}
+        for block, own in by_block.items():
+            scores = unit_scores(calls[block].output)[0].float().cpu().numpy()
+            drawn[block] = rng.choice(len(scores), len(own), replace=False)
+            free = np.setdiff1d(np.arange(len(scores)), own)
+            strong = np.flatnonzero(index.in_top(index.blocks[block], scores, high=False))
+            first, rest = np.intersect1d(free, strong), np.setdiff1d(free, strong)
+            beside[block] = np.concatenate([rng.permutation(first), rng.permutation(rest)])[: len(own)]
+        random.append(fall(drawn))
+        outside.append(fall(beside))
+    return AblationDrop(score, fall(by_block), np.array(random), np.array(outside), len(graph.units))
+
+
+def _without(block: str, units: Sequence[int]) -> Callable[..., Any]:
+    def hook(module: nn.Module, inputs: Any, output: Any) -> Any:
+        tensor = first_tensor(output, block)
+        lost = torch.as_tensor(np.array(units), device=tensor.device)
+        return with_first_tensor(output, tensor.index_fill(unit_axis(tensor), lost, 0), block)
+
+    return hook
+
+
+def units_in_common(one: CircuitGraph, other: CircuitGraph) -> float:
+    """Units in both over units in either, 0..1; the stability of circuits over seeds or over other samples."""
+    mine: set[Unit] = set(one.units)
+    theirs: set[Unit] = set(other.units)
+    return len(mine & theirs) / max(len(mine | theirs), 1)

@@ -1,0 +1,205 @@
+"""Find the circuits of one sample in a network whose units have been indexed."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from scipy.stats import hypergeom
+from torch import Tensor, nn
+
+from genmend.concepts.circuits.blocks import BlockCall, call_blocks, unit_axis, unit_scores
+from genmend.concepts.circuits.circuit import CircuitGraph, Edge, Unit
+from genmend.concepts.circuits.patching import unit_effects
+from genmend.concepts.circuits.thresholds import beyond_random_units, peaks_over_threshold
+from genmend.concepts.circuits.unit_index import UnitIndex
+from genmend.concepts.scalar_target import check_inputs
+
+__all__ = ["find_circuits"]
+
+Patch = Literal["zero", "mean", "other"]
+Chosen = Literal["random", "peaks"]
+
+
+def find_circuits(
+    model: nn.Module,
+    index: UnitIndex,
+    sample: Tensor,
+    *,
+    patch: Patch = "zero",
+    other: Tensor | None = None,
+    chosen: Chosen = "random",
+    identity: bool = True,
+    false_share: float = 0.05,
+    least_flow: float = 0.1,
+    n_random: int = 64,
+    most_roots: int | None = None,
+    seed: int = 0,
+    batch_size: int = 64,
+) -> CircuitGraph:
+    """Granular concept circuits of one sample (Kwon et al., ICCV 2025), block by block.
+
+    Roots are the units, the last block's left out, of which the sample is a top one (1 %). An edge leads from a unit
+    to one of the next block of which the sample is among the top 10 %, if replacing the first changes the second
+    (function) and both have the same top samples (meaning); its end is followed in turn. All units of a block are
+    replaced in one batch, and only the next block runs.
+
+    Parameters
+    ----------
+    model
+        That the index was made of, in evaluation mode.
+    index
+        See `build_index`.
+    sample
+        Shape ``(1, ...)``; it need not be one of the indexed ones.
+    patch
+        'zero' as published; 'mean', the unit's mean over the indexed samples; 'other', what the unit gives for `other`.
+    other
+        A counterfactual, or any other sample, shape ``(1, ...)``.
+    chosen
+        'random': effects larger than those of random units of the same block, of either sign, between units that share
+        more top samples than chance would (hypergeometric, 1 %) or, where the effect inhibits, none; 'peaks': as
+        published, see `peaks_over_threshold`, between units that share more than all candidates on average.
+    identity
+        Whether what a residual block hands on unchanged counts as an effect.
+    false_share
+        Of the edges that 'random' finds.
+    least_flow
+        Share of top samples that the two ends of an edge must have in common; published 0.1.
+    n_random
+        Random units of each block.
+    most_roots
+        The units of the strongest scores relative to their top one; default all.
+    seed
+        Of the random units.
+    batch_size
+        Copies of a block's input in one call.
+
+    Raises
+    ------
+    ValueError
+        If the sample is not one, holds NaN, or an option is out of range.
+    """
+    if patch not in ("zero", "mean", "other") or chosen not in ("random", "peaks"):
+        raise ValueError(
+            f"patch is {patch!r} and chosen {chosen!r}; accepted are 'zero', 'mean', 'other' and 'random', 'peaks'."
+        )
+    if (patch == "other") != (other is not None):
+        raise ValueError("patch='other' needs other=, a sample of shape (1, ...), and no other patch takes one.")
+    if len(check_inputs(sample)) != 1:
+        raise ValueError(f"sample has {len(sample)} rows, but circuits are of one sample: sample[:1].")
+    calls = call_blocks(model, index.blocks, sample)
+    others = None if other is None else call_blocks(model, index.blocks, check_inputs(other))
+    scores = [unit_scores(call.output)[0].float().cpu().numpy() for call in calls]
+    for block, own in zip(index.blocks, scores, strict=True):
+        if len(own) != len(index.top[block]):
+            raise ValueError(
+                f"block {block!r} has {len(own)} units, but the index has {len(index.top[block])}: index anew."
+            )
+    roots = _roots(index, scores, most_roots)
+    rng = np.random.default_rng(seed)
+    reached: list[set[int]] = [set() for _ in calls]
+    for place, unit in roots:
+        reached[place].add(unit)
+    edges: list[Edge] = []
+    for number in range(len(calls) - 1):
+        sources = sorted(reached[number])
+        # Drawn for every block, so that the edges of one do not depend on whether another has sources.
+        n_units = len(scores[number])
+        random_units = rng.choice(n_units, min(n_random, n_units), replace=False)
+        if not sources:
+            continue
+        replacement = _replacement(index, calls[number], number, patch, others)
+        asked = np.concatenate([sources, random_units])
+        effects = unit_effects(
+            calls[number],
+            calls[number + 1],
+            asked.tolist(),
+            replacement=replacement,
+            through_identity=identity,
+            batch_size=batch_size,
+        )
+        found = effects.double().cpu().numpy()
+        candidates = index.in_top(index.blocks[number + 1], scores[number + 1], high=False)
+        own, null = found[: len(sources)], found[len(sources) :]
+        significant = None if chosen == "peaks" else beyond_random_units(own, null, false_share=false_share)
+        for row, source in enumerate(sources):
+            kept = _edges(index, number, source, own[row], candidates, significant, row, least_flow)
+            edges += kept
+            reached[number + 1].update(edge.target[1] for edge in kept)
+    settings = {
+        "patch": patch,
+        "chosen": chosen,
+        "identity": identity,
+        "false_share": false_share,
+        "least_flow": least_flow,
+        "n_random": n_random,
+        "seed": seed,
+        "n_samples": index.n_samples,
+    }
+    return CircuitGraph(index.blocks, tuple(roots), tuple(edges), settings)
+
+
+def _roots(index: UnitIndex, scores: list[np.ndarray], most: int | None) -> list[Unit]:
+    found: list[tuple[float, Unit]] = []
+    for number, block in enumerate(index.blocks[:-1]):
+        highest = np.maximum(np.abs(index.scores[block][:, 0]), np.finfo(np.float32).tiny)
+        for unit in np.flatnonzero(index.in_top(block, scores[number])):
+            found.append((float(scores[number][unit] / highest[unit]), (number, int(unit))))
+    if most is not None:
+        found = sorted(found, key=lambda each: (-each[0], each[1]))[:most]
+    return sorted(unit for _, unit in found)
+
+
+def _replacement(
+    index: UnitIndex, call: BlockCall, number: int, patch: Patch, others: list[BlockCall] | None
+) -> Tensor | None:
+    if patch == "zero":
+        return None
+    if others is not None:
+        return others[number].output
+    shape = [1] * call.output.ndim
+    shape[unit_axis(call.output)] = -1
+    return torch.as_tensor(index.means[index.blocks[number]]).reshape(shape)
+
+
+def _edges(
+    index: UnitIndex,
+    number: int,
+    source: int,
+    effects: np.ndarray,
+    candidates: np.ndarray,
+    significant: np.ndarray | None,
+    row: int,
+    least_flow: float,
+) -> list[Edge]:
+    """The edges that leave one unit."""
+    candidates = candidates & (effects != 0)
+    excited, inhibited = effects.clip(0), effects.clip(max=0)
+    sensitivity = excited / max(excited.sum(), np.finfo(np.float64).tiny)
+    flow = index.overlap(index.blocks[number], source, index.blocks[number + 1]) / index.high
+    if not candidates.any():
+        return []
+    if significant is None:
+        means_alike = flow > max(float(flow[candidates].mean()), least_flow)
+        candidates &= excited > 0
+        threshold = peaks_over_threshold(sensitivity[candidates]) if candidates.any() else float("nan")
+        functions = sensitivity > threshold if threshold >= 0 else np.zeros_like(candidates)
+    else:
+        functions = significant[row]
+        shared = flow * index.high
+        chance = hypergeom.sf(shared.round() - 1, index.n_samples, index.high, index.high)
+        # Who inhibits need not have the same top samples, rather none of them.
+        means_alike = ((flow >= least_flow) & (chance <= 0.01)) | ((effects < 0) & (flow == 0))
+        sensitivity = sensitivity + inhibited / max(-inhibited.sum(), np.finfo(np.float64).tiny)
+    return [
+        Edge(
+            (number, source),
+            (number + 1, int(unit)),
+            float(effects[unit]),
+            float(sensitivity[unit]),
+            float(flow[unit]),
+        )
+        for unit in np.flatnonzero(candidates & functions & means_alike)
+    ]
