@@ -1,7 +1,8 @@
-"""The commands that `kill_runs` kills, with small inputs of their own; and for each the same with something changed."""
+"""The commands that `kill_runs` kills, with small inputs of their own; and for each what may change between resumes."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,13 @@ SCORER = """
 def coarse():
     return lambda images: nn.functional.adaptive_avg_pool2d(images, 2).flatten(1)
 """
+Change = tuple[
+    list[str], list[str]
+]  # options that come to a command; inputs whose content is another under the same name
 
 
 def prepare(folder: Path) -> None:
-    """Write what the commands read."""
+    """Write what the commands read; `others` in it holds other content for some of the files."""
     import diffusion_toys
     import torch
     from scratch_commands import SCRATCH
@@ -25,37 +29,60 @@ def prepare(folder: Path) -> None:
     from genmend.gans import DCGAN
     from genmend.tts.text.corpus import ENGLISH
 
+    others = folder / "others"
+    others.mkdir()
     (folder / "scratch.py").write_text(SCRATCH + SCORER)
+    (others / "scratch.py").write_text((SCRATCH + SCORER).replace("manual_seed(5)", "manual_seed(8)"))
     rng = np.random.default_rng(0)
     latents = rng.standard_normal((600, 12)).astype(np.float32)
     latents[:60] *= 3
     np.save(folder / "latents.npy", latents)
-    np.save(folder / "others.npy", latents[::-1].copy())
-    labels = folder / "labels"
-    labels.mkdir()
-    np.save(labels / "latents.npy", latents[:200])
-    rows = [f"{i},{2 * (i < 60)},{2 * (i < 60)}" for i in range(200)]
-    (labels / "labels.csv").write_text("\n".join(["index,rater_a,rater_b", *rows]) + "\n")
+    np.save(others / "latents.npy", latents[::-1].copy())
+    for place, broken in ((folder, 60), (others, 50)):
+        labels = place / "labels"
+        labels.mkdir()
+        np.save(labels / "latents.npy", latents[:200])
+        rows = [f"{i},{2 * (i < broken)},{2 * (i < broken)}" for i in range(200)]
+        (labels / "labels.csv").write_text("\n".join(["index,rater_a,rater_b", *rows]) + "\n")
     for name in ("real", "made"):
         (folder / name).mkdir()
         for number, pixels in enumerate(rng.integers(0, 256, (200, 16, 16, 3)).astype(np.uint8)):
             Image.fromarray(pixels).save(folder / name / f"{number:03}.png")
+    (others / "made").mkdir()  # one picture of two hundred
+    Image.fromarray(pixels).save(others / "made" / "007.png")
     torch.manual_seed(0)
     torch.save(DCGAN(7, (32, 16)).eval().state_dict(), folder / "own.pth")
-    torch.save(DCGAN(7, (32, 16)).eval().state_dict(), folder / "another.pth")
+    torch.save(DCGAN(7, (32, 16)).eval().state_dict(), others / "own.pth")
     (folder / "toy").mkdir()
     # The usability of tiny images, in place of a CLIP that nobody has on disk; forked runs see it too.
     comparison.clip_score = lambda name: lambda images, prompt: images.mean((1, 2, 3)).numpy() + 1
-    diffusion_toys.sd15(folder / "toy").save_pretrained(folder / "pipe")
+    for place, seed in ((folder, 1), (others, 2)):
+        torch.manual_seed(seed)
+        diffusion_toys.sd15(folder / "toy").save_pretrained(place / "pipe")
     lines = ENGLISH.read_text(encoding="utf-8").splitlines()
-    (folder / "corpus.tsv").write_text("\n".join(lines[:150]), encoding="utf-8")
-    (folder / "sentences.tsv").write_text("\n".join(lines[200:300]), encoding="utf-8")
+    for place, first in ((folder, 0), (others, 100)):
+        (place / "corpus.tsv").write_text("\n".join(lines[first : first + 40]), encoding="utf-8")
+        (place / "sentences.tsv").write_text("\n".join(lines[first + 200 : first + 250]), encoding="utf-8")
 
 
-def commands() -> dict[str, tuple[list[str], list[str]]]:
-    """Name -> (arguments, the same with an input or a setting changed)."""
+def exchange(folder: Path, names: list[str]) -> None:
+    """Swap the content of these files or folders with that of their namesakes in `others`."""
+    for name in names:
+        ours, theirs = folder / name, folder / "others" / name
+        if ours.is_dir() and name != "pipe":  # a folder of files, of which some are others
+            exchange_files = [str(Path(name) / file.name) for file in theirs.iterdir()]
+            exchange(folder, exchange_files)
+            continue
+        aside = folder / "aside"
+        ours.rename(aside)
+        theirs.rename(ours)
+        aside.rename(theirs)
+    shutil.rmtree(folder / "__pycache__", ignore_errors=True)  # it knows a source by its size and time alone
+
+
+def commands() -> dict[str, tuple[list[str], list[Change]]]:
+    """Name -> (arguments, what changes between a killed run and the one that takes over)."""
     own = ["scratch:build", "--latents", "latents.npy", *OWN]
-    others = ["scratch:build", "--latents", "others.npy", *OWN]
     rare = ["--n-references", "3", "--n-versions", "2", "--steps", "6", "--k-reference", "20"]
     dissect = ["dissect", "scratch:build", "--latent-shape", "12", "--layer", "bloom", "--n-images", "60"]
     score = ["score", "real", "made", "--features", "scratch:coarse", "--k", "3", "--bootstrap", "50"]
@@ -64,15 +91,15 @@ def commands() -> dict[str, tuple[list[str], list[str]]]:
     amplify = ["amplify", "pipe", *search, *small, "--usability", "clip:mean", "--features", "scratch:coarse"]
     train = ["train-detector", "scratch:build", "--labels", "labels", *OWN]
     speak = ["speak", "joe", "--file", "sentences.tsv", "--corpus", "corpus.tsv"]
-    convert = ["--i-trust-this-file", "--samples", "64"]
+    weights, seed = ([], ["scratch.py"]), (["--seed", "5"], [])
     return {
-        "detect": (["detect", *own], ["detect", *others]),
-        "correct": (["correct", *own], ["correct", *own, "--no-gate"]),
-        "score": (score, [*score, "--seed", "1"]),
-        "rare": (["rare", *own, *rare], ["rare", *others, *rare]),
-        "dissect": ([*dissect, "--n-statistics", "300"], [*dissect, "--n-statistics", "200"]),
-        "train-detector": (train, [*train, "--seed", "5"]),
-        "amplify --search": (amplify, [*amplify, "--seed", "9"]),
-        "speak --file": ([*speak, "--reference", "kept"], [*speak, "--reference", "kept-8", "--k", "8"]),
-        "convert": (["convert", "own.pth", *convert], ["convert", "another.pth", *convert]),
+        "detect": (["detect", *own], [seed, weights, ([], ["latents.npy"])]),
+        "correct": (["correct", *own], [(["--no-gate"], []), weights, ([], ["latents.npy"])]),
+        "score": (score, [seed, ([], ["made"]), (["--metrics", "precision,recall"], [])]),
+        "rare": (["rare", *own, *rare], [seed, weights, ([], ["latents.npy"])]),
+        "dissect": ([*dissect, "--n-statistics", "300"], [seed, weights, (["--n-shuffles", "30"], [])]),
+        "train-detector": (train, [seed, weights, ([], ["labels"])]),
+        "amplify --search": (amplify, [seed, ([], ["pipe"]), (["--tau", "0.5"], [])]),
+        "speak --file": (speak, [(["--k", "8"], []), ([], ["corpus.tsv"]), ([], ["sentences.tsv"])]),
+        "convert": (["convert", "own.pth", "--i-trust-this-file"], [seed, ([], ["own.pth"]), (["--no-samples"], [])]),
     }

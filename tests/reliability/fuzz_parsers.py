@@ -24,6 +24,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from kept_counts import keep
+
 CORPUS, OLD = Path(__file__).with_name("corpus"), Path(__file__).parents[1] / "old_files" / "data"
 ACCEPTED = (ValueError, LookupError, OSError)  # a sentence and exit code 2 on the command line
 SLOW, LEFT = 5.0, 300e6
@@ -247,6 +249,9 @@ def main() -> int:
     given.add_argument("--seconds", type=float, default=600, help="on each parser")
     given.add_argument("--only", nargs="*", default=[])
     given.add_argument("--seed", type=int, default=0)
+    given.add_argument(
+        "--save", action="store_true", help="keep the counts, and write the table of docs/reliability.md"
+    )
     chosen = given.parse_args()
     failed = 0
     for name, (parser, files, called) in parsers().items():
@@ -263,7 +268,10 @@ def main() -> int:
             kept.parent.mkdir(parents=True, exist_ok=True)
             kept.write_bytes(content)
         failed += len(found)
-        print(f"{name} | {tried} | {'; '.join(wrong for _, wrong in found.values()) or 'none'}", flush=True)
+        complaints = [wrong for _, wrong in found.values()]
+        print(f"{name} | {tried} | {'; '.join(complaints) or 'none'}", flush=True)
+        if chosen.save:
+            keep("fuzz", name, {"tried": tried, "seconds": chosen.seconds, "complaints": complaints})
     return int(failed > 0)
 
 

@@ -7,11 +7,16 @@ and is killed with SIGKILL, which no program can catch, at a moment drawn unifor
 
 Four experiments:
 
-- kills: a run is killed, resumed, killed again (at most four times), and left to its end;
-- changed: a run is killed, and another with other inputs or settings takes over its folder, and gives its own result;
+- kills: a run is killed, resumed, killed again (at most four times), and left to its end. Every other kill takes the
+  command's own process alone, as the kernel does when memory runs out: its children have to end by themselves;
+- changed: a run is killed; another takes over its folder, with another setting or with other content under the same
+  names (latents, weights, images, labels, sentences), and gives its own result; then the first again, as before;
 - two at once: two runs start on one folder, both end by themselves, and what lies there is the result;
 - full disk: the folder lies on a small file system that fills up: one sentence, nothing half-written, and with more
   room the resumed run gives the result. It needs the right to mount a tmpfs, and is left out where there is none.
+
+Temporary files of killed writers have to be gone at the end. Every round begins with an empty cache of features and of
+voices. ``--save`` keeps the counts, for the table of docs/reliability.md.
 """
 
 from __future__ import annotations
@@ -19,7 +24,6 @@ from __future__ import annotations
 import argparse
 import ctypes
 import hashlib
-import json
 import os
 import random
 import shutil
@@ -29,9 +33,18 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+from commands_to_kill import Change, commands, exchange, prepare
+from kept_counts import keep
+
 sys.path[:0] = [str(Path(__file__).parents[1] / name) for name in ("workbench", "diffusion", "gans")]
+
+
+class RunError(Exception):
+    """A run that was to end well did not."""
+
 
 MOST_KILLS = 4  # of one run before it is left to its end
 Command = list[str]
@@ -46,13 +59,12 @@ class Tally:
     events: int = 0  # kills, or runs that took over, met another or met a full disk
     ends: int = 0
     equal: int = 0
-    leftovers: int = 0  # hidden files of killed writers, which whole_file says that a kill may leave
     differences: list[str] = field(default_factory=list)
 
     def compare(self, reference: dict[str, str], out: Path) -> None:
         self.ends += 1
-        self.leftovers += sum(map(is_leftover, out.rglob(".*")))
         found = digests(out)
+        self.differences += [f"{file.name} is left" for file in out.rglob(".*") if is_leftover(file)]
         different = sorted(name for name in {*reference, *found} if reference.get(name) != found.get(name))
         self.equal += not different
         self.differences += [name for name in different if name not in self.differences]
@@ -104,7 +116,7 @@ def start(folder: Path, command: Sequence[str], log: Path) -> int:
         os._exit(code)
 
 
-def wait(pid: int, seconds: float | None = None) -> int | None:
+def wait(pid: int, seconds: float | None = None, kill: Callable[[int, int], None] = os.killpg) -> int | None:
     """Exit code of the child; None where it had to be killed after `seconds`."""
     end = None if seconds is None else time.monotonic() + seconds
     while True:
@@ -112,18 +124,31 @@ def wait(pid: int, seconds: float | None = None) -> int | None:
         if done:
             return os.waitstatus_to_exitcode(status)
         if end is not None and time.monotonic() >= end:
-            os.killpg(pid, signal.SIGKILL)
+            kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             return None
         time.sleep(0.002)
 
 
+def outlives(pid: int, seconds: float = 60) -> bool:
+    """Whether a process that a killed one has started is still there after so long."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            os.killpg(pid, 0)
+        except ProcessLookupError:
+            return False
+        time.sleep(0.1)
+    os.killpg(pid, signal.SIGKILL)
+    return True
+
+
 def run_whole(folder: Path, command: Command, log: Path) -> float:
-    """Run to the end; seconds. SystemExit with the log where it fails."""
+    """Run to the end; seconds. RunError with the log where it fails."""
     began = time.monotonic()
     code = wait(start(folder, command, log))
     if code != 0:
-        raise SystemExit(f"genmend {' '.join(command)} ended with {code}:\n{log.read_text()[-2000:]}")
+        raise RunError(f"genmend {' '.join(command)} ended with {code}:\n{log.read_text()[-2000:]}")
     return time.monotonic() - began
 
 
@@ -133,20 +158,24 @@ class Trial:
     def __init__(self, folder: Path, name: str, command: Command, rng: random.Random) -> None:
         self.folder, self.name, self.command, self.rng = folder, name, command, rng
         self.log = folder / f"{name}.log"
-        self.reference, self.seconds = self._whole(command, "whole")
-        again, seconds = self._whole(command, "again")
+        # One place for all, where small disks are mounted too, for some results name it.
+        self.disk, self.out = folder / "disk", folder / "disk" / "out"
+        self.reference, self.seconds = self._whole(command)
+        again, seconds = self._whole(command)
         self.seconds = min(self.seconds, seconds)
         if again != self.reference:
             names = [n for n in {*again, *self.reference} if again.get(n) != self.reference.get(n)]
-            raise SystemExit(f"{name}: two undisturbed runs differ in {sorted(names)}")
+            raise RunError(f"{name}: two undisturbed runs differ in {sorted(names)}")
 
-    def _whole(self, command: Command, out: str) -> tuple[dict[str, str], float]:
-        place = self.folder / f"{self.name}-{out}"
-        shutil.rmtree(place, ignore_errors=True)
-        seconds = run_whole(self.folder, [*command, "--out", str(place)], self.log)
-        found = digests(place)
-        shutil.rmtree(place)
-        return found, seconds
+    def _whole(self, command: Command) -> tuple[dict[str, str], float]:
+        self._empty()
+        seconds = run_whole(self.folder, [*command, "--out", str(self.out)], self.log)
+        return digests(self.out), seconds
+
+    def _empty(self) -> None:
+        """Remove the result, the work kept beside it and the caches."""
+        for rest in (self.out, self.folder / "cache" / "features", self.folder / "cache" / "voices"):
+            shutil.rmtree(rest, ignore_errors=True)
 
     def moment(self) -> float:
         return self.rng.uniform(0.02, 1.0) * self.seconds
@@ -154,39 +183,49 @@ class Trial:
     def kills(self, n: int) -> Tally:
         tally = Tally(self.name, "kills")
         while tally.events < n:
-            out = self.folder / f"{self.name}-killed"
-            shutil.rmtree(out, ignore_errors=True)
-            command = [*self.command, "--out", str(out)]
+            self._empty()
+            command = [*self.command, "--out", str(self.out)]
+            alone = []
             for _ in range(MOST_KILLS):
-                code = wait(start(self.folder, command, self.log), self.moment())
+                pid = start(self.folder, command, self.log)
+                code = wait(pid, self.moment(), os.kill if tally.events % 2 else os.killpg)
                 if code is not None:
                     break
+                alone += [pid] * (tally.events % 2)
                 tally.events += 1
             else:
                 code = wait(start(self.folder, command, self.log))
             if code != 0:
                 tally.differences.append(f"exit {code}: {self.log.read_text()[-300:]}")
-            tally.compare(self.reference, out)
+            tally.compare(self.reference, self.out)
+            tally.differences += [f"a child of {pid} outlives it" for pid in alone if outlives(pid)]
         return tally
 
-    def changed(self, other: Command, n: int) -> Tally:
+    def changed(self, changes: Sequence[Change], n: int) -> Tally:
         tally = Tally(self.name, "changed")
-        reference, _ = self._whole(other, "other")
-        for _ in range(n):
-            out = self.folder / f"{self.name}-changed"
-            shutil.rmtree(out, ignore_errors=True)
-            wait(start(self.folder, [*self.command, "--out", str(out)], self.log), self.moment())
-            tally.events += 1
-            run_whole(self.folder, [*other, "--out", str(out)], self.log)
-            tally.compare(reference, out)
+        for options, inputs in changes:
+            exchange(self.folder, inputs)
+            reference, _ = self._whole([*self.command, *options])
+            exchange(self.folder, inputs)
+            if reference == self.reference:
+                raise RunError(f"{self.name}: {options} {inputs} change nothing")
+            for _ in range(n):
+                self._empty()
+                command = [*self.command, "--out", str(self.out)]
+                tally.events += wait(start(self.folder, command, self.log), self.moment()) is None
+                exchange(self.folder, inputs)
+                run_whole(self.folder, [*command, *options], self.log)
+                tally.compare(reference, self.out)
+                exchange(self.folder, inputs)
+                run_whole(self.folder, command, self.log)
+                tally.compare(self.reference, self.out)
         return tally
 
     def two_at_once(self, n: int) -> Tally:
         tally = Tally(self.name, "two at once")
         for _ in range(n):
-            out = self.folder / f"{self.name}-two"
-            shutil.rmtree(out, ignore_errors=True)
-            command = [*self.command, "--out", str(out)]
+            self._empty()
+            command = [*self.command, "--out", str(self.out)]
             first = start(self.folder, command, self.log)
             time.sleep(self.rng.uniform(0, 0.5) * self.seconds)
             second = start(self.folder, command, self.log.with_suffix(".log2"))
@@ -194,36 +233,41 @@ class Trial:
             tally.events += 1
             if 70 in codes or not any(code == 0 for code in codes):
                 tally.differences.append(f"exits {codes}")
-            tally.compare(self.reference, out)
+            tally.compare(self.reference, self.out)
         return tally
 
     def full_disk(self, n: int) -> Tally:
+        """The result and the caches share the small disk, so either may meet its end."""
         tally = Tally(self.name, "full disk")
-        mount = self.folder / "disk"
-        mount.mkdir(exist_ok=True)
-        size = sum(f.stat().st_size for f in self._kept_files())
+        cache = os.environ["GENMEND_CACHE"]
+        size = self._size()
         for _ in range(n):
             room = max(4096, int(self.rng.uniform(0, 1) * size))
-            with Tmpfs(mount, room) as disk:
-                out = mount / "out"
-                command = [*self.command, "--out", str(out)]
+            self._empty()
+            with Tmpfs(self.disk, room) as disk:
+                (self.disk / "cache").mkdir()
+                (self.disk / "cache" / "weights").symlink_to(Path(cache, "weights"))
+                os.environ["GENMEND_CACHE"] = str(self.disk / "cache")
+                command = [*self.command, "--out", str(self.out)]
                 code = wait(start(self.folder, command, self.log))
+                told = self.log.read_text()
                 tally.events += 1
-                if code not in (0, 2) or "Traceback" in self.log.read_text():
-                    tally.differences.append(f"exit {code} on a full disk: {self.log.read_text()[-300:]}")
-                for name, digest in digests(out).items():
+                if code not in (0, 2) or "Traceback" in told:
+                    tally.differences.append(f"exit {code} on a full disk: {told[-300:]}")
+                for name, digest in digests(self.out).items():
                     if code and self.reference.get(name, digest) != digest:
                         tally.differences.append(f"{name} is half-written")
                 disk.grow(64 * 2**20)
                 run_whole(self.folder, command, self.log)
-                tally.compare(self.reference, out)
+                tally.compare(self.reference, self.out)
+                os.environ["GENMEND_CACHE"] = cache
         return tally
 
-    def _kept_files(self) -> list[Path]:
-        out = self.folder / f"{self.name}-size"
-        shutil.rmtree(out, ignore_errors=True)
-        run_whole(self.folder, [*self.command, "--out", str(out)], self.log)
-        return [file for file in out.rglob("*") if file.is_file()]
+    def _size(self) -> int:
+        """Bytes of the result, of the work kept beside it and of the caches."""
+        self._whole(self.command)
+        kept = [self.out, *(self.folder / "cache" / name for name in ("features", "voices"))]
+        return sum(file.stat().st_size for place in kept for file in place.rglob("*") if file.is_file())
 
 
 class Tmpfs:
@@ -259,7 +303,8 @@ def may_mount(folder: Path) -> bool:
 
 def main() -> int:
     import tqdm
-    from commands_to_kill import commands, prepare
+
+    from genmend.storage.weights import cache_folder
 
     tqdm.tqdm.monitor_interval = 0  # its thread could hold a lock while a run is forked, which then waits for ever
 
@@ -268,37 +313,54 @@ def main() -> int:
     given.add_argument("--others", type=int, default=5, help="rounds of each of the other three experiments")
     given.add_argument("--only", nargs="*", default=[], help="names of commands")
     given.add_argument("--seed", type=int, default=0)
-    given.add_argument("--json", type=Path, help="also write the table here")
+    given.add_argument(
+        "--save", action="store_true", help="keep the counts, and write the table of docs/reliability.md"
+    )
     chosen = given.parse_args()
-    tallies: list[Tally] = []
+    differ = False
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        (folder / "cache").mkdir()
+        (folder / "cache" / "weights").symlink_to(cache_folder() / "weights")
+        os.environ["GENMEND_CACHE"] = str(folder / "cache")
         prepare(folder)
         disks = may_mount(folder)
-        for command, (arguments, other) in commands().items():
+        for command, (arguments, changes) in commands().items():
             if chosen.only and command not in chosen.only:
                 continue
-            trial = Trial(folder, command, arguments, random.Random(f"{chosen.seed}-{command}"))
+            rng = random.Random(f"{chosen.seed}-{command}")
+            try:
+                trial = Trial(folder, command, arguments, rng)
+            except RunError as error:
+                print(error, file=sys.stderr)
+                differ = True
+                continue
+            print(f"{command}: {trial.seconds:.1f} s undisturbed", flush=True)
             rounds: list[Callable[[], Tally]] = [
-                lambda t=trial: t.kills(chosen.kills),
-                lambda t=trial, o=other: t.changed(o, chosen.others),
-                lambda t=trial: t.two_at_once(chosen.others),
-                *([lambda t=trial: t.full_disk(chosen.others)] if disks else []),
+                partial(trial.kills, chosen.kills),
+                partial(trial.changed, changes, chosen.others),
+                partial(trial.two_at_once, chosen.others),
+                *([partial(trial.full_disk, chosen.others)] if disks else []),
             ]
             for experiment in rounds:
-                tallies.append(experiment())
-                print(row(tallies[-1]), flush=True)
-                if chosen.json:
-                    chosen.json.write_text(json.dumps([vars(tally) for tally in tallies], indent=1) + "\n")
+                try:
+                    tally = experiment()
+                except RunError as error:
+                    print(error, file=sys.stderr)
+                    differ = True
+                    break
+                differ |= bool(tally.differences)
+                print(row(tally), flush=True)
+                if chosen.save:
+                    keep("kills", command, {tally.experiment: vars(tally)})
     if not disks:
         print("full disk: left out, a tmpfs can't be mounted here")
-    return int(any(tally.differences for tally in tallies))
+    return int(differ)
 
 
 def row(tally: Tally) -> str:
     told = f" | {'; '.join(tally.differences)}" if tally.differences else ""
-    equal = f"{tally.equal} of {tally.ends}"
-    return f"{tally.command} | {tally.experiment} | {tally.events} | {equal} | {tally.leftovers}{told}"
+    return f"{tally.command} | {tally.experiment} | {tally.events} | {tally.equal} of {tally.ends}{told}"
 
 
 if __name__ == "__main__":
