@@ -36,8 +36,9 @@ def prepare(folder: Path) -> None:
     rng = np.random.default_rng(0)
     latents = rng.standard_normal((600, 12)).astype(np.float32)
     latents[:60] *= 3
-    np.save(folder / "latents.npy", latents)
-    np.save(others / "latents.npy", latents[::-1].copy())
+    for name, rows in (("latents", 600), ("some", 240), ("few", 3)):
+        np.save(folder / f"{name}.npy", latents[:rows])
+        np.save(others / f"{name}.npy", latents[-rows:][::-1].copy())
     for place, broken in ((folder, 60), (others, 50)):
         labels = place / "labels"
         labels.mkdir()
@@ -61,8 +62,8 @@ def prepare(folder: Path) -> None:
         diffusion_toys.sd15(folder / "toy").save_pretrained(place / "pipe")
     lines = ENGLISH.read_text(encoding="utf-8").splitlines()
     for place, first in ((folder, 0), (others, 100)):
-        (place / "corpus.tsv").write_text("\n".join(lines[first : first + 40]), encoding="utf-8")
-        (place / "sentences.tsv").write_text("\n".join(lines[first + 200 : first + 250]), encoding="utf-8")
+        (place / "corpus.tsv").write_text("\n".join(lines[first : first + 24]), encoding="utf-8")
+        (place / "sentences.tsv").write_text("\n".join(lines[first + 200 : first + 220]), encoding="utf-8")
 
 
 def exchange(folder: Path, names: list[str]) -> None:
@@ -83,9 +84,22 @@ def exchange(folder: Path, names: list[str]) -> None:
 def commands() -> dict[str, tuple[list[str], list[Change]]]:
     """Name -> (arguments, what changes between a killed run and the one that takes over)."""
     own = ["scratch:build", "--latents", "latents.npy", *OWN]
-    rare = ["--n-references", "3", "--n-versions", "2", "--steps", "6", "--k-reference", "20"]
+    correct = ["correct", "scratch:build", "--latents", "some.npy", *OWN]
+    rare = ["rare", "scratch:build", "--latents", "few.npy", *OWN, "--n-versions", "2", "--steps", "6"]
     dissect = ["dissect", "scratch:build", "--latent-shape", "12", "--layer", "bloom", "--n-images", "60"]
-    score = ["score", "real", "made", "--features", "scratch:coarse", "--k", "3", "--bootstrap", "50"]
+    score = [
+        "score",
+        "real",
+        "made",
+        "--features",
+        "scratch:coarse",
+        "--k",
+        "3",
+        "--bootstrap",
+        "20",
+        "--metrics",
+        "precision,rarity",
+    ]
     search = ["--prompt", "a", "--search", "--n-search", "4", "--n-trials", "4", "--cutoff", "2", "--steps", "2"]
     small = ["--height", "16", "--width", "16", "--guidance", "0", "--n", "3", "--n-cloud", "8"]
     amplify = ["amplify", "pipe", *search, *small, "--usability", "clip:mean", "--features", "scratch:coarse"]
@@ -94,9 +108,9 @@ def commands() -> dict[str, tuple[list[str], list[Change]]]:
     weights, seed = ([], ["scratch.py"]), (["--seed", "5"], [])
     return {
         "detect": (["detect", *own], [seed, weights, ([], ["latents.npy"])]),
-        "correct": (["correct", *own], [(["--no-gate"], []), weights, ([], ["latents.npy"])]),
-        "score": (score, [seed, ([], ["made"]), (["--metrics", "precision,recall"], [])]),
-        "rare": (["rare", *own, *rare], [seed, weights, ([], ["latents.npy"])]),
+        "correct": (correct, [(["--no-gate"], []), weights, ([], ["some.npy"])]),
+        "score": (score, [seed, ([], ["made"]), (["--k", "5"], [])]),
+        "rare": ([*rare, "--k-reference", "20"], [seed, weights, ([], ["few.npy"])]),
         "dissect": ([*dissect, "--n-statistics", "300"], [seed, weights, (["--n-shuffles", "30"], [])]),
         "train-detector": (train, [seed, weights, ([], ["labels"])]),
         "amplify --search": (amplify, [seed, ([], ["pipe"]), (["--tau", "0.5"], [])]),

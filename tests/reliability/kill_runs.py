@@ -24,6 +24,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import hashlib
+import importlib
 import os
 import random
 import shutil
@@ -32,8 +33,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import cycle, islice
 from pathlib import Path
 
 from commands_to_kill import Change, commands, exchange, prepare
@@ -111,6 +114,7 @@ def start(folder: Path, command: Sequence[str], log: Path) -> int:
         traceback.print_exc()
         code = 70
     finally:
+        (folder / "modules").write_text("\n".join(sys.modules))
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
@@ -128,6 +132,14 @@ def wait(pid: int, seconds: float | None = None, kill: Callable[[int, int], None
             os.waitpid(pid, 0)
             return None
         time.sleep(0.002)
+
+
+def import_all(names: Sequence[str]) -> None:
+    """Import what a run has imported, but the user's own module, which differs from run to run."""
+    for name in names:
+        if name not in ("scratch", "__main__"):
+            with suppress(Exception):
+                importlib.import_module(name)
 
 
 def outlives(pid: int, seconds: float = 60) -> bool:
@@ -161,6 +173,7 @@ class Trial:
         # One place for all, where small disks are mounted too, for some results name it.
         self.disk, self.out = folder / "disk", folder / "disk" / "out"
         self.reference, self.seconds = self._whole(command)
+        import_all((folder / "modules").read_text().split())  # once here, for all the runs that are forked
         again, seconds = self._whole(command)
         self.seconds = min(self.seconds, seconds)
         if again != self.reference:
@@ -203,22 +216,22 @@ class Trial:
 
     def changed(self, changes: Sequence[Change], n: int) -> Tally:
         tally = Tally(self.name, "changed")
-        for options, inputs in changes:
+        command = [*self.command, "--out", str(self.out)]
+        for options, inputs in islice(cycle(changes), n):
             exchange(self.folder, inputs)
             reference, _ = self._whole([*self.command, *options])
             exchange(self.folder, inputs)
             if reference == self.reference:
                 raise RunError(f"{self.name}: {options} {inputs} change nothing")
-            for _ in range(n):
-                self._empty()
-                command = [*self.command, "--out", str(self.out)]
-                tally.events += wait(start(self.folder, command, self.log), self.moment()) is None
-                exchange(self.folder, inputs)
-                run_whole(self.folder, [*command, *options], self.log)
-                tally.compare(reference, self.out)
-                exchange(self.folder, inputs)
-                run_whole(self.folder, command, self.log)
-                tally.compare(self.reference, self.out)
+            self._empty()
+            tally.events += 1
+            wait(start(self.folder, command, self.log), self.moment())
+            exchange(self.folder, inputs)
+            run_whole(self.folder, [*command, *options], self.log)
+            tally.compare(reference, self.out)
+            exchange(self.folder, inputs)
+            run_whole(self.folder, command, self.log)
+            tally.compare(self.reference, self.out)
         return tally
 
     def two_at_once(self, n: int) -> Tally:
@@ -310,7 +323,7 @@ def main() -> int:
 
     given = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     given.add_argument("--kills", type=int, default=50, help="kills of each command")
-    given.add_argument("--others", type=int, default=5, help="rounds of each of the other three experiments")
+    given.add_argument("--others", type=int, default=6, help="rounds of each of the other three experiments")
     given.add_argument("--only", nargs="*", default=[], help="names of commands")
     given.add_argument("--seed", type=int, default=0)
     given.add_argument(
