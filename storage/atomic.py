@@ -10,7 +10,7 @@ from pathlib import Path
 
 from genmend.storage.leftovers import remove_leftovers, temporary_name
 
-__all__ = ["whole_file"]
+__all__ = ["whole_file", "write_bytes"]
 
 
 @contextmanager
@@ -55,6 +55,12 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink()
         raise
     _sync_folder(path.parent)
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file, whole or not at all."""
+    with whole_file(path) as temporary:
+        temporary.write_bytes(content)
 
 
 @cache

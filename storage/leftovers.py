@@ -1,4 +1,4 @@
-"""Temporary files that killed writers have left: named so that a later writer can tell who wrote them, and removed."""
+"""Temporary files and folders, named so that a later process can tell whether who made them was killed, and removed."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import os
 import platform
 import re
 import secrets
+import shutil
+import tempfile
 import time
 import zlib
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-__all__ = ["remove_leftovers", "temporary_name"]
+__all__ = ["remove_leftovers", "temporary_folder", "temporary_name"]
 
 _DAY = 24 * 3600.0
-_TEMPORARY = re.compile(r"\..*\.(?:([0-9a-f]{8})-(\d+)-[0-9a-f]{8}|[0-9a-f]{16})\.tmp(?:\.[^.]*)?", re.DOTALL)
+_TEMPORARY = re.compile(r"\..*\.(?:([0-9a-f]{8})-(\d+)-[0-9a-z_]{8}|[0-9a-f]{16})\.tmp(?:\.[^.]*)?", re.DOTALL)
 
 
 def temporary_name(path: Path) -> str:
@@ -26,10 +28,16 @@ def temporary_name(path: Path) -> str:
     return f".{path.stem[:40]}.{_machine()}-{os.getpid()}-{secrets.token_hex(4)}.tmp{path.suffix}"
 
 
-def remove_leftovers(folder: str | os.PathLike[str]) -> None:
-    """Remove the temporary files in `folder` (not below it) whose writers are dead; those of the living stay.
+def temporary_folder(parent: str | os.PathLike[str]) -> tempfile.TemporaryDirectory[str]:
+    """Make a hidden folder in `parent` for a ``with`` block; those that killed processes have left go first."""
+    remove_leftovers(parent)
+    return tempfile.TemporaryDirectory(dir=parent, prefix=f".folder.{_machine()}-{os.getpid()}-", suffix=".tmp")
 
-    A writer on this machine is dead if no process has its number. One that can't be asked (another machine on a shared
+
+def remove_leftovers(folder: str | os.PathLike[str]) -> None:
+    """Remove temporary files and folders in `folder` (not below it) whose makers are dead; those of the living stay.
+
+    A maker on this machine is dead if no process has its number. One that can't be asked (another machine on a shared
     disk, this one before it was started anew, a name of older versions) counts as dead when its file was last touched a
     day ago. What can't be listed or removed is left.
     """
@@ -37,8 +45,8 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> None:
         for entry in entries:
             named = _TEMPORARY.fullmatch(entry.name)
             with suppress(OSError):
-                if named and entry.is_file(follow_symlinks=False) and _is_left(entry, *named.groups()):
-                    os.unlink(entry)
+                if named and _is_left(entry, *named.groups()):
+                    shutil.rmtree(entry) if entry.is_dir(follow_symlinks=False) else os.unlink(entry)
 
 
 def _is_left(entry: os.DirEntry[str], machine: str | None, process: str | None) -> bool:

@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from genmend.storage.atomic import whole_file
+from genmend.storage.container import write_arrays
 from genmend.storage.digests import digest, settings_key, sha256_of
 
 __all__ = ["Work"]
@@ -28,7 +29,7 @@ Kept = TypeVar("Kept")
 
 def _save_arrays(path: Path, arrays: Arrays) -> None:
     with whole_file(path) as temporary:
-        save_file({name: np.ascontiguousarray(values) for name, values in arrays.items()}, temporary)
+        write_arrays(temporary, arrays)
 
 
 @dataclass(frozen=True)

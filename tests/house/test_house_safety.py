@@ -142,3 +142,38 @@ def test_ordinary_paths_are_not_taken_for_machines():
     assert (
         naming_a_machine("experiments/work/a.csv ~/jobs/x https://arxiv.org/home/x demo/root/b /path/to/python") == []
     )
+
+
+WRITERS = {"write_bytes", "write_text", "tofile", "savefig", "save_file", "savez", "savez_compressed", "to_csv"}
+# Into a folder of their own that is removed, or moved when all is there.
+WRITE_ELSEWHERE = {
+    "storage/atomic.py",
+    "storage/container.py",
+    "storage/source_archives.py",
+    "gans/conversion/child.py",
+}
+
+
+def written_in_place(source):
+    """Writes that do not go by `whole_file`, of which a killed run leaves half: messages with their lines."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call):
+            *owner, name = ast.unparse(node.func).split(".")
+            mode = next((a.value for a in node.args if isinstance(a, ast.Constant) and a.value in ("w", "wb", "a")), "")
+            given = " ".join([*owner, *map(ast.unparse, node.args[:2])])
+            whole = re.search(r"\b(?:temporary|buffer|file)\b", given)
+            if ((name in WRITERS and owner) or name == "save_file" or (name == "open" and mode)) and not whole:
+                yield f"line {node.lineno}: {ast.unparse(node)[:60]}"
+
+
+def test_every_file_is_written_whole_or_not_at_all():
+    files = [file for file in python_files(*rooms()) if name_of(file) not in WRITE_ELSEWHERE]
+    assert {name_of(file): found for file in files if (found := [*written_in_place(text_of(file))])} == {}
+
+
+def test_writing_in_place_is_caught():
+    for source in ("path.write_text('x')", "(a / 'b').write_bytes(c)", "open(path, 'w')", "path.open('wb')",
+                   "save_file(tensors, name)", "np.savez(path, a=1)", "figure.savefig(path)"):  # fmt: skip
+        assert [*written_in_place(source)], source
+    for source in ("temporary.write_text('x')", "figure.savefig(buffer)", "np.savez(file, a=1)", "open(path, 'rb')"):
+        assert not [*written_in_place(source)], source

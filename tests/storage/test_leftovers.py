@@ -5,11 +5,12 @@ import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from genmend.storage.atomic import _tidy_once, whole_file
-from genmend.storage.leftovers import _machine, remove_leftovers, temporary_name
+from genmend.storage.leftovers import _machine, remove_leftovers, temporary_folder, temporary_name
 
 WRITER = """
 import sys
@@ -83,13 +84,25 @@ def test_files_of_others_stay(tmp_path, name):
     assert names(tmp_path) == [name]
 
 
-def test_a_folder_and_a_link_of_such_a_name_stay(tmp_path):
-    dead = f".a.{_machine()}-999999999-00000000.tmp"
+def test_a_folder_goes_with_what_is_in_it_and_a_link_without_what_it_leads_to(tmp_path):
+    dead, kept = f".a.{_machine()}-999999999-00000000.tmp", tmp_path / "kept"
+    kept.mkdir()
+    (kept / "file").write_text("kept")
     (tmp_path / dead).mkdir()
-    (tmp_path / "kept").write_text("kept")
-    (tmp_path / f"{dead}.txt").symlink_to(tmp_path / "kept")
+    (tmp_path / dead / "file").write_text("")
+    (tmp_path / f"{dead}.x").symlink_to(kept)
     remove_leftovers(tmp_path)
-    assert len(names(tmp_path)) == 3
+    assert names(tmp_path) == ["kept"]
+    assert names(kept) == ["file"]
+
+
+def test_a_temporary_folder_removes_those_of_the_dead_and_not_its_own(tmp_path):
+    with temporary_folder(tmp_path) as ours, temporary_folder(tmp_path) as more:
+        (tmp_path / Path(ours).name.replace(f"-{os.getpid()}-", "-999999999-")).mkdir()
+        with temporary_folder(tmp_path):
+            assert len(names(tmp_path)) == 3
+        assert sorted([Path(ours).name, Path(more).name]) == names(tmp_path)
+    assert names(tmp_path) == []
 
 
 def test_a_folder_is_listed_at_its_first_file_only(tmp_path, monkeypatch):

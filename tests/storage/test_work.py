@@ -233,3 +233,14 @@ def test_entries_are_added_to_those_of_earlier_runs(tmp_path):
     assert asked[3:] == [["1"], ["1"], ["1"]]
     Work(work.folder, resume=False).entries(facts, ["4"], compute)
     assert work.entries(facts, ["1", "4"], lambda keys: pytest.fail("known")).keys() == {"1", "4"}
+
+
+def test_a_full_disk_is_an_error_of_the_file_system_and_leaves_nothing(tmp_path):
+    script = (
+        "import resource, signal, sys; import numpy as np; from genmend.storage import Work;"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))\n"
+        "try: Work(sys.argv[1]).kept('large', None, lambda: {'values': np.zeros(10_000)})\n"
+        "except OSError as error: sys.exit(7 if 'make room' in str(error) else 8)"
+    )
+    assert subprocess.run([sys.executable, "-c", script, str(tmp_path)]).returncode == 7
+    assert list(tmp_path.iterdir()) == []

@@ -9,6 +9,7 @@ from genmend.diffusion.loading import TextToImage
 from genmend.diffusion.search.comparison import AmplifyRun, compare_amplification
 from genmend.diffusion.search.settings import AmplifySettings
 from genmend.manifold.figures.image_grid import image_grid, png, to_pixels
+from genmend.storage.atomic import write_bytes
 from genmend.storage.pieces import Work
 from genmend.storage.tables import write_csv, write_json
 from genmend.workbench.pages.amplify import write_amplify_report
@@ -60,9 +61,9 @@ def _write_images(out: Path, run: AmplifyRun) -> list[bytes]:
         (out / name).mkdir(exist_ok=True)
         for number, found in enumerate(images):
             for row, pixels in enumerate(to_pixels(found)):
-                (out / name / f"prompt{number:02d}_{row:03d}.png").write_bytes(png(pixels))
+                write_bytes(out / name / f"prompt{number:02d}_{row:03d}.png", png(pixels))
     scale = max(1, 96 // run.images[0].shape[-1])
     pairs = [image_grid([images[i][:SHOWN] for images in sets.values()], scale) for i in range(len(run.images))]
     stacked = [images[i][:SHOWN] for i in range(len(run.images)) for images in sets.values()]
-    (out / "pairs.png").write_bytes(image_grid(stacked, scale))
+    write_bytes(out / "pairs.png", image_grid(stacked, scale))
     return pairs

@@ -10,7 +10,7 @@ from typing import Any
 from genmend.gans.conversion.convert import Converted, convert
 from genmend.gans.conversion.folder import SampleSettings, sample_converted
 from genmend.gans.families.layout import LayoutError
-from genmend.storage.atomic import whole_file
+from genmend.storage.atomic import write_bytes
 from genmend.storage.digests import sha256_of_file
 from genmend.storage.tables import write_json
 from genmend.workbench.pages.convert import samples_picture, write_convert_report, write_misfit
@@ -93,8 +93,7 @@ def run_convert(
         picture.unlink(missing_ok=True)
     else:
         images, loaded = sample_converted(out, samples)
-        with whole_file(picture) as temporary:
-            temporary.write_bytes(samples_picture(images))
+        write_bytes(picture, samples_picture(images))
     run = ConvertRun(converted, asked, sha256_of_file(out / "generator.safetensors"), loaded, found is not None)
     write_json(out / "summary.json", run.to_dict())
     write_convert_report(out / "report.html", run.to_dict(), picture.read_bytes() if loaded else b"")

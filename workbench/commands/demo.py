@@ -6,6 +6,7 @@ from pathlib import Path
 
 from genmend.gans.demonstration import Demonstration, demonstrate
 from genmend.gans.settings import DetectorSettings
+from genmend.storage.atomic import write_bytes
 from genmend.storage.pieces import Work
 from genmend.storage.tables import write_csv, write_json
 from genmend.storage.weights import fetch_weights
@@ -35,6 +36,6 @@ def run_demo(
     write_csv(out / "scores.csv", run.detection.columns() | {"rung": run.result.rung})
     write_json(out / "summary.json", run.to_dict())
     broken = before_after(run, run.most_broken)
-    (out / "before_after.png").write_bytes(broken)
+    write_bytes(out / "before_after.png", broken)
     write_demo_report(out / "report.html", run, broken)
     return run

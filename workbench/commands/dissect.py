@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from safetensors.torch import save_file
-
 from genmend.gans import Generator
 from genmend.gans.dissection.concepts import Concepts
 from genmend.gans.dissection.dissection import DissectRun, dissect
 from genmend.gans.settings import DissectSettings
 from genmend.storage.atomic import whole_file
+from genmend.storage.container import write_arrays
 from genmend.storage.pieces import Work
 from genmend.storage.tables import write_csv, write_json
 from genmend.workbench.pages.dissect import write_dissect_report, write_pages
@@ -58,7 +57,7 @@ def _write_tables(out: Path, run: DissectRun) -> None:
         if value is not None
     }
     with whole_file(out / "iou.safetensors") as temporary:
-        save_file(tensors, temporary, metadata={"concepts": "\n".join(run.concepts)})
+        write_arrays(temporary, tensors, {"concepts": "\n".join(run.concepts)})
     write_json(out / "summary.json", run.to_dict())
     with whole_file(out / "concepts.png") as temporary:
         run.plot().savefig(temporary, dpi=110)

@@ -7,17 +7,17 @@ exist and the result is the better approximation of the original network.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from genmend.manifold.features.image_extractor import ImageExtractor
+from genmend.storage.atomic import whole_file
+from genmend.storage.container import write_arrays
 from genmend.storage.weights import find_weights
 
 __all__ = ["dequantise", "load"]
@@ -61,13 +61,8 @@ def _stored_weights(tower: nn.Module) -> dict[str, Tensor]:
     source = find_weights("clip-vit-b16")
     cached = source.with_name("clip-vit-b16.float32.safetensors")
     if not cached.is_file():
-        handle, name = tempfile.mkstemp(dir=source.parent, suffix=".part")
-        os.close(handle)
-        try:
-            save_file(dequantise(source, tower.state_dict()), name)
-            os.replace(name, cached)
-        finally:
-            Path(name).unlink(missing_ok=True)
+        with whole_file(cached) as temporary:
+            write_arrays(temporary, dequantise(source, tower.state_dict()))
     return load_file(cached)
 
 
