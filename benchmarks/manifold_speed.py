@@ -2,13 +2,16 @@
 
 Contenders compute precision, recall, density and coverage for one k (torch-fidelity the first two; the dense form of
 Rarity Score, rarity alone); the first result of each is compared with ours. Runs are interleaved and the median of the
-repeats is shown, as CPU seconds of the process and wall seconds, and the ratios to ours. `of fp32` is the CPU time as a
-share of what a bare float32 product of the 4 N^2 D operations needed takes, by the faster of numpy and torch; `of int8`
-the same for an int8 product. Peak memory comes from a fresh process each: resident memory above that of the loaded
-inputs and libraries (Linux).
+repeats is shown, as CPU seconds of the process and wall seconds, and the ratios to ours. Beside them stands what the
+machine itself allows: a bare float32 product of the 4 N^2 D operations needed, by the faster of numpy and torch, and a
+bare int8 product by torch, measured between the runs. Peak memory comes from a fresh process each: resident memory
+above that of the loaded inputs and libraries (Linux).
 
-    python benchmarks/manifold_speed.py --n 2000 10000 --d 512 2048 --threads 1 2
-    python benchmarks/manifold_speed.py --save      # also as benchmarks/results/<CPU>.txt
+Each environment is a process of its own: this machine as it is, and this machine held back to what older CPUs have.
+
+    python benchmarks/manifold_speed.py                             # all rows, as it is and held back to AVX2
+    python benchmarks/manifold_speed.py --rows isotropic:4000:2048 --imitate avx2
+    python benchmarks/manifold_speed.py --save                      # also as benchmarks/results/<kernel>-<CPU>.txt
 """
 
 from __future__ import annotations
@@ -16,54 +19,89 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import re
 import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from contenders import CONTENDERS, DATA, MOST_SAMPLES, Metrics
-from machine import Seconds, conditions, cpu_name, forget_peak, product_rates, status, timer
+from machine import IMITATIONS, Seconds, best_kernel, conditions, cpu_name, forget_peak, product_rate, status, timer
 from threadpoolctl import threadpool_limits
 
 RESULTS = Path(__file__).resolve().with_name("results")
 SEED = 1
 PACKAGES = ("numpy", "torch", "scikit-learn", "faiss-cpu", "prdc", "torch-fidelity")
-HEAD = (
-    "     n     d  contender           cpu-s   ratio   wall-s   ratio  of fp32  of int8  peak MB   difference from ours"
+ROWS = (
+    *("clustered:2000:512", "clustered:2000:2048", "clustered:5000:512", "clustered:5000:2048", "clustered:10000:512"),
+    *("clustered:10000:2048", "one-cluster:5000:2048", "isotropic:4000:2048"),
 )
+LIMITS = {"float32 product": ("float32 numpy", "float32 torch"), "int8 product": ("int8 torch",)}
+HEAD = "data             n     d  contender           cpu-s   ratio   wall-s   ratio  peak MB   difference from ours"
 
 
-def compare(kind: str, n: int, d: int, k: int, repeats: int, names: list[str], rates: dict[str, float]) -> list[str]:
-    """A row for each contender."""
-    x, y = DATA[kind](SEED, n, d), DATA[kind](SEED + 1, n, d)
-    runs: dict[str, list[Seconds]] = {name: [] for name in names}
+@dataclass(frozen=True)
+class Row:
+    """What is compared: kind of data, samples in each set, features."""
+
+    kind: str
+    n: int
+    d: int
+
+    @classmethod
+    def of(cls, text: str) -> Row:
+        """Read kind:n:d."""
+        kind, n, d = text.split(":")
+        if kind not in DATA:
+            raise argparse.ArgumentTypeError(f"{kind!r} is no kind of data; {', '.join(DATA)} are accepted")
+        return cls(kind, int(n), int(d))
+
+    def sets(self) -> tuple[np.ndarray, np.ndarray]:
+        """Reference and query."""
+        return DATA[self.kind](SEED, self.n, self.d), DATA[self.kind](SEED + 1, self.n, self.d)
+
+
+def compare(row: Row, k: int, repeats: int, names: list[str]) -> list[str]:
+    """A line for each contender and for each limit of the machine."""
+    x, y = row.sets()
+    runs: dict[str, list[Seconds]] = {name: [] for name in [*names, *LIMITS]}
     found: dict[str, Metrics] = {}
     for _ in range(repeats):
         for name in names:
             with timer() as taken:
                 found[name] = CONTENDERS[name](x, y, k)
             runs[name].append(taken)
-    cpu = {name: statistics.median(one.cpu for one in runs[name]) for name in names}
-    wall = {name: statistics.median(one.wall for one in runs[name]) for name in names}
-    operations = 4.0 * n * n * d / 1e9
-    single = operations / max(rates["float32 numpy"], rates["float32 torch"])
-    whole = operations / rates["int8 torch"] if rates["int8 torch"] else float("nan")
+        for name, routines in LIMITS.items():
+            runs[name].append(limit(routines, row))
+    cpu = {name: statistics.median(one.cpu for one in of) for name, of in runs.items()}
+    wall = {name: statistics.median(one.wall for one in of) for name, of in runs.items()}
     with tempfile.TemporaryDirectory() as folder:
         np.save(f"{folder}/inputs.npy", np.stack([x, y]))
         del x, y
         memory = {name: peak_memory(name, Path(folder) / "inputs.npy", k) for name in names}
-    rows = []
-    for name in names:
-        gap = max(abs(a - b) for a, b in zip(found[name], found["ours"], strict=True) if a is not None)
-        rows.append(
-            f"{n:>6} {d:>5}  {name:<18}{cpu[name]:>7.2f}{cpu[name] / cpu['ours']:>7.1f}x{wall[name]:>9.2f}"
-            f"{wall[name] / wall['ours']:>7.1f}x{cpu[name] / single:>9.2f}{cpu[name] / whole:>9.2f}{memory[name]:>9.0f}"
-            f"   {gap:.1e}"
+    lines = []
+    for name in runs:
+        line = (
+            f"{row.kind:<12}{row.n:>6} {row.d:>5}  {name:<18}{cpu[name]:>7.2f}{cpu[name] / cpu['ours']:>7.2f}x"
+            f"{wall[name]:>9.2f}{wall[name] / wall['ours']:>7.2f}x"
         )
-    return rows
+        if name in names:
+            gap = max(abs(a - b) for a, b in zip(found[name], found["ours"], strict=True) if a is not None)
+            line += f"{memory[name]:>9.0f}   {gap:.1e}"
+        lines.append(line)
+    return lines
+
+
+def limit(routines: tuple[str, ...], row: Row) -> Seconds:
+    """What 4 N^2 D operations take by the fastest of these routines, from products of the row's width."""
+    rates = [product_rate(routine, min(row.n, 2048), row.d) for routine in routines]
+    operations = 4.0 * row.n**2 * row.d / 1e9
+    return Seconds(*(operations / max(one) if max(one) else float("nan") for one in zip(*rates, strict=True)))
 
 
 def peak_memory(name: str, inputs: Path, k: int) -> float:
@@ -82,19 +120,14 @@ def own_peak_memory(name: str, inputs: Path, k: int) -> float:
     return status("VmHWM") - before
 
 
-def sections(arguments: argparse.Namespace) -> list[str]:
-    """The whole output, also printed as it comes."""
-    lines: list[str] = []
-
-    def say(*more: str) -> None:
-        lines.extend(more)
-        print("\n".join(more), flush=True)
-
+def measure(arguments: argparse.Namespace, say: Callable[..., None]) -> None:
+    """All rows in the environment of this process."""
     say(
         conditions(*PACKAGES),
-        f"data: {arguments.data}, seeds {SEED} and {SEED + 1}; k = {arguments.k}; median of {arguments.repeats}",
+        f"imitated: {arguments.within}; seeds {SEED} and {SEED + 1}; k = {arguments.k}; "
+        f"median of {arguments.repeats}; float32 product, int8 product: bare, by the fastest routine here",
     )
-    warm = DATA[arguments.data](0, 60, 64)
+    warm = DATA["clustered"](0, 60, 64)
     for name in arguments.only:  # imports and thread pools are not what is compared
         CONTENDERS[name](warm[:30], warm[30:], 3)
     for threads in arguments.threads:
@@ -102,40 +135,61 @@ def sections(arguments: argparse.Namespace) -> list[str]:
 
         torch.set_num_threads(threads)
         with threadpool_limits(threads):  # after the warm-up, when every library has loaded its pool
-            rates = product_rates()
-            say("", f"{threads} thread{'s' * (threads > 1)}; products, 10^9 operations a CPU second: "
-                + ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items()), HEAD)  # fmt: skip
-            for n in arguments.n:
-                for d in arguments.d:
-                    names = [name for name in arguments.only if n <= MOST_SAMPLES.get(name, n)]
-                    say(*compare(arguments.data, n, d, arguments.k, arguments.repeats, names, rates))
-    return lines
+            say("", f"{threads} thread{'s' * (threads > 1)}", HEAD)
+            for row in arguments.rows:
+                names = [name for name in arguments.only if row.n <= MOST_SAMPLES.get(name, row.n)]
+                say(*compare(row, arguments.k, arguments.repeats, names))
 
 
-def main() -> None:
-    """Parse, compare, and save the table if it is asked for."""
+def save(lines: list[str], name: str) -> None:
+    """Write benchmarks/results/NAME-KERNEL-CPU.txt."""
+    target = RESULTS / (re.sub(r"\W+", "-", f"{name} {best_kernel()} {cpu_name()}").strip("-") + ".txt")
+    target.parent.mkdir(exist_ok=True)
+    target.write_text("\n".join(lines) + "\n")
+    print(f"written to {os.path.relpath(target)}", file=sys.stderr)
+
+
+def main() -> int:
+    """Compare in each environment, one process after the other."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--n", type=int, nargs="+", default=[2000, 5000], help="samples in each set (2000 5000)")
-    parser.add_argument("--d", type=int, nargs="+", default=[512, 2048], help="features (512 2048)")
+    parser.add_argument("--rows", type=Row.of, nargs="+", default=list(map(Row.of, ROWS)), metavar="KIND:N:D",
+                        help=f"data ({', '.join(DATA)}), samples in each set, features ({' '.join(ROWS)})")  # fmt: skip
     parser.add_argument("--k", type=int, default=5, help="neighbours (5)")
-    parser.add_argument("--data", choices=DATA, default="clustered", help="how the features lie (clustered)")
     parser.add_argument("--repeats", type=int, default=3, help="interleaved runs, of which the median counts (3)")
     parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS), help="ours always runs")
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="threads of the products (1 2)")
-    parser.add_argument("--save", nargs="?", const="", metavar="NAME", help="write benchmarks/results/NAME-CPU.txt")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1], help="threads of the products (1)")
+    parser.add_argument("--imitate", nargs="+", choices=IMITATIONS, default=["nothing", "avx2"],
+                        help="environments: the machine as it is, or held back to an instruction set")  # fmt: skip
+    parser.add_argument("--save", nargs="?", const="", metavar="NAME", help="write benchmarks/results/NAME-...txt")
+    parser.add_argument("--within", choices=IMITATIONS, help=argparse.SUPPRESS)
     parser.add_argument("--memory-of", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.memory_of:
         print(json.dumps(own_peak_memory(arguments.memory_of[0], Path(arguments.memory_of[1]), arguments.k)))
-        return
+        return 0
+    if arguments.within is None:
+        return max(run_within(name) for name in arguments.imitate)
     arguments.only = ["ours", *(name for name in arguments.only if name != "ours")]
-    lines = sections(arguments)
+    lines: list[str] = []
+
+    def say(*more: str) -> None:
+        lines.extend(more)
+        print("\n".join(more), flush=True)
+
+    measure(arguments, say)
     if arguments.save is not None:
-        target = RESULTS / (re.sub(r"\W+", "-", f"{arguments.save} {cpu_name()}".strip()).strip("-") + ".txt")
-        target.parent.mkdir(exist_ok=True)
-        target.write_text("\n".join(lines) + "\n")
-        print(f"written to {os.path.relpath(target)}", file=sys.stderr)
+        save(lines, arguments.save)
+    return 0
+
+
+def run_within(name: str) -> int:
+    """Run the same command in an environment, unless that is what this machine has at best."""
+    if best_kernel().endswith(name) or (name != "nothing" and platform.machine().lower() not in ("x86_64", "amd64")):
+        print(f"{name}: nothing to imitate, the best kernel here is {best_kernel()}", file=sys.stderr)
+        return 0
+    command = [sys.executable, *sys.argv, "--within", name]
+    return subprocess.run(command, env=os.environ | IMITATIONS[name], check=False).returncode
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
