@@ -58,7 +58,7 @@ def _two_steps(
     if not isinstance(extractor, ImageExtractor):
         place = extractor_device(extractor) or device
         return lambda image: image.to(place), extractor
-    return lambda image: extractor.prepare(image[None].to(extractor.mean.device))[0], extractor.network
+    return lambda image: extractor.prepare(image[None].to(extractor.mean.device))[0], extractor.vectors
 
 
 def _forward(network: Callable[[Tensor], Tensor], batch: list[tuple[int, bytes, Tensor]], fail: Fail) -> Iterator[Row]:

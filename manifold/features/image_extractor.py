@@ -5,17 +5,23 @@ With what is recorded of an extractor, of images or audio: its versions and the 
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from tqdm import tqdm
 
 from genmend.manifold.features.extractor_device import at_extractor
+from genmend.manifold.features.onnx_export import exported_graph
+from genmend.manifold.features.onnx_session import onnx_features, onnxruntime_version
 from genmend.manifold.features.resizing import ANTIALIASED, MODES, resize
 from genmend.storage.digests import sha256_of, sha256_of_json
 
@@ -32,6 +38,8 @@ __all__ = [
     "versions_of",
 ]
 
+_log = logging.getLogger(__name__)
+
 # A thin strip, scaled until its shorter side fits, would grow without bound.
 MOST_RESIZED_PIXELS = 1 << 26
 
@@ -42,6 +50,9 @@ class ImageExtractor(nn.Module):
     The preprocessing is part of the metric, so it is part of this module: resizing to `side` pixels (with antialiasing,
     unless a published pipeline had none), clamping to [0, 1], and the normalisation (x - mean) / std per channel.
     All of it is differentiable.
+
+    Where nobody asks for gradients, the images are on the CPU and onnxruntime is installed, an extractor with `onnx`
+    runs by onnxruntime, about twice as fast: the same features to 1e-4 of their length, whatever the batch size.
 
     Parameters
     ----------
@@ -65,6 +76,10 @@ class ImageExtractor(nn.Module):
         Which output of the network the features are: for the record.
     libraries : sequence of str
         Packages whose code is in the network: their versions are recorded.
+    onnx : bool
+        Whether the network may run by onnxruntime, from a graph that is exported once into the user's cache. Set it
+        to False on an extractor to have torch alone. A network whose weights were changed since, or that has hooks,
+        runs by torch.
     """
 
     mean: Tensor
@@ -84,6 +99,7 @@ class ImageExtractor(nn.Module):
         shorter: int | None = None,
         layer: str = "output",
         libraries: Sequence[str] = (),
+        onnx: bool = False,
     ) -> None:
         super().__init__()
         if mode not in MODES:
@@ -94,14 +110,71 @@ class ImageExtractor(nn.Module):
         self.network = network.eval().requires_grad_(False)
         self.side, self.mode, self.shorter = side, mode, shorter
         self.antialias = antialias and mode in ANTIALIASED
-        self.layer, self.libraries = layer, tuple(libraries)
+        self.layer, self.libraries, self.onnx = layer, tuple(libraries), onnx
+        self._graph: Path | None = None
+        self._exported: list[int] | None = None
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
         """Features (n, d) of images (n, 3, h, w) in [0, 1]."""
-        features: Tensor = self.network(self.prepare(images))
+        return self.vectors(self.prepare(images))
+
+    def vectors(self, pixels: Tensor) -> Tensor:
+        """Features (n, d) of what `prepare` returned: by onnxruntime where that can be, else by the network itself."""
+        if self._may_skip_torch(pixels) and (graph := self._current_graph()):
+            return torch.from_numpy(onnx_features(graph, pixels.detach().contiguous().numpy()))
+        features: Tensor = self.network(pixels)
         return features
+
+    @property
+    def engine(self) -> str:
+        """What computes the features where no gradient is asked for, e.g. "onnxruntime 1.32.0"."""
+        if self.onnx and self.mean.device.type == "cpu" and self._current_graph():
+            return f"onnxruntime {onnxruntime_version()}"
+        return f"torch {versions_of('torch')['torch']}"
+
+    def _may_skip_torch(self, pixels: Tensor) -> bool:
+        """Whether all that is asked for is the values of ordinary float32 images on the CPU."""
+        return (
+            self.onnx
+            and type(pixels) is Tensor
+            and pixels.device.type == "cpu"
+            and pixels.dtype == torch.float32
+            and len(pixels) > 0
+            and not (torch.is_grad_enabled() and pixels.requires_grad)
+            and forward_ad.unpack_dual(pixels).tangent is None
+            and not torch.compiler.is_compiling()
+        )
+
+    def _current_graph(self) -> Path | None:
+        """The network's graph, unless somebody has hooked into the network, moved it or changed it since."""
+        modules = self.network.modules()
+        if any(module.training or module._forward_hooks or module._forward_pre_hooks for module in modules):
+            return None
+        tensors = [*self.network.parameters(), *self.network.buffers()]
+        if any(values.device.type != "cpu" or values.dtype == torch.float64 for values in tensors):
+            return None
+        state = [number for values in tensors for number in (values.data_ptr(), values._version)]
+        if self._exported is None:
+            self._exported = state
+            self._graph = self._exported_graph()
+        return self._graph if state == self._exported else None
+
+    def _exported_graph(self) -> Path | None:
+        if importlib.util.find_spec("onnxruntime") is None:
+            reason = "onnxruntime is not installed (pip install 'genmend[vision]')"
+        else:
+            try:
+                made_of = {
+                    "weights": digest_of_network(self.network),
+                    "versions": versions_of("torch", *self.libraries),
+                }
+                return exported_graph(self.network, self.side, sha256_of_json(made_of))
+            except (ValueError, OSError) as error:
+                reason = str(error)
+        _log.warning("%s runs by torch, about half as fast as by onnxruntime: %s", self.name, reason)
+        return None
 
     def prepare(self, images: Tensor) -> Tensor:
         """What the network is given: (n, 3, side, side), resized and normalised."""
@@ -145,6 +218,7 @@ class ImageExtractor(nn.Module):
             "normalisation": {"mean": self.mean.flatten().tolist(), "std": self.std.flatten().tolist()},
             "dtype": str(parameter.dtype).removeprefix("torch."),
             "versions": versions_of("torch", "pillow", *self.libraries),
+            "engine": self.engine,
         }
 
 
@@ -210,8 +284,8 @@ def digest_of_network(network: nn.Module) -> str:
 
 
 def digest_of_pipeline(pipeline: dict[str, Any]) -> str:
-    """SHA-256 of a pipeline's JSON with sorted keys."""
-    return sha256_of_json(pipeline)
+    """SHA-256 of a pipeline's JSON with sorted keys, whatever the engine: all give the same features to `TOLERANCE`."""
+    return sha256_of_json({name: value for name, value in pipeline.items() if name != "engine"})
 
 
 def name_of_class(instance: object) -> str:

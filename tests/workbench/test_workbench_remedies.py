@@ -26,6 +26,7 @@ SAID = {
     "manifold/metrics/evaluation.py": [("metrics", "torch_fidelity")],
     "manifold/metrics/torchmetrics_adapters.py": [("metrics", "torchmetrics")],
     "manifold/features/audio_files.py": [("audio", "soundfile")],
+    "manifold/features/image_extractor.py": [("vision", "onnxruntime")],
     "manifold/features/extractors/loading.py": [(extra, module) for module, extra in _EXTRAS.items()],
     "manifold/sharded/workers.py": [("ray", "ray")],
     "gans/rare/flow.py": [("flows", "zuko")],

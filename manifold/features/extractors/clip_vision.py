@@ -54,6 +54,7 @@ def load() -> ImageExtractor:
         std=_STD,
         layer="image_embeds",
         libraries=["transformers"],
+        onnx=True,
     )
 
 

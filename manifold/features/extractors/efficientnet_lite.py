@@ -82,6 +82,7 @@ def load() -> ImageExtractor:
         std=[128 / 255] * 3,
         layer="pooled",
         libraries=["timm"],
+        onnx=True,
     )
 
 
@@ -96,6 +97,7 @@ def load_layers() -> ImageExtractor:
         std=plain.std.flatten().tolist(),
         layer="mean and deviation of blocks.2-6, 4 x pooled last layer; each block of columns / sqrt(its width)",
         libraries=plain.libraries,
+        onnx=True,
     )
 
 

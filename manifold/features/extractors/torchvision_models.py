@@ -29,7 +29,7 @@ def load_mobilenet() -> ImageExtractor:
     network.load_state_dict(torch.load(find_weights("mobilenet-v2"), map_location="cpu", weights_only=True))
     _take_off_last_linear("mobilenet_v2", network)
     return ImageExtractor(
-        "mobilenet-v2", network, side=224, mean=_MEAN, std=_STD, layer="pooled", libraries=["torchvision"]
+        "mobilenet-v2", network, side=224, mean=_MEAN, std=_STD, layer="pooled", libraries=["torchvision"], onnx=True
     )
 
 

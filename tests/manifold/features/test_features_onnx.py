@@ -1,0 +1,188 @@
+"""The features by onnxruntime: torch's own to 1e-4, and by torch wherever more than their values is asked for."""
+
+import copy
+import logging
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.autograd import forward_ad
+
+from genmend.manifold.features import ImageExtractor, extract, features_of, image_extractor, load_extractor
+from genmend.manifold.features.onnx_export import TOLERANCE, largest_difference
+
+pytest.importorskip("onnxruntime")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch, request):
+    if "real" not in request.keywords:
+        monkeypatch.setenv("GENMEND_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "onnx"
+
+
+def small(seed=0, **options):
+    torch.manual_seed(seed)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8), nn.ReLU6(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+    network[1].running_mean.normal_()
+    return ImageExtractor("small", network, 16, (0.5,) * 3, (0.2,) * 3, **{"onnx": True} | options)
+
+
+def pictures(n=5, side=20):
+    return torch.rand(n, 3, side, side, generator=torch.Generator().manual_seed(3))
+
+
+def by_torch(extractor, images):
+    with torch.no_grad():
+        return extractor.network(extractor.prepare(images)).numpy()
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """The number of images in each call of onnxruntime."""
+    seen, real = [], image_extractor.onnx_features
+
+    def counted(graph, pixels):
+        seen.append(len(pixels))
+        return real(graph, pixels)
+
+    monkeypatch.setattr(image_extractor, "onnx_features", counted)
+    return seen
+
+
+def test_features_are_torch_s_whatever_the_batch_size_and_the_number_of_threads(runs, monkeypatch):
+    extractor, images = small(), pictures(7)
+    found = extract(extractor, images)
+    assert runs == [7]
+    assert largest_difference(found, by_torch(extractor, images)) < 1e-5
+    np.testing.assert_array_equal(found, extract(extractor, images, batch_size=2))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    np.testing.assert_array_equal(found, extract(extractor, images))
+
+
+def test_gradients_go_through_torch(runs):
+    extractor, images = small(), pictures().requires_grad_()
+    extractor(images).sum().backward()
+    assert images.grad.abs().max() > 0
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(pictures(), torch.ones(5, 3, 20, 20))
+        assert forward_ad.unpack_dual(extractor(dual)).tangent.abs().max() > 0
+    assert extractor.double()(pictures().double()).dtype == torch.float64
+    assert runs == []
+
+
+def test_what_a_network_without_onnx_computes_it_computes_itself(runs):
+    extract(small(onnx=False), pictures())
+    assert runs == []
+
+
+@pytest.mark.parametrize("change", ["hook", "weights", "training"])
+def test_a_network_that_was_changed_runs_itself(change, runs):
+    extractor, images = small(), pictures()
+    before = extract(extractor, images)
+    if change == "hook":
+        handle = extractor.network[0].register_forward_hook(lambda module, given, output: output * 2)
+    elif change == "weights":
+        extractor.network[0].weight.add_(1)
+    else:
+        extractor.network.train()
+    after = extract(extractor, images)
+    assert np.abs(after - before).max() > 1e-2
+    assert extractor.engine.startswith("torch")
+    if change == "hook":
+        handle.remove()
+        np.testing.assert_array_equal(extract(extractor, images), before)
+
+
+def test_a_copy_with_other_weights_has_a_graph_of_its_own(runs, cache):
+    extractor, images = small(), pictures()
+    extract(extractor, images)
+    other = copy.deepcopy(extractor)
+    other.network[0].weight.add_(1)
+    other._exported = None
+    np.testing.assert_allclose(extract(other, images), by_torch(other, images), rtol=1e-4, atol=1e-5)
+    assert runs == [5, 5]
+    assert len(list(cache.iterdir())) == 2
+
+
+@pytest.mark.parametrize("damage", [b"", b"x" * 99, None])
+def test_a_damaged_graph_is_exported_again(damage, cache, runs):
+    before = extract(small(), pictures())
+    (path,) = cache.iterdir()
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content if damage is None else damage)
+    np.testing.assert_array_equal(extract(small(), pictures()), before)
+    assert runs == [5, 5]
+    assert [file.name for file in cache.iterdir()] == [path.name]
+
+
+class Unknown(nn.Module):
+    """A step that the exporter does not know."""
+
+    def forward(self, pixels):
+        return torch.linalg.svdvals(pixels.mean(1))
+
+
+@pytest.mark.parametrize("reason", ["no onnxruntime", "no export", "other features", "no place"])
+def test_without_a_graph_torch_runs_and_one_line_says_so(reason, monkeypatch, caplog, cache):
+    extractor = small()
+    if reason == "no onnxruntime":
+        monkeypatch.setattr(image_extractor.importlib.util, "find_spec", lambda name: None)
+    elif reason == "no export":
+        extractor = ImageExtractor("small", Unknown(), 16, (0,) * 3, (1,) * 3, onnx=True)
+    elif reason == "other features":
+        monkeypatch.setattr(
+            "genmend.manifold.features.onnx_export.onnx_features", lambda graph, pixels: pixels[:, 0, 0]
+        )
+        monkeypatch.setattr("genmend.manifold.features.onnx_export.largest_difference", lambda found, wanted: 2e-4)
+    else:
+        cache.parent.mkdir(parents=True)
+        cache.write_text("a file where the folder should be")
+    with caplog.at_level(logging.WARNING):
+        found = [extract(extractor, pictures()) for _ in range(2)]
+    np.testing.assert_array_equal(found[0], by_torch(extractor, pictures()))
+    (record,) = caplog.records
+    expected = {
+        "no onnxruntime": "genmend[vision]",
+        "no export": "cannot be exported",
+        "other features": "by 0.0002",
+        "no place": "",
+    }
+    assert "small runs by torch, about half as fast" in record.getMessage()
+    assert expected[reason] in record.getMessage()
+    assert reason == "no place" or not cache.exists() or not list(cache.iterdir())
+
+
+def test_the_engine_is_recorded_and_a_cache_of_either_serves_both(runs):
+    slow = features_of(pictures(), small(onnx=False))
+    fast = features_of(pictures(), small())
+    assert runs == []  # the other engine's rows: of one class of tolerance
+    np.testing.assert_array_equal(slow.values, fast.values)
+    assert fast.pipeline["engine"].startswith("onnxruntime ")
+    assert slow.pipeline["engine"].startswith("torch ")
+    features_of(pictures(), small(), cache=False)
+    assert sum(runs) == 5
+
+
+@pytest.mark.real("efficientnet-lite0", "mobilenet-v2", "clip-vit-b16")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "efficientnet-lite0",
+        "efficientnet-lite0-layers",
+        "mobilenet-v2",
+        pytest.param("clip-vit-b16", marks=pytest.mark.clip),
+    ],
+)
+def test_every_embedded_extractor_has_the_same_features_by_onnxruntime(name, runs):
+    extractor = load_extractor(name)
+    images = torch.nn.functional.interpolate(pictures(4, 8), size=72, mode="bicubic").clamp(0, 1)
+    found = extract(extractor, images)
+    assert runs == [4]
+    assert largest_difference(found, by_torch(extractor, images)) < TOLERANCE
+    assert np.abs(found - by_torch(extractor, images)).max() < 1e-4
+    assert largest_difference(extract(extractor, images, batch_size=3), found) < 1e-5
