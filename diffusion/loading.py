@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genmend.diffusion.pipeline_folder import check_pipeline_folder
+from genmend.diffusion.pipeline_folder import check_model, check_pipeline_folder
 from genmend.diffusion.search.scorers import Scorer
 
 __all__ = ["TextToImage", "load_text_to_image"]
@@ -96,12 +96,8 @@ def load_text_to_image(
         pipe = pipe.to(device)
         settings = {"num_inference_steps": 20, "guidance_scale": 3.0}
         return TextToImage(pipe, settings, guide_usability, novelty_extractor(), real_garments, device)
+    check_model(model)
     folder = Path(model).expanduser()
-    if folder.exists() and not (folder / "model_index.json").is_file():
-        raise ValueError(f"{model} has no model_index.json; give a folder that save_pretrained of diffusers wrote.")
-    looks_like_a_path = model.startswith((".", "/", "~")) or model.count("/") != 1
-    if not folder.exists() and looks_like_a_path:
-        raise ValueError(f"MODEL is {model!r}, but there is no such folder; give reference, a folder, or owner/name.")
     if folder.exists():
         check_pipeline_folder(folder)
     pipe = _from_diffusers(str(folder) if folder.exists() else model, getattr(torch, dtype), variant)

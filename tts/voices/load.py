@@ -9,7 +9,7 @@ from typing import Any, Unpack
 from genmend.tts.voices.options import PiperOptions, VoiceOptions, check_options
 from genmend.tts.voices.voice import Voice
 
-__all__ = ["load_voice"]
+__all__ = ["check_voice", "load_voice"]
 
 _BUNDLE = "torchaudio:"
 _ACCEPTED = (
@@ -66,7 +66,18 @@ def load_voice(name_or_path: str | Path, *, download: bool = False, **options: U
     return _from_transformers(name, _model_type(name, download))(name, download=download, **given)
 
 
-def _model_type(name: str, download: bool) -> str:
+def check_voice(name: str) -> None:
+    """Refuse a name that no kind of voice has, whether or not there is such a one.
+
+    Raises
+    ------
+    ValueError
+        With what is accepted.
+    FileNotFoundError
+        If it is a folder that holds no model.
+    """
+    if name in ("joe", "tacotron") or name.endswith((".onnx", ".safetensors")) or name.startswith(_BUNDLE):
+        return
     is_folder = bool(name) and Path(name).is_dir()
     if is_folder and not (Path(name) / "config.json").is_file():
         raise FileNotFoundError(
@@ -74,6 +85,10 @@ def _model_type(name: str, download: bool) -> str:
         )
     if not is_folder and (Path(name).exists() or name.count("/") != 1 or name.startswith((".", "/", "~"))):
         raise ValueError(f"There is no voice {name!r}; accepted are {_ACCEPTED}.")
+
+
+def _model_type(name: str, download: bool) -> str:
+    check_voice(name)
     from transformers import AutoConfig
 
     try:

@@ -16,7 +16,7 @@ commands = typer.Typer()
 
 @commands.command()
 def convert(
-    file: Annotated[Path, typer.Argument(help="A foreign checkpoint: .pkl, .pt, .pth, .safetensors.")],
+    file: Annotated[Path, typer.Argument(help="A foreign checkpoint: .pkl, .pt, .pth, .safetensors.", exists=True)],
     out: Out,
     family: Annotated[str, typer.Option(help="Its layout; by the names of its arrays if auto.")] = "auto",
     group: Annotated[str, typer.Option(help="Which of its models, e.g. g_ema; the averaged one if empty.")] = "",

@@ -54,6 +54,13 @@ def _number(text: str) -> int:
         raise ValueError(f"--blocks names {text!r}; give numbers of blocks, e.g. 14=1.05.") from None
 
 
+def _known_pipeline(model: str) -> str:
+    from genmend.diffusion.pipeline_folder import check_model
+
+    check_model(model)
+    return model
+
+
 @command(
     commands,
     settings="genmend.diffusion.search.settings:AmplifySettings",
@@ -61,7 +68,10 @@ def _number(text: str) -> int:
     before={"search": "correction", "seed": "device"},
 )
 def amplify(
-    model: Annotated[str, typer.Argument(help="reference, a folder that diffusers wrote, or a hub name.")],
+    model: Annotated[
+        str,
+        typer.Argument(help="reference, a folder that diffusers wrote, or a hub name.", callback=_known_pipeline),
+    ],
     out: Out,
     *,
     settings: AmplifySettings,

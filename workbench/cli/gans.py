@@ -25,6 +25,7 @@ from genmend.workbench.cli.options import (
     ValueRange,
     finish,
     generator_from,
+    known_model,
     not_too_large,
     note,
 )
@@ -106,7 +107,10 @@ def train_detector(
     out: Out,
     *,
     model: Annotated[
-        str, typer.Argument(help="Whose latents are labelled, as for detect; none with --good and --bad.")
+        str,
+        typer.Argument(
+            help="Whose latents are labelled, as for detect; none with --good and --bad.", callback=known_model
+        ),
     ] = "",
     labels: Annotated[
         Path | None,

@@ -116,6 +116,15 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(","))
 
 
+def _there(path: Path) -> Path:
+    """Refuse a path that is not there; FILE.npz:KEY is where the file is."""
+    if not path.exists() and not Path(str(path).rpartition(":")[0] or path).is_file():
+        raise FileNotFoundError(
+            f"There is no {path}; give a folder of images or audio files, or a .npy, .npz, .safetensors or .csv file."
+        )
+    return path
+
+
 @command(
     app,
     settings="genmend.workbench.commands.score_settings:ScoreSettings",
@@ -126,10 +135,11 @@ def score(
         Path,
         typer.Argument(
             help="Folder of images or audio, or a .npy, .npz, .safetensors or .csv file of features, or of images; "
-            "FILE.npz:KEY names one array of several."
+            "FILE.npz:KEY names one array of several.",
+            callback=_there,
         ),
     ],
-    query: Annotated[Path, typer.Argument(help="What to score against it: the same kinds.")],
+    query: Annotated[Path, typer.Argument(help="What to score against it: the same kinds.", callback=_there)],
     out: Out,
     *,
     settings: ScoreSettings,

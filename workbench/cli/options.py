@@ -26,6 +26,7 @@ __all__ = [
     "ValueRange",
     "finish",
     "generator_from",
+    "known_model",
     "not_too_large",
     "note",
     "show_progress",
@@ -42,10 +43,22 @@ def not_too_large(value: int | None) -> int | None:
 
 
 Seed = Annotated[int, typer.Option(help="Of the samples.", min=0, callback=not_too_large)]
+
+
+def known_model(model: str) -> str:
+    """Refuse a MODEL that cannot be one, before anything heavy is imported."""
+    from genmend.gans.model_names import check_model
+
+    if model:
+        check_model(model)
+    return model
+
+
 Model = Annotated[
     str,
     typer.Argument(
-        help="faces, portraits, eyes, eyes:brown, module:callable that returns yours, or a folder of genmend convert."
+        help="faces, portraits, eyes, eyes:brown, module:callable that returns yours, or a folder of genmend convert.",
+        callback=known_model,
     ),
 ]
 Latents = Annotated[Path, typer.Option(help="A .npy array (n, *latent shape).", exists=True, dir_okay=False)]

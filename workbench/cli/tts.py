@@ -18,6 +18,13 @@ __all__ = ["commands"]
 commands = typer.Typer()
 
 
+def _known_voice(voice: str) -> str:
+    from genmend.tts.voices.load import check_voice
+
+    check_voice(voice)
+    return voice
+
+
 @command(
     commands,
     settings="genmend.tts.mending.settings:SpeakSettings",
@@ -27,7 +34,10 @@ commands = typer.Typer()
 def speak(
     voice: Annotated[
         str,
-        typer.Argument(help="joe, tacotron, a Piper .onnx, torchaudio:BUNDLE, a folder or hub name of transformers."),
+        typer.Argument(
+            help="joe, tacotron, a Piper .onnx, torchaudio:BUNDLE, a folder or hub name of transformers.",
+            callback=_known_voice,
+        ),
     ],
     text: Annotated[str, typer.Argument(help="What to say; several sentences are judged one by one.")] = "",
     out: Out = Path("speech"),
