@@ -4,11 +4,12 @@ import json
 import subprocess
 import sys
 
+from house_sources import rooms
+
 HEAVY = (
     "PIL", "accelerate", "captum", "diffusers", "faiss", "librosa", "matplotlib", "numpy", "onnx", "onnxruntime",
     "pandas", "scipy", "sklearn", "timm", "torch", "torchaudio", "torchmetrics", "torchvision", "transformers",
 )  # fmt: skip
-ROOMS = "storage activations manifold gans diffusion tts"
 HELP = ["--version", "--help", *(f"{command} --help" for command in ("demo", "detect", "score", "amplify", "speak"))]
 # A person who errs is told so at once, not after torch. Finding weights hashes them with numpy's help.
 ERRORS = [
@@ -57,7 +58,7 @@ def run_in_turn(lines, folder):
 
 
 def test_a_room_brings_nothing_until_a_name_of_it_is_used():
-    assert heavy_after("\n".join(f"import genmend.{room}; dir(genmend.{room})" for room in ROOMS.split())) == set()
+    assert heavy_after("\n".join(f"import genmend.{room}; dir(genmend.{room})" for room in rooms())) == set()
 
 
 def test_what_loads_a_model_brings_torch_alone():
