@@ -28,6 +28,7 @@ __all__ = [
     "early_layers",
     "generator_facts",
     "gradient_batch",
+    "in_single",
     "layer_shapes",
     "measured_layers",
     "normal_numbers",
@@ -331,7 +332,12 @@ def recorded_batches(
     for batch in with_progress(batches, what, len(batches), show=progress):
         with torch.no_grad(), record(generator.module, layers, stop=True) as outputs:
             generator.run(batch)
-        yield {layer: maps.float() if maps.dtype in _HALF else maps for layer, maps in outputs.items()}
+        yield in_single(outputs)
+
+
+def in_single(outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """What layers put out, half precision as float32."""
+    return {layer: maps.float() if maps.dtype in _HALF else maps for layer, maps in outputs.items()}
 
 
 @torch.no_grad()

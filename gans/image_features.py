@@ -2,49 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from typing import TypedDict, Unpack
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genmend.gans.generator import Generator
+from genmend.activations import record
+from genmend.gans.generator import Generator, in_single
 from genmend.manifold.features import extract
 from genmend.storage.progress import with_progress
 
-__all__ = ["AT_ONCE", "image_batches", "image_features"]
+__all__ = ["AT_ONCE", "Watching", "image_batches", "image_features"]
 
 AT_ONCE = 16  # images held, and looked at by an extractor, at once
 
 
+class Watching(TypedDict, total=False):
+    """Layers to look at in the passes that make the images, and what looks at their outputs, pass by pass."""
+
+    layers: Sequence[str]
+    seen: Callable[[Mapping[str, Tensor]], None]
+
+
 @torch.no_grad()
 def image_batches(
-    generator: Generator, latents: Tensor, what: str = "images", progress: bool = False
+    generator: Generator,
+    latents: Tensor,
+    what: str = "images",
+    progress: bool = False,
+    *,
+    layers: Sequence[str] = (),
+    seen: Callable[[Mapping[str, Tensor]], None] | None = None,
 ) -> Iterator[Tensor]:
     """Yield the samples' images (up to 16, 3, h, w) in 0..1 on the CPU, in their order.
 
-    The generator runs in its own batches, whatever the 16; `what` is the progress bar's text.
+    The generator runs in its own batches, whatever the 16; `what` is the progress bar's text. `seen` gets what
+    `layers` put out in each of them, in the order of the samples, so that one pass serves both.
     """
     checked = generator.checked_latents(latents)
     waiting: list[Tensor] = []
     batches = checked.split(generator.batch_size)
     for number, batch in enumerate(with_progress(batches, what, len(batches), show=progress)):
-        waiting += generator.generate(batch).split(1)
+        # Not of no layers: a compiled generator runs uncompiled while it is recorded.
+        with record(generator.module, layers) if layers else nullcontext({}) as outputs:
+            waiting += generator.generate(batch).split(1)
+        if seen is not None:
+            seen(in_single(outputs))
         while len(waiting) >= AT_ONCE or (waiting and number == len(batches) - 1):
             yield torch.cat(waiting[:AT_ONCE])
             del waiting[:AT_ONCE]
 
 
 def image_features(
-    generator: Generator, latents: Tensor, extractor: Callable[[Tensor], Tensor], *, progress: bool = False
+    generator: Generator,
+    latents: Tensor,
+    extractor: Callable[[Tensor], Tensor],
+    *,
+    progress: bool = False,
+    **watching: Unpack[Watching],
 ) -> NDArray[np.float32]:
     """Features (n, d) of the samples' images, as `genmend.manifold.features.extract` of all of them has them.
+
+    The last arguments are those of `image_batches`.
 
     Raises
     ------
     ValueError
         If the latents don't fit, or the extractor returns something else than one finite vector per image.
     """
-    parts = [extract(extractor, images) for images in image_batches(generator, latents, "features", progress)]
+    batches = image_batches(generator, latents, "features", progress, **watching)
+    parts = [extract(extractor, images) for images in batches]
     return np.concatenate(parts)

@@ -39,7 +39,6 @@ from genmend.gans.detection.rare_activation import RareActivation
 from genmend.gans.detection.soft_logistic import LinearScore, fit_soft_logistic
 from genmend.gans.detection.tail import DOUBT, Tail, tail_of
 from genmend.gans.generator import Generator
-from genmend.gans.image_features import image_features
 from genmend.manifold import Manifold
 from genmend.manifold.engine.nearest import nearest_neighbors
 from genmend.manifold.features import load_extractor
@@ -208,8 +207,9 @@ class ArtifactDetector(BaseEstimator):
         statistics = generator.latents(self.n_statistics, self.seed)
         self.rare_ = RareActivation(rates[-1]).measure_rates(generator, statistics, progress=progress)
         reference = generator.latents(self.n_reference, self.seed + 1)
-        self.own_features_ = image_features(generator, reference, load_extractor(self.extractor), progress=progress)
-        self._choose_rate(self.rare_.counts_at(generator, reference, rates, progress=progress))
+        extractor = load_extractor(self.extractor)
+        self.own_features_, counts = self.rare_.measure(generator, reference, extractor, rates, progress=progress)
+        self._choose_rate(counts)
         self.supervised_: LinearScore | None = None
         self.learned_: LinearScore | None = None
         self.own_scores_: NDArray[np.float64] | None = None
@@ -329,9 +329,9 @@ class ArtifactDetector(BaseEstimator):
         self, generator: Generator, latents: Tensor | NDArray[Any], *, progress: bool = False
     ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         """Features (n, d) of the generated images, and their standardised rare-neuron counts (n, n_layers)."""
-        checked = generator.checked_latents(latents)
-        counts = self.rare_.standardised_counts(generator, checked, progress=progress)
-        return image_features(generator, checked, load_extractor(self.extractor), progress=progress), counts
+        checked, extractor = generator.checked_latents(latents), load_extractor(self.extractor)
+        features, counts = self.rare_.measure(generator, checked, extractor, progress=progress)
+        return features, self.rare_.standardised(counts[self.rare_.rate])
 
     def supervised_inputs(self, features: NDArray[Any], counts: NDArray[Any]) -> NDArray[np.float64]:
         """(n, d + n_layers): the features and the internal counts, side by side."""

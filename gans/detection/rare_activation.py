@@ -7,7 +7,7 @@ layer decides alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Self
 
 import numpy as np
@@ -21,8 +21,9 @@ from torch.nn import functional
 from genmend.activations import ActivationRate
 from genmend.gans.generator import Generator, measured_layers, recorded_batches
 from genmend.gans.generator_layers import checked_layers
+from genmend.gans.image_features import Watching, image_features
 
-__all__ = ["RareActivation", "ablated_share", "activation_rates", "check_rate"]
+__all__ = ["RareActivation", "RareCounts", "ablated_share", "activation_rates", "check_rate"]
 
 
 class RareActivation(BaseEstimator):
@@ -118,17 +119,25 @@ class RareActivation(BaseEstimator):
         self, generator: Generator, latents: Tensor, rates: Sequence[float], *, progress: bool = False
     ) -> dict[float, dict[str, NDArray[np.float64]]]:
         """The counts at several rates in place of `rate`, from one pass: by rate, by layer, (n,)."""
-        masks = {rate: self.masks(rate) for rate in rates}
-        parts: dict[tuple[float, str], list[Tensor]] = {(rate, layer): [] for rate in rates for layer in self.rates_}
+        counting = RareCounts({rate: self.masks(rate) for rate in rates})
         for outputs in recorded_batches(generator, latents, tuple(self.rates_), "rare neurons", progress):
-            for layer, output in outputs.items():
-                active = output > 0
-                for rate in rates:
-                    rare = active & masks[rate][layer].to(output.device)
-                    parts[rate, layer].append(rare.flatten(1).sum(1).cpu())
-        return {
-            rate: {layer: torch.cat(parts[rate, layer]).double().numpy() for layer in self.rates_} for rate in rates
-        }
+            counting.update(outputs)
+        return counting.counts
+
+    def measure(
+        self,
+        generator: Generator,
+        latents: Tensor,
+        extractor: Callable[[Tensor], Tensor],
+        rates: Sequence[float] = (),
+        *,
+        progress: bool = False,
+    ) -> tuple[NDArray[np.float32], dict[float, dict[str, NDArray[np.float64]]]]:
+        """Features (n, d) of the samples' images by an extractor, and `counts_at`, from one pass for both."""
+        counting = RareCounts({rate: self.masks(rate) for rate in rates or (self.rate,)})
+        watching = Watching(layers=tuple(self.rates_), seen=counting.update)
+        features = image_features(generator, latents, extractor, progress=progress, **watching)
+        return features, counting.counts
 
     def standardised_counts(
         self, generator: Generator, latents: Tensor, *, progress: bool = False
@@ -139,6 +148,38 @@ class RareActivation(BaseEstimator):
     def score(self, generator: Generator, latents: Tensor, *, progress: bool = False) -> NDArray[np.float64]:
         """Sum of `standardised_counts` over the layers, (n,): mean 0 over those fitted on, higher = more broken."""
         return self.standardised_counts(generator, latents, progress=progress).sum(axis=1)
+
+
+class RareCounts:
+    """Counts active rare neurons in what layers put out, batch by batch.
+
+    Parameters
+    ----------
+    masks : dict rate -> layer -> Tensor (c, h, w) bool
+        As `RareActivation.masks` gives them.
+    """
+
+    def __init__(self, masks: Mapping[float, Mapping[str, Tensor]]) -> None:
+        self._masks = masks
+        self._parts: dict[float, dict[str, list[Tensor]]] = {
+            rate: {layer: [] for layer in layers} for rate, layers in masks.items()
+        }
+
+    def update(self, outputs: Mapping[str, Tensor]) -> None:
+        """Take the outputs (n, c, h, w) of a batch, by layer."""
+        for layer, output in outputs.items():
+            active = output > 0
+            for rate, masks in self._masks.items():
+                rare = active & masks[layer].to(output.device)
+                self._parts[rate][layer].append(rare.flatten(1).sum(1).cpu())
+
+    @property
+    def counts(self) -> dict[float, dict[str, NDArray[np.float64]]]:
+        """Of all samples so far: by rate, by layer, (n,)."""
+        return {
+            rate: {layer: torch.cat(parts).double().numpy() for layer, parts in layers.items()}
+            for rate, layers in self._parts.items()
+        }
 
 
 def check_rate(rate: float) -> None:

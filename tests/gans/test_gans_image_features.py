@@ -42,6 +42,19 @@ def test_the_detector_holds_a_batch_and_keeps_every_bit(most_held):
     assert np.array_equal(detector.own_features_, extract(toy_features, own))
 
 
+def test_one_pass_gives_features_and_counts(monkeypatch):
+    generator = toy_generator(batch_size=8)
+    detector = ArtifactDetector(EXTRACTOR, n_statistics=40, n_reference=60).fit(generator)
+    latents = generator.latents(37, 1)
+    wanted = detector.rare_.standardised_counts(generator, latents)
+    run, passes = Generator.run, []
+    monkeypatch.setattr(Generator, "run", lambda self, z: passes.append(len(z)) or run(self, z))
+    features, counts = detector.measure(generator, latents)
+    assert sum(passes) == 37
+    assert np.array_equal(counts, wanted)
+    assert np.array_equal(features, extract(toy_features, generator.generate(latents)))
+
+
 @pytest.mark.parametrize(
     "corrector", [ManifoldGuided([toy_extractor()], n_steps=1), LatentOptimisation(toy_extractor())]
 )
