@@ -13,6 +13,7 @@
 #   make reference                train the reference diffusion pipeline and its judges anew (about 90 minutes), measure
 #   make reference-tacotron       train the reference Tacotron 2 anew (two and a half hours; needs espeak-ng)
 #   make PYTHON=python3.12 demo   choose the Python that .venv is made with
+#   make TORCH=cpu demo           torch without CUDA, from PyTorch's own index of such builds: a fifth of the gigabytes
 # pip's own settings (its configuration file, PIP_* variables) say where packages come from.
 
 # The first Python that is new enough.
@@ -34,6 +35,14 @@ INSTALLED_BY := pyproject.toml setup.py $(CONSTRAINTS) $(wildcard manifold/engin
 	$(shell find src $(ROOMS) -type d ! -name __pycache__)
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check $(CONSTRAINTS:%=-c %)
+# Of a version that both indices have, pip takes the build without CUDA: 2.14.1+cpu is newer than 2.14.1.
+TORCH ?=
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+ifeq ($(TORCH),cpu)
+PIP += --extra-index-url $(TORCH_INDEX)
+else ifneq ($(TORCH),)
+$(error TORCH is '$(TORCH)', and only cpu is accepted; leave it out for the usual build)
+endif
 EDITABLE := --config-settings editable_mode=strict -e
 GENMEND := $(BIN)/genmend
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile

@@ -1,6 +1,7 @@
 """pyproject.toml, setup.py and constraints.txt: what is resolved works together, and everything is packed."""
 
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -125,6 +126,23 @@ def test_the_all_extra_leaves_out_only_the_developers():
     assert reached_from("a", {"a": ["genmend[b]", "numpy"], "b": ["genmend[c]"], "c": [], "d": []}) == {"b", "c"}
 
 
+def dry_run(*words):
+    """What make would do."""
+    command = ["make", "--dry-run", "--always-make", *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make here")
+def test_one_variable_of_make_leaves_cuda_out(tmp_path):
+    stamp = f"{tmp_path}/.installed-demo"
+    extra = "--extra-index" + "-url a-folder"
+    assert extra in dry_run(stamp, f"VENV={tmp_path}", "TORCH=cpu", "TORCH_INDEX=a-folder").stdout
+    assert "index" not in dry_run(stamp, f"VENV={tmp_path}").stdout
+    wrong = dry_run(stamp, f"VENV={tmp_path}", "TORCH=gpu")
+    assert wrong.returncode == 2
+    assert "TORCH is 'gpu', and only cpu is accepted" in wrong.stderr
+
+
 def test_what_make_installs_exists():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     named = {extra for part in makefile.split("'.[")[1:] for extra in part.split("]'")[0].split(",")}
@@ -160,7 +178,6 @@ def test_ci_runs_what_a_person_runs():
 @pytest.mark.parametrize("compiler", ["", "/nowhere/c++"])
 def test_the_wheel_is_for_this_machine_only_where_the_engine_was_built(tmp_path, compiler):
     import os
-    import shutil
 
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "src", "manifold"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile
