@@ -16,6 +16,8 @@ from .circuits.find_circuits import find_circuits as find_circuits
 from .circuits.unit_index import UnitIndex as UnitIndex
 from .circuits.unit_index import build_index as build_index
 from .circuits.unit_index import load_index as load_index
+from .loop.explain import Explanations as Explanations
+from .loop.explain import explain as explain
 from .regions.configurations import Configurations as Configurations
 from .regions.configurations import configurations as configurations
 from .regions.find import FlaggedKind as FlaggedKind

@@ -72,24 +72,41 @@ class GuidedIntegratedGradients:
         most = start + min(now + self.max_distance, 1) * (end - start)
         # Whoever is behind what may be behind comes after at once.
         place = torch.where((place - start).abs() < (least - start).abs(), least, place)
-        rest = whole * (1 - now)
-        size = gradient.abs()
-        for _ in range(end.shape[1]):
-            excess = (place - end).abs().sum(1) - rest
-            open_ = place != most
-            waiting = (excess > 1e-6 * whole) & open_.any(1)
-            if not bool(waiting.any()):
-                break
-            candidates = torch.where(open_, size, torch.inf)
-            threshold = self._lowest(candidates, open_)
-            chosen = open_ & (candidates <= threshold) & waiting.unsqueeze(1)
-            reach = ((place - most).abs() * chosen).sum(1)
-            share = (excess / reach.clamp_min(torch.finfo(place.dtype).tiny)).clamp(0, 1).unsqueeze(1)
-            # Exactly `most` where all of the way is gone, so that the loop sees it closed.
-            gone = torch.where(share >= 1, most, place + share * (most - place))
-            place = torch.where(chosen, gone, place)
-        return place
+        excess = (place - end).abs().sum(1) - whole * (1 - now)
+        return self._spend(place, most, gradient.abs(), excess, 1e-6 * whole)
 
-    def _lowest(self, candidates: Tensor, open_: Tensor) -> Tensor:
-        count = (open_.sum(1) * self.fraction).long().clamp_min(1)
-        return candidates.sort(1).values.gather(1, (count - 1).unsqueeze(1))
+    def _spend(self, place: Tensor, most: Tensor, size: Tensor, excess: Tensor, least: Tensor) -> Tensor:
+        """Move towards `most`, those of the smallest gradients first, until each sample has gone its excess.
+
+        At each turn the `fraction` of the numbers that still may move goes; the last turn goes as far as it takes.
+        """
+        open_ = place != most
+        order = size.masked_fill(~open_, torch.inf).argsort(dim=1)
+        way = (most - place).abs().gather(1, order).double().cumsum(1)
+        n_open = open_.sum(1)
+        gone, share = torch.zeros_like(n_open), torch.zeros_like(excess)
+        turn = torch.zeros_like(n_open)
+        waiting = (excess > least) & (n_open > 0)
+        left = excess.double()
+        while bool(waiting.any()):
+            turn = torch.where(waiting, ((n_open - gone) * self.fraction).long().clamp_min(1), turn)
+            before = _at(way, gone - 1)
+            reach = _at(way, gone + turn - 1) - before
+            whole_turn = waiting & (reach <= left)
+            last = waiting & ~whole_turn
+            share = torch.where(last, (left / reach.clamp_min(torch.finfo(reach.dtype).tiny)).to(share.dtype), share)
+            left = torch.where(whole_turn, left - reach, left)
+            gone = torch.where(whole_turn, gone + turn, gone)
+            waiting = whole_turn & (gone < n_open) & (left > least)
+        rank = torch.empty_like(order).scatter_(
+            1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
+        )
+        partly = place + share.unsqueeze(1) * (most - place)
+        in_last = (rank >= gone.unsqueeze(1)) & (rank < (gone + turn).unsqueeze(1)) & (share > 0).unsqueeze(1)
+        return torch.where(rank < gone.unsqueeze(1), most, torch.where(in_last, partly, place))
+
+
+def _at(sums: Tensor, places: Tensor) -> Tensor:
+    """Sums up to and with each sample's place; 0 before the first."""
+    found = sums.gather(1, places.clamp(0, sums.shape[1] - 1).unsqueeze(1)).squeeze(1)
+    return torch.where(places < 0, torch.zeros_like(found), found)

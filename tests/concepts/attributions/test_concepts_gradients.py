@@ -110,7 +110,7 @@ def test_ranks_by_pixel_dim_all_channels_of_a_pixel():
 def test_guided_path_adds_up_and_is_straight_where_nothing_may_run_ahead():
     net = relu_net()
     difference = (net(IMAGES) - net(torch.zeros_like(IMAGES)))[:, 1].detach()
-    found = GuidedIntegratedGradients(net, n_steps=400).attribute(IMAGES, 1)
+    found = GuidedIntegratedGradients(net, n_steps=150).attribute(IMAGES, 1)
     torch.testing.assert_close(found.flatten(1).sum(1), difference, rtol=0.05, atol=5e-3)
     straight = GuidedIntegratedGradients(net, n_steps=20, max_distance=0).attribute(IMAGES, 1)
     steps = [score_and_gradient(net, IMAGES * step / 20, 1)[1] for step in range(20)]

@@ -1,0 +1,375 @@
+"""Explain decisions by all methods that apply, measure the explanations, and rank the methods."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from genmend.concepts.loop import mu_fidelity, pixel_flipping, robustness
+from genmend.concepts.loop.measure import Attribute, Case, Measure, pooled
+from genmend.concepts.loop.methods import METHODS, why_not
+from genmend.concepts.loop.operations import ModelFacts, trace_model
+from genmend.concepts.scalar_target import as_module, check_inputs, target_scores
+from genmend.storage.progress import with_progress
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["DEFAULT_WEIGHTS", "Explained", "Explanations", "explain"]
+
+DEFAULT_WEIGHTS = {"faithful": 3.0, "stable": 1.0, "compact": 1.0, "cheap": 1.0}
+#: The one measure that stands for each property in the ranking.
+JUDGES = {"faithful": "AbPC", "stable": "sensitivity", "compact": "complexity"}
+SAME = 0.8  # rank correlation from which an explanation is called the same
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What one method said, and how good that is.
+
+    Attributes
+    ----------
+    method : str
+    settings : dict
+    attributions : ndarray
+        One number a pixel, float32, shape ``(n, h, w)``.
+    scores : dict of str to ndarray
+        Measure -> one number a sample, shape ``(n,)``.
+    seconds : float
+        Of the explanations, a sample.
+    passes : int
+        Runs of the model, a sample.
+    warnings : tuple of str
+    """
+
+    method: str
+    settings: dict[str, Any]
+    attributions: np.ndarray
+    scores: dict[str, np.ndarray]
+    seconds: float
+    passes: int
+    warnings: tuple[str, ...]
+
+    def mean(self, measure: str) -> tuple[float, float]:
+        """Mean over the samples, and the half width of its 95 % interval (NaN for one sample)."""
+        values = self.scores[measure]
+        half = 1.96 * values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
+        return float(values.mean()), float(half)
+
+
+@dataclass(frozen=True)
+class Explanations:
+    """The result of `explain`: a method each, the best first.
+
+    Attributes
+    ----------
+    explained : tuple of Explained
+        In order of rank; the control 'random' stands last.
+    targets : ndarray
+        Classes, shape ``(n,)``.
+    logits, probabilities : ndarray
+        Of them, shape ``(n,)``.
+    refused : dict of str to str
+        Method -> why it does not serve this model.
+    pareto : tuple of str
+        Methods than which none is better in every property.
+    measures : tuple of Measure
+    facts : ModelFacts
+    weights : dict of str to float
+    seed : int
+    """
+
+    explained: tuple[Explained, ...]
+    targets: np.ndarray
+    logits: np.ndarray
+    probabilities: np.ndarray
+    refused: dict[str, str]
+    pareto: tuple[str, ...]
+    measures: tuple[Measure, ...]
+    facts: ModelFacts
+    weights: dict[str, float]
+    seed: int
+
+    def __getitem__(self, method: str) -> Explained:
+        for each in self.explained:
+            if each.method == method:
+                return each
+        known = [each.method for each in self.explained]
+        raise KeyError(f"{method!r} was not run: {self.refused.get(method, f'the methods are {known}')}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON's view, without the attributions."""
+        return {
+            "targets": self.targets.tolist(),
+            "logits": self.logits.tolist(),
+            "probabilities": self.probabilities.tolist(),
+            "methods": [
+                {
+                    "method": each.method,
+                    "settings": each.settings,
+                    "source": METHODS[each.method].source,
+                    "seconds": each.seconds,
+                    "passes": each.passes,
+                    "pareto": each.method in self.pareto,
+                    "warnings": list(each.warnings),
+                    "scores": {
+                        name: {"mean": each.mean(name)[0], "half_width": each.mean(name)[1], "each": values.tolist()}
+                        for name, values in each.scores.items()
+                    },
+                }
+                for each in self.explained
+            ],
+            "refused": self.refused,
+            "measures": {
+                measure.name: {
+                    "asks": measure.asks,
+                    "higher_is_better": measure.higher_is_better,
+                    "property": measure.property,
+                }
+                for measure in self.measures
+            },
+            "model": {"operations": sorted(self.facts.families), "spread": self.facts.spread},
+            "weights": self.weights,
+            "seed": self.seed,
+        }
+
+    def plot(self, images: np.ndarray, *, n_methods: int = 5) -> Figure:
+        """The images beside the maps of the best methods; images are ``(n, h, w, 3)`` in 0..1."""
+        from genmend.concepts.loop.figures import plot_explanations
+
+        return plot_explanations(self, images, n_methods=n_methods)
+
+
+def explain(
+    model: nn.Module,
+    inputs: Tensor,
+    targets: Tensor | Sequence[int] | int | None = None,
+    *,
+    methods: Sequence[str] | None = None,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    weights: Mapping[str, float] | None = None,
+    fill: Tensor | float = 0.0,
+    most_passes: int = 100,
+    seed: int = 0,
+    batch_size: int = 16,
+    progress: bool = False,
+) -> Explanations:
+    """Explain why the model gives images their classes, by every method that serves it, and say which to trust.
+
+    One pass is traced to see what the model does; each method that fits is run, its explanations are measured, and the
+    methods are ranked by the mean of their ranks in each property, weighted. Uniform noise is measured beside them.
+
+    Parameters
+    ----------
+    model
+        In evaluation mode; gives ``(n, classes)``, logits.
+    inputs
+        Images as the model takes them, shape ``(n, c, h, w)``.
+    targets
+        Classes; default the ones that the model finds.
+    methods
+        Names out of `METHODS`; default all that serve the model.
+    settings
+        Method -> settings in place of its defaults, e.g. those that `tune` found.
+    weights
+        Of 'faithful', 'stable', 'compact' and 'cheap'; default `DEFAULT_WEIGHTS`.
+    fill
+        What stands in the place of removed pixels; 0 is the mean colour after the usual normalisation.
+    most_passes
+        Methods that run the model more often for an image are left out, unless `methods` names them; the measures take
+        eleven explanations of each image.
+    seed
+        Of everything random.
+    batch_size
+        Images that a method explains together.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the model or the inputs can't be explained, a target is out of range, a method or a weight is unknown, or a
+        method that was asked for does not serve the model.
+    """
+    module, inputs = as_module(model), check_inputs(inputs).detach()
+    if inputs.ndim != 4:
+        raise ValueError(f"inputs has shape {tuple(inputs.shape)}, but images (n, c, h, w) are needed.")
+    chosen_weights = _checked_weights(weights)
+    facts = trace_model(module, inputs[:2])
+    classes = _classes(module, inputs, targets, batch_size)
+    names, refused = _chosen(methods, settings or {}, facts, most_passes)
+    found = []
+    for name in with_progress(names, "explaining", len(names), show=progress):
+        own = {**METHODS[name].settings, **(settings or {}).get(name, {})}
+        found.append(_explained(module, facts, name, own, inputs, classes, fill, seed, batch_size))
+    ranked = _ranked(found, chosen_weights)
+    with torch.no_grad():
+        logits = torch.cat([_logits(module(some)) for some in inputs.split(batch_size)])
+    rows = torch.arange(len(inputs))
+    return Explanations(
+        tuple(ranked),
+        classes.cpu().numpy(),
+        logits[rows, classes].cpu().numpy(),
+        logits.softmax(1)[rows, classes].cpu().numpy(),
+        refused,
+        tuple(_pareto([each for each in ranked if each.method != "random"])),
+        tuple(all_measures(lambda model: lambda inputs, targets: inputs)),
+        facts,
+        chosen_weights,
+        seed,
+    )
+
+
+def all_measures(attribute_by: Any) -> list[Measure]:
+    """Every measure; `attribute_by(model)` builds the method for another model."""
+    return [
+        *pixel_flipping.measures(),
+        mu_fidelity.measure(),
+        robustness.sensitivity(),
+        robustness.complexity(),
+        robustness.target_sensitivity(),
+        robustness.weight_sensitivity(attribute_by),
+    ]
+
+
+def _explained(
+    model: nn.Module,
+    facts: ModelFacts,
+    name: str,
+    settings: dict[str, Any],
+    inputs: Tensor,
+    classes: Tensor,
+    fill: Tensor | float,
+    seed: int,
+    batch_size: int,
+) -> Explained:
+    method = METHODS[name]
+
+    def attribute_by(other: nn.Module) -> Attribute:
+        return partial(_in_batches, method.build(other, facts, **settings), batch_size)
+
+    attribute = attribute_by(model)
+    began = time.process_time()
+    attributions = attribute(inputs, classes)
+    seconds = (time.process_time() - began) / len(inputs)
+    if not bool(torch.isfinite(attributions).all()):
+        raise ValueError(f"{name} gave NaN or infinity for this model: leave it out of methods=.")
+    case = Case(model, inputs, classes, attributions, attribute, fill, seed, 4 * batch_size)
+    scores = {measure.name: measure.evaluate(case).cpu().numpy() for measure in all_measures(attribute_by)}
+    return Explained(
+        name,
+        settings,
+        pooled(attributions).float().cpu().numpy(),
+        scores,
+        seconds,
+        method.passes(settings),
+        _warnings(name, scores),
+    )
+
+
+def _in_batches(attribute: Attribute, batch_size: int, inputs: Tensor, targets: Any) -> Tensor:
+    parts = zip(inputs.split(batch_size), targets.split(batch_size), strict=True)
+    return torch.cat([attribute(some, classes).detach() for some, classes in parts])
+
+
+def _warnings(name: str, scores: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+    if name == "random":
+        return ()
+    found = []
+    if scores["random weights"].mean() > SAME:
+        found.append("It explains a model of random weights alike: it shows the image, not what was learnt.")
+    if scores["other class"].mean() > SAME:
+        found.append("It explains another class alike: it shows what is there, not why this class.")
+    return tuple(found)
+
+
+def _classes(model: nn.Module, inputs: Tensor, targets: Any, batch_size: int) -> Tensor:
+    if targets is None:
+        with torch.no_grad():
+            return torch.cat([_logits(model(some)).argmax(1) for some in inputs.split(batch_size)])
+    classes = torch.as_tensor(targets, device=inputs.device)
+    with torch.no_grad():
+        target_scores(model, inputs[:1], classes if classes.ndim == 0 else classes[:1])
+        if classes.ndim and len(classes) != len(inputs):
+            raise ValueError(
+                f"There are {len(classes)} targets for {len(inputs)} images: give one each, or one for all."
+            )
+        known = target_scores(model, inputs[:1].expand(len(inputs), -1, -1, -1), classes)
+    return classes.expand(len(known)).long()
+
+
+def _logits(output: Any) -> Tensor:
+    logits: Tensor = getattr(output, "logits", output)
+    return logits
+
+
+def _chosen(
+    methods: Sequence[str] | None, settings: Mapping[str, Mapping[str, Any]], facts: ModelFacts, most_passes: int
+) -> tuple[list[str], dict[str, str]]:
+    asked = list(METHODS) if methods is None else list(dict.fromkeys(methods))
+    for name in asked:
+        if name not in METHODS:
+            raise ValueError(f"{name!r} is no method; accepted are {', '.join(METHODS)}.")
+    reasons = {name: why_not(METHODS[name], facts) for name in asked}
+    refused = {name: reason for name, reason in reasons.items() if reason is not None}
+    for name in asked if methods is None else ():
+        passes = METHODS[name].passes({**METHODS[name].settings, **settings.get(name, {})})
+        if name not in refused and passes > most_passes:
+            refused[name] = (
+                f"It would run the model {passes} times for an explanation, and most_passes is {most_passes}: "
+                "raise it, or name the method."
+            )
+    if methods is not None and refused:
+        name, reason = next(iter(refused.items()))
+        raise ValueError(f"{name} does not serve this model. {reason}")
+    serving = [name for name in asked if name not in refused]
+    return [*(name for name in serving if name != "random"), "random"], refused
+
+
+def _checked_weights(weights: Mapping[str, float] | None) -> dict[str, float]:
+    chosen = dict(DEFAULT_WEIGHTS if weights is None else weights)
+    for name, value in chosen.items():
+        if name not in DEFAULT_WEIGHTS or not value >= 0:
+            raise ValueError(f"weight {name}={value}: accepted are {', '.join(DEFAULT_WEIGHTS)}, each at least 0.")
+    if not sum(chosen.values()) > 0:
+        raise ValueError("All weights are 0: give one of them more.")
+    return {name: float(chosen.get(name, 0.0)) for name in DEFAULT_WEIGHTS}
+
+
+def _properties(found: Sequence[Explained]) -> dict[str, np.ndarray]:
+    """Property -> one number a method, higher is better."""
+    values = {
+        "faithful": [each.mean("AbPC")[0] for each in found],
+        "stable": [-each.mean("sensitivity")[0] for each in found],
+        "compact": [-each.mean("complexity")[0] for each in found],
+        "cheap": [-each.passes for each in found],
+    }
+    return {name: np.array(numbers, dtype=float) for name, numbers in values.items()}
+
+
+def _ranked(found: Sequence[Explained], weights: Mapping[str, float]) -> list[Explained]:
+    control = [each for each in found if each.method == "random"]
+    rest = [each for each in found if each.method != "random"]
+    if not rest:
+        return control
+    total = np.zeros(len(rest))
+    for name, values in _properties(rest).items():
+        # The mean rank of equals.
+        below = (values[:, None] > values).sum(1)
+        equal = (values[:, None] == values).sum(1)
+        total += weights[name] * (below + (equal - 1) / 2)
+    return [rest[i] for i in np.argsort(-total, kind="stable")] + control
+
+
+def _pareto(found: Sequence[Explained]) -> list[str]:
+    values = np.array(list(_properties(found).values())).T
+    return [
+        each.method
+        for each, own in zip(found, values, strict=True)
+        if not ((values >= own).all(1) & (values > own).any(1)).any()
+    ]

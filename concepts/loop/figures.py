@@ -1,0 +1,50 @@
+"""Images beside the maps that explain them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from genmend.concepts.loop.explain import Explanations
+
+__all__ = ["plot_explanations"]
+
+
+def plot_explanations(explanations: Explanations, images: np.ndarray, *, n_methods: int = 5) -> Figure:
+    """A row an image, a column a method, the best first; red speaks for the class, blue against it.
+
+    Parameters
+    ----------
+    explanations
+    images
+        RGB in 0..1, shape ``(n, h, w, 3)``.
+    n_methods
+        The first so many.
+    """
+    from matplotlib.figure import Figure
+
+    shown = [each for each in explanations.explained if each.method != "random"][:n_methods]
+    n, columns = len(images), len(shown) + 1
+    figure = Figure(figsize=(1.9 * columns, 2.0 * n + 0.5), layout="constrained")
+    grid = figure.subplots(n, columns, squeeze=False)
+    for row, image in enumerate(images):
+        grid[row, 0].imshow(image.clip(0, 1))
+        probability = explanations.probabilities[row]
+        grid[row, 0].set_ylabel(f"class {explanations.targets[row]}\np = {probability:.2f}", fontsize=8)
+        for column, each in enumerate(shown, start=1):
+            values = each.attributions[row]
+            # The strongest hundredth would leave the rest grey.
+            limit = max(float(np.quantile(np.abs(values), 0.99)), float(np.finfo(np.float32).tiny))
+            grid[row, column].imshow(image.clip(0, 1).mean(-1), cmap="gray", vmin=-0.5, vmax=1.5)
+            grid[row, column].imshow(values, cmap="seismic", vmin=-limit, vmax=limit, alpha=0.7)
+            if row == 0:
+                grid[row, column].set_title(each.method.replace("-", "\n"), fontsize=8)
+    grid[0, 0].set_title("image", fontsize=8)
+    for axes in grid.ravel():
+        axes.set_xticks([])
+        axes.set_yticks([])
+    return figure

@@ -1,0 +1,134 @@
+"""Whether an explanation is stable under noise, compact, and dependent on what the model has learnt."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import torch
+from torch import Tensor, nn
+
+from genmend.concepts.loop.measure import Case, Measure, pooled
+from genmend.concepts.loop.mu_fidelity import rank_correlation
+
+__all__ = ["complexity", "randomised_copy", "sensitivity", "target_sensitivity", "weight_sensitivity"]
+
+
+def sensitivity(n_draws: int = 8, radius: float = 0.2) -> Measure:
+    """Largest relative change of the attributions under uniform noise (Yeh et al. 2019).
+
+    Both sides are the method's raw attributions, pooled alike.
+
+    Parameters
+    ----------
+    n_draws
+        Published 8.
+    radius
+        Of the noise, in the units of the inputs, published 0.2.
+    """
+
+    def evaluate(case: Case) -> Tensor:
+        generator = torch.Generator().manual_seed(case.seed)
+        own = pooled(case.attributions).flatten(1)
+        size = own.norm(dim=1)
+        worst = torch.zeros_like(size)
+        for _ in range(n_draws):
+            noise = (torch.rand(case.inputs.shape, generator=generator) * 2 - 1).to(case.inputs) * radius
+            moved = pooled(case.attribute(case.inputs + noise, case.targets)).flatten(1)
+            worst = torch.maximum(worst, (moved - own).norm(dim=1))
+        # A map of zeros says nothing, stably: it counts as wholly changed.
+        return torch.where(size > 0, worst / size.clamp_min(torch.finfo(size.dtype).tiny), torch.ones_like(size))
+
+    return Measure(
+        "sensitivity",
+        "How far does the explanation move when the input hardly does?",
+        False,
+        0.0,
+        math.inf,
+        evaluate,
+        0,
+        n_draws,
+        "stable",
+    )
+
+
+def complexity() -> Measure:
+    """Entropy of the shares of the pixels in the whole, ``|a_i| / sum |a|`` (Bhatt et al. 2020), over its maximum."""
+
+    def evaluate(case: Case) -> Tensor:
+        values = pooled(case.attributions).flatten(1).abs().double()
+        total = values.sum(1, keepdim=True)
+        share = values / total.clamp_min(torch.finfo(values.dtype).tiny)
+        entropy = -(share * share.clamp_min(1e-300).log()).sum(1) / math.log(values.shape[1])
+        return torch.where(total[:, 0] > 0, entropy, torch.ones_like(entropy))
+
+    return Measure(
+        "complexity", "Over how many pixels is the explanation spread?", False, 0.0, 1.0, evaluate, 0, 0, "compact"
+    )
+
+
+def target_sensitivity() -> Measure:
+    """Rank correlation of the attributions with those for the class that the model gives the next largest score."""
+
+    def evaluate(case: Case) -> Tensor:
+        with torch.no_grad():
+            output = case.model(case.inputs)
+        scores = getattr(output, "logits", output).clone()
+        scores.scatter_(1, case.targets.unsqueeze(1), -math.inf)
+        moved = pooled(case.attribute(case.inputs, scores.argmax(1))).flatten(1)
+        return rank_correlation(pooled(case.attributions).flatten(1), moved)
+
+    return Measure(
+        "other class",
+        "Is it the same explanation for another class? 1 would mean that the class does not matter.",
+        False,
+        -1.0,
+        1.0,
+        evaluate,
+        1,
+        1,
+        "sane",
+    )
+
+
+def weight_sensitivity(attribute_by: object) -> Measure:
+    """Rank correlation of the sizes of the attributions with those of a model of random weights (Adebayo et al. 2018).
+
+    Parameters
+    ----------
+    attribute_by
+        Builds the method for another model: ``attribute_by(model)(inputs, targets)``.
+    """
+
+    def evaluate(case: Case) -> Tensor:
+        assert callable(attribute_by)
+        if not isinstance(case.model, nn.Module):
+            raise TypeError("The model is no torch.nn.Module, so its weights can't be drawn anew.")
+        moved = attribute_by(randomised_copy(case.model, case.seed))(case.inputs, case.targets)
+        return rank_correlation(
+            pooled(case.attributions).abs().flatten(1), pooled(moved).abs().flatten(1).to(case.attributions)
+        )
+
+    return Measure(
+        "random weights",
+        "Is it the same explanation for a model that has learnt nothing? 1 would mean that the weights do not matter.",
+        False,
+        -1.0,
+        1.0,
+        evaluate,
+        0,
+        1,
+        "sane",
+    )
+
+
+def randomised_copy(model: nn.Module, seed: int) -> nn.Module:
+    """A copy whose weights are shuffled within each tensor, so that their sizes stay as they were."""
+    other = copy.deepcopy(model)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            if parameter.ndim > 1:
+                order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
+                parameter.copy_(parameter.flatten()[order].reshape(parameter.shape))
+    return other
