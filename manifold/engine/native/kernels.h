@@ -31,6 +31,9 @@ struct Tile {
 // Fills `bounds` [rows][PANEL] and sets bit c of hits[r] for every pair worth measuring.
 using TileFunction = void (*)(const Tile& tile, float* bounds, uint64_t* hits);
 
+// Products of x and each of n rows y of 16-bit codes; width is a multiple of 64, no product exceeds 32 bits.
+using DotsFunction = void (*)(const int16_t* x, const int16_t* const* y, int64_t n, int64_t width, int32_t* dots);
+
 struct Kernel {
   const char* name;
   bool bfloat16;  // what a word of a code holds: 2 bfloat16, or 4 int8
@@ -38,6 +41,7 @@ struct Kernel {
   int64_t rows;      // that it takes at a time
   bool by_row;    // whether it wants the codes of x row after row, and to be begun and ended on each thread
   TileFunction tile;
+  DotsFunction dots;
 };
 
 // The codes of rows first to last of x in the form in which the kernel takes them, on this thread and for as long as
