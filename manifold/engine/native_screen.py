@@ -35,6 +35,9 @@ _MOST_MEASURED, _MOST_MEASURED_SHARE = 100, 0.03
 _QUERY_ROWS, _FIRST_SHARE = 8192, 16
 # Projections have to be made and sorted: not for fewer rows, nor for features hardly wider than they are.
 _PROJECTED_ROWS, _PROJECTED_WIDTH = 16_384, 4 * (N_DIRECTIONS + 1)
+# Kernels whose codes leave many pairs: those are looked at by finer codes (of 2 bytes a value) before they are measured.
+_CLOSER_KERNELS, _MOST_FINE = ("int8-avx2",), 1 << 28
+_TEST_KERNELS = ("int8-portable", "int8-vnni-256")  # slower than others that are always there where these are
 _PAIR = np.dtype([("i", np.int64), ("j", np.int64), ("distance", np.float64)])
 _MOST_PAIRS, _UNLIMITED = 1 << 18, (1 << 62) - 1  # at a time: some 30 MB with what is made of them
 
@@ -66,7 +69,7 @@ def _kernels_that_work() -> tuple[str, ...]:
         from genmend.manifold.engine import _native
     except ImportError:
         return ()
-    names = tuple(name for name in _native.kernels() if name != "int8-portable")
+    names = tuple(name for name in _native.kernels() if name not in _TEST_KERNELS)
     return names if names and _distances_agree() else ()
 
 
@@ -111,15 +114,31 @@ class _Codes:
 
 
 @dataclass(frozen=True)
+class _Fine:
+    """Rows quantised to 16 bits, in the arrays that native/fine.h describes."""
+
+    values: np.ndarray
+    bounds: np.ndarray
+
+    def tuple(self) -> tuple[Any, ...]:
+        return self.values, self.bounds, *self.values.shape
+
+
+@dataclass(frozen=True)
 class _Set:
-    """Features with their codes, and, in the same order of rows, codes of their projections."""
+    """Features with their codes; `coarse`: in the same order of rows, codes of their projections.
+
+    Where there are `fine` codes, `codes` may be those of the projections.
+    """
 
     features: np.ndarray
     codes: _Codes
     coarse: _Codes | None
+    fine: _Fine | None
 
     def tuple(self) -> tuple[Any, ...]:
-        return _features(self.features), self.codes.tuple(), self.coarse.tuple() if self.coarse else None
+        coarse, fine = (part.tuple() if part else None for part in (self.coarse, self.fine))
+        return _features(self.features), self.codes.tuple(), coarse, fine
 
     def in_order(self, values: np.ndarray, filler: float) -> np.ndarray:
         """One float32 value a row of the features, in the order of the codes and padded as they are."""
@@ -154,10 +173,13 @@ class NativeScreen:
     scale: float
     signs: np.ndarray
     projection: Projection | None
+    closer: bool
     own: _Set
 
     @classmethod
-    def of(cls, features: np.ndarray, kernel: str = "auto", projected: bool | None = None) -> NativeScreen:
+    def of(
+        cls, features: np.ndarray, kernel: str = "auto", projected: bool | None = None, closer: bool | None = None
+    ) -> NativeScreen:
         """Encode `features` (n, d).
 
         With "auto" the fastest integer kernel, unless a probe of 200 rows finds that its codes are too coarse for the
@@ -167,26 +189,29 @@ class NativeScreen:
         names = native_kernels()
         if projected is None:
             projected = len(features) >= _PROJECTED_ROWS and features.shape[1] >= _PROJECTED_WIDTH
-        screen = cls._with_kernel(features, names[0] if kernel == "auto" else kernel, projected)
+        kernel_name = names[0] if kernel == "auto" else kernel
+        if closer is None:
+            closer = kernel_name in _CLOSER_KERNELS and features.size <= _MOST_FINE
+        screen = cls._with_kernel(features, kernel_name, projected, closer)
         if kernel == "auto" and "bf16" in names[1:] and len(features) > 10 * _PROBE_ROWS:
             rows = np.random.default_rng(0).choice(len(features), _PROBE_ROWS, replace=False)
             most = max(_MOST_MEASURED, _MOST_MEASURED_SHARE * len(features))
             if screen._measured_by(features[np.sort(rows)]) > most * _PROBE_ROWS:
-                return cls._with_kernel(features, "bf16", projected)
+                return cls._with_kernel(features, "bf16", projected, False)
         return screen
 
     @classmethod
-    def _with_kernel(cls, features: np.ndarray, kernel: str, projected: bool) -> NativeScreen:
+    def _with_kernel(cls, features: np.ndarray, kernel: str, projected: bool, closer: bool) -> NativeScreen:
         center, scale = middle_and_scale(features)
         signs = np.random.default_rng(0).choice(np.array([-1, 1], dtype=np.float32), _padded_width(features.shape[1]))
-        projection = Projection.of(features, center, scale) if projected else None
-        own = _encode_set(features, kernel, center, scale, signs, projection)
-        return cls(features, kernel, center, scale, signs, projection, own)
+        projection = Projection.of(features, center, scale, not closer) if projected else None
+        own = _encode_set(features, kernel, center, scale, signs, projection, closer)
+        return cls(features, kernel, center, scale, signs, projection, closer, own)
 
     def like(self, features: np.ndarray) -> NativeScreen:
         """The screen of other `features` (m, d) in the same units, so that its codes serve as queries of this one."""
         features = np.ascontiguousarray(features)
-        own = _encode_set(features, self.kernel, self.center, self.scale, self.signs, self.projection)
+        own = _encode_set(features, self.kernel, self.center, self.scale, self.signs, self.projection, self.closer)
         return replace(self, features=features, own=own)
 
     def nearest(self, query: np.ndarray | None, k: int, own: int | None = None) -> np.ndarray:
@@ -290,7 +315,7 @@ class NativeScreen:
 
     def _query_set(self, query: np.ndarray) -> _Set:
         block = np.ascontiguousarray(query)
-        return _encode_set(block, self.kernel, self.center, self.scale, self.signs, self.projection)
+        return _encode_set(block, self.kernel, self.center, self.scale, self.signs, self.projection, self.closer)
 
 
 def _encode_set(
@@ -300,19 +325,30 @@ def _encode_set(
     scale: float,
     signs: np.ndarray,
     projection: Projection | None,
+    closer: bool,
 ) -> _Set:
     ids, coarse = np.arange(len(features)), None
+    fine = _fine_codes(features, center, scale) if closer else None
     if projection is not None:
-        ids, coarse = _projected_codes(features, kernel, signs, projection)
-    return _Set(features, _encode(features, ids, kernel, center, scale, signs), coarse)
+        projected, error = projection.project(features)
+        width = projected.shape[1]
+        if not closer:
+            ids = projection.order(projected)
+        coarse = _encode(projected, ids, kernel, np.zeros(width), 1.0, signs[: _padded_width(width)], error)
+        if closer:
+            return _Set(features, coarse, None, fine)
+    return _Set(features, _encode(features, ids, kernel, center, scale, signs), coarse, fine)
 
 
-def _projected_codes(
-    features: np.ndarray, kernel: str, signs: np.ndarray, projection: Projection
-) -> tuple[np.ndarray, _Codes]:
-    projected, error = projection.project(features)
-    ids, width = projection.order(projected), projected.shape[1]
-    return ids, _encode(projected, ids, kernel, np.zeros(width), 1.0, signs[: _padded_width(width)], error)
+def _fine_codes(features: np.ndarray, center: np.ndarray, scale: float) -> _Fine:
+    from genmend.manifold.engine import _native
+
+    n, width = len(features), _padded_width(features.shape[1])
+    memory = np.empty(n * width + _WIDTH // 2, dtype=np.int16)
+    start = -memory.ctypes.data % _WIDTH // 2  # rows begin where lines of the cache do
+    fine = _Fine(memory[start : start + n * width].reshape(n, width), np.empty((5, n), dtype=np.float32))
+    _native.encode_fine(_features(features), center, scale, fine.tuple())
+    return fine
 
 
 def _encode(

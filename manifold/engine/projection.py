@@ -40,14 +40,16 @@ class Projection:
     clusters: np.ndarray
 
     @classmethod
-    def of(cls, reference: np.ndarray, center: np.ndarray, scale: float) -> Projection:
-        """Find directions and clusters from some rows of `reference` (n, d)."""
-        import faiss
-
+    def of(cls, reference: np.ndarray, center: np.ndarray, scale: float, clustered: bool = True) -> Projection:
+        """Find directions, and clusters unless nothing is to be ordered by them, from rows of `reference` (n, d)."""
         rng = np.random.default_rng(0)
         some = reference[_some(len(reference), _SAMPLED_ROWS, rng)] - center
         some = (some * scale).astype(np.float32)
         projection = cls(center, scale, _leading_directions(some, rng), np.empty((0, 0), dtype=np.float32))
+        if not clustered:
+            return projection
+        import faiss
+
         points, _ = projection.project(reference[_some(len(reference), _CLUSTERED_ROWS, rng)])
         n_clusters = min(_N_CLUSTERS, len(points))
         means: Any = faiss.Kmeans(points.shape[1], n_clusters, niter=4, seed=1, min_points_per_centroid=1)

@@ -28,7 +28,7 @@ const Candidate* candidates() {
 #endif
 #ifdef GENMEND_X86
       {{"int8-vnni", false, 127, 8, false, tile_vnni, dots_vnni}, vnni},
-      {{"int8-avx-vnni", false, 127, 6, false, tile_avx_vnni, dots_avx2}, avx2 && avx_vnni_available()},
+      {{"int8-avxvnni", false, 127, 6, false, tile_avx_vnni, dots_avx2}, avx2 && avx_vnni_available()},
       {{"int8-avx2", false, AVX2_LEVELS, 8, false, tile_avx2, dots_avx2}, avx2},
       {{"bf16", true, 0, 8, false, tile_bf16, dots_avx2},
        avx512 && avx2 && __builtin_cpu_supports("avx512bf16")},

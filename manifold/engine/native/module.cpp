@@ -94,19 +94,46 @@ struct HeldCodes {
   Codes codes;
 };
 
-// (features tuple, codes tuple, coarse codes tuple or None)
+// (values, bounds [5][n], n, width)
+struct HeldFine {
+  explicit HeldFine(PyObject* tuple, bool writable = false)
+      : n(whole(item(tuple, 2))), width(whole(item(tuple, 3))),
+        values(item(tuple, 0), size_t(n) * width * 2, writable), bounds(item(tuple, 1), size_t(n) * 5 * 4, writable) {
+    if (width <= 0 || width % 64) throw std::runtime_error("a width that is a multiple of 64 was expected");
+    const float* b = bounds.as<const float>();
+    codes = {n, width, values.as<const int16_t>(), b, b + n, b + 2 * n, b + 3 * n, b + 4 * n};
+  }
+  FineArrays arrays() {
+    float* b = bounds.as<float>();
+    return {n, width, values.as<int16_t>(), b, b + n, b + 2 * n, b + 3 * n, b + 4 * n};
+  }
+  int64_t n, width;
+  Buffer values, bounds;
+  FineCodes codes;
+};
+
+// (features tuple, codes tuple, coarse codes tuple or None, fine codes tuple or None)
 struct HeldSet {
   explicit HeldSet(PyObject* tuple) : features(item(tuple, 0)), codes(item(tuple, 1)) {
     for (int64_t r = 0; r < codes.n; r++)
       if (codes.codes.id[r] < 0 || codes.codes.id[r] >= features.rows) throw std::runtime_error("an id is out of range");
     if (item(tuple, 2) != Py_None) coarse.emplace_back(item(tuple, 2));
-    set = {features.features, codes.codes, coarse.empty() ? nullptr : &coarse[0].codes};
+    if (item(tuple, 3) != Py_None) fine.emplace_back(item(tuple, 3));
+    if (!fine.empty() && fine[0].n != features.rows) throw std::runtime_error("as many codes as features were expected");
+    set = {features.features, codes.codes, coarse.empty() ? nullptr : &coarse[0].codes,
+           fine.empty() ? nullptr : &fine[0].codes};
   }
   HeldFeatures features;
   HeldCodes codes;
   std::vector<HeldCodes> coarse;
+  std::vector<HeldFine> fine;
   Set set;
 };
+
+void check(const Set& x, const Set& y) {
+  if (x.codes.words != y.codes.words || (x.fine && y.fine && x.fine->width != y.fine->width))
+    throw std::runtime_error("codes of the same width were expected");
+}
 
 void check(const Panels& panels, int64_t n) {
   if (panels.first < 0 || panels.first >= panels.last || panels.last > padded(n) / PANEL)
@@ -189,6 +216,24 @@ PyObject* py_encode(PyObject*, PyObject* args) {
   });
 }
 
+PyObject* py_encode_fine(PyObject*, PyObject* args) {
+  PyObject *features, *codes, *center;
+  double scale;
+  if (!PyArg_ParseTuple(args, "OOdO", &features, &center, &scale, &codes)) return nullptr;
+  return guarded([&]() -> PyObject* {
+    HeldFeatures from(features);
+    HeldFine to(codes, true);
+    const Buffer middle(center, size_t(from.features.columns) * 8);
+    if (to.n != from.rows || to.width < from.features.columns)
+      throw std::runtime_error("as many codes as features were expected");
+    unlocked(Py_None, [&](const Tick&) {
+      encode_fine(from.features, middle.as<const double>(), scale, to.arrays());
+      return true;
+    });
+    Py_RETURN_NONE;
+  });
+}
+
 PyObject* py_nearest(PyObject*, PyObject* args) {
   const char* kernel;
   PyObject *query, *reference, *out, *report;
@@ -198,6 +243,7 @@ PyObject* py_nearest(PyObject*, PyObject* args) {
   return guarded([&]() -> PyObject* {
     const Kernel& how = kernel_of(kernel);
     const HeldSet x(query), y(reference);
+    check(x.set, y.set);
     const Buffer distances(out, size_t(x.features.rows) * k * 8, true);
     int64_t measured = 0;
     if (!unlocked(report, [&](const Tick& tick) {
@@ -221,6 +267,7 @@ PyObject* py_near_pairs(PyObject*, PyObject* args) {
   return guarded([&]() -> PyObject* {
     const Kernel& how = kernel_of(kernel);
     const HeldSet x(query), y(reference);
+    check(x.set, y.set);
     const Panels rows{first_row, last_row}, columns{first_column, last_column};
     check(rows, x.codes.n);
     check(columns, y.codes.n);
@@ -265,6 +312,7 @@ PyObject* py_pair_distances(PyObject*, PyObject* args) {
 PyMethodDef METHODS[] = {
     {"kernels", py_kernels, METH_NOARGS, "Names of the kernels that work on this CPU, best first."},
     {"encode", py_encode, METH_VARARGS, "encode(kernel, features, center, scale, signs, extra_error, codes)"},
+    {"encode_fine", py_encode_fine, METH_VARARGS, "encode_fine(features, center, scale, fine codes)"},
     {"nearest", py_nearest, METH_VARARGS, "nearest(kernel, query, reference, scale, k, own, out, report)"},
     {"near_pairs", py_near_pairs, METH_VARARGS,
      "near_pairs(kernel, query, rows, reference, columns, query_limits, reference_limits, inverses, radii, skip_self, "

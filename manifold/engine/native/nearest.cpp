@@ -3,137 +3,125 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <memory>
 #include <optional>
+#include <utility>
 
-#include "passes.h"
+#include "neighbours.h"
 #include "threads.h"
 
 namespace genmend {
 namespace {
 
-constexpr int64_t CHUNK = 4;        // panels of rows that one thread takes at a time, against all columns
-constexpr int64_t BAND = 4;         // panels beside the diagonal that are not skipped: they give the first radii
-constexpr int64_t MOST_CANDIDATES = 6;  // and 2 k: how many wait until some are measured; 8 bytes each
-constexpr double ROUND_UP = 1 + 0x1p-20;
-
-struct Candidate {
-  float bound;
-  int32_t row;  // of the reference's codes
-};
-
-// What is known about the neighbours of every query row (by code row).
-class Neighbours {
- public:
-  Neighbours(const Set& query, const Set& reference, double scale, int64_t k)
-      : limit(query.codes.n + PANEL, INFINITY), query_(query), reference_(reference), scale2_(scale * scale), k_(k),
-        most_(MOST_CANDIDATES + 2 * k), upper_(query.codes.n * k, INFINITY), exact_(query.codes.n * k),
-        counts_(query.codes.n), candidates_(new Candidate[query.codes.n * most_]), waiting_(query.codes.n),
-        locks_(query.codes.n) {}
-
-  // Scaled squared distance that a new neighbour's lower bound must not exceed. Read without a lock: it only falls.
-  std::vector<float> limit;
-  // Distances measured so far.
-  std::atomic<int64_t> measured{0};
-
-  void add(int64_t i, int64_t row, float lower, float upper) {
-    while (locks_[i].test_and_set(std::memory_order_acquire)) {
-    }
-    if (lower <= limit[i]) {
-      if (waiting_[i] == most_) compact(i);
-      candidates_[i * most_ + waiting_[i]++] = {lower, int32_t(row)};
-      push_upper(i, upper);
-    }
-    locks_[i].clear(std::memory_order_release);
-  }
-
-  void finish(int64_t i, double* distances) {
-    measure(i);
-    std::copy_n(&exact_[i * k_], k_, distances);
-  }
-
- private:
-  // A max-heap of the k smallest upper bounds; its root limits the k-th distance.
-  void push_upper(int64_t i, float upper) {
-    float* heap = &upper_[i * k_];
-    if (upper >= heap[0]) return;
-    int64_t parent = 0;
-    for (;;) {
-      int64_t child = 2 * parent + 1;
-      if (child >= k_) break;
-      if (child + 1 < k_ && heap[child + 1] > heap[child]) child++;
-      if (heap[child] <= upper) break;
-      heap[parent] = heap[child];
-      parent = child;
-    }
-    heap[parent] = upper;
-    limit[i] = std::min(limit[i], heap[0]);
-  }
-
-  void compact(int64_t i) {
-    Candidate* mine = &candidates_[i * most_];
-    const float now = limit[i];
-    waiting_[i] = int32_t(
-        std::remove_if(mine, mine + waiting_[i], [now](const Candidate& c) { return c.bound > now; }) - mine);
-    if (2 * waiting_[i] > most_) measure(i);
-  }
-
-  void measure(int64_t i) {
-    Candidate* mine = &candidates_[i * most_];
-    double* best = &exact_[i * k_];  // ascending distances
-    int32_t& n = counts_[i];
-    int64_t count = 0;
-    std::sort(mine, mine + waiting_[i], [](const Candidate& a, const Candidate& b) { return a.bound < b.bound; });
-    for (const Candidate* one = mine; one < mine + waiting_[i]; one++) {
-      if (n == k_ && one->bound > limit_of(best[k_ - 1])) break;
-      count++;
-      const double distance = std::sqrt(squared_distance(query_.features, query_.codes.id[i], reference_.features,
-                                                         reference_.codes.id[one->row]));
-      double* at = std::upper_bound(best, best + n, distance);
-      if (at == best + k_) continue;
-      n = std::min<int32_t>(n + 1, int32_t(k_));
-      std::move_backward(at, best + n - 1, best + n);
-      *at = distance;
-    }
-    waiting_[i] = 0;
-    measured.fetch_add(count, std::memory_order_relaxed);
-    if (n == k_)  // nothing lowers a zero
-      limit[i] = best[k_ - 1] == 0 ? -INFINITY : std::min(limit[i], limit_of(best[k_ - 1]));
-  }
-
-  float limit_of(double distance) const { return float(distance * distance * scale2_ * ROUND_UP); }
-
-  const Set& query_;
-  const Set& reference_;
-  const double scale2_;
-  const int64_t k_, most_;
-  std::vector<float> upper_;
-  std::vector<double> exact_;
-  std::vector<int32_t> counts_;  // of distances in exact_
-  std::unique_ptr<Candidate[]> candidates_;  // most_ for each row, of which waiting_ are there; pages come when used
-  std::vector<int32_t> waiting_;
-  std::vector<std::atomic_flag> locks_;
-};
+constexpr int64_t CHUNK = 4;          // panels of rows that one thread takes at a time, against all columns
+constexpr int64_t BAND = 4;           // panels beside the diagonal that are not skipped: they give the first radii
+constexpr int64_t FIRST_PANELS = 22;  // of columns that give first limits where tiles cost little
+constexpr int64_t CHEAP = 8;          // times narrower than the fine codes: tiles cost little then
 
 float upper_bound(float lower_bound, const Codes& x, int64_t i, const Codes& y, int64_t j) {
   const float error = 2 * (x.length[i] + x.error[i]) * y.error[j] + 2 * x.error[i] * y.length[j];
   return lower_bound + (x.upper[i] - x.lower[i]) + (y.upper[j] - y.lower[j]) + 2 * error;
 }
 
+struct Join {
+  const Set& query;
+  const Set& reference;
+  const Kernel& kernel;
+  int64_t k, own;
+  bool once, fine;
+  const float* never;  // limits of columns that need no neighbours
+  Neighbours& found;
+
+  // Rows `first` to `last` against some of the columns: k upper bounds of each row, of the pairs whose codes are nearest.
+  void first_limits(int64_t first, int64_t last) const {
+    const Codes &x = query.codes, &y = reference.codes;
+    const int64_t panels = (y.n + PANEL - 1) / PANEL, height = (last - first + PANEL - 1) / PANEL * PANEL;
+    using Near = std::pair<float, int64_t>;  // bound and row of the reference; the worst on top of a heap
+    std::vector<std::vector<Near>> best(height);
+    std::vector<float> limit(height, INFINITY);
+    const RowCodes codes(kernel, x, first, last);
+    alignas(64) float bounds[MOST_ROWS * PANEL];
+    uint64_t hits[MOST_ROWS];
+    for (int64_t step = 0; step < std::min(FIRST_PANELS, panels); step++) {
+      const int64_t q = (first * panels / x.n + step) % panels;
+      for (int64_t row = first; row < last; row += kernel.rows) {
+        kernel.tile({x, row, codes.at(row), y, q, &limit[row - first], never, 0, {}, {}}, bounds, hits);
+        for (int64_t r = 0; r < std::min(kernel.rows, last - row); r++)
+          for (uint64_t rest = hits[r] & valid_columns(y.n, q); rest; rest &= rest - 1) {
+            const int64_t c = __builtin_ctzll(rest), j = q * PANEL + c;
+            auto& mine = best[row - first + r];
+            const float bound = bounds[r * PANEL + c];
+            if (is_own(row + r, j) || bound > limit[row - first + r]) continue;
+            mine.emplace_back(bound, j);
+            std::push_heap(mine.begin(), mine.end());
+            if (int64_t(mine.size()) <= k) continue;
+            std::pop_heap(mine.begin(), mine.end());
+            mine.pop_back();
+            limit[row - first + r] = mine.front().first;
+          }
+      }
+    }
+    for (int64_t i = first; i < last; i++) {
+      const auto& mine = best[i - first];
+      if (int64_t(mine.size()) < k || k > PANEL) continue;
+      int64_t rows[PANEL];
+      float lower[PANEL], upper[PANEL];
+      for (int64_t p = 0; p < k; p++) rows[p] = y.id[mine[p].second];
+      fine_bounds(*query.fine, x.id[i], *reference.fine, rows, k, kernel.dots, lower, upper);
+      found.limit[i] = *std::max_element(upper, upper + k);
+    }
+  }
+
+  // What the hits of a tile say about its rows and, if `both`, about its columns.
+  void add(int64_t row, int64_t q, bool both, const float* bounds, const uint64_t* hits) const {
+    const Codes &x = query.codes, &y = reference.codes;
+    const uint64_t valid = valid_columns(y.n, q);
+    for (int64_t r = 0; r < std::min(kernel.rows, x.n - row); r++) {
+      const int64_t i = row + r;
+      int64_t columns[PANEL], rows[PANEL], n = 0;
+      float lower[PANEL], upper[PANEL];
+      for (uint64_t rest = hits[r] & valid; rest; rest &= rest - 1) {
+        const int64_t c = __builtin_ctzll(rest), j = q * PANEL + c;
+        const float bound = bounds[r * PANEL + c];
+        if (is_own(i, j) || !(bound <= found.limit[i] || (both && bound <= found.limit[j]))) continue;
+        columns[n] = j;
+        rows[n] = y.id[j];
+        lower[n] = bound;
+        if (!fine) upper[n] = upper_bound(bound, x, i, y, j);
+        n++;
+      }
+      if (fine && n) fine_bounds(*query.fine, x.id[i], *reference.fine, rows, n, kernel.dots, lower, upper);
+      for (int64_t p = 0; p < n; p++) {
+        if (lower[p] <= found.limit[i]) found.add(i, columns[p], lower[p], upper[p]);
+        if (both && lower[p] <= found.limit[columns[p]]) found.add(columns[p], i, lower[p], upper[p]);
+      }
+    }
+  }
+
+ private:
+  bool is_own(int64_t i, int64_t j) const { return own >= 0 && query.codes.id[i] + own == reference.codes.id[j]; }
+};
+
 }  // namespace
 
 int64_t nearest(const Set& query, const Set& reference, const Kernel& kernel, double scale, int64_t k, int64_t own,
-             double* distances, const Tick& tick) {
+                double* distances, const Tick& tick) {
   const Codes &x = query.codes, &y = reference.codes;
   const bool once = own == 0 && x.packed == y.packed;  // the same set: a pair serves both of its rows
   const int64_t row_panels = (x.n + PANEL - 1) / PANEL, panels = (y.n + PANEL - 1) / PANEL;
   const int64_t chunks = (row_panels + CHUNK - 1) / CHUNK;
   const std::vector<float> never(y.n + PANEL, -INFINITY);
   Neighbours found(query, reference, scale, k);
+  const bool fine = query.fine && reference.fine;
+  const Join join{query, reference, kernel, k, own, once, fine, never.data(), found};
   bool coarse = once && query.coarse;
   const int threads = threads_for(double(x.n) * y.n * x.words);
   std::atomic<bool> stopped{false};
   std::atomic<int64_t> done{0};
+  if (fine && CHEAP * 4 * x.words <= query.fine->width) {
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+    for (int64_t chunk = 0; chunk < chunks; chunk++)
+      join.first_limits(chunk * CHUNK * PANEL, std::min(x.n, (chunk + 1) * CHUNK * PANEL));
+  }
   // With projections: first the tiles beside the diagonal, where similar rows lie, so that limits are known.
   for (int pass = coarse ? 0 : 1; pass < 2; pass++) {
     const bool band_only = pass == 0, band_done = pass == 1 && coarse;
@@ -157,24 +145,16 @@ int64_t nearest(const Set& query, const Set& reference, const Kernel& kernel, do
           if (once && q < p) continue;
           const bool in_band = q <= p + BAND;
           if (band_only ? !in_band : band_done && in_band) continue;
-          const uint64_t valid = valid_columns(y.n, q);
           const bool both = once && p != q;
           const float* columns = both ? &found.limit[q * PANEL] : &never[q * PANEL];
           for (int64_t row = p * PANEL; row < std::min((p + 1) * PANEL, x.n); row += kernel.rows) {
             if (band_done && coarse) {
               kernel.tile({*query.coarse, row, coarse_codes->at(row), *reference.coarse, q, &found.limit[row], columns,
                            0, {}, {}}, bounds, hits);
-              if (!any(hits, kernel.rows, valid)) continue;
+              if (!any(hits, kernel.rows, valid_columns(y.n, q))) continue;
             }
             kernel.tile({x, row, codes.at(row), y, q, &found.limit[row], columns, 0, {}, {}}, bounds, hits);
-            for (int64_t r = 0; r < std::min(kernel.rows, x.n - row); r++)
-              for (uint64_t rest = hits[r] & valid; rest; rest &= rest - 1) {
-                const int64_t c = __builtin_ctzll(rest), i = row + r, j = q * PANEL + c;
-                if (own >= 0 && x.id[i] + own == y.id[j]) continue;
-                const float lower = bounds[r * PANEL + c], upper = upper_bound(lower, x, i, y, j);
-                if (lower <= found.limit[i]) found.add(i, j, lower, upper);
-                if (both && lower <= found.limit[j]) found.add(j, i, lower, upper);
-              }
+            join.add(row, q, both, bounds, hits);
           }
         }
       }

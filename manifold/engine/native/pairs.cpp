@@ -38,6 +38,7 @@ struct Sweep {
     const RowCodes codes(kernel, x, first, last);
     std::optional<RowCodes> coarse_codes;
     if (coarse) coarse_codes.emplace(kernel, *query.coarse, first, last);
+    const bool fine = query.fine && reference.fine;
     for (int64_t step = 0; step < width && found <= most; step++) {
       const int64_t q = columns.first + (start - columns.first + step) % width;
       const uint64_t valid = valid_columns(reference.codes.n, q);
@@ -57,17 +58,32 @@ struct Sweep {
           if (!any(hits, kernel.rows, valid)) continue;
         }
         kernel.tile(tile, bounds, hits);
-        for (int64_t r = 0; r < std::min(kernel.rows, x.n - row); r++)
+        for (int64_t r = 0; r < std::min(kernel.rows, x.n - row); r++) {
+          if (fine) look_closer(row + r, q, hits[r] & valid, bounds + r * PANEL);
           for (uint64_t rest = hits[r] & valid; rest; rest &= rest - 1) {
             const int64_t c = __builtin_ctzll(rest);
             if (open(tile, r, c, bounds[r * PANEL + c])) measure(row + r, q * PANEL + c, least_of, pairs);
           }
+        }
       }
       found += int64_t(pairs.size() - before);
     }
   }
 
  private:
+  // Puts the bounds of the fine codes where those of a row of a tile were, for the columns that are hit.
+  void look_closer(int64_t i, int64_t panel, uint64_t hits, float* bounds) const {
+    int64_t columns[PANEL], rows[PANEL], n = 0;
+    float lower[PANEL], upper[PANEL];
+    for (; hits; hits &= hits - 1, n++) {
+      columns[n] = __builtin_ctzll(hits);
+      rows[n] = reference.codes.id[panel * PANEL + columns[n]];
+    }
+    if (!n) return;
+    fine_bounds(*query.fine, query.codes.id[i], *reference.fine, rows, n, kernel.dots, lower, upper);
+    for (int64_t p = 0; p < n; p++) bounds[columns[p]] = lower[p];
+  }
+
   // Ratios may have been found since the tile was screened.
   bool open(const Tile& tile, int64_t r, int64_t c, float bound) const {
     if (bound <= tile.row_limit[r] || bound <= tile.column_limit[c]) return true;

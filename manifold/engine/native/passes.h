@@ -5,16 +5,19 @@
 
 #include "codes.h"
 #include "exact.h"
+#include "fine.h"
 #include "kernels.h"
 
 namespace genmend {
 
-// A set of features with its codes; `coarse`, if any, are codes of a projection with the same rows: a tile is skipped
-// where already the projection is too far apart.
+// A set of features with its codes. `coarse`, if any, are codes of a projection with the same rows: a tile is skipped
+// where already the projection is too far apart. `fine`, if any, are codes by which each pair that a tile leaves is
+// looked at before it is measured: `codes` need not bound distances from above then, and may be those of a projection.
 struct Set {
   Features features;
   Codes codes;
   const Codes* coarse;
+  const FineCodes* fine;
 };
 
 // Called now and then by the calling thread with the share of the work done; false stops the pass.

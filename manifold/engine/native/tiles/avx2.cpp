@@ -2,45 +2,77 @@
 #include "bounds_256.h"
 
 #ifdef GENMEND_X86
+#include <algorithm>
 #include <cstring>
 
 namespace genmend {
 
+namespace {
+
+constexpr int64_t ROWS = 8, HALF = ROWS / 2, WIDTH = 16;  // 4 x 16 sums and their operands fit 16 registers
+constexpr int64_t BLOCK = 64;  // words whose codes stay in the first cache while all of the tile's parts go over them
+
+struct Columns {
+  __m256i left, right;  // of a word, unsigned; or sums
+};
+
+AVX2 inline Columns unsigned_codes(const uint32_t* b, __m256i offset) {
+  const auto* y = reinterpret_cast<const __m256i*>(b);
+  return {_mm256_add_epi8(_mm256_loadu_si256(y), offset), _mm256_add_epi8(_mm256_loadu_si256(y + 1), offset)};
+}
+
+// Products of two words of one row and 16 columns.
+AVX2 inline void add_row(const uint32_t* a, Columns y, Columns next, __m256i ones, Columns& sum) {
+  const __m256i x = _mm256_set1_epi32(int(a[0])), v = _mm256_set1_epi32(int(a[PANEL]));
+  const __m256i left = _mm256_add_epi16(_mm256_maddubs_epi16(y.left, x), _mm256_maddubs_epi16(next.left, v));
+  const __m256i right = _mm256_add_epi16(_mm256_maddubs_epi16(y.right, x), _mm256_maddubs_epi16(next.right, v));
+  sum.left = _mm256_add_epi32(sum.left, _mm256_madd_epi16(left, ones));
+  sum.right = _mm256_add_epi32(sum.right, _mm256_madd_epi16(right, ones));
+  asm("" : "+x"(sum.left), "+x"(sum.right));  // row after row: operands of more do not fit
+}
+
+AVX2 inline Columns load(const int32_t* sums) {
+  const auto* at = reinterpret_cast<const __m256i*>(sums);
+  return {_mm256_load_si256(at), _mm256_load_si256(at + 1)};
+}
+
+AVX2 inline void store(Columns sum, int32_t* sums) {
+  auto* at = reinterpret_cast<__m256i*>(sums);
+  _mm256_store_si256(at, sum.left);
+  _mm256_store_si256(at + 1, sum.right);
+}
+
+// Adds the products of some words to 4 x 16 sums. One variable for each row: compilers leave an array in memory.
+AVX2 inline void add_products(const uint32_t* a, const uint32_t* b, int64_t words, int32_t* sums) {
+  const __m256i offset = _mm256_set1_epi8(AVX2_LEVELS), ones = _mm256_set1_epi16(1);
+  Columns s0 = load(sums), s1 = load(sums + PANEL), s2 = load(sums + 2 * PANEL), s3 = load(sums + 3 * PANEL);
+  for (int64_t w = 0; w < words; w += 2, a += 2 * PANEL, b += 2 * PANEL) {
+    const Columns y = unsigned_codes(b, offset), next = unsigned_codes(b + PANEL, offset);
+    add_row(a, y, next, ones, s0);
+    add_row(a + 1, y, next, ones, s1);
+    add_row(a + 2, y, next, ones, s2);
+    add_row(a + 3, y, next, ones, s3);
+  }
+  store(s0, sums), store(s1, sums + PANEL), store(s2, sums + 2 * PANEL), store(s3, sums + 3 * PANEL);
+}
+
+}  // namespace
+
 AVX2 void tile_avx2(const Tile& t, float* bounds, uint64_t* hits) {
-  constexpr int64_t ROWS = 8, HALF = ROWS / 2, WIDTH = 16;  // 4 x 16 sums and their operands fit 16 registers
   const uint32_t* a = t.x.packed + t.row / PANEL * t.x.words * PANEL + t.row % PANEL;
   const uint32_t* b = t.y.packed + t.panel * t.y.words * PANEL;
-  const __m256i offset = _mm256_set1_epi8(AVX2_LEVELS), ones = _mm256_set1_epi16(1);
+  alignas(32) int32_t sums[ROWS * PANEL] = {};
+  for (int64_t w = 0; w < t.x.words; w += BLOCK)
+    for (int64_t left = 0; left < PANEL; left += WIDTH)
+      for (int64_t top = 0; top < ROWS; top += HALF)
+        add_products(a + w * PANEL + top, b + w * PANEL + left, std::min(BLOCK, t.x.words - w),
+                     sums + top * PANEL + left);
   std::memset(hits, 0, ROWS * sizeof *hits);
-  for (int64_t top = 0; top < ROWS; top += HALF)
-    for (int64_t left = 0; left < PANEL; left += WIDTH) {
-      __m256i sum[HALF][2];
-#pragma GCC unroll 4
-      for (int64_t r = 0; r < HALF; r++) sum[r][0] = sum[r][1] = _mm256_setzero_si256();
-      for (int64_t w = 0; w < t.x.words; w += 2) {
-        const auto* y = reinterpret_cast<const __m256i*>(b + w * PANEL + left);
-        const auto* next = reinterpret_cast<const __m256i*>(b + (w + 1) * PANEL + left);
-        const __m256i y0 = _mm256_add_epi8(_mm256_loadu_si256(y), offset);
-        const __m256i y1 = _mm256_add_epi8(_mm256_loadu_si256(y + 1), offset);
-        const __m256i z0 = _mm256_add_epi8(_mm256_loadu_si256(next), offset);
-        const __m256i z1 = _mm256_add_epi8(_mm256_loadu_si256(next + 1), offset);
-#pragma GCC unroll 4
-        for (int64_t r = 0; r < HALF; r++) {
-          const __m256i x = _mm256_set1_epi32(int(a[w * PANEL + top + r]));
-          const __m256i v = _mm256_set1_epi32(int(a[(w + 1) * PANEL + top + r]));
-          const __m256i p0 = _mm256_add_epi16(_mm256_maddubs_epi16(y0, x), _mm256_maddubs_epi16(z0, v));
-          const __m256i p1 = _mm256_add_epi16(_mm256_maddubs_epi16(y1, x), _mm256_maddubs_epi16(z1, v));
-          sum[r][0] = _mm256_add_epi32(sum[r][0], _mm256_madd_epi16(p0, ones));
-          sum[r][1] = _mm256_add_epi32(sum[r][1], _mm256_madd_epi16(p1, ones));
-        }
-      }
-#pragma GCC unroll 4
-      for (int64_t r = 0; r < HALF; r++) {
-        const RowTerms x = row_terms(t.x, t.row + top + r, AVX2_LEVELS);
-        finish_256(t, top + r, left, sum[r][0], x, bounds, hits);
-        finish_256(t, top + r, left + 8, sum[r][1], x, bounds, hits);
-      }
-    }
+  for (int64_t r = 0; r < ROWS; r++) {
+    const RowTerms x = row_terms(t.x, t.row + r, AVX2_LEVELS);
+    for (int64_t c = 0; c < PANEL; c += 8)
+      finish_256(t, r, c, _mm256_load_si256(reinterpret_cast<const __m256i*>(sums + r * PANEL + c)), x, bounds, hits);
+  }
 }
 
 namespace {

@@ -29,6 +29,7 @@ AVX512_VNNI void tile_vnni(const Tile& t, float* bounds, uint64_t* hits) {
       sum[r][0] = _mm512_dpbusd_epi32(sum[r][0], y0, x);
       sum[r][1] = _mm512_dpbusd_epi32(sum[r][1], y1, x);
       sum[r][2] = _mm512_dpbusd_epi32(sum[r][2], y2, x);
+      asm volatile("" : "+v"(sum[r][0]), "+v"(sum[r][1]), "+v"(sum[r][2]));
     }
   }
   std::memset(hits, 0, ROWS * sizeof *hits);
