@@ -204,7 +204,7 @@ class NativeScreen:
     def _with_kernel(cls, features: np.ndarray, kernel: str, projected: bool, closer: bool) -> NativeScreen:
         center, scale = middle_and_scale(features)
         signs = np.random.default_rng(0).choice(np.array([-1, 1], dtype=np.float32), _padded_width(features.shape[1]))
-        projection = Projection.of(features, center, scale, not closer) if projected else None
+        projection = Projection.of(features, center, scale) if projected else None
         own = _encode_set(features, kernel, center, scale, signs, projection, closer)
         return cls(features, kernel, center, scale, signs, projection, closer, own)
 
@@ -332,8 +332,7 @@ def _encode_set(
     if projection is not None:
         projected, error = projection.project(features)
         width = projected.shape[1]
-        if not closer:
-            ids = projection.order(projected)
+        ids = projection.order(projected)
         coarse = _encode(projected, ids, kernel, np.zeros(width), 1.0, signs[: _padded_width(width)], error)
         if closer:
             return _Set(features, coarse, None, fine)

@@ -8,15 +8,13 @@ stand side by side; hence the order by clusters. Any directions and any order ar
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 
 N_DIRECTIONS = 63  # and what they leave out: 64 values, which codes come in multiples of
-_N_CLUSTERS = 150
-_SAMPLED_ROWS = 2048
-_CLUSTERED_ROWS = 8192
-_ROWS = 1024
+_N_CLUSTERS, _LLOYD_STEPS = 150, 2
+_SAMPLED_ROWS = 1024
+_POWER_STEPS = 1
+_ROWS = 128  # at a time: so many stay in the cache
 _LEAST_SHARE = 1e-9  # of the largest eigenvalue: below it a direction is rounding
 
 
@@ -40,34 +38,29 @@ class Projection:
     clusters: np.ndarray
 
     @classmethod
-    def of(cls, reference: np.ndarray, center: np.ndarray, scale: float, clustered: bool = True) -> Projection:
-        """Find directions, and clusters unless nothing is to be ordered by them, from rows of `reference` (n, d)."""
+    def of(cls, reference: np.ndarray, center: np.ndarray, scale: float) -> Projection:
+        """Find directions and clusters from some rows of `reference` (n, d)."""
         rng = np.random.default_rng(0)
-        some = reference[_some(len(reference), _SAMPLED_ROWS, rng)] - center
-        some = (some * scale).astype(np.float32)
-        projection = cls(center, scale, _leading_directions(some, rng), np.empty((0, 0), dtype=np.float32))
-        if not clustered:
-            return projection
-        import faiss
-
-        points, _ = projection.project(reference[_some(len(reference), _CLUSTERED_ROWS, rng)])
-        n_clusters = min(_N_CLUSTERS, len(points))
-        means: Any = faiss.Kmeans(points.shape[1], n_clusters, niter=4, seed=1, min_points_per_centroid=1)
-        means.train(points)
-        clusters = means.centroids[np.argsort(means.centroids[:, 0])]
-        return cls(center, scale, projection.basis, np.ascontiguousarray(clusters))
+        some = reference[_some(len(reference), _SAMPLED_ROWS, rng)]
+        centred = np.empty(some.shape, dtype=np.float32)
+        for start in range(0, len(some), _ROWS):
+            rows = slice(start, start + _ROWS)
+            centred[rows] = (some[rows] - center) * scale
+        projection = cls(center, scale, _leading_directions(centred, rng), np.empty((0, 0), dtype=np.float32))
+        points, _ = projection.project(some)
+        return cls(center, scale, projection.basis, _clusters(points[np.isfinite(points).all(axis=1)], rng))
 
     def project(self, features: np.ndarray) -> tuple[np.ndarray, float]:
         """(n, m + 1) float32 projections, and by what share of its length one of them may be off."""
         found = np.empty((len(features), self.basis.shape[1] + 1), dtype=np.float32)
-        for start in range(0, len(features), _ROWS):
-            rows = slice(start, start + _ROWS)
-            centred = features[rows].astype(np.float64)
-            centred -= self.center
-            centred *= self.scale
-            part = centred @ self.basis
-            squared = np.einsum("nd,nd->n", centred, centred) - np.einsum("nd,nd->n", part, part)
-            with np.errstate(over="ignore"):  # infinitely far: such rows are always measured
+        buffer = np.empty((min(_ROWS, len(features)), features.shape[1]))
+        with np.errstate(over="ignore"):  # infinitely far: such rows are always measured
+            for start in range(0, len(features), _ROWS):
+                rows = slice(start, start + _ROWS)
+                centred = np.subtract(features[rows], self.center, out=buffer[: len(features[rows])])
+                centred *= self.scale
+                part = centred @ self.basis
+                squared = np.einsum("nd,nd->n", centred, centred) - np.einsum("nd,nd->n", part, part)
                 found[rows, :-1] = part
                 found[rows, -1] = np.sqrt(np.maximum(squared, 0))
         # float64 sums of d products may be off by d units; the square root of a difference that cancels, by the root.
@@ -75,22 +68,35 @@ class Projection:
 
     def order(self, projected: np.ndarray) -> np.ndarray:
         """(n,) int64 row numbers, cluster after cluster."""
-        import faiss
+        return np.argsort(_nearest(projected, self.clusters), kind="stable")
 
-        index = faiss.IndexFlatL2(self.clusters.shape[1])
-        index.add(self.clusters)
-        nearest = np.empty(len(projected), dtype=np.int32)
-        for start in range(0, len(projected), _ROWS):
+
+def _clusters(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(c, m) float32 means of (n, m) points by a few steps of Lloyd's algorithm, ordered by their first coordinate."""
+    means = points[_some(len(points), _N_CLUSTERS, rng)]
+    for _ in range(_LLOYD_STEPS):
+        nearest = _nearest(points, means)
+        members = np.argsort(nearest, kind="stable")
+        _, first = np.unique(nearest[members], return_index=True)
+        means = np.add.reduceat(points[members], first) / np.diff(first, append=len(members))[:, None]
+    return np.ascontiguousarray(means[np.argsort(means[:, 0])], dtype=np.float32)
+
+
+def _nearest(points: np.ndarray, means: np.ndarray) -> np.ndarray:
+    """(n,) which mean is nearest to each point; any where float32 overflows."""
+    found = np.empty(len(points), dtype=np.int16)
+    half = np.square(means).sum(axis=1) / 2
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, len(points), _ROWS):
             rows = slice(start, start + _ROWS)
-            finite = np.nan_to_num(projected[rows], posinf=0, neginf=0)
-            nearest[rows] = index.search(finite, 1)[1][:, 0]
-        return np.argsort(nearest, kind="stable")
+            found[rows] = (points[rows] @ means.T - half).argmax(axis=1)
+    return found
 
 
 def _leading_directions(centred: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(d, m) by a randomised range finder with two power steps (Halko et al., arXiv 0909.4061, alg. 4.4)."""
+    """(d, m) by a randomised range finder with a power step (Halko et al., arXiv 0909.4061, alg. 4.4)."""
     range_ = rng.standard_normal((centred.shape[1], N_DIRECTIONS), dtype=np.float32)
-    for _ in range(3):
+    for _ in range(_POWER_STEPS + 1):
         range_ = centred.T @ _orthonormal(centred @ range_).astype(np.float32)
     return _orthonormal(_orthonormal(range_))  # twice: what the first leaves is squared away
 
