@@ -31,7 +31,7 @@ VENV := .venv
 ROOMS := storage activations manifold gans diffusion tts concepts workbench
 # An installation links every file, so that each is imported as genmend.*; it is made anew when a file comes or goes, and
 # when the sources of the compiled engine change.
-INSTALLED_BY := pyproject.toml setup.py $(CONSTRAINTS) $(wildcard manifold/engine/native/*) \
+INSTALLED_BY := pyproject.toml setup.py $(CONSTRAINTS) $(wildcard manifold/engine/native/* manifold/engine/native/tiles/*) \
 	$(shell find src $(ROOMS) -type d ! -name __pycache__)
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check $(CONSTRAINTS:%=-c %)

@@ -23,8 +23,8 @@ OPENMP = "-fopenmp"
 
 native = Extension(
     "genmend.manifold.engine._native",
-    sources=sorted(glob("manifold/engine/native/*.cpp")),
-    depends=sorted(glob("manifold/engine/native/*.h")),
+    sources=sorted(glob("manifold/engine/native/**/*.cpp", recursive=True)),
+    depends=sorted(glob("manifold/engine/native/**/*.h", recursive=True)),
     language="c++",
     optional=True,
 )

@@ -17,7 +17,7 @@ def nearest(
     own: int,
     out: Any,
     report: Callable[[float], None] | None,
-) -> int: ...
+) -> tuple[int, int]: ...
 def near_pairs(
     kernel: str,
     query: tuple[Any, ...],

@@ -1,11 +1,15 @@
-"""The compiled engine: int8 or bfloat16 codes screen the pairs, a few are measured exactly (native/*.cpp).
+"""The compiled engine: coarse codes screen tiles, finer ones the pairs left, few are measured (native/*.cpp).
 
-It keeps the promise of `numpy_screen` with coarser codes and whole passes in C++: each row is centred, rotated by
-random signs and a Walsh-Hadamard transform (so that no coordinate sticks out), and quantised with a step of its
-own; with a the length of a code and e what it leaves out, |x.y - code product| <= a_x e_y + e_x a_y + e_x e_y by
-Cauchy-Schwarz. Distances have the bits of `exact.numpy_pair_distances`, which is checked when the engine is first used.
+It keeps the promise of `numpy_screen` with coarser codes and whole passes in C++. First tiles of int8 codes, of all
+values or, where a probe finds that it pays, of a few projections (`projection`): each row is centred, rotated by random
+signs and a Walsh-Hadamard transform (so that no coordinate sticks out), and quantised with a step of its own; with a
+the length of a code and e what it leaves out, |x.y - code product| <= a_x e_y + e_x a_y + e_x e_y by Cauchy-Schwarz.
+Then, one by one, the pairs that a tile leaves: by codes of 16 bits, whose bounds leave hardly more than there is to
+find. What they leave is measured: distances have the bits of `exact.numpy_pair_distances`, which is checked when the
+engine is first used.
 
-Of a large reference whose samples lie in clusters, codes of a few projections (`projection`) rule out whole tiles.
+Where 16-bit codes would take too much memory there are none: projections rule out whole tiles, and bfloat16 takes the
+place of int8 where a probe finds that it leaves too many.
 
 The extension is optional: `native_kernels()` is empty where it was not built or this CPU has no kernel for it.
 """
@@ -22,22 +26,26 @@ from typing import Any
 import numpy as np
 
 from genmend.manifold.engine.exact import numpy_pair_distances
-from genmend.manifold.engine.numpy_screen import LEAST_SQUARED_RADIUS, middle_and_scale, squared_limits
-from genmend.manifold.engine.projection import N_DIRECTIONS, Projection
+from genmend.manifold.engine.native_codes import CodedSet, Encoding, FineCodes, feature_tuple
+from genmend.manifold.engine.numpy_screen import LEAST_SQUARED_RADIUS, squared_limits
+from genmend.manifold.engine.projection import N_DIRECTIONS
 
 _INSTRUCTION_SETS = ("avx2", "avxvnni", "vnni", "bf16", "amx")  # of x86, the newest last
-_PANEL = 48  # rows of a panel of codes (native/codes.h)
-_WIDTH = 64  # codes are padded to a multiple of this many values
-_PROBE_ROWS = 200
-# Finer codes pay where more distances than this, also as a share of the reference, have to be measured for each row: a
-# distance costs some dozens of times what finer codes add to a pair.
-_MOST_MEASURED, _MOST_MEASURED_SHARE = 100, 0.03
 _QUERY_ROWS, _FIRST_SHARE = 8192, 16
-# Projections have to be made and sorted: not for fewer rows, nor for features hardly wider than they are.
-_PROJECTED_ROWS, _PROJECTED_WIDTH = 16_384, 4 * (N_DIRECTIONS + 1)
-# Kernels whose codes leave many pairs: those are looked at by finer codes (of 2 bytes a value) before they are measured.
-_CLOSER_KERNELS, _MOST_FINE = ("int8-avx2",), 1 << 28
-_TEST_KERNELS = ("int8-portable", "int8-vnni-256")  # slower than others that are always there where these are
+_TEST_KERNELS = ("int8-portable", "int8-vnni-256")  # slower than others that are there, too
+# Fine codes take 2 bytes a value: not more than half a GB of them.
+_MOST_FINE = 1 << 28
+# Projections have to be made: not for few rows, nor for features hardly wider than they are. Without fine codes they
+# rule out whole tiles only, which takes many rows.
+_PROJECTED_WIDTH, _PROJECTED_ROWS, _COARSE_ROWS = 4 * (N_DIRECTIONS + 1), 1000, 16_384
+_PROBE_ROWS, _PROJECTION_PROBE_ROWS = 200, 64
+# Projections pay where they leave no larger share of the pairs, which is looked at one by one: about the rate of fine
+# codes over that of tiles of all values.
+_MOST_LEFT = {"int8-amx": 0.02, "int8-vnni": 0.08, "int8-avxvnni": 0.1}
+_MOST_LEFT_ELSEWHERE = 0.15
+# bfloat16 pays where integer codes leave more for each row than so many distances or such a share of the reference: of
+# distances to measure (some dozens of times what the better codes add to a pair), or of pairs to look at by fine codes.
+_MOST_MEASURED, _MOST_MEASURED_SHARE, _MOST_LOOKED_SHARE = 100, 0.03, 0.2
 _PAIR = np.dtype([("i", np.int64), ("j", np.int64), ("distance", np.float64)])
 _MOST_PAIRS, _UNLIMITED = 1 << 18, (1 << 62) - 1  # at a time: some 30 MB with what is made of them
 
@@ -79,7 +87,7 @@ def native_pair_distances(rows: np.ndarray, i: np.ndarray, columns: np.ndarray, 
 
     i, j = np.ascontiguousarray(i, dtype=np.int64), np.ascontiguousarray(j, dtype=np.int64)
     found = np.empty(len(i))
-    _native.pair_distances(_features(rows), i, _features(columns), j, len(i), found)
+    _native.pair_distances(feature_tuple(rows), i, feature_tuple(columns), j, len(i), found)
     return found
 
 
@@ -96,58 +104,6 @@ def _distances_agree() -> bool:
 
 
 @dataclass(frozen=True)
-class _Codes:
-    """Quantised rows, in the arrays that native/codes.h describes."""
-
-    packed: np.ndarray
-    bounds: np.ndarray
-    sums: np.ndarray
-    ids: np.ndarray
-    words: int
-
-    @property
-    def n_panels(self) -> int:
-        return -(-len(self.ids) // _PANEL)
-
-    def tuple(self) -> tuple[Any, ...]:
-        return self.packed, self.bounds, self.sums, self.ids, len(self.ids), self.words
-
-
-@dataclass(frozen=True)
-class _Fine:
-    """Rows quantised to 16 bits, in the arrays that native/fine.h describes."""
-
-    values: np.ndarray
-    bounds: np.ndarray
-
-    def tuple(self) -> tuple[Any, ...]:
-        return self.values, self.bounds, *self.values.shape
-
-
-@dataclass(frozen=True)
-class _Set:
-    """Features with their codes; `coarse`: in the same order of rows, codes of their projections.
-
-    Where there are `fine` codes, `codes` may be those of the projections.
-    """
-
-    features: np.ndarray
-    codes: _Codes
-    coarse: _Codes | None
-    fine: _Fine | None
-
-    def tuple(self) -> tuple[Any, ...]:
-        coarse, fine = (part.tuple() if part else None for part in (self.coarse, self.fine))
-        return _features(self.features), self.codes.tuple(), coarse, fine
-
-    def in_order(self, values: np.ndarray, filler: float) -> np.ndarray:
-        """One float32 value a row of the features, in the order of the codes and padded as they are."""
-        padded = np.full(self.codes.n_panels * _PANEL, filler, dtype=np.float32)
-        padded[: len(self.codes.ids)] = values[self.codes.ids]
-        return padded
-
-
-@dataclass(frozen=True)
 class NativeScreen:
     """The reference in the compiled engine's form.
 
@@ -155,26 +111,31 @@ class NativeScreen:
     ----------
     features
         (n, d) float32 or float64, C-contiguous; may be memory-mapped. Read only to measure candidates.
-    kernel
-        One of `native_kernels()`.
-    center, scale
-        As in `numpy_screen.Screen`.
-    signs
-        (padded d,) float32 of +-1, of the rotation.
-    projection
-        For tiles to be ruled out by, or None.
+    encoding
+        How they, and queries, become codes.
     own
-        About n d bytes of codes (twice that for bf16) and 36 bytes a row; with a projection 100 bytes a row more.
+        The codes. Up to 2^28 values 3 n d bytes and 60 a row, or with a projection 2 n d and 150 a row; beyond, n d and
+        36 a row, with a projection 100 a row more (bf16: 2 n d).
     """
 
     features: np.ndarray
-    kernel: str
-    center: np.ndarray
-    scale: float
-    signs: np.ndarray
-    projection: Projection | None
-    closer: bool
-    own: _Set
+    encoding: Encoding
+    own: CodedSet
+
+    @property
+    def kernel(self) -> str:
+        """One of `native_kernels()`."""
+        return self.encoding.kernel
+
+    @property
+    def center(self) -> np.ndarray:
+        """As in `numpy_screen.Screen`."""
+        return self.encoding.center
+
+    @property
+    def scale(self) -> float:
+        """As in `numpy_screen.Screen`."""
+        return self.encoding.scale
 
     @classmethod
     def of(
@@ -182,37 +143,45 @@ class NativeScreen:
     ) -> NativeScreen:
         """Encode `features` (n, d).
 
-        With "auto" the fastest integer kernel, unless a probe of 200 rows finds that its codes are too coarse for the
-        data (extreme tails) and the CPU has bf16. `projected` None: where it may pay.
+        Parameters
+        ----------
+        kernel
+            "auto": the fastest integer kernel, unless a probe of 200 rows finds that its codes are too coarse for the
+            data (extreme tails) and the CPU has bf16.
+        projected
+            Whether to screen by a projection; None: where a probe of 64 rows finds that it pays.
+        closer
+            Whether to look at the pairs left by fine codes; None: up to 2^28 values, but not with bf16.
         """
         features = np.ascontiguousarray(features)
         names = native_kernels()
-        if projected is None:
-            projected = len(features) >= _PROJECTED_ROWS and features.shape[1] >= _PROJECTED_WIDTH
-        kernel_name = names[0] if kernel == "auto" else kernel
+        name = names[0] if kernel == "auto" else kernel
         if closer is None:
-            closer = kernel_name in _CLOSER_KERNELS and features.size <= _MOST_FINE
-        screen = cls._with_kernel(features, kernel_name, projected, closer)
+            closer = name != "bf16" and features.size <= _MOST_FINE
+        wide = features.shape[1] >= _PROJECTED_WIDTH
+        probed = projected is None and closer and wide and len(features) >= _PROJECTED_ROWS
+        if projected is None:
+            projected = probed or (not closer and wide and len(features) >= _COARSE_ROWS)
+        screen = cls._encoded(features, Encoding.of(features, name, projected, closer))
+        if probed:
+            left, _ = screen._probe(_PROJECTION_PROBE_ROWS)
+            if left <= _MOST_LEFT.get(name, _MOST_LEFT_ELSEWHERE) * len(features):
+                return screen
+            screen = cls._encoded(features, replace(screen.encoding, projection=None), screen.own.fine)
         if kernel == "auto" and "bf16" in names[1:] and len(features) > 10 * _PROBE_ROWS:
-            rows = np.random.default_rng(0).choice(len(features), _PROBE_ROWS, replace=False)
-            most = max(_MOST_MEASURED, _MOST_MEASURED_SHARE * len(features))
-            if screen._measured_by(features[np.sort(rows)]) > most * _PROBE_ROWS:
-                return cls._with_kernel(features, "bf16", projected, False)
+            left, measured = screen._probe(_PROBE_ROWS)
+            share = _MOST_LOOKED_SHARE if closer else _MOST_MEASURED_SHARE
+            if (left if closer else measured) > max(_MOST_MEASURED, share * len(features)):
+                return cls._encoded(features, replace(screen.encoding, kernel="bf16", closer=False))
         return screen
 
     @classmethod
-    def _with_kernel(cls, features: np.ndarray, kernel: str, projected: bool, closer: bool) -> NativeScreen:
-        center, scale = middle_and_scale(features)
-        signs = np.random.default_rng(0).choice(np.array([-1, 1], dtype=np.float32), _padded_width(features.shape[1]))
-        projection = Projection.of(features, center, scale) if projected else None
-        own = _encode_set(features, kernel, center, scale, signs, projection, closer)
-        return cls(features, kernel, center, scale, signs, projection, closer, own)
+    def _encoded(cls, features: np.ndarray, encoding: Encoding, fine: FineCodes | None = None) -> NativeScreen:
+        return cls(features, encoding, encoding.encode(features, fine))
 
     def like(self, features: np.ndarray) -> NativeScreen:
         """The screen of other `features` (m, d) in the same units, so that its codes serve as queries of this one."""
-        features = np.ascontiguousarray(features)
-        own = _encode_set(features, self.kernel, self.center, self.scale, self.signs, self.projection, self.closer)
-        return replace(self, features=features, own=own)
+        return self._encoded(np.ascontiguousarray(features), self.encoding)
 
     def nearest(self, query: np.ndarray | None, k: int, own: int | None = None) -> np.ndarray:
         """(m, k) distances to the k nearest rows, ascending; of the rows themselves if `query` is None."""
@@ -260,7 +229,7 @@ class NativeScreen:
         return self.own.in_order(limits, -np.inf), ratios, np.ascontiguousarray(radii, dtype=np.float64)
 
     def _pieces(
-        self, block: _Set, limits: np.ndarray, of_reference: tuple[Any, Any, Any], skip_self: bool, most: int
+        self, block: CodedSet, limits: np.ndarray, of_reference: tuple[Any, Any, Any], skip_self: bool, most: int
     ) -> Iterator[np.ndarray]:
         """The pairs of a block of queries, as many rows at a time as had half of `most` pairs the last time."""
         first, n_panels = 0, block.codes.n_panels
@@ -277,7 +246,7 @@ class NativeScreen:
     def _cut(
         self,
         rows: tuple[int, int],
-        block: _Set,
+        block: CodedSet,
         limits: np.ndarray,
         of_reference: tuple[Any, Any, Any],
         skip_self: bool,
@@ -303,84 +272,22 @@ class NativeScreen:
             else:
                 waiting += [(rows, half) for half in reversed(_halves(columns))]
 
-    def _run_nearest(self, query: _Set, own: int, out: np.ndarray, report: Any) -> int:
+    def _run_nearest(self, query: CodedSet, own: int, out: np.ndarray, report: Any) -> tuple[int, int]:
         from genmend.manifold.engine import _native
 
-        return int(
-            _native.nearest(self.kernel, query.tuple(), self.own.tuple(), self.scale, out.shape[1], own, out, report)
-        )
+        return _native.nearest(
+            self.kernel, query.tuple(), self.own.tuple(), self.scale, out.shape[1], own, out, report
+        )  # fmt: skip
 
-    def _measured_by(self, query: np.ndarray) -> int:
-        return self._run_nearest(self._query_set(query), -1, np.empty((len(query), 5)), None)
+    def _probe(self, n_rows: int) -> tuple[float, float]:
+        """How many pairs the tiles leave for a row, and how many of these are measured, by some rows."""
+        rows = np.sort(np.random.default_rng(0).choice(len(self.features), n_rows, replace=False))
+        query = self.encoding.encode(self.features[rows])
+        left, measured = self._run_nearest(query, -1, np.empty((n_rows, 5)), None)
+        return left / n_rows, measured / n_rows
 
-    def _query_set(self, query: np.ndarray) -> _Set:
-        block = np.ascontiguousarray(query)
-        return _encode_set(block, self.kernel, self.center, self.scale, self.signs, self.projection, self.closer)
-
-
-def _encode_set(
-    features: np.ndarray,
-    kernel: str,
-    center: np.ndarray,
-    scale: float,
-    signs: np.ndarray,
-    projection: Projection | None,
-    closer: bool,
-) -> _Set:
-    ids, coarse = np.arange(len(features)), None
-    fine = _fine_codes(features, center, scale) if closer else None
-    if projection is not None:
-        projected, error = projection.project(features)
-        width = projected.shape[1]
-        ids = projection.order(projected)
-        coarse = _encode(projected, ids, kernel, np.zeros(width), 1.0, signs[: _padded_width(width)], error)
-        if closer:
-            return _Set(features, coarse, None, fine)
-    return _Set(features, _encode(features, ids, kernel, center, scale, signs), coarse, fine)
-
-
-def _fine_codes(features: np.ndarray, center: np.ndarray, scale: float) -> _Fine:
-    from genmend.manifold.engine import _native
-
-    n, width = len(features), _padded_width(features.shape[1])
-    memory = np.empty(n * width + _WIDTH // 2, dtype=np.int16)
-    start = -memory.ctypes.data % _WIDTH // 2  # rows begin where lines of the cache do
-    fine = _Fine(memory[start : start + n * width].reshape(n, width), np.empty((5, n), dtype=np.float32))
-    _native.encode_fine(_features(features), center, scale, fine.tuple())
-    return fine
-
-
-def _encode(
-    features: np.ndarray,
-    ids: np.ndarray,
-    kernel: str,
-    center: np.ndarray,
-    scale: float,
-    signs: np.ndarray,
-    extra_error: float = 0.0,
-) -> _Codes:
-    from genmend.manifold.engine import _native
-
-    rows = -(-len(ids) // _PANEL) * _PANEL
-    words = len(signs) // (2 if kernel == "bf16" else 4)
-    codes = _Codes(
-        packed=np.zeros(rows * words, dtype=np.uint32),
-        bounds=np.empty((5, rows), dtype=np.float32),
-        sums=np.empty(rows, dtype=np.int32),
-        ids=ids,
-        words=words,
-    )
-    _native.encode(kernel, _features(features), center, scale, signs, extra_error, codes.tuple())
-    return codes
-
-
-def _features(features: np.ndarray) -> tuple[np.ndarray, int, int, bool]:
-    features = np.ascontiguousarray(features)
-    return features, len(features), features.shape[1], features.dtype == np.float64
-
-
-def _padded_width(width: int) -> int:
-    return -(-width // _WIDTH) * _WIDTH
+    def _query_set(self, query: np.ndarray) -> CodedSet:
+        return self.encoding.encode(np.ascontiguousarray(query))
 
 
 def _blocks(n: int) -> list[slice]:

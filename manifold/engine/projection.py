@@ -8,6 +8,7 @@ stand side by side; hence the order by clusters. Any directions and any order ar
 from __future__ import annotations
 
 from dataclasses import dataclass
+
 import numpy as np
 
 N_DIRECTIONS = 63  # and what they leave out: 64 values, which codes come in multiples of

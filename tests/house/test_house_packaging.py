@@ -194,7 +194,7 @@ def test_the_wheel_is_for_this_machine_only_where_the_engine_was_built(tmp_path,
 
 
 def test_the_engine_needs_neither_openmp_nor_a_long_of_64_bits():
-    sources = list((ROOT / "manifold/engine/native").glob("*.*"))
+    sources = list((ROOT / "manifold/engine/native").rglob("*.*"))
     assert len(sources) > 8
     for path in sources:
         code = "\n".join(line.partition("//")[0] for line in path.read_text(encoding="utf-8").splitlines())

@@ -79,6 +79,35 @@ const char* const* kernel_names() {
   return names;
 }
 
+namespace {
+
+// Codes of the largest norm, of which two values make up all, and of many values.
+bool dots_work(DotsFunction dots) {
+  constexpr int64_t N = 7, WIDTH = 192;
+  static int16_t codes[N][WIDTH] = {};
+  uint32_t state = 54321;
+  for (int64_t r = 0; r < N; r++)
+    for (int64_t k = 0; k < WIDTH; k++) {
+      state = state * 1664525u + 1013904223u;
+      const int sign = state >> 31 ? 1 : -1, random = int(state >> 16) % 6601 - 3300;
+      codes[r][k] = int16_t(r < 2 ? (k / 2 == 5 ? (r ? -32767 : 32767) : 0) : r < 4 ? sign * 3344 : random);
+    }
+  const int16_t* rows[N];
+  for (int64_t r = 0; r < N; r++) rows[r] = codes[r];
+  for (int64_t r = 0; r < N; r++) {
+    int32_t found[N];
+    dots(codes[r], rows, N, WIDTH, found);
+    for (int64_t c = 0; c < N; c++) {
+      int64_t dot = 0;
+      for (int64_t k = 0; k < WIDTH; k++) dot += int64_t(codes[r][k]) * codes[c][k];
+      if (found[c] != dot) return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
 // Extreme and mixed codes of step 1 and no error: the bound is -2 times the product, here an integer below 2^24.
 bool kernel_works(const Kernel& kernel) {
   constexpr int64_t WORDS = 48;
@@ -123,7 +152,7 @@ bool kernel_works(const Kernel& kernel) {
         if (bounds[r * PANEL + c] != float(-2 * dot) || (hits[r] >> c & 1) != (dot >= 0)) return false;
       }
   }
-  return true;
+  return dots_work(kernel.dots);
 }
 
 }  // namespace genmend

@@ -245,13 +245,14 @@ PyObject* py_nearest(PyObject*, PyObject* args) {
     const HeldSet x(query), y(reference);
     check(x.set, y.set);
     const Buffer distances(out, size_t(x.features.rows) * k * 8, true);
-    int64_t measured = 0;
+    std::optional<Work> work;
     if (!unlocked(report, [&](const Tick& tick) {
-          measured = nearest(x.set, y.set, how, scale, k, own, distances.as<double>(), tick);
-          return measured >= 0;
+          work = nearest(x.set, y.set, how, scale, k, own, distances.as<double>(), tick);
+          return work.has_value();
         }))
       return nullptr;
-    return PyLong_FromLongLong(measured);
+    const long long left = work->left, measured = work->measured;  // what L takes
+    return Py_BuildValue("(LL)", left, measured);
   });
 }
 

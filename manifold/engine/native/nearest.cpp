@@ -71,10 +71,11 @@ struct Join {
     }
   }
 
-  // What the hits of a tile say about its rows and, if `both`, about its columns.
-  void add(int64_t row, int64_t q, bool both, const float* bounds, const uint64_t* hits) const {
+  // What the hits of a tile say about its rows and, if `both`, about its columns. Returns how many pairs were looked at.
+  int64_t add(int64_t row, int64_t q, bool both, const float* bounds, const uint64_t* hits) const {
     const Codes &x = query.codes, &y = reference.codes;
     const uint64_t valid = valid_columns(y.n, q);
+    int64_t looked_at = 0;
     for (int64_t r = 0; r < std::min(kernel.rows, x.n - row); r++) {
       const int64_t i = row + r;
       int64_t columns[PANEL], rows[PANEL], n = 0;
@@ -94,7 +95,9 @@ struct Join {
         if (lower[p] <= found.limit[i]) found.add(i, columns[p], lower[p], upper[p]);
         if (both && lower[p] <= found.limit[columns[p]]) found.add(columns[p], i, lower[p], upper[p]);
       }
+      looked_at += n;
     }
+    return looked_at;
   }
 
  private:
@@ -103,8 +106,8 @@ struct Join {
 
 }  // namespace
 
-int64_t nearest(const Set& query, const Set& reference, const Kernel& kernel, double scale, int64_t k, int64_t own,
-                double* distances, const Tick& tick) {
+std::optional<Work> nearest(const Set& query, const Set& reference, const Kernel& kernel, double scale, int64_t k,
+                           int64_t own, double* distances, const Tick& tick) {
   const Codes &x = query.codes, &y = reference.codes;
   const bool once = own == 0 && x.packed == y.packed;  // the same set: a pair serves both of its rows
   const int64_t row_panels = (x.n + PANEL - 1) / PANEL, panels = (y.n + PANEL - 1) / PANEL;
@@ -116,7 +119,7 @@ int64_t nearest(const Set& query, const Set& reference, const Kernel& kernel, do
   bool coarse = once && query.coarse;
   const int threads = threads_for(double(x.n) * y.n * x.words);
   std::atomic<bool> stopped{false};
-  std::atomic<int64_t> done{0};
+  std::atomic<int64_t> done{0}, looked{0};
   if (fine && CHEAP * 4 * x.words <= query.fine->width) {
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
     for (int64_t chunk = 0; chunk < chunks; chunk++)
@@ -136,6 +139,7 @@ int64_t nearest(const Set& query, const Set& reference, const Kernel& kernel, do
       uint64_t hits[MOST_ROWS];
       const int64_t top = chunk * CHUNK, bottom = std::min(row_panels, top + CHUNK);
       const int64_t first = top * PANEL, last = std::min(bottom * PANEL, x.n);
+      int64_t looked_at = 0;
       const RowCodes codes(kernel, x, first, last);
       std::optional<RowCodes> coarse_codes;
       if (band_done && coarse) coarse_codes.emplace(kernel, *query.coarse, first, last);
@@ -154,19 +158,20 @@ int64_t nearest(const Set& query, const Set& reference, const Kernel& kernel, do
               if (!any(hits, kernel.rows, valid_columns(y.n, q))) continue;
             }
             kernel.tile({x, row, codes.at(row), y, q, &found.limit[row], columns, 0, {}, {}}, bounds, hits);
-            join.add(row, q, both, bounds, hits);
+            looked_at += join.add(row, q, both, bounds, hits);
           }
         }
       }
       done++;
+      looked += looked_at;
       if (omp_get_thread_num() == 0 && !tick(double(done) / double(chunks))) stopped = true;
     }
     done = 0;
   }
-  if (stopped) return -1;
+  if (stopped) return std::nullopt;
 #pragma omp parallel for schedule(dynamic, 64) num_threads(threads)
   for (int64_t i = 0; i < x.n; i++) found.finish(i, distances + x.id[i] * k);
-  return found.measured;
+  return Work{looked, found.measured};
 }
 
 }  // namespace genmend

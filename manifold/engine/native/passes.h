@@ -1,6 +1,7 @@
 // The two passes over pairs: nearest neighbours, and pairs within given limits. Both screen tiles and measure exactly.
 #pragma once
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "codes.h"
@@ -37,12 +38,16 @@ struct Limits {
   const double* radii;                // per reference row of the features, for the exact ratios
 };
 
+// Pairs that tiles left, and those of them whose distance was measured (from both sides counts as two).
+struct Work {
+  int64_t left, measured;
+};
+
 // Distances to the k nearest rows of `reference`, ascending, for every query row: [n][k] by feature row.
 // `own`: query row i is reference row own + i and no neighbour of itself; -1: the sets are different ones.
-// With own 0 and the same set twice each pair of rows is looked at once. Returns how many distances were measured, or
-// -1 if `tick` stopped it.
-int64_t nearest(const Set& query, const Set& reference, const Kernel& kernel, double scale, int64_t k, int64_t own,
-             double* distances, const Tick& tick);
+// With own 0 and the same set twice each pair of rows is looked at once. Nothing if `tick` stopped it.
+std::optional<Work> nearest(const Set& query, const Set& reference, const Kernel& kernel, double scale, int64_t k,
+                            int64_t own, double* distances, const Tick& tick);
 
 // Panels of the codes from `first` on, `last` left out.
 struct Panels {

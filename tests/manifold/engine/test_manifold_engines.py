@@ -10,7 +10,7 @@ import manifold_brute_force as oracle
 import numpy as np
 import pytest
 
-from genmend.manifold import Manifold, evaluate, knn_radii, prdc
+from genmend.manifold import evaluate, knn_radii
 from genmend.manifold.engine.exact import numpy_pair_distances
 from genmend.manifold.engine.native_screen import NativeScreen, native_kernels, native_pair_distances
 from genmend.manifold.engine.numpy_screen import Screen, middle_and_scale
@@ -53,27 +53,6 @@ def magnitudes(rng, n, d):
 
 
 MAKERS = [clustered, shifted, isotropic, heavy_tails, on_a_grid, few_points, magnitudes]
-# Every width with data whose samples lie near each other, far apart and at ties; projections where they rule out tiles.
-SCREENED = [
-    (clustered, 3, "f8", False), (clustered, 300, "f4", True), (shifted, 70, "f4", False), (shifted, 300, "f4", True),
-    (isotropic, 300, "f4", False), (heavy_tails, 70, "f4", False), (heavy_tails, 300, "f4", True),
-    (on_a_grid, 3, "f8", True), (on_a_grid, 300, "f4", False), (few_points, 70, "f4", True),
-    (few_points, 3, "f8", False), (magnitudes, 70, "f4", False), (magnitudes, 300, "f4", True),
-]  # fmt: skip
-
-
-@needs_native
-@pytest.mark.parametrize("kernel", KERNELS)
-@pytest.mark.parametrize(("make", "d", "dtype", "projected"), SCREENED)
-def test_kernels_equal_the_oracle(make, d, dtype, kernel, projected, monkeypatch):
-    rng = np.random.default_rng(d)
-    x, y = make(rng, 160, d).astype(dtype), make(rng, 111, d).astype(dtype)
-    y[:5] = x[:5]
-    monkeypatch.setattr("genmend.manifold.engine.screens.NativeScreen.of", lambda z: original(z, kernel, projected))
-    k = 4
-    oracle.assert_same(Manifold(k).fit(x), prdc(x, y, k), x, y, k, True)
-
-
 original = NativeScreen.of
 
 
@@ -226,15 +205,3 @@ def test_a_long_pass_can_be_interrupted(monkeypatch):
         knn_radii(x, 3)
     timer.join()
     signal.signal(signal.SIGINT, before)
-
-
-@needs_native
-def test_extreme_tails_get_finer_codes(monkeypatch):
-    if "bf16" not in KERNELS:
-        pytest.skip("this CPU has no bfloat16 products")
-    rng = np.random.default_rng(0)
-    usual = rng.standard_normal((2500, 64), dtype=np.float32)
-    assert original(usual).kernel == KERNELS[0]
-    monkeypatch.setattr("genmend.manifold.engine.native_screen._MOST_MEASURED", 0)
-    monkeypatch.setattr("genmend.manifold.engine.native_screen._MOST_MEASURED_SHARE", 0)
-    assert original(usual).kernel == "bf16"
