@@ -15,7 +15,7 @@ namespace {
 constexpr int64_t CHUNK = 4;          // panels of rows that one thread takes at a time, against all columns
 constexpr int64_t BAND = 4;           // panels beside the diagonal that are not skipped: they give the first radii
 constexpr int64_t FIRST_PANELS = 22;  // of columns that give first limits where tiles cost little
-constexpr int64_t CHEAP = 8;          // times narrower than the fine codes: tiles cost little then
+constexpr int64_t CHEAP = 4;          // times narrower than the fine codes: tiles cost little then
 
 float upper_bound(float lower_bound, const Codes& x, int64_t i, const Codes& y, int64_t j) {
   const float error = 2 * (x.length[i] + x.error[i]) * y.error[j] + 2 * x.error[i] * y.length[j];
