@@ -49,6 +49,8 @@ _STATISTICS = _among("activations", "statistics or quantiles or however_they_are
 _CORRECTION = _among("activations", "correction and not file or gate or weights_are_refused or another_dtype")
 _WRITING = Tests(("storage", "manifold", "activations"), "atomic or old_file or full_disk or two_writers or old_one")
 
+_LEFTOVERS = _among("storage", "leftovers")
+
 _BALLS = _among("manifold", "oracle or hand_example or float64_loop or every_array or tells_precision")
 _ENGINES = _among("manifold", "engine or screen or bound or block_sizes")
 _ESTIMATED = _among("manifold", "oracle or interval or resampled or calibration or expected or probabilities")
@@ -125,6 +127,14 @@ FAULTS = (
            "_sync_folder(path.parent)",
            "os.replace(temporary, path) except BaseException: with suppress(OSError): pass raise "
            "_sync_folder(path.parent)"),
+    _fault("living-writers-count-as-dead", "storage", _LEFTOVERS,
+           "return not _lives(int(process))", "return True"),
+    _fault("dead-writers-count-as-living", "storage", _LEFTOVERS,
+           "except ProcessLookupError: return False", "except ProcessLookupError: return True"),
+    _fault("young-files-of-other-machines-go", "storage", _LEFTOVERS,
+           "entry.stat(follow_symlinks=False).st_mtime > _DAY", "entry.stat(follow_symlinks=False).st_mtime > 0"),
+    _fault("other-peoples-files-go", "storage", _LEFTOVERS,
+           "_TEMPORARY.fullmatch(entry.name)", "_TEMPORARY.match(entry.name)"),
     _fault("digest-ignores-dtype", "manifold storage", _PIECES,
            'f"array {part.shape} {part.dtype.str};"', 'f"array {part.shape};"'),
     _fault("pieces-ignore-their-inputs", "manifold storage", _PIECES,

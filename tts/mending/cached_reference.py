@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,13 @@ from tqdm import tqdm
 from genmend.storage.digests import settings_key, sha256_of_file
 from genmend.storage.weights import cache_folder
 from genmend.tts.mending.reference import VoiceReference, fit_reference
-from genmend.tts.mending.reference_file import ReferenceFileError, load_reference, save_reference, voice_digest
+from genmend.tts.mending.reference_file import (
+    ReferenceFileError,
+    is_unfinished,
+    load_reference,
+    save_reference,
+    voice_digest,
+)
 from genmend.tts.text.corpus import ENGLISH, read_sentences, tokenize_corpus
 from genmend.tts.voices.voice import Voice
 
@@ -47,26 +54,43 @@ def load_or_fit_reference(
     Raises
     ------
     ValueError
-        If the corpus holds fewer than 20 sentences that this voice can read, or none is given and the voice speaks
-        another language than English.
+        If the corpus holds fewer than 20 sentences that this voice can read, none is given and the voice speaks
+        another language than English, or `folder` holds a reference of another `k` or another `corpus`.
     """
     if corpus is None and voice.transcripts is None and not voice.speaks_english:
         raise ValueError(
             f"{voice.name} speaks {voice.language!r}, and genmend's own reference sentences are English: give at least "
             "20 ordinary sentences of its language, one a line, as corpus= (--corpus FILE)."
         )
-    corpus = corpus or voice.transcripts or ENGLISH
+    given, corpus = corpus is not None, corpus or voice.transcripts or ENGLISH
     content = sha256_of_file(corpus)
     facts: dict[str, Any] = {"voice": voice_digest(voice), "corpus": content, "k": k, "seed": seed, "made": _REVISION}
     kept = cache_folder() / "voices" / settings_key(facts) if folder is None else folder
     if kept.is_dir():
         try:
-            return load_reference(kept, voice)
+            reference = load_reference(kept, voice)
         except ReferenceFileError:
-            if folder is not None and any(kept.iterdir()):
+            if folder is not None and not is_unfinished(kept):
                 raise
+        else:
+            _check_asked(reference, kept, k, content if given else "")
+            return reference
     sentences = tokenize_corpus(voice, read_sentences(corpus))
     bar = (lambda steps: tqdm(steps, desc="reference", leave=False)) if progress else None
-    reference = fit_reference(voice, sentences, k=k, seed=seed, progress=bar)
+    reference = replace(fit_reference(voice, sentences, k=k, seed=seed, progress=bar), corpus=content)
     save_reference(kept, reference, voice)
     return reference
+
+
+def _check_asked(reference: VoiceReference, folder: Path, k: int, corpus: str) -> None:
+    """ValueError where the kept reference is not of what was asked for, which would go unnoticed."""
+    if reference.k != k:
+        raise ValueError(
+            f"{folder} holds a reference of k = {reference.k}, and k = {k} is asked for; give that k (--k "
+            f"{reference.k}), or another folder (--reference) for a new one."
+        )
+    if corpus and reference.corpus and reference.corpus != corpus:
+        raise ValueError(
+            f"{folder} holds a reference made of another file of sentences than the corpus given; leave the corpus out "
+            "(--corpus) to use it all the same, or give another folder (--reference) for a new one."
+        )

@@ -46,6 +46,8 @@ class VoiceReference:
     kinds : dict
         symbol -> its kind, see `genmend.tts.text.tokens.KINDS`.
     k : int
+    corpus : str
+        SHA-256 of the file of reference sentences; empty where that is not known.
     """
 
     regions: dict[str, NormalRegion]
@@ -57,6 +59,7 @@ class VoiceReference:
     ids: dict[str, int]
     kinds: dict[str, str]
     k: int
+    corpus: str = ""
 
     @property
     def layers(self) -> tuple[str, ...]:

@@ -15,10 +15,11 @@ from genmend.storage.digests import sha256_of
 from genmend.tts.mending.reference import VoiceReference
 from genmend.tts.voices.voice import Voice
 
-__all__ = ["ReferenceFileError", "load_reference", "save_reference", "voice_digest"]
+__all__ = ["ReferenceFileError", "is_unfinished", "load_reference", "save_reference", "voice_digest"]
 
 _SCHEMA = 1
 _DESCRIPTION = "reference.json"
+_LATER = {"corpus": ""}  # with what files from before they had them mean
 _PLAIN = ("base_rates", "counts", "following", "ids", "kinds", "k")
 
 
@@ -55,10 +56,16 @@ def save_reference(folder: str | os.PathLike[str], reference: VoiceReference, vo
         "layers": list(reference.layers),
         "phonemes": list(reference.phonemes),
         "places": reference.places.tolist(),
-        **{name: getattr(reference, name) for name in _PLAIN},
+        **{name: getattr(reference, name) for name in (*_PLAIN, *_LATER)},
     }
     with whole_file(folder / _DESCRIPTION) as temporary:
         temporary.write_text(json.dumps(described, ensure_ascii=False), encoding="utf-8")
+
+
+def is_unfinished(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder holds nothing, or what `save_reference` had written when it was killed, and nothing else."""
+    names = [file.name for file in Path(folder).iterdir() if not file.name.startswith(".")]
+    return all(name.endswith(".safetensors") for name in names)
 
 
 def load_reference(folder: str | os.PathLike[str], voice: Voice) -> VoiceReference:
@@ -81,7 +88,9 @@ def load_reference(folder: str | os.PathLike[str], voice: Voice) -> VoiceReferen
         if any(len(region.rows_) != len(places) for region in regions.values()):
             raise ValueError("its regions and its places are not of the same vectors")
         phonemes = tuple(map(str, described["phonemes"]))
-        return VoiceReference(regions, phonemes, places, **{name: described[name] for name in _PLAIN})
+        plain = {name: described[name] for name in _PLAIN}
+        later = {name: described.get(name, meant) for name, meant in _LATER.items()}
+        return VoiceReference(regions, phonemes, places, **plain, **later)
     except (ValueError, LookupError, TypeError, OSError) as error:
         reason = str(error) or type(error).__name__
         raise ReferenceFileError(
