@@ -1,4 +1,4 @@
-"""Temporary files and folders, named so that a later process can tell whether who made them was killed, and removed."""
+"""What earlier runs have left: temporary files of killed ones, told by their names; results of other settings."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import shutil
 import tempfile
 import time
 import zlib
+from collections.abc import Collection
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-__all__ = ["remove_leftovers", "temporary_folder", "temporary_name"]
+__all__ = ["remove_leftovers", "remove_others", "temporary_folder", "temporary_name"]
 
 _DAY = 24 * 3600.0
 _TEMPORARY = re.compile(r"\..*\.(?:([0-9a-f]{8})-(\d+)-[0-9a-z_]{8}|[0-9a-f]{16})\.tmp(?:\.[^.]*)?", re.DOTALL)
@@ -47,6 +48,18 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> None:
             with suppress(OSError):
                 if named and _is_left(entry, *named.groups()):
                     shutil.rmtree(entry) if entry.is_dir(follow_symlinks=False) else os.unlink(entry)
+
+
+def remove_others(folder: Path, pattern: str, names: Collection[str]) -> None:
+    """Remove the files in `folder` that match `pattern` and are not among `names`, and the folder if none is left.
+
+    They are an earlier run's with other settings, and would be taken for results of this one.
+    """
+    for file in folder.glob(pattern):
+        if file.name not in names:
+            file.unlink(missing_ok=True)
+    with suppress(OSError):  # something is in it, or it is not there
+        folder.rmdir()
 
 
 def _is_left(entry: os.DirEntry[str], machine: str | None, process: str | None) -> bool:

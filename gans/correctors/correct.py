@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.numpy import load_file
 from torch import Tensor
 
 from genmend.activations import AblateNeurons, CapNeurons, Correction, load_correction
@@ -46,8 +47,8 @@ CHUNK = 64
 class ImageStore(Protocol):
     """Takes the images of each chunk, where all of them together are too many for memory."""
 
-    def holds(self, rows: range) -> bool:
-        """Whether the images of these rows are there from an earlier run."""
+    def digest(self, rows: range) -> str:
+        """SHA-256 of the images of these rows as they are there, from whatever run; empty where one is missing."""
         ...
 
     def add(self, rows: range, done: Corrected) -> None:
@@ -291,7 +292,7 @@ def _correct_chunks(
     for chunk in latents.split(min(CHUNK, 16 * mend.generator.batch_size)):
         rows = range(first, first + len(chunk))
         first = rows.stop
-        about = dict(facts) | {"latents": sha256_of_array(chunk), "first": rows.start, "with": "detail"}
+        about = dict(facts) | {"latents": sha256_of_array(chunk), "first": rows.start, "with": "detail and images"}
         found: list[Corrected] = []
 
         def compute(
@@ -301,10 +302,18 @@ def _correct_chunks(
             if store is not None:
                 store.add(rows, found[0])
             detail = np.stack([detail_of(found[0].before), detail_of(found[0].images)], axis=1)
-            return found[0].columns() | {"latents": found[0].latents.cpu().numpy(), "detail": detail}
+            written = np.frombuffer(b"" if store is None else store.digest(rows).encode(), np.uint8)
+            latents = found[0].latents.cpu().numpy()
+            return found[0].columns() | {"latents": latents, "detail": detail, "written": written}
 
-        whole = store is not None and store.holds(rows)  # else what was kept is computed again, for its images
-        part = replace(work, resume=work.resume and whole).kept("moved", about, compute)
+        def load(path: Path, rows: range = rows) -> dict[str, NDArray[Any]]:
+            part = load_file(path)
+            if store is None or part["written"].tobytes().decode() != store.digest(rows):
+                raise ValueError("its images are not there, or another run's: all is computed again")
+            return part
+
+        part = dict(work.kept("moved", about, compute, load=load))
+        del part["written"]
         columns.append(part)
         if store is None:
             images.extend(found)

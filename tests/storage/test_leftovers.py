@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from genmend.storage.atomic import _tidy_once, whole_file
-from genmend.storage.leftovers import _machine, remove_leftovers, temporary_folder, temporary_name
+from genmend.storage.leftovers import _machine, remove_leftovers, remove_others, temporary_folder, temporary_name
 
 WRITER = """
 import sys
@@ -129,3 +129,14 @@ def test_names_differ_and_keep_the_suffix(tmp_path):
     one, other = (temporary_name(tmp_path / "array.tar.npy") for _ in range(2))
     assert one != other
     assert re.fullmatch(rf"\.array\.tar\.{_machine()}-{os.getpid()}-[0-9a-f]{{8}}\.tmp\.npy", one)
+
+
+def test_results_of_other_settings_go_and_all_else_stays(tmp_path):
+    for name in ("image_0.png", "image_1.png", "image_2.png", "mine.png"):
+        (tmp_path / name).write_text("")
+    remove_others(tmp_path, "image_*.png", {"image_1.png"})
+    assert names(tmp_path) == ["image_1.png", "mine.png"]
+    (tmp_path / "mine.png").unlink()
+    remove_others(tmp_path, "image_*.png", ())
+    assert not tmp_path.exists()
+    remove_others(tmp_path, "image_*.png", ())

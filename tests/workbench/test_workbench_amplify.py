@@ -75,9 +75,12 @@ def test_pairs_figures_and_files(folder, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out) == result
     assert {path: path.stat().st_mtime_ns for path in (out / "work").rglob("*.safetensors")} == stamps
     filed = ["--correction", out / "amplification.safetensors"]
-    assert genmend("amplify", folder, "--out", tmp_path / "filed", *words, *filed, *FAST, *FEATURES) == 0
-    again = np.asarray(Image.open(tmp_path / "filed" / "amplified" / names[0])).astype(int)
+    assert genmend("amplify", folder, "--out", out, *words[:2], *filed, *FAST, *FEATURES) == 0
+    again = np.asarray(Image.open(out / "amplified" / names[0])).astype(int)
     np.testing.assert_array_equal(again, after)
+    # What the earlier runs drew besides is gone.
+    assert not (out / "control").exists()
+    assert sorted(path.name for path in (out / "amplified").iterdir()) == names[:3]
 
 
 def test_a_search(folder, tmp_path, capsys, monkeypatch):

@@ -238,3 +238,26 @@ def test_a_control_has_the_parameters_of_its_corrector_and_a_seed_of_its_own():
 def test_help_names_every_method(folder):
     text = " ".join(genmend(folder, "correct", "--help", COLUMNS="300", TERMINAL_WIDTH="300").stdout.split())
     assert all(method in text for method in METHODS)
+
+
+def test_a_folder_that_other_latents_took_over_gives_the_first_result_again(folder):
+    """What was kept of the first run is used only if its images are still there, and none of the second are left."""
+
+    def content():
+        files = sorted(file for file in (folder / "taken").rglob("*.*") if "work" not in file.parts)
+        return {file.relative_to(folder): file.read_bytes() for file in files}
+
+    latents = np.load(folder / "latents.npy")
+    np.save(folder / "others.npy", np.concatenate([latents[::-1], latents]))
+    assert correct(folder, "taken").returncode == 0
+    first = content()
+    others = ["correct", "scratch:build", "--latents", "others.npy", "--out", "taken", *OPTIONS]
+    assert genmend(folder, *others).returncode == 0
+    assert len([*(folder / "taken" / "after").iterdir()]) == 24
+    assert correct(folder, "taken").returncode == 0
+    assert content() == first
+    picture = folder / "taken" / "after" / "00003.png"
+    whole = picture.read_bytes()
+    picture.write_bytes(whole[:60])
+    assert correct(folder, "taken").returncode == 0
+    assert picture.read_bytes() == whole

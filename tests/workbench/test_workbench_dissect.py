@@ -52,6 +52,8 @@ def dissected(generator, out, concepts=None, **options):
 
 @pytest.mark.parametrize("way", ["iqr", "fixed"])
 def test_the_units_that_paint_are_found(generator, tmp_path, way):
+    (tmp_path / "pages").mkdir()
+    (tmp_path / "pages" / "other.html").write_text("of an earlier run with another layer")
     run = dissected(generator, tmp_path, thresholds=way)
     assert run.label("act", 2) == "is green"
     units = run.layers["act"]
@@ -76,6 +78,7 @@ def test_the_units_that_paint_are_found(generator, tmp_path, way):
     assert ("is green: act unit 2" in report) == units.detector[2]
     assert report.count('class="above find"') == 1 + (way == "iqr")  # all units, and the best where there are some
     assert "act unit 2: is green" in (tmp_path / "pages" / "act.html").read_text()
+    assert not (tmp_path / "pages" / "other.html").exists()
 
 
 def test_an_interrupted_run_goes_on_to_the_same_result(generator, tmp_path, monkeypatch):

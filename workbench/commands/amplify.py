@@ -10,6 +10,7 @@ from genmend.diffusion.search.comparison import AmplifyRun, compare_amplificatio
 from genmend.diffusion.search.settings import AmplifySettings
 from genmend.manifold.figures.image_grid import image_grid, png, to_pixels
 from genmend.storage.atomic import write_bytes
+from genmend.storage.leftovers import remove_others
 from genmend.storage.pieces import Work
 from genmend.storage.tables import write_csv, write_json
 from genmend.workbench.pages.amplify import write_amplify_report
@@ -57,11 +58,16 @@ def _write_images(out: Path, run: AmplifyRun) -> list[bytes]:
     sets = {"original": run.images_before, "amplified": run.images}
     if run.control_images is not None:
         sets["control"] = run.control_images
-    for name, images in sets.items():
-        (out / name).mkdir(exist_ok=True)
-        for number, found in enumerate(images):
-            for row, pixels in enumerate(to_pixels(found)):
-                write_bytes(out / name / f"prompt{number:02d}_{row:03d}.png", png(pixels))
+    for name in ("original", "amplified", "control"):
+        pixels = {
+            f"prompt{number:02d}_{row:03d}.png": shown
+            for number, found in enumerate(sets.get(name, ()))
+            for row, shown in enumerate(to_pixels(found))
+        }
+        remove_others(out / name, "prompt*.png", pixels)
+        for file, shown in pixels.items():
+            (out / name).mkdir(exist_ok=True)
+            write_bytes(out / name / file, png(shown))
     scale = max(1, 96 // run.images[0].shape[-1])
     pairs = [image_grid([images[i][:SHOWN] for images in sets.values()], scale) for i in range(len(run.images))]
     stacked = [images[i][:SHOWN] for i in range(len(run.images)) for images in sets.values()]

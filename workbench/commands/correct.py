@@ -61,6 +61,7 @@ def run_correct(
         work=Work(out / "work", resume, progress),
     )
     out.mkdir(parents=True, exist_ok=True)
+    images.remove_others(len(latents))
     _write_moved(out / "latents.npy", latents, run.latents)
     if run.in_file:
         save_correction(out / "correction.safetensors", run.correction)

@@ -30,6 +30,8 @@ def run_speak_batch(
     write_csv(out / "sentences.csv", sentence_columns(ranking.diagnoses))
     if ranking.pairs:
         write_csv(out / "pairs.csv", ranking.pair_columns())
+    else:  # of an earlier run
+        (out / "pairs.csv").unlink(missing_ok=True)
     write_json(out / "summary.json", ranking.to_dict())
     write_ranking_report(out / "report.html", ranking)
     return ranking

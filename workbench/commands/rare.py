@@ -9,6 +9,7 @@ from genmend.gans import Generator
 from genmend.gans.rare import RareSamples, save_density
 from genmend.gans.rare.find import RareRun, find_rare
 from genmend.gans.settings import RareSettings
+from genmend.storage.leftovers import remove_others
 from genmend.storage.pieces import Work
 from genmend.storage.tables import write_csv, write_json, write_npy, write_npz
 from genmend.workbench.pages.pictures import write_images
@@ -53,12 +54,10 @@ def run_rare(
 
 def _write_images(folder: Path, samples: RareSamples, generator: Generator) -> tuple[Tensor, Tensor]:
     """``reference_000.png`` and, for what was found, ``reference_000_rare_0.png``; returned as the page shows them."""
-    folder.mkdir(parents=True, exist_ok=True)
     rows = [row for row, found_it in enumerate(samples.found) if found_it]
     references = [f"reference_{row:03d}.png" for row in range(samples.n_references)]
     found = [f"reference_{row // samples.n_versions:03d}_rare_{row % samples.n_versions}.png" for row in rows]
-    for old in folder.glob("reference_*.png"):  # of an earlier run with other settings
-        if old.name not in {*references, *found}:
-            old.unlink()
+    remove_others(folder, "reference_*.png", {*references, *found})
+    folder.mkdir(parents=True, exist_ok=True)
     shown = write_images(folder, references, generator, samples.reference_latents)
     return shown, write_images(folder, found, generator, samples.latents[samples.found]) if found else shown[:0]

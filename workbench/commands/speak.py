@@ -27,6 +27,8 @@ def run_speak(voice: Voice, text: str, out: Path, settings: SpeakSettings, *, pr
     write_wav(out / "original.wav", [sentence.speech for sentence in run])
     if settings.repairs:
         write_wav(out / "repaired.wav", [sentence.final for sentence in run])
+    else:  # of an earlier run
+        (out / "repaired.wav").unlink(missing_ok=True)
     write_csv(out / "tokens.csv", run.token_columns())
     write_json(out / "summary.json", run.to_dict())
     write_speak_report(out / "report.html", run)

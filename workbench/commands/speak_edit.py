@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from genmend.storage.leftovers import remove_others
 from genmend.storage.tables import write_csv, write_json
 from genmend.tts import Voice
 from genmend.tts.mending.settings import SpeakSettings
@@ -33,10 +34,12 @@ def run_speak_edit(
     run = edit_sentence(
         voice, text, edits, phonemes=settings.phonemes, corpus=settings.corpus, seed=settings.seed, progress=progress
     )
+    names = ["edited.wav", *(f"edited_{number}.wav" for number in range(2, len(run.edits) + 1))]
+    remove_others(out, "edited_[0-9]*.wav", names)
     out.mkdir(parents=True, exist_ok=True)
     write_wav(out / "original.wav", run.edits[0].before)
-    for number, edit in enumerate(run.edits, start=1):
-        write_wav(out / ("edited.wav" if number == 1 else f"edited_{number}.wav"), edit.after)
+    for name, edit in zip(names, run.edits, strict=True):
+        write_wav(out / name, edit.after)
     write_csv(out / "edits.csv", run.columns())
     write_json(out / "summary.json", run.to_dict())
     write_edit_report(out / "report.html", run)

@@ -14,6 +14,7 @@ from genmend.gans.dissection.artifact_study import N_FRECHET
 from genmend.gans.dissection.causal_study import CausalStudy
 from genmend.gans.dissection.figures import distance_histogram
 from genmend.manifold.figures.image_grid import image_grid
+from genmend.storage.leftovers import remove_others
 from genmend.storage.progress import with_progress
 from genmend.workbench.pages.blocks import Block
 from genmend.workbench.pages.dissect_gallery import unit_rows
@@ -46,6 +47,7 @@ def write_pages(folder: Path, run: DissectRun, generator: Generator, *, progress
 
     Of a large model the 32 units that agree most beyond chance are shown: every unit has other samples to generate.
     """
+    remove_others(folder, "*.html", {f"{layer}.html" for layer in run.layers})
     folder.mkdir(parents=True, exist_ok=True)
     for layer, units in with_progress(run.layers.items(), "pages of units", len(run.layers), show=progress):
         n_shown = min(len(units.iou), _SHOWN_OF_LARGE) if generator.is_large else len(units.iou)

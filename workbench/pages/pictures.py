@@ -18,6 +18,8 @@ from genmend.gans import Corrected, Generator
 from genmend.gans.image_features import image_batches
 from genmend.manifold.figures.image_grid import image_grid, png, to_pixels
 from genmend.storage.atomic import whole_file
+from genmend.storage.digests import sha256_of
+from genmend.storage.leftovers import remove_others
 
 __all__ = ["ImageFolders", "gallery", "heat_overlay", "shown_images", "shrunk", "write_images"]
 
@@ -79,21 +81,32 @@ class ImageFolders:
         self.out = out
         self._at_hand: dict[int, tuple[float, Tensor]] = {}
 
-    def holds(self, rows: range) -> bool:
-        """Whether an earlier run has written the images of these rows."""
-        return all((self.out / name / f"{row:05d}.png").is_file() for name in ("before", "after") for row in rows)
+    def digest(self, rows: range) -> str:
+        """SHA-256 of the files of these rows, whichever run has written them; empty where one is missing."""
+        try:
+            return sha256_of(self._file(name, row).read_bytes() for name in ("before", "after") for row in rows)
+        except FileNotFoundError:
+            return ""
+
+    def _file(self, name: str, row: int) -> Path:
+        return self.out / name / f"{row:05d}.png"
 
     def add(self, rows: range, done: Corrected) -> None:
         """Write the images of these rows, each file whole or not at all."""
         for name, images in (("before", done.before), ("after", done.images)):
             (self.out / name).mkdir(parents=True, exist_ok=True)
             for row, pixels in zip(rows, to_pixels(images), strict=True):
-                with whole_file(self.out / name / f"{row:05d}.png") as temporary:
+                with whole_file(self._file(name, row)) as temporary:
                     Image.fromarray(pixels).save(temporary, format="PNG")
         for place in np.flatnonzero(done.changed):
             self._at_hand[rows[place]] = float(done.gate_before[place]), done.before[place].clone()
         highest = sorted(self._at_hand, key=lambda row: (-self._at_hand[row][0], row))[: self.N_AT_HAND]
         self._at_hand = {row: self._at_hand[row] for row in highest}
+
+    def remove_others(self, n: int) -> None:
+        """Remove the images of rows from `n` on, which an earlier run with more samples has written."""
+        for name in ("before", "after"):
+            remove_others(self.out / name, "[0-9]*.png", {self._file(name, row).name for row in range(n)})
 
     def before(self, rows: NDArray[np.int64], generator: Generator, latents: Tensor) -> Tensor:
         """The uncorrected images (n, 3, h, w) of these rows, generated from `latents` where they are not at hand."""
@@ -103,5 +116,5 @@ class ImageFolders:
 
     def after(self, rows: NDArray[np.int64]) -> Tensor:
         """The corrected images (n, 3, h, w) in 0..1 of these rows, as they were written."""
-        pixels = np.stack([np.asarray(Image.open(self.out / "after" / f"{row:05d}.png")) for row in rows])
+        pixels = np.stack([np.asarray(Image.open(self._file("after", row))) for row in rows])
         return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
