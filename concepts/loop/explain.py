@@ -17,6 +17,7 @@ from genmend.concepts.loop.measure import Attribute, Case, Measure, pooled
 from genmend.concepts.loop.methods import METHODS, why_not
 from genmend.concepts.loop.operations import ModelFacts, trace_model
 from genmend.concepts.scalar_target import as_module, check_inputs, target_scores
+from genmend.storage.pieces import Work
 from genmend.storage.progress import with_progress
 
 if TYPE_CHECKING:
@@ -28,6 +29,22 @@ DEFAULT_WEIGHTS = {"faithful": 3.0, "stable": 1.0, "compact": 1.0, "cheap": 1.0}
 #: The one measure that stands for each property in the ranking.
 JUDGES = {"faithful": "AbPC", "stable": "sensitivity", "compact": "complexity"}
 SAME = 0.8  # rank correlation from which an explanation is called the same
+
+
+def all_measures(attribute_by: Any) -> list[Measure]:
+    """Every measure; `attribute_by(model)` builds the method for another model."""
+    return [
+        *pixel_flipping.measures(),
+        mu_fidelity.measure(),
+        robustness.sensitivity(),
+        robustness.complexity(),
+        robustness.target_sensitivity(),
+        robustness.weight_sensitivity(attribute_by),
+    ]
+
+
+#: As they are, without a method of their own: what they ask, and which way is better.
+MEASURES = tuple(all_measures(lambda model: lambda inputs, targets: inputs))
 
 
 @dataclass(frozen=True)
@@ -120,7 +137,11 @@ class Explanations:
                     "pareto": each.method in self.pareto,
                     "warnings": list(each.warnings),
                     "scores": {
-                        name: {"mean": each.mean(name)[0], "half_width": each.mean(name)[1], "each": values.tolist()}
+                        name: {
+                            "mean": each.mean(name)[0],
+                            "half_width": each.mean(name)[1] if len(values) > 1 else None,
+                            "each": values.tolist(),
+                        }
                         for name, values in each.scores.items()
                     },
                 }
@@ -160,6 +181,8 @@ def explain(
     seed: int = 0,
     batch_size: int = 16,
     progress: bool = False,
+    work: Work | None = None,
+    key: str = "",
 ) -> Explanations:
     """Explain why the model gives images their classes, by every method that serves it, and say which to trust.
 
@@ -189,6 +212,12 @@ def explain(
         Of everything random.
     batch_size
         Images that a method explains together.
+    progress
+        Whether it is said how far it is.
+    work
+        Keeps what each method gave, so that a stopped run goes on; see `Work`.
+    key
+        What tells this model and these inputs from others, e.g. digests; needed with `work`.
 
     Raises
     ------
@@ -200,13 +229,18 @@ def explain(
     if inputs.ndim != 4:
         raise ValueError(f"inputs has shape {tuple(inputs.shape)}, but images (n, c, h, w) are needed.")
     chosen_weights = _checked_weights(weights)
+    work = work or Work()
+    if work.folder is not None and not key:
+        raise ValueError("With a folder of work give key=, which tells this model and these inputs from others.")
     facts = trace_model(module, inputs[:2])
     classes = _classes(module, inputs, targets, batch_size)
     names, refused = _chosen(methods, settings or {}, facts, most_passes)
     found = []
     for name in with_progress(names, "explaining", len(names), show=progress):
         own = {**METHODS[name].settings, **(settings or {}).get(name, {})}
-        found.append(_explained(module, facts, name, own, inputs, classes, fill, seed, batch_size))
+        given = {"key": key, "method": name, "settings": own, "classes": classes.tolist(), "seed": seed}
+        compute = partial(_measured, module, facts, name, own, inputs, classes, fill, seed, batch_size)
+        found.append(_explained(name, own, work.kept(f"explained-{name}", given, compute)))
     ranked = _ranked(found, chosen_weights)
     with torch.no_grad():
         logits = torch.cat([_logits(module(some)) for some in inputs.split(batch_size)])
@@ -218,26 +252,14 @@ def explain(
         logits.softmax(1)[rows, classes].cpu().numpy(),
         refused,
         tuple(_pareto([each for each in ranked if each.method != "random"])),
-        tuple(all_measures(lambda model: lambda inputs, targets: inputs)),
+        MEASURES,
         facts,
         chosen_weights,
         seed,
     )
 
 
-def all_measures(attribute_by: Any) -> list[Measure]:
-    """Every measure; `attribute_by(model)` builds the method for another model."""
-    return [
-        *pixel_flipping.measures(),
-        mu_fidelity.measure(),
-        robustness.sensitivity(),
-        robustness.complexity(),
-        robustness.target_sensitivity(),
-        robustness.weight_sensitivity(attribute_by),
-    ]
-
-
-def _explained(
+def _measured(
     model: nn.Module,
     facts: ModelFacts,
     name: str,
@@ -247,7 +269,8 @@ def _explained(
     fill: Tensor | float,
     seed: int,
     batch_size: int,
-) -> Explained:
+) -> dict[str, np.ndarray]:
+    """One method's attributions, its seconds, and its score by every measure."""
     method = METHODS[name]
 
     def attribute_by(other: nn.Module) -> Attribute:
@@ -260,16 +283,14 @@ def _explained(
     if not bool(torch.isfinite(attributions).all()):
         raise ValueError(f"{name} gave NaN or infinity for this model: leave it out of methods=.")
     case = Case(model, inputs, classes, attributions, attribute, fill, seed, 4 * batch_size)
-    scores = {measure.name: measure.evaluate(case).cpu().numpy() for measure in all_measures(attribute_by)}
-    return Explained(
-        name,
-        settings,
-        pooled(attributions).float().cpu().numpy(),
-        scores,
-        seconds,
-        method.passes(settings),
-        _warnings(name, scores),
-    )
+    scores = {f"score {each.name}": each.evaluate(case).double().cpu().numpy() for each in all_measures(attribute_by)}
+    return {"attributions": pooled(attributions).float().cpu().numpy(), "seconds": np.array([seconds]), **scores}
+
+
+def _explained(name: str, settings: dict[str, Any], found: Mapping[str, np.ndarray]) -> Explained:
+    scores = {each.name: found[f"score {each.name}"] for each in MEASURES}
+    seconds, passes = float(found["seconds"][0]), METHODS[name].passes(settings)
+    return Explained(name, settings, found["attributions"], scores, seconds, passes, _warnings(name, scores))
 
 
 def _in_batches(attribute: Attribute, batch_size: int, inputs: Tensor, targets: Any) -> Tensor:

@@ -17,6 +17,7 @@ import typer
 
 from genmend import __version__
 from genmend.storage.named_object import UsersCodeError, error_told, users_line
+from genmend.workbench.cli.concepts import commands as concept_commands
 from genmend.workbench.cli.conversion import commands as conversion_commands
 from genmend.workbench.cli.diffusion import commands as diffusion_commands
 from genmend.workbench.cli.gans import commands as gan_commands
@@ -39,6 +40,7 @@ app.add_typer(gan_commands)
 app.add_typer(conversion_commands)
 app.add_typer(diffusion_commands)
 app.add_typer(speech_commands)
+app.add_typer(concept_commands)
 
 
 def _print_version(asked: bool) -> None:

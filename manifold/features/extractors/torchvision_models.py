@@ -16,7 +16,7 @@ from genmend.manifold.features.extractors.local_weights import read_weights
 from genmend.manifold.features.image_extractor import ImageExtractor
 from genmend.storage.weights import find_weights
 
-__all__ = ["load", "load_mobilenet"]
+__all__ = ["build_classifier", "load", "load_mobilenet"]
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -50,16 +50,8 @@ def load(name: str, path: str = "") -> ImageExtractor:
     ConnectionError
         If the weights have to be downloaded and cannot be.
     """
-    from torchvision import models
-
-    architecture, _, version = name.partition(".")
-    if architecture not in models.list_models(module=models):
-        raise ValueError(f"torchvision has no classifier called {architecture!r}; torchvision.models.list_models().")
-    versions = models.get_model_weights(architecture)
-    if version and version not in versions.__members__:
-        raise ValueError(f"{architecture} has no weights {version!r}; it has {', '.join(versions.__members__)}.")
-    weights = versions[version] if version else versions.DEFAULT
-    network = _build(architecture, weights, path)
+    network, weights = build_classifier(name, path)
+    architecture = name.partition(".")[0]
     layer = _take_off_last_linear(architecture, network)
     transforms = weights.transforms()
     return ImageExtractor(
@@ -74,6 +66,20 @@ def load(name: str, path: str = "") -> ImageExtractor:
         layer=layer,
         libraries=["torchvision"],
     )
+
+
+def build_classifier(name: str, path: str = "") -> tuple[nn.Module, Any]:
+    """The whole network with its class scores, and torchvision's entry of its weights; errors as `load`."""
+    from torchvision import models
+
+    architecture, _, version = name.partition(".")
+    if architecture not in models.list_models(module=models):
+        raise ValueError(f"torchvision has no classifier called {architecture!r}; torchvision.models.list_models().")
+    versions = models.get_model_weights(architecture)
+    if version and version not in versions.__members__:
+        raise ValueError(f"{architecture} has no weights {version!r}; it has {', '.join(versions.__members__)}.")
+    weights = versions[version] if version else versions.DEFAULT
+    return _build(architecture, weights, path), weights
 
 
 def _build(architecture: str, weights: Any, path: str) -> nn.Module:

@@ -1,0 +1,124 @@
+"""Explain the images of a folder: read, prepare, explain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genmend.activations.digests import weights_digest
+from genmend.concepts.classifiers import Classifier
+from genmend.concepts.loop.explain import Explanations, explain
+from genmend.concepts.settings import ExplainSettings
+from genmend.manifold.features.sources import samples_of
+from genmend.storage.digests import sha256_of_array
+from genmend.storage.pieces import Work
+
+__all__ = ["ExplainRun", "explain_images", "read_images"]
+
+
+@dataclass(frozen=True)
+class ExplainRun:
+    """What `explain_images` found, and of what.
+
+    Attributes
+    ----------
+    classifier : Classifier
+    names : list of str
+        Of the images.
+    inputs : Tensor
+        As the classifier takes them.
+    explanations : Explanations
+    """
+
+    classifier: Classifier
+    names: list[str]
+    inputs: Tensor
+    explanations: Explanations
+
+    @property
+    def images(self) -> np.ndarray:
+        """RGB in 0..1, shape ``(n, h, w, 3)``."""
+        pixels: np.ndarray = self.classifier.shown(self.inputs).permute(0, 2, 3, 1).numpy()
+        return pixels
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON's view."""
+        classes = [self.classifier.class_name(int(number)) for number in self.explanations.targets]
+        return {
+            "model": self.classifier.name,
+            "images": self.names,
+            "classes": classes,
+            **self.explanations.to_dict(),
+        }
+
+
+def explain_images(
+    source: Any,
+    classifier: Classifier,
+    *,
+    target: str = "",
+    device: str = "cpu",
+    settings: ExplainSettings | None = None,
+    work: Work | None = None,
+) -> ExplainRun:
+    """Explain the first images of a source, see `genmend.concepts.explain`.
+
+    Parameters
+    ----------
+    source
+        A folder of images, one image, an array, or whatever else `genmend.manifold` takes as images.
+    classifier
+        See `load_classifier`.
+    target
+        A class by number or name; each image's own best one if empty.
+    device
+        Where the model runs.
+    settings
+        Defaults to `ExplainSettings()`.
+    work
+        Keeps what is done.
+
+    Raises
+    ------
+    ValueError
+        If the source holds something else, or there is no such class; and as `explain`.
+    """
+    settings, work = settings or ExplainSettings(), work or Work()
+    names, inputs = read_images(source, classifier, settings.n_images)
+    classifier.module.to(device)
+    found = explain(
+        classifier.module,
+        inputs.to(device),
+        classifier.class_number(target) if target else None,
+        methods=settings.chosen_methods,
+        most_passes=settings.most_passes,
+        seed=settings.seed,
+        batch_size=settings.batch_size,
+        progress=work.progress,
+        work=work,
+        key=f"{weights_digest(classifier.module)} {sha256_of_array(inputs.numpy())}",
+    )
+    return ExplainRun(classifier, names, inputs, found)
+
+
+def read_images(source: Any, classifier: Classifier, most: int) -> tuple[list[str], Tensor]:
+    """Names of the first images of a source, and the images as the classifier takes them.
+
+    Raises
+    ------
+    ValueError
+        If the source holds something else, or they are prepared to several sizes.
+    """
+    samples = samples_of(source)
+    if samples.kind != "images":
+        raise ValueError(f"{samples.description} holds {samples.kind}, but images are needed.")
+    numbers = range(min(most, len(samples.names)))
+    prepared = [classifier.prepare(samples.load(number)[1].unsqueeze(0).float()) for number in numbers]
+    if len({each.shape for each in prepared}) > 1:
+        raise ValueError(f"{classifier.name} prepares images of several sizes: let it give one size.")
+    return [Path(samples.names[number]).name for number in numbers], torch.cat(prepared)

@@ -1,0 +1,1 @@
+"""Pages of the commands that say what a network sees."""

@@ -1,0 +1,112 @@
+"""The page of ``genmend explain``: the maps of the best methods first, then how good each is, and what was left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from genmend.concepts.loop.explain_images import ExplainRun
+from genmend.workbench.pages.page import Facts, Figure, Paragraph, Section, Table, write_report
+
+__all__ = ["in_words", "write_explain_page"]
+
+N_ROWS = 12
+
+
+def in_words(totals: dict[str, Any]) -> str:
+    """What the run found, for a reader in a hurry."""
+    methods = totals["methods"]
+    best, control = methods[0], methods[-1]
+    said = ", ".join(
+        f"{name} is {label} (p = {p:.2f})"
+        for name, label, p in list(zip(totals["images"], totals["classes"], totals["probabilities"], strict=True))[:3]
+    )
+    more = f", and {len(totals['images']) - 3} more" if len(totals["images"]) > 3 else ""
+    if best is control:
+        return f"{totals['model']} says: {said}{more}. No method serves this model."
+    own, noise = best["scores"]["AbPC"], control["scores"]["AbPC"]
+    # An interval needs two images.
+    half = f" ± {own['half_width']:.2f}" if len(totals["images"]) > 1 else ""
+    sure = (
+        ""
+        if own["mean"] > noise["mean"] + 0.02
+        else " No method is more faithful than noise here: do not trust the maps."
+    )
+    return (
+        f"{totals['model']} says: {said}{more}. To look at first: {best['method']}. Removing pixels in its order moves "
+        f"the probability by {own['mean']:.2f}{half} (AbPC, -1 to 1, higher is better; uniform noise "
+        f"{noise['mean']:.2f}).{sure}"
+    )
+
+
+def write_explain_page(path: Path, run: ExplainRun) -> None:
+    """Write the page."""
+    totals, found = run.to_dict(), run.explanations
+    names = [measure.name for measure in found.measures]
+    rows = [
+        [each.method, *(each.mean(name)[0] for name in names), each.passes, each.seconds, "; ".join(each.warnings)]
+        for each in found.explained
+    ]
+    warned = [f"{each.method}: {' '.join(each.warnings)}" for each in found.explained if each.warnings]
+    write_report(
+        path,
+        "genmend explain",
+        in_words(totals),
+        [
+            Section(
+                "Maps",
+                [
+                    Figure(
+                        "Red speaks for the class, blue against it; the best method stands left. Per pixel: "
+                        "explanations.npz.",
+                        found.plot(run.images[:N_ROWS]),
+                    ),
+                    *([Paragraph("\n\n".join(warned))] if warned else []),
+                ],
+            ),
+            Section(
+                "Which method to trust",
+                [
+                    Table(
+                        "Means over the images, in order of rank by the weights below; 'random' is uniform noise, the "
+                        f"control. None is better in every property than: {', '.join(found.pareto)}.",
+                        ["method", *names, "runs of the model", "CPU seconds an image", "warning"],
+                        rows,
+                    ),
+                    Table(
+                        "What each measure asks.",
+                        ["measure", "asks", "better", "property"],
+                        [
+                            [each.name, each.asks, "higher" if each.higher_is_better else "lower", each.property]
+                            for each in found.measures
+                        ],
+                    ),
+                ],
+            ),
+            Section(
+                "Methods that were left out",
+                [
+                    Table("", ["method", "why"], [[name, reason] for name, reason in found.refused.items()])
+                    if found.refused
+                    else Paragraph("None.")
+                ],
+                closed=True,
+            ),
+            Section(
+                "Settings",
+                [
+                    Facts(
+                        "What this run used",
+                        {
+                            "model": totals["model"],
+                            "operations that ran": ", ".join(sorted(found.facts.families)),
+                            "difference of two runs": found.facts.spread,
+                            "weights": ", ".join(f"{name} {weight:g}" for name, weight in found.weights.items()),
+                            "seed": found.seed,
+                        },
+                    )
+                ],
+                closed=True,
+            ),
+        ],
+    )
