@@ -24,13 +24,16 @@ from torch.utils._pytree import tree_flatten
 aten = torch.ops.aten
 CPU = torch.device("cpu")
 CUDA = torch.device("cuda:0")
-# A weak reference to a storage keeps its address from being used again.
+# By address; a weak reference to a storage keeps its address from being used again. Of the second kind are those that
+# torch's own backward pass makes, whose device shows when they meet others.
 _labelled: dict[int, StorageWeakRef] = {}
+_undecided: dict[int, StorageWeakRef] = {}
 _generators: WeakValueDictionary[int, torch.Generator] = WeakValueDictionary()
 _to, _numpy, _deepcopy, _new_tensor = Tensor.to, Tensor.numpy, Tensor.__deepcopy__, Tensor.new_tensor
 _as_tensor, _tensor = torch.as_tensor, torch.tensor
 _backward = torch.autograd.graph._engine_run_backward
 # Operations that copy between devices, and those whose indices may lie on the CPU.
+_PACKED = aten._pack_padded_sequence.default  # takes lengths on the CPU, and gives sizes of batches there
 _COPIES = {aten.copy_.default, aten._to_copy.default, aten.lift_fresh.default, aten.lift_fresh_copy.default}
 _INDEXED = {
     aten.index.Tensor,
@@ -64,6 +67,7 @@ class _Calls(TorchFunctionMode):
     """Tells `_Labels` what torch's own code makes for a tensor on the device, as by ``at::empty(tensor.options())``."""
 
     depth = 0
+    backward = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -85,14 +89,21 @@ class _Labels(TorchDispatchMode):
             wanted = CUDA if _Calls.depth else wanted
             kwargs["device"] = None if func is aten._to_copy.default else CPU
         given = [value for value in tree_flatten((args, kwargs))[0] if isinstance(value, Tensor)]
+        undecided = _Calls.backward and wanted is not None
+        if any(map(_on_cuda, given)):
+            for value in given:
+                if _undecided.pop(_key(value), None):
+                    _label(value)
+        elif given and wanted is None:
+            undecided = all(_key(value) in _undecided for value in given)
         place = _named(wanted) if wanted is not None else _place(func, args, given)
         _check_generator(func, place, kwargs)
         found = func(*args, **kwargs)
-        if place == CUDA and func not in (aten.copy_.default,):
+        if func is not aten.copy_.default and (place == CUDA or undecided):
             held = {_key(value) for value in given}
-            for value in tree_flatten(found)[0]:
+            for value in [found[0]] if func is _PACKED else tree_flatten(found)[0]:
                 if isinstance(value, Tensor) and _key(value) not in held:
-                    _label(value)
+                    _label(value, _undecided if undecided else _labelled)
         return found
 
 
@@ -132,7 +143,6 @@ def labelled_device() -> Iterator[torch.device]:
         stack.enter_context(_Calls())
         stack.enter_context(_Labels())
         yield CUDA
-    _labelled.clear()
 
 
 def device_of(tensor: Tensor) -> torch.device:
@@ -151,12 +161,12 @@ def _key(tensor: Tensor) -> int:
     return key
 
 
-def _label(tensor: Tensor) -> Tensor:
-    if len(_labelled) > 4096:
-        for key in [key for key, storage in _labelled.items() if storage.expired()]:
-            del _labelled[key]
+def _label(tensor: Tensor, labels: dict[int, StorageWeakRef] = _labelled) -> Tensor:
+    if len(labels) > 4096:
+        for key in [key for key, storage in labels.items() if storage.expired()]:
+            del labels[key]
     storage = tensor.untyped_storage()
-    _labelled[storage._cdata] = StorageWeakRef(storage)
+    labels[storage._cdata] = StorageWeakRef(storage)
     return tensor
 
 
@@ -172,7 +182,7 @@ def _place(func: Any, args: Any, given: list[Tensor]) -> torch.device:
     places = [device_of(tensor) for tensor in given]
     if CUDA not in places:
         return CPU
-    if func in _COPIES:
+    if func in _COPIES or func is _PACKED:
         return places[0]
     counted = [
         place
@@ -229,12 +239,11 @@ def _move(tensor: Tensor, place: torch.device) -> Tensor:
 
 
 def _backward_labelled(outputs: Any, *args: Any, **kwargs: Any) -> Any:
-    inside = any(map(_on_cuda, outputs))
-    _Calls.depth += inside
+    before, _Calls.backward = _Calls.backward, True
     try:
         return _backward(outputs, *args, **kwargs)
     finally:
-        _Calls.depth -= inside
+        _Calls.backward = before
 
 
 def _to_labelled(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:

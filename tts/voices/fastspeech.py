@@ -123,7 +123,8 @@ class FastSpeechVoice(TransformersVoice):
     def speak(self, tokens: Tokens, vectors: Mapping[str, np.ndarray] | None = None, *, seed: int = 0) -> Speech:
         """Speak as `Voice.speak` says; nothing of it is random. `Speech.frames` are the model's own durations."""
         with use_seed(seed, self.model.device), self._replacing(tokens, vectors):
-            spoken = self.model(self._ids(tokens), return_dict=True, **self.conditions)
+            conditions = {name: tensor.to(self.model.device) for name, tensor in self.conditions.items()}
+            spoken = self.model(self._ids(tokens), return_dict=True, **conditions)
         audio = run_vocoder(self.vocoder, spoken.spectrogram[0])
         frames = spoken.duration_outputs[0]
         if self.model.config.speaking_speed != 1.0:

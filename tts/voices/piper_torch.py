@@ -106,7 +106,7 @@ def log_durations(model: Any, vectors: Tensor, speaker: int | None = None) -> Te
     Returns
     -------
     Tensor
-        (n,). The model lets a token last the next whole number of frames of its exponential.
+        (n,) on the device of `vectors`. The model lets a token last the next whole number of frames of its exponential.
 
     Raises
     ------
@@ -119,6 +119,7 @@ def log_durations(model: Any, vectors: Tensor, speaker: int | None = None) -> Te
             f"The model's duration predictor is a {type(predictor).__name__}, but VITS' stochastic one is needed; "
             "use tts.edit_through with your own predictor."
         )
+    place, vectors = vectors.device, vectors.to(model.device)
     mask = vectors.new_ones(1, 1, len(vectors))
     # The predictor's own forward cuts the gradient at its input; this is its reverse pass without that cut.
     hidden = predictor.conv_pre(vectors.T[None])
@@ -128,7 +129,7 @@ def log_durations(model: Any, vectors: Tensor, speaker: int | None = None) -> Te
     latents = vectors.new_zeros(1, 2, len(vectors))
     for flow in [*predictor.flows[:1:-1], predictor.flows[0]]:
         latents, _ = flow(latents.flip(1), mask, global_conditioning=condition, reverse=True)
-    return latents[0, 0]
+    return latents[0, 0].to(place)
 
 
 def _convolutions(graph_model: Any) -> dict[str, Any]:

@@ -221,7 +221,7 @@ class TacotronVoice(Voice):
     def _audio(self, mel: Tensor) -> np.ndarray:
         """(1, bins, frames) -> (samples,) in [-1, 1]."""
         if self.vocoder is not None:
-            made = self.vocoder(mel)
+            made = self.vocoder(mel.to(_place(self.vocoder, mel.device)))
             audio = (made[0] if isinstance(made, tuple) else made).reshape(-1)
         else:
             # Griffin-Lim needs more samples than half its window: a short mel is filled up with silence.
@@ -233,6 +233,12 @@ class TacotronVoice(Voice):
     @property
     def _device(self) -> torch.device:
         return self.model.embedding.weight.device
+
+
+def _place(vocoder: Any, otherwise: torch.device) -> torch.device:
+    """Where a vocoder takes its mel: the device of its weights; `otherwise` for one without."""
+    weights = vocoder.parameters() if isinstance(vocoder, nn.Module) else ()
+    return next((weight.device for weight in weights), otherwise)
 
 
 def _reader(name: str, symbols: Sequence[str], reads: str, language: str) -> Reader:

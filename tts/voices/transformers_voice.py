@@ -106,5 +106,5 @@ def check_vocoder(vocoder: Any, n_mels: int, voice: str) -> tuple[int, int]:
 
 
 def run_vocoder(vocoder: Any, spectrogram: Tensor) -> np.ndarray:
-    """Turn a mel spectrogram (frames, bins) into a waveform (samples,) float32."""
-    return vocoder(spectrogram).reshape(-1).float().cpu().numpy()
+    """Turn a mel spectrogram (frames, bins) into a waveform (samples,) float32, wherever the vocoder lies."""
+    return vocoder(spectrogram.to(vocoder.device, vocoder.dtype)).reshape(-1).float().cpu().numpy()
