@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from genmend.manifold.features.extractor_device import at_extractor
+
 __all__ = ["Scorer", "aesthetic_score", "class_probability", "clip_score", "lpips_change"]
 
 Scorer = Callable[[Tensor, str], NDArray[np.floating]]
@@ -37,7 +39,7 @@ def class_probability(
             raise ValueError(
                 f"No class is known for the prompt {prompt!r}; known are {', '.join(map(repr, class_of))}."
             )
-        logits = torch.cat([classifier(batch) for batch in images.split(batch_size)])
+        logits = torch.cat([classifier(at_extractor(classifier, batch)) for batch in images.split(batch_size)])
         probabilities: NDArray[np.floating] = logits.float().softmax(1)[:, class_of[prompt]].cpu().numpy()
         return probabilities
 
@@ -127,7 +129,9 @@ def lpips_change(
     def change(images: Tensor) -> NDArray[np.floating]:
         if images.shape != originals.shape:
             raise ValueError(f"Images are {tuple(images.shape)}, originals {tuple(originals.shape)}; give same seeds.")
-        sized = [nn.functional.interpolate(x, (side, side), mode="bilinear") for x in (images, originals)]
+        sized = [
+            nn.functional.interpolate(x, (side, side), mode="bilinear") for x in (images, originals.to(images.device))
+        ]
         pairs = zip(*(x.clamp(0, 1).split(1) for x in sized), strict=True)
         return np.array([float(lpips(one, other, net_type=net, normalize=True)) for one, other in pairs])
 

@@ -97,7 +97,7 @@ def spread(latents: Tensor) -> float:
 
 def mean_distance(latents: Tensor, query: Tensor) -> float:
     """Mean distance of the rows (n, ...) to the query (1, ...)."""
-    return float((latents - query).flatten(1).double().norm(dim=1).mean())
+    return float((latents - query.to(latents.device)).flatten(1).double().norm(dim=1).mean())
 
 
 def farthest_points(latents: Tensor, n: int, first: int = 0) -> Tensor:

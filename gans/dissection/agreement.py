@@ -13,6 +13,7 @@ from torch import Tensor
 from genmend.gans.dissection.counting import (
     Counts,
     exceeding,
+    on_cpu,
     pixels_at,
     pixels_of_both,
     round_down,
@@ -94,6 +95,7 @@ def detects(
 
 def agreement_of(counts: Counts, threshold: Tensor, quality: Tensor | None = None) -> Agreement:
     """Agreement from counts (u, c) at these thresholds (u, c)."""
+    threshold, quality = on_cpu(threshold, quality)
     admitted = torch.isfinite(threshold)
     iou, accuracy = (torch.where(admitted, values, 0) for values in (counts.iou, counts.accuracy))
     if counts.chance is None:
@@ -119,6 +121,7 @@ def pair_counts(
     places : Tensor of int, optional
         Look at these pixels of each image alone; at all where None.
     """
+    maps, masks, concept, threshold, places = on_cpu(maps, masks, concept, threshold, places)
     side = (int(masks.shape[2]), int(masks.shape[3]))
     limits = round_down(torch.nan_to_num(threshold.double(), nan=torch.inf))
     reach = maps.flatten(2).amax(2) > limits

@@ -72,7 +72,7 @@ def optimise_alpha(
     if penalty not in WEIGHTS:
         raise ValueError(f"penalty is {penalty!r}; accepted are 'norm' and 'squared'.")
     weight = WEIGHTS[penalty] if weight is None else weight
-    alpha = (iou.float() / iou.max().clamp(min=1e-12)).clamp(0, 1).detach().requires_grad_(True)
+    alpha = (iou.float() / iou.max().clamp(min=1e-12)).clamp(0, 1).detach().cpu().requires_grad_(True)
     optimiser = torch.optim.Adam([alpha], lr=learning_rate)
     rng = np.random.default_rng(seed)
     for _ in with_progress(range(n_steps), "search for causal units", n_steps, show=progress):
@@ -95,7 +95,7 @@ def optimise_alpha(
 
 def top_units(alpha: Tensor, iou: Tensor, n: int) -> list[int]:
     """The n units of highest alpha; ties by IoU, then by index."""
-    order = np.lexsort((np.arange(len(alpha)), -iou.numpy(), -alpha.numpy()))
+    order = np.lexsort((np.arange(len(alpha)), -iou.cpu().numpy(), -alpha.cpu().numpy()))
     return order[:n].tolist()
 
 

@@ -119,6 +119,7 @@ def prepare_probe(
     UntestableError
         If fewer than 5 samples have the concept, or fewer than 5 lack it.
     """
+    masks, latents = masks.cpu(), latents.cpu()
     share = masks.flatten(1).double().mean(1)
     present = (share >= PRESENT).nonzero()[:n_each, 0]
     absent = (share < PRESENT).nonzero()[:n_each, 0]

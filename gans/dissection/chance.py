@@ -55,8 +55,8 @@ class Chance:
         n = self.n_samples
         variance = (self.squares - excess.square() / n).clamp(min=0) / max(n - 1, 1)
         t = excess / (n * variance).sqrt().clamp(min=1e-12)
-        found = torch.from_numpy(np.asarray(stats.t.sf(t.numpy(), max(n - 1, 1))))
-        return torch.where(both > 0, found, 1.0)
+        found = torch.from_numpy(np.asarray(stats.t.sf(t.cpu().numpy(), max(n - 1, 1))))
+        return torch.where(both > 0, found.to(both.device), 1.0)
 
 
 class Tally:

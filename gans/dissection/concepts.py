@@ -184,7 +184,7 @@ def with_parts(masks: Tensor, concepts: Concepts) -> Tensor:
 
 def _first_half(present: Tensor) -> Tensor:
     """Which places along the last axis lie before the middle of the stretch from the first to the last True."""
-    places = torch.arange(present.shape[-1])
+    places = torch.arange(present.shape[-1], device=present.device)
     first = torch.where(present, places, present.shape[-1]).amin(-1, keepdim=True)
     last = torch.where(present, places, -1).amax(-1, keepdim=True)
     return 2 * places < first + last

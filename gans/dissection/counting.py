@@ -8,13 +8,15 @@ its map, upsampled bilinearly to the image, is above the unit's threshold:
 - `count_at_levels`: many thresholds a unit at once, from which the best for each concept is chosen.
 - `count_at_pairs`: one threshold for each unit and concept, such as those that were chosen.
 
-The first and the last count beside the masks of other samples too, where they are given: `Chance`.
+The first and the last count beside the masks of other samples too, where they are given: `Chance`. All of them count
+on the CPU, wherever their tensors lie: which units are looked at depends on the values, image by image.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,6 +30,7 @@ __all__ = [
     "count_at_levels",
     "count_at_pairs",
     "exceeding",
+    "on_cpu",
     "pixels_at",
     "pixels_of_both",
     "round_down",
@@ -103,6 +106,7 @@ def count_at(
     others : Tensor (n_shuffles, n, c, p), bool, optional
         Masks of other samples at these places, for `Chance`.
     """
+    maps, masks, thresholds, places, others = on_cpu(maps, masks, thresholds, places, others)
     side, limits = _side(masks), round_down(thresholds)
     flat = pixels_at(masks, places)
     reach = maps.flatten(2).amax(2) > limits
@@ -132,6 +136,7 @@ def count_at_pairs(
     places, others : Tensor, optional
         As in `count_at`.
     """
+    maps, masks, thresholds, places, others = on_cpu(maps, masks, thresholds, places, others)
     side, limits = _side(masks), round_down(torch.nan_to_num(thresholds.double(), nan=torch.inf))
     flat = pixels_at(masks, places)
     unit, both = torch.zeros(2, *thresholds.shape, dtype=torch.int64)
@@ -162,6 +167,7 @@ def count_at_levels(maps: Tensor, masks: Tensor, levels: Tensor, places: Tensor 
     places : Tensor of int, optional
         As in `count_at`.
     """
+    maps, masks, levels, places = on_cpu(maps, masks, levels, places)
     n, n_units = maps.shape[:2]
     limits = round_down(levels)
     flat = pixels_at(masks, places)
@@ -179,6 +185,11 @@ def count_at_levels(maps: Tensor, masks: Tensor, levels: Tensor, places: Tensor 
     # Above level k are the values that exceed more than k levels.
     above = histograms.flip(2).cumsum(2).flip(2)[:, :, 1:].permute(2, 0, 1)
     return Counts(values.shape[1], above[..., :1], flat.sum((0, 2)), above[..., 1:])
+
+
+def on_cpu(*tensors: Any) -> Any:
+    """These tensors on the CPU; None stays."""
+    return tuple(tensor if tensor is None else tensor.cpu() for tensor in tensors)
 
 
 def exceeding(values: Tensor, limits: Tensor) -> Tensor:

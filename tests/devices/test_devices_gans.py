@@ -21,6 +21,11 @@ from genmend.gans.correctors import (
 )
 from genmend.gans.detection.defect_classifier import DefectClassifier
 from genmend.gans.detection.defect_masks import METHODS, attribution_masks
+from genmend.gans.dissection.agreement import agreement_of, pair_counts
+from genmend.gans.dissection.alpha import optimise_alpha, top_units
+from genmend.gans.dissection.causal import causal_effect, prepare_probe
+from genmend.gans.dissection.counting import count_at, count_at_levels, count_at_pairs
+from genmend.gans.generator import recorded_batches
 from genmend.gans.rare import FlowDensity
 from genmend.gans.settings import (
     DetectorSettings,
@@ -222,3 +227,41 @@ def test_a_flow_learns_and_finds_rare_features_on_the_cpu_by_design():
     expected = density.log_prob(torch.from_numpy(features))
     with labelled_device() as device:
         same(density.log_prob(torch.from_numpy(features).to(device)).cpu(), expected)
+
+
+class Halves:
+    """Concepts: a bright left and a bright right half."""
+
+    names = ("left", "right")
+
+    def __call__(self, images):
+        return self.soft(images) > 0.5
+
+    def soft(self, images):
+        sides = torch.linspace(-1, 1, images.shape[-1], device=images.device) > 0
+        bright = ((images.mean(1) - 0.5) * 8).sigmoid()
+        return torch.stack([bright * ~sides, bright * sides], 1)
+
+
+def test_causes_and_counts_on_the_device():
+    """Of counts alone the tensors are given there too: they are made on the CPU by design."""
+
+    def found(generator, device):
+        latents = generator.latents(24, 0)
+        masks = Halves()(generator.generate(latents))
+        maps = next(recorded_batches(generator, latents[:8], ["stem.act"], ""))["stem.act"].to(device)
+        limits, first, concept = torch.full((6,), 0.3), masks[:8].to(device), torch.zeros(6, dtype=torch.int64)
+        counts = count_at(maps, first, limits.to(device))
+        pairs = count_at_pairs(maps, first, limits[:, None].expand(-1, 2).to(device))
+        levels = count_at_levels(maps, first, torch.tensor([[0.1, 0.3]] * 6).to(device))
+        agreement = agreement_of(counts, limits[:, None].expand(-1, 2).to(device))
+        probe = prepare_probe(generator, "stem.act", latents, masks[:, 0].to(device), 0, n_each=8)
+        alpha = optimise_alpha(generator, probe, Halves(), agreement.iou[:, 0].to(device), n_steps=2, batch_size=4)
+        chosen = top_units(alpha.to(device), agreement.iou[:, 0].to(device), 2)
+        effect = causal_effect(generator, probe, Halves(), chosen, n_draws=1)
+        each = pair_counts(maps, first, concept.to(device), limits.to(device))
+        return counts.both, pairs.both, levels.both, agreement.iou, alpha, effect.erased, effect.added, each
+
+    expected = found(on_cpu(), "cpu")
+    with labelled_device() as device:
+        same(found(on(device), device), expected)
