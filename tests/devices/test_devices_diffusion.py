@@ -16,6 +16,8 @@ from genmend.diffusion.inspection.capture import capture
 from genmend.diffusion.search.scorers import class_probability
 from genmend.diffusion.search.trials import make_measure
 
+pytestmark = pytest.mark.all  # half a minute of CPU
+
 FAST = {"num_inference_steps": 2, "height": 32, "width": 32}
 
 

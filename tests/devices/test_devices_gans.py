@@ -37,6 +37,8 @@ from genmend.gans.settings import (
 )
 from genmend.manifold.features import ImageExtractor, extract, features_of
 
+pytestmark = pytest.mark.all  # half a minute of CPU
+
 
 class Backbone(nn.Module):
     """Fixed edges and colours, pooled."""

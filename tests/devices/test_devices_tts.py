@@ -14,6 +14,8 @@ from voice_toys import SENTENCES, random_module, toy_voice
 from genmend.tts.prosody.predictor_edits import edit_through
 from genmend.tts.voices.piper_torch import log_durations
 
+pytestmark = pytest.mark.all  # half a minute of CPU
+
 
 def tacotron(folder, device):
     voice = toy_voice()
