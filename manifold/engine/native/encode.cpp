@@ -1,12 +1,13 @@
 // Encoding: rounding is bounded row by row, and every bound is itself rounded outwards.
 #include "encode.h"
 
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <vector>
 
+#include "rows.h"
+#include "targets.h"
 #include "threads.h"
 
 namespace genmend {
@@ -20,9 +21,16 @@ constexpr double FAR = 0x1p40;              // squared norms beyond it leave flo
 constexpr float LEAST_STEP = 1e-20f;        // below it a row is coded as zero, and all of it counts as error
 constexpr int64_t SMALLEST_BLOCK = 64, LARGEST_BLOCK = 4096;
 
-// In place, unscaled: the norm grows by sqrt(n).
-void walsh_hadamard(float* v, int64_t n) {
-  for (int64_t half = 1; half < n; half *= 2)
+// In place, unscaled: the norm grows by sqrt(n), n >= 8.
+INLINED void walsh_hadamard(float* v, int64_t n) {
+  for (int64_t i = 0; i < n; i += 8) {
+    float a[8], b[8];
+    for (int64_t k = 0; k < 4; k++) a[k] = v[i + k] + v[i + k + 4], a[k + 4] = v[i + k] - v[i + k + 4];
+    for (int64_t k = 0; k < 8; k += 4)
+      for (int64_t q = k; q < k + 2; q++) b[q] = a[q] + a[q + 2], b[q + 2] = a[q] - a[q + 2];
+    for (int64_t k = 0; k < 8; k += 2) v[i + k] = b[k] + b[k + 1], v[i + k + 1] = b[k] - b[k + 1];
+  }
+  for (int64_t half = 8; half < n; half *= 2)
     for (int64_t i = 0; i < n; i += 2 * half)
       for (int64_t j = i; j < i + half; j++) {
         const float a = v[j], b = v[j + half];
@@ -56,25 +64,34 @@ struct Coded {
   int32_t sum;
 };
 
-Coded quantise_int8(const float* v, int64_t words, int levels, uint32_t* packed) {
-  float most = 0;
-  for (int64_t k = 0; k < 4 * words; k++) most = std::max(most, std::fabs(v[k]));
+INLINED Coded quantise_int8(const float* v, int64_t words, int levels, uint32_t* packed, int8_t* values) {
+  const int64_t n = 4 * words;
+  float parts[PARTS] = {};
+  for (int64_t k = 0; k < n; k += PARTS)
+    for (int64_t p = 0; p < PARTS; p++) parts[p] = std::max(parts[p], std::fabs(v[k + p]));
+  const float most = *std::max_element(parts, parts + PARTS);
   Coded coded{0, 0, most / float(levels), 0};
   const bool zero = coded.step < LEAST_STEP;
   const float inverse = zero ? 0 : float(levels) / most;
   if (zero) coded.step = 0;
-  for (int64_t w = 0; w < words; w++) {
-    uint32_t word = 0;
-    for (int64_t q = 0; q < 4; q++) {
-      const int value = std::min(levels, std::max(-levels, int(std::lrintf(v[4 * w + q] * inverse))));
-      const double kept = double(coded.step) * value, left = v[4 * w + q] - kept;
-      coded.length2 += kept * kept;
-      coded.error2 += left * left;
-      coded.sum += value;
-      word |= uint32_t(uint8_t(int8_t(value))) << (8 * q);
+  double error2[PARTS] = {};
+  int32_t sum[PARTS] = {}, squares[PARTS] = {};  // of less than 2^17 squares of at most 127
+  int64_t length2 = 0;
+  for (int64_t k = 0; k < n; k += PARTS) {
+    for (int64_t p = 0; p < PARTS; p++) {
+      const int32_t value = std::min(levels, std::max(-levels, nearest_integer(v[k + p] * inverse)));
+      const double left = v[k + p] - double(coded.step) * value;
+      error2[p] += left * left;
+      sum[p] += value;
+      squares[p] += value * value;
+      values[k + p] = int8_t(value);
     }
-    packed[w * PANEL] = word;
+    if ((k / PARTS & 0xffff) == 0xffff || k + PARTS >= n)
+      for (int32_t& part : squares) length2 += part, part = 0;
   }
+  for (int64_t p = 0; p < PARTS; p++) coded.error2 += error2[p], coded.sum += sum[p];
+  coded.length2 = double(coded.step) * coded.step * double(length2);
+  for (int64_t w = 0; w < words; w++) std::memcpy(packed + w * PANEL, values + 4 * w, 4);
   return coded;
 }
 
@@ -95,23 +112,14 @@ Coded round_bfloat16(const float* v, int64_t words, uint32_t* packed) {
   return coded;
 }
 
-template <class T>
-double centred(const T* row, int64_t d, const Encoding& encoding, float* v) {
-  double norm2 = 0;
-  for (int64_t k = 0; k < d; k++) {
-    const double c = (double(row[k]) - encoding.center[k]) * encoding.scale;
-    v[k] = float(c);
-    norm2 += c * c;
-  }
-  return norm2;
-}
-
 // Row `row` of the features becomes row `r` of the codes.
-void encode_row(const Features& features, int64_t row, int64_t r, const Encoding& encoding, const Kernel& kernel,
-                const CodeArrays& out, float* v) {
+INLINED void encode_row(const Features& features, int64_t row, int64_t r, const Encoding& encoding,
+                        const Kernel& kernel, const CodeArrays& out, float* v, int8_t* values) {
   const int64_t d = features.columns, padded = out.words * (kernel.bfloat16 ? 2 : 4);
-  double norm2 = features.float64 ? centred(static_cast<const double*>(features.data) + row * d, d, encoding, v)
-                                  : centred(static_cast<const float*>(features.data) + row * d, d, encoding, v);
+  const auto* singles = static_cast<const float*>(features.data) + row * d;
+  const auto* doubles = static_cast<const double*>(features.data) + row * d;
+  double norm2 = features.float64 ? centre(doubles, d, encoding.center, encoding.scale, v).norm2
+                                  : centre(singles, d, encoding.center, encoding.scale, v).norm2;
   const bool far = !(norm2 <= FAR);
   if (far) std::fill(v, v + d, 0.f), norm2 = 0;
   std::fill(v + d, v + padded, 0.f);
@@ -122,7 +130,7 @@ void encode_row(const Features& features, int64_t row, int64_t r, const Encoding
 
   uint32_t* packed = out.packed + r / PANEL * out.words * PANEL + r % PANEL;
   const Coded coded =
-      kernel.bfloat16 ? round_bfloat16(v, out.words, packed) : quantise_int8(v, out.words, kernel.levels, packed);
+      kernel.bfloat16 ? round_bfloat16(v, out.words, packed) : quantise_int8(v, out.words, kernel.levels, packed, values);
   const double norm = std::sqrt(norm2);
   // Rounding to float32, to signs times 1/sqrt(block), and in log2(block) stages of the rotation.
   const double rotation = (std::log2(double(block)) + 5) * UNIT * norm;
@@ -138,17 +146,41 @@ void encode_row(const Features& features, int64_t row, int64_t r, const Encoding
   out.upper[r] = far ? INFINITY : float(norm2 + slack * norm2 + 2 * moved * norm + moved * moved + UNDERFLOW_);
 }
 
+using RowFunction = void (*)(const Features&, int64_t row, int64_t r, const Encoding&, const Kernel&, const CodeArrays&,
+                             float* v, int8_t* values);
+
+void encode_portable(const Features& features, int64_t row, int64_t r, const Encoding& encoding, const Kernel& kernel,
+                     const CodeArrays& out, float* v, int8_t* values) {
+  encode_row(features, row, r, encoding, kernel, out, v, values);
+}
+
+#ifdef GENMEND_X86
+AVX2 void encode_avx2(const Features& features, int64_t row, int64_t r, const Encoding& encoding, const Kernel& kernel,
+                      const CodeArrays& out, float* v, int8_t* values) {
+  encode_row(features, row, r, encoding, kernel, out, v, values);
+}
+#endif
+
+RowFunction row_function() {
+#ifdef GENMEND_X86
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return encode_avx2;
+#endif
+  return encode_portable;
+}
+
 }  // namespace
 
 void encode(const Features& features, const Encoding& encoding, const Kernel& kernel, const CodeArrays& out) {
   const int64_t padded = out.words * (kernel.bfloat16 ? 2 : 4);
   std::vector<int64_t> place(out.n);  // of each row of the features, which are read in their own order
   for (int64_t r = 0; r < out.n; r++) place[out.id[r]] = r;
+  const RowFunction encode_row_of = row_function();
 #pragma omp parallel num_threads(threads_for(100.0 * out.n * padded))
   {
     std::vector<float> v(padded);
+    std::vector<int8_t> values(padded);
 #pragma omp for schedule(dynamic, 64)
-    for (int64_t row = 0; row < out.n; row++) encode_row(features, row, place[row], encoding, kernel, out, v.data());
+    for (int64_t row = 0; row < out.n; row++) encode_row_of(features, row, place[row], encoding, kernel, out, v.data(), values.data());
   }
   for (int64_t r = out.n; r < (out.n + PANEL - 1) / PANEL * PANEL; r++) {
     out.lower[r] = INFINITY;

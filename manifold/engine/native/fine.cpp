@@ -9,6 +9,7 @@
 #include <cstring>
 #include <vector>
 
+#include "rows.h"
 #include "targets.h"
 #include "threads.h"
 
@@ -20,49 +21,9 @@ constexpr double ROUNDED = 0.51;  // of a step: to the nearest level in float32,
 constexpr double UNIT = 0x1p-24, OUTWARDS = 1 + 0x1p-21;
 constexpr double SLACK = 1e-5, UNDERFLOW_ = 0x1p-80, FAR = 0x1p40;  // as in encode.cpp
 constexpr double LEAST_STEP = 1e-20;
-constexpr int64_t SUMS = 8;
-
-struct Spread {
-  double norm2;
-  float most;
-};
-
-// Into v, centred and scaled.
-template <class T>
-inline __attribute__((always_inline)) Spread centre(const T* row, int64_t d, const double* center, double scale,
-                                                    float* v) {
-  double sum[SUMS] = {};
-  float most[SUMS] = {};
-  int64_t k = 0;
-  for (; k + SUMS <= d; k += SUMS)
-    for (int64_t s = 0; s < SUMS; s++) {
-      const double c = (double(row[k + s]) - center[k + s]) * scale;
-      sum[s] += c * c;
-      v[k + s] = float(c);
-      most[s] = std::max(most[s], std::fabs(v[k + s]));
-    }
-  for (; k < d; k++) {
-    const double c = (double(row[k]) - center[k]) * scale;
-    sum[0] += c * c;
-    v[k] = float(c);
-    most[0] = std::max(most[0], std::fabs(v[k]));
-  }
-  for (int64_t s = 1; s < SUMS; s++) sum[0] += sum[s], most[0] = std::max(most[0], most[s]);
-  return {sum[0], most[0]};
-}
-
-// To the nearest integer: adding 3 2^22 leaves it in the lowest bits.
-inline __attribute__((always_inline)) void round_to_levels(const float* v, int64_t d, float inverse, int16_t* values) {
-  for (int64_t k = 0; k < d; k++) {
-    const float shifted = v[k] * inverse + 0x1.8p23f;
-    int32_t bits;
-    std::memcpy(&bits, &shifted, 4);
-    values[k] = int16_t(bits - 0x4b400000);
-  }
-}
 
 template <class T>
-inline __attribute__((always_inline)) void encode_row(const T* row, int64_t d, int64_t i, const double* center,
+INLINED void encode_row(const T* row, int64_t d, int64_t i, const double* center,
                                                       double scale, const FineArrays& out, float* v) {
   int16_t* values = out.values + i * out.width;
   Spread spread = centre(row, d, center, scale, v);
@@ -76,7 +37,8 @@ inline __attribute__((always_inline)) void encode_row(const T* row, int64_t d, i
     step = 0, error = norm;
     std::memset(values, 0, size_t(out.width) * 2);
   } else {
-    round_to_levels(v, d, float(1 / step), values);
+    const float inverse = float(1 / step);
+    for (int64_t k = 0; k < d; k++) values[k] = int16_t(nearest_integer(v[k] * inverse));
     std::memset(values + d, 0, size_t(out.width - d) * 2);
   }
   out.step[i] = float(step);
@@ -88,7 +50,7 @@ inline __attribute__((always_inline)) void encode_row(const T* row, int64_t d, i
 
 using RowFunction = void (*)(const Features&, int64_t i, const double* center, double scale, const FineArrays&, float* v);
 
-inline __attribute__((always_inline)) void encode_any(const Features& features, int64_t i, const double* center,
+INLINED void encode_any(const Features& features, int64_t i, const double* center,
                                                       double scale, const FineArrays& out, float* v) {
   const int64_t d = features.columns;
   if (features.float64)

@@ -10,6 +10,7 @@
 
 #include "encode.h"
 #include "passes.h"
+#include "rates.h"
 
 namespace {
 
@@ -310,6 +311,27 @@ PyObject* py_pair_distances(PyObject*, PyObject* args) {
   });
 }
 
+PyObject* py_rates(PyObject*, PyObject* args) {
+  long long width;  // what L fills
+  if (!PyArg_ParseTuple(args, "L", &width)) return nullptr;
+  return guarded([&]() -> PyObject* {
+    if (width <= 0 || width % 64) throw std::runtime_error("a width that is a multiple of 64 was expected");
+    PyObject* rates = PyDict_New();
+    const auto add = [rates](const std::string& name, double rate) {
+      PyObject* number = PyFloat_FromDouble(rate);
+      if (number) PyDict_SetItemString(rates, name.c_str(), number);
+      Py_XDECREF(number);
+    };
+    for (const auto& [name, rate] : instruction_rates()) add(name, rate);
+    for (const char* const* name = kernel_names(); rates && *name; name++) {
+      const Kernel& kernel = *kernel_named(*name);
+      add(std::string("tiles by ") + *name, tile_rate(kernel, width / (kernel.bfloat16 ? 2 : 4)));
+      add(std::string("pairs by ") + *name, dots_rate(kernel, width));
+    }
+    return rates;
+  });
+}
+
 PyMethodDef METHODS[] = {
     {"kernels", py_kernels, METH_NOARGS, "Names of the kernels that work on this CPU, best first."},
     {"encode", py_encode, METH_VARARGS, "encode(kernel, features, center, scale, signs, extra_error, codes)"},
@@ -318,6 +340,7 @@ PyMethodDef METHODS[] = {
     {"near_pairs", py_near_pairs, METH_VARARGS,
      "near_pairs(kernel, query, rows, reference, columns, query_limits, reference_limits, inverses, radii, skip_self, "
      "most, report): rows and columns are (first, last) panels; None where there are more than `most` pairs"},
+    {"rates", py_rates, METH_VARARGS, "rates(width): 10^9 multiply-adds a CPU second, by instructions and kernels"},
     {"pair_distances", py_pair_distances, METH_VARARGS, "pair_distances(x, i, y, j, n, out)"},
     {nullptr, nullptr, 0, nullptr},
 };

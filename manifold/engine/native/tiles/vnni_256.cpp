@@ -22,7 +22,7 @@ struct Evex {
 };
 
 template <class Form>
-AVX2 inline void tile_of(const Tile& t, float* bounds, uint64_t* hits) {
+AVX2 __attribute__((always_inline)) inline void tile_of(const Tile& t, float* bounds, uint64_t* hits) {
   constexpr int64_t ROWS = 6, WIDTH = 16;  // 6 x 16 sums hide the latency, and with their operands fit 16 registers
   constexpr int OFFSET = 128;
   const uint32_t* a = t.x.packed + t.row / PANEL * t.x.words * PANEL + t.row % PANEL;
