@@ -64,32 +64,26 @@ struct Coded {
   int32_t sum;
 };
 
-INLINED Coded quantise_int8(const float* v, int64_t words, int levels, uint32_t* packed, int8_t* values) {
+// `left` of the size of v.
+INLINED Coded quantise_int8(const float* v, int64_t words, int levels, uint32_t* packed, int8_t* values, float* left) {
   const int64_t n = 4 * words;
-  float parts[PARTS] = {};
-  for (int64_t k = 0; k < n; k += PARTS)
-    for (int64_t p = 0; p < PARTS; p++) parts[p] = std::max(parts[p], std::fabs(v[k + p]));
-  const float most = *std::max_element(parts, parts + PARTS);
+  const float most = spread_of(v, n).most;
   Coded coded{0, 0, most / float(levels), 0};
   const bool zero = coded.step < LEAST_STEP;
   const float inverse = zero ? 0 : float(levels) / most;
   if (zero) coded.step = 0;
-  double error2[PARTS] = {};
-  int32_t sum[PARTS] = {}, squares[PARTS] = {};  // of less than 2^17 squares of at most 127
+  int32_t squares = 0;
   int64_t length2 = 0;
-  for (int64_t k = 0; k < n; k += PARTS) {
-    for (int64_t p = 0; p < PARTS; p++) {
-      const int32_t value = std::min(levels, std::max(-levels, nearest_integer(v[k + p] * inverse)));
-      const double left = v[k + p] - double(coded.step) * value;
-      error2[p] += left * left;
-      sum[p] += value;
-      squares[p] += value * value;
-      values[k + p] = int8_t(value);
+  for (int64_t start = 0; start < n; start += BLOCK, length2 += squares, squares = 0)
+    for (int64_t k = start; k < start + BLOCK; k++) {  // n is a multiple of 64
+      const int32_t nearest = nearest_integer(v[k] * inverse), most_level = nearest > levels ? levels : nearest;
+      const int32_t value = most_level < -levels ? -levels : most_level;
+      left[k] = v[k] - coded.step * float(value);
+      coded.sum += value;
+      squares += value * value;
+      values[k] = int8_t(value);
     }
-    if ((k / PARTS & 0xffff) == 0xffff || k + PARTS >= n)
-      for (int32_t& part : squares) length2 += part, part = 0;
-  }
-  for (int64_t p = 0; p < PARTS; p++) coded.error2 += error2[p], coded.sum += sum[p];
+  coded.error2 = spread_of(left, n).norm2;
   coded.length2 = double(coded.step) * coded.step * double(length2);
   for (int64_t w = 0; w < words; w++) std::memcpy(packed + w * PANEL, values + 4 * w, 4);
   return coded;
@@ -114,7 +108,7 @@ Coded round_bfloat16(const float* v, int64_t words, uint32_t* packed) {
 
 // Row `row` of the features becomes row `r` of the codes.
 INLINED void encode_row(const Features& features, int64_t row, int64_t r, const Encoding& encoding,
-                        const Kernel& kernel, const CodeArrays& out, float* v, int8_t* values) {
+                        const Kernel& kernel, const CodeArrays& out, float* v, int8_t* values, float* left) {
   const int64_t d = features.columns, padded = out.words * (kernel.bfloat16 ? 2 : 4);
   const auto* singles = static_cast<const float*>(features.data) + row * d;
   const auto* doubles = static_cast<const double*>(features.data) + row * d;
@@ -130,10 +124,11 @@ INLINED void encode_row(const Features& features, int64_t row, int64_t r, const 
 
   uint32_t* packed = out.packed + r / PANEL * out.words * PANEL + r % PANEL;
   const Coded coded =
-      kernel.bfloat16 ? round_bfloat16(v, out.words, packed) : quantise_int8(v, out.words, kernel.levels, packed, values);
+      kernel.bfloat16 ? round_bfloat16(v, out.words, packed)
+                      : quantise_int8(v, out.words, kernel.levels, packed, values, left);
   const double norm = std::sqrt(norm2);
-  // Rounding to float32, to signs times 1/sqrt(block), and in log2(block) stages of the rotation.
-  const double rotation = (std::log2(double(block)) + 5) * UNIT * norm;
+  // Rounding to float32, to signs times 1/sqrt(block), in log2(block) stages of the rotation, and what a code leaves.
+  const double rotation = (std::log2(double(block)) + 8) * UNIT * norm;
   // bf16: float32 sums of `padded` products, two roundings for each pair.
   const double slack = SLACK + (kernel.bfloat16 ? 1.1 * double(padded) * UNIT : 0);
   // An inexact row (extra_error) moves its own norm too.
@@ -147,17 +142,17 @@ INLINED void encode_row(const Features& features, int64_t row, int64_t r, const 
 }
 
 using RowFunction = void (*)(const Features&, int64_t row, int64_t r, const Encoding&, const Kernel&, const CodeArrays&,
-                             float* v, int8_t* values);
+                             float* v, int8_t* values, float* left);
 
 void encode_portable(const Features& features, int64_t row, int64_t r, const Encoding& encoding, const Kernel& kernel,
-                     const CodeArrays& out, float* v, int8_t* values) {
-  encode_row(features, row, r, encoding, kernel, out, v, values);
+                     const CodeArrays& out, float* v, int8_t* values, float* left) {
+  encode_row(features, row, r, encoding, kernel, out, v, values, left);
 }
 
 #ifdef GENMEND_X86
 AVX2 void encode_avx2(const Features& features, int64_t row, int64_t r, const Encoding& encoding, const Kernel& kernel,
-                      const CodeArrays& out, float* v, int8_t* values) {
-  encode_row(features, row, r, encoding, kernel, out, v, values);
+                      const CodeArrays& out, float* v, int8_t* values, float* left) {
+  encode_row(features, row, r, encoding, kernel, out, v, values, left);
 }
 #endif
 
@@ -177,10 +172,11 @@ void encode(const Features& features, const Encoding& encoding, const Kernel& ke
   const RowFunction encode_row_of = row_function();
 #pragma omp parallel num_threads(threads_for(100.0 * out.n * padded))
   {
-    std::vector<float> v(padded);
+    std::vector<float> v(padded), left(padded);
     std::vector<int8_t> values(padded);
 #pragma omp for schedule(dynamic, 64)
-    for (int64_t row = 0; row < out.n; row++) encode_row_of(features, row, place[row], encoding, kernel, out, v.data(), values.data());
+    for (int64_t row = 0; row < out.n; row++)
+      encode_row_of(features, row, place[row], encoding, kernel, out, v.data(), values.data(), left.data());
   }
   for (int64_t r = out.n; r < (out.n + PANEL - 1) / PANEL * PANEL; r++) {
     out.lower[r] = INFINITY;

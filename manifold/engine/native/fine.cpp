@@ -1,7 +1,7 @@
 // Quantising to 16 bits, and the bounds of a pair.
 //
-// The products of two codes are added in 32 bits. No sum of them, whole or in part, can exceed the product of the codes'
-// norms (Cauchy-Schwarz), so the step is as small as that allows: |q| <= 46340 < sqrt(2^31).
+// The products of two codes are added in 32 bits. No sum of them, whole or in part, can exceed the product of the
+// codes' norms (Cauchy-Schwarz), so the step is as small as that allows: |q| <= 46340 < sqrt(2^31).
 #include "fine.h"
 
 #include <algorithm>
@@ -23,8 +23,8 @@ constexpr double SLACK = 1e-5, UNDERFLOW_ = 0x1p-80, FAR = 0x1p40;  // as in enc
 constexpr double LEAST_STEP = 1e-20;
 
 template <class T>
-INLINED void encode_row(const T* row, int64_t d, int64_t i, const double* center,
-                                                      double scale, const FineArrays& out, float* v) {
+INLINED void encode_row(const T* row, int64_t d, int64_t i, const double* center, double scale, const FineArrays& out,
+                        float* v) {
   int16_t* values = out.values + i * out.width;
   Spread spread = centre(row, d, center, scale, v);
   const bool far = !(spread.norm2 <= FAR);
@@ -48,10 +48,11 @@ INLINED void encode_row(const T* row, int64_t d, int64_t i, const double* center
   out.upper[i] = far ? INFINITY : float(norm2 + SLACK * norm2 + UNDERFLOW_);
 }
 
-using RowFunction = void (*)(const Features&, int64_t i, const double* center, double scale, const FineArrays&, float* v);
+using RowFunction = void (*)(const Features&, int64_t i, const double* center, double scale, const FineArrays&,
+                             float* v);
 
-INLINED void encode_any(const Features& features, int64_t i, const double* center,
-                                                      double scale, const FineArrays& out, float* v) {
+INLINED void encode_any(const Features& features, int64_t i, const double* center, double scale, const FineArrays& out,
+                        float* v) {
   const int64_t d = features.columns;
   if (features.float64)
     encode_row(static_cast<const double*>(features.data) + i * d, d, i, center, scale, out, v);

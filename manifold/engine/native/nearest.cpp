@@ -31,7 +31,7 @@ struct Join {
   const float* never;  // limits of columns that need no neighbours
   Neighbours& found;
 
-  // Rows `first` to `last` against some of the columns: k upper bounds of each row, of the pairs whose codes are nearest.
+  // Rows `first` to `last` against some of the columns: k upper bounds of each row, of pairs whose codes are near.
   void first_limits(int64_t first, int64_t last) const {
     const Codes &x = query.codes, &y = reference.codes;
     const int64_t panels = (y.n + PANEL - 1) / PANEL, height = (last - first + PANEL - 1) / PANEL * PANEL;
@@ -71,7 +71,7 @@ struct Join {
     }
   }
 
-  // What the hits of a tile say about its rows and, if `both`, about its columns. Returns how many pairs were looked at.
+  // What the hits of a tile say about its rows and, if `both`, about its columns. Returns how many pairs that were.
   int64_t add(int64_t row, int64_t q, bool both, const float* bounds, const uint64_t* hits) const {
     const Codes &x = query.codes, &y = reference.codes;
     const uint64_t valid = valid_columns(y.n, q);

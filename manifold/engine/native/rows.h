@@ -1,5 +1,4 @@
-// What both encodings do with a row, to be compiled for each instruction set. Sums and maxima are kept in eight parts,
-// so that they can be taken side by side.
+// What both encodings do with a row, to be compiled for each instruction set.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -14,34 +13,40 @@
 
 namespace genmend {
 
-constexpr int64_t PARTS = 8;
+constexpr int64_t BLOCK = 64;
 
 struct Spread {
   double norm2;
   float most;
 };
 
-// Into v, centred and scaled.
+// Squared norm and largest magnitude of d values, in float64 and in loops that compilers turn into vectors.
+INLINED Spread spread_of(const float* v, int64_t d) {
+  double norm2 = 0;
+  float most = 0;
+  for (int64_t start = 0; start < d; start += BLOCK) {
+    double squares[BLOCK];
+    float magnitudes[BLOCK];
+    const int64_t n = std::min(BLOCK, d - start);
+    for (int64_t k = 0; k < n; k++) squares[k] = double(v[start + k]) * double(v[start + k]);
+    for (int64_t k = 0; k < n; k++) magnitudes[k] = std::fabs(v[start + k]);
+    for (int64_t k = n; k < BLOCK; k++) squares[k] = 0, magnitudes[k] = 0;
+    for (int64_t half = BLOCK / 2; half > 0; half /= 2)
+      for (int64_t k = 0; k < half; k++) {
+        squares[k] += squares[k + half];
+        magnitudes[k] = magnitudes[k] > magnitudes[k + half] ? magnitudes[k] : magnitudes[k + half];
+      }
+    norm2 += squares[0];
+    most = std::max(most, magnitudes[0]);
+  }
+  return {norm2, most};
+}
+
+// Into v, centred and scaled; the squared norm is that of v.
 template <class T>
 INLINED Spread centre(const T* row, int64_t d, const double* center, double scale, float* v) {
-  double sum[PARTS] = {};
-  float most[PARTS] = {};
-  int64_t k = 0;
-  for (; k + PARTS <= d; k += PARTS)
-    for (int64_t s = 0; s < PARTS; s++) {
-      const double c = (double(row[k + s]) - center[k + s]) * scale;
-      sum[s] += c * c;
-      v[k + s] = float(c);
-      most[s] = std::max(most[s], std::fabs(v[k + s]));
-    }
-  for (; k < d; k++) {
-    const double c = (double(row[k]) - center[k]) * scale;
-    sum[0] += c * c;
-    v[k] = float(c);
-    most[0] = std::max(most[0], std::fabs(v[k]));
-  }
-  for (int64_t s = 1; s < PARTS; s++) sum[0] += sum[s], most[0] = std::max(most[0], most[s]);
-  return {sum[0], most[0]};
+  for (int64_t k = 0; k < d; k++) v[k] = float((double(row[k]) - center[k]) * scale);
+  return spread_of(v, d);
 }
 
 // Of |value| < 2^22: adding 3 2^22 leaves it in the lowest bits.
