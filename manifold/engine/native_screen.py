@@ -43,6 +43,8 @@ _PROBE_ROWS, _PROJECTION_PROBE_ROWS = 200, 64
 # codes over that of tiles of all values.
 _MOST_LEFT = {"int8-amx": 0.02, "int8-vnni": 0.08, "int8-avxvnni": 0.1}
 _MOST_LEFT_ELSEWHERE = 0.15
+# Distances along directions that hold less than this share of all squares rule out nothing: no need to probe.
+_LEAST_SHARE = 0.3
 # bfloat16 pays where integer codes leave more for each row than so many distances or such a share of the reference: of
 # distances to measure (some dozens of times what the better codes add to a pair), or of pairs to look at by fine codes.
 _MOST_MEASURED, _MOST_MEASURED_SHARE, _MOST_LOOKED_SHARE = 100, 0.03, 0.2
@@ -164,7 +166,10 @@ class NativeScreen:
         probed = projected is None and closer and wide and len(features) >= _PROJECTED_ROWS
         if projected is None:
             projected = probed or (not closer and wide and len(features) >= _COARSE_ROWS)
-        screen = cls._encoded(features, Encoding.of(features, name, projected, closer))
+        encoding = Encoding.of(features, name, projected, closer)
+        if probed and encoding.projection is not None and encoding.projection.share < _LEAST_SHARE:
+            encoding, probed = replace(encoding, projection=None), False
+        screen = cls._encoded(features, encoding)
         if probed:
             left, _ = screen._probe(_PROJECTION_PROBE_ROWS)
             if left <= _MOST_LEFT.get(name, _MOST_LEFT_ELSEWHERE) * len(features):

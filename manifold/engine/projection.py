@@ -31,12 +31,15 @@ class Projection:
         (d, m) float64, orthonormal columns, m at most N_DIRECTIONS.
     clusters
         (c, m + 1) float32, ordered by their first coordinate.
+    share
+        Of the squared lengths of some rows, in [0, 1]: what lies along the directions.
     """
 
     center: np.ndarray
     scale: float
     basis: np.ndarray
     clusters: np.ndarray
+    share: float
 
     @classmethod
     def of(cls, reference: np.ndarray, center: np.ndarray, scale: float) -> Projection:
@@ -47,9 +50,12 @@ class Projection:
         for start in range(0, len(some), _ROWS):
             rows = slice(start, start + _ROWS)
             centred[rows] = (some[rows] - center) * scale
-        projection = cls(center, scale, _leading_directions(centred, rng), np.empty((0, 0), dtype=np.float32))
+        projection = cls(center, scale, _leading_directions(centred, rng), np.empty((0, 0), dtype=np.float32), 0.0)
         points, _ = projection.project(some)
-        return cls(center, scale, projection.basis, _clusters(points[np.isfinite(points).all(axis=1)], rng))
+        points = points[np.isfinite(points).all(axis=1)]
+        squares = np.square(points, dtype=np.float64).sum(axis=0)
+        share = float(squares[:-1].sum() / squares.sum()) if squares.any() else 1.0
+        return cls(center, scale, projection.basis, _clusters(points, rng), share)
 
     def project(self, features: np.ndarray) -> tuple[np.ndarray, float]:
         """(n, m + 1) float32 projections, and by what share of its length one of them may be off."""
