@@ -168,6 +168,7 @@ class ImageExtractor(nn.Module):
             try:
                 made_of = {
                     "weights": digest_of_network(self.network),
+                    "side": self.side,
                     "versions": versions_of("torch", *self.libraries),
                 }
                 return exported_graph(self.network, self.side, sha256_of_json(made_of))

@@ -63,6 +63,15 @@ def test_features_are_torch_s_whatever_the_batch_size_and_the_number_of_threads(
     np.testing.assert_array_equal(found, extract(extractor, images))
 
 
+def test_the_same_network_at_another_side_is_another_graph(runs, cache):
+    extractor, images = small(), pictures()
+    larger = ImageExtractor("larger", extractor.network, 24, (0.5,) * 3, (0.2,) * 3, onnx=True)
+    for made in (extractor, larger):
+        assert largest_difference(extract(made, images), by_torch(made, images)) < 1e-5
+    assert runs == [5, 5]
+    assert len(list(cache.glob("*.onnx"))) == 2
+
+
 def test_gradients_go_through_torch(runs):
     extractor, images = small(), pictures().requires_grad_()
     extractor(images).sum().backward()
