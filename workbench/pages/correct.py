@@ -29,7 +29,7 @@ from genmend.workbench.pages.page import (
 )
 from genmend.workbench.pages.pictures import ImageFolders, heat_overlay
 
-__all__ = ["before_after_grid", "write_correct_report"]
+__all__ = ["before_after_grid", "middle_row", "write_correct_report"]
 
 N_SHOWN = 12
 _STEERED = ("manifold-guided", "latent-optimisation")
@@ -46,8 +46,7 @@ def write_correct_report(
         chosen = latents[torch.from_numpy(shown)]
         before, after = images.before(shown, generator, chosen), images.after(shown)
         grid = before_after_grid(generator, correction, chosen, before, after, done.rung[shown])
-        mapped = _is_mapped(correction, done.rung[shown])
-        middle = "where neurons were switched off" if mapped else "where the image changed"
+        middle = middle_row(correction, done.rung[shown])
         n_tried = len(correction.ladder) + _n_descents(correction)
         rows = [f"{row} ({_taken(correction, int(done.rung[row]))})" if n_tried > 1 else str(row) for row in shown]
         samples = Picture(f"Before, {middle}, after: rows {', '.join(rows)}", grid)
@@ -77,13 +76,23 @@ def before_after_grid(
     before: Tensor,
     after: Tensor,
     rungs: NDArray[np.int64],
+    columns: int | None = None,
 ) -> bytes:
-    """Three rows as one PNG: before, where neurons were switched off (or else where the image changed), after."""
+    """Three rows as one PNG: before, where neurons were switched off (or else where the image changed), after.
+
+    With `columns` the samples stand in bands of so many, three rows each.
+    """
     if _is_mapped(correction, rungs):
         heat = edit_maps(generator, correction, latents, rungs)
     else:
         heat = (after - before).abs().mean(1)
-    return image_grid([before, heat_overlay(before, heat), after])
+    rows, width = (before, heat_overlay(before, heat), after), columns or len(before)
+    return image_grid([row[start : start + width] for start in range(0, len(before), width) for row in rows])
+
+
+def middle_row(correction: Correction, rungs: NDArray[np.int64]) -> str:
+    """What the middle row of `before_after_grid` shows, in words."""
+    return "where neurons were switched off" if _is_mapped(correction, rungs) else "where the image changed"
 
 
 def _is_mapped(correction: Correction, rungs: NDArray[np.int64]) -> bool:

@@ -11,20 +11,23 @@ from numpy.typing import NDArray
 
 from genmend.gans.demonstration import Demonstration
 from genmend.workbench.pages.charts import ladder_chart, roc_chart, score_histogram
-from genmend.workbench.pages.correct import before_after_grid
+from genmend.workbench.pages.correct import before_after_grid, middle_row
 from genmend.workbench.pages.page import Facts, Figure, Paragraph, Picture, Section, Table, write_report
 
 __all__ = ["before_after", "write_demo_report"]
 
 N_SHOWN = 16
+_COLUMNS = 8  # more of them are too small on a phone
 
 
 def before_after(run: Demonstration, choose: Callable[[int], NDArray[np.int64]]) -> bytes:
-    """`N_SHOWN` samples that `choose` picks, as one PNG: before, where neurons were switched off, after."""
+    """`N_SHOWN` samples that `choose` picks, as one PNG, in bands of three rows as `before_after_grid` has them."""
     rows = choose(N_SHOWN)
     chosen = torch.from_numpy(rows)
     images = run.result.before[chosen], run.result.images[chosen]
-    return before_after_grid(run.generator, run.correction, run.latents[chosen], *images, run.result.rung[rows])
+    return before_after_grid(
+        run.generator, run.correction, run.latents[chosen], *images, run.result.rung[rows], _COLUMNS
+    )
 
 
 def write_demo_report(path: Path, run: Demonstration, broken: bytes) -> None:
@@ -33,14 +36,15 @@ def write_demo_report(path: Path, run: Demonstration, broken: bytes) -> None:
     normal = before_after(run, run.middling)
     counts = {name: values for name, values in totals["correction"].items() if not isinstance(values, dict)}
     changed = result.changed
+    middle = middle_row(correction, result.rung[run.most_broken(N_SHOWN)])
     manifold = {"before": result.manifold_before[changed], "after": result.manifold_after[changed]}
     gate = {"before": result.gate_before, "after": result.gate_after}
     sections = [
         Section(
             "Before and after",
             [
-                Picture(f"The {N_SHOWN} most broken of {len(run.latents)}: before, where neurons were switched off "
-                        "(brighter = more of them), after.", broken),
+                Picture(f"The {N_SHOWN} most broken of {len(run.latents)}, in two bands: before, {middle} "
+                        "(brighter = more), after.", broken),
                 Picture(f"{N_SHOWN} normal ones, from the middle of the ranking: the gate leaves them alone.", normal),
             ],
         ),
