@@ -38,6 +38,7 @@ ENABLES = {
     "": "the core: manifold metrics, recording and editing of layers, GAN detection and correction",
     "report": "report.html and every picture in it",
     "vision": "image features: EfficientNet-Lite0, MobileNetV2, CLIP, timm, torchvision, transformers; segmenters",
+    "images": "the same without transformers: neither CLIP nor segmenters",
     "explain": "masks of what is broken, by attribution: Grad-CAM and others",
     "demo": "genmend demo",
     "diffusion": "genmend amplify: low frequencies of diffusers pipelines",
