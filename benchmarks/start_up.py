@@ -6,13 +6,12 @@ the median of the repeats. With `--before` an older installation runs the same l
     python benchmarks/start_up.py                                   # two minutes
     python benchmarks/start_up.py --before ~/old/.venv/bin/python   # an older installation too, in turns
     python benchmarks/start_up.py --demo                            # the demo too: minutes
-    python benchmarks/start_up.py --save                            # also in benchmarks/results/start-up-<CPU>.json
+    python benchmarks/start_up.py --save                            # also in benchmarks/results/start-up-<CPU>.txt
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import resource
@@ -65,14 +64,16 @@ def main() -> None:
     if options.demo:
         found["genmend demo"] = timed(["-m", "genmend", "demo", "--out", "demo", "--labels", str(LABELS)], pythons, 0)
     where = conditions("torch", "scikit-learn", "typer")
-    print(f"{where}\nCPU seconds, median of {options.repeats}; the demo once\n")
-    print(f"| line | {' | '.join(pythons)} | limit |\n|---|{'---|' * len(pythons)}---|")
+    head = f"{where}\nCPU seconds, median of {options.repeats}; the demo once\n"
+    rows = [f"| line | {' | '.join(pythons)} | limit |", f"|---|{'---|' * len(pythons)}---|"]
     for line, seconds in found.items():
-        print(f"| `{line}` | {' | '.join(f'{seconds[name]:.2f}' for name in pythons)} | {LIMITS.get(line, '')} |")
+        taken = " | ".join(f"{seconds[name]:.2f}" for name in pythons)
+        rows.append(f"| `{line}` | {taken} | {LIMITS.get(line, '')} |")
+    text = "\n".join([head, *rows, ""])
+    print(text, end="")
     if options.save:
         name = re.sub(r"\W+", "-", cpu_name()).strip("-")
-        file = RESULTS / f"start-up-{name}.json"
-        file.write_text(json.dumps({"conditions": where, "repeats": options.repeats, "cpu_seconds": found}, indent=1))
+        (RESULTS / f"start-up-{name}.txt").write_text(text)
     sys.exit(any(found[line]["now"] > limit for line, limit in LIMITS.items() if line in found))
 
 
