@@ -135,6 +135,8 @@ FAULTS = (
            "entry.stat(follow_symlinks=False).st_mtime > _DAY", "entry.stat(follow_symlinks=False).st_mtime > 0"),
     _fault("other-peoples-files-go", "storage", _LEFTOVERS,
            "_TEMPORARY.fullmatch(entry.name)", "_TEMPORARY.match(entry.name)"),
+    _fault("pictures-of-another-run-are-taken", "gans", Tests(("workbench",), "took_over"),
+           'part["written"].tobytes().decode() != store.digest(rows)', "store.digest(rows) == ''"),
     _fault("digest-ignores-dtype", "manifold storage", _PIECES,
            'f"array {part.shape} {part.dtype.str};"', 'f"array {part.shape};"'),
     _fault("pieces-ignore-their-inputs", "manifold storage", _PIECES,
