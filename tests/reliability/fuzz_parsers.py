@@ -3,8 +3,8 @@
 ``python tests/reliability/fuzz_parsers.py --seconds 600`` works on each parser for that long and prints one row for
 each. It begins with whole files (tests/old_files/data and small ones made here), and damages them at random: bits and
 bytes changed, runs removed, repeated or swapped, numbers replaced by awkward ones, values of JSON replaced. A file that
-brought up anything but an accepted error, or took more than five seconds of the processor, or left 300 MB behind, is kept in
-tests/reliability/corpus/PARSER, where ``test_corpus.py`` tries it again for ever after.
+brought up anything but an accepted error, took more than five seconds of the processor, or left 300 MB behind, is kept
+in tests/reliability/corpus/PARSER, where ``test_corpus.py`` tries it again for ever after.
 """
 
 from __future__ import annotations
@@ -66,15 +66,22 @@ def parsers() -> dict[str, tuple[Parser, list[Path], str]]:
     from genmend.manifold.features import load_extractor
     from genmend.manifold.features.feature_arrays import read_features
     from genmend.manifold.regions.normal_region_file import load_normal_region
+    from genmend.tts.mending.combination_file import load_repairs
+    from genmend.tts.mending.reference_file import load_reference
     from genmend.tts.prosody.edit_requests import parse_edit
+    from genmend.tts.prosody.probe_moves import ProbeMoves
     from genmend.tts.text.corpus import read_sentences
     from genmend.tts.voices.piper import read_config
 
     sys.path.insert(0, str(OLD.parent))
+    import old_toys
+
+    voice = old_toys.toy_voice()
     load_extractor("old_toys:toy_extractor")  # which the old detectors name, and which is trusted by that
     whole = Path(tempfile.mkdtemp())
     np.save(whole / "latents.npy", np.zeros((4, 3), np.float32))
     np.savez(whole / "features.npz", features=np.zeros((4, 3), np.float32))
+    (whole / "features.csv").write_text("index,f0,f1\n0,0.5,-1e-3\n1,2,3\n")
     rows = ("index,rater_a,rater_b,x0,y0,x1,y1", "0,0,0,,,,", "1,2,2,0,0,2,2", "2,2,2,,,,", "3,0,0,,,,")
     (whole / "labels.csv").write_text("\n".join(rows) + "\n")
     state = {"w": torch.zeros(2, 3), "n": np.float64(1.5), "deep": {"list": [torch.ones(2, dtype=torch.int64)]}}
@@ -108,6 +115,11 @@ def parsers() -> dict[str, tuple[Parser, list[Path], str]]:
 
         return parse, [folder / "generator.json"], "generator.json"
 
+    def reference(path: Path) -> Any:
+        for regions in (OLD / "voices" / "reference").glob("*.safetensors"):
+            shutil.copy(regions, path.parent)
+        return load_reference(path.parent, voice)
+
     def old(folder: str, ending: str) -> list[Path]:
         found = sorted((OLD / folder).rglob(f"*{ending}"))
         if not found:
@@ -130,6 +142,14 @@ def parsers() -> dict[str, tuple[Parser, list[Path], str]]:
             [whole / "voice.onnx.json"],
             "voice.onnx.json",
         ),
+        "voice reference": (reference, [OLD / "voices" / "reference" / "reference.json"], "reference.json"),
+        "voice repairs": (
+            lambda path: load_repairs(path, voice),
+            [OLD / "voices" / "repairs.safetensors"],
+            "a.safetensors",
+        ),
+        "voice moves": (ProbeMoves.load, [OLD / "voices" / "moves.safetensors"], "a.safetensors"),
+        "features .csv": (read_features, [whole / "features.csv"], "a.csv"),
         "sentences": (read_sentences, [whole / "sentences.tsv"], "a.tsv"),
         "edit": (lambda path: parse_edit(path.read_text("utf-8", "replace")), [whole / "edit.txt"], "a.txt"),
     }

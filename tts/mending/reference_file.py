@@ -91,7 +91,7 @@ def load_reference(folder: str | os.PathLike[str], voice: Voice) -> VoiceReferen
         plain = {name: described[name] for name in _PLAIN}
         later = {name: described.get(name, meant) for name, meant in _LATER.items()}
         return VoiceReference(regions, phonemes, places, **plain, **later)
-    except (ValueError, LookupError, TypeError, OSError) as error:
+    except (ValueError, LookupError, TypeError, OverflowError, OSError) as error:
         reason = str(error) or type(error).__name__
         raise ReferenceFileError(
             f"{folder} cannot be loaded as the reference of {voice.name}: {reason}; fit it anew and save it again."
