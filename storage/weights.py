@@ -19,7 +19,15 @@ from genmend.storage.digests import sha256_of_file
 from genmend.storage.leftovers import temporary_folder
 from genmend.storage.source_archives import download_source_archive, take_out
 
-__all__ = ["PACKAGES", "MissingWeightsError", "WeightsPackage", "cache_folder", "fetch_weights", "find_weights"]
+__all__ = [
+    "PACKAGES",
+    "MissingWeightsError",
+    "WeightsPackage",
+    "cache_folder",
+    "fetch_weights",
+    "find_weights",
+    "sha256_of_weights",
+]
 
 
 class MissingWeightsError(FileNotFoundError):
@@ -229,6 +237,18 @@ def find_weights(name: str) -> Path:
             f"({entry.megabytes} MB from the package {entry.requirement}, licence {entry.licence})."
         )
     return path
+
+
+def sha256_of_weights(name: str) -> str:
+    """The SHA-256 that weights which were fetched before had then.
+
+    Raises
+    ------
+    MissingWeightsError
+        If they are not there.
+    """
+    find_weights(name)
+    return _package(name).sha256
 
 
 def fetch_weights(name: str, archive: str | os.PathLike[str] | None = None) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,11 +12,13 @@ from torch import Tensor, nn
 __all__ = ["at_extractor", "extractor_device"]
 
 
-def extractor_device(extractor: Callable[[Tensor], Tensor]) -> torch.device | None:
+def extractor_device(extractor: Callable[..., Any]) -> torch.device | None:
     """The device of the first parameter or buffer of an extractor that is an nn.Module; None of a plain function."""
     if not isinstance(extractor, nn.Module):
         return None
-    return next((tensor.device for tensor in chain(extractor.parameters(), extractor.buffers())), None)
+    # Its own buffers first: an `ImageExtractor` need not build its network to answer.
+    tensors = chain(extractor.buffers(recurse=False), extractor.parameters(), extractor.buffers())
+    return next((tensor.device for tensor in tensors), None)
 
 
 def at_extractor(extractor: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:

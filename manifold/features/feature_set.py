@@ -18,6 +18,7 @@ from tqdm import tqdm
 from genmend.manifold.engine.inputs import as_count, as_features, is_tensor
 from genmend.manifold.features.audio_extractor import AudioExtractor
 from genmend.manifold.features.extraction import audio_rows, image_rows
+from genmend.manifold.features.extractor_device import extractor_device
 from genmend.manifold.features.extractors.loading import AUDIO_EXTRACTORS, EXTRACTORS, load_extractor
 from genmend.manifold.features.feature_arrays import holds_array, open_array, shard_paths
 from genmend.manifold.features.feature_cache import ShardWriter, cached_rows, folder_of
@@ -285,7 +286,8 @@ def _load(extractor: str | Callable[..., Any], kind: str, device: str | torch.de
         )
     if isinstance(extractor, str) and isinstance(network, (ImageExtractor, AudioExtractor)):
         try:
-            network.to(device)
+            if extractor_device(network) != torch.device(device):  # moving would build a network that may not be needed
+                network.to(device)
         except (RuntimeError, AssertionError) as error:  # the latter from a torch that was built without CUDA
             reason = str(error).strip().splitlines()[0]
             raise ValueError(

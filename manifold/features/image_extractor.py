@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from torch.autograd import forward_ad
 from tqdm import tqdm
 
 from genmend.manifold.features.extractor_device import at_extractor
-from genmend.manifold.features.onnx_export import exported_graph
+from genmend.manifold.features.onnx_export import Graph, exported_graph
 from genmend.manifold.features.onnx_session import onnx_features, onnxruntime_version
 from genmend.manifold.features.resizing import ANTIALIASED, MODES, resize
 from genmend.storage.digests import sha256_of, sha256_of_json
@@ -59,8 +58,9 @@ class ImageExtractor(nn.Module):
     name : str
         Recorded in every result; a correction's gate asks for its extractor by this name. Cached features go by it
         too, with the layout and the weights of the network: change it with the code of a network of your own.
-    network : nn.Module
-        Takes normalised images (n, 3, side, side) and returns features (n, d).
+    network : nn.Module, or a function that builds one
+        Takes normalised images (n, 3, side, side) and returns features (n, d). It is built when somebody wants more
+        than the features that onnxruntime gives: gradients, its modules, its weights.
     side : int
         Pixels.
     mean, std : sequence of 3 floats
@@ -80,16 +80,19 @@ class ImageExtractor(nn.Module):
         Whether the network may run by onnxruntime, from a graph that is exported once into the user's cache. Set it
         to False on an extractor to have torch alone. A network whose weights were changed since, or that has hooks,
         runs by torch.
+    weights : str
+        SHA-256 of the file that a built network's weights come from; with the name and the versions it finds the graph.
     """
 
     mean: Tensor
     std: Tensor
+    network: nn.Module
     kind = "images"
 
     def __init__(
         self,
         name: str,
-        network: nn.Module,
+        network: nn.Module | Callable[[], nn.Module],
         side: int,
         mean: Sequence[float],
         std: Sequence[float],
@@ -100,6 +103,7 @@ class ImageExtractor(nn.Module):
         layer: str = "output",
         libraries: Sequence[str] = (),
         onnx: bool = False,
+        weights: str = "",
     ) -> None:
         super().__init__()
         if mode not in MODES:
@@ -107,14 +111,41 @@ class ImageExtractor(nn.Module):
         if shorter is not None and shorter < side:
             raise ValueError(f"The shorter side is scaled to {shorter} pixels, but {side} are cut out; give {side}.")
         self.name = name
-        self.network = network.eval().requires_grad_(False)
         self.side, self.mode, self.shorter = side, mode, shorter
         self.antialias = antialias and mode in ANTIALIASED
         self.layer, self.libraries, self.onnx = layer, tuple(libraries), onnx
-        self._graph: Path | None = None
-        self._exported: list[int] | None = None
+        self._weights = weights
+        self._graph: Graph | None = None
+        self._looked_for_graph = False
+        self._state: list[int] = []
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+        self._build = network
+        if isinstance(network, nn.Module):
+            del self._modules["_build"]
+            self._take(network)
+
+    def _take(self, network: nn.Module) -> None:
+        self.network = network.eval().requires_grad_(False)
+
+    @property
+    def _is_built(self) -> bool:
+        return "network" in self._modules
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "network" and not self._is_built and "_build" in self.__dict__:
+            self._take(self._build().to(self.mean))
+        return super().__getattr__(name)
+
+    def named_modules(self, *args: Any, **options: Any) -> Iterator[tuple[str, nn.Module]]:
+        """As every module's; the network is built for it."""
+        assert self.network is not None
+        return super().named_modules(*args, **options)
+
+    def named_children(self) -> Iterator[tuple[str, nn.Module]]:
+        """As every module's; the network is built for it."""
+        assert self.network is not None
+        return super().named_children()
 
     def forward(self, images: Tensor) -> Tensor:
         """Features (n, d) of images (n, 3, h, w) in [0, 1]."""
@@ -123,16 +154,26 @@ class ImageExtractor(nn.Module):
     def vectors(self, pixels: Tensor) -> Tensor:
         """Features (n, d) of what `prepare` returned: by onnxruntime where that can be, else by the network itself."""
         if self._may_skip_torch(pixels) and (graph := self._current_graph()):
-            return torch.from_numpy(onnx_features(graph, pixels.detach().contiguous().numpy()))
+            return torch.from_numpy(onnx_features(graph.path, pixels.detach().contiguous().numpy()))
         features: Tensor = self.network(pixels)
         return features
 
     @property
     def engine(self) -> str:
         """What computes the features where no gradient is asked for, e.g. "onnxruntime 1.32.0"."""
-        if self.onnx and self.mean.device.type == "cpu" and self._current_graph():
+        if self.runs_by_onnx:
             return f"onnxruntime {onnxruntime_version()}"
         return f"torch {versions_of('torch')['torch']}"
+
+    @property
+    def runs_by_onnx(self) -> bool:
+        """Whether onnxruntime computes the features where no gradient is asked for."""
+        return (
+            self.onnx
+            and self.mean.device.type == "cpu"
+            and self.mean.dtype == torch.float32
+            and self._current_graph() is not None
+        )
 
     def _may_skip_torch(self, pixels: Tensor) -> bool:
         """Whether all that is asked for is the values of ordinary float32 images on the CPU."""
@@ -147,35 +188,38 @@ class ImageExtractor(nn.Module):
             and not torch.compiler.is_compiling()
         )
 
-    def _current_graph(self) -> Path | None:
-        """The network's graph, unless somebody has hooked into the network, moved it or changed it since."""
-        modules = self.network.modules()
-        if any(module.training or module._forward_hooks or module._forward_pre_hooks for module in modules):
-            return None
-        tensors = [*self.network.parameters(), *self.network.buffers()]
-        if any(values.device.type != "cpu" or values.dtype == torch.float64 for values in tensors):
-            return None
-        state = [number for values in tensors for number in (values.data_ptr(), values._version)]
-        if self._exported is None:
-            self._exported = state
-            self._graph = self._exported_graph()
-        return self._graph if state == self._exported else None
+    def _current_graph(self) -> Graph | None:
+        """The network's graph, unless somebody has hooked into the network, moved it or changed it."""
+        if not self._looked_for_graph:
+            if self._is_built:
+                self._state = _state_of(self.network)
+            self._looked_for_graph = True
+            self._graph = self._found_graph()
+        if self._graph is not None and self._is_built:
+            self._state = self._state or _state_of(self.network)
+            if _is_touched(self.network) or _state_of(self.network) != self._state:
+                return None
+        return self._graph
 
-    def _exported_graph(self) -> Path | None:
+    def _found_graph(self) -> Graph | None:
         if importlib.util.find_spec("onnxruntime") is None:
             reason = "onnxruntime is not installed (pip install 'genmend[vision]')"
         else:
+            made_of = {
+                "extractor": self.name if self._weights else "",
+                "weights": self._weights or digest_of_network(self.network),
+                "side": self.side,
+                "versions": versions_of("torch", *self.libraries),
+            }
             try:
-                made_of = {
-                    "weights": digest_of_network(self.network),
-                    "side": self.side,
-                    "versions": versions_of("torch", *self.libraries),
-                }
-                return exported_graph(self.network, self.side, sha256_of_json(made_of))
+                return exported_graph(lambda: self.network, self.side, sha256_of_json(made_of), self._facts)
             except (ValueError, OSError) as error:
                 reason = str(error)
         _log.warning("%s runs by torch, about half as fast as by onnxruntime: %s", self.name, reason)
         return None
+
+    def _facts(self) -> dict[str, str]:
+        return {"network": name_of_class(self.network), "weights": digest_of_network(self.network)}
 
     def prepare(self, images: Tensor) -> Tensor:
         """What the network is given: (n, 3, side, side), resized and normalised."""
@@ -208,19 +252,34 @@ class ImageExtractor(nn.Module):
 
     def pipeline(self) -> dict[str, Any]:
         """Everything that makes the feature space, ready for JSON."""
-        parameter = next(self.network.parameters(), self.mean)
+        engine = self.engine
+        facts = self._graph.facts if self._graph is not None and not self._is_built else self._facts()
         return {
             "extractor": self.name,
-            "network": name_of_class(self.network),
-            "weights": digest_of_network(self.network),
+            "network": facts["network"],
+            "weights": facts["weights"],
             "layer": self.layer,
             "resize": {"side": self.side, "shorter": self.shorter, "mode": self.mode},
             "antialias": self.antialias,
             "normalisation": {"mean": self.mean.flatten().tolist(), "std": self.std.flatten().tolist()},
-            "dtype": str(parameter.dtype).removeprefix("torch."),
+            "dtype": str(self._dtype()).removeprefix("torch."),
             "versions": versions_of("torch", "pillow", *self.libraries),
-            "engine": self.engine,
+            "engine": engine,
         }
+
+    def _dtype(self) -> torch.dtype:
+        return next(self.network.parameters(), self.mean).dtype if self._is_built else self.mean.dtype
+
+
+def _state_of(network: nn.Module) -> list[int]:
+    """Numbers that change when a parameter or buffer is written to or replaced."""
+    tensors = [*network.parameters(), *network.buffers()]
+    return [number for values in tensors for number in (values.data_ptr(), values._version)]
+
+
+def _is_touched(network: nn.Module) -> bool:
+    """Whether a forward pass would do more, or something else, than it did in eval mode after loading."""
+    return any(module.training or module._forward_hooks or module._forward_pre_hooks for module in network.modules())
 
 
 @torch.no_grad()

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from genmend.manifold.features.image_extractor import ImageExtractor
 from genmend.storage.atomic import whole_file
 from genmend.storage.container import write_arrays
-from genmend.storage.weights import find_weights
+from genmend.storage.weights import find_weights, sha256_of_weights
 
 __all__ = ["dequantise", "load"]
 
@@ -40,22 +40,27 @@ class _ImageEmbedding(nn.Module):
 
 def load() -> ImageExtractor:
     """The 512-d projected image embedding (not normalised to unit length)."""
-    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
-
-    # The other fields of a ViT-B/16 tower are this class's defaults, except the patch size.
-    config = CLIPVisionConfig(patch_size=16, hidden_size=768, intermediate_size=3072, projection_dim=512)
-    tower = CLIPVisionModelWithProjection(config)
-    tower.load_state_dict(_stored_weights(tower))
     return ImageExtractor(
         "clip-vit-b16",
-        _ImageEmbedding(tower),
+        _tower,
         side=224,
         mean=_MEAN,
         std=_STD,
         layer="image_embeds",
         libraries=["transformers"],
         onnx=True,
+        weights=sha256_of_weights("clip-vit-b16"),
     )
+
+
+def _tower() -> nn.Module:
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    # The other fields of a ViT-B/16 tower are this class's defaults, except the patch size.
+    config = CLIPVisionConfig(patch_size=16, hidden_size=768, intermediate_size=3072, projection_dim=512)
+    tower = CLIPVisionModelWithProjection(config)
+    tower.load_state_dict(_stored_weights(tower))
+    return _ImageEmbedding(tower)
 
 
 def _stored_weights(tower: nn.Module) -> dict[str, Tensor]:

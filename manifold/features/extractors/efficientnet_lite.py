@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from genmend.manifold.features.image_extractor import ImageExtractor
-from genmend.storage.weights import find_weights
+from genmend.storage.weights import find_weights, sha256_of_weights
 
 __all__ = ["PooledStages", "load", "load_classifier", "load_layers"]
 
@@ -71,18 +71,16 @@ class PooledStages(nn.Module):
 
 def load() -> ImageExtractor:
     """The pooled 1280-d features. The weights want pixels as (x - 127) / 128 with x in 0..255."""
-    network = load_classifier()
-    network.reset_classifier(0)  # type: ignore[operator]
-    network.to(memory_format=torch.channels_last)
     return ImageExtractor(
         "efficientnet-lite0",
-        network,
+        _pooled,
         side=224,
         mean=[127 / 255] * 3,
         std=[128 / 255] * 3,
         layer="pooled",
         libraries=["timm"],
         onnx=True,
+        weights=sha256_of_weights("efficientnet-lite0"),
     )
 
 
@@ -91,14 +89,21 @@ def load_layers() -> ImageExtractor:
     plain = load()
     return ImageExtractor(
         "efficientnet-lite0-layers",
-        PooledStages(plain.network),
+        lambda: PooledStages(_pooled()),
         side=plain.side,
         mean=plain.mean.flatten().tolist(),
         std=plain.std.flatten().tolist(),
         layer="mean and deviation of blocks.2-6, 4 x pooled last layer; each block of columns / sqrt(its width)",
         libraries=plain.libraries,
         onnx=True,
+        weights=sha256_of_weights("efficientnet-lite0"),
     )
+
+
+def _pooled() -> nn.Module:
+    network = load_classifier()
+    network.reset_classifier(0)  # type: ignore[operator]
+    return network.to(memory_format=torch.channels_last)
 
 
 def load_classifier() -> nn.Module:

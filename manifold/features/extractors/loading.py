@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -105,7 +105,11 @@ def extractor_of_file(name: str) -> Callable[..., Any]:
 @cache
 def _embedded(name: str) -> Callable[..., Any]:
     # One instance a process: loading takes seconds, and moving it to a device once is enough.
-    return _function({**EXTRACTORS, **AUDIO_EXTRACTORS}[name])()
+    extractor = _function({**EXTRACTORS, **AUDIO_EXTRACTORS}[name])()
+    for library in getattr(extractor, "libraries", ()):
+        if importlib.util.find_spec(library) is None:  # told now, not when the network is built
+            raise ModuleNotFoundError(f"No module named {library!r}", name=library)
+    return extractor
 
 
 def _of_library(name: str) -> Callable[..., Any]:

@@ -14,7 +14,7 @@ from torch import nn
 
 from genmend.manifold.features.extractors.local_weights import read_weights
 from genmend.manifold.features.image_extractor import ImageExtractor
-from genmend.storage.weights import find_weights
+from genmend.storage.weights import find_weights, sha256_of_weights
 
 __all__ = ["build_classifier", "load", "load_mobilenet"]
 
@@ -23,14 +23,26 @@ _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 def load_mobilenet() -> ImageExtractor:
     """MobileNetV2 (ImageNet; Sandler et al., arXiv 1801.04381): 1,280 pooled features of the whole image at 224."""
+    return ImageExtractor(
+        "mobilenet-v2",
+        _mobilenet,
+        side=224,
+        mean=_MEAN,
+        std=_STD,
+        layer="pooled",
+        libraries=["torchvision"],
+        onnx=True,
+        weights=sha256_of_weights("mobilenet-v2"),
+    )
+
+
+def _mobilenet() -> nn.Module:
     from torchvision.models import mobilenet_v2
 
-    network = mobilenet_v2(weights=None)
+    network: nn.Module = mobilenet_v2(weights=None)
     network.load_state_dict(torch.load(find_weights("mobilenet-v2"), map_location="cpu", weights_only=True))
     _take_off_last_linear("mobilenet_v2", network)
-    return ImageExtractor(
-        "mobilenet-v2", network, side=224, mean=_MEAN, std=_STD, layer="pooled", libraries=["torchvision"], onnx=True
-    )
+    return network
 
 
 def load(name: str, path: str = "") -> ImageExtractor:

@@ -111,22 +111,75 @@ def test_a_copy_with_other_weights_has_a_graph_of_its_own(runs, cache):
     extract(extractor, images)
     other = copy.deepcopy(extractor)
     other.network[0].weight.add_(1)
-    other._exported = None
+    other._looked_for_graph, other._state = False, []
     np.testing.assert_allclose(extract(other, images), by_torch(other, images), rtol=1e-4, atol=1e-5)
     assert runs == [5, 5]
-    assert len(list(cache.iterdir())) == 2
+    assert len(list(cache.glob("*.onnx"))) == 2
 
 
 @pytest.mark.parametrize("damage", [b"", b"x" * 99, None])
 def test_a_damaged_graph_is_exported_again(damage, cache, runs):
     before = extract(small(), pictures())
-    (path,) = cache.iterdir()
+    (path,) = cache.glob("*.onnx")
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content if damage is None else damage)
     np.testing.assert_array_equal(extract(small(), pictures()), before)
     assert runs == [5, 5]
-    assert [file.name for file in cache.iterdir()] == [path.name]
+    assert [file.name for file in cache.glob("*.onnx")] == [path.name]
+
+
+def built(times, weights="a"):
+    """An extractor whose network is built when it is needed; `times` counts."""
+
+    def build():
+        times.append(1)
+        return small(3).network
+
+    return ImageExtractor("built", build, 16, (0.5,) * 3, (0.2,) * 3, onnx=True, weights=weights)
+
+
+def test_a_network_is_built_when_more_than_its_features_is_wanted(runs, monkeypatch):
+    times = []
+    before = extract(built(times), pictures())
+    assert times == [1]  # exported
+    extractor = built(times)
+    np.testing.assert_array_equal(extract(extractor, pictures()), before)
+    record = extractor.pipeline()
+    assert features_of(pictures(), extractor).pipeline == record
+    assert times == [1]
+    assert [name for name, _ in extractor.named_modules()][:3] == ["", "network", "network.0"]
+    assert times == [1, 1]
+    assert extractor.pipeline() == record
+    images = pictures().requires_grad_()
+    extractor(images).sum().backward()
+    assert images.grad.abs().max() > 0
+    extractor.network[0].weight.add_(1)
+    assert extractor.engine.startswith("torch")
+    assert extractor.pipeline()["weights"] != record["weights"]
+    extract(built(times, weights="b"), pictures())
+    assert times == [1] * 3
+    monkeypatch.setattr(image_extractor, "versions_of", lambda *packages: dict.fromkeys(packages, "of tomorrow"))
+    extract(built(times), pictures())
+    assert times == [1] * 4
+
+
+@pytest.mark.parametrize("damage", ["", "{", None])
+def test_a_graph_without_its_record_is_exported_again(damage, cache):
+    times = []
+    record = built(times).pipeline()
+    (path,) = cache.glob("*.json")
+    path.unlink() if damage is None else path.write_text(damage)
+    assert built(times).pipeline() == record
+    assert times == [1, 1]
+    assert built(times).pipeline() == record
+    assert times == [1, 1]
+
+
+def test_an_extractor_moves_before_it_is_built():
+    extractor = built([]).double()
+    assert extractor.network[0].weight.dtype == torch.float64
+    assert extractor(pictures().double()).dtype == torch.float64
 
 
 class Unknown(nn.Module):
