@@ -102,7 +102,8 @@ def dissect_seconds(pace: Pace, settings: DissectSettings) -> float:
 def _detector(pace: Pace, settings: DetectorSettings) -> float:
     passes = 1.1 if pace.large else 2.0
     trusted = min(N_SAMPLES, settings.n_reference) * pace.image  # `check_majority`
-    return passes * settings.n_statistics * pace.layers + settings.n_reference * pace.measured + trusted
+    neurons = settings.n_reference * pace.layers  # `early_activity`
+    return passes * settings.n_statistics * pace.layers + settings.n_reference * pace.measured + neurons + trusted
 
 
 def _timed(run: Callable[[], Any]) -> tuple[float, Any]:

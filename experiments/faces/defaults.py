@@ -31,12 +31,15 @@ from experiments.pages import write_page
 from genmend.activations import Correction
 from genmend.gans import ArtifactDetector, Generator, corrected, fit_correction
 from genmend.gans.detection.evidence import known_thresholds
+from genmend.gans.detection.learned_score import SUSPECTS, early_activity, fit_learned_score, suspicion
+from genmend.gans.detection.soft_logistic import cross_validated_scores
 from genmend.gans.families.pretrained import load_faces
 
 RESULTS = Path(__file__).with_name("results") / "defaults"
 LITE, LAYERS = "efficientnet-lite0", "efficientnet-lite0-layers"
 VISIBLE = 0.05  # RMSE in 0..1, the tolerance of `genmend explore` for the same picture
 FALSE_SHARES = (0.05, 0.1, 0.2, 0.3, 0.5)
+OWN_SHARES = (0.25, 0.3, 0.4, 0.5)  # of the own samples flagged: what wider gates would do
 MOST_VISIBLE = 0.03
 
 
@@ -101,7 +104,10 @@ def run(page: str, faces: LabelledFaces, generator: Generator) -> None:
         "tail": new.tail_.to_dict(),
         "rate": new.rare_.rate,
         "own_flagged": float(new.own_flagged_.mean()),
-        "detection": _detection(faces, {"new": new, "before": old}, measured, options.seed),
+        "detection": [
+            *_detection(faces, {"new": new, "before": old}, measured, options.seed),
+            *_other_scores(generator, faces, new, measured["new"][0], options.seed),
+        ],
         "gates": [_row(name, treated, faces, rows, options.seed) for name, treated in judged.items()],
         "choice": _choice(faces, rows, climbed["new"], new, options.seed),
         "folds": _fold_figures(judged["default"], faces, rows, options.seed),
@@ -135,6 +141,7 @@ def _thresholds(new: ArtifactDetector, corrections: dict[str, Correction]) -> di
         "default": ("new", new.threshold_),
         "wide": ("new", known["wide"]),
         "widest": ("new", known["widest"]),
+        **{f"{share:.0%} of own": ("new", float(np.quantile(new.own_scores_, 1 - share))) for share in OWN_SHARES},
         "all but what is normal enough": ("new", enough),
         "random neurons, default": ("random neurons", new.threshold_),
     }
@@ -264,6 +271,31 @@ def _detection(faces: LabelledFaces, detectors: dict[str, ArtifactDetector], mea
             }
             table.append({"defaults": name, "score": part, **figures})
     return table
+
+
+def _other_scores(
+    generator: Generator, faces: LabelledFaces, new: ArtifactDetector, features: np.ndarray, seed: int
+) -> list[dict]:
+    """Scores that do not decide: learnt without neurons, on neurons, and from the labels of the other folds."""
+    rare = new.own_counts_.sum(axis=1)
+    by_two = suspicion(rare, copy.copy(new)._learn_own(rare <= np.quantile(rare, 1 - SUSPECTS)))
+    own = generator.latents(new.n_reference, new.seed + 1)
+    of_image, _, _ = fit_learned_score(new.own_features_, by_two, new.seed)
+    of_neurons, _, _ = fit_learned_score(early_activity(generator, own), by_two, new.seed)
+    scores = {
+        "learned on images alone": of_image(features),
+        "learned on neurons": of_neurons(early_activity(generator, faces.latents)),
+        "trained on labels of other folds": cross_validated_scores(features, faces.share, seed=seed),
+    }
+    return [
+        {
+            "defaults": "no default",
+            "score": name,
+            "consensus": _auroc(faces.artifact[faces.consensus], values[faces.consensus], seed),
+            "full": _auroc(faces.full, values, seed),
+        }
+        for name, values in scores.items()
+    ]
 
 
 def _without_learned(detector: ArtifactDetector) -> ArtifactDetector:

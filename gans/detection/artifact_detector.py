@@ -4,7 +4,8 @@ Four scores, all finite, all higher = more broken:
 
 - *rare activation*: active neurons that are rarely active (genmend.gans.detection.rare_activation);
 - *distance to normal*: feature distance to the k-th nearest of the generator's own normal samples;
-- *learned*: what the own samples that the first two suspect most have in common (genmend.gans.detection.learned_score);
+- *learned*: what the own samples that the first two suspect most have in common, in the generator's early neurons and
+  from these in the image (genmend.gans.detection.learned_score);
 - *supervised*: a linear score trained on labels (genmend.gans.detection.soft_logistic), where there are some.
 
 *Combined*, which decides, is the supervised score where there is one, else the learned one, and else (normal images
@@ -23,13 +24,14 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 from sklearn.base import BaseEstimator
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from genmend.gans.detection.learned_score import (
     SUSPECTS,
+    agreement,
+    early_activity,
     fit_learned_score,
     fit_unlike_normal,
     suspicion,
@@ -217,7 +219,7 @@ class ArtifactDetector(BaseEstimator):
         self.tail_: Tail | None = None
         self.labelled_: LabelledFeatures | None = None
         self.training_: dict[str, Any] | None = None
-        self._learn_alone()
+        self._learn_alone(early_activity(generator, reference, progress=progress))
         return self
 
     def _choose_rate(self, counts: Mapping[float, Mapping[str, NDArray[np.float64]]]) -> None:
@@ -235,11 +237,13 @@ class ArtifactDetector(BaseEstimator):
         self.rare_.scale_by(counts[self.rare_.rate])
         self.own_counts_ = standardised[self.rare_.rate]
 
-    def _learn_alone(self) -> None:
-        """Learn from the own samples alone: the two first scores suspect, the learned one decides."""
+    def _learn_alone(self, neurons: NDArray[np.float32]) -> None:
+        """Learn from the own samples alone: the first two scores suspect, neurons (n, m) tell why, images decide."""
         rare = self.own_counts_.sum(axis=1)
         distance = self._learn_own(rare <= np.quantile(rare, 1 - SUSPECTS))
-        learned = fit_learned_score(self.own_features_, suspicion(rare, distance), self.seed)
+        learned = fit_learned_score(neurons, suspicion(rare, distance), self.seed)
+        if learned is not None:
+            learned = fit_learned_score(self.own_features_, suspicion(rare, learned[1]), self.seed)
         if learned is None:
             return
         self.learned_, self.own_scores_, self.learned_auroc_ = learned
@@ -284,7 +288,7 @@ class ArtifactDetector(BaseEstimator):
         of_normal, of_own = unseen_unlike_normal(normal, self.own_features_)
         rare = self.own_counts_.sum(axis=1)
         self.scale_ = {"rare_activation": _mean_and_std(rare), "unlike_normal": _mean_and_std(of_own)}
-        self.rare_weight_ = _agreement(rare, of_own)
+        self.rare_weight_ = agreement(rare, of_own)
         own = self._combined(rare, of_own, "unlike_normal")
         mean_rare = np.full(len(normal), self.scale_["rare_activation"][0])
         limit = self._own_quantile(self._combined(mean_rare, of_normal, "unlike_normal"))
@@ -391,10 +395,3 @@ class ArtifactDetector(BaseEstimator):
 
 def _mean_and_std(values: NDArray[np.float64]) -> tuple[float, float]:
     return float(values.mean()), float(values.std()) or 1.0
-
-
-def _agreement(rare: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """Spearman's correlation of the two scores over the own samples; 0 where they disagree or one is constant."""
-    if rare.std() == 0 or other.std() == 0:
-        return 0.0
-    return max(0.0, float(spearmanr(rare, other).statistic))

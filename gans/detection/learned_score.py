@@ -3,7 +3,9 @@
 *By suspicion*: the samples that other scores put at the top are told from those they put at the bottom by a logistic
 regression on the features; the ones between are left out. The regression finds the directions in which broken samples
 differ and forgets what else is unusual, so it detects better than the scores that taught it (self-training; figures in
-experiments/faces/defaults.py), and needs nothing but the image.
+experiments/faces/defaults.py), and needs nothing but the image. It is learnt twice: first on neurons of the generator's
+early layers, then on the image, taught by what the neurons say. Two views of a sample teach each other better than one
+does itself (co-training: Blum and Mitchell, COLT 1998).
 
 *By normal images*: these (0) are told from the own samples (1). Some own samples are normal, too, so the 1 is no label
 of a broken one; but as long as the normal images are like the normal ones among the samples, the score ranks as one
@@ -15,17 +17,29 @@ blurred lie about as far from them.
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from scipy.stats import norm, rankdata
+from scipy.stats import norm, rankdata, spearmanr
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
+from torch import Tensor
 
 from genmend.gans.detection.soft_logistic import LinearScore, fit_soft_logistic
+from genmend.gans.generator import Generator, early_layers, recorded_batches
 
-__all__ = ["SUSPECTS", "fit_learned_score", "fit_unlike_normal", "suspicion", "unseen_unlike_normal"]
+__all__ = [
+    "SUSPECTS",
+    "agreement",
+    "early_activity",
+    "fit_learned_score",
+    "fit_unlike_normal",
+    "suspicion",
+    "unseen_unlike_normal",
+]
 
 SUSPECTS, TRUSTED = 0.2, 0.6  # shares of the own samples: the most suspicious, and the least
 _REGULARISATION, _N_FOLDS, FEWEST_SUSPECTS = 1e-3, 5, 2
+_MOST_NEURONS = 8_192  # that are looked at; all 24,576 of the face generator's two early layers detect no better
 
 
 def suspicion(*parts: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -38,6 +52,28 @@ def suspicion(*parts: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.zeros(len(parts[0]))
     scores: NDArray[np.float64] = np.mean([norm.ppf((rankdata(p) - 0.5) / len(p)) for p in telling], axis=0)
     return scores
+
+
+def agreement(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """Spearman's correlation of two scores (n,) of the same samples; 0 where they disagree or one is constant."""
+    if one.std() == 0 or other.std() == 0:
+        return 0.0
+    return max(0.0, float(spearmanr(one, other).statistic))
+
+
+def early_activity(generator: Generator, latents: Tensor, *, progress: bool = False) -> NDArray[np.float32]:
+    """Positive part of neurons in the `early_layers`, (n, d): 8,192 at most, evenly spaced, as many of each layer."""
+    layers = early_layers(generator.layers)
+    most, parts = _MOST_NEURONS // len(layers), []
+    for outputs in recorded_batches(generator, latents, layers, "neurons", progress):
+        columns = []
+        for layer in layers:
+            values = outputs[layer].flatten(1)
+            n = values.shape[1]
+            picked = torch.linspace(0, n - 1, min(n, most), dtype=torch.float64, device=values.device).long()
+            columns.append(values[:, picked].clamp(min=0).float().nan_to_num().cpu())
+        parts.append(torch.cat(columns, dim=1))
+    return torch.cat(parts).numpy()
 
 
 def fit_learned_score(

@@ -2,10 +2,15 @@
 
 import numpy as np
 import pytest
+from gans_toys import toy_generator
+from sklearn.metrics import roc_auc_score
 
+from genmend.activations import record
+from genmend.gans.detection import learned_score
 from genmend.gans.detection.evidence import threshold_table
-from genmend.gans.detection.learned_score import fit_learned_score, suspicion
+from genmend.gans.detection.learned_score import early_activity, fit_learned_score, suspicion
 from genmend.gans.detection.tail import tail_of
+from genmend.gans.generator import early_layers
 
 
 def mixed(broken_share, n=2_000, seed=0):
@@ -108,3 +113,32 @@ def test_the_table_of_thresholds_has_each_once_and_says_which_is_in_use():
     assert rows[0]["more"] < 0 < rows[2]["more"]
     rows = threshold_table(known, tail_of(scores), scores, used=2.0)
     assert [(row["name"], row["in_use"]) for row in rows][1] == ("in use", True)
+
+
+def test_neurons_teach_the_image_score_better_than_the_noisy_parts_do():
+    """Both views tell the broken ones apart; the parts that suspect agree with the image's noise, which misleads it."""
+    rng = np.random.default_rng(1)
+    broken = rng.random(1_000) < 0.2
+    neurons, features = rng.normal(size=(2, 1_000, 20))
+    neurons[:, 0] += 4 * broken
+    features[:, 0] += 4 * broken
+    rare = broken + rng.normal(size=1_000)
+    distance = broken + 2 * features[:, 1]
+    _, of_neurons, _ = fit_learned_score(neurons, suspicion(rare, distance))
+    _, taught, _ = fit_learned_score(features, suspicion(rare, of_neurons))
+    _, alone, _ = fit_learned_score(features, suspicion(rare, distance))
+    assert roc_auc_score(broken, taught) > roc_auc_score(broken, alone) + 0.05
+
+
+def test_early_activity_is_the_positive_part_of_as_many_neurons_of_each_early_layer(monkeypatch):
+    generator = toy_generator()
+    latents = generator.latents(5, 3)
+    layers = early_layers(generator.layers)
+    with record(generator.module, layers) as outputs:
+        generator.run(latents)
+    whole = [outputs[layer].flatten(1).clamp(min=0).numpy() for layer in layers]
+    np.testing.assert_allclose(early_activity(generator, latents), np.concatenate(whole, axis=1), rtol=1e-6)
+    monkeypatch.setattr(learned_score, "_MOST_NEURONS", 4 * len(layers))
+    few = early_activity(generator, latents)
+    assert few.shape == (5, 4 * len(layers))
+    np.testing.assert_allclose(few[:, [0, 3]], whole[0][:, [0, -1]], rtol=1e-6)  # from the first to the last
