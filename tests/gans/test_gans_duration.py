@@ -20,7 +20,9 @@ SETTINGS = DetectorSettings(EXTRACTOR, n_statistics=1000, n_reference=100)
 
 def test_seconds_are_those_of_the_passes():
     assert detect_seconds(SMALL, SETTINGS, 10) == pytest.approx(2000 * 0.1 + 110 * 1.6 + 100 * 0.1 + 100)
-    assert detect_seconds(LARGE, SETTINGS, 10) == pytest.approx(1100 * 0.1 + 110 * 1.6 + 100 * 0.1 + 100)  # a tenth counts
+    assert detect_seconds(LARGE, SETTINGS, 10) == pytest.approx(
+        1100 * 0.1 + 110 * 1.6 + 100 * 0.1 + 100
+    )  # a tenth counts
     assert detect_seconds(SMALL, SETTINGS, 10, fitted=True) == pytest.approx(16)
     assert correct_seconds(SMALL, SETTINGS, 10, fitted=True) >= 15
     search = RareSettings(SETTINGS, search=RareSearch(n_versions=2, n_steps=9))
