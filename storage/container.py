@@ -17,6 +17,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from genmend.storage.atomic import whole_file
+from genmend.storage.leftovers import temporary_folder
 from genmend.storage.tables import parse_json
 
 __all__ = ["ContainerError", "finite_number", "load", "save", "whole_number", "write_arrays"]
@@ -171,7 +172,10 @@ def _short(value: Any) -> str:
 def write_arrays(path: Path, arrays: Mapping[str, Any], metadata: dict[str, str] | None = None) -> None:
     """Write arrays or tensors as safetensors to `path`, which `whole_file` has given; OSError where that fails."""
     try:
-        _write(path, arrays, metadata)
+        # safetensors writes to a file beside its own, of a name that does not tell who was killed while it wrote.
+        with temporary_folder(path.parent) as folder:
+            _write(Path(folder) / path.name, arrays, metadata)
+            os.replace(Path(folder) / path.name, path)
     except SafetensorError as fault:  # a full disk, for one: to callers an error of the file system like any other
         raise OSError(f"A file can't be written in {path.parent} ({fault}); make room there.") from fault
 

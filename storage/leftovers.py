@@ -30,8 +30,7 @@ def temporary_name(path: Path) -> str:
 
 
 def temporary_folder(parent: str | os.PathLike[str]) -> tempfile.TemporaryDirectory[str]:
-    """Make a hidden folder in `parent` for a ``with`` block; those that killed processes have left go first."""
-    remove_leftovers(parent)
+    """Make a hidden folder in `parent` for a ``with`` block; `remove_leftovers` knows those of killed processes."""
     return tempfile.TemporaryDirectory(dir=parent, prefix=f".folder.{_machine()}-{os.getpid()}-", suffix=".tmp")
 
 

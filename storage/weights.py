@@ -16,7 +16,7 @@ from pathlib import Path
 import platformdirs
 
 from genmend.storage.digests import sha256_of_file
-from genmend.storage.leftovers import temporary_folder
+from genmend.storage.leftovers import remove_leftovers, temporary_folder
 from genmend.storage.source_archives import download_source_archive, take_out
 
 __all__ = [
@@ -270,6 +270,7 @@ def fetch_weights(name: str, archive: str | os.PathLike[str] | None = None) -> P
     if all(targets[member].is_file() and sha256_of_file(targets[member]) == digest for member, digest in entry.files):
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(target.parent)
     with temporary_folder(target.parent) as folder:
         downloaded = Path(archive) if archive is not None else _download(entry, folder)
         unpacked = {member: _unpack(entry, member, downloaded, folder) for member, _ in entry.files}

@@ -37,7 +37,8 @@ def kills_table(kept: Counts) -> list[str]:
 def _told(tally: dict[str, Any] | None) -> str:
     if tally is None:
         return "not tried"
-    different = f"; differ: {', '.join(tally['differences'])}" if tally["differences"] else ""
+    shown = (" ".join(difference.split())[:80] for difference in tally["differences"][:3])
+    different = f"; differ: {', '.join(shown)}" if tally["differences"] else ""
     return f"{tally['events']}; {tally['equal']} of {tally['ends']} equal{different}"
 
 

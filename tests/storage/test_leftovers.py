@@ -7,8 +7,10 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from genmend.storage import container
 from genmend.storage.atomic import _tidy_once, whole_file
 from genmend.storage.leftovers import _machine, remove_leftovers, remove_others, temporary_folder, temporary_name
 
@@ -96,12 +98,26 @@ def test_a_folder_goes_with_what_is_in_it_and_a_link_without_what_it_leads_to(tm
     assert names(kept) == ["file"]
 
 
-def test_a_temporary_folder_removes_those_of_the_dead_and_not_its_own(tmp_path):
-    with temporary_folder(tmp_path) as ours, temporary_folder(tmp_path) as more:
+def test_temporary_folders_of_the_dead_go_and_not_our_own(tmp_path):
+    with temporary_folder(tmp_path) as ours:
         (tmp_path / Path(ours).name.replace(f"-{os.getpid()}-", "-999999999-")).mkdir()
-        with temporary_folder(tmp_path):
-            assert len(names(tmp_path)) == 3
-        assert sorted([Path(ours).name, Path(more).name]) == names(tmp_path)
+        remove_leftovers(tmp_path)
+        assert names(tmp_path) == [Path(ours).name]
+    assert names(tmp_path) == []
+
+
+def test_what_safetensors_writes_on_its_way_lies_in_a_folder_that_is_ours(tmp_path, monkeypatch):
+    def killed(arrays, path, metadata):
+        Path(path).with_name(".tmpXyZ123").write_bytes(b"half")
+        (folder,) = tmp_path.glob(".folder.*.tmp")
+        folder.rename(tmp_path / folder.name.replace(f"-{os.getpid()}-", "-999999999-"))
+        raise OSError
+
+    monkeypatch.setattr("safetensors.numpy.save_file", killed)
+    with pytest.raises(OSError):  # noqa: PT011
+        container.save(tmp_path / "a.safetensors", "genmend.test", {"a": np.zeros(3)}, {})
+    assert len(names(tmp_path)) == 1
+    remove_leftovers(tmp_path)
     assert names(tmp_path) == []
 
 
