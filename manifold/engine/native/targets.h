@@ -17,7 +17,8 @@
 #define AMX __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,amx-tile,amx-int8")))
 #endif
 
-#if defined(__aarch64__) && defined(__GNUC__)
+// Older clang has the dot product only where it is told that the CPU has it, as on macOS.
+#if defined(__aarch64__) && (defined(__ARM_FEATURE_DOTPROD) || (defined(__GNUC__) && !defined(__clang__)))
 #define GENMEND_NEON 1
 #ifdef __ARM_FEATURE_DOTPROD
 #define NEON_DOT
