@@ -48,9 +48,9 @@ class ShardedManifold:
     machine do without. A lost worker is started again and its call repeated, three times. See docs/scale.md.
 
     Memory, beyond the mapped files: the screen's codes of the shard in use (of all with `keep_codes`), n * d bytes for
-    n samples with the int8 screen; at most 200 bytes for each sample of the reference (radii and neighbours found so
-    far); 200 bytes for each query; a piece of rows, with 16 k bytes a row for each shard. Shards in half precision are
-    widened to float32 in memory while they are in use.
+    n samples with the int8 screen, up to three times that for shards of at most 2^28 values; at most 200 bytes for each
+    sample of the reference (radii and neighbours found so far); 200 bytes for each query; a piece of rows, with 16 k
+    bytes a row for each shard. Shards in half precision are widened to float32 in memory while they are in use.
 
     Parameters
     ----------
