@@ -96,7 +96,7 @@ def explain_images(
         inputs.to(device),
         classifier.class_number(target) if target else None,
         methods=settings.chosen_methods,
-        most_passes=settings.most_passes,
+        thorough=settings.thorough,
         seed=settings.seed,
         batch_size=settings.batch_size,
         progress=work.progress,

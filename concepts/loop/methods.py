@@ -48,6 +48,8 @@ class Method:
         Defaults.
     space : dict of str to tuple
         Setting -> what may be tried in its place.
+    by_default : bool
+        Whether it runs where no method is named; those that take long and say little that others do not are False.
     """
 
     source: str
@@ -58,6 +60,7 @@ class Method:
     gradient: bool = True
     settings: Mapping[str, Any] = field(default_factory=dict)
     space: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    by_default: bool = True
 
 
 def why_not(method: Method, facts: ModelFacts) -> str | None:
@@ -205,6 +208,7 @@ METHODS: dict[str, Method] = {
         lambda settings: settings["n_steps"],
         settings={"n_steps": 31, "fraction": 0.25, "max_distance": 0.02},
         space={"fraction": (0.1, 0.25, 0.5), "max_distance": (0.02, 0.1, 1.0)},
+        by_default=False,
     ),
     "integrated-gradients": Method(
         "Sundararajan et al. 2017, captum",
@@ -221,6 +225,7 @@ METHODS: dict[str, Method] = {
         lambda settings: settings["n_draws"],
         settings={"n_draws": 31, "deviation": 0.2},
         space={"deviation": (0.05, 0.2, 0.5)},
+        by_default=False,
     ),
     "guided-backprop": Method(
         "Springenberg et al. 2014, captum",
@@ -240,6 +245,7 @@ METHODS: dict[str, Method] = {
         gradient=False,
         settings={"cells": 7},
         space={"cells": (5, 7, 10)},
+        by_default=False,
     ),
     "positive-interactions": Method(
         "ICLR 2025 (API), by square cells",
@@ -248,6 +254,7 @@ METHODS: dict[str, Method] = {
         gradient=False,
         settings={"cells": 5, "n_orders": 2},
         space={"cells": (4, 5, 6)},
+        by_default=False,
     ),
     "random": Method("the control: uniform noise", _random, lambda settings: 0, gradient=False),
 }

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from genmend.concepts.loop.explain import DEFAULT_WEIGHTS, _ranked, explain
+from genmend.concepts.loop.explain import DEFAULT_WEIGHTS, _chosen, _ranked, explain
 from genmend.concepts.loop.methods import METHODS
 from genmend.concepts.loop.operations import trace_model
 
@@ -86,7 +86,7 @@ FEW = {
 
 @pytest.fixture(scope="module")
 def found():
-    return explain(classifier(), IMAGES, settings=FEW)
+    return explain(classifier(), IMAGES, settings=FEW, methods="all")
 
 
 def test_every_method_runs_or_says_why_not(found):
@@ -113,14 +113,16 @@ def test_the_same_seed_gives_the_same(found):
         np.testing.assert_array_equal(each.scores["muFidelity"], found[each.method].scores["muFidelity"])
 
 
-def test_what_runs_the_model_often_has_to_be_asked_for():
-    left_out = explain(classifier(), IMAGES[:2], most_passes=1)
-    assert "run the model 650 times" in left_out.refused["positive-interactions"]
-    assert {each.passes for each in left_out.explained} == {0, 1}
+def test_what_takes_long_has_to_be_asked_for():
+    facts = trace_model(classifier(), IMAGES)
+    names, refused = _chosen(None, facts)
+    assert "ask for all" in refused["positive-interactions"]
+    assert set(names) == {name for name, method in METHODS.items() if method.by_default}
+    assert set(_chosen("all", facts)[0]) == set(METHODS)
 
 
 def test_methods_that_do_not_fit_are_named_with_the_reason():
-    found = explain(Attends().eval(), IMAGES, targets=2, most_passes=1)
+    found = explain(Attends().eval(), IMAGES, 2, settings=FEW)
     assert "smooth gates" in found.refused["guided-backprop"] or "needs relu" in found.refused["guided-backprop"]
     assert (found.targets == 2).all()
     with pytest.raises(ValueError, match="guided-backprop does not serve this model"):
