@@ -39,7 +39,7 @@ ENABLES = {
     "report": "report.html and every picture in it",
     "vision": "image features: EfficientNet-Lite0, MobileNetV2, CLIP, timm, torchvision, transformers; segmenters",
     "images": "the same without transformers: neither CLIP nor segmenters",
-    "explain": "masks of what is broken, by attribution: Grad-CAM and others",
+    "explain": "genmend explain; masks of what is broken, by attribution: Grad-CAM and others",
     "demo": "genmend demo",
     "diffusion": "genmend amplify: low frequencies of diffusers pipelines",
     "tts": "genmend speak: text-to-speech models; wav2vec2 features of recordings",
