@@ -16,6 +16,7 @@ from .circuits.find_circuits import find_circuits as find_circuits
 from .circuits.unit_index import UnitIndex as UnitIndex
 from .circuits.unit_index import build_index as build_index
 from .circuits.unit_index import load_index as load_index
+from .classifiers import load_classifier as load_classifier
 from .loop.explain import Explanations as Explanations
 from .loop.explain import explain as explain
 from .regions.configurations import Configurations as Configurations

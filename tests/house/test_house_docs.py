@@ -124,7 +124,7 @@ def test_links_and_pictures_lead_somewhere():
 
 
 def test_files_that_are_named_exist():
-    folders = "activations|benchmarks|diffusion|docs|experiments|gans|manifold|storage|tests|tts|workbench"
+    folders = "activations|benchmarks|concepts|diffusion|docs|experiments|gans|manifold|storage|tests|tts|workbench"
     for page in [*PAGES, ROOT / "CHANGELOG.md", ROOT / "SECURITY.md", *ROOT.glob("experiments/**/*.md")]:
         named = re.findall(rf"`((?:{folders})/[\w./*-]+)`", page.read_text(encoding="utf-8"))
         for path in named:
