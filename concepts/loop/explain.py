@@ -156,7 +156,8 @@ class Explanations:
                 }
                 for measure in self.measures
             },
-            "model": {"operations": sorted(self.facts.families), "spread": self.facts.spread},
+            "operations": sorted(self.facts.families),
+            "spread": self.facts.spread,
             "weights": self.weights,
             "seed": self.seed,
         }

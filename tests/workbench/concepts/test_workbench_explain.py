@@ -41,6 +41,7 @@ def test_a_folder_of_images_is_explained(here):
     assert done.exit_code == 0, done.output
     totals = json.loads((here / "out" / "summary.json").read_text())
     assert totals["images"] == ["0.png", "1.png", "2.png"]
+    assert totals["model"] == "own:build"
     assert [each["method"] for each in totals["methods"]][-1] == "random"
     assert len(totals["methods"]) == 4
     maps = np.load(here / "out" / "explanations.npz")
