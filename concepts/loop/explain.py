@@ -162,11 +162,11 @@ class Explanations:
             "seed": self.seed,
         }
 
-    def plot(self, images: np.ndarray, *, n_methods: int = 5) -> Figure:
-        """The images beside the maps of the best methods; images are ``(n, h, w, 3)`` in 0..1."""
+    def plot(self, images: np.ndarray, *, n_methods: int = 5, names: Sequence[str] = ()) -> Figure:
+        """The images beside the maps of the best methods, see `plot_explanations`."""
         from genmend.concepts.loop.figures import plot_explanations
 
-        return plot_explanations(self, images, n_methods=n_methods)
+        return plot_explanations(self, images, n_methods=n_methods, names=names)
 
 
 def explain(

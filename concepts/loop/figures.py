@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["plot_explanations"]
 
 
-def plot_explanations(explanations: Explanations, images: np.ndarray, *, n_methods: int = 5) -> Figure:
+def plot_explanations(
+    explanations: Explanations, images: np.ndarray, *, n_methods: int = 5, names: Sequence[str] = ()
+) -> Figure:
     """A row an image, a column a method, the best first; red speaks for the class, blue against it.
 
     Parameters
@@ -24,6 +28,8 @@ def plot_explanations(explanations: Explanations, images: np.ndarray, *, n_metho
         RGB in 0..1, shape ``(n, h, w, 3)``.
     n_methods
         The first so many.
+    names
+        Of the images' classes; their numbers if empty.
     """
     from matplotlib.figure import Figure
 
@@ -34,13 +40,16 @@ def plot_explanations(explanations: Explanations, images: np.ndarray, *, n_metho
     for row, image in enumerate(images):
         grid[row, 0].imshow(image.clip(0, 1))
         probability = explanations.probabilities[row]
-        grid[row, 0].set_ylabel(f"class {explanations.targets[row]}\np = {probability:.2f}", fontsize=8)
+        name = names[row] if names else f"class {explanations.targets[row]}"
+        grid[row, 0].set_ylabel(f"{fill(name, 18)}\np = {probability:.2f}", fontsize=8)
         for column, each in enumerate(shown, start=1):
             values = each.attributions[row]
             # The strongest hundredth would leave the rest grey.
             limit = max(float(np.quantile(np.abs(values), 0.99)), float(np.finfo(np.float32).tiny))
-            grid[row, column].imshow(image.clip(0, 1).mean(-1), cmap="gray", vmin=-0.5, vmax=1.5)
-            grid[row, column].imshow(values, cmap="seismic", vmin=-limit, vmax=limit, alpha=0.7)
+            grid[row, column].imshow(image.clip(0, 1).mean(-1), cmap="gray", vmin=-0.5, vmax=1.2)
+            # Clear where it says nothing, so that the image is seen.
+            strength = (np.abs(values) / limit).clip(0, 1) * 0.85
+            grid[row, column].imshow(np.sign(values), cmap="bwr", vmin=-1, vmax=1, alpha=strength)
             if row == 0:
                 grid[row, column].set_title(each.method.replace("-", "\n"), fontsize=8)
     grid[0, 0].set_title("image", fontsize=8)

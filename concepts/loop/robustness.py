@@ -68,19 +68,21 @@ def complexity() -> Measure:
 
 
 def target_sensitivity() -> Measure:
-    """Rank correlation of the attributions with those for the class that the model gives the next largest score."""
+    """Rank correlation of the attributions with those for another class, drawn at random for each sample."""
 
     def evaluate(case: Case) -> Tensor:
         with torch.no_grad():
-            output = case.model(case.inputs)
-        scores = getattr(output, "logits", output).clone()
-        scores.scatter_(1, case.targets.unsqueeze(1), -math.inf)
-        moved = pooled(case.attribute(case.inputs, scores.argmax(1))).flatten(1)
+            output = case.model(case.inputs[:1])
+        n_classes = getattr(output, "logits", output).shape[1]
+        generator = torch.Generator().manual_seed(case.seed)
+        step = torch.randint(1, max(n_classes, 2), (len(case.inputs),), generator=generator).to(case.targets)
+        others = (case.targets + step) % n_classes
+        moved = pooled(case.attribute(case.inputs, others)).flatten(1)
         return rank_correlation(pooled(case.attributions).flatten(1), moved)
 
     return Measure(
         "other class",
-        "Is it the same explanation for another class? 1 would mean that the class does not matter.",
+        "Is it the same explanation for a class drawn at random? 1 would mean that the class does not matter.",
         False,
         -1.0,
         1.0,

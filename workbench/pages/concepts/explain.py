@@ -47,7 +47,11 @@ def write_explain_page(path: Path, run: ExplainRun) -> None:
         [each.method, *(each.mean(name)[0] for name in names), each.passes, each.seconds, "; ".join(each.warnings)]
         for each in found.explained
     ]
-    warned = [f"{each.method}: {' '.join(each.warnings)}" for each in found.explained if each.warnings]
+    said: dict[str, list[str]] = {}
+    for each in found.explained:
+        for warning in each.warnings:
+            said.setdefault(warning, []).append(each.method)
+    warned = [f"{', '.join(methods)}: {warning}" for warning, methods in said.items()]
     write_report(
         path,
         "genmend explain",
@@ -59,7 +63,7 @@ def write_explain_page(path: Path, run: ExplainRun) -> None:
                     Figure(
                         "Red speaks for the class, blue against it; the best method stands left. Per pixel: "
                         "explanations.npz.",
-                        found.plot(run.images[:N_ROWS]),
+                        found.plot(run.images[:N_ROWS], names=totals["classes"]),
                     ),
                     *([Paragraph("\n\n".join(warned))] if warned else []),
                 ],
