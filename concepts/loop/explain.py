@@ -16,6 +16,7 @@ from genmend.concepts.loop import mu_fidelity, pixel_flipping, robustness
 from genmend.concepts.loop.measure import Attribute, Case, Measure, pooled
 from genmend.concepts.loop.methods import METHODS, why_not
 from genmend.concepts.loop.operations import ModelFacts, trace_model
+from genmend.concepts.loop.ranking import Explained, checked_weights, pareto, ranked
 from genmend.concepts.scalar_target import as_module, check_inputs, target_scores
 from genmend.storage.pieces import Work
 from genmend.storage.progress import with_progress
@@ -23,11 +24,8 @@ from genmend.storage.progress import with_progress
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["DEFAULT_WEIGHTS", "Explained", "Explanations", "explain"]
+__all__ = ["Explanations", "explain"]
 
-DEFAULT_WEIGHTS = {"faithful": 3.0, "stable": 1.0, "compact": 1.0, "cheap": 1.0}
-#: The one measure that stands for each property in the ranking.
-JUDGES = {"faithful": "AbPC", "stable": "sensitivity", "compact": "complexity"}
 SAME = 0.8  # rank correlation from which an explanation is called the same
 
 
@@ -45,40 +43,6 @@ def all_measures(attribute_by: Any, *, thorough: bool = True) -> list[Measure]:
 
 #: As they are, without a method of their own: what they ask, and which way is better.
 MEASURES = tuple(all_measures(lambda model: lambda inputs, targets: inputs))
-
-
-@dataclass(frozen=True)
-class Explained:
-    """What one method said, and how good that is.
-
-    Attributes
-    ----------
-    method : str
-    settings : dict
-    attributions : ndarray
-        One number a pixel, float32, shape ``(n, h, w)``.
-    scores : dict of str to ndarray
-        Measure -> one number a sample, shape ``(n,)``.
-    seconds : float
-        Of the explanations, a sample.
-    passes : int
-        Runs of the model, a sample.
-    warnings : tuple of str
-    """
-
-    method: str
-    settings: dict[str, Any]
-    attributions: np.ndarray
-    scores: dict[str, np.ndarray]
-    seconds: float
-    passes: int
-    warnings: tuple[str, ...]
-
-    def mean(self, measure: str) -> tuple[float, float]:
-        """Mean over the samples, and the half width of its 95 % interval (NaN for one sample)."""
-        values = self.scores[measure]
-        half = 1.96 * values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
-        return float(values.mean()), float(half)
 
 
 @dataclass(frozen=True)
@@ -229,7 +193,7 @@ def explain(
     module, inputs = as_module(model), check_inputs(inputs).detach()
     if inputs.ndim != 4:
         raise ValueError(f"inputs has shape {tuple(inputs.shape)}, but images (n, c, h, w) are needed.")
-    chosen_weights = _checked_weights(weights)
+    chosen_weights = checked_weights(weights)
     work = work or Work()
     if work.folder is not None and not key:
         raise ValueError("With a folder of work give key=, which tells this model and these inputs from others.")
@@ -249,17 +213,17 @@ def explain(
         }
         compute = partial(_measured, module, facts, name, own, inputs, classes, fill, seed, batch_size, thorough)
         found.append(_explained(name, own, work.kept(f"explained-{name}", given, compute)))
-    ranked = _ranked(found, chosen_weights)
+    in_order = ranked(found, chosen_weights)
     with torch.no_grad():
         logits = torch.cat([_logits(module(some)) for some in inputs.split(batch_size)])
     rows = torch.arange(len(inputs))
     return Explanations(
-        tuple(ranked),
+        tuple(in_order),
         classes.cpu().numpy(),
         logits[rows, classes].cpu().numpy(),
         logits.softmax(1)[rows, classes].cpu().numpy(),
         refused,
-        tuple(_pareto([each for each in ranked if each.method != "random"])),
+        tuple(pareto([each for each in in_order if each.method != "random"])),
         MEASURES,
         facts,
         chosen_weights,
@@ -355,47 +319,3 @@ def _chosen(methods: Sequence[str] | Literal["all"] | None, facts: ModelFacts) -
         refused |= dict.fromkeys(slow, "It takes longer than the others: name it in methods, or ask for all.")
     serving = [name for name in asked if name not in refused]
     return [*(name for name in serving if name != "random"), "random"], refused
-
-
-def _checked_weights(weights: Mapping[str, float] | None) -> dict[str, float]:
-    chosen = dict(DEFAULT_WEIGHTS if weights is None else weights)
-    for name, value in chosen.items():
-        if name not in DEFAULT_WEIGHTS or not value >= 0:
-            raise ValueError(f"weight {name}={value}: accepted are {', '.join(DEFAULT_WEIGHTS)}, each at least 0.")
-    if not sum(chosen.values()) > 0:
-        raise ValueError("All weights are 0: give one of them more.")
-    return {name: float(chosen.get(name, 0.0)) for name in DEFAULT_WEIGHTS}
-
-
-def _properties(found: Sequence[Explained]) -> dict[str, np.ndarray]:
-    """Property -> one number a method, higher is better."""
-    values = {
-        "faithful": [each.mean("AbPC")[0] for each in found],
-        "stable": [-each.mean("sensitivity")[0] for each in found],
-        "compact": [-each.mean("complexity")[0] for each in found],
-        "cheap": [-each.passes for each in found],
-    }
-    return {name: np.array(numbers, dtype=float) for name, numbers in values.items()}
-
-
-def _ranked(found: Sequence[Explained], weights: Mapping[str, float]) -> list[Explained]:
-    control = [each for each in found if each.method == "random"]
-    rest = [each for each in found if each.method != "random"]
-    if not rest:
-        return control
-    total = np.zeros(len(rest))
-    for name, values in _properties(rest).items():
-        # The mean rank of equals.
-        below = (values[:, None] > values).sum(1)
-        equal = (values[:, None] == values).sum(1)
-        total += weights[name] * (below + (equal - 1) / 2)
-    return [rest[i] for i in np.argsort(-total, kind="stable")] + control
-
-
-def _pareto(found: Sequence[Explained]) -> list[str]:
-    values = np.array(list(_properties(found).values())).T
-    return [
-        each.method
-        for each, own in zip(found, values, strict=True)
-        if not ((values >= own).all(1) & (values > own).any(1)).any()
-    ]

@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from genmend.concepts.loop.explain import DEFAULT_WEIGHTS, _chosen, _ranked, explain
+from genmend.concepts.loop.explain import _chosen, explain
 from genmend.concepts.loop.methods import METHODS
 from genmend.concepts.loop.operations import trace_model
+from genmend.concepts.loop.ranking import DEFAULT_WEIGHTS, ranked
 
 IMAGES = torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(1)) - 0.5
 
@@ -133,7 +134,7 @@ def test_methods_that_do_not_fit_are_named_with_the_reason():
 
 def test_the_order_follows_the_weights(found):
     def ordered(**weights):
-        return _ranked(found.explained, {**dict.fromkeys(DEFAULT_WEIGHTS, 0.0), **weights})[:-1]
+        return ranked(found.explained, {**dict.fromkeys(DEFAULT_WEIGHTS, 0.0), **weights})[:-1]
 
     passes = [each.passes for each in ordered(cheap=1.0)]
     assert passes == sorted(passes)
