@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import re
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 SAMPLED_EVERY = 0.02  # seconds
+RESULTS = Path(__file__).resolve().with_name("results")
 _FIRST_ROWS, _MOST_SECONDS = 128, 0.5  # of products that are measured
 # What holds this machine's libraries back to the instructions of older CPUs, as far as they let themselves be.
 IMITATIONS = {
@@ -122,6 +125,14 @@ def best_kernel() -> str:
     from genmend.manifold.engine.screens import choose_engine
 
     return next(iter(native_kernels()), choose_engine().name)
+
+
+def save(lines: list[str], name: str = "") -> None:
+    """Write benchmarks/results/NAME-KERNEL-CPU.txt."""
+    target = RESULTS / (re.sub(r"\W+", "-", f"{name} {best_kernel()} {cpu_name()}").strip("-") + ".txt")
+    target.parent.mkdir(exist_ok=True)
+    target.write_text("\n".join(lines) + "\n")
+    print(f"written to {os.path.relpath(target)}", file=sys.stderr)
 
 
 def product_rate(routine: str, rows: int, width: int) -> tuple[float, float]:

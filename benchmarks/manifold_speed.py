@@ -20,7 +20,6 @@ import argparse
 import json
 import os
 import platform
-import re
 import statistics
 import subprocess
 import sys
@@ -31,10 +30,9 @@ from pathlib import Path
 
 import numpy as np
 from contenders import CONTENDERS, DATA, MOST_SAMPLES, Metrics
-from machine import IMITATIONS, Seconds, best_kernel, conditions, cpu_name, forget_peak, product_rate, status, timer
+from machine import IMITATIONS, Seconds, best_kernel, conditions, forget_peak, product_rate, save, status, timer
 from threadpoolctl import threadpool_limits
 
-RESULTS = Path(__file__).resolve().with_name("results")
 SEED = 1
 PACKAGES = ("numpy", "torch", "scikit-learn", "faiss-cpu", "prdc", "torch-fidelity")
 ROWS = (
@@ -139,14 +137,6 @@ def measure(arguments: argparse.Namespace, say: Callable[..., None]) -> None:
             for row in arguments.rows:
                 names = [name for name in arguments.only if row.n <= MOST_SAMPLES.get(name, row.n)]
                 say(*compare(row, arguments.k, arguments.repeats, names))
-
-
-def save(lines: list[str], name: str) -> None:
-    """Write benchmarks/results/NAME-KERNEL-CPU.txt."""
-    target = RESULTS / (re.sub(r"\W+", "-", f"{name} {best_kernel()} {cpu_name()}").strip("-") + ".txt")
-    target.parent.mkdir(exist_ok=True)
-    target.write_text("\n".join(lines) + "\n")
-    print(f"written to {os.path.relpath(target)}", file=sys.stderr)
 
 
 def main() -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -96,12 +96,15 @@ class Encoding:
     closer: bool
 
     @classmethod
-    def of(cls, features: np.ndarray, kernel: str, projected: bool, closer: bool) -> Encoding:
-        """For a reference (n, d) and what lies near it."""
+    def of(cls, features: np.ndarray, kernel: str, closer: bool) -> Encoding:
+        """For a reference (n, d) and what lies near it, without a projection."""
         center, scale = middle_and_scale(features)
         signs = np.random.default_rng(0).choice(np.array([-1, 1], dtype=np.float32), _padded_width(features.shape[1]))
-        projection = Projection.of(features, center, scale) if projected else None
-        return cls(kernel, center, scale, signs, projection, closer)
+        return cls(kernel, center, scale, signs, None, closer)
+
+    def projected(self, features: np.ndarray) -> Encoding:
+        """The same with a projection of the reference."""
+        return replace(self, projection=Projection.of(features, self.center, self.scale))
 
     def encode(self, features: np.ndarray, fine: FineCodes | None = None) -> CodedSet:
         """Encode (n, d) features; `fine` codes of them, if they have been made."""

@@ -29,6 +29,7 @@ from genmend.manifold.engine.exact import numpy_pair_distances
 from genmend.manifold.engine.native_codes import CodedSet, Encoding, FineCodes, feature_tuple
 from genmend.manifold.engine.numpy_screen import LEAST_SQUARED_RADIUS, squared_limits
 from genmend.manifold.engine.projection import N_DIRECTIONS
+from genmend.manifold.engine.projection_probe import projection_pays
 
 _INSTRUCTION_SETS = ("avx2", "avxvnni", "vnni", "bf16", "amx")  # of x86, the newest last
 _QUERY_ROWS, _FIRST_SHARE = 8192, 16
@@ -38,13 +39,7 @@ _MOST_FINE = 1 << 28
 # Projections have to be made: not for few rows, nor for features hardly wider than they are. Without fine codes they
 # rule out whole tiles only, which takes many rows.
 _PROJECTED_WIDTH, _PROJECTED_ROWS, _COARSE_ROWS = 4 * (N_DIRECTIONS + 1), 1000, 16_384
-_PROBE_ROWS, _PROJECTION_PROBE_ROWS = 200, 64
-# Projections pay where they leave no larger share of the pairs, which is looked at one by one: about the rate of fine
-# codes over that of tiles of all values.
-_MOST_LEFT = {"int8-amx": 0.02, "int8-vnni": 0.08, "int8-avxvnni": 0.1}
-_MOST_LEFT_ELSEWHERE = 0.15
-# Distances along directions that hold less than this share of all squares rule out nothing: no need to probe.
-_LEAST_SHARE = 0.3
+_PROBE_ROWS, _PROBED_ROWS = 64, 2000
 # bfloat16 pays where integer codes leave more for each row than so many distances or such a share of the reference: of
 # distances to measure (some dozens of times what the better codes add to a pair), or of pairs to look at by fine codes.
 _MOST_MEASURED, _MOST_MEASURED_SHARE, _MOST_LOOKED_SHARE = 100, 0.03, 0.2
@@ -150,10 +145,10 @@ class NativeScreen:
         Parameters
         ----------
         kernel
-            "auto": the fastest integer kernel, unless a probe of 200 rows finds that its codes are too coarse for the
+            "auto": the fastest integer kernel, unless a probe of 64 rows finds that its codes are too coarse for the
             data (extreme tails) and the CPU has bf16.
         projected
-            Whether to screen by a projection; None: where a probe of 64 rows finds that it pays.
+            Whether to screen by a projection; None: where a probe of 192 rows finds that it pays.
         closer
             Whether to look at the pairs left by fine codes; None: up to 2^28 values, but not with bf16.
         """
@@ -162,20 +157,15 @@ class NativeScreen:
         name = names[0] if kernel == "auto" else kernel
         if closer is None:
             closer = name != "bf16" and features.size <= _MOST_FINE
-        wide = features.shape[1] >= _PROJECTED_WIDTH
-        probed = projected is None and closer and wide and len(features) >= _PROJECTED_ROWS
+        encoding = Encoding.of(features, name, closer)
         if projected is None:
-            projected = probed or (not closer and wide and len(features) >= _COARSE_ROWS)
-        encoding = Encoding.of(features, name, projected, closer)
-        if probed and encoding.projection is not None and encoding.projection.share < _LEAST_SHARE:
-            encoding, probed = replace(encoding, projection=None), False
-        screen = cls._encoded(features, encoding)
-        if probed:
-            left, _ = screen._probe(_PROJECTION_PROBE_ROWS)
-            if left <= _MOST_LEFT.get(name, _MOST_LEFT_ELSEWHERE) * len(features):
-                return screen
-            screen = cls._encoded(features, replace(screen.encoding, projection=None), screen.own.fine)
-        if kernel == "auto" and "bf16" in names[1:] and len(features) > 10 * _PROBE_ROWS:
+            projected = features.shape[1] >= _PROJECTED_WIDTH and len(features) >= _PROJECTED_ROWS
+            if closer:
+                projected = projected and projection_pays(features, encoding.center, encoding.scale, name)
+            else:
+                projected = projected and len(features) >= _COARSE_ROWS
+        screen = cls._encoded(features, encoding.projected(features) if projected else encoding)
+        if kernel == "auto" and "bf16" in names[1:] and len(features) >= _PROBED_ROWS and not (projected and closer):
             left, measured = screen._probe(_PROBE_ROWS)
             share = _MOST_LOOKED_SHARE if closer else _MOST_MEASURED_SHARE
             if (left if closer else measured) > max(_MOST_MEASURED, share * len(features)):

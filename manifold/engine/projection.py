@@ -13,7 +13,7 @@ import numpy as np
 
 N_DIRECTIONS = 63  # and what they leave out: 64 values, which codes come in multiples of
 _N_CLUSTERS, _LLOYD_STEPS = 150, 2
-_SAMPLED_ROWS = 1024
+_MOST_SAMPLED, _SAMPLED_SHARE = 1024, 4  # as few rows as still give directions of the whole: a quarter
 _POWER_STEPS = 1
 _ROWS = 128  # at a time: so many stay in the cache
 _LEAST_SHARE = 1e-9  # of the largest eigenvalue: below it a direction is rounding
@@ -31,31 +31,27 @@ class Projection:
         (d, m) float64, orthonormal columns, m at most N_DIRECTIONS.
     clusters
         (c, m + 1) float32, ordered by their first coordinate.
-    share
-        Of the squared lengths of some rows, in [0, 1]: what lies along the directions.
     """
 
     center: np.ndarray
     scale: float
     basis: np.ndarray
     clusters: np.ndarray
-    share: float
 
     @classmethod
     def of(cls, reference: np.ndarray, center: np.ndarray, scale: float) -> Projection:
         """Find directions and clusters from some rows of `reference` (n, d)."""
         rng = np.random.default_rng(0)
-        some = reference[_some(len(reference), _SAMPLED_ROWS, rng)]
+        some = reference[
+            _some(len(reference), min(_MOST_SAMPLED, len(reference) // _SAMPLED_SHARE + N_DIRECTIONS), rng)
+        ]
         centred = np.empty(some.shape, dtype=np.float32)
         for start in range(0, len(some), _ROWS):
             rows = slice(start, start + _ROWS)
             centred[rows] = (some[rows] - center) * scale
-        projection = cls(center, scale, _leading_directions(centred, rng), np.empty((0, 0), dtype=np.float32), 0.0)
+        projection = cls(center, scale, _leading_directions(centred, rng), np.empty((0, 0), dtype=np.float32))
         points, _ = projection.project(some)
-        points = points[np.isfinite(points).all(axis=1)]
-        squares = np.square(points, dtype=np.float64).sum(axis=0)
-        share = float(squares[:-1].sum() / squares.sum()) if squares.any() else 1.0
-        return cls(center, scale, projection.basis, _clusters(points, rng), share)
+        return cls(center, scale, projection.basis, _clusters(points[np.isfinite(points).all(axis=1)], rng))
 
     def project(self, features: np.ndarray) -> tuple[np.ndarray, float]:
         """(n, m + 1) float32 projections, and by what share of its length one of them may be off."""

@@ -64,7 +64,7 @@ def test_fine_codes_leave_out_no_more_than_they_say(make, d):
     """|c - step q| <= error, |step q| <= length, lower <= |c|^2 <= upper, and no product leaves 32 bits."""
     x = make(np.random.default_rng(d), 90, d)
     x[0], x[1] = x[2], 1e30  # out of float32's reach when it is squared
-    encoding = Encoding.of(x, KERNELS[0], False, True)
+    encoding = Encoding.of(x, KERNELS[0], True)
     fine = encoding.encode(x).fine
     lower, upper, step, length, error = fine.bounds.astype(np.longdouble)
     q = fine.values.astype(np.longdouble)
