@@ -40,6 +40,7 @@ ROWS = (
     *("clustered:10000:2048", "one-cluster:5000:2048", "isotropic:4000:2048"),
 )
 LIMITS = {"float32 product": ("float32 numpy", "float32 torch"), "int8 product": ("int8 torch",)}
+_ONCE = 1e11  # multiplications of a set with the other: such rows are run once
 HEAD = "data             n     d  contender           cpu-s   ratio   wall-s   ratio  peak MB   difference from ours"
 
 
@@ -64,12 +65,12 @@ class Row:
         return DATA[self.kind](SEED, self.n, self.d), DATA[self.kind](SEED + 1, self.n, self.d)
 
 
-def compare(row: Row, k: int, repeats: int, names: list[str]) -> list[str]:
+def compare(row: Row, k: int, repeats: int, names: list[str], with_memory: bool) -> list[str]:
     """A line for each contender and for each limit of the machine."""
     x, y = row.sets()
     runs: dict[str, list[Seconds]] = {name: [] for name in [*names, *LIMITS]}
     found: dict[str, Metrics] = {}
-    for _ in range(repeats):
+    for _ in range(1 if row.n**2 * row.d > _ONCE else repeats):
         for name in names:
             with timer() as taken:
                 found[name] = CONTENDERS[name](x, y, k)
@@ -81,7 +82,8 @@ def compare(row: Row, k: int, repeats: int, names: list[str]) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         np.save(f"{folder}/inputs.npy", np.stack([x, y]))
         del x, y
-        memory = {name: peak_memory(name, Path(folder) / "inputs.npy", k) for name in names}
+        inputs = Path(folder) / "inputs.npy"
+        memory = {name: peak_memory(name, inputs, k) if with_memory else float("nan") for name in names}
     lines = []
     for name in runs:
         line = (
@@ -123,7 +125,7 @@ def measure(arguments: argparse.Namespace, say: Callable[..., None]) -> None:
     say(
         conditions(*PACKAGES),
         f"imitated: {arguments.within}; seeds {SEED} and {SEED + 1}; k = {arguments.k}; "
-        f"median of {arguments.repeats}; float32 product, int8 product: bare, by the fastest routine here",
+        f"median of {arguments.repeats}, of the largest one run; float32 and int8 product: bare, by the fastest here",
     )
     warm = DATA["clustered"](0, 60, 64)
     for name in arguments.only:  # imports and thread pools are not what is compared
@@ -136,7 +138,7 @@ def measure(arguments: argparse.Namespace, say: Callable[..., None]) -> None:
             say("", f"{threads} thread{'s' * (threads > 1)}", HEAD)
             for row in arguments.rows:
                 names = [name for name in arguments.only if row.n <= MOST_SAMPLES.get(name, row.n)]
-                say(*compare(row, arguments.k, arguments.repeats, names))
+                say(*compare(row, arguments.k, arguments.repeats, names, not arguments.no_memory))
 
 
 def main() -> int:
@@ -147,6 +149,7 @@ def main() -> int:
     parser.add_argument("--k", type=int, default=5, help="neighbours (5)")
     parser.add_argument("--repeats", type=int, default=3, help="interleaved runs, of which the median counts (3)")
     parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS), help="ours always runs")
+    parser.add_argument("--no-memory", action="store_true", help="do without the processes that measure peak memory")
     parser.add_argument("--threads", type=int, nargs="+", default=[1], help="threads of the products (1)")
     parser.add_argument("--imitate", nargs="+", choices=IMITATIONS, default=["nothing", "avx2"],
                         help="environments: the machine as it is, or held back to an instruction set")  # fmt: skip
