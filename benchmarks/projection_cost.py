@@ -1,7 +1,7 @@
 """When screening by projections pays: all metrics of a k with and without, by how many pairs the projections leave.
 
 Data: normal with standard deviations (1 + i)^-a, which leave more pairs the smaller a is; the clustered and isotropic
-data of the other benchmark; Fashion-MNIST's pixels (`make reference-data`). For each the time with and without
+data of the other benchmark; features of one's own. For each the time with and without
 projections, what the probe of `manifold/engine/projection_probe.py` estimates, takes and costs, and what its choice
 loses against the better of the two.
 
@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +22,6 @@ from contenders import DATA, ours
 from machine import best_kernel, conditions, save, timer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from experiments.images.data import clothes
 from genmend.manifold.engine import screens
 from genmend.manifold.engine.native_codes import Encoding
 from genmend.manifold.engine.native_screen import NativeScreen
@@ -41,16 +39,16 @@ def decaying(exponent: float, seed: int, n: int, d: int) -> np.ndarray:
     return (np.random.default_rng(seed).standard_normal((n, d)) * spread).astype(np.float32)
 
 
-def rows() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def rows(files: Sequence[Path]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Name, reference and query."""
     made: dict[str, Callable[[int, int, int], np.ndarray]] = {f"decay {a}": partial(decaying, a) for a in EXPONENTS}
     for n, d in SIZES:
         for name, make in {**made, "clustered": DATA["clustered"], "isotropic": DATA["isotropic"]}.items():
             yield name, make(1, n, d), make(2, n, d)
-    pixels = np.concatenate([clothes(label) for label in range(10)]).reshape(-1, 784).astype(np.float32)
-    pixels = np.random.default_rng(0).permutation(pixels)
-    for n in (2000, 5000):
-        yield "garments", pixels[:n], pixels[n : 2 * n]
+    for path in files:
+        features = np.load(path)
+        half = len(features) // 2
+        yield path.stem, features[:half], features[half : 2 * half]
 
 
 def seconds(x: np.ndarray, y: np.ndarray, repeats: int) -> tuple[float, float]:
@@ -72,12 +70,13 @@ def seconds(x: np.ndarray, y: np.ndarray, repeats: int) -> tuple[float, float]:
 def main() -> None:
     """Measure, fit and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--features", type=Path, nargs="+", default=[], help="more data: .npy files, cut in halves")
     parser.add_argument("--repeats", type=int, default=3, help="interleaved runs, of which the median counts (3)")
     parser.add_argument("--save", action="store_true", help="write benchmarks/results/projection-<kernel>-<CPU>.txt")
     arguments = parser.parse_args()
     kernel, lines, losses = best_kernel(), [conditions("numpy"), HEAD], []
     print(*lines, sep="\n", flush=True)
-    for name, x, y in rows():
+    for name, x, y in rows(arguments.features):
         n, d = x.shape
         encoding = Encoding.of(x, kernel, True)
         with timer() as probe:
