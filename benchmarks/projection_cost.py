@@ -1,9 +1,9 @@
 """When screening by projections pays: all metrics of a k with and without, by how many pairs the projections leave.
 
 Data: normal with standard deviations (1 + i)^-a, which leave more pairs the smaller a is; the clustered and isotropic
-data of the other benchmark; features of one's own. For each the time with and without
-projections, what the probe of `manifold/engine/projection_probe.py` estimates, takes and costs, and what its choice
-loses against the better of the two.
+data of the other benchmark; features of one's own. For each the time with and without projections, what the probe of
+`manifold/engine/projection_probe.py` estimates, takes and costs, and what its choice loses against the better of the
+two.
 
     python benchmarks/projection_cost.py
     GENMEND_KERNEL=avx2 python benchmarks/projection_cost.py --save
@@ -21,7 +21,6 @@ import numpy as np
 from contenders import DATA, ours
 from machine import best_kernel, conditions, save, timer
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from genmend.manifold.engine import screens
 from genmend.manifold.engine.native_codes import Encoding
 from genmend.manifold.engine.native_screen import NativeScreen
