@@ -24,6 +24,7 @@ from genmend.gans.dissection.counting import (
 __all__ = ["Agreement", "agreement_of", "bootstrap_interval", "detects", "pair_counts"]
 
 IOU, ACCURACY, QUALITY = 0.05, 0.75, 0.01
+_RESAMPLES_AT_ONCE, _UNITS_AT_ONCE = 100, 64
 LEVEL = 0.05  # share of false ones among the pairs that are said to beat chance
 
 
@@ -139,7 +140,7 @@ def pair_counts(
 
 
 def bootstrap_interval(
-    pairs: NDArray[np.int64], *, n_resamples: int = 1000, level: float = 0.95, seed: int = 0
+    pairs: NDArray[np.integer], *, n_resamples: int = 1000, level: float = 0.95, seed: int = 0
 ) -> NDArray[np.float64]:
     """Percentile interval of the pooled IoU over resamples of the images, (u, 2).
 
@@ -152,10 +153,17 @@ def bootstrap_interval(
     n_resamples, level, seed
         Resamples, the interval's probability, and what draws them.
     """
-    n = len(pairs)
+    n, n_units = pairs.shape[:2]
     rng = np.random.default_rng(seed)
-    weights = rng.multinomial(n, np.full(n, 1 / n), size=n_resamples).astype(np.float64)
-    both, either = (weights @ pairs[..., which].astype(np.float64) for which in (0, 1))
+    both, either = sums = np.empty((2, n_resamples, n_units))
+    # A few resamples and units at a time: with 10,000 images all of them take hundreds of megabytes.
+    for first in range(0, n_resamples, _RESAMPLES_AT_ONCE):
+        size = min(_RESAMPLES_AT_ONCE, n_resamples - first)
+        weights = rng.multinomial(n, np.full(n, 1 / n), size=size).astype(np.float64)
+        for unit in range(0, n_units, _UNITS_AT_ONCE):
+            units = slice(unit, unit + _UNITS_AT_ONCE)
+            for which in (0, 1):
+                sums[which, first : first + size, units] = weights @ pairs[:, units, which].astype(np.float64)
     values = np.divide(both, either, out=np.zeros_like(both), where=either > 0)
     tails = [(1 - level) / 2, (1 + level) / 2]
     return np.asarray(np.quantile(values, tails, axis=0).T)

@@ -315,9 +315,9 @@ def _joined(parts: Sequence[Agreement]) -> Agreement:
 
 def _best_pairs(
     stages: Stages, stores: Sequence[MaskStore], n_judged: Mapping[str, int], joined: Mapping[str, Agreement]
-) -> dict[str, list[tuple[NDArray[np.int64], NDArray[np.bool_], int]]]:
+) -> dict[str, list[tuple[NDArray[np.uint16], NDArray[np.bool_], int]]]:
     """For each layer and segmenter: the best pairs by image, for which units they count, and the pixels of an image."""
-    found: dict[str, list[tuple[NDArray[np.int64], NDArray[np.bool_], int]]] = {layer: [] for layer in joined}
+    found: dict[str, list[tuple[NDArray[np.uint16], NDArray[np.bool_], int]]] = {layer: [] for layer in joined}
     first = 0
     for store in stores:
         width, n = len(store.names), n_judged[store.segmenter]
@@ -338,7 +338,7 @@ def _best_pairs(
 
 def _layer_units(
     table: Agreement,
-    pairs: Sequence[tuple[NDArray[np.int64], NDArray[np.bool_], int]],
+    pairs: Sequence[tuple[NDArray[np.uint16], NDArray[np.bool_], int]],
     p_adjusted: NDArray[np.float64],
     settings: DissectSettings,
     top: UnitStatistics,
@@ -346,7 +346,7 @@ def _layer_units(
     n_units = len(table.iou)
     iou, accuracy, interval = np.zeros(n_units), np.zeros(n_units), np.zeros((n_units, 2))
     for counts, chosen, n_pixels in pairs:
-        both, either = counts[:, chosen].sum(0).T
+        both, either = counts[:, chosen].sum(0, dtype=np.int64).T
         iou[chosen] = both / np.maximum(either, 1)
         accuracy[chosen] = 1 - (either - both) / (len(counts) * n_pixels)
         interval[chosen] = bootstrap_interval(counts[:, chosen], seed=settings.seed)

@@ -35,6 +35,7 @@ __all__ = ["N_PLACES", "Arrays", "Stages"]
 N_PLACES = 1024  # pixels of each image behind thresholds chosen by information quality
 MOST_PIXELS = 1 << 14  # pixels of each image behind everything else
 MOST_VALIDATION = 1000
+_SMALL = np.uint16  # holds any number of an image's pixels, of which there are `MOST_PIXELS`
 Arrays = dict[str, NDArray[Any]]
 COUNTED = ("pixels", "unit", "concept", "both")
 CHANCE = ("n_samples", "n_shuffles", "shuffled", "squares")
@@ -106,7 +107,7 @@ class Stages:
 
     def pairs(
         self, store: MaskStore, n: int, concepts: Mapping[str, Tensor], thresholds: Mapping[str, Tensor]
-    ) -> dict[str, NDArray[np.int64]]:
+    ) -> dict[str, NDArray[np.uint16]]:
         """Pixels of both and of either for one concept a unit, image by image, (n, u, 2).
 
         Over all pixels, or the same 16,384 of each image where there are more.
@@ -123,8 +124,9 @@ class Stages:
                 found = pairs_of_images(self.generator, latents, masks, concepts, thresholds, places)
                 return {layer: values.astype(np.int32) for layer, values in found.items()}
 
-            parts.append(self.kept("pairs", about | {"start": start, "n": len(masks)}, compute))
-        return {layer: np.concatenate([part[layer] for part in parts]).astype(np.int64) for layer in self.layers}
+            part = self.kept("pairs", about | {"start": start, "n": len(masks)}, compute)
+            parts.append({layer: part[layer].astype(_SMALL) for layer in self.layers})
+        return {layer: np.concatenate([part.pop(layer) for part in parts]) for layer in self.layers}
 
     def _levels(self, store: MaskStore, n: int) -> dict[str, BestLevels]:
         """The best threshold of all units for each concept, from samples of ``seed + 1``."""

@@ -308,3 +308,14 @@ def test_passes_count_what_the_functions_do_on_all_maps_at_once(recorded):
         assert np.array_equal(by_image[layer][..., 0].sum(0), whole.both[:, 0])
     with pytest.raises(ValueError, match="19 masks for 20 samples"):
         threshold_counts(generator, latents, masks[:19], thresholds)
+
+
+def test_the_interval_is_that_of_all_resamples_at_once():
+    """As the weights of all resamples were before they were drawn a few at a time, bit for bit."""
+    rng = np.random.default_rng(2)
+    both = rng.integers(0, 100, (40, 70))
+    pairs = np.stack([both, both + rng.integers(1, 50, both.shape)], axis=2).astype(np.uint16)
+    weights = np.random.default_rng(5).multinomial(40, np.full(40, 1 / 40), size=250)
+    found = (weights @ pairs[..., 0].astype(np.int64)) / (weights @ pairs[..., 1].astype(np.int64))
+    wanted = np.quantile(found, [0.025, 0.975], axis=0).T
+    np.testing.assert_allclose(bootstrap_interval(pairs, n_resamples=250, seed=5), wanted, rtol=1e-15)
