@@ -20,7 +20,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -45,14 +44,14 @@ COUNTS = {
 
 @dataclass(frozen=True)
 class Measured:
-    """One command on one model; `status` is its exit status."""
+    """One command on one model: its peak memory and processor time, and its exit status."""
 
     side: int
     command: str
     options: str
     gigabytes: float
     limit: float
-    seconds: float
+    cpu_seconds: float
     status: int
 
     @property
@@ -74,7 +73,7 @@ def main() -> None:
         build(options.build, options.folder)
         return
     print(conditions("torch", "numpy"), flush=True)
-    print(f"{'side':>5} {'command':8} {'GB':>6} {'limit':>6} {'seconds':>8}  options", flush=True)
+    print(f"{'side':>5} {'command':8} {'GB':>6} {'limit':>6} {'CPU s':>8}  options", flush=True)
     found = []
     with tempfile.TemporaryDirectory() as temporary:
         for side in options.side or WIDTHS:
@@ -85,15 +84,14 @@ def main() -> None:
             subprocess.run(own, check=True)
             for command in options.command or COUNTS:
                 found.append(measure(side, command, folder))
-    if options.save:
-        save(found)
+                if options.save:
+                    save(found[-1])
     sys.exit(not all(row.kept for row in found))
 
 
 def measure(side: int, command: str, folder: Path) -> Measured:
     """Run one command in a child process, and say what it took."""
     arguments = [sys.executable, "-m", "genmend", command, "model", "--out", command, *COUNTS[command].split()]
-    start = time.perf_counter()
     with (folder / f"{command}.log").open("w") as log:
         child = subprocess.Popen([*arguments, "--no-resume"], cwd=folder, stdout=log, stderr=subprocess.STDOUT)
         _, status, usage = os.wait4(child.pid, 0)
@@ -105,23 +103,23 @@ def measure(side: int, command: str, folder: Path) -> Measured:
         COUNTS[command],
         round(usage.ru_maxrss * unit / 1e9, 2),
         LIMITS[side],
-        round(time.perf_counter() - start),
+        round(usage.ru_utime + usage.ru_stime),
         child.returncode,
     )
     verdict = "" if row.kept else f"  TOO MUCH, or failed: {(folder / command).with_suffix('.log')}"
-    print(f"{side:5} {command:8} {row.gigabytes:6.2f} {row.limit:6.1f} {row.seconds:8.0f}  {row.options}{verdict}",
+    print(f"{side:5} {command:8} {row.gigabytes:6.2f} {row.limit:6.1f} {row.cpu_seconds:8.0f}  {row.options}{verdict}",
           flush=True)  # fmt: skip
     if row.status:
         print((folder / f"{command}.log").read_text()[-2000:], flush=True)
     return row
 
 
-def save(found: list[Measured]) -> None:
-    """Put these rows in the result file of this processor, in place of what it says of the same commands."""
+def save(row: Measured) -> None:
+    """Put this row in the result file of this processor, in place of what it says of the same command."""
     name = re.sub(r"\W+", "-", cpu_name()).strip("-")
     path = RESULTS / f"large-{name}.json"
     known = json.loads(path.read_text())["rows"] if path.exists() else []
-    rows = {(row["side"], row["command"]): row for row in [*known, *map(asdict, found)]}
+    rows = {(one["side"], one["command"]): one for one in [*known, asdict(row)]}
     content = {"machine": conditions("torch", "numpy"), "rows": [rows[key] for key in sorted(rows)]}
     RESULTS.mkdir(exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n")
