@@ -42,13 +42,13 @@ DEFAULTS = {
     "correct": "faces --latents {l300}",
     "dissect": "faces",
     "rare": "faces",
-    "score": "{i1000} {j1000}",
+    "score": "{i500} {j500}",
 }
 GROWING = {
-    "detect": (f"faces --latents {{l}} {SMALL}", 256, 3328),
-    "correct": (f"faces --latents {{l}} {SMALL}", 64, 832),
-    "dissect": ("faces --n-statistics {n} --n-images {n}", 256, 3328),
-    "rare": (f"faces {SMALL} --n-references {{n}} --steps 2 --k-reference 10 --no-artifact-limit", 4, 68),
+    "detect": (f"faces --latents {{l}} {SMALL}", 256, 2304),
+    "correct": (f"faces --latents {{l}} {SMALL}", 64, 576),
+    "dissect": ("faces --layer main.5 --layer main.8 --n-statistics {n} --n-images {n}", 256, 1280),
+    "rare": (f"faces {SMALL} --n-references {{n}} --steps 2 --k-reference 10 --no-artifact-limit", 4, 36),
     "score": ("{i} {j}", 200, 1000),
 }
 

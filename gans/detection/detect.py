@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 CHUNK = 256
-_SCORED_AT_ONCE = 8 * CHUNK
+_SCORED_AT_ONCE = 2 * CHUNK
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def fit_detector(
 
 
 def score_samples(generator: Generator, detector: AnyDetector, latents: Tensor, work: Work | None = None) -> Detection:
-    """Return what `ArtifactDetector.score` returns, holding the features of 2,048 samples at most."""
+    """Return what `ArtifactDetector.score` returns, holding the features of 512 samples at most."""
     work = work or Work()
     about = {} if work.folder is None else _measured_facts(generator, detector)
     blocks = latents.split(_SCORED_AT_ONCE)
