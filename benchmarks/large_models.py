@@ -34,7 +34,7 @@ WIDTHS = {
 }
 # The fewest that each command accepts, or a few more.
 COUNTS = {
-    "detect": "--latents latents.npy --n-statistics 10 --n-reference 16",
+    "detect": "--latents latents.npy --n-statistics 4 --n-reference 10",
     "correct": "--latents latents.npy --n-statistics 10 --n-reference 40",
     "dissect": "--n-statistics 8 --n-images 8",
     "rare": "--n-statistics 10 --n-reference 54 --no-artifact-limit --n-references 1 --n-versions 2 --steps 1 "
