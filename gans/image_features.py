@@ -75,5 +75,12 @@ def image_features(
         If the latents don't fit, or the extractor returns something else than one finite vector per image.
     """
     batches = image_batches(generator, latents, "features", progress, **watching)
-    parts = [extract(extractor, images) for images in batches]
-    return np.concatenate(parts)
+    features, done = np.empty((0, 0), np.float32), 0
+    for images in batches:
+        found = extract(extractor, images)
+        # In one array from the start: small ones kept between large passing ones leave holes that nothing fills.
+        if not done:
+            features = np.empty((len(latents), found.shape[1]), np.float32)
+        features[done : done + len(found)] = found
+        done += len(found)
+    return features

@@ -76,7 +76,8 @@ def fit_soft_logistic(
         regularisation = regularisations[int(np.argmin(losses))]
     mean, std = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
     std[std == 0] = 1
-    standardised = (features - mean) / std
+    standardised = features - mean
+    standardised /= std
     model = LogisticRegression(C=regularisation, max_iter=2000)
     # A sample of hard label stands on one side only.
     positive, negative = shares > 0, shares < 1
