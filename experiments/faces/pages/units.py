@@ -81,6 +81,13 @@ def dissection(results: dict[str, Any]) -> str:
     erased = [percent(share) for share in sorted(effect["random_erased"])]
     settings = found["settings"]
     own, by_chance = control["own"], control["others'"]
+    random = [row["artifact"] for row in units["flagged_random"]]
+    fewer = units["flagged"]["worst"]["artifact"] < min(units["flagged"]["none"]["artifact"], *random)
+    effect_of_worst = (
+        "a small effect, where the ladder of corrections mends most."
+        if fewer
+        else "they mark broken images, but switching them off mends nothing. The ladder of corrections does."
+    )
     return document(
         "# Dissecting the face generator",
         "**Asked**: which units detect a concept more than chance does, do the units that agree with glasses cause "
@@ -152,7 +159,8 @@ def dissection(results: dict[str, Any]) -> str:
         "erasing works; adding does not. Colours, edges and brightness with the paper's fixed threshold find few "
         f"units. Switching the {len(units['worst'])} units furthest from normal off changes the share of artifacts far "
         f"from normal from {number(units['flagged']['none']['artifact'])} to "
-        f"{number(units['flagged']['worst']['artifact'])}: a small effect, where the ladder of corrections mends most.",
+        f"{number(units['flagged']['worst']['artifact'])}, as many random units to {number(min(random))} to "
+        f"{number(max(random))}: {effect_of_worst}",
     )
 
 
