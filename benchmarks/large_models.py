@@ -22,6 +22,7 @@ import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from machine import conditions, cpu_name
 
@@ -128,16 +129,32 @@ def save(row: Measured) -> None:
 def build(side: int, folder: Path) -> None:
     """Write a StyleGAN2 of this side with random weights, as `genmend convert` writes one, and a few latents."""
     import numpy as np
-    import torch
 
     from genmend.gans.conversion.folder import save_generator
     from genmend.gans.families import LAYOUTS
 
     layout = LAYOUTS["stylegan2-nvidia"]
+    module, config = random_stylegan2(WIDTHS[side])
+    facts = {"source": f"random-{side}.pkl", "source_sha256": "", "group": "", "reader": "", "refused": []}
+    options = dict(layout.options)
+    save_generator(
+        folder / "model",
+        module,
+        {**facts, "isolation": {}, "family": layout.name, "config": config, "options": options},
+    )
+    np.save(folder / "latents.npy", np.random.default_rng(1).standard_normal((4, 512)).astype(np.float32))
+
+
+def random_stylegan2(widths: dict[int, int]) -> tuple[Any, dict[str, Any]]:
+    """The module of a StyleGAN2 with these channels by side, and its config; as with NVIDIA's files."""
+    import torch
+
+    from genmend.gans.families import LAYOUTS
+
     config = {
         "z_width": 512,
         "w_width": 512,
-        "widths": {str(place): width for place, width in WIDTHS[side].items()},
+        "widths": {str(place): width for place, width in widths.items()},
         "n_mapping": 8,
         "n_classes": 0,
         "embedded": 0,
@@ -145,7 +162,7 @@ def build(side: int, folder: Path) -> None:
         "clamp": None,
         "mapping_rate": 0.01,
     }
-    module = layout.build(config)
+    module = LAYOUTS["stylegan2-nvidia"].build(config)
     draw = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, values in [*module.named_parameters(), *module.named_buffers()]:
@@ -159,14 +176,7 @@ def build(side: int, folder: Path) -> None:
             elif not name.endswith(("resample_filter", "w_avg")):
                 scale = 100 if name.startswith("mapping.fc") else 1
                 values.copy_(torch.randn(values.shape, generator=draw) * scale)
-    facts = {"source": f"random-{side}.pkl", "source_sha256": "", "group": "", "reader": "", "refused": []}
-    options = dict(layout.options)
-    save_generator(
-        folder / "model",
-        module,
-        {**facts, "isolation": {}, "family": layout.name, "config": config, "options": options},
-    )
-    np.save(folder / "latents.npy", np.random.default_rng(1).standard_normal((4, 512)).astype(np.float32))
+    return module, config
 
 
 if __name__ == "__main__":
