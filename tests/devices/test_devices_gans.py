@@ -35,7 +35,6 @@ from genmend.gans.settings import (
     RareSearch,
     RareSettings,
 )
-from genmend.manifold.features import ImageExtractor, extract, features_of
 
 pytestmark = pytest.mark.all  # half a minute of CPU
 
@@ -57,13 +56,7 @@ class Backbone(nn.Module):
 
 
 def backbone_extractor():
-    """As ``module:callable``: a network."""
     return Backbone()
-
-
-def image_extractor():
-    """As ``module:callable``: one of the library's own class."""
-    return ImageExtractor("toy", Backbone(), 16, (0.5,) * 3, (0.2,) * 3)
 
 
 SETTINGS = DetectorSettings("gans_toys:toy_extractor", n_statistics=120, n_reference=100)
@@ -211,16 +204,6 @@ def test_latents_may_lie_on_the_device():
         generator.images(generator.checked_latents(latents)).sum().backward()
         assert latents.grad.device == device
         same(generator.generate(latents.detach()), on_cpu().generate(generator.latents(3, 0)))
-
-
-@pytest.mark.parametrize("extractor", [backbone_extractor, image_extractor])
-def test_features_of_an_extractor_on_the_device(extractor):
-    images = torch.rand(5, 3, 20, 20, generator=torch.Generator().manual_seed(0))
-    expected = extract(extractor(), images)
-    with labelled_device() as device:
-        same(extract(extractor().to(device), images), expected)
-        same(extract(extractor().to(device), images.to(device)), expected)
-        same(features_of(images, extractor().to(device), cache=False).values, features_of(images, extractor()).values)
 
 
 def test_a_flow_learns_and_finds_rare_features_on_the_cpu_by_design():
