@@ -178,9 +178,8 @@ def test_other_bands_and_tokens_are_amplified(dtype, matrices, mode):
     lies_there(AmplifyTokenUpdate("0", 2.0, 0.5, height=3, width=4).apply(tokens), dtype=dtype)
 
 
-@pytest.mark.parametrize("dtype", HALVES)
-def test_a_u_net_is_amplified_among_its_companions(dtype, matrices):
-    unet = diffusion_toys.sd15_unet().eval()
+def test_a_u_net_is_amplified_among_its_companions(matrices):
+    dtype, unet = torch.bfloat16, diffusion_toys.sd15_unet().eval()
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         on_cuda(unet, dtype)
         x, text = (torch.empty(2, *shape, dtype=dtype, device="cuda") for shape in ((4, 16, 16), (5, 32)))
