@@ -21,7 +21,7 @@ from genmend.workbench.cli.concepts import commands as concept_commands
 from genmend.workbench.cli.conversion import commands as conversion_commands
 from genmend.workbench.cli.diffusion import commands as diffusion_commands
 from genmend.workbench.cli.gans import commands as gan_commands
-from genmend.workbench.cli.options import Json, Out, Resume, Seed, finish, note, show_progress
+from genmend.workbench.cli.options import Json, Out, Resume, Seed, finish, note, show_progress, usable_device
 from genmend.workbench.cli.settings_options import command
 from genmend.workbench.cli.tts import commands as speech_commands
 
@@ -130,7 +130,7 @@ def _there(path: Path) -> Path:
 @command(
     app,
     settings="genmend.workbench.commands.score_settings:ScoreSettings",
-    texts={"k": _numbers, "metrics": _names},
+    texts={"k": _numbers, "metrics": _names, "device": usable_device},
 )
 def score(
     reference: Annotated[

@@ -30,6 +30,7 @@ __all__ = [
     "not_too_large",
     "note",
     "show_progress",
+    "usable_device",
 ]
 
 _TOO_LARGE = 2**63
@@ -77,7 +78,28 @@ Layers = Annotated[
         help="Layers to inspect, comma-separated; all activation layers if empty, of a large model the early ones."
     ),
 ]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")]
+
+
+def usable_device(value: str) -> str:
+    """Refuse a device that torch does not know or does not find here, before anything is loaded."""
+    if value == "cpu":
+        return value
+    import torch
+
+    kind, _, number = value.partition(":")
+    if kind not in ("cuda", "mps") or (number and not number.isdigit()):
+        raise ValueError(f"--device is {value!r}; give cpu, cuda, cuda:1 (the second GPU) or mps.")
+    if kind == "mps":
+        there = int(torch.backends.mps.is_available())
+    else:
+        there = torch.cuda.device_count()
+    if int(number or 0) >= there:
+        found = f"{there} such device{'s' * (there > 1)}" if there else "no such device"
+        raise ValueError(f"--device is {value!r}, but torch finds {found} here (genmend doctor says which); give cpu.")
+    return value
+
+
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.", callback=usable_device)]
 Label = Annotated[
     int | None,
     typer.Option(
