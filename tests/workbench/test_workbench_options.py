@@ -12,6 +12,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from genmend.workbench.cli.main import app
+from genmend.workbench.cli.options import usable_device
 from genmend.workbench.cli.settings_options import command
 
 
@@ -146,3 +147,33 @@ def test_help_and_defaults_are_the_fields():
             option = by_option[one.metadata.get("option", "--" + one.name.replace("_", "-"))]
             assert (option.help, option.default) == (one.metadata["help"], one.default)
     assert by_option["--n-reference"].default == RareSettings().detector.n_reference == 5_000
+
+
+@pytest.mark.parametrize(
+    ("given", "there", "words"),
+    [
+        ("gpu", 1, "give cpu, cuda"),
+        ("cuda:one", 1, "give cpu, cuda"),
+        ("cuda", 0, "torch finds no such device here"),
+        ("cuda:1", 1, "torch finds 1 such device here"),
+        ("mps", 0, "torch finds no such device here"),
+    ],
+)
+def test_a_device_that_is_not_there_is_refused(given, there, words, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: there)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: bool(there))
+    with pytest.raises(ValueError, match=words):
+        usable_device(given)
+
+
+def test_devices_that_are_there_are_taken(monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert [usable_device(given) for given in ("cpu", "cuda", "cuda:1")] == ["cpu", "cuda", "cuda:1"]
+
+
+@pytest.mark.parametrize(
+    "name", ["detect", "train-detector", "correct", "dissect", "rare", "explore", "score", "amplify"]
+)
+def test_a_command_that_runs_a_network_takes_a_device(name):
+    command = get_command(app).commands[name]
+    assert [one.default for one in command.params if one.name == "device"] == ["cpu"]
