@@ -174,7 +174,7 @@ def _option(
         *names, help=metadata["help"], callback=not_too_large if kind is int and read is None else None, **given
     )
     if read is not None:
-        text = "" if default is None else ",".join(map(str, default))
+        text = default if isinstance(default, str) else ",".join(map(str, default or ()))
         return _Option(path, Annotated[str, information], text, _reader(read, default))
     if kind is bool and names:
         return _Option(path, Annotated[bool, information], False, lambda given: given != default)
