@@ -89,10 +89,7 @@ def usable_device(value: str) -> str:
     kind, _, number = value.partition(":")
     if kind not in ("cuda", "mps") or (number and not number.isdigit()):
         raise ValueError(f"--device is {value!r}; give cpu, cuda, cuda:1 (the second GPU) or mps.")
-    if kind == "mps":
-        there = int(torch.backends.mps.is_available())
-    else:
-        there = torch.cuda.device_count()
+    there = int(torch.backends.mps.is_available()) if kind == "mps" else torch.cuda.device_count()
     if int(number or 0) >= there:
         found = f"{there} such device{'s' * (there > 1)}" if there else "no such device"
         raise ValueError(f"--device is {value!r}, but torch finds {found} here (genmend doctor says which); give cpu.")
