@@ -84,16 +84,9 @@ def usable_device(value: str) -> str:
     """Refuse a device that torch does not know or does not find here, before anything is loaded."""
     if value == "cpu":
         return value
-    import torch
+    from genmend.activations.usable_device import check_device
 
-    kind, _, number = value.partition(":")
-    if kind not in ("cuda", "mps") or (number and not number.isdigit()):
-        raise ValueError(f"--device is {value!r}; give cpu, cuda, cuda:1 (the second GPU) or mps.")
-    there = int(torch.backends.mps.is_available()) if kind == "mps" else torch.cuda.device_count()
-    if int(number or 0) >= there:
-        found = f"{there} such device{'s' * (there > 1)}" if there else "no such device"
-        raise ValueError(f"--device is {value!r}, but torch finds {found} here (genmend doctor says which); give cpu.")
-    return value
+    return check_device(value)
 
 
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.", callback=usable_device)]
