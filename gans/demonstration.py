@@ -172,16 +172,16 @@ def _reloaded_equal(
 def _against_labels(
     generator: Generator, detector: ArtifactDetector, labelled: LabelledSamples, work: Work
 ) -> LabelledScores:
-    features, counts = measure_samples(generator, detector, labelled.latents, work)
+    agreed = labelled.normal | labelled.broken
+    features, counts = measure_samples(generator, detector, labelled.latents[torch.from_numpy(agreed)], work)
     found = detector.score_measured(features, counts)
     supervised = cross_validated_scores(
-        detector.supervised_inputs(features, counts), labelled.share, regularisation=1e-3
+        detector.supervised_inputs(features, counts), labelled.share[agreed], regularisation=1e-3
     )
-    agreed = labelled.normal | labelled.broken
     scores = {
         "rare activation (no labels)": counts.sum(axis=1),
         "distance to normal (no labels)": found.distance_to_normal,
         "combined (no labels)": found.combined,
         "supervised (labels, 5-fold)": supervised,
     }
-    return LabelledScores({name: values[agreed] for name, values in scores.items()}, labelled.broken[agreed])
+    return LabelledScores(scores, labelled.broken[agreed])
