@@ -127,9 +127,9 @@ def best_kernel() -> str:
     return next(iter(native_kernels()), choose_engine().name)
 
 
-def save(lines: list[str], name: str = "") -> None:
-    """Write benchmarks/results/NAME-KERNEL-CPU.txt."""
-    target = RESULTS / (re.sub(r"\W+", "-", f"{name} {best_kernel()} {cpu_name()}").strip("-") + ".txt")
+def save(lines: list[str], name: str = "", kernel: str = "") -> None:
+    """Write benchmarks/results/NAME-KERNEL-CPU.txt; the best kernel if none is named."""
+    target = RESULTS / (re.sub(r"\W+", "-", f"{name} {kernel or best_kernel()} {cpu_name()}").strip("-") + ".txt")
     target.parent.mkdir(exist_ok=True)
     target.write_text("\n".join(lines) + "\n")
     print(f"written to {os.path.relpath(target)}", file=sys.stderr)
