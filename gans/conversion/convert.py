@@ -23,6 +23,7 @@ from genmend.gans.conversion.groups import choose_group, choose_layout, groups_o
 from genmend.gans.families import LAYOUTS
 from genmend.gans.families.layout import check_shapes, load_weights
 from genmend.storage.digests import sha256_of_file
+from genmend.storage.leftovers import remove_leftovers, temporary_folder
 
 __all__ = ["ConversionError", "Converted", "convert", "read_in_child"]
 
@@ -164,7 +165,8 @@ def convert(
 def read_in_child(source: Path) -> dict[str, Any]:
     """Have a process of its own read the file: what `genmend.gans.conversion.child` wrote, with the arrays in it."""
     child, packages = Path(__file__).with_name("child.py"), Path(genmend.__file__).parents[1]
-    with tempfile.TemporaryDirectory(prefix="genmend-convert-") as folder:
+    remove_leftovers(tempfile.gettempdir())  # of killed conversions, as large as the checkpoint
+    with temporary_folder(tempfile.gettempdir()) as folder:
         command = [sys.executable, "-I", str(child), str(source.resolve()), folder, str(packages.absolute())]
         # No environment variable that could hold a secret goes along.
         kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "TMPDIR") if name in os.environ}

@@ -67,7 +67,8 @@ class Tally:
     def compare(self, reference: dict[str, str], out: Path) -> None:
         self.ends += 1
         found = digests(out)
-        self.differences += [f"{file.name} is left" for file in out.rglob(".*") if is_leftover(file)]
+        left = [*out.rglob(".*"), *Path(tempfile.gettempdir()).iterdir()]
+        self.differences += [f"{file.name} is left" for file in left if is_leftover(file)]
         different = sorted(name for name in {*reference, *found} if reference.get(name) != found.get(name))
         self.equal += not different
         self.differences += [name for name in different if name not in self.differences]
@@ -336,6 +337,8 @@ def main() -> int:
         (folder / "cache").mkdir()
         (folder / "cache" / "weights").symlink_to(cache_folder() / "weights")
         os.environ["GENMEND_CACHE"] = str(folder / "cache")
+        (folder / "temporary").mkdir()
+        os.environ["TMPDIR"] = tempfile.tempdir = str(folder / "temporary")
         prepare(folder)
         disks = may_mount(folder)
         for command, (arguments, changes) in commands().items():

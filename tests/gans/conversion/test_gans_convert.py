@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from genmend.gans.conversion.child import read_arrays, read_or_explain
 from genmend.gans.conversion.convert import ConversionError
 from genmend.gans.conversion.folder import load_converted
 from genmend.gans.families import LayoutError
+from genmend.storage.leftovers import temporary_folder
 
 TOLERANCE = {"rtol": 0, "atol": 2e-5}
 
@@ -310,3 +312,17 @@ def test_damaged_arrays_are_refused(dcgan, tmp_path):
         load_generator(str(tmp_path / "out"))
     with pytest.raises(ValueError, match="is no converted generator"):
         load_generator(str(tmp_path))
+
+
+@pytest.mark.usefixtures("child")
+def test_arrays_that_a_killed_conversion_left_go_with_the_next(tmp_path, monkeypatch):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    with temporary_folder(temporary) as folder:
+        dead = Path(folder).name.replace(f"-{os.getpid()}-", "-999999999-")
+    (temporary / dead).mkdir()
+    (temporary / dead / "arrays.safetensors").write_bytes(b"large")
+    torch.save(DCGAN(7, (8, 4)).state_dict(), tmp_path / "own.pth")
+    convert(tmp_path / "own.pth", tmp_path / "out", trusted=True)
+    assert list(temporary.iterdir()) == []
