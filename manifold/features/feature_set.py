@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -186,6 +186,7 @@ def features_of(
         folder = folder_of(digest_of_pipeline({**pipeline, "device": _device_type(network, device)}))
         rows = _rows_kept(samples, indices, folder, fail)
     left = [index for index in indices if index not in rows and index not in failed]
+    held: Iterator[NDArray[np.float32]] | None = None
     with (
         ShardWriter(folder) if folder else nullcontext() as writer,
         tqdm(total=len(indices), initial=len(rows), desc="features", disable=not progress, leave=False) as bar,
@@ -195,6 +196,13 @@ def features_of(
             if samples.kind == "images"
             else audio_rows(samples, left, network, fail)
         ):
+            # In one array from the start: small ones kept between large passing ones leave holes that nothing fills.
+            if held is None:
+                held = iter(np.empty((len(left), len(row)), np.float32))
+            place = next(held)
+            if place.shape == row.shape:
+                place[:] = row
+                row = place
             rows[index] = row
             if writer is not None:
                 writer.add(digest, row)
