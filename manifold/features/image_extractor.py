@@ -19,7 +19,8 @@ from torch.autograd import forward_ad
 from tqdm import tqdm
 
 from genmend.manifold.features.extractor_device import at_extractor
-from genmend.manifold.features.onnx_export import Graph, exported_graph
+from genmend.manifold.features.folding import folded
+from genmend.manifold.features.onnx_export import TOLERANCE, Graph, exported_graph, largest_difference
 from genmend.manifold.features.onnx_session import onnx_features, onnxruntime_version
 from genmend.manifold.features.resizing import ANTIALIASED, MODES, resize
 from genmend.storage.digests import sha256_of, sha256_of_json
@@ -53,7 +54,8 @@ class ImageExtractor(nn.Module):
     All of it is differentiable.
 
     Where nobody asks for gradients, the images are on the CPU and onnxruntime is installed, an extractor with `onnx`
-    runs by onnxruntime, about twice as fast: the same features to 1e-4 of their length, whatever the batch size.
+    runs by onnxruntime, about twice as fast: the same features to 1e-4 of their length, whatever the batch size. By
+    torch it runs with its batch norms folded into its convolutions, up to a third faster with gradients.
 
     Parameters
     ----------
@@ -120,6 +122,7 @@ class ImageExtractor(nn.Module):
         self._graph: Graph | None = None
         self._looked_for_graph = False
         self._state: list[int] = []
+        self._folded: tuple[list[int], nn.Module | None] | None = None
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
         self._build = network
@@ -160,8 +163,21 @@ class ImageExtractor(nn.Module):
         """Features (n, d) of what `prepare` returned: by onnxruntime where that can be, else by the network itself."""
         if self._may_skip_torch(pixels) and (graph := self._current_graph()):
             return torch.from_numpy(onnx_features(graph.path, pixels.detach().contiguous().numpy()))
-        features: Tensor = self.network(pixels)
+        features: Tensor = (self._folded_network(pixels) or self.network)(pixels)
         return features
+
+    def _folded_network(self, pixels: Tensor) -> nn.Module | None:
+        """The network with folded batch norms, where it gives what the network does; for extractors with `onnx`."""
+        if not self.onnx or torch.compiler.is_compiling() or type(pixels) is not Tensor:
+            return None
+        if _is_touched(self.network) or any(values.requires_grad for values in self.network.parameters()):
+            return None
+        state = _state_of(self.network)
+        if self._folded is None or self._folded[0] != state:
+            copied = folded(self.network)
+            same = _give_the_same(copied, self.network, pixels)
+            self._folded = (state, copied if same else None)
+        return self._folded[1]
 
     @property
     def engine(self) -> str:
@@ -280,6 +296,14 @@ def _state_of(network: nn.Module) -> list[int]:
     """Numbers that change when a parameter or buffer is written to or replaced."""
     tensors = [*network.parameters(), *network.buffers()]
     return [number for values in tensors for number in (values.data_ptr(), values._version)]
+
+
+@torch.no_grad()
+def _give_the_same(found: nn.Module, wanted: nn.Module, pixels: Tensor) -> bool:
+    """Whether two networks give the same features of one image to `TOLERANCE`."""
+    image = pixels.detach()[:1]
+    difference = largest_difference(vectors_of(found(image), len(image)), vectors_of(wanted(image), len(image)))
+    return difference <= TOLERANCE
 
 
 def _is_touched(network: nn.Module) -> bool:

@@ -6,10 +6,19 @@ import logging
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from torch.autograd import forward_ad
 
-from genmend.manifold.features import ImageExtractor, extract, features_of, image_extractor, load_extractor
+from genmend.manifold.features import (
+    ImageExtractor,
+    UnusableSampleError,
+    extract,
+    extraction,
+    features_of,
+    image_extractor,
+    load_extractor,
+)
 from genmend.manifold.features.onnx_export import TOLERANCE, largest_difference
 
 pytest.importorskip("onnxruntime")
@@ -81,6 +90,43 @@ def test_gradients_go_through_torch(runs):
         assert forward_ad.unpack_dual(extractor(dual)).tangent.abs().max() > 0
     assert extractor.double()(pictures().double()).dtype == torch.float64
     assert runs == []
+
+
+def test_batch_norms_are_folded_where_gradients_are_wanted_and_nowhere_else():
+    extractor, slow = small(), small(onnx=False)
+    slopes = []
+    for one in (extractor, slow):
+        images = pictures().requires_grad_()
+        one(images).square().sum().backward()
+        slopes.append(images.grad)
+    torch.testing.assert_close(*slopes, rtol=1e-4, atol=1e-6)
+    norms = [
+        [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+        for network in (extractor._folded[1], extractor.network)
+    ]
+    assert [len(found) for found in norms] == [0, 1]
+    assert slow._folded is None
+    assert extractor.pipeline()["weights"] == slow.pipeline()["weights"]
+
+
+def test_a_batch_norm_that_does_not_follow_its_convolution_is_not_folded():
+    class Shared(nn.Module):
+        """One whose modules stand in another order than they run in."""
+
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 3, padding=1)
+            self.norm = nn.BatchNorm2d(3)
+            self.norm.running_mean.fill_(0.3)
+
+        def forward(self, pixels):
+            return self.conv(self.norm(pixels)).clamp(min=0).mean((2, 3))
+
+    extractor = ImageExtractor("shared", Shared(), 16, (0.5,) * 3, (0.2,) * 3, onnx=True)
+    images = pictures().requires_grad_()
+    found = extractor(images).detach().numpy()
+    np.testing.assert_array_equal(found, by_torch(extractor, pictures()))
+    assert extractor._folded[1] is None
 
 
 def test_what_a_network_without_onnx_computes_it_computes_itself(runs):
@@ -182,6 +228,27 @@ def test_an_extractor_moves_before_it_is_built():
     assert extractor(pictures().double()).dtype == torch.float64
 
 
+def test_files_go_through_threads_in_order_and_those_that_fail_are_told(tmp_path, monkeypatch, runs):
+    for index, image in enumerate(pictures(30)):
+        pixels = (image * 255).byte().permute(1, 2, 0).numpy()
+        Image.fromarray(pixels).save(tmp_path / f"{index:02}.png")
+    (tmp_path / "07.png").write_bytes(b"no image")
+    one = features_of(tmp_path, small(), cache=False, on_error="skip")
+    before = torch.get_num_threads()
+    monkeypatch.setattr(extraction.torch, "get_num_threads", lambda: 3)
+    three = features_of(tmp_path, small(), cache=False, on_error="skip")
+    slow = features_of(tmp_path, small(onnx=False), cache=False, on_error="skip")
+    with pytest.raises(UnusableSampleError, match=r"07.png .*\(8 of 30 samples were looked at"):
+        features_of(tmp_path, small())
+    assert sum(features_of(tmp_path, small(), limit=30, on_error="skip").values.shape) == 29 + 8
+    monkeypatch.undo()
+    torch.set_num_threads(before)
+    assert [name for name, _ in three.skipped] == ["07.png"]
+    np.testing.assert_array_equal(three.values, one.values)
+    np.testing.assert_allclose(slow.values, one.values, atol=1e-5)
+    assert three.names == one.names
+
+
 class Unknown(nn.Module):
     """A step that the exporter does not know."""
 
@@ -206,7 +273,7 @@ def test_without_a_graph_torch_runs_and_one_line_says_so(reason, monkeypatch, ca
         cache.write_text("a file where the folder should be")
     with caplog.at_level(logging.WARNING):
         found = [extract(extractor, pictures()) for _ in range(2)]
-    np.testing.assert_array_equal(found[0], by_torch(extractor, pictures()))
+    np.testing.assert_allclose(found[0], by_torch(extractor, pictures()), rtol=1e-5, atol=1e-5)
     (record,) = caplog.records
     expected = {
         "no onnxruntime": "genmend[vision]",
