@@ -41,6 +41,7 @@ _OUTSIDE_BLOCKS = {
     "_fc": "classifier",
 }
 
+_SIDE = 224
 _FIRST_STAGE = 2
 _LAST_LAYER_SCALE = 4.0
 
@@ -74,7 +75,7 @@ def load() -> ImageExtractor:
     return ImageExtractor(
         "efficientnet-lite0",
         _pooled,
-        side=224,
+        side=_SIDE,
         mean=[127 / 255] * 3,
         std=[128 / 255] * 3,
         layer="pooled",
@@ -84,13 +85,19 @@ def load() -> ImageExtractor:
     )
 
 
-def load_layers() -> ImageExtractor:
-    """The stages of the network that `efficientnet-lite0` is, with its preprocessing."""
+def load_layers(side: int = _SIDE) -> ImageExtractor:
+    """The stages of the network that `efficientnet-lite0` is, with its preprocessing.
+
+    Parameters
+    ----------
+    side : int
+        Pixels that an image is scaled to. Another than 224 makes another feature space, which is part of the name.
+    """
     plain = load()
     return ImageExtractor(
-        "efficientnet-lite0-layers",
+        "efficientnet-lite0-layers" if side == _SIDE else f"efficientnet-lite0-layers-{side}",
         lambda: PooledStages(_pooled()),
-        side=plain.side,
+        side=side,
         mean=plain.mean.flatten().tolist(),
         std=plain.std.flatten().tolist(),
         layer="mean and deviation of blocks.2-6, 4 x pooled last layer; each block of columns / sqrt(its width)",
