@@ -1,4 +1,4 @@
-"""No image goes through the extractor twice in one run of detect, and what was computed is not computed again on resuming."""
+"""No image goes through the extractor twice in one run of detect, and a resumed run computes nothing again."""
 
 from collections import Counter
 
