@@ -13,10 +13,11 @@ def defaults(results: dict[str, Any]) -> str:
     """What the commands do without labels: the new defaults beside those before."""
     falls_short = (
         "What falls short: the two shares that the learned score is taught by, the false share, and that doubtful "
-        "samples are not taken for normal either (where they were, fewer came out mended) were settled on these faces; "
-        "the share of normals visibly changed on the folds held back, above, is the fairer one. So "
-        "another generator may need another threshold (`--gate-at`, `--flagged-share`). Reach is no "
-        "promise of a plausible face: a judge that no longer flags a sample is not a rater."
+        "samples are not taken for normal either (where they were, fewer came out mended) were settled on these "
+        "faces; that neurons teach the score, on seeing its AUROC on these and on the portraits. The share of "
+        "normals visibly changed on the folds held back, above, is the fairer one. So another generator may need "
+        "another threshold (`--gate-at`, `--flagged-share`). Reach is no promise of a plausible face: a judge that "
+        "no longer flags a sample is not a rater."
     )
     return _defaults(
         results, "defaults", "What detect and correct do without labels", "700 labelled faces", falls_short
@@ -26,11 +27,14 @@ def defaults(results: dict[str, Any]) -> str:
 def portraits(results: dict[str, Any]) -> str:
     """The same on a second generator."""
     falls_short = (
-        "Score, targets and ladder were not settled on these samples. The threshold was: the one that serves the other "
-        "faces opened for 0.087 of these artifacts, so that now as many samples are flagged as may be broken, up to a "
-        "fifth (`default_threshold` in `gans/detection/tail.py`). More than half of the artifacts still pass the gate; "
-        "`--no-gate` reaches them, and changes more normal faces. One rater rated the samples, so clear artifact and "
-        "normal stand for the consensus of two, and what was rated borderline, nearly half, is left out."
+        "Targets and ladder were not settled on these samples. Two things were: the threshold (the one that serves the "
+        "other faces opened for few of these artifacts, so that as many samples are flagged as may be broken, up to a "
+        "fifth: `default_threshold` in `gans/detection/tail.py`), and that neurons teach the learned score, on seeing "
+        "its AUROC on both sets. More than half of the artifacts still pass "
+        "the gate. A wider one (`--flagged-share`; the rows `of own`) reaches more of them, and opens for more normal "
+        "samples, here and more so on the other faces; a score trained on labels tells how far any gate on these "
+        "features can get. One rater rated the samples, so clear artifact and normal stand for the consensus of two, "
+        "and what was rated borderline, nearly half, is left out."
     )
     what = "300 rated portraits, of a second real generator"
     title = "What detect and correct do without labels on a generator that nobody tuned to"
