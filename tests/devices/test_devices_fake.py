@@ -16,9 +16,10 @@ from voice_toys import toy_tacotron
 
 from genmend.activations import AblateNeurons, CapNeurons, PullToMean, ScaleUnits, edited, record
 from genmend.diffusion import AmplifyLowFrequencies, amplified, freeu
-from genmend.diffusion.amplification import low_pass
+from genmend.diffusion.amplification import control_bands, low_pass
 from genmend.diffusion.amplification.control_bands import AmplifyBand
 from genmend.diffusion.amplification.token_update import AmplifyTokenUpdate
+from genmend.diffusion.baselines import freeu as freeu_module
 from genmend.diffusion.inspection.capture import capture
 from genmend.gans import Generator
 from genmend.gans.correctors.contrast_descent import contrast_levels
@@ -33,6 +34,15 @@ from genmend.manifold.features import ImageExtractor
 from genmend.manifold.features.resizing import MODES, resize
 from genmend.manifold.regions.manifold import nearest_ball_distance
 from genmend.tts.voices.replace_vectors import ReplaceVectors
+
+
+@pytest.fixture(autouse=True)
+def no_fake_tensors_are_kept():
+    """Tables that the library keeps by size would be fake ones for the tests that come after."""
+    yield
+    for kept in (freeu_module._block_weights, control_bands._random_frequencies, low_pass._matrices):
+        kept.cache_clear()
+
 
 HALVES = (torch.float32, torch.float16, torch.bfloat16)
 

@@ -206,7 +206,7 @@ def test_the_value_range_is_given_and_the_warning_goes(folder, text):
     [
         (["odd:shared", "--value-range", "0"], "--value-range is '0'; give black and white, e.g. 0,1"),
         (["odd:shared", "--value-range", "1,0"], "give (black, white) with black < white"),
-        (["eyes", "--value-range", "0,1"], "The value range of 'eyes' is known"),
+        (["faces", "--value-range", "0,1"], "The value range of 'faces' is known"),
         (["odd:conditional"], "its forward needs y. Where that is a class, give --label N"),
         (
             ["odd:conditional", "--label", "4"],

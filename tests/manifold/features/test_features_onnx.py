@@ -65,7 +65,7 @@ def runs(monkeypatch):
 def test_features_are_torch_s_whatever_the_batch_size_and_the_number_of_threads(runs, monkeypatch):
     extractor, images = small(), pictures(7)
     found = extract(extractor, images)
-    assert runs == [7]
+    assert sum(runs) == 7
     assert largest_difference(found, by_torch(extractor, images)) < 1e-5
     np.testing.assert_array_equal(found, extract(extractor, images, batch_size=2))
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
@@ -77,7 +77,7 @@ def test_the_same_network_at_another_side_is_another_graph(runs, cache):
     larger = ImageExtractor("larger", extractor.network, 24, (0.5,) * 3, (0.2,) * 3, onnx=True)
     for made in (extractor, larger):
         assert largest_difference(extract(made, images), by_torch(made, images)) < 1e-5
-    assert runs == [5, 5]
+    assert sum(runs) == 10
     assert len(list(cache.glob("*.onnx"))) == 2
 
 
@@ -159,7 +159,7 @@ def test_a_copy_with_other_weights_has_a_graph_of_its_own(runs, cache):
     other.network[0].weight.add_(1)
     other._looked_for_graph, other._state = False, []
     np.testing.assert_allclose(extract(other, images), by_torch(other, images), rtol=1e-4, atol=1e-5)
-    assert runs == [5, 5]
+    assert sum(runs) == 10
     assert len(list(cache.glob("*.onnx"))) == 2
 
 
@@ -171,7 +171,7 @@ def test_a_damaged_graph_is_exported_again(damage, cache, runs):
     content[len(content) // 2] ^= 1
     path.write_bytes(content if damage is None else damage)
     np.testing.assert_array_equal(extract(small(), pictures()), before)
-    assert runs == [5, 5]
+    assert sum(runs) == 10
     assert [file.name for file in cache.glob("*.onnx")] == [path.name]
 
 
@@ -311,7 +311,7 @@ def test_every_embedded_extractor_has_the_same_features_by_onnxruntime(name, run
     extractor = load_extractor(name)
     images = torch.nn.functional.interpolate(pictures(4, 8), size=72, mode="bicubic").clamp(0, 1)
     found = extract(extractor, images)
-    assert runs == [4]
+    assert sum(runs) == 4
     assert largest_difference(found, by_torch(extractor, images)) < TOLERANCE
     assert np.abs(found - by_torch(extractor, images)).max() < 1e-4
     assert largest_difference(extract(extractor, images, batch_size=3), found) < 1e-5
