@@ -31,7 +31,8 @@ def speed_text() -> str:
     return document(
         "# How fast it is",
         "Every figure stands in a file of `benchmarks/results/`, with the machine it was measured on. Times are CPU "
-        "seconds of one thread; beside them, how many times as long as genmend.",
+        "seconds of one thread; beside them, how many times as long as genmend. The engine on AVX2 alone, its kernels, "
+        "start-up and the demo: [parts](speed-parts.md).",
         "## Manifold metrics",
         "`make bench` runs the metrics beside others on the same features, in one process, interleaved. All compute "
         "precision, recall, density and coverage, but torch-fidelity (the first two) and the dense rarity score "

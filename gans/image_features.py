@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypedDict, Unpack
 
 import numpy as np
@@ -48,7 +48,9 @@ def image_batches(
     batches = checked.split(generator.batch_size)
     for number, batch in enumerate(with_progress(batches, what, len(batches), show=progress)):
         # Not of no layers: a compiled generator runs uncompiled while it is recorded.
-        with record(generator.module, layers) if layers else nullcontext({}) as outputs:
+        recording: AbstractContextManager[dict[str, Tensor]]
+        recording = record(generator.module, layers) if layers else nullcontext({})
+        with recording as outputs:
             waiting += generator.generate(batch).split(1)
         if seen is not None:
             seen(in_single(outputs))

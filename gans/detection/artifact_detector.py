@@ -85,7 +85,9 @@ class Detection:
         """Return the scores of samples that one detector has scored in pieces, at least one, as if in one."""
         columns = {one.name: [getattr(part, one.name) for part in parts] for one in fields(cls)}
         threshold = columns.pop("threshold")[0]
-        joined = {name: None if found[0] is None else np.concatenate(found) for name, found in columns.items()}
+        joined: dict[str, Any] = {
+            name: None if found[0] is None else np.concatenate(found) for name, found in columns.items()
+        }
         return cls(threshold=threshold, **joined)
 
     @property
