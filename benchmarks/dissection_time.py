@@ -51,7 +51,7 @@ def main() -> None:
             store = MaskStore(generator, "classical", ClassicalConcepts(), Work(Path(folder)))
             stages = TimedStages(generator, generator.layers, settings.seed, Work(Path(folder)))
             with timed(f"{way}: masks by classical, not counted"):
-                for seed, n in ((0, options.n), (1, options.n // 4 if way == "iqr" else 0)):
+                for seed, n in [(0, options.n), *([(1, options.n // 4)] if way == "iqr" else [])]:
                     for _ in store.chunks(n, seed):
                         pass
             with timed(f"{way}: all of it, target {TARGET} s wall on two cores"):

@@ -76,14 +76,15 @@ def fit_soft_logistic(
         regularisation = regularisations[int(np.argmin(losses))]
     mean, std = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
     std[std == 0] = 1
-    standardised = features - mean
+    # A sample of hard label stands on one side only.
+    positive, negative = np.flatnonzero(shares > 0), np.flatnonzero(shares < 1)
+    standardised = features[np.concatenate([positive, negative])].astype(np.float64)
+    standardised -= mean
     standardised /= std
     model = LogisticRegression(C=regularisation, max_iter=2000)
-    # A sample of hard label stands on one side only.
-    positive, negative = shares > 0, shares < 1
     model.fit(
-        np.concatenate([standardised[positive], standardised[negative]]),
-        np.repeat([1, 0], [positive.sum(), negative.sum()]),
+        standardised,
+        np.repeat([1, 0], [len(positive), len(negative)]),
         sample_weight=np.concatenate([shares[positive], 1 - shares[negative]]),
     )
     weights = model.coef_[0] / std
