@@ -161,7 +161,8 @@ class RareCounts:
 
     def __init__(self, masks: Mapping[float, Mapping[str, Tensor]]) -> None:
         self._masks = masks
-        self._parts: dict[float, dict[str, list[Tensor]]] = {
+        # Numbers, not small tensors: kept between large passing ones those leave holes in memory that nothing fills.
+        self._counts: dict[float, dict[str, list[int]]] = {
             rate: {layer: [] for layer in layers} for rate, layers in masks.items()
         }
 
@@ -171,14 +172,14 @@ class RareCounts:
             active = output > 0
             for rate, masks in self._masks.items():
                 rare = active & masks[layer].to(output.device)
-                self._parts[rate][layer].append(rare.flatten(1).sum(1).cpu())
+                self._counts[rate][layer] += rare.flatten(1).sum(1).tolist()
 
     @property
     def counts(self) -> dict[float, dict[str, NDArray[np.float64]]]:
         """Of all samples so far: by rate, by layer, (n,)."""
         return {
-            rate: {layer: torch.cat(parts).double().numpy() for layer, parts in layers.items()}
-            for rate, layers in self._parts.items()
+            rate: {layer: np.array(counts, dtype=np.float64) for layer, counts in layers.items()}
+            for rate, layers in self._counts.items()
         }
 
 
