@@ -13,21 +13,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
-from machine import conditions, cpu_name
+from machine import conditions, result_file
 from torch import Tensor
 
 from genmend.diffusion import AmplifyLowFrequencies
 
-RESULTS = Path(__file__).resolve().with_name("results")
 SHAPES = ((2, 320, 64, 64), (2, 640, 32, 32), (2, 1280, 16, 16))
 # What the four down blocks and the middle of Stable Diffusion 1.5 return at 512 px, and 0.3125 / 0.625 of Nyquist.
 BLOCKS = {
@@ -46,7 +43,7 @@ def main() -> None:
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    path = RESULTS / f"amplification-{re.sub(r'[^A-Za-z0-9]+', '-', cpu_name())}.json"
+    path = result_file("amplification", ".json")
     found: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
     machine = conditions("torch", "diffusers")
     print(machine)

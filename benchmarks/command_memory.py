@@ -29,9 +29,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from machine import conditions, cpu_name
+from machine import conditions, result_file
 
-RESULTS = Path(__file__).resolve().with_name("results")
 SAMPLED_EVERY = 0.1  # seconds
 LIMITS = {"detect": (1200.0, 20.0)}  # MB at defaults, kB a sample
 SMALL = "--n-statistics 200 --n-reference 100"
@@ -247,8 +246,7 @@ def kept(run: Run, grown: list[dict[str, object]]) -> bool:
 
 def save(runs: list[Run], grown: list[dict[str, object]]) -> None:
     """Write the result file of this processor; of commands that were not run it keeps what it says."""
-    name = re.sub(r"\W+", "-", cpu_name()).strip("-")
-    path = RESULTS / f"memory-{name}.json"
+    path = result_file("memory", ".json")
     known = json.loads(path.read_text()) if path.exists() else {"runs": [], "growth": []}
     done = {run.command for run in runs}
     content = {
@@ -257,7 +255,6 @@ def save(runs: list[Run], grown: list[dict[str, object]]) -> None:
         "runs": [run for run in known["runs"] if run["command"] not in done] + [asdict(run) for run in runs],
         "growth": [row for row in known["growth"] if row["command"] not in done] + grown,
     }
-    RESULTS.mkdir(exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n")
 
 

@@ -11,7 +11,6 @@ statistics of the units, thresholds, pooled IoU with every concept, and the coun
 from __future__ import annotations
 
 import argparse
-import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from machine import conditions, cpu_name, timer
+from machine import conditions, result_file, timer
 
 from genmend.gans.dissection.classical import ClassicalConcepts
 from genmend.gans.dissection.dissection import label_units
@@ -29,7 +28,6 @@ from genmend.gans.families.pretrained import load_faces
 from genmend.gans.settings import DissectSettings
 from genmend.storage.pieces import Work
 
-RESULTS = Path(__file__).resolve().with_name("results")
 TARGET = 600  # seconds on two cores
 lines: list[str] = []
 
@@ -59,9 +57,7 @@ def main() -> None:
         found = ", ".join(f"{layer} {int(rows.detector.sum())} of {len(rows.iou)}" for layer, rows in units.items())
         say(f"{way}: detectors {found}")
     if options.save:
-        name = re.sub(r"\W+", "-", cpu_name()).strip("-")
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"dissection-{name}.txt").write_text("\n".join(lines) + "\n")
+        result_file("dissection").write_text("\n".join(lines) + "\n")
 
 
 class TimedStages(Stages):

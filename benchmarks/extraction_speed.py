@@ -20,7 +20,6 @@ import argparse
 import importlib.util
 import json
 import os
-import re
 import resource
 import subprocess
 import sys
@@ -30,9 +29,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from machine import conditions, cpu_name
+from machine import conditions, result_file
 
-RESULTS = Path(__file__).resolve().with_name("results")
 SIDE, QUALITY = 256, 90
 PACKAGES = ("numpy", "torch", "timm", "onnxruntime", "pillow", "torch-fidelity", "clean-fid")
 NETWORK = """
@@ -186,9 +184,8 @@ def main() -> None:
     where = conditions(*PACKAGES)
     print(where, f"{options.n} x {options.n} JPEGs of {SIDE} x {SIDE}", table(runs, options.n), sep="\n\n")
     if options.save:
-        name = re.sub(r"\W+", "-", cpu_name()).strip("-")
         kept = {"conditions": where, "n": options.n, "side": SIDE, "quality": QUALITY, "runs": list(map(asdict, runs))}
-        (RESULTS / f"extraction-{name}.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+        result_file("extraction", ".json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

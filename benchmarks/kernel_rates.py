@@ -10,13 +10,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
-from pathlib import Path
 
-from machine import conditions, cpu_name
+from machine import conditions, result_file
 
-RESULTS = Path(__file__).resolve().with_name("results")
 WIDTHS = (64, 2048)  # of projections, and of features
 
 
@@ -45,7 +42,7 @@ def main() -> None:
     lines = [conditions("numpy"), "", *table()]
     print("\n".join(lines))
     if arguments.save:
-        target = RESULTS / (re.sub(r"\W+", "-", f"kernels {cpu_name()}").strip("-") + ".txt")
+        target = result_file("kernels")
         target.write_text("\n".join(lines) + "\n")
         print(f"written to {os.path.relpath(target)}", file=sys.stderr)
 

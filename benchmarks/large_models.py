@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -24,9 +23,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from machine import conditions, cpu_name
+from machine import conditions, result_file
 
-RESULTS = Path(__file__).resolve().with_name("results")
 LIMITS = {256: 3.0, 1024: 8.0}  # GB
 # What the public models of each size have (channel_base 16384 of stylegan2-ada's 256, 32768 of its 1024).
 WIDTHS = {
@@ -117,12 +115,10 @@ def measure(side: int, command: str, folder: Path) -> Measured:
 
 def save(row: Measured) -> None:
     """Put this row in the result file of this processor, in place of what it says of the same command."""
-    name = re.sub(r"\W+", "-", cpu_name()).strip("-")
-    path = RESULTS / f"large-{name}.json"
+    path = result_file("large", ".json")
     known = json.loads(path.read_text())["rows"] if path.exists() else []
     rows = {(one["side"], one["command"]): one for one in [*known, asdict(row)]}
     content = {"machine": conditions("torch", "numpy"), "rows": [rows[key] for key in sorted(rows)]}
-    RESULTS.mkdir(exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n")
 
 

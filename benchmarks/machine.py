@@ -127,10 +127,15 @@ def best_kernel() -> str:
     return next(iter(native_kernels()), choose_engine().name)
 
 
+def result_file(name: str, suffix: str = ".txt") -> Path:
+    """Where benchmarks/results keeps what was measured on this CPU under a name; the folder is made."""
+    RESULTS.mkdir(exist_ok=True)
+    return RESULTS / (re.sub(r"\W+", "-", f"{name} {cpu_name()}").strip("-") + suffix)
+
+
 def save(lines: list[str], name: str = "", kernel: str = "") -> None:
     """Write benchmarks/results/NAME-KERNEL-CPU.txt; the best kernel if none is named."""
-    target = RESULTS / (re.sub(r"\W+", "-", f"{name} {kernel or best_kernel()} {cpu_name()}").strip("-") + ".txt")
-    target.parent.mkdir(exist_ok=True)
+    target = result_file(f"{name} {kernel or best_kernel()}")
     target.write_text("\n".join(lines) + "\n")
     print(f"written to {os.path.relpath(target)}", file=sys.stderr)
 

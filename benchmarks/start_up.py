@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import resource
 import statistics
 import subprocess
@@ -22,9 +21,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from machine import conditions, cpu_name
+from machine import conditions, result_file
 
-RESULTS = Path(__file__).resolve().with_name("results")
 LABELS = Path(__file__).resolve().parents[1] / "experiments" / "data" / "face_artifacts"
 LIMITS = {"genmend --help": 0.3, "import genmend.gans": 1.0, "import genmend.diffusion": 1.0, "genmend demo": 150.0}
 IMPORTS = [
@@ -72,8 +70,7 @@ def main() -> None:
     text = "\n".join([head, *rows, ""])
     print(text, end="")
     if options.save:
-        name = re.sub(r"\W+", "-", cpu_name()).strip("-")
-        (RESULTS / f"start-up-{name}.txt").write_text(text)
+        result_file("start-up").write_text(text)
     sys.exit(any(found[line]["now"] > limit for line, limit in LIMITS.items() if line in found))
 
 

@@ -14,14 +14,12 @@ from __future__ import annotations
 
 import argparse
 import math
-import re
 import statistics
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
-from machine import conditions, cpu_name, timer
+from machine import conditions, result_file, timer
 from torch import Tensor
 from torch.nn import functional
 
@@ -31,7 +29,6 @@ from genmend.gans.dissection import count_at
 from genmend.gans.dissection.classical import ClassicalConcepts
 from genmend.gans.families.pretrained import load_faces
 
-RESULTS = Path(__file__).resolve().with_name("results")
 TARGETS = {"main.2": 8.0, "main.5": 3.0}
 TAIL = 0.005
 
@@ -68,9 +65,7 @@ def main() -> None:
     lines += ["", *(f"all      quantiles  {line}" for line in compared(total, {}))]
     print("\n".join(lines))
     if options.save:
-        name = re.sub(r"\W+", "-", cpu_name()).strip("-")
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"units-{name}.txt").write_text("\n".join(lines) + "\n")
+        result_file("units").write_text("\n".join(lines) + "\n")
 
 
 def recorded(generator: Generator, latents: Tensor, layer: str) -> list[Tensor]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from genmend.storage.named_object import made_object
@@ -80,18 +80,8 @@ def load_classifier(name: str, *, side: int = 224) -> Classifier:
     MissingWeightsError
         If its weights have not been fetched.
     """
-    if name == "efficientnet-lite0":
-        from genmend.manifold.features.extractors.efficientnet_lite import load_classifier as load_lite
-
-        return _of_images(name, load_lite(), side=224, mean=(127 / 255,) * 3, std=(128 / 255,) * 3, classes=_imagenet())
-    if name == "mobilenet-v2":
-        from torchvision.models import mobilenet_v2
-
-        from genmend.storage.weights import find_weights
-
-        network = mobilenet_v2(weights=None)
-        network.load_state_dict(torch.load(find_weights("mobilenet-v2"), map_location="cpu", weights_only=True))
-        return _of_images(name, network, side=224, mean=_MEAN, std=_STD, classes=_imagenet())
+    if name in EMBEDDED:
+        return _embedded(name)
     if name.startswith("torchvision:"):
         return _torchvision(name)
     if ":" not in name:
@@ -103,44 +93,42 @@ def load_classifier(name: str, *, side: int = 224) -> Classifier:
         return made
     if not isinstance(made, nn.Module):
         raise TypeError(f"{name} gave a {type(made).__name__}, but a torch.nn.Module or a Classifier is needed.")
-    return _of_images(name, made, side=side, mean=_MEAN, std=_STD, classes=())
+    return _own(name, made, side)
+
+
+def _embedded(name: str) -> Classifier:
+    from genmend.manifold.features import load_extractor
+    from genmend.manifold.features.extractors import efficientnet_lite, torchvision_models
+
+    build = {
+        "efficientnet-lite0": efficientnet_lite.load_classifier,
+        "mobilenet-v2": torchvision_models.load_mobilenet_classifier,
+    }[name]
+    # Images are prepared as for the features; its network, which lacks the classes, is not built for that.
+    return _prepared_by(load_extractor(name), name, build(), _imagenet())
 
 
 def _torchvision(name: str) -> Classifier:
-    from genmend.manifold.features.extractors.torchvision_models import build_classifier
+    from genmend.manifold.features.extractors.torchvision_models import build_classifier, extractor_of
 
     rest, _, path = name.removeprefix("torchvision:").partition("@")
     network, weights = build_classifier(rest, path)
-    transforms = weights.transforms()
-    return _of_images(
-        name,
-        network,
-        side=transforms.crop_size[0],
-        mean=transforms.mean,
-        std=transforms.std,
-        classes=tuple(weights.meta["categories"]),
-        shorter=transforms.resize_size[0],
-    )
+    return _prepared_by(extractor_of(name, network, weights), name, network, tuple(weights.meta["categories"]))
 
 
-def _of_images(
-    name: str,
-    network: nn.Module,
-    *,
-    side: int,
-    mean: Sequence[float],
-    std: Sequence[float],
-    classes: tuple[str, ...],
-    shorter: int | None = None,
-) -> Classifier:
+def _own(name: str, network: nn.Module, side: int) -> Classifier:
     from genmend.manifold.features.image_extractor import ImageExtractor
 
-    images = ImageExtractor(name, network, side=side, mean=mean, std=std, shorter=shorter)
+    return _prepared_by(ImageExtractor(name, network, side=side, mean=_MEAN, std=_STD), name, network, ())
+
+
+def _prepared_by(images: Any, name: str, network: nn.Module, classes: tuple[str, ...]) -> Classifier:
+    """A network whose images an `ImageExtractor` prepares."""
 
     def shown(prepared: Tensor) -> Tensor:
         return (prepared * images.std + images.mean).clamp(0, 1)
 
-    return Classifier(name, images.network, images.prepare, shown, classes)
+    return Classifier(name, network.eval().requires_grad_(False), images.prepare, shown, classes)
 
 
 def _imagenet() -> tuple[str, ...]:

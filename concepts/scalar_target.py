@@ -10,7 +10,15 @@ from torch import Tensor, nn
 
 from genmend.activations.outputs import first_tensor
 
-__all__ = ["Target", "as_module", "check_inputs", "score_and_gradient", "target_scores"]
+__all__ = [
+    "Target",
+    "as_module",
+    "check_inputs",
+    "chosen_scores",
+    "score_and_gradient",
+    "scores_of",
+    "target_scores",
+]
 
 Target = int | Sequence[int] | Tensor | None
 """A class for all samples, one class a sample ``(n,)``, or None where the model gives one number a sample."""
@@ -39,9 +47,16 @@ def target_scores(model: Callable[..., Any], inputs: Tensor, target: Target) -> 
     ValueError
         If a target is out of range, their number is not n, or one is needed and none given.
     """
-    output = model(inputs)
-    scores = first_tensor(getattr(output, "logits", output), "the model")
-    n = len(inputs)
+    return chosen_scores(scores_of(model(inputs)), target, len(inputs))
+
+
+def scores_of(output: Any) -> Tensor:
+    """The scores in what a model returned: its `logits` where it has any, else the first tensor."""
+    return first_tensor(getattr(output, "logits", output), "the model")
+
+
+def chosen_scores(scores: Tensor, target: Target, n: int) -> Tensor:
+    """Of scores ``(n, classes)`` those that `target` chooses, shape ``(n,)``; errors as `target_scores`."""
     if len(scores) != n:
         raise ValueError(
             f"The model gave {len(scores)} rows for {n} samples, but one row a sample is needed: "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -159,7 +158,7 @@ class CircuitGraph:
         """
         path = Path(path)
         if path.suffix == ".json":
-            write_json(path, json.loads(json.dumps(self.to_dict())))
+            write_json(path, self.to_dict())
         elif path.suffix == ".graphml":
             import networkx
 

@@ -17,7 +17,8 @@ from genmend.concepts.loop.measure import Attribute, Case, Measure, pooled
 from genmend.concepts.loop.methods import METHODS, why_not
 from genmend.concepts.loop.operations import ModelFacts, trace_model
 from genmend.concepts.loop.ranking import Explained, checked_weights, pareto, ranked
-from genmend.concepts.scalar_target import as_module, check_inputs, target_scores
+from genmend.concepts.scalar_target import as_module, check_inputs, chosen_scores, scores_of
+from genmend.storage.digests import sha256_of_array
 from genmend.storage.pieces import Work
 from genmend.storage.progress import with_progress
 
@@ -165,7 +166,7 @@ def explain(
     methods
         Names out of `METHODS`, or 'all' that serve the model; default those that serve it in little time.
     settings
-        Method -> settings in place of its defaults, e.g. those that `tune` found.
+        Method -> settings in place of its defaults.
     weights
         Of 'faithful', 'stable', 'compact' and 'cheap'; default `DEFAULT_WEIGHTS`.
     fill
@@ -198,7 +199,9 @@ def explain(
     if work.folder is not None and not key:
         raise ValueError("With a folder of work give key=, which tells this model and these inputs from others.")
     facts = trace_model(module, inputs[:2])
-    classes = _classes(module, inputs, targets, batch_size)
+    with torch.no_grad():
+        logits = torch.cat([scores_of(module(some)) for some in inputs.split(batch_size)])
+    classes = _classes(logits, targets)
     names, refused = _chosen(methods, facts)
     found = []
     for name in with_progress(names, "explaining", len(names), show=progress):
@@ -210,18 +213,16 @@ def explain(
             "classes": classes.tolist(),
             "seed": seed,
             "thorough": thorough,
+            "fill": sha256_of_array(torch.as_tensor(fill)),
         }
         compute = partial(_measured, module, facts, name, own, inputs, classes, fill, seed, batch_size, thorough)
         found.append(_explained(name, own, work.kept(f"explained-{name}", given, compute)))
     in_order = ranked(found, chosen_weights)
-    with torch.no_grad():
-        logits = torch.cat([_logits(module(some)) for some in inputs.split(batch_size)])
-    rows = torch.arange(len(inputs))
     return Explanations(
         tuple(in_order),
         classes.cpu().numpy(),
-        logits[rows, classes].cpu().numpy(),
-        logits.softmax(1)[rows, classes].cpu().numpy(),
+        chosen_scores(logits, classes, len(inputs)).cpu().numpy(),
+        chosen_scores(logits.softmax(1), classes, len(inputs)).cpu().numpy(),
         refused,
         tuple(pareto([each for each in in_order if each.method != "random"])),
         MEASURES,
@@ -283,24 +284,15 @@ def _warnings(name: str, scores: Mapping[str, np.ndarray]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _classes(model: nn.Module, inputs: Tensor, targets: Any, batch_size: int) -> Tensor:
+def _classes(logits: Tensor, targets: Any) -> Tensor:
+    """The class of each image: the best one, or those given."""
     if targets is None:
-        with torch.no_grad():
-            return torch.cat([_logits(model(some)).argmax(1) for some in inputs.split(batch_size)])
-    classes = torch.as_tensor(targets, device=inputs.device)
-    with torch.no_grad():
-        target_scores(model, inputs[:1], classes if classes.ndim == 0 else classes[:1])
-        if classes.ndim and len(classes) != len(inputs):
-            raise ValueError(
-                f"There are {len(classes)} targets for {len(inputs)} images: give one each, or one for all."
-            )
-        known = target_scores(model, inputs[:1].expand(len(inputs), -1, -1, -1), classes)
-    return classes.expand(len(known)).long()
-
-
-def _logits(output: Any) -> Tensor:
-    logits: Tensor = getattr(output, "logits", output)
-    return logits
+        return logits.argmax(1)
+    classes = torch.as_tensor(targets, device=logits.device)
+    if classes.ndim and len(classes) != len(logits):
+        raise ValueError(f"There are {len(classes)} targets for {len(logits)} images: give one each, or one for all.")
+    chosen_scores(logits, classes, len(logits))  # refuses what is no class
+    return classes.expand(len(logits)).long()
 
 
 def _chosen(methods: Sequence[str] | Literal["all"] | None, facts: ModelFacts) -> tuple[list[str], dict[str, str]]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genmend.concepts.scalar_target import Target
+from genmend.concepts.scalar_target import Target, chosen_scores, scores_of
 
 __all__ = ["Case", "Measure", "pooled"]
 
@@ -57,10 +57,9 @@ class Case:
         found = []
         with torch.no_grad():
             for some, classes in zip(inputs.split(self.batch_size), targets.split(self.batch_size), strict=True):
-                output = self.model(some)
-                scores = getattr(output, "logits", output)
+                scores = scores_of(self.model(some))
                 scores = scores.softmax(1) if probability else scores
-                found.append(scores.gather(1, classes.unsqueeze(1)).squeeze(1))
+                found.append(chosen_scores(scores, classes, len(some)))
         return torch.cat(found)
 
     def filled(self) -> Tensor:

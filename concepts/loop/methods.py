@@ -19,7 +19,7 @@ from genmend.concepts.attributions.full_gradient import FullGradient
 from genmend.concepts.attributions.guided_path import GuidedIntegratedGradients
 from genmend.concepts.attributions.positive_interactions import PositiveInteractions
 from genmend.concepts.loop.operations import ModelFacts
-from genmend.concepts.scalar_target import Target
+from genmend.concepts.scalar_target import Target, scores_of
 
 __all__ = ["METHODS", "Method", "why_not"]
 
@@ -46,8 +46,6 @@ class Method:
         Whether it needs one.
     settings : dict
         Defaults.
-    space : dict of str to tuple
-        Setting -> what may be tried in its place.
     by_default : bool
         Whether it runs where no method is named; those that take long and say little that others do not are False.
     """
@@ -59,7 +57,6 @@ class Method:
     refuses: Mapping[str, str] = field(default_factory=dict)
     gradient: bool = True
     settings: Mapping[str, Any] = field(default_factory=dict)
-    space: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     by_default: bool = True
 
 
@@ -161,22 +158,20 @@ def _cells(inputs: Tensor, cells: int) -> Any:
     return patches((height, width), max(1, -(-max(height, width) // cells)))
 
 
-def _logits(model: nn.Module) -> Callable[[Tensor], Tensor]:
-    if isinstance(model, nn.Module):
-        return model if not hasattr(model, "config") else _WithLogits(model)
-    return model
+def _logits(model: nn.Module) -> nn.Module:
+    """The model as captum wants it: models of transformers, which have a config, give more than their logits."""
+    return _WithLogits(model) if hasattr(model, "config") else model
 
 
 class _WithLogits(nn.Module):
-    """A classifier of transformers as captum wants it: its logits alone."""
+    """A model's scores alone."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, inputs: Tensor) -> Any:
-        output = self.model(inputs)
-        return getattr(output, "logits", output)
+    def forward(self, inputs: Tensor) -> Tensor:
+        return scores_of(self.model(inputs))
 
 
 def _captum_package() -> Any:
@@ -199,7 +194,6 @@ METHODS: dict[str, Method] = {
         partial(_ours, DistilledGradient),
         lambda settings: settings["n_steps"] + 1,
         settings={"n_steps": 30, "quantile": 0.9, "negative": 0.0, "bias": "uniform", "ranks": "channel"},
-        space={"quantile": (0.8, 0.9, 0.95), "bias": ("uniform", "none"), "ranks": ("channel", "pixel")},
     ),
     "full-gradient": Method("Srinivas and Fleuret 2019", partial(_ours, FullGradient), lambda settings: 1, needs=_MAPS),
     "guided-integrated-gradients": Method(
@@ -207,7 +201,6 @@ METHODS: dict[str, Method] = {
         partial(_ours, GuidedIntegratedGradients),
         lambda settings: settings["n_steps"],
         settings={"n_steps": 31, "fraction": 0.25, "max_distance": 0.02},
-        space={"fraction": (0.1, 0.25, 0.5), "max_distance": (0.02, 0.1, 1.0)},
         by_default=False,
     ),
     "integrated-gradients": Method(
@@ -215,7 +208,6 @@ METHODS: dict[str, Method] = {
         partial(_captum, "IntegratedGradients"),
         lambda settings: settings["n_steps"],
         settings={"n_steps": 31, "internal_batch_size": 32},
-        space={"n_steps": (10, 31, 100)},
     ),
     "input-x-gradient": Method("captum", partial(_captum, "InputXGradient"), lambda settings: 1),
     "saliency": Method("Simonyan et al. 2013, captum", partial(_captum, "Saliency"), lambda settings: 1),
@@ -224,7 +216,6 @@ METHODS: dict[str, Method] = {
         _smooth,
         lambda settings: settings["n_draws"],
         settings={"n_draws": 31, "deviation": 0.2},
-        space={"deviation": (0.05, 0.2, 0.5)},
         by_default=False,
     ),
     "guided-backprop": Method(
@@ -244,7 +235,6 @@ METHODS: dict[str, Method] = {
         lambda settings: settings["cells"] ** 2 + 1,
         gradient=False,
         settings={"cells": 7},
-        space={"cells": (5, 7, 10)},
         by_default=False,
     ),
     "positive-interactions": Method(
@@ -253,7 +243,6 @@ METHODS: dict[str, Method] = {
         lambda settings: settings["n_orders"] * settings["cells"] ** 2 * (settings["cells"] ** 2 + 1) // 2,
         gradient=False,
         settings={"cells": 5, "n_orders": 2},
-        space={"cells": (4, 5, 6)},
         by_default=False,
     ),
     "random": Method("the control: uniform noise", _random, lambda settings: 0, gradient=False),

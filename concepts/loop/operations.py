@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from genmend.activations.layers import named_layers
-from genmend.activations.outputs import first_tensor
-from genmend.concepts.scalar_target import as_module, check_inputs
+from genmend.concepts.scalar_target import as_module, check_inputs, scores_of
 
 __all__ = ["ModelFacts", "trace_model"]
 
@@ -108,7 +107,7 @@ def trace_model(model: nn.Module, inputs: Tensor) -> ModelFacts:
     ]
     try:
         with torch.no_grad(), _Operations() as operations:
-            first = _scores(module, inputs)
+            first = scores_of(module(inputs))
     finally:
         for handle in handles:
             handle.remove()
@@ -117,16 +116,11 @@ def trace_model(model: nn.Module, inputs: Tensor) -> ModelFacts:
             "The model gave NaN or infinity for these inputs: look at their size, range and normalisation."
         )
     with torch.no_grad():
-        spread = float((first - _scores(module, inputs)).abs().max())
+        spread = float((first - scores_of(module(inputs))).abs().max())
     given = inputs.clone().requires_grad_()
     with torch.enable_grad():
-        differentiable = _scores(module, given).requires_grad
+        differentiable = scores_of(module(given)).requires_grad
     return ModelFacts(_families(operations.names), differentiable, spread, maps[-1] if maps else None, first[0].numel())
-
-
-def _scores(model: nn.Module, inputs: Tensor) -> Tensor:
-    output = model(inputs)
-    return first_tensor(getattr(output, "logits", output), "the model")
 
 
 def _noting_maps(name: str, maps: list[str]) -> Callable[..., None]:

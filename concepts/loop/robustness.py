@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from genmend.concepts.loop.measure import Case, Measure, pooled
 from genmend.concepts.loop.mu_fidelity import rank_correlation
+from genmend.concepts.scalar_target import scores_of
 
 __all__ = ["complexity", "randomised_copy", "sensitivity", "target_sensitivity", "weight_sensitivity"]
 
@@ -72,8 +73,7 @@ def target_sensitivity() -> Measure:
 
     def evaluate(case: Case) -> Tensor:
         with torch.no_grad():
-            output = case.model(case.inputs[:1])
-        n_classes = getattr(output, "logits", output).shape[1]
+            n_classes = scores_of(case.model(case.inputs[:1])).shape[1]
         generator = torch.Generator().manual_seed(case.seed)
         step = torch.randint(1, max(n_classes, 2), (len(case.inputs),), generator=generator).to(case.targets)
         others = (case.targets + step) % n_classes

@@ -64,14 +64,12 @@ class Configurations:
         neurons = np.asarray(neurons)
         return (self.bits[:, neurons // 8] >> (7 - neurons % 8).astype(np.uint8) & 1).astype(bool)
 
-    def with_samples_of(self, other: Configurations) -> Configurations:
-        """These samples and those of another, which must be of the same neurons and thresholds."""
-        if self.layer != other.layer or not np.array_equal(self.thresholds, other.thresholds):
-            raise ValueError(
-                f"These are neurons of {self.layer!r} and of {other.layer!r}, or of other thresholds: "
-                "make the second ones with thresholds=first.thresholds."
-            )
-        return replace(self, bits=np.concatenate([self.bits, other.bits]))
+    def on_counts(self, samples: np.ndarray) -> np.ndarray:
+        """In how many of some samples, by their numbers, each neuron is on; whole numbers of shape ``(n_neurons,)``."""
+        counts = np.zeros(self.n_neurons, dtype=np.int64)
+        for number in samples:
+            counts += np.unpackbits(self.bits[number], count=self.n_neurons)
+        return counts
 
 
 def configurations(

@@ -151,12 +151,11 @@ def find_kinds(
 def _telling_neurons(samples: Configurations, flagged: np.ndarray, most: int = 512) -> np.ndarray:
     """Neurons whose rate differs between flagged samples and the others, the surest first."""
     n_flagged, n_others = int(flagged.sum()), int((~flagged).sum())
-    on = np.zeros((2, samples.n_neurons))
-    for bits, is_flagged in zip(samples.bits, flagged, strict=True):
-        on[int(is_flagged)] += np.unpackbits(bits, count=samples.n_neurons)
-    rate = on.sum(0) / len(flagged)
+    on = samples.on_counts(np.flatnonzero(flagged))
+    on_others = samples.on_counts(np.flatnonzero(~flagged))
+    rate = (on + on_others) / len(flagged)
     spread = np.sqrt(rate * (1 - rate) * (1 / n_flagged + 1 / n_others))
-    difference = np.abs(on[1] / n_flagged - on[0] / n_others)
+    difference = np.abs(on / n_flagged - on_others / n_others)
     z = np.divide(difference, spread, out=np.zeros_like(spread), where=spread > 0)
     order = np.argsort(-z, kind="stable")
     chance = false_discovery_control(2 * norm.sf(z[order]))
@@ -188,9 +187,11 @@ def _kind_round(
             break
         least = _best_share(path.region.agreeing(samples), flagged, len(path.region.neurons))
         least = least if at_least is None else min(at_least, len(path.region.neurons))
-        path = region_of(samples, group, at_least=least, **options)
+        region = replace(path.region, at_least=least)
+        inside = region.contains(samples)
+        path = replace(path, region=region, members=np.flatnonzero(inside))
         own = flagged[path.members]
-        gain = float(_gain(path.region.contains(samples), flagged))
+        gain = float(_gain(inside, flagged))
         if gain <= most:
             break
         precision = float(own.mean()) if len(own) else 0.0

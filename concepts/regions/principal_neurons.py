@@ -110,7 +110,7 @@ def region_of(
         raise ValueError(f"agreement {agreement} must be above 0.5 and at most 1, n_neurons {n_neurons} at least 1.")
     if choice not in ("covering", "sorted"):
         raise ValueError(f"choice is {choice!r}; accepted are 'covering' and 'sorted'.")
-    rates = _rates(samples, positive)
+    rates = samples.on_counts(positive) / len(positive)
     allowed = np.arange(samples.n_neurons) if among is None else np.unique(among)
     candidates = allowed[np.maximum(rates, 1 - rates)[allowed] >= agreement]
     if not len(candidates):
@@ -141,14 +141,6 @@ def region_of(
         so_far[:, positive].sum(1),
         len(candidates),
     )
-
-
-def _rates(samples: Configurations, positive: np.ndarray) -> np.ndarray:
-    """How often each neuron is on in the group."""
-    on = np.zeros(samples.n_neurons, dtype=np.int64)
-    for number in positive:
-        on += np.unpackbits(samples.bits[number], count=samples.n_neurons)
-    return on / len(positive)
 
 
 def _fulfilled(samples: Configurations, neurons: np.ndarray, states: np.ndarray) -> np.ndarray:

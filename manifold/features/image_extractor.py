@@ -125,10 +125,10 @@ class ImageExtractor(nn.Module):
         self._folded: tuple[list[int], nn.Module | None] | None = None
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
-        self._build = network
         if isinstance(network, nn.Module):
-            del self._modules["_build"]
             self._take(network)
+        else:
+            self._build = network
 
     def _take(self, network: nn.Module) -> None:
         self.network = network.eval().requires_grad_(False)

@@ -16,7 +16,7 @@ from genmend.manifold.features.extractors.local_weights import read_weights
 from genmend.manifold.features.image_extractor import ImageExtractor
 from genmend.storage.weights import find_weights, sha256_of_weights
 
-__all__ = ["build_classifier", "load", "load_mobilenet"]
+__all__ = ["build_classifier", "extractor_of", "load", "load_mobilenet", "load_mobilenet_classifier"]
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -37,12 +37,18 @@ def load_mobilenet() -> ImageExtractor:
 
 
 def _mobilenet() -> nn.Module:
+    network = load_mobilenet_classifier()
+    _take_off_last_linear("mobilenet_v2", network)
+    return network
+
+
+def load_mobilenet_classifier() -> nn.Module:
+    """The whole network with its 1,000 ImageNet class scores."""
     from torchvision.models import mobilenet_v2
 
     network: nn.Module = mobilenet_v2(weights=None)
     network.load_state_dict(torch.load(find_weights("mobilenet-v2"), map_location="cpu", weights_only=True))
-    _take_off_last_linear("mobilenet_v2", network)
-    return network
+    return network.eval()
 
 
 def load(name: str, path: str = "") -> ImageExtractor:
@@ -64,10 +70,14 @@ def load(name: str, path: str = "") -> ImageExtractor:
     """
     network, weights = build_classifier(name, path)
     architecture = name.partition(".")[0]
-    layer = _take_off_last_linear(architecture, network)
+    return extractor_of(f"torchvision:{name}", network, weights, _take_off_last_linear(architecture, network))
+
+
+def extractor_of(name: str, network: nn.Module, weights: Any, layer: str = "output") -> ImageExtractor:
+    """A network with the preprocessing of torchvision's entry of its weights."""
     transforms = weights.transforms()
     return ImageExtractor(
-        f"torchvision:{name}",
+        name,
         network,
         side=transforms.crop_size[0],
         mean=transforms.mean,
