@@ -21,10 +21,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from experiments.faces.feature_cache import CachedExtractor
 from experiments.faces.labelled import LabelledFaces, load_labelled_faces, load_labelled_portraits
-from experiments.faces.plausibility.judged import judged_rows
+from experiments.faces.plausibility.judged import judged_rows, spread
 from experiments.faces.plausibility.mended import Mended, dial, mended_samples
 from experiments.faces.plausibility.rating_sheets import draw_sheets, load_ratings, rating_rows
 from experiments.pages import write_page
@@ -96,7 +97,7 @@ def _mended(
     made = mended_samples(generator, detector, correction, extractor, broken, options.seed)
     mended = {name: make() for name, make in made.items() if wanted is None or name in wanted}
     if wanted is None:
-        mended |= {f"all moved to {share}": done for share, done in dial(generator, detector, correction, broken)}
+        mended |= dict(dial(generator, detector, correction, broken))
     extractor.save()
     return mended
 
@@ -109,12 +110,16 @@ def _judged(
     options: argparse.Namespace,
 ) -> dict:
     labelled = generator.generate(samples.latents)
+    steering = CachedExtractor(STEERING, options.cache)
+    clean = spread(steering(labelled[torch.from_numpy(samples.normal)]).numpy())
+    diversity = {method: spread(steering(done.images).numpy()) / clean for method, done in mended.items()}
+    steering.save()
     found = {}
     for judge, wanted in judges.items():
         extractor = CachedExtractor(judge, options.cache, save_every=64)
         features = extractor(labelled).numpy()
         seen = {method: done for method, done in mended.items() if wanted is None or method in wanted}
-        found[judge] = judged_rows(seen, samples, features, extractor, options.seed)
+        found[judge] = judged_rows(seen, samples, features, extractor, options.seed, diversity)
         extractor.save()
     return found
 

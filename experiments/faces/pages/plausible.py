@@ -42,7 +42,8 @@ def plausible(results: dict[str, Any]) -> str:
         "normal sample, and another sample altogether.",
         "## Blind ratings",
         f"{sum(row['n'] for row in rated.values())} tiles, shuffled, rated once by a model that did not know which is "
-        "which: plausible, borderline or clear artifact, with 95 % bootstrap intervals.",
+        "which: plausible, borderline or clear artifact, with 95 % bootstrap intervals. The tiles were drawn before "
+        "neurons taught the learned score; the descent was otherwise the same.",
         table(
             ("method", "tiles", "plausible", "clear artifact"),
             (
@@ -54,9 +55,11 @@ def plausible(results: dict[str, Any]) -> str:
         "## Judges that steered nothing",
         "Flagged: at 5 % false alarms on labelled normals. Plausible: below the score that as many samples are below "
         f"as raters call normal ({normal}: so many of any samples are plausible). Diversity: mean pairwise distance "
-        "over that of clean samples. Cosine: of the features before and after. Every judge is trained on the labels of "
-        "the other folds. `all moved to 0.2`: every latent moved until no early layer marks it more as broken than 0.2 "
-        "of the normal samples are marked, without the stop rule: the trade-off of plausibility against diversity.",
+        "over that of clean samples, in the judge's features and in those of Lite0, through which the stop rule looks. "
+        "Cosine: of the features before and after. Every judge is trained on the labels of the other folds. "
+        "`all moved to 0.2`: every latent moved until no early layer marks it more as broken than 0.2 of the normal "
+        "samples are marked, without the stop rule: the trade-off of plausibility against diversity. `to 0.1, n steps "
+        "at most`: none further than n steps of 2.3 degrees, about what 0.2 takes on average.",
         *(
             part
             for name, judge, rows in judged
@@ -97,13 +100,14 @@ def _against(judge: str, rows: dict[str, dict[str, Any]]) -> str:
 
 def _judged_table(rows: dict[str, dict[str, Any]]) -> str:
     return table(
-        ("method", "still flagged", "plausible", "diversity", "cosine", "angle", "given up"),
+        ("method", "still flagged", "plausible", "diversity", "in Lite0", "cosine", "angle", "given up"),
         (
             (
                 row["method"],
                 _share(row, "flagged"),
                 _share(row, "plausible"),
                 number(row["diversity"], 2),
+                number(row["steering_diversity"], 2),
                 number(row["cosine"]),
                 f"{number(row['angle'], 0)}°",
                 percent(row["given_up"]),

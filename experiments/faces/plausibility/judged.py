@@ -23,8 +23,12 @@ def judged_rows(
     labelled_features: np.ndarray,
     extractor: Callable[[Tensor], Tensor],
     seed: int,
+    steering_diversity: Mapping[str, float],
 ) -> list[dict]:
-    """One row a method; every sample is judged by the fold that did not see it."""
+    """One row a method; every sample is judged by the fold that did not see it.
+
+    `steering_diversity`: of each method in the features that steer the stop rule, over that of clean samples.
+    """
     broken = np.flatnonzero(samples.artifact)
     folds = StratifiedKFold(N_FOLDS, shuffle=True, random_state=seed)
     parts = list(folds.split(labelled_features, np.round(samples.share * 4)))
@@ -46,6 +50,7 @@ def judged_rows(
                 **_share("flagged", flagged, seed),
                 **_share("plausible", plausible, seed),
                 "diversity": spread(features) / spread(clean),
+                "steering_diversity": steering_diversity[method],
                 "cosine": float(cosine(features, original).mean()),
                 "angle": float(angles(first.latents, done.latents).mean()),
                 "given_up": done.n_given_up / len(broken),

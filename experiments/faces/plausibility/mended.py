@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -75,13 +76,21 @@ def mended_samples(
 
 def dial(
     generator: Generator, detector: ArtifactDetector, correction: Correction, broken: Tensor
-) -> Iterator[tuple[float, Mended]]:
-    """All samples moved to one target, without the stop rule, for each share of `DIAL`."""
+) -> Iterator[tuple[str, Mended]]:
+    """All samples moved to one target, without the stop rule, for each share of `DIAL`.
+
+    The last goes to 0.1, but no sample further than they go to 0.2 on average: a few that go far are most of what
+    makes the mended alike.
+    """
     assert correction.descent is not None
     descent = _fitted(generator, detector, correction, _contrast(generator, detector, correction))
     for number, quantile in enumerate(DIAL):
         moved = descend(generator, descent, broken, number)
-        yield quantile, Mended(generator.generate(moved), moved)
+        yield f"all moved to {quantile}", Mended(generator.generate(moved), moved)
+        if quantile == 0.2:
+            steps = math.ceil(np.radians(angles(broken, moved)).mean() / descent.step)
+    moved = descend(generator, replace(descent, n_steps=steps), broken, DIAL.index(0.1))
+    yield f"to 0.1, {steps} steps at most", Mended(generator.generate(moved), moved)
 
 
 def angles(one: Tensor, other: Tensor) -> np.ndarray:
