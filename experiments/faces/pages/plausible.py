@@ -35,8 +35,7 @@ def plausible(results: dict[str, Any]) -> str:
         "neurons (`ladder`)?",
         f"**On**: {' and '.join(_ON[name].format(n=found['n']) for name, found in sets.items())}; `experiments/data`.",
         "**Command**: `python -m experiments.faces.plausible` (seed 0). No labels and no gate in the correction: every "
-        "method is tried on every artifact, with the same stop rule. The figures were joined from runs by set and "
-        "judge, made before neurons taught the score that the stop rule looks at (`faces-defaults.md`).",
+        "method is tried on every artifact, with the same stop rule.",
         "**Controls**: the latent turned by the same angle at random; the nearest normal sample, a new picture rather "
         "than a mended one; where they stand in a table, descent along as many random neurons, the way to the nearest "
         "normal sample, and another sample altogether.",
