@@ -9,8 +9,8 @@ every method has its try. Judges that steered nothing say what is still flagged 
 normals) and what is plausible (below the score that as many samples are below as the raters call normal); each sample
 is judged by what was trained on the labels of the other folds. Writes results/plausible/: results.json, mended.png.
 Blind ratings of the same faces stand in experiments/data/plausible_ratings.csv. Needs the weights `faces`, `portraits`,
-`efficientnet-lite0`, `mobilenet-v2` and `clip-vit-b16`. About eight minutes on two free cores; interrupted, it goes on from
-what its cache holds.
+`efficientnet-lite0`, `mobilenet-v2` and `clip-vit-b16`. About eight minutes on two free cores; interrupted, it goes on
+from what its cache holds.
 """
 
 from __future__ import annotations
