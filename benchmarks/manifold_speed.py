@@ -83,7 +83,7 @@ def compare(row: Row, k: int, repeats: int, names: list[str], with_memory: bool)
         np.save(f"{folder}/inputs.npy", np.stack([x, y]))
         del x, y
         inputs = Path(folder) / "inputs.npy"
-        memory = {name: peak_memory(name, inputs, k) if with_memory else float("nan") for name in names}
+        memory = {name: f"{peak_memory(name, inputs, k):.0f}" if with_memory else "-" for name in names}
     lines = []
     for name in runs:
         line = (
@@ -92,7 +92,7 @@ def compare(row: Row, k: int, repeats: int, names: list[str], with_memory: bool)
         )
         if name in names:
             gap = max(abs(a - b) for a, b in zip(found[name], found["ours"], strict=True) if a is not None)
-            line += f"{memory[name]:>9.0f}   {gap:.1e}"
+            line += f"{memory[name]:>9}   {gap:.1e}"
         lines.append(line)
     return lines
 
