@@ -17,6 +17,7 @@ from .circuits.unit_index import UnitIndex as UnitIndex
 from .circuits.unit_index import build_index as build_index
 from .circuits.unit_index import load_index as load_index
 from .classifiers import load_classifier as load_classifier
+from .explanation_masks import ExplanationMasks as ExplanationMasks
 from .loop.explain import Explanations as Explanations
 from .loop.explain import explain as explain
 from .regions.configurations import Configurations as Configurations

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from genmend.concepts.loop import mu_fidelity, pixel_flipping, robustness
 from genmend.concepts.loop.measure import Attribute, Case, Measure, pooled
-from genmend.concepts.loop.methods import METHODS, why_not
+from genmend.concepts.loop.methods import METHODS, method_name, why_not
 from genmend.concepts.loop.operations import ModelFacts, trace_model
 from genmend.concepts.loop.ranking import Explained, checked_weights, pareto, ranked
 from genmend.concepts.scalar_target import as_module, check_inputs, chosen_scores, scores_of
@@ -297,10 +297,8 @@ def _classes(logits: Tensor, targets: Any) -> Tensor:
 
 def _chosen(methods: Sequence[str] | Literal["all"] | None, facts: ModelFacts) -> tuple[list[str], dict[str, str]]:
     named = methods is not None and methods != "all"
-    asked = list(dict.fromkeys(methods)) if methods is not None and methods != "all" else list(METHODS)
-    for name in asked:
-        if name not in METHODS:
-            raise ValueError(f"{name!r} is no method; accepted are {', '.join(METHODS)}, and all.")
+    wanted = methods if methods is not None and methods != "all" else METHODS
+    asked = list(dict.fromkeys(method_name(name) for name in wanted))
     reasons = {name: why_not(METHODS[name], facts) for name in asked}
     refused = {name: reason for name, reason in reasons.items() if reason is not None}
     if named and refused:

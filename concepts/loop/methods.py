@@ -21,7 +21,7 @@ from genmend.concepts.attributions.positive_interactions import PositiveInteract
 from genmend.concepts.loop.operations import ModelFacts
 from genmend.concepts.scalar_target import Target, scores_of
 
-__all__ = ["METHODS", "Method", "why_not"]
+__all__ = ["ABBREVIATIONS", "METHODS", "Method", "method_name", "why_not"]
 
 Attribute = Callable[[Tensor, Target], Tensor]
 
@@ -58,6 +58,35 @@ class Method:
     gradient: bool = True
     settings: Mapping[str, Any] = field(default_factory=dict)
     by_default: bool = True
+
+
+#: What papers call methods.
+ABBREVIATIONS = {
+    "dga": "distilled-gradient",
+    "fullgrad": "full-gradient",
+    "gig": "guided-integrated-gradients",
+    "ig": "integrated-gradients",
+    "smoothgrad": "smooth-gradient",
+    "gradcam": "grad-cam",
+    "api": "positive-interactions",
+}
+
+
+def method_name(name: str) -> str:
+    """The name in `METHODS` of a method that is given by it or by its published abbreviation.
+
+    Raises
+    ------
+    ValueError
+        If there is no such method; the message lists all.
+    """
+    if name in METHODS:
+        return name
+    if name.lower() in ABBREVIATIONS:
+        return ABBREVIATIONS[name.lower()]
+    short = {full: abbreviation for abbreviation, full in ABBREVIATIONS.items()}
+    known = ", ".join(f"{each} ({short[each]})" if each in short else each for each in METHODS)
+    raise ValueError(f"{name!r} is no method; accepted are {known}.")
 
 
 def why_not(method: Method, facts: ModelFacts) -> str | None:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genmend.activations import Correction, load_correction, save_correction
+from genmend.activations import Correction, Gate, load_correction, save_correction
 from genmend.gans.correctors.contrast_descent import DESCENTS
 from genmend.gans.correctors.corrector import Corrector
 from genmend.gans.correctors.ladder import default_rungs, fit_correction
@@ -24,17 +24,21 @@ from genmend.gans.correctors.manifold_guided import ManifoldGuided
 from genmend.gans.correctors.registry import DESCENT, LOOK_AT_MASKS, MethodSettings
 from genmend.gans.correctors.truncation import Truncation
 from genmend.gans.detection.artifact_detector import DEFAULT_SHARE, ArtifactDetector
+from genmend.gans.detection.defect_masks import GateScore, MaskMaker, made_masks
 from genmend.gans.detection.detect import check_detector, detector_facts, fit_detector, measure_samples
 from genmend.gans.detection.detector_file import AnyDetector, detector_digest
 from genmend.gans.detection.labelled_samples import LabelledSamples
 from genmend.gans.detection.majority_trust import check_majority
 from genmend.gans.generator import Generator
+from genmend.gans.image_features import image_batches
 from genmend.gans.settings import DetectorSettings
+from genmend.manifold.features import extractor_of_file
 from genmend.storage.digests import settings_key, sha256_of_array
 from genmend.storage.pieces import Work
 
 __all__ = ["fit_method"]
 
+_MOST_EXPLAINED = 100  # broken samples: an explanation may take a minute each
 _MOST_NORMAL = 1_000  # own normal samples a corrector learns from, as in the face experiment
 
 
@@ -105,6 +109,8 @@ def _fit(
     info: dict[str, Any] = {"in_file": in_file}
     if corrector is not None:
         learnt = _samples(generator, detector, method.labels)
+        if method.masks is not None and correction.gate is not None:
+            learnt = _explained(generator, learnt, correction.gate, method.masks, work)
         masks = learnt.masks if method.method in LOOK_AT_MASKS else None
         corrector.fit(generator, learnt.normal, learnt.broken, masks=masks, progress=work.progress)
         edits = corrector.edits(learnt.normal[:1]) if in_file else ()
@@ -167,6 +173,16 @@ def _samples(generator: Generator, detector: ArtifactDetector, labels: LabelledS
     normal, broken_latents = own[torch.from_numpy(normal_rows)], own[torch.from_numpy(flagged)]
     words = f"{len(normal)} normal and {len(broken_latents)} broken own samples by {by}"
     return _Samples(normal, broken_latents, None, f"{words}, no drawn masks")
+
+
+def _explained(generator: Generator, learnt: _Samples, gate: Gate, maker: MaskMaker, work: Work) -> _Samples:
+    """The samples with masks of what makes the gate call them broken; the first broken ones alone where many are."""
+    score = GateScore(gate, extractor_of_file(gate.extractor))
+    broken = learnt.broken[:_MOST_EXPLAINED]
+    masks = made_masks(maker, score, image_batches(generator, broken, maker.name, work.progress))
+    learnt_from, _, _ = learnt.words.rpartition(", ")
+    few = f" of the first {len(broken)} broken ones" if len(broken) < len(learnt.broken) else ""
+    return replace(learnt, broken=broken, masks=masks, words=f"{learnt_from}, masks by {maker.name}{few}")
 
 
 def _expressible(corrector: Corrector) -> bool:

@@ -18,6 +18,7 @@ from genmend.gans.correctors.matched_control import RandomNeurons, RandomUnits
 from genmend.gans.correctors.rare_neurons import RareNeurons
 from genmend.gans.correctors.truncation import Truncation
 from genmend.gans.detection.defect_classifier import DefectClassifier
+from genmend.gans.detection.defect_masks import MaskMaker
 from genmend.gans.detection.labelled_samples import LabelledSamples
 from genmend.gans.settings import DetectorSettings
 
@@ -69,16 +70,21 @@ class MethodSettings:
         In place of the method's own (its constructor's), or of the gate's quantiles (`gans.fit_correction`).
     labels : LabelledSamples, optional
         In place of the samples that the detector finds broken or normal.
+    masks : MaskMaker, optional
+        Says where they are broken, by what makes the gate call them so; in place of drawn masks. E.g.
+        ``genmend.concepts.ExplanationMasks("dga")``.
     """
 
     method: str = DESCENT
     parameters: Mapping[str, Any] = field(default_factory=dict)
     labels: LabelledSamples | None = None
+    masks: MaskMaker | None = None
 
     def __post_init__(self) -> None:
         if self.method not in (*_OWN, *METHODS):
             raise ValueError(f"method is {self.method!r}; give one of {', '.join((*_OWN, *METHODS))}.")
         _checked_parameters(self.method, self.parameters)
+        self.check_masks(self.masks)
 
     @property
     def is_own(self) -> bool:
@@ -88,12 +94,17 @@ class MethodSettings:
     def check_masks(self, masks: object) -> None:
         """Raise if there are masks and the method would not look at them."""
         if masks is not None and self.method not in LOOK_AT_MASKS:
-            raise ValueError(f"{self.method} looks at no masks, {' and '.join(LOOK_AT_MASKS)} do; leave --masks out.")
+            raise ValueError(
+                f"{self.method} looks at no masks, {' and '.join(LOOK_AT_MASKS)} do; take --method {LOOK_AT_MASKS[0]}, "
+                "or leave --masks out."
+            )
 
     def facts(self) -> dict[str, Any]:
         """For reports and for the key of kept work."""
         labels = "" if self.labels is None else self.labels.digest
-        return {"method": self.method, "parameters": dict(self.parameters), "labels": labels}
+        facts = {"method": self.method, "parameters": dict(self.parameters), "labels": labels}
+        # Not where there is none: work that was kept before is found again.
+        return facts | ({} if self.masks is None else {"masks": self.masks.name})
 
     def corrector(self, settings: DetectorSettings) -> Corrector:
         """The method's corrector, unfitted."""

@@ -1,4 +1,4 @@
-"""Where samples are broken: masks by attribution (captum), by hand-drawn boxes, or by brush; and how good they are.
+"""Where samples are broken: masks by attribution, by hand-drawn boxes, or by brush; and how good they are.
 
 Source: Tousi et al., arXiv 2104.06118, which takes Grad-CAM of a classifier of artifacts. The threshold of 0.5 after
 min-max in each image is our reading of it.
@@ -6,25 +6,91 @@ min-max in each image is our reading of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from genmend.activations import Gate
 from genmend.gans.detection.defect_classifier import DefectClassifier
 from genmend.manifold.features import read_image
 from genmend.manifold.features.extractor_device import at_extractor
 from genmend.storage.progress import with_progress
 
-__all__ = ["METHODS", "MaskQuality", "attribution_masks", "box_masks", "brush_masks", "mask_quality"]
+__all__ = [
+    "METHODS",
+    "GateScore",
+    "MaskMaker",
+    "MaskQuality",
+    "attribution_masks",
+    "box_masks",
+    "brush_masks",
+    "made_masks",
+    "mask_quality",
+]
 
 # From the classifier, its feature layer, images and the artifact's class to a map (n, 1 or 3, any size).
 _Attribution = Callable[[nn.Module, nn.Module, Tensor, int], Tensor]
+
+
+class MaskMaker(Protocol):
+    """What explains a score by masks, e.g. `genmend.concepts.ExplanationMasks`."""
+
+    @property
+    def name(self) -> str:
+        """Names all that the masks depend on beside score and images."""
+        ...
+
+    def __call__(self, score: nn.Module, images: Tensor) -> Tensor:
+        """Masks (n, h, w) in 0..1 of what in images (n, 3, h, w) in 0..1 speaks for the score, (n,) of images."""
+        ...
+
+
+class GateScore(nn.Module):
+    """The score of a gate as one module, from images (n, 3, h, w) in 0..1 to (n,): higher = more broken.
+
+    As differentiable as the extractor is.
+    """
+
+    def __init__(self, gate: Gate, extractor: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.gate, self.extractor = gate, extractor
+        self.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Scores (n,)."""
+        return self.gate.score(self.extractor(at_extractor(self.extractor, images)))
+
+
+def made_masks(maker: MaskMaker, score: nn.Module, batches: Iterable[Tensor]) -> Tensor:
+    """Masks (n, h, w) that a maker makes of images, batch by batch.
+
+    Raises
+    ------
+    ValueError
+        If it returns another shape, or no pixel of any image speaks for the score.
+    """
+    masks = []
+    for images in batches:
+        found = torch.as_tensor(maker(score, images)).float().cpu()
+        if found.shape != (len(images), *images.shape[2:]):
+            raise ValueError(
+                f"{maker.name} gave masks of shape {tuple(found.shape)} for images {tuple(images.shape)}; "
+                f"{(len(images), *images.shape[2:])} is needed."
+            )
+        masks.append(found)
+    joined = torch.cat(masks)
+    if not (joined >= 0.5).any():
+        raise ValueError(
+            f"By {maker.name} no pixel of the {len(joined)} broken samples speaks for the gate's score: take another "
+            "method, or another extractor."
+        )
+    return joined
 
 
 def attribution_masks(

@@ -45,6 +45,11 @@ def extractor():
     return lambda images: nn.functional.adaptive_avg_pool2d(images, 4).flatten(1)
 
 
+def flat():
+    """Features without a gradient."""
+    return lambda images: extractor()(images).detach()
+
+
 def network():
     """Edges and their places: larger where a sample is off the prior, so that Grad-CAM finds something."""
     torch.manual_seed(7)

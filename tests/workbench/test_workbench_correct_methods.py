@@ -10,6 +10,8 @@ from PIL import Image
 from scratch_commands import SCRATCH, genmend
 
 from genmend.activations import load_correction
+from genmend.concepts import ExplanationMasks
+from genmend.gans import correct as correct_samples
 from genmend.gans import load_generator
 from genmend.gans.correctors.registry import METHODS, MethodSettings
 from genmend.gans.detection.labelled_samples import load_labelled
@@ -174,6 +176,41 @@ def test_labels_and_masks_are_what_it_learns_from(folder):
     assert masked.ladder != attributed.ladder
 
 
+def test_what_makes_the_gate_call_samples_broken_becomes_their_masks(folder):
+    """With labels in place of drawn masks, without them for the own samples that are flagged; as from Python."""
+    common = ["--method", "defective-units", "--labels", "judged"]
+    done = correct(folder, "explained", *common, "--masks", "explain:dga", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["settings"]["masks"] == "explain:distilled-gradient"
+    assert correct(folder, "drawn", *common, "--masks", "masks.npy").returncode == 0
+    explained, drawn = (load_correction(folder / name / "correction.safetensors") for name in ("explained", "drawn"))
+    words = "35 normal and 20 broken samples by labels, masks by explain:distilled-gradient"
+    assert explained.info["learnt_from"] == words
+    assert explained.gate == drawn.gate
+    assert explained.ladder != drawn.ladder
+    own = correct(folder, "own", "--method", "random-units", "--masks", "explain:saliency", "--json")
+    assert own.returncode == 0, own.stderr
+    learnt_from = load_correction(folder / "own" / "correction.safetensors").info["learnt_from"]
+    assert learnt_from.endswith("own samples by the label-free detector, masks by explain:saliency")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        generator = load_generator("scratch:build", (12,))
+        run = correct_samples(
+            generator,
+            np.load(folder / "latents.npy"),
+            method=MethodSettings(
+                "defective-units", labels=load_labelled(folder / "judged", generator), masks=ExplanationMasks("dga")
+            ),
+            settings=DetectorSettings("scratch:network", n_statistics=200, n_reference=160, flagged_share=0.05),
+        )
+    assert run.correction.ladder == explained.ladder
+
+
+def test_without_masks_the_key_of_kept_work_is_what_it_was():
+    assert "masks" not in MethodSettings("defective-units").facts()
+    assert MethodSettings("defective-units", masks=ExplanationMasks("api")).facts()["masks"].startswith("explain:pos")
+
+
 def test_boxes_in_the_labels_become_masks(folder, tmp_path):
     np.save(tmp_path / "latents.npy", np.load(folder / "judged" / "latents.npy"))
     write_labels(tmp_path, ["2,2,0,0,8,16"] + ["2,2,,,,"] * 19 + ["0,0,,,,"] * 40, "rater_a,rater_b,x0,y0,x1,y1")
@@ -198,6 +235,12 @@ def test_boxes_in_the_labels_become_masks(folder, tmp_path):
         (["--method", "defective-units", "--masks", "masks.npy"], "give --labels too"),
         (["--method", "truncation", "--labels", "judged", "--masks", "masks.npy"], "truncation looks at no masks"),
         (["--method", "defective-units", "--labels", "judged", "--masks", "few_masks.npy"], "[60, h, w]"),
+        (["--method", "truncation", "--masks", "explain:dga"], "take --method defective-units, or leave --masks out"),
+        (["--method", "defective-units", "--masks", "explain:lime"], "'lime' is no method; accepted are distilled-gra"),
+        (
+            ["--method", "defective-units", "--masks", "explain:dga", "--extractor", "scratch:flat"],
+            "distilled-gradient does not serve this score. The score has no gradient by the input. Take one of occlu",
+        ),
         (["--labels", "."], "has no labels.csv"),
         (["--correction", "latents.npy", "--method", "truncation"], "leave out --method"),
         (["--psi", "0.5"], "MODEL 'scratch:build' takes no --psi"),

@@ -178,8 +178,12 @@ def correct(
         Path | None, typer.Option(help="Folder with latents.npy and labels.csv, to learn from in place of a detector.")
     ] = None,
     masks: Annotated[
-        Path | None, typer.Option(help="A .npy array (n, h, w): where each latent of --labels is broken, 0..1.")
-    ] = None,
+        str,
+        typer.Option(
+            help="Where samples are broken: a .npy array (n, h, w), 0..1, of --labels; or explain:NAME, what makes the "
+            "gate call them so, e.g. explain:dga."
+        ),
+    ] = "",
     detector: DetectorFile = None,
     normal: Normal = None,
     correction: Annotated[Path | None, typer.Option(help="A correction file, in place of making one.")] = None,
@@ -208,24 +212,25 @@ def correct(
     from genmend.gans.detection.detect import load_latents
     from genmend.gans.detection.labelled_samples import load_labelled
     from genmend.gans.duration import correct_seconds
-    from genmend.workbench.commands.correct import run_correct
+    from genmend.workbench.commands.correct import masks_from, run_correct
 
     if correction is not None and (method != "contrast-descent" or parameters or labels or detector or normal):
         raise ValueError(
             "--correction is a correction made before; leave out --method, --set, --labels, --detector and --normal "
             "with it."
         )
-    if masks is not None and labels is None:
-        raise ValueError("--masks are those of labelled latents; give --labels too.")
+    drawn, explained = masks_from(masks)
+    if drawn is not None and labels is None:
+        raise ValueError("--masks are those of labelled latents; give --labels too, or --masks explain:NAME.")
     if gate_at is not None and not gate:
         raise ValueError("--gate-at sets where the gate opens and --no-gate leaves it out; give one of the two.")
-    wanted = MethodSettings(method, parse_parameters(parameters or ()))
-    wanted.check_masks(masks)
+    wanted = MethodSettings(method, parse_parameters(parameters or ()), masks=explained)
+    wanted.check_masks(drawn)
     generator = generator_from(
         model, latent_shape, value_range, layers, device, batch_size, settings.extractor, psi, space, label
     )
     if labels is not None:
-        wanted = replace(wanted, labels=load_labelled(labels, generator, masks))
+        wanted = replace(wanted, labels=load_labelled(labels, generator, drawn))
     loaded, fitted = load_latents(latents, generator), correction is not None
     say_duration(
         generator, settings.extractor, lambda pace: correct_seconds(pace, settings, len(loaded), fitted=fitted)

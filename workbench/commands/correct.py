@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genmend.activations import save_correction
+from genmend.concepts import ExplanationMasks
 from genmend.gans import Generator
 from genmend.gans.correctors.correct import CorrectRun, correct
 from genmend.gans.correctors.registry import MethodSettings
@@ -18,7 +19,22 @@ from genmend.workbench.pages.pictures import ImageFolders
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["run_correct"]
+__all__ = ["masks_from", "run_correct"]
+
+_EXPLAIN = "explain:"
+
+
+def masks_from(text: str) -> tuple[Path | None, ExplanationMasks | None]:
+    """What ``--masks`` means: a file of drawn masks, or a method that explains; neither if empty.
+
+    Raises
+    ------
+    ValueError
+        If no method that explains has the name; the message lists them.
+    """
+    if text.startswith(_EXPLAIN):
+        return None, ExplanationMasks(text.removeprefix(_EXPLAIN).strip())
+    return (Path(text) if text else None), None
 
 
 def run_correct(

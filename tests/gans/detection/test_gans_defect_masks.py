@@ -8,9 +8,18 @@ from PIL import Image
 from sklearn.exceptions import NotFittedError
 from torch import nn
 
+from genmend.activations import Gate
 from genmend.gans.correctors import DefectiveUnits
 from genmend.gans.detection.defect_classifier import DefectClassifier
-from genmend.gans.detection.defect_masks import METHODS, attribution_masks, box_masks, brush_masks, mask_quality
+from genmend.gans.detection.defect_masks import (
+    METHODS,
+    GateScore,
+    attribution_masks,
+    box_masks,
+    brush_masks,
+    made_masks,
+    mask_quality,
+)
 from genmend.gans.families.pretrained import load_faces
 
 
@@ -174,3 +183,35 @@ def test_on_the_real_faces():
     assert masks.shape == (2, 64, 64)
     assert (masks.amax((1, 2)) == 1).all()
     assert classifier.feature_layer_ == "extractor.network.bn2"
+
+
+def test_a_gate_is_one_differentiable_score_of_images(pictures):
+    images, backbone = pictures[0][:5], Backbone()
+    gate = Gate("any", torch.linspace(-1, 1, 12, dtype=torch.float64), 0.25, 0.0)
+    score = GateScore(gate, backbone)
+    np.testing.assert_allclose(score(images).numpy(), gate.score(backbone(images).numpy()), rtol=1e-5)
+    given = images.clone().requires_grad_()
+    score(given).sum().backward()
+    assert given.grad.flatten(1).any(1).all()
+    assert not score.training
+    assert GateScore(gate, lambda images: backbone(images)).eval()(images).shape == (5,)
+
+
+class Marks:
+    name = "marks"
+
+    def __init__(self, make):
+        self.make = make
+
+    def __call__(self, score, images):
+        return self.make(images)
+
+
+def test_made_masks_come_batch_by_batch_and_must_fit_and_mark_something(pictures):
+    images, score = pictures[0], nn.Identity()
+    masks = made_masks(Marks(lambda images: images[:, 0] > 0.5), score, images.split(7))
+    assert masks.equal((images[:, 0] > 0.5).float())
+    with pytest.raises(ValueError, match=r"marks gave masks of shape \(7, 3, 24, 24\) for images .*\(7, 24, 24\)"):
+        made_masks(Marks(lambda images: images), score, images.split(7))
+    with pytest.raises(ValueError, match="By marks no pixel of the 80 broken samples speaks for the gate's score"):
+        made_masks(Marks(lambda images: 0 * images[:, 0]), score, images.split(7))
