@@ -82,7 +82,9 @@ def test_what_is_out_of_range_is_refused(arguments, words):
 
 
 def test_a_score_that_a_method_does_not_serve_says_why_and_what_does():
-    with pytest.raises(ValueError, match=r"no gradient by the input. Take one of occlusion, positive-interactions, ran"):
+    with pytest.raises(
+        ValueError, match=r"no gradient by the input. Take one of occlusion, positive-interactions, ran"
+    ):
         ExplanationMasks("dga")(Rounded().eval(), IMAGES)
     with pytest.raises(ValueError, match="training mode"):
         ExplanationMasks("dga")(LowerRight(), IMAGES)
