@@ -15,9 +15,10 @@ from genmend.activations.outputs import first_tensor
 from genmend.activations.runs import hooked
 from genmend.concepts.scalar_target import as_module
 
-__all__ = ["Configurations", "Threshold", "configurations", "preactivations"]
+__all__ = ["Configurations", "Threshold", "configurations", "measured_thresholds", "preactivations"]
 
-Threshold = Literal["auto", "zero", "median"]
+Threshold = Literal["auto", "zero", "median", "learned"]
+N_LEARNED_FROM = 512  # samples behind thresholds that are measured
 #: Gates whose output is another line on either side of 0.
 SIGN_GATES = (nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU, nn.Threshold)
 #: Nonlinearities that bend somewhere else, or everywhere: a threshold has to be measured.
@@ -36,7 +37,7 @@ class Configurations:
     thresholds : ndarray
         float32, shape ``(n_neurons,)``; a neuron is on above its threshold.
     threshold : str
-        Where they come from: 'zero', or 'median' of the first samples, as nonlinearities without a gate at 0 need.
+        Where they come from: 'zero', 'median' or 'learned' of the first samples, or 'given'.
     layer : str
     shape : tuple of int
         Of the layer's neurons in one sample; ``(channels,)`` where they are pooled.
@@ -94,7 +95,9 @@ def configurations(
         All inputs ``(n, ...)``, or batches of them, one after the other: only their bits are kept.
     threshold
         'zero' as published; 'median' of each neuron over the first batches (512 samples, or all if there are fewer);
-        'auto' takes zero for gates at 0 (ReLU, LeakyReLU, PReLU, ELU), the median for all else.
+        'learned' splits the same values of each neuron into two groups with the least variance inside them (Otsu,
+        1979); 'auto' takes zero for gates at 0 (ReLU, LeakyReLU, PReLU, ELU), the median for all else and for pooled
+        maps, whose largest value is above 0 in nearly every sample.
     thresholds
         Those of other configurations, to see new samples by them, shape ``(n_neurons,)``.
     pooled
@@ -116,7 +119,7 @@ def configurations(
     (10, 1)
     """
     gate = find_layer(model, layer)
-    kind = _kind(gate, threshold) if thresholds is None else "given"
+    kind = _kind(gate, threshold, pooled) if thresholds is None else "given"
     waiting: list[np.ndarray] = []
     packed: list[np.ndarray] = []
     limits, shape = thresholds, None
@@ -132,8 +135,8 @@ def configurations(
         waiting.append(values.reshape(len(values), -1))
         if limits is None and kind == "zero":
             limits = np.zeros(waiting[0].shape[1], dtype=np.float32)
-        if limits is None and sum(map(len, waiting)) >= 512:
-            limits = np.median(np.concatenate(waiting), axis=0)
+        if limits is None and sum(map(len, waiting)) >= N_LEARNED_FROM:
+            limits = measured_thresholds(np.concatenate(waiting), kind)
         if limits is not None:
             if waiting[0].shape[1] != len(limits):
                 raise ValueError(
@@ -144,7 +147,7 @@ def configurations(
     if shape is None:
         raise ValueError("No sample was given: batches is empty.")
     if limits is None:
-        limits = np.median(np.concatenate(waiting), axis=0)
+        limits = measured_thresholds(np.concatenate(waiting), kind)
     pack()
     return Configurations(np.concatenate(packed), len(limits), limits, kind, layer, tuple(shape), pooled)
 
@@ -183,12 +186,36 @@ def preactivations(model: nn.Module, layer: str, inputs: Tensor, *, pooled: bool
     return values.cpu().numpy()
 
 
-def _kind(gate: nn.Module, threshold: Threshold) -> str:
-    if threshold not in ("auto", "zero", "median"):
-        raise ValueError(f"threshold is {threshold!r}; accepted are 'auto', 'zero' and 'median'.")
+def measured_thresholds(values: np.ndarray, kind: str) -> np.ndarray:
+    """The 'median' or 'learned' threshold of each neuron, float32 ``(d,)``, from its values ``(n, d)``."""
+    if kind == "median":
+        limits: np.ndarray = np.median(values, axis=0)
+        return limits
+    blocks = np.array_split(values, max(1, values.size // 2**22), axis=1)
+    return np.concatenate([_best_split(block) for block in blocks]).astype(np.float32)
+
+
+def _best_split(values: np.ndarray) -> np.ndarray:
+    """Where each column falls into two groups whose means are farthest apart for their sizes; half-way between them."""
+    n = len(values)
+    if n < 2:
+        return values[0]
+    ordered = np.sort(values, axis=0)
+    sums = np.cumsum(ordered, axis=0, dtype=np.float64)
+    low = np.arange(1, n)[:, None]
+    between = (sums[:-1] / low - (sums[-1] - sums[:-1]) / (n - low)) ** 2 * low * (n - low)
+    best = between.argmax(0)
+    columns = np.arange(values.shape[1])
+    split: np.ndarray = (ordered[best, columns] + ordered[best + 1, columns]) / 2
+    return split
+
+
+def _kind(gate: nn.Module, threshold: Threshold, pooled: bool) -> str:
+    if threshold not in ("auto", "zero", "median", "learned"):
+        raise ValueError(f"threshold is {threshold!r}; accepted are 'auto', 'zero', 'median' and 'learned'.")
     if threshold != "auto":
         return threshold
-    return "zero" if isinstance(gate, SIGN_GATES) else "median"
+    return "zero" if isinstance(gate, SIGN_GATES) and not pooled else "median"
 
 
 def _batches(batches: Tensor | Iterable[Tensor], batch_size: int) -> Iterable[Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +16,15 @@ from genmend.concepts.regions.principal_neurons import RegionPath, region_of
 __all__ = ["FlaggedKind", "find_kinds", "find_region"]
 
 
-def find_region(samples: Configurations, number: int, *, k: int = 8, n_neurons: int = 10, **options: Any) -> RegionPath:
+def find_region(
+    samples: Configurations,
+    number: int,
+    *,
+    k: int = 8,
+    n_neurons: int = 10,
+    values: Callable[[np.ndarray], np.ndarray] | None = None,
+    **options: Any,
+) -> RegionPath:
     """The relaxed decision region round one sample (Kwon et al., AAAI 2024).
 
     Parameters
@@ -28,6 +37,9 @@ def find_region(samples: Configurations, number: int, *, k: int = 8, n_neurons: 
         Nearest samples by Hamming distance that the rule must hold for, the sample itself among them; published 8.
     n_neurons, options
         See `region_of`.
+    values
+        Gives the preactivations ``(k, n_neurons of the layer)`` of samples by their numbers, as `preactivations` has
+        them; neurons that serve alike are then chosen by their margin.
 
     Raises
     ------
@@ -42,8 +54,9 @@ def find_region(samples: Configurations, number: int, *, k: int = 8, n_neurons: 
         )
     _, near = nearest_configurations(samples, samples[number : number + 1], k)
     # Of samples that are alike to the last bit any may come first.
-    group = near[0] if number in near[0] else np.append(near[0][:-1], number)
-    return region_of(samples, group, n_neurons=n_neurons, **options)
+    group = np.unique(near[0] if number in near[0] else np.append(near[0][:-1], number))
+    margins = None if values is None else values(group).reshape(len(group), -1) - samples.thresholds
+    return region_of(samples, group, n_neurons=n_neurons, values=margins, **options)
 
 
 @dataclass(frozen=True)

@@ -61,13 +61,38 @@ def test_a_pooled_neuron_does_not_mind_where():
     image = torch.zeros(1, 3, 8, 8)
     image[..., 3:5, 3:5] = IMAGES[:1, :, :2, :2]
     shifted = image.roll((1, -1), (-2, -1))
-    pooled = [configurations(net, "1", each, pooled=True) for each in (image, shifted)]
+    pooled = [configurations(net, "1", each, pooled=True, threshold="zero") for each in (image, shifted)]
     placed = [configurations(net, "1", each) for each in (image, shifted)]
     assert pooled[0].n_neurons == 5
     np.testing.assert_array_equal(pooled[0].bits, pooled[1].bits)
     assert (placed[0].bits != placed[1].bits).any()
     values = preactivations(net, "1", image, pooled=True)
     np.testing.assert_allclose(values, net[0](image).detach().amax((2, 3)), atol=1e-6)
+
+
+def test_the_largest_value_is_nearly_always_above_0_so_pooled_neurons_get_the_median():
+    net = conv_net(nn.ReLU())
+    zero, auto = (configurations(net, "1", IMAGES, pooled=True, threshold=kind) for kind in ("zero", "auto"))
+    assert zero.states(np.arange(5)).mean() > 0.95
+    assert auto.threshold == "median"
+    np.testing.assert_allclose(auto.states(np.arange(5)).mean(0), 0.5, atol=0.04)
+
+
+def test_learned_thresholds_lie_between_two_groups():
+    """A fifth of the samples excite a neuron: the median lies among the others."""
+    net = nn.Sequential(nn.Linear(2, 2), nn.SiLU()).eval()
+    nn.init.eye_(net[0].weight)
+    nn.init.zeros_(net[0].bias)
+    given = 0.1 * torch.randn(60, 2, generator=torch.Generator().manual_seed(0))
+    given[:12, 0] += 3
+    given[12:, 1] -= 3
+    found = configurations(net, "1", given, threshold="learned")
+    assert found.threshold == "learned"
+    np.testing.assert_array_equal(found.states(np.arange(2)), np.arange(60)[:, None] < [12, 12])
+    median = configurations(net, "1", given)
+    assert (median.states(np.arange(2)).sum(0) == 30).all()
+    one = configurations(net, "1", given[:1], threshold="learned")
+    assert not one.states(np.arange(2)).any()
 
 
 def test_neighbours_by_hamming_distance():
@@ -126,6 +151,24 @@ def test_ties_go_to_the_larger_margin():
     assert region_of(of_states(states), np.arange(5), n_neurons=1).region.neurons == (0,)
     sort = region_of(of_states(states), np.arange(5), n_neurons=1, choice="sorted", values=values)
     assert sort.region.neurons == (1,)
+
+
+def test_margins_choose_the_rule_of_a_region():
+    states = random_states(50, 24)
+    states[:8] = states[0]
+    states[:, :4] = (np.arange(50) < 8)[:, None]
+    found = of_states(states)
+    asked = []
+
+    def values(numbers):
+        asked.extend(numbers)
+        margins = np.ones((len(numbers), 24)) + 0.3 * np.random.default_rng(0).standard_normal((len(numbers), 24))
+        margins[:, 2] = 1
+        return margins
+
+    assert find_region(found, 3, n_neurons=1, values=values).region.neurons == (2,)
+    assert sorted(asked) == list(range(8))
+    assert find_region(found, 3, n_neurons=1).region.neurons == (0,)
 
 
 def test_the_empty_rule_is_an_error():
@@ -207,7 +250,7 @@ def test_purity_on_samples_held_out():
         ({"layer": "9"}, "9"),
         ({"batches": IMAGES * float("nan")}, "NaN"),
         ({"batches": []}, "No sample"),
-        ({"threshold": "mean"}, "'auto', 'zero' and 'median'"),
+        ({"threshold": "mean"}, "'auto', 'zero', 'median' and 'learned'"),
         ({"thresholds": np.zeros(3, np.float32)}, "180 neurons here, but 3 thresholds"),
     ],
 )
