@@ -96,7 +96,7 @@ def configurations(
     threshold
         'zero' as published; 'median' of each neuron over the first batches (512 samples, or all if there are fewer);
         'learned' splits the same values of each neuron into two groups with the least variance inside them (Otsu,
-        1979); 'auto' takes zero for gates at 0 (ReLU, LeakyReLU, PReLU, ELU), the median for all else and for pooled
+        1979); 'auto' takes zero for gates at 0 (ReLU, LeakyReLU, PReLU, ELU), learned ones for all else and for pooled
         maps, whose largest value is above 0 in nearly every sample.
     thresholds
         Those of other configurations, to see new samples by them, shape ``(n_neurons,)``.
@@ -215,7 +215,7 @@ def _kind(gate: nn.Module, threshold: Threshold, pooled: bool) -> str:
         raise ValueError(f"threshold is {threshold!r}; accepted are 'auto', 'zero', 'median' and 'learned'.")
     if threshold != "auto":
         return threshold
-    return "zero" if isinstance(gate, SIGN_GATES) and not pooled else "median"
+    return "zero" if isinstance(gate, SIGN_GATES) and not pooled else "learned"
 
 
 def _batches(batches: Tensor | Iterable[Tensor], batch_size: int) -> Iterable[Tensor]:

@@ -11,7 +11,7 @@ from scipy.stats import false_discovery_control, norm
 
 from genmend.concepts.regions.configurations import Configurations
 from genmend.concepts.regions.neighbours import nearest_configurations
-from genmend.concepts.regions.principal_neurons import RegionPath, region_of
+from genmend.concepts.regions.principal_neurons import Choice, RegionPath, region_of
 
 __all__ = ["FlaggedKind", "find_kinds", "find_region"]
 
@@ -21,11 +21,16 @@ def find_region(
     number: int,
     *,
     k: int = 8,
-    n_neurons: int = 10,
+    n_neurons: int = 60,
+    at_least: float | None = 0.8,
+    choice: Choice = "mrmr",
     values: Callable[[np.ndarray], np.ndarray] | None = None,
     **options: Any,
 ) -> RegionPath:
     """The relaxed decision region round one sample (Kwon et al., AAAI 2024).
+
+    The defaults are those whose members were purest on samples held out (docs/results/concepts-regions.md); the
+    published rule is ``n_neurons=10, at_least=None, choice="sorted"``.
 
     Parameters
     ----------
@@ -35,7 +40,7 @@ def find_region(
         Of the sample.
     k
         Nearest samples by Hamming distance that the rule must hold for, the sample itself among them; published 8.
-    n_neurons, options
+    n_neurons, at_least, choice, options
         See `region_of`.
     values
         Gives the preactivations ``(k, n_neurons of the layer)`` of samples by their numbers, as `preactivations` has
@@ -56,7 +61,7 @@ def find_region(
     # Of samples that are alike to the last bit any may come first.
     group = np.unique(near[0] if number in near[0] else np.append(near[0][:-1], number))
     margins = None if values is None else values(group).reshape(len(group), -1) - samples.thresholds
-    return region_of(samples, group, n_neurons=n_neurons, values=margins, **options)
+    return region_of(samples, group, n_neurons=n_neurons, at_least=at_least, choice=choice, values=margins, **options)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 from typing import Any, Literal
 
 import numpy as np
@@ -10,9 +11,10 @@ import numpy as np
 from genmend.concepts.regions.configurations import Configurations
 from genmend.concepts.regions.region import Region
 
-__all__ = ["RegionPath", "region_of"]
+__all__ = ["Choice", "RegionPath", "region_of"]
 
-Choice = Literal["covering", "sorted"]
+Choice = Literal["mrmr", "covering", "sorted"]
+MOST_COMPARED = 512  # candidates whose correlations are looked at, the most telling ones
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,9 @@ class RegionPath:
     positive : ndarray
         Numbers of the group that it was made of.
     n_inside : ndarray
-        How many samples fulfil the first 1, 2, ... t neurons of the rule, shape ``(t,)``.
+        How many samples are in the region of the first 1, 2, ... t neurons alone, shape ``(t,)``.
     n_positive_inside : ndarray
-        How many of the group do, shape ``(t,)``.
+        How many of the group are, shape ``(t,)``.
     n_candidates : int
         Neurons that the group agrees on.
     """
@@ -64,7 +66,7 @@ def region_of(
     *,
     n_neurons: int = 10,
     agreement: float = 1.0,
-    at_least: int | None = None,
+    at_least: float | None = None,
     choice: Choice = "covering",
     among: np.ndarray | None = None,
     values: np.ndarray | None = None,
@@ -78,16 +80,19 @@ def region_of(
     positive
         Numbers of the group: a sample and its nearest (k 8 published), or the samples that a detector flagged.
     n_neurons
-        t, published 10. The rule ends sooner where no further neuron shuts anybody out.
+        t, published 10. The rule has fewer where the group agrees on fewer, and a covering one where no further neuron
+        shuts anybody out.
     agreement
         The share of the group that must be in one state for a neuron to be taken, above 0.5; 1 is published. Below 1
         give `at_least` too, or members of the group fall out one by one.
     at_least
-        How many neurons of the rule a sample must fulfil; default all.
+        How many neurons of the rule a sample must fulfil, a whole number from 1, or their share, a float of at most 1;
+        default all; never more than the rule has.
     choice
-        'covering' takes the neuron that shuts out most of those still inside, so that a near-copy of one taken
-        before is not taken; 'sorted' takes those most unlike the whole, ``|mean of the group - mean of all|``, as the
-        published code does.
+        'sorted' takes those most unlike the whole, ``|mean of the group - mean of all|``, as the published code does.
+        'mrmr' takes one by one the neuron with the largest of these, less its mean ``|correlation|`` with those taken
+        before (minimum redundancy, maximum relevance; Peng et al., 2005). 'covering' takes the one that shuts out most
+        of those still inside: the fewest neurons, and the worst of the three on new samples.
     among
         Numbers of the neurons that may be taken; default all.
     values
@@ -108,8 +113,8 @@ def region_of(
         raise ValueError(f"positive names sample {positive[-1]}, but there are {len(samples)}, from 0.")
     if not 0.5 < agreement <= 1 or n_neurons < 1:
         raise ValueError(f"agreement {agreement} must be above 0.5 and at most 1, n_neurons {n_neurons} at least 1.")
-    if choice not in ("covering", "sorted"):
-        raise ValueError(f"choice is {choice!r}; accepted are 'covering' and 'sorted'.")
+    if choice not in _CHOICES:
+        raise ValueError(f"choice is {choice!r}; accepted are {', '.join(map(repr, _CHOICES))}.")
     rates = samples.on_counts(positive) / len(positive)
     allowed = np.arange(samples.n_neurons) if among is None else np.unique(among)
     candidates = allowed[np.maximum(rates, 1 - rates)[allowed] >= agreement]
@@ -121,18 +126,18 @@ def region_of(
     states = rates[candidates] > 0.5
     fulfilled = _fulfilled(samples, candidates, states)
     order = _by_margin(candidates, values)
-    pick = _covering if choice == "covering" else _sorted
-    chosen = pick(fulfilled[order], positive, len(samples), n_neurons)
+    chosen = _CHOICES[choice](fulfilled[order], positive, len(samples), n_neurons)
     rows = order[chosen]
     neurons = candidates[rows]
     region = Region(
         samples.layer,
         tuple(neurons.tolist()),
         tuple(states[rows].tolist()),
-        len(neurons) if at_least is None else at_least,
+        _needed(at_least, len(neurons)),
         tuple(samples.thresholds[neurons].tolist()),
     )
-    so_far = np.logical_and.accumulate(_unpacked(fulfilled[rows], len(samples)), axis=0)
+    needed = np.array([_needed(at_least, size + 1) for size in range(len(rows))])
+    so_far = np.cumsum(_unpacked(fulfilled[rows], len(samples)), axis=0) >= needed[:, None]
     return RegionPath(
         region,
         np.flatnonzero(region.contains(samples)),
@@ -141,6 +146,19 @@ def region_of(
         so_far[:, positive].sum(1),
         len(candidates),
     )
+
+
+def _needed(at_least: float | None, size: int) -> int:
+    """How many neurons of a rule of this size a sample must fulfil."""
+    if at_least is None:
+        return size
+    if isinstance(at_least, float):
+        if not 0 < at_least <= 1:
+            raise ValueError(
+                f"at_least is {at_least}; give a share above 0 and at most 1, or a whole number of neurons."
+            )
+        return ceil(at_least * size - 1e-9)
+    return min(at_least, size)
 
 
 def _fulfilled(samples: Configurations, neurons: np.ndarray, states: np.ndarray) -> np.ndarray:
@@ -184,10 +202,34 @@ def _covering(fulfilled: np.ndarray, positive: np.ndarray, n: int, n_neurons: in
 
 def _sorted(fulfilled: np.ndarray, positive: np.ndarray, n: int, n_neurons: int) -> np.ndarray:
     """The rows that fewest samples fulfil, against how many of the group do: the largest difference of means."""
+    return np.argsort(-_relevance(fulfilled, positive, n), kind="stable")[:n_neurons]
+
+
+def _mrmr(fulfilled: np.ndarray, positive: np.ndarray, n: int, n_neurons: int) -> np.ndarray:
+    relevance = _relevance(fulfilled, positive, n)
+    compared = np.argsort(-relevance, kind="stable")[: max(MOST_COMPARED, n_neurons)]
+    states = _unpacked(fulfilled[compared], n).astype(np.float32)
+    states -= states.mean(1, keepdims=True)
+    states /= np.maximum(np.linalg.norm(states, axis=1, keepdims=True), 1e-6)
+    worth, redundancy = relevance[compared].copy(), np.zeros(len(compared))
+    chosen: list[int] = []
+    for size in range(min(n_neurons, len(compared))):
+        best = int((worth - redundancy / max(size, 1)).argmax())
+        chosen.append(best)
+        redundancy += np.abs(states @ states[best])
+        worth[best] = -np.inf
+    return compared[chosen]
+
+
+def _relevance(fulfilled: np.ndarray, positive: np.ndarray, n: int) -> np.ndarray:
+    """The group's share that is in a neuron's state, less the share of all."""
     own = _unpacked(fulfilled, n)[:, positive].mean(1)
-    share = np.bitwise_count(fulfilled).sum(1, dtype=np.int64) / n
-    return np.argsort(-(own - share), kind="stable")[:n_neurons]
+    relevance: np.ndarray = own - np.bitwise_count(fulfilled).sum(1, dtype=np.int64) / n
+    return relevance
 
 
 def _unpacked(bits: np.ndarray, n: int) -> np.ndarray:
     return np.unpackbits(bits, axis=1, count=n).astype(bool)
+
+
+_CHOICES = {"mrmr": _mrmr, "covering": _covering, "sorted": _sorted}

@@ -44,9 +44,10 @@ def test_bits_are_the_signs_before_the_nonlinearity():
 
 
 @pytest.mark.parametrize("gate", [nn.SiLU(), nn.GELU(), nn.ReLU6()])
-def test_other_nonlinearities_get_the_median_and_say_so(gate):
+def test_other_nonlinearities_get_measured_thresholds_and_say_so(gate):
     net = conv_net(gate)
-    found = configurations(net, "1", IMAGES, batch_size=7)
+    assert configurations(net, "1", IMAGES, batch_size=7).threshold == "learned"
+    found = configurations(net, "1", IMAGES, batch_size=7, threshold="median")
     assert found.threshold == "median"
     np.testing.assert_allclose(found.thresholds, np.median(net[0](IMAGES).detach().flatten(1).numpy(), 0), atol=1e-6)
     np.testing.assert_allclose(found.states(np.arange(180)).mean(0), 0.5, atol=0.04)
@@ -70,12 +71,12 @@ def test_a_pooled_neuron_does_not_mind_where():
     np.testing.assert_allclose(values, net[0](image).detach().amax((2, 3)), atol=1e-6)
 
 
-def test_the_largest_value_is_nearly_always_above_0_so_pooled_neurons_get_the_median():
+def test_the_largest_value_is_nearly_always_above_0_so_pooled_neurons_get_learned_ones():
     net = conv_net(nn.ReLU())
     zero, auto = (configurations(net, "1", IMAGES, pooled=True, threshold=kind) for kind in ("zero", "auto"))
     assert zero.states(np.arange(5)).mean() > 0.95
-    assert auto.threshold == "median"
-    np.testing.assert_allclose(auto.states(np.arange(5)).mean(0), 0.5, atol=0.04)
+    assert auto.threshold == "learned"
+    assert 0.2 < auto.states(np.arange(5)).mean() < 0.8
 
 
 def test_learned_thresholds_lie_between_two_groups():
@@ -89,7 +90,7 @@ def test_learned_thresholds_lie_between_two_groups():
     found = configurations(net, "1", given, threshold="learned")
     assert found.threshold == "learned"
     np.testing.assert_array_equal(found.states(np.arange(2)), np.arange(60)[:, None] < [12, 12])
-    median = configurations(net, "1", given)
+    median = configurations(net, "1", given, threshold="median")
     assert (median.states(np.arange(2)).sum(0) == 30).all()
     one = configurations(net, "1", given[:1], threshold="learned")
     assert not one.states(np.arange(2)).any()
@@ -139,6 +140,11 @@ def test_covering_choice_takes_no_near_copies():
     assert set(by_sort.region.neurons) <= set(range(10))
     assert 10 in covering.region.neurons
     assert covering.purity[-1] > 2 * by_sort.purity[-1]
+    by_mrmr = region_of(of_states(states), group, n_neurons=2, choice="mrmr")
+    assert 10 in by_mrmr.region.neurons
+    assert len(set(by_mrmr.region.neurons)) == 2
+    all_of_them = region_of(of_states(states), group, n_neurons=99, choice="mrmr")
+    assert sorted(all_of_them.region.neurons) == list(range(12)), "each once, the constant one too"
     many = region_of(of_states(states), group, n_neurons=10)
     assert len(many.region.neurons) == 2, "no neuron is taken that shuts nobody out"
 
@@ -166,9 +172,10 @@ def test_margins_choose_the_rule_of_a_region():
         margins[:, 2] = 1
         return margins
 
-    assert find_region(found, 3, n_neurons=1, values=values).region.neurons == (2,)
-    assert sorted(asked) == list(range(8))
-    assert find_region(found, 3, n_neurons=1).region.neurons == (0,)
+    for choice in ("mrmr", "covering", "sorted"):
+        assert find_region(found, 3, n_neurons=1, choice=choice, values=values).region.neurons == (2,)
+        assert find_region(found, 3, n_neurons=1, choice=choice).region.neurons == (0,)
+    assert set(asked) == set(range(8))
 
 
 def test_the_empty_rule_is_an_error():
@@ -178,6 +185,22 @@ def test_the_empty_rule_is_an_error():
         region_of(of_states(states), np.array([0, 1]))
     with pytest.raises(ValueError, match="empty rule"):
         Region("1", (), (), 1, ())
+
+
+def test_the_path_of_a_soft_rule_is_that_of_soft_rules():
+    states = random_states(200, 64)
+    states[:6, 10:20] = True
+    path = region_of(of_states(states), np.arange(6), n_neurons=10, at_least=0.75, choice="sorted")
+    assert path.region.at_least == 8
+    chosen = np.array(path.region.neurons)
+    agreeing = states[:, chosen] == path.region.states
+    for t in range(1, 11):
+        assert path.n_inside[t - 1] == (agreeing[:, :t].sum(1) >= np.ceil(0.75 * t)).sum()
+    assert path.n_inside[-1] == len(path.members)
+    assert region_of(of_states(states), np.arange(6), n_neurons=3, at_least=5).region.at_least == 3
+    for wrong in (0.0, 1.5, 0, -2):
+        with pytest.raises(ValueError, match="at_least is"):
+            region_of(of_states(states), np.arange(6), at_least=wrong)
 
 
 def test_soft_regions_and_their_algebra():
