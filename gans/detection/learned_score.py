@@ -24,7 +24,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 from torch import Tensor
 
-from genmend.gans.detection.soft_logistic import LinearScore, fit_soft_logistic
+from genmend.gans.detection.soft_logistic import LinearScore, fit_on_rows, fit_soft_logistic
 from genmend.gans.generator import Generator, early_layers, recorded_batches
 
 __all__ = [
@@ -64,7 +64,7 @@ def agreement(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
 def early_activity(generator: Generator, latents: Tensor, *, progress: bool = False) -> NDArray[np.float32]:
     """Positive part of neurons in the `early_layers`, (n, d): 8,192 at most, evenly spaced, as many of each layer."""
     layers = early_layers(generator.layers)
-    most, parts = _MOST_NEURONS // len(layers), []
+    most, activity, done = _MOST_NEURONS // len(layers), np.empty((0, 0), np.float32), 0
     for outputs in recorded_batches(generator, latents, layers, "neurons", progress):
         columns = []
         for layer in layers:
@@ -72,8 +72,13 @@ def early_activity(generator: Generator, latents: Tensor, *, progress: bool = Fa
             n = values.shape[1]
             picked = torch.linspace(0, n - 1, min(n, most), dtype=torch.float64, device=values.device).long()
             columns.append(values[:, picked].clamp(min=0).float().nan_to_num().cpu())
-        parts.append(torch.cat(columns, dim=1))
-    return torch.cat(parts).numpy()
+        found = torch.cat(columns, dim=1).numpy()
+        # In one array from the start: pieces and what they are joined to would be held at once.
+        if not done:
+            activity = np.empty((len(latents), found.shape[1]), np.float32)
+        activity[done : done + len(found)] = found
+        done += len(found)
+    return activity
 
 
 def fit_learned_score(
@@ -110,9 +115,9 @@ def fit_learned_score(
     folds = StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(kept, top[kept])
     for fold, (training, held_out) in enumerate(folds):
         rows = np.concatenate([kept[held_out], between[fold::n_folds]])
-        model = fit_soft_logistic(features[kept[training]], shares[kept[training]], regularisation=_REGULARISATION)
+        model = fit_on_rows(features, kept[training], shares[kept[training]], _REGULARISATION)
         own[rows] = model(features[rows])
-    score = fit_soft_logistic(features[kept], shares[kept], regularisation=_REGULARISATION)
+    score = fit_on_rows(features, kept, shares[kept], _REGULARISATION)
     return score, own, float(roc_auc_score(top[kept], own[kept]))
 
 

@@ -17,9 +17,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold
 
-__all__ = ["LinearScore", "cross_validated_scores", "fit_soft_logistic"]
+__all__ = ["LinearScore", "cross_validated_scores", "fit_on_rows", "fit_soft_logistic"]
 
 REGULARISATIONS = (1e-3, 3e-3, 1e-2)
+_ROWS_AT_ONCE, _COLUMNS_AT_ONCE = 128, 512
 
 
 @dataclass(frozen=True)
@@ -74,13 +75,27 @@ def fit_soft_logistic(
             for c in regularisations
         ]
         regularisation = regularisations[int(np.argmin(losses))]
-    mean, std = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
+    return fit_on_rows(features, np.arange(len(features)), shares, regularisation)
+
+
+def fit_on_rows(
+    features: NDArray[np.floating], rows: NDArray[np.integer], shares: NDArray[np.floating], regularisation: float
+) -> LinearScore:
+    """What `fit_soft_logistic` does, on these rows of features (n, d), with the share of each row.
+
+    Nothing of their size is held beside the one standardised array in float64 that scikit-learn wants.
+    """
+    shares = _checked_shares(rows, shares)
+    mean, std = _mean_and_deviation(features, rows)
     std[std == 0] = 1
     # A sample of hard label stands on one side only.
     positive, negative = np.flatnonzero(shares > 0), np.flatnonzero(shares < 1)
-    standardised = features[np.concatenate([positive, negative])].astype(np.float64)
-    standardised -= mean
-    standardised /= std
+    standing = rows[np.concatenate([positive, negative])]
+    standardised = np.empty((len(standing), features.shape[1]))
+    for start in range(0, len(standing), _ROWS_AT_ONCE):
+        part = standardised[start : start + _ROWS_AT_ONCE]
+        np.subtract(features[standing[start : start + _ROWS_AT_ONCE]], mean, out=part)
+        part /= std
     model = LogisticRegression(C=regularisation, max_iter=2000)
     model.fit(
         standardised,
@@ -89,6 +104,19 @@ def fit_soft_logistic(
     )
     weights = model.coef_[0] / std
     return LinearScore(weights, float(model.intercept_[0] - mean @ weights), float(regularisation))
+
+
+def _mean_and_deviation(
+    features: NDArray[np.floating], rows: NDArray[np.integer]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of each column (d,), over these rows; numpy alone would hold twice all of them in float64."""
+    mean, deviation = np.empty(features.shape[1]), np.empty(features.shape[1])
+    for start in range(0, features.shape[1], _COLUMNS_AT_ONCE):
+        columns = slice(start, start + _COLUMNS_AT_ONCE)
+        values = features[:, columns].take(rows, axis=0)
+        mean[columns] = values.mean(axis=0, dtype=np.float64)
+        deviation[columns] = values.std(axis=0, dtype=np.float64)
+    return mean, deviation
 
 
 def cross_validated_scores(
@@ -124,7 +152,7 @@ def _soft_loss(scores: NDArray[np.float64], shares: NDArray[np.float64]) -> floa
     )
 
 
-def _checked_shares(features: NDArray[np.floating], shares: NDArray[np.floating]) -> NDArray[np.float64]:
+def _checked_shares(features: NDArray[np.generic], shares: NDArray[np.floating]) -> NDArray[np.float64]:
     checked: NDArray[np.float64] = np.asarray(shares, dtype=np.float64)
     if checked.shape != (len(features),):
         raise ValueError(f"There are {len(features)} samples and shares of shape {checked.shape}; give one per sample.")

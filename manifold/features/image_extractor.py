@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -141,6 +141,10 @@ class ImageExtractor(nn.Module):
         if name == "network" and not self._is_built and "_build" in self.__dict__:
             self._take(self._build().to(self.mean))
         return super().__getattr__(name)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """What `to` does to every tensor; a network that is not built yet is built where the others are."""
+        return super()._apply(fn, recurse and self._is_built)
 
     def named_modules(self, *args: Any, **options: Any) -> Iterator[tuple[str, nn.Module]]:
         """As every module's; the network is built for it."""

@@ -1,5 +1,7 @@
 """Soft-label logistic regression against scikit-learn's on hard labels, and scores that never saw their sample."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
@@ -7,7 +9,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
-from genmend.gans.detection.soft_logistic import REGULARISATIONS, LinearScore, cross_validated_scores, fit_soft_logistic
+from genmend.gans.detection import soft_logistic
+from genmend.gans.detection.soft_logistic import (
+    REGULARISATIONS,
+    LinearScore,
+    cross_validated_scores,
+    fit_on_rows,
+    fit_soft_logistic,
+)
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +54,30 @@ def test_soft_labels_minimise_the_weighted_loss(data):
     score = fit_soft_logistic(features, shares, regularisation=0.05)
     np.testing.assert_allclose(score.weights * features.std(0), best[1:], atol=2e-3)
     np.testing.assert_allclose(score(features), standardised @ best[1:] + best[0], atol=1e-2)
+
+
+def test_a_fit_on_rows_is_that_of_an_array_of_them(data, monkeypatch):
+    monkeypatch.setattr(soft_logistic, "_ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(soft_logistic, "_COLUMNS_AT_ONCE", 4)
+    features, labels = data
+    rows = np.random.default_rng(2).permutation(200)[:90]
+    shares = np.where(np.arange(90) % 3, labels[rows], 0.5)
+    of_rows = fit_on_rows(features, rows, shares, 0.1)
+    monkeypatch.undo()
+    of_array = fit_soft_logistic(features[rows], shares, regularisation=0.1)
+    np.testing.assert_allclose(of_rows.weights, of_array.weights, rtol=1e-9)
+    assert of_rows.bias == pytest.approx(of_array.bias, rel=1e-9)
+
+
+def test_a_fit_holds_its_rows_once_more_in_float64_and_no_more():
+    random = np.random.default_rng(3)
+    features = random.standard_normal((600, 4000)).astype(np.float32)
+    shares = (random.random(500) < 0.3).astype(float)
+    tracemalloc.start()
+    fit_on_rows(features, np.arange(100, 600), shares, 1e-3)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.4 * 500 * 4000 * 8
 
 
 def test_a_borderline_sample_pulls_less_than_a_clear_one():

@@ -223,7 +223,9 @@ def test_a_graph_without_its_record_is_exported_again(damage, cache):
 
 
 def test_an_extractor_moves_before_it_is_built():
-    extractor = built([]).double()
+    times = []
+    extractor = built(times).to("cpu").double()
+    assert not times
     assert extractor.network[0].weight.dtype == torch.float64
     assert extractor(pictures().double()).dtype == torch.float64
 
