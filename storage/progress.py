@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 __all__ = ["in_words", "on_terminal", "with_progress"]
@@ -18,7 +18,9 @@ def on_terminal() -> bool:
     return sys.stderr.isatty()
 
 
-def with_progress(items: Iterable[Item], description: str, total: int, *, show: bool = True) -> Iterator[Item]:
+def with_progress(
+    items: Iterable[Item], description: str, total: int, *, costs: Sequence[float] | None = None, show: bool = True
+) -> Iterator[Item]:
     """Yield the items, and say on stderr how many are done and about how long the rest takes.
 
     Parameters
@@ -29,24 +31,45 @@ def with_progress(items: Iterable[Item], description: str, total: int, *, show: 
         Of the work.
     total : int
         How many items there are.
+    costs : sequence of float, optional
+        About how many seconds each item takes, for items that differ: then the first estimate is theirs, and the later
+        ones scale them by what has passed.
     show : bool
         False says nothing.
     """
     if show and on_terminal():
         from tqdm import tqdm
 
-        yield from tqdm(items, desc=description, total=total, leave=False)
+        if costs is None:
+            yield from tqdm(items, desc=description, total=total, leave=False)
+            return
+        yield from _bar_of_costs(items, description, costs)
         return
     began = said = time.monotonic()
+    if show and costs is not None and sum(costs) >= SECONDS:
+        print(f"{description}: {total} to do, about {in_words(sum(costs))}", file=sys.stderr, flush=True)
     for done, item in enumerate(items):
         now = time.monotonic()
         if show and done and now - said >= SECONDS:
             said = now
-            left = (now - began) / done * (total - done)
+            ahead = (total - done) / done if costs is None else sum(costs[done:]) / max(sum(costs[:done]), 1e-9)
+            left = (now - began) * ahead
             print(f"{description}: {done} of {total} done, about {in_words(left)} left", file=sys.stderr, flush=True)
         yield item
     if show and said > began:
         print(f"{description}: done in {in_words(time.monotonic() - began)}", file=sys.stderr, flush=True)
+
+
+def _bar_of_costs(items: Iterable[Item], description: str, costs: Sequence[float]) -> Iterator[Item]:
+    from tqdm import tqdm
+
+    shape = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
+    about = f"{description}, about {in_words(sum(costs))}"
+    with tqdm(desc=about, total=sum(costs), leave=False, bar_format=shape) as bar:
+        for item, cost in zip(items, costs, strict=True):
+            yield item
+            bar.set_description(description, refresh=False)
+            bar.update(cost)
 
 
 def in_words(seconds: float) -> str:

@@ -93,7 +93,7 @@ class DistilledGradient:
             local = self._local(purified, target)
             total += local.clamp_min(0) + self.negative * local.clamp_max(0)
             if step < self.n_steps:
-                purified = original * self._mask(local, step / self.n_steps)
+                purified = original * self._mask(local, step)
         return total / (self.n_steps + 1)
 
     def _local(self, inputs: Tensor, target: Target) -> Tensor:
@@ -108,15 +108,20 @@ class DistilledGradient:
             return local
         return local + (rest / inputs[0].numel()).reshape(-1, *[1] * (inputs.ndim - 1))
 
-    def _mask(self, local: Tensor, progress: float) -> Tensor:
+    def _mask(self, local: Tensor, step: int) -> Tensor:
         ranked = local.sum(1, keepdim=True) if self.ranks == "pixel" and local.ndim > 2 else local
-        strong = _share_at_most(ranked.abs()) > progress
-        tame = _share_at_most(ranked) <= self.quantile
+        n, progress = ranked[0].numel(), step / self.n_steps
+        strong = ranked.abs() >= _at_rank(ranked.abs(), step * n // self.n_steps)
+        tame = ranked < _at_rank(ranked, int(self.quantile * n))
         return progress * strong.to(local.dtype) + (1 - progress) * tame.to(local.dtype)
 
 
-def _share_at_most(values: Tensor) -> Tensor:
-    """Of each value, the share of its sample's values that are at most as large; ties take the larger share."""
+def _at_rank(values: Tensor, rank: int) -> Tensor:
+    """The value of each sample that so many of its values stand before in ascending order; infinity after the last.
+
+    More than `rank` values are at most as large as a value exactly if it is at least that large: so ties take the
+    larger rank, as published.
+    """
     flat = values.flatten(1)
-    ordered = flat.sort(1).values
-    return (torch.searchsorted(ordered, flat, right=True) / flat.shape[1]).reshape(values.shape)
+    found = flat.kthvalue(rank + 1, dim=1).values if rank < flat.shape[1] else flat.new_full((len(flat),), torch.inf)
+    return found.reshape(-1, *[1] * (values.ndim - 1))

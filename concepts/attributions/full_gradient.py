@@ -158,7 +158,8 @@ class FullGradient:
 
         def keep(module: nn.Module, part: Tensor) -> None:
             if part.ndim == 4 and isinstance(module, _CHANNELS_SECOND):
-                maps.append(_resized(_scaled(part.abs()), inputs).sum(1, keepdim=True))
+                # The sum before the larger size: it is linear, and a layer has up to thousands of channels.
+                maps.append(_resized(_scaled(part.abs()).sum(1, keepdim=True), inputs))
 
         parts = input_and_biases(self.model, inputs, target, keep=keep)
         own = _scaled((parts.gradient * inputs).abs()).sum(1, keepdim=True)

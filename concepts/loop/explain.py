@@ -145,7 +145,7 @@ def explain(
     fill: Tensor | float = 0.0,
     thorough: bool = False,
     seed: int = 0,
-    batch_size: int = 16,
+    batch_size: int = 8,
     progress: bool = False,
     work: Work | None = None,
     key: str = "",
@@ -199,13 +199,17 @@ def explain(
     if work.folder is not None and not key:
         raise ValueError("With a folder of work give key=, which tells this model and these inputs from others.")
     facts = trace_model(module, inputs[:2])
+    began = time.perf_counter()
     with torch.no_grad():
         logits = torch.cat([scores_of(module(some)) for some in inputs.split(batch_size)])
+    forward = time.perf_counter() - began
     classes = _classes(logits, targets)
     names, refused = _chosen(methods, facts)
+    chosen_settings = {name: {**METHODS[name].settings, **(settings or {}).get(name, {})} for name in names}
+    costs = [forward * _forwards(name, chosen_settings[name], thorough) for name in names]
     found = []
-    for name in with_progress(names, "explaining", len(names), show=progress):
-        own = {**METHODS[name].settings, **(settings or {}).get(name, {})}
+    for name in with_progress(names, "explaining", len(names), costs=costs, show=progress):
+        own = chosen_settings[name]
         given = {
             "key": key,
             "method": name,
@@ -256,10 +260,18 @@ def _measured(
     seconds = (time.process_time() - began) / len(inputs)
     if not bool(torch.isfinite(attributions).all()):
         raise ValueError(f"{name} gave NaN or infinity for this model: leave it out of methods=.")
-    case = Case(model, inputs, classes, attributions, attribute, fill, seed, 4 * batch_size)
+    case = Case(model, inputs, classes, attributions, attribute, fill, seed, batch_size)
     measures = all_measures(attribute_by, thorough=thorough)
     scores = {f"score {each.name}": each.evaluate(case).double().cpu().numpy() for each in measures}
     return {"attributions": pooled(attributions).float().cpu().numpy(), "seconds": np.array([seconds]), **scores}
+
+
+def _forwards(name: str, settings: dict[str, Any], thorough: bool) -> float:
+    """About how many times as long as one forward pass a method and its measures take."""
+    method, measures = METHODS[name], all_measures(lambda model: None, thorough=thorough)
+    explanations = 1 + sum(each.explanations for each in measures)
+    # A backward pass takes about twice as long as the forward one.
+    return explanations * method.passes(settings) * (3 if method.gradient else 1) + sum(m.forwards for m in measures)
 
 
 def _explained(name: str, settings: dict[str, Any], found: Mapping[str, np.ndarray]) -> Explained:

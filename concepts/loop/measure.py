@@ -16,7 +16,7 @@ __all__ = ["Case", "Measure", "pooled"]
 Attribute = Callable[[Tensor, Target], Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """An explanation that is to be measured.
 
@@ -83,7 +83,7 @@ class Measure:
     evaluate : callable
         From a `Case` to one number a sample, shape ``(n,)``.
     forwards : int
-        Runs of the model a sample.
+        Runs of the model a sample, beside those that another measure of the same case has made.
     explanations : int
         Further explanations a sample.
     property : str

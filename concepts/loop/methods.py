@@ -236,7 +236,7 @@ METHODS: dict[str, Method] = {
         "Sundararajan et al. 2017, captum",
         partial(_captum, "IntegratedGradients"),
         lambda settings: settings["n_steps"],
-        settings={"n_steps": 31, "internal_batch_size": 32},
+        settings={"n_steps": 31, "internal_batch_size": 8},
     ),
     "input-x-gradient": Method("captum", partial(_captum, "InputXGradient"), lambda settings: 1),
     "saliency": Method("Simonyan et al. 2013, captum", partial(_captum, "Saliency"), lambda settings: 1),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -46,15 +48,15 @@ def flipping_curves(case: Case, *, most_first: bool, n_points: int = 10) -> Tens
     return torch.stack(curve, 1)
 
 
-def _mean(most_first: bool, n_points: int, case: Case) -> Tensor:
-    return flipping_curves(case, most_first=most_first, n_points=n_points).mean(1)
-
-
 def measures(n_points: int = 10) -> list[Measure]:
-    """MoRF, LeRF, and the area between the two."""
+    """MoRF, LeRF, and the area between the two, which share their curves."""
+
+    @lru_cache(maxsize=2)
+    def curve(case: Case, most_first: bool) -> Tensor:
+        return flipping_curves(case, most_first=most_first, n_points=n_points)
 
     def between(case: Case) -> Tensor:
-        curves = [flipping_curves(case, most_first=first, n_points=n_points) for first in (False, True)]
+        curves = [curve(case, first) for first in (False, True)]
         # At both ends the curves meet: only the points between them say anything.
         return (curves[0] - curves[1])[:, 1:-1].mean(1) if n_points > 2 else curves[0].new_zeros(len(curves[0]))
 
@@ -65,7 +67,7 @@ def measures(n_points: int = 10) -> list[Measure]:
             False,
             0.0,
             1.0,
-            lambda case: _mean(True, n_points, case),
+            lambda case: curve(case, True).mean(1),
             n_points,
             0,
             "faithful",
@@ -76,7 +78,7 @@ def measures(n_points: int = 10) -> list[Measure]:
             True,
             0.0,
             1.0,
-            lambda case: _mean(False, n_points, case),
+            lambda case: curve(case, False).mean(1),
             n_points,
             0,
             "faithful",
@@ -88,7 +90,7 @@ def measures(n_points: int = 10) -> list[Measure]:
             -1.0,
             1.0,
             between,
-            2 * n_points,
+            0,
             0,
             "faithful",
         ),

@@ -23,3 +23,13 @@ def test_short_or_hidden_work_says_nothing(monkeypatch, capsys):
     for _ in with_progress(range(3), "hidden", 3, show=False):
         now[0] += 100
     assert capsys.readouterr().err == ""
+
+
+def test_items_that_differ_are_estimated_by_what_each_takes(monkeypatch, capsys):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    for seconds in with_progress([300, 60, 60], "methods", 3, costs=[300, 60, 60]):
+        now[0] += 2 * seconds  # twice as slow as was thought
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "methods: 3 to do, about 7 min"
+    assert lines[1] == "methods: 1 of 3 done, about 4 min left"

@@ -74,6 +74,24 @@ def test_distilled_gradient_is_the_papers_algorithm():
     torch.testing.assert_close(got.double(), total / (steps + 1), rtol=1e-4, atol=1e-7)
 
 
+def test_full_gradient_is_the_sum_of_every_channels_map_at_the_size_of_the_input():
+    """Equation 7, channel by channel."""
+    net, expected = relu_net(), torch.zeros(3, 1, 8, 8)
+
+    def scaled(maps):
+        low, high = (each.reshape(-1, 1, 1, 1) for each in torch.aminmax(maps.flatten(1), dim=1))
+        return (maps - low) / (high - low)
+
+    def add(module, part):
+        if part.ndim == 4:
+            for channel in scaled(part.abs()).unbind(1):
+                expected.add_(nn.functional.interpolate(channel.unsqueeze(1), size=(8, 8), mode="bilinear"))
+
+    parts = input_and_biases(net, IMAGES, 2, keep=add)
+    expected += scaled((parts.gradient * IMAGES).abs()).sum(1, keepdim=True)
+    torch.testing.assert_close(FullGradient(net).attribute(IMAGES, 2), expected)
+
+
 @pytest.mark.parametrize(
     "method",
     [
