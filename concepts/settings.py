@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["ExplainSettings"]
+__all__ = ["ExplainSettings", "RegionsSettings"]
 
 
 @dataclass(frozen=True)
@@ -31,3 +31,42 @@ class ExplainSettings:
         if self.methods.strip() == "all":
             return "all"
         return [name.strip() for name in self.methods.split(",")] if self.methods else None
+
+
+@dataclass(frozen=True)
+class RegionsSettings:
+    """How `genmend regions` finds regions; see `genmend.concepts.regions`.
+
+    `n_neurons` and `at_least` are of the rule of a query; a kind of flagged samples has a smaller rule of its own.
+    """
+
+    layer: str = field(
+        default="",
+        metadata={"help": "A layer; a classifier's last nonlinearity, an early one of a generator if empty."},
+    )
+    k: int = field(default=8, metadata={"help": "Nearest samples that a rule is made of.", "min": 1})
+    n_neurons: int = field(default=60, metadata={"help": "Neurons of a query's rule, at most.", "min": 1})
+    at_least: float = field(
+        default=0.8,
+        metadata={"help": "Share of them that a member fulfils; 1: all, as published.", "min": 0.0, "max": 1.0},
+    )
+    threshold: Literal["learned", "median", "zero", "auto"] = field(
+        default="learned",
+        metadata={"help": "When a neuron is on: above learned, median, zero, or auto (zero at a ReLU, else learned)."},
+    )
+    pooled: bool | None = field(
+        default=None,
+        metadata={
+            "help": "A neuron is a channel wherever it is excited, or one at one place; by default a channel for "
+            "images, a place for generators."
+        },
+    )
+    n_kinds: int = field(default=4, metadata={"help": "Kinds of flagged samples, at most.", "min": 1})
+    seed: int = field(default=0, metadata={"help": "Of the half of the samples that regions are judged on.", "min": 0})
+    batch_size: int = field(default=16, metadata={"help": "Samples run together.", "min": 1})
+
+    def __post_init__(self) -> None:
+        if not 0 < self.at_least <= 1:
+            raise ValueError(f"at_least is {self.at_least}; give a share above 0 and at most 1, e.g. 0.8.")
+        if self.threshold not in ("learned", "median", "zero", "auto"):
+            raise ValueError(f"threshold is {self.threshold!r}; accepted are 'learned', 'median', 'zero' and 'auto'.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -15,7 +15,15 @@ from genmend.activations.outputs import first_tensor
 from genmend.activations.runs import hooked
 from genmend.concepts.scalar_target import as_module
 
-__all__ = ["Configurations", "Threshold", "configurations", "measured_thresholds", "preactivations"]
+__all__ = [
+    "Configurations",
+    "Threshold",
+    "configurations",
+    "measured_thresholds",
+    "positions",
+    "preactivations",
+    "threshold_kind",
+]
 
 Threshold = Literal["auto", "zero", "median", "learned"]
 N_LEARNED_FROM = 512  # samples behind thresholds that are measured
@@ -23,6 +31,7 @@ N_LEARNED_FROM = 512  # samples behind thresholds that are measured
 SIGN_GATES = (nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU, nn.Threshold)
 #: Nonlinearities that bend somewhere else, or everywhere: a threshold has to be measured.
 OTHER_GATES = (nn.ReLU6, nn.Hardtanh, nn.Hardswish, nn.SiLU, nn.GELU, nn.Mish, nn.Softplus, nn.Tanh, nn.Sigmoid)
+GATES = (*SIGN_GATES, *OTHER_GATES)
 
 
 @dataclass(frozen=True)
@@ -119,7 +128,7 @@ def configurations(
     (10, 1)
     """
     gate = find_layer(model, layer)
-    kind = _kind(gate, threshold, pooled) if thresholds is None else "given"
+    kind = threshold_kind(gate, threshold, pooled) if thresholds is None else "given"
     waiting: list[np.ndarray] = []
     packed: list[np.ndarray] = []
     limits, shape = thresholds, None
@@ -152,8 +161,17 @@ def configurations(
     return Configurations(np.concatenate(packed), len(limits), limits, kind, layer, tuple(shape), pooled)
 
 
-def preactivations(model: nn.Module, layer: str, inputs: Tensor, *, pooled: bool = False) -> np.ndarray:
+def preactivations(
+    model: nn.Module,
+    layer: str,
+    inputs: Tensor,
+    *,
+    pooled: bool = False,
+    run: Callable[[Tensor], Any] | None = None,
+) -> np.ndarray:
     """What a layer's nonlinearity is given, float32 of shape ``(n, ...)``; pooled ``(n, channels)``.
+
+    `run` runs the model where it is not called with the inputs alone, as generators are.
 
     Raises
     ------
@@ -161,7 +179,7 @@ def preactivations(model: nn.Module, layer: str, inputs: Tensor, *, pooled: bool
         As `configurations`.
     """
     module = as_module(model)
-    before = isinstance(find_layer(model, layer), (*SIGN_GATES, *OTHER_GATES))
+    before = isinstance(find_layer(model, layer), GATES)
     seen: list[Tensor] = []
 
     def keep(_: nn.Module, given: Any, output: Any = None) -> None:
@@ -169,7 +187,7 @@ def preactivations(model: nn.Module, layer: str, inputs: Tensor, *, pooled: bool
         seen[:] = [first_tensor(given[0] if before else output, layer).detach().float().clone()]
 
     with torch.no_grad(), hooked(model, layer, keep, before=before):
-        module(inputs)
+        (run or module)(inputs)
     if not seen:
         raise ValueError(f"layer {layer!r} never ran when the model was called: name one that runs.")
     values = seen[0]
@@ -178,12 +196,16 @@ def preactivations(model: nn.Module, layer: str, inputs: Tensor, *, pooled: bool
             f"layer {layer!r} gave {len(values)} rows for {len(inputs)} samples: "
             "choose one that gives one row a sample."
         )
-    if pooled and values.ndim > 2:
-        # Tokens (n, tokens, channels), maps (n, channels, h, w).
-        values = values.amax(1) if values.ndim == 3 else values.flatten(2).amax(2)
+    if pooled:
+        values = values.amax(positions(values)) if values.ndim > 2 else values
     if not bool(torch.isfinite(values).all()):
         raise ValueError(f"layer {layer!r} gave NaN or infinity: look at its inputs first.")
     return values.cpu().numpy()
+
+
+def positions(values: Any) -> tuple[int, ...]:
+    """The axes that are places: of tokens ``(n, tokens, channels)`` and of maps ``(n, channels, h, w)``."""
+    return (1,) if values.ndim == 3 else tuple(range(2, values.ndim))
 
 
 def measured_thresholds(values: np.ndarray, kind: str) -> np.ndarray:
@@ -210,7 +232,8 @@ def _best_split(values: np.ndarray) -> np.ndarray:
     return split
 
 
-def _kind(gate: nn.Module, threshold: Threshold, pooled: bool) -> str:
+def threshold_kind(gate: nn.Module, threshold: Threshold, pooled: bool) -> str:
+    """Which thresholds 'auto' means for a layer; ValueError for a kind that there is not."""
     if threshold not in ("auto", "zero", "median", "learned"):
         raise ValueError(f"threshold is {threshold!r}; accepted are 'auto', 'zero', 'median' and 'learned'.")
     if threshold != "auto":

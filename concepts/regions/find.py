@@ -163,7 +163,14 @@ def find_kinds(
             break
         kinds.append(found[best])
         waiting &= ~inside[best]
-    return kinds
+    options = {"n_neurons": n_neurons, "agreement": agreement, "among": telling}
+    return [_with_its_path(kind, samples, options) for kind in kinds]
+
+
+def _with_its_path(kind: FlaggedKind, samples: Configurations, options: dict[str, Any]) -> FlaggedKind:
+    """The same, with the path of its rule by as many neurons as it asks for."""
+    path = region_of(samples, kind.path.positive, at_least=kind.path.region.at_least, **options)
+    return replace(kind, path=path)
 
 
 def _telling_neurons(samples: Configurations, flagged: np.ndarray, most: int = 512) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from genmend.concepts.regions.configurations import Configurations
 from genmend.concepts.regions.neighbours import nearest_configurations
 from genmend.concepts.regions.region import JoinedRegion, Region
 
-__all__ = ["HeldOutPurity", "held_out_purity"]
+__all__ = ["HeldOutPurity", "held_out_purity", "nearest_by_features"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,10 @@ class HeldOutPurity:
     def lift(self) -> float:
         """The region's share over that of all."""
         return self.region / self.base if self.base else float("nan")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON's view; what is not defined is None."""
+        return {name: None if value != value else value for name, value in {**vars(self), "lift": self.lift}.items()}
 
 
 def held_out_purity(
@@ -77,8 +82,7 @@ def held_out_purity(
         )
     inside = region.contains(held_out)
     n, base = int(inside.sum()), float(carries.mean())
-    distance = np.linalg.norm(features - feature, axis=1)
-    angle = -(features @ feature) / np.maximum(np.linalg.norm(features, axis=1), np.finfo(np.float32).tiny)
+    near = nearest_by_features(features, feature)
 
     def share(members: np.ndarray) -> float:
         return float(carries[members].mean()) if n else float("nan")
@@ -87,7 +91,17 @@ def held_out_purity(
         n=n,
         region=share(inside),
         hamming=share(nearest_configurations(held_out, sample, max(n, 1))[1][0]),
-        euclidean=share(np.argsort(distance, kind="stable")[:n]),
-        cosine=share(np.argsort(angle, kind="stable")[:n]),
+        euclidean=share(near["euclidean"][:n]),
+        cosine=share(near["cosine"][:n]),
         base=base,
     )
+
+
+def nearest_by_features(features: np.ndarray, feature: np.ndarray) -> dict[str, np.ndarray]:
+    """Numbers of all samples, the nearest to one first, by 'euclidean' distance and by 'cosine' of the angle."""
+    distance = np.linalg.norm(features - feature, axis=1)
+    lengths = np.maximum(np.linalg.norm(features, axis=1), np.finfo(np.float32).tiny)
+    return {
+        "euclidean": np.argsort(distance, kind="stable"),
+        "cosine": np.argsort(-(features @ feature) / lengths, kind="stable"),
+    }

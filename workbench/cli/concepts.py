@@ -1,4 +1,4 @@
-"""``genmend explain``: what a classifier sees."""
+"""``genmend explain`` and ``genmend regions``: what a network sees."""
 
 from __future__ import annotations
 
@@ -7,11 +7,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genmend.workbench.cli.options import Device, Json, Out, Resume, finish, note, show_progress
+from genmend.workbench.cli.options import (
+    Device,
+    Json,
+    Label,
+    LatentShape,
+    Out,
+    Psi,
+    Resume,
+    Space,
+    ValueRange,
+    finish,
+    generator_from,
+    known_model,
+    note,
+    show_progress,
+)
 from genmend.workbench.cli.settings_options import command
 
 if TYPE_CHECKING:
-    from genmend.concepts.settings import ExplainSettings
+    from genmend.concepts.settings import ExplainSettings, RegionsSettings
 
 __all__ = ["commands"]
 
@@ -59,3 +74,76 @@ def explain(
     totals = run.to_dict()
     note(in_words(totals))
     finish(totals, out, as_json)
+
+
+@command(commands, settings="genmend.concepts.settings:RegionsSettings")
+def regions(
+    source: Annotated[
+        str, typer.Argument(help="A folder of images, or a .npy array of them; with --latents a generator.")
+    ],
+    out: Out,
+    *,
+    query: Annotated[str, typer.Option(help="A sample, by number or name: which others does the layer see so?")] = "",
+    flagged: Annotated[
+        Path | None,
+        typer.Option(
+            help="Which samples are broken: a folder of genmend detect, labels.csv or .npy. Of which kinds are they?",
+            exists=True,
+        ),
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="Of images: mobilenet-v2, efficientnet-lite0, torchvision:NAME, or module:callable.")
+    ] = "mobilenet-v2",
+    side: Annotated[int, typer.Option(help="Pixels of a side, for a classifier of your own.", min=1)] = 224,
+    latents: Annotated[
+        Path | None, typer.Option(help="Of a generator: those of genmend detect, a .npy array.", exists=True)
+    ] = None,
+    latent_shape: LatentShape = "",
+    value_range: ValueRange = "",
+    psi: Psi = None,
+    space: Space = "",
+    label: Label = None,
+    settings: RegionsSettings,
+    device: Device = "cpu",
+    resume: Resume = True,
+    as_json: Json = False,
+) -> None:
+    """Which samples does a layer take for alike: of a query, or of those that are flagged as broken?
+
+    genmend regions photos --query cat.jpg --out alike, or after genmend detect faces --latents Z.npy --out found:
+    genmend regions faces --latents Z.npy --flagged found --out kinds.
+    """
+    from genmend.workbench.commands.concepts.regions import image_samples, latent_samples, run_regions
+    from genmend.workbench.pages.concepts.regions import in_words
+
+    if latents is not None:
+        from genmend.gans.detection.detect import load_latents
+
+        generator = generator_from(
+            known_model(source), latent_shape, value_range, "", device, None, "", psi, space, label
+        )
+        samples = latent_samples(generator, load_latents(latents, generator))
+    else:
+        samples = image_samples(_images(source), model, side, device)
+    run = run_regions(
+        samples, out, query=query, flagged=flagged, settings=settings, resume=resume, progress=show_progress()
+    )
+    totals = run.to_dict()
+    note(in_words(totals))
+    finish(totals, out, as_json)
+
+
+def _images(source: str) -> Path:
+    """The path of images; ValueError where it is something else that a user might well give."""
+    path = Path(source)
+    if (path / "scores.csv").is_file() and (path / "detector.safetensors").is_file():
+        raise ValueError(
+            f"{source} is an output of genmend detect: name its generator and latents, "
+            f"genmend regions MODEL --latents Z.npy --flagged {source} --out ..."
+        )
+    if not path.exists():
+        raise ValueError(
+            f"There is no {source}: give a folder of images or a .npy array of them; a generator needs --latents, "
+            "those that genmend detect was given."
+        )
+    return path
