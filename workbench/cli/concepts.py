@@ -113,7 +113,9 @@ def regions(
     genmend regions photos --query cat.jpg --out alike, or after genmend detect faces --latents Z.npy --out found:
     genmend regions faces --latents Z.npy --flagged found --out kinds.
     """
-    from genmend.workbench.commands.concepts.regions import image_samples, latent_samples, run_regions
+    from genmend.concepts.classifiers import load_classifier
+    from genmend.concepts.regions.samples import image_samples
+    from genmend.workbench.commands.concepts.regions import latent_samples, run_regions
     from genmend.workbench.pages.concepts.regions import in_words
 
     if latents is not None:
@@ -124,7 +126,7 @@ def regions(
         )
         samples = latent_samples(generator, load_latents(latents, generator))
     else:
-        samples = image_samples(_images(source), model, side, device)
+        samples = image_samples(_images(source), load_classifier(model, side=side), device=device)
     run = run_regions(
         samples, out, query=query, flagged=flagged, settings=settings, resume=resume, progress=show_progress()
     )

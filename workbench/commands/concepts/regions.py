@@ -2,186 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from genmend.concepts.classifiers import load_classifier
-from genmend.concepts.regions.configurations import preactivations
-from genmend.concepts.regions.flagged import read_flagged
-from genmend.concepts.regions.layer_states import LayerStates, last_gate, layer_states
-from genmend.concepts.regions.study import KindsStudy, QueryStudy, study_kinds, study_query
+from genmend.concepts.regions.samples import RegionSamples, RegionsRun, find_regions
 from genmend.concepts.settings import RegionsSettings
+from genmend.gans.generator import generator_facts
+from genmend.storage.digests import sha256_of_array
 from genmend.storage.leftovers import remove_others
 from genmend.storage.pieces import Work
 from genmend.storage.tables import write_csv, write_json, write_npy
 from genmend.workbench.pages.concepts.regions import write_regions_page
 from genmend.workbench.pages.page import need_packages
+from genmend.workbench.pages.pictures import shown_images
 
 if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from genmend.gans import Generator
 
-__all__ = ["RegionSamples", "RegionsRun", "image_samples", "latent_samples", "run_regions"]
-
-
-@dataclass(frozen=True)
-class RegionSamples:
-    """Samples that a model is shown, whichever kind of model it is.
-
-    Attributes
-    ----------
-    model : str
-    module : nn.Module
-    names : list of str
-    load : callable
-        Inputs of the model, of samples by their numbers.
-    run : callable
-        Runs the model on inputs.
-    shown : callable
-        Images (n, 3, h, w) in 0..1 of samples by their numbers.
-    facts : list
-        All that inputs and weights depend on.
-    layer : str
-        Where none is named.
-    pooled : bool
-        Whether a neuron is a channel, where it is not said.
-    class_name : callable or None
-        Of a classifier.
-    latents : Tensor or None
-        Of a generator.
-    """
-
-    model: str
-    module: nn.Module
-    names: list[str]
-    load: Callable[[Sequence[int]], Tensor]
-    run: Callable[[Tensor], Any]
-    shown: Callable[[Sequence[int]], Tensor]
-    facts: list[Any]
-    layer: str
-    pooled: bool
-    class_name: Callable[[int], str] | None = None
-    latents: Tensor | None = None
-
-    def labels(self, states: LayerStates) -> tuple[list[str] | None, str]:
-        """One a sample, and what it is: the folder of an image where there are several, else its class."""
-        folders = [str(Path(name).parent) for name in self.names]
-        if len(set(folders)) > 1:
-            return folders, "folder"
-        if self.class_name is None or min(states.classes) < 0:
-            return None, ""
-        return [self.class_name(int(number)) for number in states.classes], "class by the model"
-
-    def name_column(self) -> np.ndarray:
-        """Their names, for a table."""
-        import numpy
-
-        return numpy.array(self.names)
-
-    def number(self, query: str) -> int:
-        """The number of a sample given by it or by its name.
-
-        Raises
-        ------
-        ValueError
-            If there is no such sample, or several have that name.
-        """
-        if query.strip().isdecimal():
-            number = int(query)
-            if number >= len(self.names):
-                raise ValueError(f"--query is {number}, but samples go from 0 to {len(self.names) - 1}.")
-            return number
-        found = [i for i, name in enumerate(self.names) if query in (name, Path(name).name)]
-        if len(found) != 1:
-            said = f"{len(found)} samples are named" if found else "no sample is named"
-            raise ValueError(f"--query: {said} {query!r}; give a number, or a name such as {self.names[0]}.")
-        return found[0]
-
-
-@dataclass(frozen=True)
-class RegionsRun:
-    """What `run_regions` found."""
-
-    samples: RegionSamples
-    settings: RegionsSettings
-    states: LayerStates
-    query: QueryStudy | None
-    label_is: str
-    kinds: KindsStudy | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """What ``summary.json`` holds."""
-        seen = self.states.configurations
-        return {
-            "model": self.samples.model,
-            "n": len(self.states),
-            "layer": seen.layer,
-            "shape": list(seen.shape),
-            "threshold": seen.threshold,
-            "pooled": seen.pooled,
-            "query": None if self.query is None else {"name": self._name, **self.query.to_dict()},
-            "label_is": self.label_is,
-            "flagged": None if self.kinds is None else self.kinds.to_dict(),
-            "settings": vars(self.settings),
-        }
-
-    @property
-    def _name(self) -> str:
-        assert self.query is not None
-        return self.samples.names[self.query.number]
-
-
-def image_samples(source: Path, model: str, side: int, device: str) -> RegionSamples:
-    """Images as a classifier sees them.
-
-    Raises
-    ------
-    ValueError
-        If the source holds something else, or there is no such classifier.
-    """
-    import torch
-
-    from genmend.activations.digests import weights_digest
-    from genmend.manifold.features.sources import samples_of
-    from genmend.storage.digests import sha256_of
-
-    samples = samples_of(source)
-    if samples.kind != "images":
-        raise ValueError(f"{samples.description} holds {samples.kind}, but images are needed.")
-    classifier = load_classifier(model, side=side)
-    classifier.module.to(device)
-
-    def load(numbers: Sequence[int]) -> Tensor:
-        prepared = [classifier.prepare(samples.load(number)[1].unsqueeze(0).float()) for number in numbers]
-        if len({each.shape for each in prepared}) > 1:
-            raise ValueError(f"{classifier.name} prepares images of several sizes: let it give one size.")
-        return torch.cat(prepared).to(device)
-
-    facts = [weights_digest(classifier.module), sha256_of(map(samples.digest, range(len(samples.names)))), model, side]
-    return RegionSamples(
-        model,
-        classifier.module,
-        samples.names,
-        load,
-        classifier.module,
-        lambda numbers: classifier.shown(load(numbers).cpu()),
-        facts,
-        last_gate(classifier.module, load([0])),
-        True,
-        classifier.class_name,
-    )
+__all__ = ["latent_samples", "run_regions"]
 
 
 def latent_samples(generator: Generator, latents: Tensor) -> RegionSamples:
     """Latents as a generator sees them, whose samples all have their parts in the same places."""
-    from genmend.gans.generator import generator_facts
-    from genmend.storage.digests import sha256_of_array
-    from genmend.workbench.pages.pictures import shown_images
-
     checked = generator.checked_latents(latents)
     return RegionSamples(
         generator.name,
@@ -212,74 +56,24 @@ def run_regions(
     Files: ``summary.json``, ``samples.csv`` (a row a sample: whether it was held out, and which regions it is in),
     ``report.html``; of a generator ``kinds/kind-1.npy`` and so on, the flagged latents of each kind beyond chance, to
     be corrected by themselves; ``work/`` holds what an interrupted run goes on from.
-
-    Raises
-    ------
-    ValueError
-        If there is neither a query nor flags, or they don't fit the samples.
     """
     need_packages()
-    settings = settings or RegionsSettings()
-    if not query and flagged is None:
-        raise ValueError(
-            "Nothing says where to look: give --query, a sample by number or name, or --flagged, an output folder of "
-            "genmend detect or a table with a column flagged."
-        )
-    number = samples.number(query) if query else None
-    marks = None if flagged is None else read_flagged(flagged, len(samples.names))
-    layer = settings.layer or samples.layer
-    if not layer:
-        raise ValueError(f"{samples.model} names no layer of its own: give --layer.")
-    pooled = samples.pooled if settings.pooled is None else settings.pooled
-    settings = replace(settings, layer=layer, pooled=pooled)
-    states = layer_states(
-        samples.module,
-        layer,
-        samples.load,
-        len(samples.names),
-        run=samples.run,
-        threshold=settings.threshold,
-        pooled=pooled,
-        batch_size=settings.batch_size,
-        seed=settings.seed,
-        work=Work(out / "work", resume, progress),
-        facts=samples.facts,
-    )
-    labels, label_is = samples.labels(states)
-
-    def values(numbers: np.ndarray) -> np.ndarray:
-        inputs = samples.load(numbers.tolist())
-        return preactivations(samples.module, layer, inputs, pooled=pooled, run=samples.run)
-
-    run = RegionsRun(
-        samples,
-        settings,
-        states,
-        None if number is None else study_query(states, number, settings, labels, values),
-        label_is,
-        None if marks is None else study_kinds(states, marks, settings),
-    )
+    work = Work(out / "work", resume, progress)
+    run = find_regions(samples, query=query, flagged=flagged, settings=settings, work=work)
     out.mkdir(parents=True, exist_ok=True)
-    _write_tables(out, run)
+    _write_kinds(out / "kinds", run)
+    write_csv(out / "samples.csv", run.columns())
     write_json(out / "summary.json", run.to_dict())
     write_regions_page(out / "report.html", run)
     return run
 
 
-def _write_tables(out: Path, run: RegionsRun) -> None:
-    n, latents = len(run.states), run.samples.latents
-    columns = {"name": run.samples.name_column()}
-    if run.query is not None:
-        columns["query_region"] = run.query.marks(n)
+def _write_kinds(folder: Path, run: RegionsRun) -> None:
     files = {}
-    if run.kinds is not None:
-        columns["flagged"] = run.kinds.flagged.astype(int)
-        columns |= {f"kind_{number}": kind.marks(n) for number, kind in enumerate(run.kinds.kinds, start=1)}
-        if latents is not None:
-            sure = enumerate(run.kinds.beyond_chance, start=1)
-            files = {f"kind-{number}.npy": latents[kind.all_flagged].numpy() for number, kind in sure}
+    if run.kinds is not None and run.samples.latents is not None:
+        latents, sure = run.samples.latents, enumerate(run.kinds.beyond_chance, start=1)
+        files = {f"kind-{number}.npy": latents[kind.all_flagged].numpy() for number, kind in sure}
     for name, rows in files.items():
-        (out / "kinds").mkdir(exist_ok=True)
-        write_npy(out / "kinds" / name, rows)
-    remove_others(out / "kinds", "kind-*.npy", files)
-    write_csv(out / "samples.csv", columns)
+        folder.mkdir(exist_ok=True)
+        write_npy(folder / name, rows)
+    remove_others(folder, "kind-*.npy", files)

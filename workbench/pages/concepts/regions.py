@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure as Drawing
 
 from genmend.concepts.regions.configurations import Configurations
 from genmend.concepts.regions.principal_neurons import RegionPath
+from genmend.concepts.regions.samples import RegionsRun
 from genmend.concepts.regions.study import KindOnHeldOut, KindsStudy, QueryStudy
 from genmend.workbench.pages.page import Block, Facts, Figure, Paragraph, Picture, Section, Table, write_report
 from genmend.workbench.pages.pictures import gallery
-
-if TYPE_CHECKING:
-    from genmend.workbench.commands.concepts.regions import RegionsRun
 
 __all__ = ["in_words", "write_regions_page"]
 
@@ -56,8 +54,8 @@ def _query_in_words(query: dict[str, Any], layer: str, label_is: str) -> str:
         else "The region is no purer than these: look at them too."
     )
     return (
-        f"{said}; {purity['region']:.0%} of them have its {label_is}, {query['label']}. Of as many nearest by distance "
-        f"{purity['euclidean']:.0%} do, by angle {purity['cosine']:.0%}, of all {purity['base']:.0%}. {verdict}"
+        f"{said}; {purity['region']:.0%} of them have its {label_is} ({query['label']}). Of as many nearest by "
+        f"distance {purity['euclidean']:.0%} do, by angle {purity['cosine']:.0%}, of all {purity['base']:.0%}. {verdict}"
     )
 
 
