@@ -55,7 +55,8 @@ def _query_in_words(query: dict[str, Any], layer: str, label_is: str) -> str:
     )
     return (
         f"{said}; {purity['region']:.0%} of them have its {label_is} ({query['label']}). Of as many nearest by "
-        f"distance {purity['euclidean']:.0%} do, by angle {purity['cosine']:.0%}, of all {purity['base']:.0%}. {verdict}"
+        f"distance {purity['euclidean']:.0%} do, by angle {purity['cosine']:.0%}, of all {purity['base']:.0%}. "
+        f"{verdict}"
     )
 
 
