@@ -69,9 +69,20 @@ def texts_of(figure):
     return [text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))]
 
 
+def titles_of(figure):
+    """What stands above the images of a gallery, which are in the order of reading."""
+    (ax,) = figure.axes
+    places = [image.get_extent() for image in ax.images]
+    assert places == sorted(places, key=lambda extent: (-extent[2], extent[0]))
+    for text, (left, right, _, top) in zip(ax.texts, places, strict=True):
+        x, y = text.get_position()
+        assert left < x < right
+        assert top < y < top + 0.1
+    return [text.get_text() for text in ax.texts]
+
+
 def shown_rows(figure):
-    titles = [ax.get_title() for ax in figure.axes if ax.images]
-    return [int(title.split("row ")[1].rstrip(")")) for title in titles]
+    return [int(title.split("row ")[1].rstrip(")")) for title in titles_of(figure)]
 
 
 NAMED = {"a": EVALUATED, "a much longer name of a set, psi = 0.7": Evaluated((3,))}
@@ -183,7 +194,7 @@ def test_galleries_show_those_rows_with_their_values():
     assert shown_rows(figures.off_manifold_gallery(EVALUATED, IMAGES)) == [4, 1]
     figure = figures.missed_gallery(EVALUATED, IMAGES[:4])
     assert shown_rows(figure) == [2, 1]
-    assert [ax.get_title() for ax in figure.axes if ax.images] == ["2  (row 2)", "7  (row 1)"]
+    assert titles_of(figure) == ["2  (row 2)", "7  (row 1)"]
     assert figure.axes[0].images[0].get_array()[0, 0, 0] == 80
 
 
@@ -200,6 +211,8 @@ def test_images_may_be_arrays_tensors_and_files(tmp_path):
     np.testing.assert_array_equal(grey, 255 * np.eye(5))
     large = gallery([np.zeros((400, 800), np.uint8)], np.array([0]), "one", np.array([1.0]))
     assert large.axes[0].images[0].get_array().shape == (96, 192)
+    left, right, bottom, top = large.axes[0].images[0].get_extent()
+    assert right - left == pytest.approx(2 * (top - bottom))
 
 
 def test_an_empty_gallery_says_so():

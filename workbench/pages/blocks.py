@@ -153,7 +153,13 @@ class Figure:
         """The figure as a PNG, drawn by Agg whatever backend is chosen; pyplot is neither needed nor touched."""
         buffer = io.BytesIO()
         self.figure.savefig(
-            buffer, format="png", backend="agg", dpi=dpi, bbox_inches="tight", metadata={"Software": None}
+            buffer,
+            format="png",
+            backend="agg",
+            dpi=dpi,
+            bbox_inches="tight",
+            metadata={"Software": None},
+            pil_kwargs={"compress_level": 3},  # a third of the time of the usual 6, for a tenth more bytes
         )
         # A page has 96 pixels to the inch: words in it are as large as in the figure, whatever its width.
         return Picture(self.caption, buffer.getvalue(), self.alt, density=dpi / 96)
