@@ -12,6 +12,8 @@ from .circuits.ablation import ablation_drop as ablation_drop
 from .circuits.blocks import find_blocks as find_blocks
 from .circuits.circuit import CircuitGraph as CircuitGraph
 from .circuits.circuit import merge_alike as merge_alike
+from .circuits.circuit_images import CircuitRun as CircuitRun
+from .circuits.circuit_images import circuits_of_images as circuits_of_images
 from .circuits.find_circuits import find_circuits as find_circuits
 from .circuits.unit_index import UnitIndex as UnitIndex
 from .circuits.unit_index import build_index as build_index

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["ExplainSettings", "RegionsSettings"]
+__all__ = ["CircuitSettings", "ExplainSettings", "RegionsSettings"]
 
 
 @dataclass(frozen=True)
@@ -70,3 +70,44 @@ class RegionsSettings:
             raise ValueError(f"at_least is {self.at_least}; give a share above 0 and at most 1, e.g. 0.8.")
         if self.threshold not in ("learned", "median", "zero", "auto"):
             raise ValueError(f"threshold is {self.threshold!r}; accepted are 'learned', 'median', 'zero' and 'auto'.")
+
+
+@dataclass(frozen=True)
+class CircuitSettings:
+    """How `genmend.concepts.circuits_of_images` finds circuits; see `genmend.concepts.find_circuits`."""
+
+    layers: str = field(
+        default="",
+        metadata={
+            "help": "Blocks whose units are asked, comma-separated, in order of execution; the longest chain of blocks "
+            "that feed one another if empty."
+        },
+    )
+    n_images: int = field(default=4, metadata={"help": "Of the source, the first.", "min": 1})
+    n_reference: int = field(
+        default=5000, metadata={"help": "Reference images, drawn at random where there are more; 0: all.", "min": 0}
+    )
+    patch: Literal["zero", "mean"] = field(
+        default="zero", metadata={"help": "What stands in place of a unit: zero, or mean, its mean over the reference."}
+    )
+    chosen: Literal["random", "peaks"] = field(
+        default="random",
+        metadata={
+            "help": "Which effects count: random, those beyond random units'; peaks, the published threshold, which "
+            "keeps a twentieth whatever happens."
+        },
+    )
+    n_draws: int = field(default=20, metadata={"help": "Of units of each control.", "min": 2})
+    seed: int = field(default=0, metadata={"help": "Of everything random.", "min": 0})
+    batch_size: int = field(default=32, metadata={"help": "Images that run together.", "min": 1})
+
+    def __post_init__(self) -> None:
+        if self.patch not in ("zero", "mean"):
+            raise ValueError(f"patch is {self.patch!r}; accepted are 'zero' and 'mean'.")
+        if self.chosen not in ("random", "peaks"):
+            raise ValueError(f"chosen is {self.chosen!r}; accepted are 'random' and 'peaks'.")
+
+    @property
+    def chosen_layers(self) -> list[str]:
+        """Their names; empty: the longest chain."""
+        return [name.strip() for name in self.layers.split(",") if name.strip()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -45,6 +45,16 @@ class AblationDrop:
     outside: np.ndarray
     n_units: int
 
+    def to_dict(self) -> dict[str, Any]:
+        """JSON's view."""
+        return {
+            "score": self.score,
+            "circuit": self.circuit,
+            "random": self.random.tolist(),
+            "outside": self.outside.tolist(),
+            "n_units": self.n_units,
+        }
+
 
 @torch.no_grad()
 def ablation_drop(
@@ -54,10 +64,11 @@ def ablation_drop(
     sample: Tensor,
     target: Target = None,
     *,
+    patch: Literal["zero", "mean"] = "zero",
     n_draws: int = 20,
     seed: int = 0,
 ) -> AblationDrop:
-    """Set a circuit's units to zero, and as many others.
+    """Replace a circuit's units, and as many others.
 
     Parameters
     ----------
@@ -71,6 +82,8 @@ def ablation_drop(
         Shape ``(1, ...)``.
     target
         See `genmend.concepts.scalar_target.Target`.
+    patch
+        'zero' as published; 'mean', each unit's mean over the indexed samples.
     n_draws
         Of each control.
     seed
@@ -79,8 +92,10 @@ def ablation_drop(
     Raises
     ------
     ValueError
-        If the graph has no unit.
+        If the graph has no unit, or the patch is another one.
     """
+    if patch not in ("zero", "mean"):
+        raise ValueError(f"patch is {patch!r}; accepted are 'zero' and 'mean'.")
     if not graph.units:
         raise ValueError("The graph has no unit: no unit has the sample among its top ones.")
     by_block: dict[int, list[int]] = {}
@@ -92,7 +107,9 @@ def ablation_drop(
     def fall(units: Mapping[int, Sequence[int]]) -> float:
         with ExitStack() as hooks:
             for block, some in units.items():
-                hooks.enter_context(hooked(model, index.blocks[block], _without(index.blocks[block], some)))
+                name = index.blocks[block]
+                others = index.means[name][some] if patch == "mean" else np.zeros(len(some), dtype=np.float32)
+                hooks.enter_context(hooked(model, name, _without(name, some, others)))
             return score - float(target_scores(model, sample, target))
 
     rng = np.random.default_rng(seed)
@@ -112,11 +129,16 @@ def ablation_drop(
     return AblationDrop(score, fall(by_block), np.array(random), np.array(outside), len(graph.units))
 
 
-def _without(block: str, units: Sequence[int]) -> Callable[..., Any]:
+def _without(block: str, units: Sequence[int], others: np.ndarray) -> Callable[..., Any]:
     def hook(module: nn.Module, inputs: Any, output: Any) -> Any:
         tensor = first_tensor(output, block)
+        axis = unit_axis(tensor)
         lost = torch.as_tensor(np.array(units), device=tensor.device)
-        return with_first_tensor(output, tensor.index_fill(unit_axis(tensor), lost, 0), block)
+        values = (
+            torch.as_tensor(others).to(tensor).reshape([-1 if place == axis else 1 for place in range(tensor.ndim)])
+        )
+        shape = [len(lost) if place == axis else length for place, length in enumerate(tensor.shape)]
+        return with_first_tensor(output, tensor.index_copy(axis, lost, values.expand(shape)), block)
 
     return hook
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from genmend.storage.tables import write_json
 if TYPE_CHECKING:
     import networkx
 
-__all__ = ["CircuitGraph", "Edge", "Unit", "merge_alike"]
+__all__ = ["CircuitGraph", "Edge", "Unit", "merge_alike", "read_graph"]
 
 Unit = tuple[int, int]
 """Number of the block, number of the unit in it."""
@@ -60,12 +60,16 @@ class CircuitGraph:
     edges : tuple of Edge
     settings : dict
         How it was made.
+    on_target : dict of Unit to float
+        Units of the last block that change the score of the class asked for, and how far it falls without each,
+        signed; empty where no class was asked for.
     """
 
     blocks: tuple[str, ...]
     roots: tuple[Unit, ...]
     edges: tuple[Edge, ...]
     settings: dict[str, Any] = field(default_factory=dict)
+    on_target: dict[Unit, float] = field(default_factory=dict)
 
     @cached_property
     def after(self) -> dict[Unit, list[Edge]]:
@@ -79,7 +83,7 @@ class CircuitGraph:
     def units(self) -> tuple[Unit, ...]:
         """All units, in order."""
         ends = {unit for edge in self.edges for unit in (edge.source, edge.target)}
-        return tuple(sorted(ends | set(self.roots)))
+        return tuple(sorted(ends | set(self.roots) | set(self.on_target)))
 
     def circuit(self, root: Unit) -> CircuitGraph:
         """What can be reached from one root.
@@ -100,7 +104,31 @@ class CircuitGraph:
                     reached.add(edge.target)
                     waiting.append(edge.target)
         kept.sort(key=lambda edge: (edge.source, edge.target))
-        return CircuitGraph(self.blocks, (root,), tuple(kept), self.settings)
+        return self._part({root}, kept, reached)
+
+    def towards_target(self) -> CircuitGraph:
+        """The circuits that speak for the class: units from which excitation leads to a unit that raises its score.
+
+        Raises
+        ------
+        ValueError
+            If no class was asked for: `find_circuits` has ``target=``.
+        """
+        if "target" not in self.settings:
+            raise ValueError("The graph was made for no class: give find_circuits target=, a class.")
+        reaching = {unit for unit, effect in self.on_target.items() if effect > 0}
+        kept = []
+        for edge in sorted(self.edges, key=lambda edge: edge.source, reverse=True):  # later blocks first
+            if edge.effect > 0 and edge.target in reaching:
+                reaching.add(edge.source)
+                kept.append(edge)
+        return self._part(reaching, kept[::-1], reaching)
+
+    def _part(self, roots: set[Unit], edges: Iterable[Edge], units: set[Unit]) -> CircuitGraph:
+        """Some of the graph; its roots are those among `roots`."""
+        on_target = {unit: effect for unit, effect in self.on_target.items() if unit in units}
+        own = tuple(root for root in self.roots if root in roots)
+        return CircuitGraph(self.blocks, own, tuple(edges), self.settings, on_target)
 
     def circuits(self, *, at_least: int = 2) -> list[CircuitGraph]:
         """The circuit of each root that has at least some units, the largest first."""
@@ -127,6 +155,7 @@ class CircuitGraph:
                 }
                 for edge in self.edges
             ],
+            "on_target": {self.name(unit): effect for unit, effect in self.on_target.items()},
             "settings": self.settings,
         }
 
@@ -137,6 +166,8 @@ class CircuitGraph:
         graph = networkx.DiGraph()
         for unit in self.units:
             graph.add_node(self.name(unit), block=self.blocks[unit[0]], unit=unit[1], root=unit in self.roots)
+            if unit in self.on_target:
+                graph.nodes[self.name(unit)]["on_target"] = self.on_target[unit]
         for edge in self.edges:
             graph.add_edge(
                 self.name(edge.source),
@@ -168,6 +199,29 @@ class CircuitGraph:
             raise ValueError(f"{path.name} ends with neither .json nor .graphml: name one of these.")
 
 
+def read_graph(values: Mapping[str, Any]) -> CircuitGraph:
+    """The graph that `CircuitGraph.to_dict` gave.
+
+    Raises
+    ------
+    KeyError, ValueError
+        If it is another dictionary.
+    """
+    blocks = tuple(str(name) for name in values["blocks"])
+    numbers = {name: number for number, name in enumerate(blocks)}
+
+    def unit(name: str) -> Unit:
+        block, _, own = name.rpartition(":")
+        return numbers[block], int(own)
+
+    edges = tuple(
+        Edge(unit(edge["source"]), unit(edge["target"]), edge["effect"], edge["sensitivity"], edge["flow"])
+        for edge in values["edges"]
+    )
+    on_target = {unit(name): float(effect) for name, effect in values["on_target"].items()}
+    return CircuitGraph(blocks, tuple(map(unit, values["roots"])), edges, dict(values["settings"]), on_target)
+
+
 def merge_alike(circuits: Iterable[CircuitGraph], *, jaccard: float = 0.5) -> list[CircuitGraph]:
     """Join circuits that share most of their units, so that each concept comes once.
 
@@ -186,7 +240,8 @@ def merge_alike(circuits: Iterable[CircuitGraph], *, jaccard: float = 0.5) -> li
             if len(own & theirs) >= jaccard * len(own | theirs):
                 edges = sorted({*other.edges, *circuit.edges}, key=lambda edge: (edge.source, edge.target))
                 roots = tuple(sorted({*other.roots, *circuit.roots}))
-                merged[place] = CircuitGraph(other.blocks, roots, tuple(edges), other.settings)
+                on_target = {**other.on_target, **circuit.on_target}
+                merged[place] = CircuitGraph(other.blocks, roots, tuple(edges), other.settings, on_target)
                 break
         else:
             merged.append(circuit)

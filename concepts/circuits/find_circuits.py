@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from genmend.concepts.circuits.blocks import BlockCall, call_blocks, unit_axis, unit_scores
 from genmend.concepts.circuits.circuit import CircuitGraph, Edge, Unit
+from genmend.concepts.circuits.on_target import effects_on_target
 from genmend.concepts.circuits.patching import unit_effects
 from genmend.concepts.circuits.thresholds import beyond_random_units, peaks_over_threshold
 from genmend.concepts.circuits.unit_index import UnitIndex
@@ -26,6 +27,7 @@ def find_circuits(
     model: nn.Module,
     index: UnitIndex,
     sample: Tensor,
+    target: int | None = None,
     *,
     patch: Patch = "zero",
     other: Tensor | None = None,
@@ -53,6 +55,8 @@ def find_circuits(
         See `build_index`.
     sample
         Shape ``(1, ...)``; it need not be one of the indexed ones.
+    target
+        A class whose score the last block's units are tested on as well, see `CircuitGraph.towards_target`.
     patch
         'zero' as published; 'mean', the unit's mean over the indexed samples; 'other', what the unit gives for `other`.
     other
@@ -128,7 +132,24 @@ def find_circuits(
             kept = _edges(index, number, source, own[row], candidates, significant, row, least_flow)
             edges += kept
             reached[number + 1].update(edge.target[1] for edge in kept)
+    found_on_target = (
+        {}
+        if target is None
+        else _on_target(
+            model,
+            calls[-1],
+            sample,
+            sorted(reached[-1]),
+            target,
+            replacement=_replacement(index, calls[-1], len(calls) - 1, patch, others),
+            rng=rng,
+            n_random=n_random,
+            false_share=false_share,
+            batch_size=batch_size,
+        )
+    )
     settings = {
+        **({} if target is None else {"target": target}),
         "patch": patch,
         "chosen": chosen,
         "identity": identity,
@@ -138,7 +159,41 @@ def find_circuits(
         "seed": seed,
         "n_samples": index.n_samples,
     }
-    return CircuitGraph(index.blocks, tuple(roots), tuple(edges), settings)
+    on_target = {(len(calls) - 1, unit): effect for unit, effect in found_on_target.items()}
+    return CircuitGraph(index.blocks, tuple(roots), tuple(edges), settings, on_target)
+
+
+def _on_target(
+    model: nn.Module,
+    call: BlockCall,
+    sample: Tensor,
+    units: list[int],
+    target: int,
+    *,
+    replacement: Tensor | None,
+    rng: np.random.Generator,
+    n_random: int,
+    false_share: float,
+    batch_size: int,
+) -> dict[int, float]:
+    """Units of the last block whose effect on the score is more than random units have, and the effect."""
+    if not units:
+        return {}
+    n_units = call.output.shape[unit_axis(call.output)]
+    random_units = rng.choice(n_units, min(n_random, n_units), replace=False)
+    effects = effects_on_target(
+        model,
+        call,
+        sample,
+        [*units, *random_units.tolist()],
+        target,
+        replacement=replacement,
+        batch_size=batch_size,
+    )
+    own, null = effects.double().cpu().numpy()[: len(units)], effects.double().cpu().numpy()[len(units) :]
+    # One test for all of them: each against the same random units.
+    beyond = beyond_random_units(own[None], np.repeat(null[:, None], len(own), axis=1), false_share=false_share)[0]
+    return {unit: float(effect) for unit, effect, yes in zip(units, own, beyond, strict=True) if yes}
 
 
 def _roots(index: UnitIndex, scores: list[np.ndarray], most: int | None) -> list[Unit]:

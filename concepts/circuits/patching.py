@@ -9,7 +9,7 @@ from torch import Tensor
 
 from genmend.concepts.circuits.blocks import BlockCall, unit_axis, unit_means
 
-__all__ = ["unit_effects"]
+__all__ = ["replaced", "unit_effects"]
 
 
 @torch.no_grad()
@@ -48,21 +48,25 @@ def unit_effects(
         Shape ``(len(units), units of the next block)``.
     """
     output = source.output
-    axis = unit_axis(output)
     other = torch.zeros_like(output) if replacement is None else replacement.to(output).expand_as(output)
     intact = unit_means(target.output)
     effects = []
     chosen = torch.as_tensor(list(units), device=output.device, dtype=torch.long)
     for some in chosen.split(batch_size):
-        given = output.repeat(len(some), *[1] * (output.ndim - 1))
-        rows = torch.arange(len(some), device=output.device)
-        if axis == 1:
-            given[rows, some] = other[0, some]
-        else:
-            given[rows, :, some] = other[0, :, some].T
-        fall = intact - unit_means(target(given))
+        fall = intact - unit_means(target(replaced(output, some, other)))
         if not through_identity and output.shape == target.output.shape:
             handed_on = (unit_means(output) - unit_means(other))[0, some]
-            fall[rows, some] -= handed_on
+            fall[torch.arange(len(some), device=output.device), some] -= handed_on
         effects.append(fall)
     return torch.cat(effects)
+
+
+def replaced(output: Tensor, units: Tensor, other: Tensor) -> Tensor:
+    """Copies ``(len(units), ...)`` of one output ``(1, ...)``, in each of which one unit is that of `other`."""
+    given = output.repeat(len(units), *[1] * (output.ndim - 1))
+    rows = torch.arange(len(units), device=output.device)
+    if unit_axis(output) == 1:
+        given[rows, units] = other[0, units]
+    else:
+        given[rows, :, units] = other[0, :, units].T
+    return given

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from genmend.activations.digests import weights_digest
 from genmend.concepts.classifiers import Classifier
+from genmend.concepts.image_sources import read_images
 from genmend.concepts.loop.explain import Explanations, explain
 from genmend.concepts.settings import ExplainSettings
-from genmend.manifold.features.sources import samples_of
 from genmend.storage.digests import sha256_of_array
 from genmend.storage.pieces import Work
 
-__all__ = ["ExplainRun", "explain_images", "read_images"]
+__all__ = ["ExplainRun", "explain_images"]
 
 
 @dataclass(frozen=True)
@@ -104,21 +102,3 @@ def explain_images(
         key=f"{weights_digest(classifier.module)} {sha256_of_array(inputs.numpy())}",
     )
     return ExplainRun(classifier, names, inputs, found)
-
-
-def read_images(source: Any, classifier: Classifier, most: int) -> tuple[list[str], Tensor]:
-    """Names of the first images of a source, and the images as the classifier takes them.
-
-    Raises
-    ------
-    ValueError
-        If the source holds something else, or they are prepared to several sizes.
-    """
-    samples = samples_of(source)
-    if samples.kind != "images":
-        raise ValueError(f"{samples.description} holds {samples.kind}, but images are needed.")
-    numbers = range(min(most, len(samples.names)))
-    prepared = [classifier.prepare(samples.load(number)[1].unsqueeze(0).float()) for number in numbers]
-    if len({each.shape for each in prepared}) > 1:
-        raise ValueError(f"{classifier.name} prepares images of several sizes: let it give one size.")
-    return [Path(samples.names[number]).name for number in numbers], torch.cat(prepared)

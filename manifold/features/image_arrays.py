@@ -87,7 +87,8 @@ def pixels_of(image: np.ndarray, name: str) -> Tensor:
         )
     if image.shape[2] == 4:
         image = on_white(image.astype(np.float32))
-    tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32))
+    # A copy, for one mapped from a file cannot be written to, of which torch warns.
+    tensor = torch.from_numpy(np.array(image.transpose(2, 0, 1), dtype=np.float32, order="C"))
     return tensor.expand(3, -1, -1)
 
 

@@ -26,7 +26,7 @@ from genmend.workbench.cli.options import (
 from genmend.workbench.cli.settings_options import command
 
 if TYPE_CHECKING:
-    from genmend.concepts.settings import ExplainSettings, RegionsSettings
+    from genmend.concepts.settings import CircuitSettings, ExplainSettings, RegionsSettings
 
 __all__ = ["commands"]
 
@@ -149,3 +149,55 @@ def _images(source: str) -> Path:
             "those that genmend detect was given."
         )
     return path
+
+
+@command(commands, settings="genmend.concepts.settings:CircuitSettings")
+def circuit(
+    images: Annotated[Path, typer.Argument(help="An image, a folder of images, or a .npy array of them.", exists=True)],
+    out: Out,
+    *,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder or .npy array of many images like those that the model knows, which say what each unit "
+            "answers to; IMAGES itself, or the folder that the one image is in, if empty.",
+            exists=True,
+        ),
+    ] = None,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="mobilenet-v2, efficientnet-lite0, torchvision:NAME, or module:callable that returns your classifier."
+        ),
+    ] = "mobilenet-v2",
+    target: Annotated[
+        str, typer.Option(help="The class to ask about, by number or name; each image's own best one if empty.")
+    ] = "",
+    side: Annotated[int, typer.Option(help="Pixels of a side, for a classifier of your own.", min=1)] = 224,
+    settings: CircuitSettings,
+    device: Device = "cpu",
+    resume: Resume = True,
+    as_json: Json = False,
+) -> None:
+    """Which units of a classifier make which for an image? Circuits, and what each carries of the class.
+
+    genmend fetch mobilenet-v2, then genmend circuit photo.jpg --reference photographs/ --out circuits.
+    """
+    from genmend.workbench.commands.concepts.circuit import run_circuit
+    from genmend.workbench.pages.concepts.circuits import in_words
+
+    run = run_circuit(
+        images,
+        out,
+        model=model,
+        reference=reference,
+        target=target,
+        side=side,
+        device=device,
+        settings=settings,
+        resume=resume,
+        progress=show_progress(),
+    )
+    totals = run.to_dict()
+    note(in_words(totals))
+    finish(totals, out, as_json)

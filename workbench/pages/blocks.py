@@ -9,6 +9,7 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
+from xml.etree import ElementTree
 
 import numpy as np
 
@@ -19,6 +20,7 @@ __all__ = [
     "Audio",
     "Block",
     "Card",
+    "Drawing",
     "Facts",
     "Figure",
     "Gallery",
@@ -165,7 +167,24 @@ class Figure:
         return Picture(self.caption, buffer.getvalue(), self.alt, density=dpi / 96)
 
 
-Block: TypeAlias = Paragraph | Table | Facts | Picture | Gallery | Audio | Figure
+@dataclass(frozen=True)
+class Drawing:
+    """An SVG element that a reader can zoom and move about in.
+
+    It goes into the page as it is: build it with `xml.etree.ElementTree`, which escapes every text.
+    """
+
+    caption: str
+    svg: ElementTree.Element
+    height: int = 560
+
+    @property
+    def markup(self) -> str:
+        """The element as text."""
+        return ElementTree.tostring(self.svg, encoding="unicode")
+
+
+Block: TypeAlias = Paragraph | Table | Facts | Picture | Gallery | Audio | Figure | Drawing
 
 
 @dataclass(frozen=True)

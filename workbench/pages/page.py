@@ -1,6 +1,7 @@
 """Write a report: one HTML file that needs nothing else, neither a network nor a second file.
 
-A page that can be searched has one small script of ours in it, which its policy admits by digest and no other.
+A page that can be searched or zoomed has one small script of ours in it, which its policy admits by digest and no
+other.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from genmend.workbench.pages.blocks import (
     Audio,
     Block,
     Card,
+    Drawing,
     Facts,
     Figure,
     Gallery,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Audio",
     "Card",
+    "Drawing",
     "Facts",
     "Figure",
     "Gallery",
@@ -91,8 +94,11 @@ def write_report(path: str | os.PathLike[str], title: str, summary: str, section
         {"title": section.title, "closed": section.closed, "blocks": [_view(block) for block in section.blocks]}
         for section in sections
     ]
-    finds = any(block.get("searchable") for view in views for block in view["blocks"])
-    script = (TEMPLATES / "find.js").read_text(encoding="utf-8") if finds else ""
+    script = "".join(
+        (TEMPLATES / name).read_text(encoding="utf-8")
+        for name, asked in (("find.js", "searchable"), ("zoom.js", "zooms"))
+        if any(block.get(asked) for view in views for block in view["blocks"])
+    )
     digest = b64encode(sha256(script.encode()).digest()).decode()
     text = template.render(
         title=title, summary=_paragraphs(summary), sections=views, script=script, script_digest=digest
@@ -170,6 +176,14 @@ def _view(block: Block) -> dict[str, Any]:
     if isinstance(block, Facts):
         pairs = [(str(name), cell_text(value, exact=True)) for name, value in block.pairs.items()]
         return {"kind": "facts", "caption": block.caption, "pairs": pairs}
+    if isinstance(block, Drawing):
+        return {
+            "kind": "drawing",
+            "caption": block.caption,
+            "markup": block.markup,
+            "height": block.height,
+            "zooms": True,
+        }
     if isinstance(block, Audio):
         return {"kind": "audio", "caption": block.caption, "uri": block.data_uri}
     if isinstance(block, Figure):
@@ -204,8 +218,8 @@ def _view(block: Block) -> dict[str, Any]:
             "height": height,
         }
     raise TypeError(
-        f"A section holds a {type(block).__name__}; its blocks are Paragraph, Table, Facts, Figure, Picture, Gallery "
-        "and Audio of genmend.workbench.pages.page: wrap it in one of them."
+        f"A section holds a {type(block).__name__}; its blocks are Paragraph, Table, Facts, Figure, Picture, Gallery, "
+        "Drawing and Audio of genmend.workbench.pages.page: wrap it in one of them."
     )
 
 

@@ -54,6 +54,12 @@ def test_a_folder_of_images_is_explained(here):
     assert (here / "out" / "summary.json").read_text() == before, "a second run takes what is there, its seconds too"
 
 
+def test_an_array_of_images(here):
+    np.save(here / "two.npy", np.random.default_rng(0).random((2, 3, 14, 12)).astype(np.float32))
+    assert run("two.npy", "--out", "array", *ARGS).exit_code == 0
+    assert json.loads((here / "array" / "summary.json").read_text())["images"] == ["0", "1"]
+
+
 def test_one_image_and_a_class(here):
     assert run("images/1.png", "--out", "one", "--target", "2", *ARGS).exit_code == 0
     totals = json.loads((here / "one" / "summary.json").read_text())

@@ -1,0 +1,81 @@
+"""How far a score falls when one unit of a block is replaced, for one sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from genmend.activations.outputs import with_first_tensor
+from genmend.activations.runs import hooked
+from genmend.concepts.circuits.blocks import BlockCall
+from genmend.concepts.circuits.patching import replaced
+from genmend.concepts.scalar_target import chosen_scores, scores_of
+
+__all__ = ["effects_on_target"]
+
+
+@torch.no_grad()
+def effects_on_target(
+    model: nn.Module,
+    call: BlockCall,
+    sample: Tensor,
+    units: Sequence[int],
+    target: int,
+    *,
+    replacement: Tensor | None = None,
+    batch_size: int = 64,
+) -> Tensor:
+    """How far the score of a class falls when each unit is replaced, signed; above 0 the unit speaks for the class.
+
+    The model runs on one sample up to the block, which then hands on as many outputs as there are units.
+
+    Parameters
+    ----------
+    model
+        In evaluation mode.
+    call
+        The block, see `call_blocks`.
+    sample
+        Shape ``(1, ...)``.
+    units
+        Of the block.
+    target
+        Column of the model's output ``(n, classes)``.
+    replacement
+        As for `genmend.concepts.circuits.patching.unit_effects`.
+    batch_size
+        Copies that run through the rest of the model in one call.
+
+    Returns
+    -------
+    Tensor
+        Shape ``(len(units),)``.
+
+    Raises
+    ------
+    ValueError
+        If what follows the block joins it with what came before, so that several outputs of one sample do not fit.
+    """
+    output = call.output
+    other = torch.zeros_like(output) if replacement is None else replacement.to(output).expand_as(output)
+    intact = chosen_scores(scores_of(model(sample)), target, 1)
+    chosen = torch.as_tensor(list(units), device=output.device, dtype=torch.long)
+    falls = []
+    for some in chosen.split(batch_size):
+        with hooked(model, call.name, _hands_on(replaced(output, some, other), call.name)):
+            try:
+                after = scores_of(model(sample))
+            except RuntimeError as error:
+                raise ValueError(
+                    f"What follows block {call.name!r} cannot take {len(some)} outputs for one sample, as where it "
+                    f"joins them with what came before ({error}): leave target out, or name later blocks."
+                ) from error
+        falls.append(intact - chosen_scores(after, target, len(some)))
+    return torch.cat(falls)
+
+
+def _hands_on(given: Tensor, block: str) -> Callable[..., Any]:
+    return lambda module, inputs, output: with_first_tensor(output, given, block)

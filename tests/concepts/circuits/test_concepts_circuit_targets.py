@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from genmend.concepts.circuits.ablation import ablation_drop
+from genmend.concepts.circuits.blocks import call_blocks
+from genmend.concepts.circuits.circuit import CircuitGraph, Edge, read_graph
+from genmend.concepts.circuits.find_circuits import find_circuits
+from genmend.concepts.circuits.on_target import effects_on_target
+from genmend.concepts.circuits.unit_examples import unit_examples
+from genmend.concepts.circuits.unit_index import build_index
+
+IMAGES = torch.randn(200, 3, 6, 6, generator=torch.Generator().manual_seed(1))
+
+
+def net(width=24):
+    torch.manual_seed(0)
+    parts = [layer for _ in range(3) for layer in (nn.Conv2d(width, width, 1), nn.ReLU())]
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 4)]
+    return nn.Sequential(nn.Conv2d(3, width, 1), *parts, *head).eval()
+
+
+BLOCKS = ["2", "4", "6"]
+
+
+def index_of(model):
+    return build_index(model, BLOCKS, lambda start, stop: IMAGES[start:stop], len(IMAGES), high=0.05, active=0.2)
+
+
+def test_effects_on_a_class_are_those_of_the_whole_network():
+    model = net()
+    call = call_blocks(model, BLOCKS, IMAGES[:1])[1]
+    found = effects_on_target(model, call, IMAGES[:1], [0, 5, 11], 2, batch_size=2)
+    for row, unit in enumerate((0, 5, 11)):
+        given = call.output.clone()
+        given[:, unit] = 0
+        with torch.no_grad():
+            expected = model(IMAGES[:1])[0, 2] - model[5:](given)[0, 2]
+        torch.testing.assert_close(found[row], expected)
+
+
+class Joins(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, rows):
+        return torch.cat([self.b(self.a(rows)), rows], 1)
+
+
+def test_a_block_whose_output_is_joined_with_an_earlier_one_is_said():
+    model, rows = Joins().eval(), torch.randn(1, 4)
+    call = call_blocks(model, ["a"], rows)[0]
+    with pytest.raises(ValueError, match="joins them"):
+        effects_on_target(model, call, rows, [0, 1], 2)
+
+
+def test_the_part_that_speaks_for_a_class_carries_its_score():
+    model = net()
+    with torch.no_grad():
+        model[-1].weight.zero_()
+        model[-1].bias.zero_()
+        model[-1].weight[1, 3] = 1.0  # class 1 is unit 3 of the last block, and that is unit 2 of the one before
+        model[5].weight[3] = 0
+        model[5].weight[3, 2] = 1.0
+        model[5].bias.zero_()
+    index = index_of(model)
+    sample = IMAGES[int(index.top["4"][2, 0])][None]
+    graph = find_circuits(model, index, sample, 1, least_flow=0.0)
+    assert list(graph.on_target) == [(2, 3)]
+    part = graph.towards_target()
+    assert {(1, 2), (2, 3)} <= set(part.units)
+    assert all(edge.effect > 0 for edge in part.edges)
+    assert {edge.target for edge in part.edges if edge.target[0] == 2} == {(2, 3)}
+    for patch in ("zero", "mean"):
+        drop = ablation_drop(model, part, index, sample, 1, patch=patch)
+        left = float(index.means["6"][3]) if patch == "mean" else 0.0
+        assert drop.circuit == pytest.approx(drop.score - left, rel=1e-5)
+        assert drop.circuit > 3 * drop.random.mean()
+    with pytest.raises(ValueError, match="accepted are 'zero' and 'mean'"):
+        ablation_drop(model, part, index, sample, 1, patch="other")
+    plain = find_circuits(model, index, sample, least_flow=0.0)
+    assert plain.edges == graph.edges
+    with pytest.raises(ValueError, match="target="):
+        plain.towards_target()
+
+
+def test_a_graph_is_read_back():
+    edges = (Edge((0, 1), (1, 1), 0.5, 0.5, 0.2), Edge((1, 1), (2, 7), 0.1, 1.0, 0.9))
+    graph = CircuitGraph(("a", "b.0", "c"), ((0, 1), (1, 4)), edges, {"target": 3}, {(2, 7): 0.25})
+    assert read_graph(graph.to_dict()) == graph
+    assert graph.towards_target().roots == ((0, 1),)
+
+
+def test_examples_are_where_a_unit_fires():
+    model = net()
+    index = index_of(model)
+    found = unit_examples(model, index, lambda numbers: IMAGES[list(numbers)], [(0, 3), (2, 5)], batch_size=2)
+    for (block, unit), some in found.items():
+        assert [example.number for example in some] == index.top[BLOCKS[block]][unit, :3].tolist()
+        for example in some:
+            with torch.no_grad():
+                maps = model[: int(BLOCKS[block]) + 1](IMAGES[example.number][None])[0, unit]
+            at = np.unravel_index(int(maps.argmax()), maps.shape)
+            assert example.place == pytest.approx([(number + 0.5) / 6 for number in at])

@@ -1,0 +1,114 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from genmend.workbench.cli.main import app
+
+OWN = """
+import torch
+from torch import nn
+
+
+class Block(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.ReLU())
+
+    def forward(self, maps):
+        return maps + self.body(maps)
+
+
+def build():
+    torch.manual_seed(0)
+    blocks = nn.Sequential(*(Block(32) for _ in range(3)))
+    return nn.Sequential(nn.Conv2d(3, 32, 3), blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 3)).eval()
+"""
+ARGS = ["--model", "own:build", "--side", "12", "--n-draws", "3"]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    (tmp_path / "own.py").write_text(OWN)
+    (tmp_path / "images").mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(60):
+        # Every image of a few colours, so that units have images of their own.
+        pixels = rng.integers(0, 256, (2, 2, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+        if number in (3, 7):  # the strongest contrasts: top images of some units in any case
+            pixels = np.where(pixels > 128, np.uint8(255), np.uint8(0))
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{number:02d}.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["circuit", *arguments])
+
+
+def test_circuits_of_one_image_against_its_own_folder(here):
+    (here / "images" / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    done = run("images/03.png", "--out", "out", *ARGS, "--json")
+    assert done.exit_code == 0, done.output
+    totals = json.loads((here / "out" / "circuits.json").read_text())
+    assert totals["blocks"] == ["1.0", "1.1", "1.2"]
+    assert totals["n_reference"] == 60
+    assert totals["n_top"] == 5
+    assert totals["skipped"][0][0] == "torn.png"
+    (image,) = totals["images"]
+    assert image["n_units"]
+    assert len(image["drop_of_all"]["random"]) == 3
+    page = (here / "out" / "report.html").read_text()
+    assert "Without the" in page
+    assert "<svg" in page
+    assert "data:image/jpeg" in page
+    assert "torn.png" in page
+    import networkx
+
+    assert len(networkx.read_graphml(here / "out" / "circuit-0.graphml")) == image["n_units"]
+    index = next((here / "out" / "work").glob("index-*"))
+    before = index.stat().st_mtime_ns
+    assert not (here / "out" / "work" / "index-pieces").exists()
+    assert run("images/07.png", "--reference", "images", "--out", "out", *ARGS).exit_code == 0
+    assert index.stat().st_mtime_ns == before, "a second image takes the index that is there"
+    again = json.loads((here / "out" / "circuits.json").read_text())
+    assert again["images"][0]["name"] == "07.png"
+    assert run("images/03.png", "--out", "out", *ARGS).exit_code == 0
+    assert json.loads((here / "out" / "circuits.json").read_text()) == totals, "seconds and draws too"
+
+
+def test_a_folder_is_its_own_reference_and_the_class_is_chosen(here):
+    done = run("images", "--out", "out", *ARGS, "--target", "1", "--n-images", "2", "--patch", "mean")
+    assert done.exit_code == 0, done.output
+    totals = json.loads((here / "out" / "circuits.json").read_text())
+    assert [image["target"] for image in totals["images"]] == [1, 1]
+    assert "1 other image stands below" in (here / "out" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["images", "--layers", "1.0,1.7"], "1.7"),
+        (["images", "--layers", "1.1,1.0"], "does not follow"),
+        (["images", "--target", "7"], "target 7 is no class of the model: it has 3"),
+        (["images", "--patch", "double"], "accepted are 'zero' and 'mean'"),
+        (["images/03.png", "--reference", "few"], "The reference few has 2 images"),
+        (["few/0.png"], "own folder"),
+        (["images/03.png", "--reference", "empty"], "holds no images"),
+        (["nan.npy", "--reference", "images"], "cannot be used"),
+        (["images", "--reference", "nan.npy"], "None of the 60 images"),
+    ],
+)
+def test_errors_are_one_sentence(here, arguments, says):
+    for name in ("few", "empty"):
+        (here / name).mkdir()
+    for number in range(2):
+        Image.new("RGB", (16, 16)).save(here / "few" / f"{number}.png")
+    np.save(here / "nan.npy", np.full((60, 3, 12, 12), np.nan, dtype=np.float32))
+    done = run(*arguments, "--out", "bad", *ARGS)
+    assert done.exit_code != 0
+    assert says in str(done.exception) or says in done.output
+    assert not (here / "bad" / "report.html").exists()

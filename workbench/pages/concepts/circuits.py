@@ -1,0 +1,160 @@
+"""The page of ``genmend circuit``: what an image's circuit carries of its class, and the circuit as a drawing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genmend.concepts.circuits.circuit import CircuitGraph, merge_alike
+from genmend.concepts.circuits.circuit_images import CircuitRun, ImageCircuits
+from genmend.concepts.circuits.unit_examples import unit_examples
+from genmend.manifold.figures.image_grid import png
+from genmend.workbench.pages.concepts.circuit_drawing import draw_circuit, shown_units
+from genmend.workbench.pages.page import Drawing, Facts, Paragraph, Picture, Section, Table, write_report
+
+__all__ = ["in_words", "write_circuit_page"]
+
+N_CIRCUITS = 12  # of an image, in its table
+
+
+def in_words(totals: dict[str, Any]) -> str:
+    """What the run found of the first image, for a reader in a hurry."""
+    first = totals["images"][0]
+    others = len(totals["images"]) - 1
+    more = f" {others} other image{'s stand' if others > 1 else ' stands'} below." if others else ""
+    skipped = totals["skipped"]
+    left_out = (
+        f"\n\nReference images that cannot be used were left out, {len(skipped)} in all; {skipped[0][0]}: "
+        f"{skipped[0][1]}."
+        if skipped
+        else ""
+    )
+    return f"{_said(totals['model'], first)}{more}{left_out}"
+
+
+def _said(model: str, image: dict[str, Any]) -> str:
+    begins = f"{model} gives {image['name']} the class {image['class']} a score of {image['score']:.1f}"
+    drop = image["drop"]
+    if drop is None:
+        return (
+            f"{begins}, and no circuit that speaks for it was found: too few reference images resemble this one. Give "
+            "--reference more images, or such that are nearer to it."
+        )
+    random, outside = np.array(drop["random"]), np.array(drop["outside"])
+    low, high = random.min(), random.max()
+    carries = drop["circuit"] > max(high, outside.max())
+    doubt = "" if carries else " Chance does as much in some draws: do not read a reason into this circuit."
+    return (
+        f"{begins}. Without the {drop['n_units']} units of its circuit it falls by {drop['circuit']:.1f}; without as "
+        f"many random units of the same blocks by {random.mean():.1f} ({low:.1f} to {high:.1f} in {len(random)} "
+        f"draws), without as many others that answer to the image by {outside.mean():.1f}.{doubt}"
+    )
+
+
+def write_circuit_page(path: Path, run: CircuitRun) -> None:
+    """Write the page."""
+    totals = run.to_dict()
+    sections = []
+    for number, (found, image) in enumerate(zip(run.images, totals["images"], strict=True)):
+        picture = run.classifier.shown(run.inputs[number : number + 1].cpu())[0].permute(1, 2, 0).numpy()
+        sections.append(
+            Section(
+                f"{found.name}: {image['class']}",
+                [
+                    Paragraph(_said(totals["model"], image)),
+                    Picture(f"{found.name}, as the model is given it.", png((picture * 255).round().astype(np.uint8))),
+                    *_drawing(run, found, image["class"]),
+                    _falls(image),
+                    *_circuits(found.graph),
+                ],
+            )
+        )
+    settings = Section(
+        "Settings",
+        [
+            Facts(
+                "What this run used",
+                {
+                    "model": totals["model"],
+                    "blocks": ", ".join(totals["blocks"]),
+                    "reference": f"{totals['n_reference']} images of {totals['reference']}",
+                    "top images of a unit": totals["n_top"],
+                    **totals["settings"],
+                },
+            )
+        ],
+        closed=True,
+    )
+    write_report(path, "genmend circuit", in_words(totals), [*sections, settings])
+
+
+def _drawing(run: CircuitRun, found: ImageCircuits, target: str) -> list[Drawing]:
+    graph = found.graph.towards_target()
+    if not graph.units:
+        graph = found.graph
+    if not graph.units:
+        return []
+    units = shown_units(graph)
+    device = run.inputs.device
+    examples = unit_examples(
+        run.classifier.module, run.index, lambda numbers: run.reference.some(numbers).to(device), units
+    )
+    numbers = sorted({example.number for some in examples.values() for example in some})
+    images = {
+        number: run.classifier.shown(run.reference.some([number]))[0].permute(1, 2, 0).numpy() for number in numbers
+    }
+    return [
+        Drawing(
+            "A column is a block, a box a unit with the places in reference images that it answers to most; a dot "
+            "marks a unit of which this image is a top one. A line is an effect: the wider the larger, among those "
+            "that leave one block; orange excites, blue inhibits. The strongest are drawn; all are in circuits.json.",
+            draw_circuit(graph, units, examples, images, target=target),
+        )
+    ]
+
+
+def _falls(image: dict[str, Any]) -> Table:
+    rows = []
+    for name, drop in (("speaks for the class", image["drop"]), ("all of the image's circuits", image["drop_of_all"])):
+        if drop is not None:
+            controls = [np.array(drop[control]) for control in ("random", "outside")]
+            rows.append(
+                [
+                    name,
+                    drop["n_units"],
+                    drop["circuit"],
+                    *(f"{falls.mean():.2f} ({falls.min():.2f} to {falls.max():.2f})" for falls in controls),
+                ]
+            )
+    return Table(
+        "How far the score falls without the units, and without as many others of the same blocks: the mean, the least "
+        "and the largest of the draws.",
+        ["circuit", "units", "fall", "random units", "others that answer to the image"],
+        rows,
+    )
+
+
+def _circuits(graph: CircuitGraph) -> list[Table]:
+    merged = merge_alike(graph.circuits())[:N_CIRCUITS]
+    if not merged:
+        return []
+    rows = [
+        [
+            ", ".join(graph.name(root) for root in each.roots[:3]) + (", ..." if len(each.roots) > 3 else ""),
+            len(each.roots),
+            len(each.units),
+            len(each.edges),
+            sum(effect for effect in each.on_target.values()),
+        ]
+        for each in merged
+    ]
+    return [
+        Table(
+            "Its circuits, each from units of which the image is a top one; those that share half their units are "
+            "joined. The last column is the sum of what the score falls by without each of its last units.",
+            ["begins at", "roots", "units", "effects", "for the class"],
+            rows,
+        )
+    ]
