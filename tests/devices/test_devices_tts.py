@@ -1,5 +1,7 @@
 """Voices whose modules lie on a device encode, are edited and speak as on the CPU."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from transformers import VitsModel
 from voice_toys import SENTENCES, random_module, toy_voice
 
 from genmend.tts.prosody.predictor_edits import edit_through
+from genmend.tts.voices.load import load_voice
 from genmend.tts.voices.piper_torch import log_durations
 
 pytestmark = pytest.mark.all  # half a minute of CPU
@@ -62,6 +65,28 @@ def test_a_voice_speaks_on_the_device_as_on_the_cpu(make, tmp_path):
         found = spoken(*make(tmp_path, device))
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_a_voice_and_its_vocoder_are_loaded_onto_the_device(tmp_path):
+    whole, vocoder = toys.fastspeech_model(), toys.fastspeech_vocoder()
+    for name, part in (("voice", whole), ("hifigan", vocoder)):
+        part.save_pretrained(tmp_path / name)
+    table = {symbol: number for number, symbol in enumerate(toys.SOUNDS)}
+    (tmp_path / "voice" / "vocab.json").write_text(json.dumps(table))
+    batch = ["HH AH0 L OW1 | OW1 L D"]
+
+    def load(device):
+        voice = load_voice(tmp_path / "voice", device=device, vocoder=tmp_path / "hifigan")
+        return voice, voice.tokenize_all([""] * 2, batch * 2)
+
+    expected = spoken(*load("cpu"))
+    with labelled_device() as device:
+        voice, tokens = load(str(device))
+        places = {weights.device for part in (voice.model, voice.vocoder) for weights in part.parameters()}
+        assert places == {device}
+        found = spoken(voice, tokens)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
 
 
 def spoken(voice, batch):

@@ -19,7 +19,9 @@ _ACCEPTED = (
 )
 
 
-def load_voice(name_or_path: str | Path, *, download: bool = False, **options: Unpack[VoiceOptions]) -> Voice:
+def load_voice(
+    name_or_path: str | Path, *, download: bool = False, device: str = "cpu", **options: Unpack[VoiceOptions]
+) -> Voice:
     """Load a voice.
 
     Parameters
@@ -34,6 +36,8 @@ def load_voice(name_or_path: str | Path, *, download: bool = False, **options: U
         - the folder or the hub name of a transformers model: VITS (with MMS), FastSpeech2Conformer, SpeechT5.
     download
         Whether bundles and hub models may be fetched; else they must be in their libraries' caches.
+    device
+        Where the model and a vocoder that is a module run, as torch names it; a Piper voice runs on the CPU alone.
     **options
         Of the voice's class, e.g. ``noise=0.667``, ``attention_window=(1, 3)``, ``speaker=...``.
 
@@ -42,15 +46,30 @@ def load_voice(name_or_path: str | Path, *, download: bool = False, **options: U
     TypeError
         For an option that this kind of voice does not have; the message lists those that it has.
     ValueError
-        If it is none of these.
+        If it is none of these, or a Piper voice and another device than the CPU.
     FileNotFoundError
         If a file of it is missing.
     ModuleNotFoundError
         If it needs a package that is not installed.
     """
     name = str(name_or_path)
-    given: dict[str, Any] = dict(options)  # each kind checks its own
-    if name == "joe" or name.endswith(".onnx"):
+    if device != "cpu" and _is_piper(name):
+        raise ValueError(f"{name} runs by onnxruntime, on the CPU; the device is {device!r}: leave it out.")
+    voice = _loaded(name, download, dict(options))
+    if device != "cpu":
+        for part in (getattr(voice, "model", None), getattr(voice, "vocoder", None)):
+            if hasattr(part, "to"):  # no plain function
+                part.to(device)
+    return voice
+
+
+def _is_piper(name: str) -> bool:
+    return name == "joe" or name.endswith(".onnx")
+
+
+def _loaded(name: str, download: bool, given: dict[str, Any]) -> Voice:
+    """The voice on the CPU; each kind checks its own options."""
+    if _is_piper(name):
         from genmend.tts.voices.piper import PiperVoice
 
         check_options("PiperVoice", given, PiperOptions)

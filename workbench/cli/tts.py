@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genmend.workbench.cli.options import Json, Out, finish, note, show_progress
+from genmend.workbench.cli.options import Device, Json, Out, finish, note, show_progress
 from genmend.workbench.cli.settings_options import command
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def speak(
     ] = "",
     speaker: Annotated[str, typer.Option(help="Name or number, of voices with several speakers.")] = "",
     noise: Annotated[float, typer.Option(help="Randomness of voices that have it; 0 compares best.", min=0)] = 0.0,
+    device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
     """Say a text: diagnose where the voice is lost, repair it, edit its prosody, with audio and a page."""
@@ -68,7 +69,7 @@ def speak(
     options: dict[str, Any] = {"noise": noise} if noise else {}
     if speaker:
         options["speaker"] = int(speaker) if speaker.isdecimal() else speaker
-    loaded = load_voice(voice, **options)
+    loaded = load_voice(voice, device=device, **options)
     if attention_window:
         loaded = _with_window(loaded, attention_window)
     if file is not None:

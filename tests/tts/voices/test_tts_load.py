@@ -88,6 +88,12 @@ def test_a_saved_speecht5_comes_back(tmp_path, monkeypatch):
         load_voice(tmp_path / "t5")
 
 
+def test_a_piper_voice_takes_no_other_device(tmp_path):
+    for name in ("joe", str(tmp_path / "other.onnx")):
+        with pytest.raises(ValueError, match="runs by onnxruntime, on the CPU; the device is 'cuda'"):
+            load_voice(name, device="cuda")
+
+
 def test_no_hub_is_asked_without_download():
     with pytest.raises(FileNotFoundError, match=r"facebook/mms-tts-xyz is not on this machine: give download=True"):
         load_voice("facebook/mms-tts-xyz")
