@@ -72,6 +72,11 @@ class ExplanationMasks:
         words = f" ({', '.join(f'{name}={value}' for name, value in changed.items())})" if changed else ""
         return f"explain:{self.method}{words}"
 
+    @property
+    def passes(self) -> int:
+        """Runs of the score an image, forward and backward counted as one."""
+        return METHODS[self.method].passes({**METHODS[self.method].settings, **self.settings})
+
     def __call__(self, score: nn.Module, images: Tensor) -> Tensor:
         """Masks ``(n, h, w)`` float32, 1 where an image's pixels speak for its score.
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genmend.gans.detection.defect_masks import MOST_EXPLAINED
 from genmend.gans.detection.majority_trust import N_SAMPLES
 from genmend.gans.generator import Generator, measured_layers, recorded_batches
 from genmend.gans.settings import DetectorSettings, DissectSettings, RareSettings
@@ -76,9 +77,15 @@ def detect_seconds(pace: Pace, settings: DetectorSettings, n: int, *, fitted: bo
     return n * pace.measured + (0.0 if fitted else _detector(pace, settings))
 
 
-def correct_seconds(pace: Pace, settings: DetectorSettings, n: int, *, fitted: bool = False) -> float:
-    """To correct n samples, and learn the correction unless there is one; of the ladder."""
+def correct_seconds(
+    pace: Pace, settings: DetectorSettings, n: int, *, fitted: bool = False, explained: int = 0
+) -> float:
+    """To correct n samples, and learn the correction unless there is one; of the ladder.
+
+    `explained`: passes with a gradient that the masks of a broken sample take (`MaskMaker`).
+    """
     learning = 0.0 if fitted else _detector(pace, settings) + 2 / 3 * settings.n_reference * pace.layers
+    learning += MOST_EXPLAINED * explained * _WITH_GRADIENT * pace.features
     return learning + n * (1 + _FLAGGED * _RUNGS) * (pace.image + pace.features)
 
 

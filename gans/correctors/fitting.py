@@ -24,7 +24,7 @@ from genmend.gans.correctors.manifold_guided import ManifoldGuided
 from genmend.gans.correctors.registry import DESCENT, LOOK_AT_MASKS, MethodSettings
 from genmend.gans.correctors.truncation import Truncation
 from genmend.gans.detection.artifact_detector import DEFAULT_SHARE, ArtifactDetector
-from genmend.gans.detection.defect_masks import GateScore, MaskMaker, made_masks
+from genmend.gans.detection.defect_masks import MOST_EXPLAINED, GateScore, MaskMaker, made_masks
 from genmend.gans.detection.detect import check_detector, detector_facts, fit_detector, measure_samples
 from genmend.gans.detection.detector_file import AnyDetector, detector_digest
 from genmend.gans.detection.labelled_samples import LabelledSamples
@@ -38,7 +38,6 @@ from genmend.storage.pieces import Work
 
 __all__ = ["fit_method"]
 
-_MOST_EXPLAINED = 100  # broken samples: an explanation may take a minute each
 _MOST_NORMAL = 1_000  # own normal samples a corrector learns from, as in the face experiment
 
 
@@ -178,7 +177,7 @@ def _samples(generator: Generator, detector: ArtifactDetector, labels: LabelledS
 def _explained(generator: Generator, learnt: _Samples, gate: Gate, maker: MaskMaker, work: Work) -> _Samples:
     """The samples with masks of what makes the gate call them broken; the first broken ones alone where many are."""
     score = GateScore(gate, extractor_of_file(gate.extractor))
-    broken = learnt.broken[:_MOST_EXPLAINED]
+    broken = learnt.broken[:MOST_EXPLAINED]
     masks = made_masks(maker, score, image_batches(generator, broken, maker.name, work.progress))
     learnt_from, _, _ = learnt.words.rpartition(", ")
     few = f" of the first {len(broken)} broken ones" if len(broken) < len(learnt.broken) else ""

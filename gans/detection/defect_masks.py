@@ -24,6 +24,7 @@ from genmend.storage.progress import with_progress
 
 __all__ = [
     "METHODS",
+    "MOST_EXPLAINED",
     "GateScore",
     "MaskMaker",
     "MaskQuality",
@@ -38,12 +39,20 @@ __all__ = [
 _Attribution = Callable[[nn.Module, nn.Module, Tensor, int], Tensor]
 
 
+MOST_EXPLAINED = 100  # broken samples: an explanation may take a minute each
+
+
 class MaskMaker(Protocol):
     """What explains a score by masks, e.g. `genmend.concepts.ExplanationMasks`."""
 
     @property
     def name(self) -> str:
         """Names all that the masks depend on beside score and images."""
+        ...
+
+    @property
+    def passes(self) -> int:
+        """Runs of the score an image, forward and backward counted as one: for estimates of the time."""
         ...
 
     def __call__(self, score: nn.Module, images: Tensor) -> Tensor:

@@ -65,6 +65,7 @@ def test_the_name_says_what_the_masks_depend_on():
     assert ExplanationMasks("dga").name == "explain:distilled-gradient"
     made = ExplanationMasks("dga", share=0.5, settings={"n_steps": 3})
     assert made.name == "explain:distilled-gradient (share=0.5, n_steps=3)"
+    assert (made.passes, ExplanationMasks("dga").passes, ExplanationMasks("gradcam").passes) == (4, 31, 1)
 
 
 @pytest.mark.parametrize(

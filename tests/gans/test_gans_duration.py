@@ -24,7 +24,10 @@ def test_seconds_are_those_of_the_passes():
         1100 * 0.1 + 110 * 1.6 + 100 * 0.1 + 100
     )  # a tenth counts
     assert detect_seconds(SMALL, SETTINGS, 10, fitted=True) == pytest.approx(16)
-    assert correct_seconds(SMALL, SETTINGS, 10, fitted=True) >= 15
+    correcting = correct_seconds(SMALL, SETTINGS, 10, fitted=True)
+    assert correcting >= 15
+    # A gradient takes three times as long as features do.
+    assert correct_seconds(SMALL, SETTINGS, 10, fitted=True, explained=31) - correcting == pytest.approx(4650)
     search = RareSettings(SETTINGS, search=RareSearch(n_versions=2, n_steps=9))
     own = detect_seconds(SMALL, SETTINGS, 0)
     assert rare_seconds(SMALL, search, 4) == pytest.approx(own + 4 * 2 * 10 * 3 * 1.5)

@@ -211,7 +211,7 @@ def correct(
     from genmend.gans.correctors.registry import MethodSettings, parse_parameters
     from genmend.gans.detection.detect import load_latents
     from genmend.gans.detection.labelled_samples import load_labelled
-    from genmend.gans.duration import correct_seconds
+    from genmend.gans.duration import Pace, correct_seconds
     from genmend.workbench.commands.correct import masks_from, run_correct
 
     if correction is not None and (method != "contrast-descent" or parameters or labels or detector or normal):
@@ -232,9 +232,12 @@ def correct(
     if labels is not None:
         wanted = replace(wanted, labels=load_labelled(labels, generator, drawn))
     loaded, fitted = load_latents(latents, generator), correction is not None
-    say_duration(
-        generator, settings.extractor, lambda pace: correct_seconds(pace, settings, len(loaded), fitted=fitted)
-    )
+    passes = 0 if explained is None else explained.passes
+
+    def seconds(pace: Pace) -> float:
+        return correct_seconds(pace, settings, len(loaded), fitted=fitted, explained=passes)
+
+    say_duration(generator, settings.extractor, seconds)
     run = run_correct(
         generator,
         loaded,

@@ -198,7 +198,7 @@ def test_a_gate_is_one_differentiable_score_of_images(pictures):
 
 
 class Marks:
-    name = "marks"
+    name, passes = "marks", 1
 
     def __init__(self, make):
         self.make = make
