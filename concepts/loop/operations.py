@@ -115,8 +115,9 @@ def trace_model(model: nn.Module, inputs: Tensor) -> ModelFacts:
         raise ValueError(
             "The model gave NaN or infinity for these inputs: look at their size, range and normalisation."
         )
-    with torch.no_grad():
-        spread = float((first - scores_of(module(inputs))).abs().max())
+    with torch.no_grad():  # twice as it is called later: watched, an extractor may run by another engine
+        second, third = (scores_of(module(inputs)) for _ in range(2))
+    spread = float((second - third).abs().max())
     given = inputs.clone().requires_grad_()
     with torch.enable_grad():
         differentiable = scores_of(module(given)).requires_grad

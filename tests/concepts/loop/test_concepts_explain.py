@@ -76,6 +76,23 @@ def test_a_model_that_is_not_deterministic_is_seen():
         explain(Noisy().eval(), IMAGES, methods=["positive-interactions"])
 
 
+def test_a_model_that_runs_otherwise_while_it_is_watched_is_deterministic_all_the_same():
+    """As an extractor does that runs by onnxruntime, and by torch where somebody looks inside."""
+
+    class Engines(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.flat = nn.Flatten()
+
+        def forward(self, images):
+            watched = bool(self.flat._forward_hooks)
+            return self.flat(images)[:, :2] + (1e-7 if watched else 0)
+
+    model = Engines().eval()
+    assert trace_model(model, IMAGES).spread == 0
+    explain(model, IMAGES, methods=["occlusion"], settings={"occlusion": {"cells": 2}})
+
+
 FEW = {
     "positive-interactions": {"cells": 2},
     "guided-integrated-gradients": {"n_steps": 5},
