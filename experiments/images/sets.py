@@ -147,7 +147,7 @@ def _halves(images: np.ndarray, n: int, seed: int) -> tuple[np.ndarray, np.ndarr
 
 
 def format_row(space: str, result: dict[str, Any]) -> str:
-    """One line of the table; a bootstrap interval behind precision and coverage."""
+    """One line of the table; a 95 % interval behind precision and coverage."""
     cells = []
     for column, (k, name) in COLUMNS.items():
         found = result["k"][str(k)][name]
