@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -19,6 +19,8 @@ from genmend.concepts.circuits.unit_index import UnitIndex
 from genmend.concepts.scalar_target import Target, target_scores
 
 __all__ = ["AblationDrop", "ablation_drop", "units_in_common"]
+
+Units = dict[int, np.ndarray]  # number of the block -> numbers of units
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ def ablation_drop(
     patch: Literal["zero", "mean"] = "zero",
     n_draws: int = 20,
     seed: int = 0,
+    batch_size: int = 8,
 ) -> AblationDrop:
     """Replace a circuit's units, and as many others.
 
@@ -88,6 +91,8 @@ def ablation_drop(
         Of each control.
     seed
         Of the draws.
+    batch_size
+        Copies of the sample that run together.
 
     Raises
     ------
@@ -103,20 +108,12 @@ def ablation_drop(
         by_block.setdefault(block, []).append(unit)
     calls = call_blocks(model, index.blocks, sample)
     score = float(target_scores(model, sample, target))
-
-    def fall(units: Mapping[int, Sequence[int]]) -> float:
-        with ExitStack() as hooks:
-            for block, some in units.items():
-                name = index.blocks[block]
-                others = index.means[name][some] if patch == "mean" else np.zeros(len(some), dtype=np.float32)
-                hooks.enter_context(hooked(model, name, _without(name, some, others)))
-            return score - float(target_scores(model, sample, target))
-
     rng = np.random.default_rng(seed)
-    random, outside = [], []
+    random: list[Units] = []
+    outside: list[Units] = []
     for _ in range(n_draws):
-        drawn: dict[int, Any] = {}
-        beside: dict[int, Any] = {}
+        drawn: Units = {}
+        beside: Units = {}
         for block, own in by_block.items():
             scores = unit_scores(calls[block].output)[0].float().cpu().numpy()
             drawn[block] = rng.choice(len(scores), len(own), replace=False)
@@ -124,21 +121,48 @@ def ablation_drop(
             strong = np.flatnonzero(index.in_top(index.blocks[block], scores, high=False))
             first, rest = np.intersect1d(free, strong), np.setdiff1d(free, strong)
             beside[block] = np.concatenate([rng.permutation(first), rng.permutation(rest)])[: len(own)]
-        random.append(fall(drawn))
-        outside.append(fall(beside))
-    return AblationDrop(score, fall(by_block), np.array(random), np.array(outside), len(graph.units))
+        random.append(drawn)
+        outside.append(beside)
+    own_units: Units = {block: np.array(own) for block, own in by_block.items()}
+    falls = score - _scores_without(model, index, sample, target, [own_units, *random, *outside], patch, batch_size)
+    return AblationDrop(score, float(falls[0]), falls[1 : n_draws + 1], falls[n_draws + 1 :], len(graph.units))
 
 
-def _without(block: str, units: Sequence[int], others: np.ndarray) -> Callable[..., Any]:
+def _scores_without(
+    model: nn.Module,
+    index: UnitIndex,
+    sample: Tensor,
+    target: Target,
+    groups: Sequence[Units],
+    patch: Literal["zero", "mean"],
+    batch_size: int,
+) -> np.ndarray:
+    """The score without each group's units, of the same blocks; a copy of the sample a group."""
+    scores = []
+    for start in range(0, len(groups), batch_size):
+        some = groups[start : start + batch_size]
+        with ExitStack() as hooks:
+            for block in some[0]:
+                name = index.blocks[block]
+                others = index.means[name] if patch == "mean" else np.zeros_like(index.means[name])
+                lost = np.stack([np.isin(np.arange(len(others)), group[block]) for group in some])
+                hooks.enter_context(hooked(model, name, _without(name, lost, others)))
+            copies = sample.expand(len(some), *sample.shape[1:])
+            targets = target if isinstance(target, int) or target is None else torch.as_tensor(target).expand(len(some))
+            scores.append(target_scores(model, copies, targets).double().cpu().numpy())
+    return np.concatenate(scores)
+
+
+def _without(block: str, lost: np.ndarray, others: np.ndarray) -> Callable[..., Any]:
+    """A hook that gives units other values ``(units,)``, in each row those that are lost, ``(rows, units)`` booleans."""
+
     def hook(module: nn.Module, inputs: Any, output: Any) -> Any:
         tensor = first_tensor(output, block)
         axis = unit_axis(tensor)
-        lost = torch.as_tensor(np.array(units), device=tensor.device)
-        values = (
-            torch.as_tensor(others).to(tensor).reshape([-1 if place == axis else 1 for place in range(tensor.ndim)])
-        )
-        shape = [len(lost) if place == axis else length for place, length in enumerate(tensor.shape)]
-        return with_first_tensor(output, tensor.index_copy(axis, lost, values.expand(shape)), block)
+        shape = [len(others) if place == axis else 1 for place in range(tensor.ndim)]
+        mask = torch.as_tensor(lost, device=tensor.device).reshape(len(lost), *shape[1:])
+        values = torch.as_tensor(others).to(tensor).reshape(shape)
+        return with_first_tensor(output, torch.where(mask, values, tensor), block)
 
     return hook
 

@@ -115,7 +115,7 @@ def find_circuits(
         if not sources:
             continue
         replacement = _replacement(index, calls[number], number, patch, others)
-        asked = np.concatenate([sources, random_units])
+        asked = np.concatenate([sources, random_units if chosen == "random" else []]).astype(int)
         effects = unit_effects(
             calls[number],
             calls[number + 1],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,11 +18,13 @@ from genmend.storage import container
 from genmend.storage.pieces import Work
 from genmend.storage.progress import with_progress
 
-__all__ = ["UnitIndex", "build_index", "load_index"]
+__all__ = ["UnitBatch", "UnitIndex", "build_index", "index_of_batches", "load_index"]
 
 _KIND = "genmend.unit_index"
 
 Top = tuple[np.ndarray, np.ndarray]  # numbers and scores, strongest first
+UnitBatch = Mapping[str, tuple[np.ndarray, np.ndarray]]
+"""Block -> scores and means of the units for a batch of samples, shapes ``(n, units)``."""
 
 
 @dataclass(frozen=True)
@@ -154,27 +156,56 @@ def build_index(
         raise ValueError(f"There are {n_samples} samples, but the top ones of a unit need at least 20: give more.")
     if work is not None and work.folder is not None and not key:
         raise ValueError("With a folder of work give key=, which tells this model and these samples from others.")
-    n_high, n_active = max(1, round(n_samples * high)), max(1, round(n_samples * active))
     work = work or Work()
+
+    def batches() -> Iterator[UnitBatch]:
+        starts = range(0, n_samples, batch_size)
+        for start in with_progress(starts, "indexing units", len(starts), show=work.progress):
+            stop = min(start + batch_size, n_samples)
+            facts = {"key": key, "blocks": list(blocks), "start": start, "stop": stop}
+            found = work.kept("units", facts, partial(_scores, module, blocks, samples, start, stop))
+            yield {block: (found[f"scores.{number}"], found[f"means.{number}"]) for number, block in enumerate(blocks)}
+
+    return index_of_batches(blocks, batches(), n_samples, high=high, active=active)
+
+
+def index_of_batches(
+    blocks: Sequence[str],
+    batches: Iterable[UnitBatch],
+    n_samples: int,
+    *,
+    high: float = 0.01,
+    active: float = 0.1,
+) -> UnitIndex:
+    """The index of what units give for samples, batch by batch; `build_index` runs the model for it.
+
+    Parameters
+    ----------
+    blocks
+    batches
+        Block -> scores and means of each batch, shapes ``(n, units)``; see `unit_scores` and `unit_means`.
+    n_samples
+        Of all batches.
+    high, active
+        As for `build_index`.
+    """
+    n_high, n_active = max(1, round(n_samples * high)), max(1, round(n_samples * active))
     tops: dict[str, Top] = {}
     waiting: dict[str, list[np.ndarray]] = {block: [] for block in blocks}
     sums: dict[str, np.ndarray] = {}
-    starts = range(0, n_samples, batch_size)
-    merged = 0
-    for start in with_progress(starts, "indexing units", len(starts), show=work.progress):
-        stop = min(start + batch_size, n_samples)
-        facts = {"key": key, "blocks": list(blocks), "start": start, "stop": stop}
-        found = work.kept("units", facts, partial(_scores, module, blocks, samples, start, stop))
+    seen = merged = 0
+    for batch in batches:
+        seen += len(batch[blocks[0]][0])
         # A merge sorts all that is kept: rarely is better.
-        full = stop == n_samples or stop - merged >= n_active
-        for number, block in enumerate(blocks):
-            total = found[f"means.{number}"].sum(0, dtype=np.float64)
+        full = seen == n_samples or seen - merged >= n_active
+        for block, (scores, means) in batch.items():
+            total = means.sum(0, dtype=np.float64)
             sums[block] = sums[block] + total if block in sums else total
-            waiting[block].append(found[f"scores.{number}"])
+            waiting[block].append(scores)
             if full:
                 tops[block] = _merged(tops.get(block), np.concatenate(waiting[block]), merged, n_active)
                 waiting[block].clear()
-        merged = stop if full else merged
+        merged = seen if full else merged
     return UnitIndex(
         tuple(blocks),
         n_samples,
