@@ -154,7 +154,7 @@ def _scores_without(
 
 
 def _without(block: str, lost: np.ndarray, others: np.ndarray) -> Callable[..., Any]:
-    """A hook that gives units other values ``(units,)``, in each row those that are lost, ``(rows, units)`` booleans."""
+    """A hook that gives units other values ``(units,)``: in each row those that are lost, ``(rows, units)``."""
 
     def hook(module: nn.Module, inputs: Any, output: Any) -> Any:
         tensor = first_tensor(output, block)

@@ -1,0 +1,1 @@
+"""What the methods of concepts/ find in real classifiers and generators."""
