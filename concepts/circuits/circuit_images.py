@@ -268,9 +268,9 @@ def _save(path: Path, found: ImageCircuits) -> None:
 def _load(path: Path) -> ImageCircuits:
     try:
         values: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        drops = {name: _drop(values[name]) for name in ("drop", "whole")}
         rest = {name: values[name] for name in ("name", "target", "score", "probability", "seconds")}
-        return ImageCircuits(**rest, **drops, graph=read_graph(values["graph"]))
+        drop, whole = (_drop(values[name]) for name in ("drop", "whole"))
+        return ImageCircuits(**rest, graph=read_graph(values["graph"]), drop=drop, whole=whole)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path.name} is damaged: {error}") from error
 

@@ -39,13 +39,15 @@ def shown_units(graph: CircuitGraph, most: int = N_UNITS) -> list[Unit]:
         units.sort(key=lambda unit: (weight[unit] == 0, unit not in led_to, -weight[unit], unit))
         for unit in units[most:]:
             weight[unit] = 0.0  # what is not shown draws nothing to itself
-        shown = units[:most] + shown
+        # Who leads to nothing that is shown is left out, where there is a class to lead to.
+        shown = [unit for unit in units[:most] if weight[unit] or not any(own.values())] + shown
     return shown
 
 
 def draw_circuit(
     graph: CircuitGraph,
     units: Sequence[Unit],
+    edges: Sequence[Edge],
     examples: Mapping[Unit, Sequence[UnitExample]],
     images: Mapping[int, np.ndarray],
     *,
@@ -58,6 +60,8 @@ def draw_circuit(
     graph
     units
         Those to draw, see `shown_units`.
+    edges
+        Those between them are drawn, also where they inhibit and are no part of the circuit.
     examples
         Of each unit.
     images
@@ -74,7 +78,7 @@ def draw_circuit(
         "svg", {"xmlns": "http://www.w3.org/2000/svg", "viewBox": f"0 0 {width} {height}", "role": "img"}
     )
     _say(svg, "title", f"Units of the circuit that speaks for {target}, block by block")
-    drawn = [edge for edge in graph.edges if edge.source in centres and edge.target in centres]
+    drawn = [edge for edge in edges if edge.source in centres and edge.target in centres]
     for block in columns:
         lines = [edge for edge in drawn if edge.source[0] == block]
         largest = max((abs(edge.effect) for edge in lines), default=1.0)

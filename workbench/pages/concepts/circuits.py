@@ -110,7 +110,7 @@ def _drawing(run: CircuitRun, found: ImageCircuits, target: str) -> list[Drawing
             "A column is a block, a box a unit with the places in reference images that it answers to most; a dot "
             "marks a unit of which this image is a top one. A line is an effect: the wider the larger, among those "
             "that leave one block; orange excites, blue inhibits. The strongest are drawn; all are in circuits.json.",
-            draw_circuit(graph, units, examples, images, target=target),
+            draw_circuit(graph, units, found.graph.edges, examples, images, target=target),
         )
     ]
 
