@@ -16,7 +16,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from experiments.concepts.pages.circuits import circuits
 from experiments.faces.pages import correction, defaults, units
 from experiments.faces.pages.plausible import plausible
 from experiments.garments import pages as garments
@@ -27,15 +26,8 @@ from experiments.voices import pages as voices
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs" / "results"
 SPEED = ROOT / "docs" / "speed.md"  # from the result files of benchmarks/
-ROOMS = {
-    "concepts": "What networks see",
-    "faces": "Faces",
-    "garments": "Garments",
-    "images": "Sets of images",
-    "voices": "Voices",
-}
+ROOMS = {"faces": "Faces", "garments": "Garments", "images": "Sets of images", "voices": "Voices"}
 PAGES: dict[str, Callable[[Any], str]] = {
-    "concepts/circuits": circuits,
     **{f"faces/{page.__name__}": page for page in (*correction.PAGES, *defaults.PAGES, plausible, *units.PAGES)},
     **{f"garments/{page.__name__}": page for page in garments.PAGES},
     **{f"images/{page.__name__}": page for page in images.PAGES},
