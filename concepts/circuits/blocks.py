@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from genmend.activations.layers import find_layer, named_layers
-from genmend.activations.outputs import first_tensor
+from genmend.activations.outputs import first_tensor, with_first_tensor
+from genmend.activations.recording import record
+from genmend.activations.runs import hooked
 from genmend.concepts.scalar_target import as_module
 
-__all__ = ["BlockCall", "call_blocks", "find_blocks", "unit_axis", "unit_means", "unit_scores"]
+__all__ = ["BlockCall", "call_blocks", "find_blocks", "handed_on", "unit_axis", "unit_means", "unit_scores"]
 
 
 def find_blocks(model: nn.Module, inputs: Tensor) -> list[str]:
@@ -146,15 +150,20 @@ class BlockCall:
         The first tensor of what it made, shape ``(1, ...)``.
     steps : tuple
         The modules between the block before and this one, itself included, with their further arguments; none for the
-        first block.
+        first block, and where something else stands between (a sum, a reshaping).
+    whole : callable or None
+        Runs the whole model up to this block for given outputs of the block before; where there are no steps.
     """
 
     name: str
     output: Tensor
     steps: tuple[_Call, ...]
+    whole: Callable[[Tensor], Tensor] | None = None
 
     def __call__(self, before: Tensor) -> Tensor:
         """Its output where the block before it gives other outputs ``(m, ...)``."""
+        if self.whole is not None:
+            return self.whole(before)
         for step in self.steps:
             before = first_tensor(step.module(before, *step.others, **step.named), step.name)
         return before
@@ -168,7 +177,8 @@ def call_blocks(model: nn.Module, blocks: Sequence[str], sample: Tensor) -> list
     model
         In evaluation mode.
     blocks
-        In order of execution, each fed by the one before it, directly or through further modules.
+        In order of execution, each fed by the one before it: directly or through further modules, of which alone the
+        needed ones are run again; or in any other way, which takes runs of the whole model.
     sample
         Shape ``(1, ...)``.
 
@@ -177,7 +187,7 @@ def call_blocks(model: nn.Module, blocks: Sequence[str], sample: Tensor) -> list
     UnknownLayerError
         If a block is no layer of the model.
     ValueError
-        If a block never ran, ran twice, or does not follow from the one before it by modules alone.
+        If a block never ran, ran twice, or ran before the one that is named before it.
     """
     for name in blocks:
         find_layer(model, name)
@@ -193,14 +203,22 @@ def call_blocks(model: nn.Module, blocks: Sequence[str], sample: Tensor) -> list
         call = trace[runs[0]]
         if call.output is None:
             raise TypeError(f"block {name!r} gave no tensor: choose a layer inside or around it.")
-        steps = () if before is None else _between(trace[: runs[0] + 1], before)
-        found.append(BlockCall(name, call.output, steps))
+        if before is None:
+            found.append(BlockCall(name, call.output, ()))
+        elif trace.index(call) < trace.index(before):
+            raise ValueError(
+                f"block {name!r} does not follow block {before.name!r}: name blocks in order of execution."
+            )
+        else:
+            steps = _between(trace[: runs[0] + 1], before)
+            whole = None if steps else partial(_run_whole, as_module(model), before.name, name, sample)
+            found.append(BlockCall(name, call.output, steps, whole))
         before = call
     return found
 
 
 def _between(trace: Sequence[_Call], before: _Call) -> tuple[_Call, ...]:
-    """The modules that make the last call's output of an earlier one's, in order."""
+    """The modules that make the last call's output of an earlier one's, in order; none where not only modules do."""
     steps = [trace[-1]]
     # A layer that works in place returns the tensor that it was given: the run that ended last made it.
     start = trace.index(before) if before in trace else len(trace)
@@ -209,12 +227,42 @@ def _between(trace: Sequence[_Call], before: _Call) -> tuple[_Call, ...]:
         ended = earlier.index(steps[0]) if steps[0] in earlier else len(earlier)
         made_it = [call for call in earlier[:ended] if call.made is steps[0].given]
         if not made_it or made_it[-1] is before:
-            raise ValueError(
-                f"block {trace[-1].name!r} does not follow from block {before.name!r} by modules alone: "
-                "name blocks that feed one another, in order of execution."
-            )
+            return ()
         steps.insert(0, made_it[-1])
     return tuple(steps)
+
+
+def _run_whole(model: nn.Module, before: str, block: str, sample: Tensor, given: Tensor) -> Tensor:
+    """The block's output where the one before hands on other outputs ``(m, ...)``; one sample runs up to there."""
+    with handed_on(model, before, given), record(model, [block], stop=True, detach=False) as outputs:
+        model(sample)
+    made: Tensor = outputs[block]
+    if len(made) != len(given):
+        raise ValueError(f"block {block!r} does not depend on block {before!r}: name blocks that feed one another.")
+    return made
+
+
+@contextmanager
+def handed_on(model: nn.Module, block: str, given: Tensor) -> Iterator[None]:
+    """While open, the block hands on these outputs ``(m, ...)``, whatever it is given.
+
+    Raises
+    ------
+    ValueError
+        If what follows cannot take several outputs for one sample.
+    """
+
+    def hook(module: nn.Module, inputs: Any, output: Any) -> Any:
+        return with_first_tensor(output, given, block)
+
+    with hooked(model, block, hook):
+        try:
+            yield
+        except RuntimeError as error:
+            raise ValueError(
+                f"What follows block {block!r} cannot take {len(given)} outputs for one sample, as where it joins them "
+                f"with what came before ({error}): name later blocks."
+            ) from error
 
 
 def unit_scores(output: Tensor, share: float = 0.1) -> Tensor:

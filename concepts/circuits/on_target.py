@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from genmend.activations.outputs import with_first_tensor
-from genmend.activations.runs import hooked
-from genmend.concepts.circuits.blocks import BlockCall
+from genmend.concepts.circuits.blocks import BlockCall, handed_on
 from genmend.concepts.circuits.patching import replaced
 from genmend.concepts.scalar_target import chosen_scores, scores_of
 
@@ -65,17 +62,7 @@ def effects_on_target(
     chosen = torch.as_tensor(list(units), device=output.device, dtype=torch.long)
     falls = []
     for some in chosen.split(batch_size):
-        with hooked(model, call.name, _hands_on(replaced(output, some, other), call.name)):
-            try:
-                after = scores_of(model(sample))
-            except RuntimeError as error:
-                raise ValueError(
-                    f"What follows block {call.name!r} cannot take {len(some)} outputs for one sample, as where it "
-                    f"joins them with what came before ({error}): leave target out, or name later blocks."
-                ) from error
+        with handed_on(model, call.name, replaced(output, some, other)):
+            after = scores_of(model(sample))
         falls.append(intact - chosen_scores(after, target, len(some)))
     return torch.cat(falls)
-
-
-def _hands_on(given: Tensor, block: str) -> Callable[..., Any]:
-    return lambda module, inputs, output: with_first_tensor(output, given, block)

@@ -8,6 +8,7 @@ from genmend.concepts.circuits.blocks import call_blocks
 from genmend.concepts.circuits.circuit import CircuitGraph, Edge, read_graph
 from genmend.concepts.circuits.find_circuits import find_circuits
 from genmend.concepts.circuits.on_target import effects_on_target
+from genmend.concepts.circuits.patching import unit_effects
 from genmend.concepts.circuits.unit_examples import unit_examples
 from genmend.concepts.circuits.unit_index import build_index
 
@@ -54,6 +55,36 @@ def test_a_block_whose_output_is_joined_with_an_earlier_one_is_said():
     call = call_blocks(model, ["a"], rows)[0]
     with pytest.raises(ValueError, match="joins them"):
         effects_on_target(model, call, rows, [0, 1], 2)
+
+
+class Sums(nn.Module):
+    """Two layers whose units are asked, with a sum and a reshaping between them, and one beside them."""
+
+    def __init__(self):
+        super().__init__()
+        self.hidden, self.out, self.beside = nn.Linear(4, 8), nn.Linear(4, 8), nn.Linear(4, 2)
+        self.act, self.last = nn.GELU(), nn.ReLU()
+
+    def forward(self, rows):
+        self.beside(rows)
+        made = self.act(self.hidden(rows))
+        return self.last(self.out(rows + made.reshape(len(made), 2, 4).sum(1)))
+
+
+def test_what_stands_between_two_blocks_need_not_be_a_module():
+    model, rows = Sums().eval(), torch.randn(1, 4)
+    calls = call_blocks(model, ["act", "last"], rows)
+    found = unit_effects(calls[0], calls[1], [1, 6])
+    for row, unit in enumerate((1, 6)):
+        given = calls[0].output.clone()
+        given[:, unit] = 0
+        with torch.no_grad():
+            after = model.last(model.out(rows + given.reshape(1, 2, 4).sum(1)))
+        torch.testing.assert_close(found[row], (calls[1].output - after)[0])
+    with pytest.raises(ValueError, match="does not depend on"):
+        unit_effects(*call_blocks(model, ["beside", "last"], rows), [0, 1])
+    with pytest.raises(ValueError, match="in order of execution"):
+        call_blocks(model, ["last", "act"], rows)
 
 
 def test_the_part_that_speaks_for_a_class_carries_its_score():
