@@ -22,6 +22,13 @@ class ExplainSettings:
     thorough: bool = field(
         default=False, metadata={"help": "Measure stability and muFidelity as often as published: some times as long."}
     )
+    tune: int = field(
+        default=0,
+        metadata={
+            "help": "Settings to try for each method: half of the images choose, the others judge; 0: the defaults.",
+            "min": 0,
+        },
+    )
     seed: int = field(default=0, metadata={"help": "Of everything random.", "min": 0})
     batch_size: int = field(default=8, metadata={"help": "Images that a method explains together.", "min": 1})
 

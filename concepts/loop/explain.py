@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +17,8 @@ from genmend.concepts.loop.measure import Attribute, Case, Measure, pooled
 from genmend.concepts.loop.methods import METHODS, method_name, why_not
 from genmend.concepts.loop.operations import ModelFacts, trace_model
 from genmend.concepts.loop.ranking import Explained, checked_weights, pareto, ranked
+from genmend.concepts.loop.tuning import Tuned, halves
+from genmend.concepts.loop.tuning import tune as tune_settings
 from genmend.concepts.scalar_target import as_module, check_inputs, chosen_scores, scores_of
 from genmend.storage.digests import sha256_of_array
 from genmend.storage.pieces import Work
@@ -30,8 +32,8 @@ __all__ = ["Explanations", "explain"]
 SAME = 0.8  # rank correlation from which an explanation is called the same
 
 
-def all_measures(attribute_by: Any, *, thorough: bool = True) -> list[Measure]:
-    """Every measure; `attribute_by(model)` builds the method for another model."""
+def all_measures(attribute_by: Any, last_linear: str | None, *, thorough: bool = True) -> list[Measure]:
+    """Every measure that the model allows; `attribute_by(model)` builds the method for another model."""
     return [
         *pixel_flipping.measures(),
         mu_fidelity.measure(150 if thorough else 40),
@@ -39,11 +41,13 @@ def all_measures(attribute_by: Any, *, thorough: bool = True) -> list[Measure]:
         robustness.complexity(),
         robustness.target_sensitivity(),
         robustness.weight_sensitivity(attribute_by),
+        *([robustness.label_sensitivity(attribute_by, last_linear)] if last_linear is not None else []),
     ]
 
 
-#: As they are, without a method of their own: what they ask, and which way is better.
-MEASURES = tuple(all_measures(lambda model: lambda inputs, targets: inputs))
+def _described(last_linear: str | None, thorough: bool) -> tuple[Measure, ...]:
+    """As they are, without a method of their own: what they ask, which way is better, what they cost."""
+    return tuple(all_measures(lambda model: lambda inputs, targets: inputs, last_linear, thorough=thorough))
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,7 @@ class Explanations:
                     "passes": each.passes,
                     "pareto": each.method in self.pareto,
                     "warnings": list(each.warnings),
+                    "tuned": None if each.tuned is None else each.tuned.to_dict(),
                     "scores": {
                         name: {
                             "mean": each.mean(name)[0],
@@ -144,6 +149,7 @@ def explain(
     weights: Mapping[str, float] | None = None,
     fill: Tensor | float = 0.0,
     thorough: bool = False,
+    tune: int = 0,
     seed: int = 0,
     batch_size: int = 8,
     progress: bool = False,
@@ -174,6 +180,10 @@ def explain(
     thorough
         Measure stability by 8 further explanations of each image and muFidelity by 150 sets, as published, in place
         of 2 and 40.
+    tune
+        Trials of settings for each method that has something to tune, by Optuna: the largest AbPC on half of the
+        images, drawn at random, chooses. They are used where on the other half they gain over the defaults; that gain
+        and its interval stand in `Explained.tuned`. 0 keeps the defaults.
     seed
         Of everything random.
     batch_size
@@ -188,8 +198,8 @@ def explain(
     Raises
     ------
     TypeError, ValueError
-        If the model or the inputs can't be explained, a target is out of range, a method or a weight is unknown, or a
-        method that was asked for does not serve the model.
+        If the model or the inputs can't be explained, a target is out of range, a method or a weight is unknown, a
+        method that was asked for does not serve the model, or fewer than 4 images are to be tuned on.
     """
     module, inputs = as_module(model), check_inputs(inputs).detach()
     if inputs.ndim != 4:
@@ -206,10 +216,21 @@ def explain(
     classes = _classes(logits, targets)
     names, refused = _chosen(methods, facts)
     chosen_settings = {name: {**METHODS[name].settings, **(settings or {}).get(name, {})} for name in names}
-    costs = [forward * _forwards(name, chosen_settings[name], thorough) for name in names]
+    measures = _described(facts.last_linear, thorough)
+    costs = [forward * _forwards(name, chosen_settings[name], measures, tune) for name in names]
+    if tune:
+        halves(len(inputs), seed)  # refuses too few before anything long
     found = []
     for name in with_progress(names, "explaining", len(names), costs=costs, show=progress):
         own = chosen_settings[name]
+        about = {"key": key, "method": name, "classes": classes.tolist(), "seed": seed}
+        about["fill"] = sha256_of_array(torch.as_tensor(fill))
+        tuned = None
+        if tune and METHODS[name].space:
+            compute_tuned = partial(_tuned, module, facts, name, own, inputs, classes, fill, seed, batch_size, tune)
+            facts_of_tuning = {**about, "settings": own, "trials": tune}
+            tuned = Tuned(**work.entries(facts_of_tuning, ["tuned"], compute_tuned)["tuned"])
+            own = {**own, **tuned.settings} if tuned.used else own
         given = {
             "key": key,
             "method": name,
@@ -217,10 +238,12 @@ def explain(
             "classes": classes.tolist(),
             "seed": seed,
             "thorough": thorough,
-            "fill": sha256_of_array(torch.as_tensor(fill)),
+            "fill": about["fill"],
+            "measures": [each.name for each in measures],
         }
         compute = partial(_measured, module, facts, name, own, inputs, classes, fill, seed, batch_size, thorough)
-        found.append(_explained(name, own, work.kept(f"explained-{name}", given, compute)))
+        kept = work.kept(f"explained-{name}", given, compute)
+        found.append(_explained(name, own, measures, kept, tuned))
     in_order = ranked(found, chosen_weights)
     return Explanations(
         tuple(in_order),
@@ -229,7 +252,7 @@ def explain(
         chosen_scores(logits.softmax(1), classes, len(inputs)).cpu().numpy(),
         refused,
         tuple(pareto([each for each in in_order if each.method != "random"])),
-        MEASURES,
+        measures,
         facts,
         chosen_weights,
         seed,
@@ -261,23 +284,59 @@ def _measured(
     if not bool(torch.isfinite(attributions).all()):
         raise ValueError(f"{name} gave NaN or infinity for this model: leave it out of methods=.")
     case = Case(model, inputs, classes, attributions, attribute, fill, seed, batch_size)
-    measures = all_measures(attribute_by, thorough=thorough)
+    measures = all_measures(attribute_by, facts.last_linear, thorough=thorough)
     scores = {f"score {each.name}": each.evaluate(case).double().cpu().numpy() for each in measures}
     return {"attributions": pooled(attributions).float().cpu().numpy(), "seconds": np.array([seconds]), **scores}
 
 
-def _forwards(name: str, settings: dict[str, Any], thorough: bool) -> float:
+def _tuned(
+    model: nn.Module,
+    facts: ModelFacts,
+    name: str,
+    settings: dict[str, Any],
+    inputs: Tensor,
+    classes: Tensor,
+    fill: Tensor | float,
+    seed: int,
+    batch_size: int,
+    n_trials: int,
+    missing: list[str],
+) -> list[dict[str, Any]]:
+    """What tuning one method gives, as JSON holds it."""
+
+    def build(chosen: dict[str, Any]) -> Attribute:
+        return partial(_in_batches, METHODS[name].build(model, facts, **chosen), batch_size)
+
+    def case(numbers: np.ndarray, attribute: Attribute) -> Case:
+        rows = torch.as_tensor(numbers, device=inputs.device)
+        some, theirs = inputs[rows], classes[rows]
+        filled = fill[rows] if isinstance(fill, Tensor) and fill.ndim == 4 and len(fill) == len(inputs) else fill
+        return Case(model, some, theirs, attribute(some, theirs), attribute, filled, seed, batch_size)
+
+    found = tune_settings(build, settings, METHODS[name].space, case, len(inputs), n_trials=n_trials, seed=seed)
+    return [asdict(found) for _ in missing]
+
+
+def _forwards(name: str, settings: dict[str, Any], measures: Sequence[Measure], tune: int) -> float:
     """About how many times as long as one forward pass a method and its measures take."""
-    method, measures = METHODS[name], all_measures(lambda model: None, thorough=thorough)
-    explanations = 1 + sum(each.explanations for each in measures)
+    method = METHODS[name]
     # A backward pass takes about twice as long as the forward one.
-    return explanations * method.passes(settings) * (3 if method.gradient else 1) + sum(m.forwards for m in measures)
+    explanation = method.passes(settings) * (3 if method.gradient else 1)
+    tuning = tune / 2 * (explanation + measures[0].forwards + measures[1].forwards) if method.space else 0
+    explanations = 1 + sum(each.explanations for each in measures)
+    return tuning + explanations * explanation + sum(each.forwards for each in measures)
 
 
-def _explained(name: str, settings: dict[str, Any], found: Mapping[str, np.ndarray]) -> Explained:
-    scores = {each.name: found[f"score {each.name}"] for each in MEASURES}
+def _explained(
+    name: str,
+    settings: dict[str, Any],
+    measures: Sequence[Measure],
+    found: Mapping[str, np.ndarray],
+    tuned: Tuned | None,
+) -> Explained:
+    scores = {each.name: found[f"score {each.name}"] for each in measures}
     seconds, passes = float(found["seconds"][0]), METHODS[name].passes(settings)
-    return Explained(name, settings, found["attributions"], scores, seconds, passes, _warnings(name, scores))
+    return Explained(name, settings, found["attributions"], scores, seconds, passes, _warnings(name, scores), tuned)
 
 
 def _in_batches(attribute: Attribute, batch_size: int, inputs: Tensor, targets: Any) -> Tensor:
@@ -291,6 +350,8 @@ def _warnings(name: str, scores: Mapping[str, np.ndarray]) -> tuple[str, ...]:
     found = []
     if scores["random weights"].mean() > SAME:
         found.append("It explains a model of random weights alike: it shows the image, not what was learnt.")
+    if "random labels" in scores and scores["random labels"].mean() > SAME:
+        found.append("It explains a last layer that was fitted to wrong classes alike.")
     if scores["other class"].mean() > SAME:
         found.append("It explains another class alike: it shows what is there, not why this class.")
     return tuple(found)

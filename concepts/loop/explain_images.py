@@ -95,6 +95,7 @@ def explain_images(
         classifier.class_number(target) if target else None,
         methods=settings.chosen_methods,
         thorough=settings.thorough,
+        tune=settings.tune,
         seed=settings.seed,
         batch_size=settings.batch_size,
         progress=work.progress,

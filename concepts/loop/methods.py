@@ -46,6 +46,8 @@ class Method:
         Whether it needs one.
     settings : dict
         Defaults.
+    space : dict of str to tuple
+        What may be tuned, see `genmend.concepts.loop.tuning.Space`; the cost of the method stays about what it is.
     by_default : bool
         Whether it runs where no method is named; those that take long and say little that others do not are False.
     """
@@ -57,6 +59,7 @@ class Method:
     refuses: Mapping[str, str] = field(default_factory=dict)
     gradient: bool = True
     settings: Mapping[str, Any] = field(default_factory=dict)
+    space: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     by_default: bool = True
 
 
@@ -223,6 +226,12 @@ METHODS: dict[str, Method] = {
         partial(_ours, DistilledGradient),
         lambda settings: settings["n_steps"] + 1,
         settings={"n_steps": 30, "quantile": 0.9, "negative": 0.0, "bias": "uniform", "ranks": "channel"},
+        space={
+            "quantile": (0.5, 1.0),
+            "negative": (0.0, 1.0),
+            "bias": ("uniform", "none"),
+            "ranks": ("channel", "pixel"),
+        },
     ),
     "full-gradient": Method("Srinivas and Fleuret 2019", partial(_ours, FullGradient), lambda settings: 1, needs=_MAPS),
     "guided-integrated-gradients": Method(
@@ -230,6 +239,7 @@ METHODS: dict[str, Method] = {
         partial(_ours, GuidedIntegratedGradients),
         lambda settings: settings["n_steps"],
         settings={"n_steps": 31, "fraction": 0.25, "max_distance": 0.02},
+        space={"fraction": (0.05, 0.5), "max_distance": (0.0, 0.2)},
         by_default=False,
     ),
     "integrated-gradients": Method(
@@ -245,6 +255,7 @@ METHODS: dict[str, Method] = {
         _smooth,
         lambda settings: settings["n_draws"],
         settings={"n_draws": 31, "deviation": 0.2},
+        space={"deviation": (0.05, 0.95)},
         by_default=False,
     ),
     "guided-backprop": Method(
@@ -264,6 +275,7 @@ METHODS: dict[str, Method] = {
         lambda settings: settings["cells"] ** 2 + 1,
         gradient=False,
         settings={"cells": 7},
+        space={"cells": (4, 10)},
         by_default=False,
     ),
     "positive-interactions": Method(
@@ -272,6 +284,7 @@ METHODS: dict[str, Method] = {
         lambda settings: settings["n_orders"] * settings["cells"] ** 2 * (settings["cells"] ** 2 + 1) // 2,
         gradient=False,
         settings={"cells": 5, "n_orders": 2},
+        space={"cells": (3, 6)},
         by_default=False,
     ),
     "random": Method("the control: uniform noise", _random, lambda settings: 0, gradient=False),

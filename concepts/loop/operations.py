@@ -66,6 +66,8 @@ class ModelFacts:
         The last layer whose output is maps ``(n, channels, h, w)`` of more than one position.
     n_classes : int
         Numbers that the model gives a sample.
+    last_linear : str or None
+        The linear layer that gives them; None where another layer or operation does.
     """
 
     families: frozenset[str]
@@ -73,6 +75,7 @@ class ModelFacts:
     spread: float
     last_maps: str | None
     n_classes: int
+    last_linear: str | None = None
 
 
 class _Operations(TorchDispatchMode):
@@ -102,8 +105,13 @@ def trace_model(model: nn.Module, inputs: Tensor) -> ModelFacts:
     """
     module, inputs = as_module(model), check_inputs(inputs).detach()
     maps: list[str] = []
-    handles = [
-        layer.register_forward_hook(_noting_maps(name, maps)) for name, layer in named_layers(module).items() if name
+    linear: dict[str, Tensor] = {}
+    layers = {name: layer for name, layer in named_layers(module).items() if name}
+    handles = [layer.register_forward_hook(_noting_maps(name, maps)) for name, layer in layers.items()]
+    handles += [
+        layer.register_forward_hook(_noting_output(name, linear))
+        for name, layer in layers.items()
+        if isinstance(layer, nn.Linear)
     ]
     try:
         with torch.no_grad(), _Operations() as operations:
@@ -121,13 +129,30 @@ def trace_model(model: nn.Module, inputs: Tensor) -> ModelFacts:
     given = inputs.clone().requires_grad_()
     with torch.enable_grad():
         differentiable = scores_of(module(given)).requires_grad
-    return ModelFacts(_families(operations.names), differentiable, spread, maps[-1] if maps else None, first[0].numel())
+    last_linear = next(
+        (name for name, given in linear.items() if given.shape == first.shape and given.eq(first).all()), None
+    )
+    return ModelFacts(
+        _families(operations.names),
+        differentiable,
+        spread,
+        maps[-1] if maps else None,
+        first[0].numel(),
+        last_linear,
+    )
 
 
 def _noting_maps(name: str, maps: list[str]) -> Callable[..., None]:
     def hook(module: nn.Module, inputs: Any, output: Any) -> None:
         if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2] * output.shape[3] > 1:
             maps.append(name)
+
+    return hook
+
+
+def _noting_output(name: str, found: dict[str, Tensor]) -> Callable[..., None]:
+    def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        found[name] = output
 
     return hook
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -12,7 +13,9 @@ from genmend.concepts.loop.measure import Case, Measure, pooled
 __all__ = ["flipping_curves", "measures"]
 
 
-def flipping_curves(case: Case, *, most_first: bool, n_points: int = 10) -> Tensor:
+def flipping_curves(
+    case: Case, *, most_first: bool, n_points: int = 10, shares: Sequence[float] | None = None
+) -> Tensor:
     """The target's probability with a growing share of the pixels removed.
 
     Parameters
@@ -23,14 +26,21 @@ def flipping_curves(case: Case, *, most_first: bool, n_points: int = 10) -> Tens
         From the largest attribution down (MoRF), or from the smallest up (LeRF).
     n_points
         The first is the input as it is, the last has no pixel left.
+    shares
+        Of the pixels that are removed at each point, in place of equal steps. Those of pnpxai 0.1.3 are
+        ``[0, 0.1, ..., 0.8, 1]``.
 
     Returns
     -------
     Tensor
         Shape ``(n, n_points)``. Pixels of equal attribution go in random order, by the case's seed.
     """
-    if n_points < 2:
-        raise ValueError(f"n_points is {n_points}, but the first and the last are needed.")
+    if shares is None:
+        if n_points < 2:
+            raise ValueError(f"n_points is {n_points}, but the first and the last are needed.")
+        shares = [point / (n_points - 1) for point in range(n_points)]
+    elif not all(0 <= share <= 1 for share in shares):
+        raise ValueError(f"shares are {list(shares)}, but each must lie from 0 to 1.")
     inputs, filled = case.inputs, case.filled()
     n, _, height, width = inputs.shape
     generator = torch.Generator().manual_seed(case.seed)
@@ -42,8 +52,8 @@ def flipping_curves(case: Case, *, most_first: bool, n_points: int = 10) -> Tens
         1, shuffled.gather(1, order), torch.arange(height * width, device=inputs.device).expand(n, -1)
     )
     curve = []
-    for point in range(n_points):
-        removed = (place < round(point / (n_points - 1) * height * width)).reshape(n, 1, height, width)
+    for share in shares:
+        removed = (place < round(share * height * width)).reshape(n, 1, height, width)
         curve.append(case.probabilities(torch.where(removed, filled, inputs)))
     return torch.stack(curve, 1)
 

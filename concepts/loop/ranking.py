@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from genmend.concepts.loop.tuning import Tuned
+
 __all__ = ["DEFAULT_WEIGHTS", "Explained", "checked_weights", "pareto", "ranked"]
 
 DEFAULT_WEIGHTS = {"faithful": 3.0, "stable": 1.0, "compact": 1.0, "cheap": 1.0}
@@ -30,6 +32,8 @@ class Explained:
     passes : int
         Runs of the model, a sample.
     warnings : tuple of str
+    tuned : Tuned or None
+        What tuning gave, where it was asked for and the method has something to tune.
     """
 
     method: str
@@ -39,6 +43,7 @@ class Explained:
     seconds: float
     passes: int
     warnings: tuple[str, ...]
+    tuned: Tuned | None = None
 
     def mean(self, measure: str) -> tuple[float, float]:
         """Mean over the samples, and the half width of its 95 % interval (NaN for one sample)."""

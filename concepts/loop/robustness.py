@@ -8,11 +8,20 @@ import math
 import torch
 from torch import Tensor, nn
 
+from genmend.activations.layers import find_layer
 from genmend.concepts.loop.measure import Case, Measure, pooled
 from genmend.concepts.loop.mu_fidelity import rank_correlation
 from genmend.concepts.scalar_target import scores_of
 
-__all__ = ["complexity", "randomised_copy", "sensitivity", "target_sensitivity", "weight_sensitivity"]
+__all__ = [
+    "complexity",
+    "label_sensitivity",
+    "randomised_copy",
+    "relabelled_copy",
+    "sensitivity",
+    "target_sensitivity",
+    "weight_sensitivity",
+]
 
 
 def sensitivity(n_draws: int = 8, radius: float = 0.2) -> Measure:
@@ -122,6 +131,78 @@ def weight_sensitivity(attribute_by: object) -> Measure:
         1,
         "sane",
     )
+
+
+def label_sensitivity(attribute_by: object, last_linear: str | None) -> Measure:
+    """Rank correlation of the sizes of the attributions with those of a model that has learnt random labels.
+
+    The cheap form of the check of Adebayo et al. 2018: there the whole network is trained on shuffled labels; here its
+    last linear layer alone is fitted anew, by least squares, to the features of the case's images and a wrong class
+    drawn for each. What lies below it has still learnt the true classes, so an explanation may agree more than it would
+    there.
+
+    Parameters
+    ----------
+    attribute_by
+        As in `weight_sensitivity`.
+    last_linear
+        The name of the layer, see `ModelFacts`.
+    """
+
+    def evaluate(case: Case) -> Tensor:
+        assert callable(attribute_by)
+        assert last_linear is not None
+        if not isinstance(case.model, nn.Module):
+            raise TypeError("The model is no torch.nn.Module, so its last layer can't be fitted anew.")
+        other, labels = relabelled_copy(case.model, last_linear, case.inputs, case.targets, case.seed)
+        moved = attribute_by(other)(case.inputs, labels)
+        return rank_correlation(
+            pooled(case.attributions).abs().flatten(1), pooled(moved).abs().flatten(1).to(case.attributions)
+        )
+
+    return Measure(
+        "random labels",
+        "Is it the same explanation for a last layer that was fitted to wrong classes? 1 would mean that what was "
+        "learnt of the classes does not matter.",
+        False,
+        -1.0,
+        1.0,
+        evaluate,
+        2,
+        1,
+        "sane",
+    )
+
+
+def relabelled_copy(
+    model: nn.Module, last_linear: str, inputs: Tensor, targets: Tensor, seed: int
+) -> tuple[nn.Module, Tensor]:
+    """A copy whose last linear layer gives each input a class drawn at random, never its own; and these classes."""
+    seen: list[Tensor] = []
+    handle = find_layer(model, last_linear).register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    try:
+        with torch.no_grad():
+            model(inputs)
+    finally:
+        handle.remove()
+    features = seen[0].double()
+    other = copy.deepcopy(model)
+    layer = find_layer(other, last_linear)
+    assert isinstance(layer, nn.Linear)
+    generator = torch.Generator().manual_seed(seed)
+    step = torch.randint(1, max(layer.out_features, 2), (len(inputs),), generator=generator).to(targets)
+    labels = (targets + step) % layer.out_features
+    wanted = nn.functional.one_hot(labels, layer.out_features).double()
+    products = features @ features.T
+    # A little ridge, for images of equal features.
+    ridge = 1e-3 * products.diagonal().mean() * torch.eye(len(features), dtype=products.dtype, device=products.device)
+    weight = wanted.T @ torch.linalg.solve(products + ridge, features)
+    with torch.no_grad():
+        size = layer.weight.norm() / weight.norm().clamp_min(torch.finfo(weight.dtype).tiny)
+        layer.weight.copy_(weight * size)
+        if layer.bias is not None:
+            layer.bias.zero_()
+    return other, labels
 
 
 def randomised_copy(model: nn.Module, seed: int) -> nn.Module:

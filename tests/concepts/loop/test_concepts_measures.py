@@ -58,6 +58,17 @@ def test_flipping_is_removing_pixels_in_order():
             torch.testing.assert_close(curve[i, point], expected)
 
 
+def test_shares_are_what_is_removed():
+    given = case()
+    tenths = [step / 10 for step in range(9)] + [1]
+    curve = pixel_flipping.flipping_curves(given, most_first=True, shares=tenths)
+    whole = pixel_flipping.flipping_curves(given, most_first=True, n_points=11)
+    torch.testing.assert_close(curve[:, :9], whole[:, :9])
+    torch.testing.assert_close(curve[:, 9], whole[:, 10])
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        pixel_flipping.flipping_curves(given, most_first=True, shares=[0, 10])
+
+
 def test_the_true_parts_are_the_most_faithful():
     """Removing the largest parts of a linear score first is the fastest fall there is."""
     for measure in (*pixel_flipping.measures(), mu_fidelity.measure(60)):

@@ -77,6 +77,7 @@ def write_explain_page(path: Path, run: ExplainRun) -> None:
                         ["method", *names, "runs of the model", "CPU seconds an image", "warning"],
                         rows,
                     ),
+                    *_tuning(run),
                     Table(
                         "What each measure asks.",
                         ["measure", "asks", "better", "property"],
@@ -114,3 +115,33 @@ def write_explain_page(path: Path, run: ExplainRun) -> None:
             ),
         ],
     )
+
+
+def _tuning(run: ExplainRun) -> list[Table]:
+    """What other settings gained on images that they were not chosen on."""
+    tuned = [(each.method, each.tuned) for each in run.explanations.explained if each.tuned is not None]
+    if not tuned:
+        return []
+    first = tuned[0][1]
+    return [
+        Table(
+            f"Settings tuned in {first.n_trials} trials for the largest AbPC on {first.n_tuned_on} of the images, "
+            f"and used where they gain on the {first.n_held_out} held-out ones; a gain whose interval holds 0 may be "
+            "chance.",
+            ["method", "settings", "gain, held out", "±", "gain where they were chosen", "used"],
+            [
+                [
+                    method,
+                    ", ".join(
+                        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+                        for name, value in found.settings.items()
+                    ),
+                    found.gain,
+                    found.half_width,
+                    found.gain_on_tuned,
+                    "yes" if found.used else "no",
+                ]
+                for method, found in tuned
+            ],
+        )
+    ]
