@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from experiments.concepts.pages.artifact_units import artifact_units
 from experiments.faces.pages import correction, defaults, units
 from experiments.faces.pages.plausible import plausible
 from experiments.garments import pages as garments
@@ -26,12 +27,19 @@ from experiments.voices import pages as voices
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs" / "results"
 SPEED = ROOT / "docs" / "speed.md"  # from the result files of benchmarks/
-ROOMS = {"faces": "Faces", "garments": "Garments", "images": "Sets of images", "voices": "Voices"}
+ROOMS = {
+    "faces": "Faces",
+    "garments": "Garments",
+    "images": "Sets of images",
+    "voices": "Voices",
+    "concepts": "What networks see",
+}
 PAGES: dict[str, Callable[[Any], str]] = {
     **{f"faces/{page.__name__}": page for page in (*correction.PAGES, *defaults.PAGES, plausible, *units.PAGES)},
     **{f"garments/{page.__name__}": page for page in garments.PAGES},
     **{f"images/{page.__name__}": page for page in images.PAGES},
     **{f"voices/{page.__name__}": page for page in voices.PAGES},
+    **{f"concepts/{page.__name__}": page for page in (artifact_units,)},
 }
 
 
