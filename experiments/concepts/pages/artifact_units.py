@@ -63,8 +63,8 @@ def artifact_units(results: dict[str, Any]) -> str:
         _overlaps(overlap, _CIRCUITS, _GRADIENT),
         _mends(mended),
         "What falls short: the gain is small beside that of the default correction, which edits single neurons and "
-        "moves latents (`faces-artifacts.md`, `faces-plausible.md`); units that carry most of the score by gradient are not "
-        "those whose loss mends; the p of an overlap takes units as independent, which those of one layer are not.",
+        "moves latents (`faces-artifacts.md`, `faces-plausible.md`); units that carry most of the score by gradient "
+        "are not those whose loss mends; the p of an overlap takes units as independent, which they are not.",
     )
 
 
