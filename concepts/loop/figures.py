@@ -44,6 +44,8 @@ def plot_explanations(
         grid[row, 0].set_ylabel(f"{fill(name, 18)}\np = {probability:.2f}", fontsize=8)
         for column, each in enumerate(shown, start=1):
             values = each.attributions[row]
+            # Of a map that nowhere speaks against the class, what is above its lowest.
+            values = values - max(float(values.min()), 0.0)
             # The strongest hundredth would leave the rest grey.
             limit = max(float(np.quantile(np.abs(values), 0.99)), float(np.finfo(np.float32).tiny))
             grid[row, column].imshow(image.clip(0, 1).mean(-1), cmap="gray", vmin=-0.5, vmax=1.2)

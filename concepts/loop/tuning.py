@@ -118,9 +118,12 @@ def tune(
         values: Tensor = between.evaluate(case(numbers, build({**defaults, **settings})))
         return values.double().cpu().numpy()
 
+    tried: list[float] = []
+
     def objective(trial: Any) -> float:
         settings = {name: _suggested(trial, name, choices) for name, choices in space.items()}
-        return float(scores(settings, tuned_on).mean())
+        tried.append(float(scores(settings, tuned_on).mean()))
+        return tried[-1]
 
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -136,7 +139,7 @@ def tune(
         best,
         float(gains.mean()),
         float(1.96 * gains.std(ddof=1) / np.sqrt(len(gains))),
-        float(study.best_value - study.get_trials()[0].values[0]),
+        max(tried) - tried[0],
         n_trials,
         len(tuned_on),
         len(held_out),
