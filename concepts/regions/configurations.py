@@ -19,6 +19,7 @@ __all__ = [
     "Configurations",
     "Threshold",
     "configurations",
+    "is_gate",
     "measured_thresholds",
     "positions",
     "preactivations",
@@ -31,7 +32,8 @@ N_LEARNED_FROM = 512  # samples behind thresholds that are measured
 SIGN_GATES = (nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU, nn.Threshold)
 #: Nonlinearities that bend somewhere else, or everywhere: a threshold has to be measured.
 OTHER_GATES = (nn.ReLU6, nn.Hardtanh, nn.Hardswish, nn.SiLU, nn.GELU, nn.Mish, nn.Softplus, nn.Tanh, nn.Sigmoid)
-GATES = (*SIGN_GATES, *OTHER_GATES)
+#: Where libraries keep their own.
+GATE_MODULES = ("transformers.activations", "timm.layers.activations", "timm.layers.activations_me")
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,7 @@ def preactivations(
         As `configurations`.
     """
     module = as_module(model)
-    before = isinstance(find_layer(model, layer), GATES)
+    before = is_gate(find_layer(model, layer))
     seen: list[Tensor] = []
 
     def keep(_: nn.Module, given: Any, output: Any = None) -> None:
@@ -201,6 +203,11 @@ def preactivations(
     if not bool(torch.isfinite(values).all()):
         raise ValueError(f"layer {layer!r} gave NaN or infinity: look at its inputs first.")
     return values.cpu().numpy()
+
+
+def is_gate(module: nn.Module) -> bool:
+    """Whether a module is a nonlinearity, of torch, transformers or timm."""
+    return isinstance(module, (*SIGN_GATES, *OTHER_GATES)) or type(module).__module__ in GATE_MODULES
 
 
 def positions(values: Any) -> tuple[int, ...]:

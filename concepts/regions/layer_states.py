@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from genmend.activations.layers import find_layer
 from genmend.concepts.regions.configurations import (
-    GATES,
     N_LEARNED_FROM,
     Configurations,
     Threshold,
+    is_gate,
     measured_thresholds,
     positions,
     preactivations,
@@ -143,7 +143,7 @@ def layer_states(
 @torch.no_grad()
 def _output(gate: nn.Module, values: np.ndarray) -> np.ndarray:
     """What a layer puts out where `values` are what `preactivations` gives of it."""
-    if not isinstance(gate, GATES):
+    if not is_gate(gate):
         return values
     device = next((parameter.device for parameter in gate.parameters()), torch.device("cpu"))
     return gate(torch.tensor(values, device=device)).float().cpu().numpy()
@@ -168,7 +168,7 @@ def last_gate(model: nn.Module, inputs: Tensor) -> str:
     handles = [
         module.register_forward_hook(lambda *_, name=name: ran.append(name))
         for name, module in model.named_modules()
-        if isinstance(module, GATES)
+        if is_gate(module)
     ]
     try:
         with torch.no_grad():

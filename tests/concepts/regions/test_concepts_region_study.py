@@ -92,6 +92,8 @@ def test_the_last_gate_is_the_one_that_runs_last():
     net.add_module("spare", nn.ReLU())
     net.forward = lambda images: net[2](net[1](net[0](images)))
     assert last_gate(net, IMAGES[:1]) == "1"
+    library = pytest.importorskip("transformers.activations").QuickGELUActivation()
+    assert last_gate(nn.Sequential(nn.Linear(2, 2), library).eval(), torch.randn(1, 2)) == "1"
     with pytest.raises(ValueError, match="name a layer"):
         last_gate(nn.Sequential(nn.Linear(2, 2)).eval(), torch.randn(1, 2))
 
