@@ -16,7 +16,7 @@ from genmend.concepts.regions.neighbours import nearest_configurations
 from genmend.concepts.regions.principal_neurons import RegionPath
 from genmend.concepts.settings import RegionsSettings
 
-__all__ = ["KindOnHeldOut", "KindsStudy", "QueryStudy", "study_kinds", "study_query"]
+__all__ = ["KindOnHeldOut", "KindsStudy", "QueryStudy", "stratified_halves", "study_kinds", "study_query"]
 
 N_SHUFFLES = 10
 LEVEL = 0.05
@@ -244,7 +244,7 @@ def study_kinds(states: LayerStates, flagged: np.ndarray, settings: RegionsSetti
             f"{int(flagged.sum())} of {len(flagged)} samples are flagged, but some and not all are needed: "
             "flag others, or give more samples."
         )
-    kept, held = _alike_halves(flagged, settings.seed)
+    kept, held = stratified_halves(flagged, settings.seed)
     if flagged[kept].sum() < settings.k:
         raise ValueError(
             f"{int(flagged.sum())} of {len(flagged)} samples are flagged, but kinds are found in one half of them by "
@@ -252,7 +252,7 @@ def study_kinds(states: LayerStates, flagged: np.ndarray, settings: RegionsSetti
         )
     rng = np.random.default_rng(settings.seed)
     shuffles = [rng.permutation(flagged) for _ in range(N_SHUFFLES)]
-    shuffled = [_kinds(states, other, *_alike_halves(other, settings.seed), settings) for other in shuffles]
+    shuffled = [_kinds(states, other, *stratified_halves(other, settings.seed), settings) for other in shuffles]
     kinds = sorted(_kinds(states, flagged, kept, held, settings), key=lambda kind: kind.chance > LEVEL)
     return KindsStudy(
         flagged,
@@ -299,7 +299,7 @@ def _marks(n: int, *numbers: np.ndarray) -> np.ndarray:
     return marks
 
 
-def _alike_halves(flagged: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def stratified_halves(flagged: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of two halves with as many flagged samples; each in order."""
     order = np.random.default_rng(seed).permutation(len(flagged))
     order = order[np.argsort(~flagged[order], kind="stable")]
