@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
@@ -60,8 +60,8 @@ def regions(results: dict[str, Any]) -> str:
         "## Corrected kind by kind",
         "Units at fault in drawn boxes, learnt from the flagged samples of one kind, from all flagged ones, and, as "
         f"the control, from as many flagged at random; applied to the {results['corrections']['n_samples']} flagged "
-        f"members held out of {results['corrections']['n_kinds']} kinds, and judged by MobileNetV2 on the labels of the "
-        "half that the kinds were found in.",
+        f"members held out of {results['corrections']['n_kinds']} kinds, and judged by MobileNetV2 on the labels of "
+        "the half that the kinds were found in.",
         _corrections_table(results["corrections"]),
         "## One query among a million",
         f"The 8 nearest of {search['n_samples']:,} configurations of {search['n_neurons']:,} bits: "
@@ -84,7 +84,7 @@ def _purity_table(rows: list[Row]) -> str:
     return table(head, (_purity_cells(row) for row in rows))
 
 
-def _purity_cells(row: Row) -> Iterable[object]:
+def _purity_cells(row: Row) -> Sequence[object]:
     share = percent(row["with_members"] / row["queries"])
     start = (_short(row["layer"]), row["recipe"], share, f"{row['median_members']:g}")
     if "region" not in row:
@@ -217,9 +217,9 @@ def _said(rows: list[Row], kinds: list[Row], corrections: Row) -> str:
         if against[1] > 0
         else "makes no difference beyond the interval"
     )
+    kind, every = (corrections[name]["still_flagged"][0] for name in ("the kind", "all flagged"))
     lines.append(
-        f"* **Correction learnt kind by kind** {verdict}: still flagged {number(corrections['the kind']['still_flagged'][0])} "
-        f"against {number(corrections['all flagged']['still_flagged'][0])} learnt from all flagged samples at once "
-        f"({_difference(against)})."
+        f"* **Correction learnt kind by kind** {verdict}: still flagged {number(kind)} against {number(every)} learnt "
+        f"from all flagged samples at once ({_difference(against)})."
     )
     return "\n".join(lines)
