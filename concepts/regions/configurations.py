@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -75,6 +76,11 @@ class Configurations:
         """Whether each of some neurons is on, booleans of shape ``(n, len(neurons))``."""
         neurons = np.asarray(neurons)
         return (self.bits[:, neurons // 8] >> (7 - neurons % 8).astype(np.uint8) & 1).astype(bool)
+
+    @cached_property
+    def on_in_all(self) -> np.ndarray:
+        """In how many of all samples each neuron is on; whole numbers of shape ``(n_neurons,)``."""
+        return self.on_counts(np.arange(len(self)))
 
     def on_counts(self, samples: np.ndarray) -> np.ndarray:
         """In how many of some samples, by their numbers, each neuron is on; whole numbers of shape ``(n_neurons,)``."""

@@ -123,11 +123,16 @@ def region_of(
             f"No neuron of {samples.layer!r} is in one state in {agreement:.0%} of the {len(positive)} samples, so "
             "that no rule holds for them: take fewer samples, a lower agreement, or another layer."
         )
+    order = _by_margin(candidates, values)
+    if choice != "covering":  # it alone looks at how all candidates go together
+        on, everywhere = rates[candidates] > 0.5, samples.on_in_all[candidates]
+        alike = np.where(on, everywhere, len(samples) - everywhere) / len(samples)
+        relevance = (np.where(on, rates[candidates], 1 - rates[candidates]) - alike)[order]
+        order = order[np.argsort(-relevance, kind="stable")[: max(MOST_COMPARED, n_neurons)]]
+    candidates, n_candidates = candidates[order], len(candidates)
     states = rates[candidates] > 0.5
     fulfilled = _fulfilled(samples, candidates, states)
-    order = _by_margin(candidates, values)
-    chosen = _CHOICES[choice](fulfilled[order], positive, len(samples), n_neurons)
-    rows = order[chosen]
+    rows = _CHOICES[choice](fulfilled, positive, len(samples), n_neurons)
     neurons = candidates[rows]
     region = Region(
         samples.layer,
@@ -144,7 +149,7 @@ def region_of(
         positive,
         so_far.sum(1),
         so_far[:, positive].sum(1),
-        len(candidates),
+        n_candidates,
     )
 
 
@@ -207,18 +212,17 @@ def _sorted(fulfilled: np.ndarray, positive: np.ndarray, n: int, n_neurons: int)
 
 def _mrmr(fulfilled: np.ndarray, positive: np.ndarray, n: int, n_neurons: int) -> np.ndarray:
     relevance = _relevance(fulfilled, positive, n)
-    compared = np.argsort(-relevance, kind="stable")[: max(MOST_COMPARED, n_neurons)]
-    states = _unpacked(fulfilled[compared], n).astype(np.float32)
+    states = _unpacked(fulfilled, n).astype(np.float32)
     states -= states.mean(1, keepdims=True)
     states /= np.maximum(np.linalg.norm(states, axis=1, keepdims=True), 1e-6)
-    worth, redundancy = relevance[compared].copy(), np.zeros(len(compared))
+    redundancy = np.zeros(len(states))
     chosen: list[int] = []
-    for size in range(min(n_neurons, len(compared))):
-        best = int((worth - redundancy / max(size, 1)).argmax())
+    for size in range(min(n_neurons, len(states))):
+        best = int((relevance - redundancy / max(size, 1)).argmax())
         chosen.append(best)
         redundancy += np.abs(states @ states[best])
-        worth[best] = -np.inf
-    return compared[chosen]
+        relevance[best] = -np.inf
+    return np.array(chosen)
 
 
 def _relevance(fulfilled: np.ndarray, positive: np.ndarray, n: int) -> np.ndarray:

@@ -145,7 +145,8 @@ def purity_rows(model: str, images: Labelled, seed: int) -> list[dict[str, Any]]
             values = seen.largest if recipe.pooled else seen.places
             if values is not None:
                 states = _states(values, recipe.threshold, kept, layer)
-                judged = [_judged(images, states, nearest, recipe, kept, held, query) for query in queries]
+                halves = states[kept], states[held]
+                judged = [_judged(images, states, halves, nearest, recipe, kept, held, query) for query in queries]
                 facts: dict[str, Any] = {"model": model, "images": images.name, "layer": layer, "recipe": recipe.name}
                 if recipe.name.startswith("default"):
                     facts["examples"] = _examples(states, nearest, recipe, kept, held, queries)
@@ -195,6 +196,7 @@ def _states(values: np.ndarray, threshold: Threshold, kept: np.ndarray, layer: s
 def _judged(
     images: Labelled,
     states: Configurations,
+    halves: tuple[Configurations, Configurations],
     nearest: dict[tuple[int, str], np.ndarray],
     recipe: Recipe,
     kept: np.ndarray,
@@ -206,14 +208,14 @@ def _judged(
     alike = images.coarse[held] == images.coarse[query]
     found = {"n": 0.0, "base": float(carries.mean())}
     try:
-        path = find_region(states[kept], int(np.searchsorted(kept, query)), **recipe.options)
+        path = find_region(halves[0], int(np.searchsorted(kept, query)), **recipe.options)
     except ValueError:  # the nearest agree on no neuron: no region
         return found
-    agreeing = path.region.agreeing(states[held])
+    agreeing = path.region.agreeing(halves[1])
     n = int((agreeing >= path.region.at_least).sum())
     orders = {
         "region": np.argsort(-agreeing, kind="stable"),
-        "states": nearest_configurations(states[held], states[query : query + 1], len(held))[1][0],
+        "states": nearest_configurations(halves[1], states[query : query + 1], len(held))[1][0],
         **{how: order for (of, how), order in nearest.items() if of == query},
     }
     found["n"] = float(n)
