@@ -92,9 +92,14 @@ def regions(
         ),
     ] = None,
     model: Annotated[
-        str, typer.Option(help="Of images: mobilenet-v2, efficientnet-lite0, torchvision:NAME, or module:callable.")
-    ] = "mobilenet-v2",
-    side: Annotated[int, typer.Option(help="Pixels of a side, for a classifier of your own.", min=1)] = 224,
+        str,
+        typer.Option(
+            help="Of images: mobilenet-v2 (if empty), efficientnet-lite0, torchvision:NAME, or module:callable."
+        ),
+    ] = "",
+    side: Annotated[
+        int | None, typer.Option(help="Pixels of a side, for a classifier of your own; 224 if not given.", min=1)
+    ] = None,
     latents: Annotated[
         Path | None, typer.Option(help="Of a generator: those of genmend detect, a .npy array.", exists=True)
     ] = None,
@@ -118,6 +123,15 @@ def regions(
     from genmend.workbench.commands.concepts.regions import latent_samples, run_regions
     from genmend.workbench.pages.concepts.regions import in_words
 
+    of_classifier = {"--model": model, "--side": side}
+    of_generator = {"--latent-shape": latent_shape, "--value-range": value_range, "--psi": psi, "--space": space}
+    for_nothing = of_classifier if latents is not None else of_generator | {"--label": label}
+    for option, value in for_nothing.items():
+        if value not in ("", None):
+            of = (
+                "images, but --latents names a generator" if latents is not None else "generators, which need --latents"
+            )
+            raise ValueError(f"{option} is an option of {of}: leave it out.")
     if latents is not None:
         from genmend.gans.detection.detect import load_latents
 
@@ -126,7 +140,9 @@ def regions(
         )
         samples = latent_samples(generator, load_latents(latents, generator))
     else:
-        samples = image_samples(_images(source), load_classifier(model, side=side), device=device)
+        samples = image_samples(
+            _images(source), load_classifier(model or "mobilenet-v2", side=side or 224), device=device
+        )
     run = run_regions(
         samples, out, query=query, flagged=flagged, settings=settings, resume=resume, progress=show_progress()
     )

@@ -106,6 +106,8 @@ def test_a_query_of_a_generator_with_flags(here):
         ([*IMAGES, "--flagged", "found"], "flags 120 samples, but there are 40"),
         ([*IMAGES, "--flagged", "images"], "neither scores.csv nor labels.csv"),
         (["faces", "--flagged", "found"], "a generator needs --latents"),
+        ([*LATENTS, "--query", "1", "--model", "mobilenet-v2"], "--model is an option of images"),
+        ([*IMAGES, "--query", "1", "--label", "0"], "--label is an option of generators"),
         ([*LATENTS, "--query", "1", "--layer", "nothing"], "No layer is named 'nothing'"),
     ],
 )
