@@ -53,6 +53,8 @@ def speed_text() -> str:
         "More on sizes, memory and machines: [scale](scale.md).",
         "## From images to features",
         *_extraction(json.loads(_text("extraction-AMD-EPYC.json"))),
+        "## Memory of whole commands",
+        *_memory(json.loads(_text("memory-AMD-EPYC.json"))),
         "## Low-frequency amplification",
         f"`python benchmarks/amplification_speed.py`. *{operator['machine']}.* The operator alone, against the "
         "published one (a complex Fourier transform):",
@@ -124,6 +126,31 @@ def _extraction(found: dict[str, Any]) -> list[str]:
                 )
                 for run in runs
                 if run["contender"] != "genmend before, again"
+            ),
+        ),
+    ]
+
+
+def _memory(found: dict[str, Any]) -> list[str]:
+    """The section on what commands hold."""
+    grown = {row["command"]: f"{row['kb_a_sample']} kB" for row in found["growth"] if row["version"] == "now"}
+    return [
+        "`python benchmarks/command_memory.py`: commands on the face generator, each in a process of its own, on one "
+        "thread. Peak: the largest resident memory, pages of libraries with it (`import torch` alone takes half a "
+        "gigabyte); own: what no file backs. Each sample more adds the last column to the peak, by two runs that "
+        f"differ in their number alone. *{found['machine']}.*",
+        table(
+            ("command", "peak, MB", "own, MB", "CPU seconds", "a sample more"),
+            (
+                (
+                    f"`genmend {run['command']} {run['options']}`",
+                    run["peak_mb"],
+                    run["own_mb"],
+                    run["cpu_seconds"],
+                    grown.get(run["command"], "-"),
+                )
+                for run in found["runs"]
+                if run["version"] == "now"
             ),
         ),
     ]

@@ -57,7 +57,8 @@ def load_voice(
         raise ValueError(f"{name} runs by onnxruntime, on the CPU; the device is {device!r}: leave it out.")
     voice = _loaded(name, download, dict(options))
     if device != "cpu":
-        for part in (getattr(voice, "model", None), getattr(voice, "vocoder", None)):
+        for attribute in ("model", "vocoder"):
+            part: Any = getattr(voice, attribute, None)
             if hasattr(part, "to"):  # no plain function
                 part.to(device)
     return voice
