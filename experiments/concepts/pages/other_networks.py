@@ -18,7 +18,8 @@ def other_networks(results: dict[str, Any]) -> str:
         f"sentence, a sample a sound. {results['n_queries']} queries a layer, spread over garments or sounds.",
         f"**Command**: `python -m experiments.concepts.other_networks` (seed {results['seed']}).",
         "**Controls**: as many nearest neighbours by states of neurons, by distance and by angle; all samples. Rules "
-        "are made of one half of the images or sentences and asked about the other.",
+        "are made of one half of the images or sentences and asked about the other; queries without a member there, or "
+        "whose label it lacks, are left out.",
         "## U-Net: share of members with the query's garment",
         _table(results["unet"]),
         "## Voice: share of members with the query's sound and next sound",
