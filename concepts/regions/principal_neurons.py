@@ -14,6 +14,7 @@ from genmend.concepts.regions.region import Region
 __all__ = ["Choice", "RegionPath", "region_of"]
 
 Choice = Literal["mrmr", "covering", "sorted"]
+LEAST_TELLING = 0.5  # of the most telling neuron's difference of means: what all samples fulfil makes soft rules void
 MOST_COMPARED = 512  # candidates whose correlations are looked at, the most telling ones
 
 
@@ -91,7 +92,8 @@ def region_of(
     choice
         'sorted' takes those most unlike the whole, ``|mean of the group - mean of all|``, as the published code does.
         'mrmr' takes one by one the neuron with the largest of these, less its mean ``|correlation|`` with those taken
-        before (minimum redundancy, maximum relevance; Peng et al., 2005). 'covering' takes the one that shuts out most
+        before (minimum redundancy, maximum relevance; Peng et al., 2005), and none less than half as telling as the
+        most telling one. 'covering' takes the one that shuts out most
         of those still inside: the fewest neurons, and the worst of the three on new samples.
     among
         Numbers of the neurons that may be taken; default all.
@@ -212,7 +214,8 @@ def _sorted(fulfilled: np.ndarray, positive: np.ndarray, n: int, n_neurons: int)
 
 def _mrmr(fulfilled: np.ndarray, positive: np.ndarray, n: int, n_neurons: int) -> np.ndarray:
     relevance = _relevance(fulfilled, positive, n)
-    states = _unpacked(fulfilled, n).astype(np.float32)
+    telling = np.flatnonzero(relevance >= LEAST_TELLING * relevance.max())
+    relevance, states = relevance[telling], _unpacked(fulfilled[telling], n).astype(np.float32)
     states -= states.mean(1, keepdims=True)
     states /= np.maximum(np.linalg.norm(states, axis=1, keepdims=True), 1e-6)
     redundancy = np.zeros(len(states))
@@ -222,7 +225,7 @@ def _mrmr(fulfilled: np.ndarray, positive: np.ndarray, n: int, n_neurons: int) -
         chosen.append(best)
         redundancy += np.abs(states @ states[best])
         relevance[best] = -np.inf
-    return np.array(chosen)
+    return telling[chosen]
 
 
 def _relevance(fulfilled: np.ndarray, positive: np.ndarray, n: int) -> np.ndarray:

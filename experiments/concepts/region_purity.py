@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -269,7 +270,7 @@ def _summary(judged: list[dict[str, float]], seed: int) -> dict[str, Any]:
     }
     if len(held) < 10:
         return row
-    for name in held[0]:
+    for name in dict.fromkeys(chain.from_iterable(held)):
         values = np.array([each.get(name, np.nan) for each in held])
         row[name] = _mean(values, seed)
         if name not in ("n", "base", "base in class", "region", "region in class"):

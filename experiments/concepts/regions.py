@@ -34,7 +34,7 @@ SETS = (
     ("mobilenet-v2", "emoji", 1),
     ("efficientnet-lite0", "clothes", 1),
     ("mobilenet-v2", "clothes", 1),
-    ("clip-vit-b16", "emoji", 2),
+    ("clip-vit-b16", "emoji", 3),
 )
 
 

@@ -144,9 +144,19 @@ def test_covering_choice_takes_no_near_copies():
     assert 10 in by_mrmr.region.neurons
     assert len(set(by_mrmr.region.neurons)) == 2
     all_of_them = region_of(of_states(states), group, n_neurons=99, choice="mrmr")
-    assert sorted(all_of_them.region.neurons) == list(range(12)), "each once, the constant one too"
+    assert sorted(all_of_them.region.neurons) == list(range(11)), "each once, but not the constant one"
     many = region_of(of_states(states), group, n_neurons=10)
     assert len(many.region.neurons) == 2, "no neuron is taken that shuts nobody out"
+
+
+def test_neurons_that_tell_little_do_not_make_a_soft_rule_void():
+    """Eight neurons of its own, and a hundred that are off in nearly every sample."""
+    rng = np.random.default_rng(0)
+    states = rng.random((300, 108)) < 0.04
+    states[:20, :8] = True
+    path = region_of(of_states(states), np.arange(8), n_neurons=60, at_least=0.8, choice="mrmr")
+    assert set(path.region.neurons) == set(range(8))
+    np.testing.assert_array_equal(path.members, np.arange(20))
 
 
 def test_ties_go_to_the_larger_margin():
