@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -187,13 +186,19 @@ def _said(model: dict[str, Any]) -> str:
     others = _ratio(model, "random class zero", "outside")
     empty = sum(query["random class zero"]["n_units"] == 0 for query in model["queries"])
     reached = "reaches" if towards[1] >= 3 else "reaches, but for its interval," if towards[0] >= 3 else "misses"
+    earlier = _ratio(model, "random earlier zero", "random"), _ratio(model, "random earlier zero", "outside")
+    sizes = [
+        np.mean([query[f"random {part} zero"]["n_units"] for query in model["queries"]])
+        for part in ("class", "earlier")
+    ]
     none = f" {empty} queries have no such circuit." if empty else ""
     return (
         f"**{model['model']}**: all circuits of a query together hold so many units that the score is lost with as "
-        f"many random ones, too: a ratio of {estimate(whole[0], whole[1:], 1)}. Those that speak for the class fall "
-        f"{estimate(towards[0], towards[1:], 1)} times as far as random units and {estimate(others[0], others[1:], 1)} "
-        f"times as far as others that answer to the image, which {reached} the factor of 3 that was asked for.{none}"
+        f"many random ones, too: a ratio of {estimate(whole[0], whole[1:], 1)}. Without those that speak for the class it falls "
+        f"{estimate(towards[0], towards[1:], 1)} times as far as without random units and "
+        f"{estimate(others[0], others[1:], 1)} times as far as without others that answer to the image, which {reached} the factor of 3 that was asked for.{none} "
+        f"Most of their {number(float(sizes[0]), 0)} units lie in the last block, and are chosen by their effect on "
+        f"the class, too. Without the {number(float(sizes[1]), 1)} units before it alone, the score falls "
+        f"{estimate(earlier[0][0], earlier[0][1:], 1)} times as far as without random units, "
+        f"{estimate(earlier[1][0], earlier[1][1:], 1)} times as far as without others that answer."
     )
-
-
-PAGES: tuple[Callable[[Any], str], ...] = (circuits,)
