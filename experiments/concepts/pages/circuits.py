@@ -182,23 +182,23 @@ def _cost(model: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _said(model: dict[str, Any]) -> str:
-    whole, towards = (_ratio(model, f"random {part} zero", "random") for part in ("all", "class"))
-    others = _ratio(model, "random class zero", "outside")
-    empty = sum(query["random class zero"]["n_units"] == 0 for query in model["queries"])
-    reached = "reaches" if towards[1] >= 3 else "reaches, but for its interval," if towards[0] >= 3 else "misses"
-    earlier = _ratio(model, "random earlier zero", "random"), _ratio(model, "random earlier zero", "outside")
-    sizes = [
-        np.mean([query[f"random {part} zero"]["n_units"] for query in model["queries"]])
-        for part in ("class", "earlier")
-    ]
+    def ratio(kind: str, control: str) -> str:
+        value, *ends = _ratio(model, kind, control)
+        return estimate(value, ends, 1)
+
+    value, low, _ = _ratio(model, "random class zero", "random")
+    reached = "reaches" if low >= 3 else "reaches, though not its whole interval," if value >= 3 else "misses"
+    rows = [[query[f"random {part} zero"]["n_units"] for query in model["queries"]] for part in ("class", "earlier")]
+    of_class, earlier = (number(float(np.mean(row)), digits) for row, digits in zip(rows, (0, 1), strict=True))
+    empty = rows[0].count(0)
     none = f" {empty} queries have no such circuit." if empty else ""
     return (
         f"**{model['model']}**: all circuits of a query together hold so many units that the score is lost with as "
-        f"many random ones, too: a ratio of {estimate(whole[0], whole[1:], 1)}. Without those that speak for the class it falls "
-        f"{estimate(towards[0], towards[1:], 1)} times as far as without random units and "
-        f"{estimate(others[0], others[1:], 1)} times as far as without others that answer to the image, which {reached} the factor of 3 that was asked for.{none} "
-        f"Most of their {number(float(sizes[0]), 0)} units lie in the last block, and are chosen by their effect on "
-        f"the class, too. Without the {number(float(sizes[1]), 1)} units before it alone, the score falls "
-        f"{estimate(earlier[0][0], earlier[0][1:], 1)} times as far as without random units, "
-        f"{estimate(earlier[1][0], earlier[1][1:], 1)} times as far as without others that answer."
+        f"many random ones, too: a ratio of {ratio('random all zero', 'random')}. Without those that speak for the "
+        f"class it falls {ratio('random class zero', 'random')} times as far as without random units, which {reached} "
+        f"the factor of 3 that was asked for, and {ratio('random class zero', 'outside')} times as far as without "
+        f"others that answer to the image.{none} Most of their {of_class} units lie in the last block, and are chosen "
+        f"by their effect on the class, too. Without the {earlier} units before it alone, the score falls "
+        f"{ratio('random earlier zero', 'random')} times as far as without random units, "
+        f"{ratio('random earlier zero', 'outside')} times as far as without others that answer."
     )
