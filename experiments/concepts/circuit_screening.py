@@ -31,7 +31,7 @@ def screening(classifier: Classifier, index: UnitIndex, samples: list[Tensor], s
     rng = np.random.default_rng(seed)
     hits = dict.fromkeys(SHARES, 0)
     chance = dict.fromkeys(SHARES, 0)
-    n_significant = n_sources = n_candidates = 0
+    n_pairs = n_significant = n_sources = n_candidates = 0
     seconds = {"exact": 0.0, "gradient": 0.0}
     correlations = []
     for sample in samples:
@@ -56,6 +56,7 @@ def screening(classifier: Classifier, index: UnitIndex, samples: list[Tensor], s
             spread = np.maximum(np.median(np.abs(null - np.median(null, axis=0)), axis=0), 1e-12)
             order = np.argsort(-(np.abs(predicted) / spread).ravel())
             drawn = rng.permutation(order)
+            n_pairs += significant.size
             n_significant += int(significant.sum())
             n_sources += len(sources) + len(others)
             n_candidates += len(candidates)
@@ -70,6 +71,7 @@ def screening(classifier: Classifier, index: UnitIndex, samples: list[Tensor], s
         "recall": [hits[share] / max(n_significant, 1) for share in SHARES],
         "recall_random": [chance[share] / max(n_significant, 1) for share in SHARES],
         "correlation": float(np.median(correlations)),
+        "n_pairs": n_pairs,
         "n_significant": n_significant,
         "n_exact_runs": n_sources,
         "n_gradient_runs": n_candidates,

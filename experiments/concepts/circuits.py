@@ -94,7 +94,7 @@ def study(name: str, options: argparse.Namespace) -> dict[str, Any]:
         "queries": found,
         "stability": kept_json(work, "stability", facts, lambda: stability(classifier, blocks, index, values, some)),
         "screening": kept_json(
-            work, "screening", facts, lambda: screening(classifier, index, some[:N_SCREENED], options.seed)
+            work, "screening by gradient", facts, lambda: screening(classifier, index, some[:N_SCREENED], options.seed)
         ),
         "index_seconds": kept_json(work, "index-seconds", facts, lambda: index_seconds(classifier, blocks, some[0])),
     }

@@ -45,7 +45,7 @@ def circuits(results: dict[str, Any]) -> str:
         f"{len(models[0]['stability'])} queries. The circuits of another query are the control.",
         "## Does a gradient find the edges?",
         table(
-            ("model", "of the pairs tested", "significant effects found, by gradient", "by chance"),
+            ("model", "pairs tested", "significant effects found, by gradient", "by chance", "at best"),
             [row for model in models for row in _screening(model)],
         ),
         _screening_words(models),
@@ -143,8 +143,9 @@ def _stability(model: dict[str, Any]) -> list[tuple[str, ...]]:
 
 def _screening(model: dict[str, Any]) -> list[tuple[str, ...]]:
     found = model["screening"]
+    significant = found["n_significant"] / found["n_pairs"]
     return [
-        (model["model"], percent(share), percent(recall), percent(chance))
+        (model["model"], percent(share), percent(recall), percent(chance), percent(min(1, share / significant)))
         for share, recall, chance in zip(found["shares"], found["recall"], found["recall_random"], strict=True)
     ]
 
@@ -157,14 +158,21 @@ def _screening_words(models: list[dict[str, Any]]) -> str:
         for model in models
         for found in (model["screening"],)
     )
-    slower = all(m["screening"]["seconds"]["gradient"] > m["screening"]["seconds"]["exact"] for m in models)
+    quicker = all(2 * m["screening"]["seconds"]["gradient"] < m["screening"]["seconds"]["exact"] for m in models)
     end = (
-        "So a gradient saves nothing here, and `find_circuits` tests every effect: a gradient has to be taken for each "
-        "unit that is acted on, an exact test for each that acts, and all its effects come out of one run of one block."
-        if slower
-        else "Where a gradient is quicker it could come first."
+        "A gradient could come first."
+        if quicker
+        else "So a gradient predicts the effects and saves no time: one is taken for each unit that is acted on, an "
+        "exact test for each that acts, all of whose effects come out of one run of one block. `find_circuits` tests "
+        "every effect."
     )
-    return f"Processor seconds over {models[0]['screening']['n_queries']} queries: {told}. {end}"
+    significant = " and ".join(
+        percent(model["screening"]["n_significant"] / model["screening"]["n_pairs"]) for model in models
+    )
+    return (
+        f"Significant are {significant} of the pairs: of a source and a unit that the query is among the top 10 % of. "
+        f"Processor seconds over {models[0]['screening']['n_queries']} queries: {told}. {end}"
+    )
 
 
 def _cost(model: dict[str, Any]) -> tuple[str, ...]:
