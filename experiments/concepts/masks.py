@@ -295,7 +295,7 @@ def correction_rows(outcomes: dict[str, Measured], seed: int) -> list[dict]:
     return rows
 
 
-def masks_picture(images: Tensor, drawn: Tensor, masks: dict[str, Tensor], n: int = 8) -> Figure:
+def masks_picture(images: Tensor, drawn: Tensor, masks: dict[str, Tensor], n: int = 6) -> Figure:
     """The first artifacts, each method's mask in red over them, and the box."""
     shown = {"drawn by hand": drawn, **masks}
     figure = Figure(figsize=(1.5 * n, 1.5 * (len(shown) + 1)), layout="constrained")

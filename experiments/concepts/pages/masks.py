@@ -19,7 +19,7 @@ _GRAD_CAM = "Grad-CAM of a classifier, published"
 def masks(results: dict[str, Any]) -> str:
     """Explanations of the artifact detector as masks: where they point, and what a correction by them mends."""
     quality = {row["masks"]: row for row in results["quality"]}
-    mended = {row["masks"]: row for row in results["correction"]}
+    mended = {row["masks"]: row for row in results.get("correction", [])}
     return document(
         "# Does an explanation of the artifact detector say where a face is broken?",
         "**Asked**: do attributions of the label-free detector's score point at what is broken, and does a correction "
@@ -51,9 +51,18 @@ def masks(results: dict[str, Any]) -> str:
                 for name, row in quality.items()
             ),
         ),
-        picture("masks.png", "Eight artifacts, and in red what each method marks"),
+        picture("masks.png", "Six artifacts, and in red what each method marks"),
+        *(_correction(results["share"], mended) if mended else ()),
+        "## What it shows",
+        _where(quality),
+        *((_mends(mended),) if mended else ()),
+    )
+
+
+def _correction(share: float, mended: dict[str, Any]) -> tuple[str, ...]:
+    return (
         "## As masks of the correction",
-        f"Defective units (sequential, contrast) by masks of the {percent(results['share'])} of the pixels that speak "
+        f"Defective units (sequential, contrast) by masks of the {percent(share)} of the pixels that speak "
         "for the score most; units by the training folds, judged in CLIP by a judge of the training folds at 5 % false "
         "alarms. Gated: behind the gate and the stop rule of the default correction, so most clean faces stay as they "
         "are. Differences are paired; below 0 is better.",
@@ -82,9 +91,6 @@ def masks(results: dict[str, Any]) -> str:
                 for name, row in mended.items()
             ),
         ),
-        "## What it shows",
-        _where(quality),
-        _mends(mended),
     )
 
 
