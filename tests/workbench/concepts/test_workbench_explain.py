@@ -60,6 +60,17 @@ def test_an_array_of_images(here):
     assert json.loads((here / "array" / "summary.json").read_text())["images"] == ["0", "1"]
 
 
+def test_settings_are_tuned_and_the_page_says_what_that_gained(here):
+    pytest.importorskip("optuna")
+    np.save(here / "four.npy", np.random.default_rng(0).random((4, 3, 14, 12)).astype(np.float32))
+    assert run("four.npy", "--out", "tuned", *ARGS, "--tune", "2").exit_code == 0
+    totals = json.loads((here / "tuned" / "summary.json").read_text())
+    tuned = {each["method"]: each["tuned"] for each in totals["methods"]}
+    assert tuned["distilled-gradient"]["n_held_out"] == 2
+    assert tuned["grad-cam"] is None
+    assert "gain, held out" in (here / "tuned" / "report.html").read_text()
+
+
 def test_one_image_and_a_class(here):
     assert run("images/1.png", "--out", "one", "--target", "2", *ARGS).exit_code == 0
     totals = json.loads((here / "one" / "summary.json").read_text())
@@ -75,6 +86,7 @@ def test_one_image_and_a_class(here):
         (["--methods", "lime"], "'lime' is no method"),
         (["--model", "resnet"], "'resnet' is no classifier"),
         (["--model", "own:missing"], "missing"),
+        (["--tune", "2"], "There are 3 images, but tuning needs at least 4"),
     ],
 )
 def test_errors_are_one_sentence(here, arguments, says):
