@@ -195,6 +195,7 @@ def main() -> None:
             row["variants"] = variants(found, photograph, n_held_out)
         results["networks"][name] = row
     if options.networks == ",".join(NETWORKS):
+        RESULTS.mkdir(parents=True, exist_ok=True)
         write_json(RESULTS / "results.json", results)
         write_page("concepts/attributions")
 

@@ -152,6 +152,7 @@ def main() -> None:
         "negative": interval(found["negative"]),
         "restoring": restoring,
     }
+    RESULTS.mkdir(parents=True, exist_ok=True)
     write_json(RESULTS / "results.json", results)
     write_page("concepts/interactions")
 

@@ -31,7 +31,7 @@ from genmend.concepts.loop.operations import trace_model
 from genmend.storage.tables import write_json
 
 RESULTS = Path(__file__).with_name("results") / "pnpxai_measures"
-N_DRAWS = 75
+N_DRAWS = 50
 TENTHS = [step / 10 for step in range(9)] + [1.0]
 CHOSEN = ("input-x-gradient", "grad-cam")
 
@@ -123,6 +123,7 @@ def main() -> None:
                 "ours": float(robustness.complexity().evaluate(case)),
             }
         )
+    RESULTS.mkdir(parents=True, exist_ok=True)
     write_json(RESULTS / "results.json", {"n": len(images), "n_draws": N_DRAWS, "rows": rows, "extremes": extremes})
     write_page("concepts/pnpxai_measures")
 

@@ -60,6 +60,7 @@ def main() -> None:
             n_trials=options.trials,
         )
         rows.append({"method": name, "defaults": {key: defaults[key] for key in method.space}, **found.to_dict()})
+        RESULTS.mkdir(parents=True, exist_ok=True)
         write_json(RESULTS / "results.json", {"rows": rows})
     write_page("concepts/tuning")
 
