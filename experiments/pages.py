@@ -17,9 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from experiments.concepts.pages.artifact_units import artifact_units
+from experiments.concepts.pages.attributions import attributions
 from experiments.concepts.pages.circuits import circuits
+from experiments.concepts.pages.interactions import interactions
 from experiments.concepts.pages.masks import masks
 from experiments.concepts.pages.other_networks import other_networks
+from experiments.concepts.pages.pnpxai_measures import pnpxai_measures
 from experiments.faces.pages import correction, defaults, units
 from experiments.faces.pages.plausible import plausible
 from experiments.garments import pages as garments
@@ -42,7 +45,18 @@ PAGES: dict[str, Callable[[Any], str]] = {
     **{f"garments/{page.__name__}": page for page in garments.PAGES},
     **{f"images/{page.__name__}": page for page in images.PAGES},
     **{f"voices/{page.__name__}": page for page in voices.PAGES},
-    **{f"concepts/{page.__name__}": page for page in (artifact_units, circuits, masks, other_networks)},
+    **{
+        f"concepts/{page.__name__}": page
+        for page in (
+            artifact_units,
+            attributions,
+            circuits,
+            interactions,
+            masks,
+            other_networks,
+            pnpxai_measures,
+        )
+    },
 }
 
 

@@ -59,7 +59,7 @@ def interactions(results: dict[str, Any]) -> str:
         f"{results['n_restored']} images, {results['evaluations']} runs of the network each. Parts are shown in the "
         "order of each value, all from one run, until the class is the network's own.",
         table(
-            ("order by", "parts needed", "API's less", "mean probability on the way", "API's less"),
+            ("order by", "parts needed", "API's less these", "mean probability on the way", "API's less this"),
             (
                 (
                     name,
