@@ -58,7 +58,7 @@ def main() -> None:
     options = _options()
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
-    rows = [study(model, options) for model in options.models]
+    rows = [study(model, options, whole=model == options.models[0]) for model in options.models]
     results = {
         "seed": options.seed,
         "n_reference": options.n_reference,
@@ -71,8 +71,8 @@ def main() -> None:
     write_page("concepts/circuits")
 
 
-def study(name: str, options: argparse.Namespace) -> dict[str, Any]:
-    """All that is measured of one model."""
+def study(name: str, options: argparse.Namespace, *, whole: bool) -> dict[str, Any]:
+    """All that is measured of one model; stability and screening where `whole`."""
     classifier, work = load_classifier(name), Work(options.cache, progress=True)
     facts = {"model": name, "n": options.n_reference, "seed": options.seed}
     blocks = find_blocks(classifier.module, prepared(classifier, np.zeros((8, 8, 3), dtype=np.uint8)))
@@ -86,18 +86,22 @@ def study(name: str, options: argparse.Namespace) -> dict[str, Any]:
         found.append({"name": query.name, "photograph": query.photograph, **row})
         print(f"{name}: {number + 1} of {len(asked)} queries", flush=True)
     some = [prepared(classifier, query.pixels) for query in asked[: 2 * N_STABILITY : 2]]
-    return {
+    results = {
         "model": name,
         "blocks": blocks,
         "n_units": sum(len(index.means[block]) for block in blocks),
         "n_top": index.high,
         "queries": found,
-        "stability": kept_json(work, "stability", facts, lambda: stability(classifier, blocks, index, values, some)),
-        "screening": kept_json(
-            work, "screening by gradient", facts, lambda: screening(classifier, index, some[:N_SCREENED], options.seed)
-        ),
         "index_seconds": kept_json(work, "index-seconds", facts, lambda: index_seconds(classifier, blocks, some[0])),
     }
+    if whole:
+        results["stability"] = kept_json(
+            work, "stability", facts, lambda: stability(classifier, blocks, index, values, some)
+        )
+        results["screening"] = kept_json(
+            work, "screening by gradient", facts, lambda: screening(classifier, index, some[:N_SCREENED], options.seed)
+        )
+    return results
 
 
 def queries(n_crops: int, seed: int) -> list[Query]:

@@ -22,6 +22,7 @@ KINDS = {
 def circuits(results: dict[str, Any]) -> str:
     """Circuits of photographs: falls, controls, stability, screening, cost."""
     models = results["models"]
+    whole = [model for model in models if "stability" in model]
     return document(
         "# Circuits of photographs: what falls without them",
         "**Asked**: does the score of an image's class fall further without the units of its circuits than without as "
@@ -39,16 +40,16 @@ def circuits(results: dict[str, Any]) -> str:
         "## Is a circuit stable?",
         table(
             ("model", "compared with", "all circuits", "that speak for the class"),
-            [row for model in models for row in _stability(model)],
+            [row for model in whole for row in _stability(model)],
         ),
         "Units in common (Jaccard), means over "
-        f"{len(models[0]['stability'])} queries. The circuits of another query are the control.",
+        f"{len(whole[0]['stability'])} queries. The circuits of another query are the control.",
         "## Does a gradient find the edges?",
         table(
             ("model", "pairs tested", "significant effects found, by gradient", "by chance", "at best"),
-            [row for model in models for row in _screening(model)],
+            [row for model in whole for row in _screening(model)],
         ),
-        _screening_words(models),
+        _screening_words(whole),
         "## What it costs",
         table(
             (
