@@ -15,6 +15,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def study(name: str, options: argparse.Namespace, *, whole: bool) -> dict[str, A
     asked = queries(options.n_crops, options.seed)
     for number, query in enumerate(asked):
         sample = prepared(classifier, query.pixels)
-        row = kept_json(work, f"query-{query.name}", facts, lambda sample=sample: drops(classifier, index, sample))
+        row = kept_json(work, f"query-{query.name}", facts, partial(drops, classifier, index, sample))
         found.append({"name": query.name, "photograph": query.photograph, **row})
         print(f"{name}: {number + 1} of {len(asked)} queries", flush=True)
     some = [prepared(classifier, query.pixels) for query in asked[: 2 * N_STABILITY : 2]]
@@ -174,7 +175,7 @@ def drops(classifier: Classifier, index: UnitIndex, sample: Tensor) -> dict[str,
     row: dict[str, Any] = {"class": classifier.class_name(target), "score": float(scores[target])}
     for chosen in ("random", "peaks"):
         began = time.process_time()
-        graph = find_circuits(classifier.module, index, sample, target, chosen=chosen)  # type: ignore[arg-type]
+        graph = find_circuits(classifier.module, index, sample, target, chosen=chosen)
         row[f"seconds {chosen}"] = time.process_time() - began
         for part, circuit in (("all", graph), ("class", graph.towards_target())):
             row[f"{chosen} {part} zero"] = fall(classifier, index, circuit, sample, target, "zero")
