@@ -34,8 +34,8 @@ def regions(results: dict[str, Any]) -> str:
         "**Asked**: do samples whose neurons are in a query's states carry its fine label, which nobody told the model "
         "or the rule? Do regions found from flagged samples name kinds of artifact? How long does a search take?",
         "**On**: drawings of emoji with their 98 subcategories (in 10 categories), and Fashion-MNIST; half of the "
-        "images make the rules, the others are held out. 100 queries a set; CLIP, whose places are too many, sees every "
-        "third of the emoji, by channels alone. Labelled faces and portraits of two "
+        "images make the rules, the others are held out. 100 queries a set; CLIP, whose places are too many, sees "
+        "every third of the emoji, by channels alone. Labelled faces and portraits of two "
         "generators.",
         f"**Command**: `python -m experiments.concepts.regions` (seed {results['seed']}).",
         "**Controls**: as many images held out that are nearest to the query, by distance and by angle of the same "
