@@ -24,6 +24,7 @@ from experiments.concepts.pages.masks import masks
 from experiments.concepts.pages.other_networks import other_networks
 from experiments.concepts.pages.pnpxai_measures import pnpxai_measures
 from experiments.concepts.pages.regions import regions
+from experiments.concepts.pages.tuning import tuning
 from experiments.faces.pages import correction, defaults, units
 from experiments.faces.pages.plausible import plausible
 from experiments.garments import pages as garments
@@ -57,6 +58,7 @@ PAGES: dict[str, Callable[[Any], str]] = {
             other_networks,
             pnpxai_measures,
             regions,
+            tuning,
         )
     },
 }

@@ -16,7 +16,7 @@ from genmend.concepts.loop import mu_fidelity, pixel_flipping, robustness
 from genmend.concepts.loop.measure import Attribute, Case, Measure, pooled
 from genmend.concepts.loop.methods import METHODS, method_name, why_not
 from genmend.concepts.loop.operations import ModelFacts, trace_model
-from genmend.concepts.loop.ranking import Explained, checked_weights, pareto, ranked
+from genmend.concepts.loop.ranking import SAME, Explained, checked_weights, pareto, ranked
 from genmend.concepts.loop.tuning import Tuned, halves
 from genmend.concepts.loop.tuning import tune as tune_settings
 from genmend.concepts.scalar_target import as_module, check_inputs, chosen_scores, scores_of
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["Explanations", "explain"]
-
-SAME = 0.8  # rank correlation from which an explanation is called the same
 
 
 def all_measures(attribute_by: Any, last_linear: str | None, *, thorough: bool = True) -> list[Measure]:
@@ -159,7 +157,8 @@ def explain(
     """Explain why the model gives images their classes, by every method that serves it, and say which to trust.
 
     One pass is traced to see what the model does; each method that fits is run, its explanations are measured, and the
-    methods are ranked by the mean of their ranks in each property, weighted. Uniform noise is measured beside them.
+    methods are ranked by the mean of their ranks in each property, weighted; those that
+    explain another class or random weights alike stand last. Uniform noise is measured beside them.
 
     Parameters
     ----------

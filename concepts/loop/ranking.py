@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from genmend.concepts.loop.tuning import Tuned
+from genmend.concepts.loop.tuning import Tuned, half_width
 
-__all__ = ["DEFAULT_WEIGHTS", "Explained", "checked_weights", "pareto", "ranked"]
+__all__ = ["DEFAULT_WEIGHTS", "SAME", "Explained", "checked_weights", "fails_a_check", "pareto", "ranked"]
+
+SAME = 0.8  # rank correlation from which an explanation is called the same
 
 DEFAULT_WEIGHTS = {"faithful": 3.0, "stable": 1.0, "compact": 1.0, "cheap": 1.0}
 
@@ -46,10 +48,9 @@ class Explained:
     tuned: Tuned | None = None
 
     def mean(self, measure: str) -> tuple[float, float]:
-        """Mean over the samples, and the half width of its 95 % interval (NaN for one sample)."""
+        """Mean over the samples, and the half width of its 95 % interval by Student's t (NaN for one sample)."""
         values = self.scores[measure]
-        half = 1.96 * values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
-        return float(values.mean()), float(half)
+        return float(values.mean()), half_width(values)
 
 
 def checked_weights(weights: Mapping[str, float] | None) -> dict[str, float]:
@@ -81,7 +82,11 @@ def _properties(found: Sequence[Explained]) -> dict[str, np.ndarray]:
 
 
 def ranked(found: Sequence[Explained], weights: Mapping[str, float]) -> list[Explained]:
-    """The methods by the weighted sum of their ranks in each property, the best first; the control stands last."""
+    """The methods by the weighted sum of their ranks in each property, the best first.
+
+    Those that explain another class or a model of random weights alike stand behind the others, whatever their ranks:
+    they show what is there, not why. The control stands last.
+    """
     control = [each for each in found if each.method == "random"]
     rest = [each for each in found if each.method != "random"]
     if not rest:
@@ -92,7 +97,13 @@ def ranked(found: Sequence[Explained], weights: Mapping[str, float]) -> list[Exp
         below = (values[:, None] > values).sum(1)
         equal = (values[:, None] == values).sum(1)
         total += weights[name] * (below + (equal - 1) / 2)
-    return [rest[i] for i in np.argsort(-total, kind="stable")] + control
+    in_order = [rest[i] for i in np.argsort(-total, kind="stable")]
+    return sorted(in_order, key=fails_a_check) + control
+
+
+def fails_a_check(found: Explained) -> bool:
+    """Whether a method explains another class, or a model of random weights, as it explains this one."""
+    return any(float(found.scores[name].mean()) > SAME for name in ("other class", "random weights"))
 
 
 def pareto(found: Sequence[Explained]) -> list[str]:

@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from scipy.stats import t as student
 from torch import Tensor
 
 from genmend.concepts.loop.measure import Attribute, Case
 from genmend.concepts.loop.pixel_flipping import measures
 
-__all__ = ["Space", "Tuned", "halves", "tune"]
+__all__ = ["Space", "Tuned", "half_width", "halves", "tune"]
 
 Space = Mapping[str, tuple[Any, ...]]
 """Setting -> the lowest and the highest number, both whole or neither, or the words to choose from."""
@@ -65,6 +66,13 @@ def halves(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(f"There are {n} images, but tuning needs at least 4: two to choose on and two held out.")
     order = np.random.default_rng(seed).permutation(n)
     return np.sort(order[: n // 2]), np.sort(order[n // 2 :])
+
+
+def half_width(values: np.ndarray) -> float:
+    """Of the 95 % interval of the mean, by Student's t; NaN for one value."""
+    if len(values) < 2:
+        return float("nan")
+    return float(student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
 
 
 def tune(
@@ -138,7 +146,7 @@ def tune(
     return Tuned(
         best,
         float(gains.mean()),
-        float(1.96 * gains.std(ddof=1) / np.sqrt(len(gains))),
+        half_width(gains),
         max(tried) - tried[0],
         n_trials,
         len(tuned_on),

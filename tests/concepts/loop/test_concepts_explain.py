@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -184,3 +185,15 @@ def test_a_picture_shows_the_best(found):
 def test_bad_input_is_said(options, says):
     with pytest.raises(ValueError, match=says):
         explain(**{"model": classifier(), "inputs": IMAGES, **options})
+
+
+def test_what_does_not_depend_on_the_class_stands_behind(found):
+    best = found.explained[0]
+    alike = replace(best, method="saliency", scores={**best.scores, "other class": np.ones(3)})
+    apart = [
+        replace(each, scores={**each.scores, "other class": np.zeros(3), "random weights": np.zeros(3)})
+        for each in found.explained[1:]
+    ]
+    ordered = ranked([alike, *apart], dict(DEFAULT_WEIGHTS))
+    assert ordered[-2] is alike
+    assert ordered[-1].method == "random"

@@ -25,8 +25,8 @@ def in_words(totals: dict[str, Any]) -> str:
     if best is control:
         return f"{totals['model']} says: {said}{more}. No method serves this model."
     own, noise = best["scores"]["AbPC"], control["scores"]["AbPC"]
-    # An interval needs two images.
-    half = f" ± {own['half_width']:.2f}" if len(totals["images"]) > 1 else ""
+    # Of two images the interval is wider than the range of the measure.
+    half = f" ± {own['half_width']:.2f}" if len(totals["images"]) > 2 else ""
     sure = (
         ""
         if own["mean"] > noise["mean"] + 0.02
@@ -72,8 +72,9 @@ def write_explain_page(path: Path, run: ExplainRun) -> None:
                 "Which method to trust",
                 [
                     Table(
-                        "Means over the images, in order of rank by the weights below; 'random' is uniform noise, the "
-                        f"control. None is better in every property than: {', '.join(found.pareto)}.",
+                        "Means over the images, in order of rank by the weights below; those that explain another "
+                        "class or random weights alike stand last; 'random' is uniform noise, the control. "
+                        f"None is better in every property than: {', '.join(found.pareto)}.",
                         ["method", *names, "runs of the model", "CPU seconds an image", "warning"],
                         rows,
                     ),
