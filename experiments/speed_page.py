@@ -147,7 +147,7 @@ def _memory(found: dict[str, Any]) -> list[str]:
             ("command", "peak, MB", "own, MB", "CPU seconds", "a sample more"),
             (
                 (
-                    f"`genmend {run['command']} {run['options']}`",
+                    f"`{run['command']} {run['options']}`",
                     run["peak_mb"],
                     run["own_mb"],
                     run["cpu_seconds"],
