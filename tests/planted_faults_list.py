@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-ROOMS = ("activations", "manifold", "gans", "diffusion", "tts", "workbench", "storage")
+ROOMS = ("activations", "manifold", "gans", "diffusion", "tts", "concepts", "workbench", "storage")
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,11 @@ _CORRECTION = _among("activations", "correction and not file or gate or weights_
 _WRITING = Tests(("storage", "manifold", "activations"), "atomic or old_file or full_disk or two_writers or old_one")
 
 _LEFTOVERS = _among("storage", "leftovers")
+
+_CIRCUITS = Tests(("concepts/circuits",))
+_ATTRIBUTIONS = Tests(("concepts/attributions",))
+_LOOP = Tests(("concepts/loop",))
+_REGIONS = Tests(("concepts/regions",))
 
 _BALLS = _among("manifold", "oracle or hand_example or float64_loop or every_array or tells_precision")
 _ENGINES = _among("manifold", "engine or screen or bound or block_sizes")
@@ -340,6 +345,33 @@ FAULTS = (
            "yield finally: pass"),
     _fault("reading-seed-ignored", "tts", _VOICES,
            "torch.default_generator.manual_seed(seed)", "torch.default_generator.manual_seed(0)"),
+    # concepts
+    _fault("negative-interactions-counted", "concepts", _ATTRIBUTIONS,
+           "above[i, j] = (weight[sizes[sets]] * interaction.clip(0)).sum()",
+           "above[i, j] = (weight[sizes[sets]] * interaction).sum()"),
+    _fault("sampled-negative-interactions-counted", "concepts", _ATTRIBUTIONS,
+           "above[hidden, order[shown - 1]] = change.clip(0)", "above[hidden, order[shown - 1]] = change"),
+    _fault("masks-in-the-wrong-order", "concepts", _ATTRIBUTIONS,
+           "progress * strong.to(local.dtype) + (1 - progress) * tame.to(local.dtype)",
+           "(1 - progress) * strong.to(local.dtype) + progress * tame.to(local.dtype)"),
+    _fault("bias-not-spread", "concepts", _ATTRIBUTIONS,
+           'if self.bias == "none": return local', 'if self.bias != "layers": return local'),
+    _fault("pixels-in-the-wrong-order", "concepts", _LOOP,
+           "argsort(dim=1, descending=most_first, stable=True)",
+           "argsort(dim=1, descending=not most_first, stable=True)"),
+    _fault("tuned-where-chosen", "concepts", _LOOP,
+           "return np.sort(order[: n // 2]), np.sort(order[n // 2 :])",
+           "return np.sort(order[: n // 2]), np.sort(order[: n // 2])"),
+    _fault("every-effect-significant", "concepts", _CIRCUITS,
+           "[false_discovery_control(row) <= false_share for row in chance]",
+           "[false_discovery_control(row) <= 1 for row in chance]"),
+    _fault("control-of-silent-units", "concepts", _CIRCUITS,
+           "np.concatenate([rng.permutation(first), rng.permutation(rest)])",
+           "np.concatenate([rng.permutation(rest), rng.permutation(first)])"),
+    _fault("soft-rule-one-more", "concepts", _REGIONS,
+           "self.agreeing(samples) >= self.at_least", "self.agreeing(samples) > self.at_least"),
+    _fault("lowest-pixels-marked", "concepts", _among("concepts", "explanation_masks"),
+           'np.argsort(-flat, axis=1, kind="stable")', 'np.argsort(flat, axis=1, kind="stable")'),
     # workbench
     _fault("ranking-least-risky-first", "workbench tts", _SPEAK,
            "key=lambda d: (-d.outside, -len(d.tokens.dropped), d.tokens.text)",

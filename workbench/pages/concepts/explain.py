@@ -44,7 +44,14 @@ def write_explain_page(path: Path, run: ExplainRun) -> None:
     totals, found = run.to_dict(), run.explanations
     names = [measure.name for measure in found.measures]
     rows = [
-        [each.method, *(each.mean(name)[0] for name in names), each.passes, each.seconds, "; ".join(each.warnings)]
+        [
+            each.method,
+            # Two digits: images differ by more, and so many columns stay on the screen.
+            *(round(each.mean(name)[0], 2) for name in names),
+            each.passes,
+            round(each.seconds, 2),
+            "; ".join(each.warnings),
+        ]
         for each in found.explained
     ]
     said: dict[str, list[str]] = {}
