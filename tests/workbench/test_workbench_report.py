@@ -11,12 +11,24 @@ from base64 import b64decode, b64encode
 from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from genmend.workbench.pages.page import Card, Facts, Figure, Gallery, Paragraph, Picture, Section, Table, write_report
+from genmend.workbench.pages.page import (
+    Card,
+    Drawing,
+    Facts,
+    Figure,
+    Gallery,
+    Paragraph,
+    Picture,
+    Section,
+    Table,
+    write_report,
+)
 
 pytest.importorskip("jinja2")
 HOSTILE = "<script>alert('1')</script> & \"quoted\" {{ 7 * 7 }}"
@@ -161,18 +173,51 @@ def test_a_page_that_can_be_searched_has_one_script_which_its_policy_admits_by_d
         Gallery("Best", [Card("a", Picture("a", png()), {"x": 1}), Card("b", Picture("b", png()), {"y": 1})])
 
 
-def test_a_browser_searches_and_sorts(tmp_path):
+@pytest.fixture
+def dom_after(tmp_path):
+    """What a browser makes of a page once a script of the test's own has run at its end."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("needs Chromium")
+
+    def dumped(source, action):
+        body = f"<script>{action}</script></body>"
+        path = tmp_path / "acted.html"
+        path.write_text(re.sub(r"<meta http-equiv[^>]*>", "", source).replace("</body>", body), encoding="utf-8")
+        options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+        command = [browser, *options, "--dump-dom", path.as_uri()]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
+
+    return dumped
+
+
+def test_a_browser_zooms_a_drawing_and_moves_it(tmp_path, dom_after):
+    svg = ElementTree.Element("svg", viewBox="0 0 400 200")
+    section = Section("S", [Drawing("A circuit", svg)])
+    source = write_report(tmp_path / "r.html", "T", "", [section]).read_text(encoding="utf-8")
+    click = "document.querySelectorAll('.zoom button')[{}].click();"
+    pointer = (
+        "document.querySelector('.zoom svg').dispatchEvent(new PointerEvent('pointer{}',"
+        " {{clientX: {}, clientY: 50, pointerId: 1, bubbles: true}}));"
+    )
+
+    def view(*actions):
+        found = dom_after(source, "SVGElement.prototype.setPointerCapture = () => {};" + "".join(actions))
+        return [float(value) for value in re.search(r'viewBox="([^"]*)"', found)[1].split()]
+
+    assert view(click.format(0)) == pytest.approx([60, 30, 280, 140])
+    assert view(click.format(0), click.format(1)) == pytest.approx([0, 0, 400, 200])
+    assert view(click.format(0), click.format(2)) == [0, 0, 400, 200]
+    left, top, width, height = view(pointer.format("down", 50), pointer.format("move", 90), pointer.format("up", 90))
+    assert left < 0
+    assert (top, width, height) == pytest.approx((0, 400, 200))
+
+
+def test_a_browser_searches_and_sorts(tmp_path, dom_after):
     source = searchable(tmp_path).read_text(encoding="utf-8")
 
     def dumped(action):
-        body = f"<script>{action}</script></body>"
-        (tmp_path / "r.html").write_text(re.sub(r"<meta http-equiv[^>]*>", "", source).replace("</body>", body))
-        options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
-        command = [browser, *options, "--dump-dom", (tmp_path / "r.html").as_uri()]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
+        return dom_after(source, action)
 
     table, cards = "document.querySelectorAll('.find')[0]", "document.querySelectorAll('.find')[1]"
     sort = f"{table}.querySelectorAll('th')[1].click(); {cards}.querySelector('select').value = 1;"
