@@ -75,6 +75,6 @@ def test_regions_round_queries_hold_their_cluster_in_the_other_half():
 
 @pytest.mark.real("joe")
 def test_regions_of_a_voice_hold_a_sound_and_the_next_beyond_chance():
-    for row in voice_rows(24, 0)[1:4:2]:
+    for row in voice_rows(12, 0)[1:4:2]:
         assert row["minus_base"][1] > 0
         assert row["region"][0] > 5 * row["base"][0]
