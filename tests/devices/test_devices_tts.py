@@ -67,26 +67,24 @@ def test_a_voice_speaks_on_the_device_as_on_the_cpu(make, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_voice_and_its_vocoder_are_loaded_onto_the_device(tmp_path):
+def test_a_voice_and_its_vocoder_are_loaded_onto_the_device(tmp_path, monkeypatch):
     whole, vocoder = toys.fastspeech_model(), toys.fastspeech_vocoder()
     for name, part in (("voice", whole), ("hifigan", vocoder)):
         part.save_pretrained(tmp_path / name)
     table = {symbol: number for number, symbol in enumerate(toys.SOUNDS)}
     (tmp_path / "voice" / "vocab.json").write_text(json.dumps(table))
-    batch = ["HH AH0 L OW1 | OW1 L D"]
-
-    def load(device):
-        voice = load_voice(tmp_path / "voice", device=device, vocoder=tmp_path / "hifigan")
-        return voice, voice.tokenize_all([""] * 2, batch * 2)
-
-    expected = spoken(*load("cpu"))
+    voice = load_voice(tmp_path / "voice", vocoder=tmp_path / "hifigan")
+    tokens = voice.tokenize_all([""] * 2, ["HH AH0 L OW1 | OW1 L D"] * 2)
+    expected = spoken(voice, tokens)
+    # Read on the CPU, as always: transformers fills buffers that it makes without values, which the imitation lacks.
+    monkeypatch.setattr("genmend.tts.voices.load._loaded", lambda *arguments: voice)
     with labelled_device() as device:
-        voice, tokens = load(str(device))
+        voice = load_voice(tmp_path / "voice", device=str(device), vocoder=tmp_path / "hifigan")
         places = {weights.device for part in (voice.model, voice.vocoder) for weights in part.parameters()}
         assert places == {device}
         found = spoken(voice, tokens)
     for one, other in zip(found, expected, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+        np.testing.assert_array_equal(one, other)
 
 
 def spoken(voice, batch):

@@ -45,7 +45,7 @@ def test_every_result_file_has_a_page_and_every_page_an_experiment():
 
 def test_pictures_are_those_of_the_results_and_no_others_are_kept():
     for name in PAGES:
-        shown = shown_pictures(page_text(name))
+        shown = shown_pictures((DOCS / f"{file_stem(name)}.md").read_text(encoding="utf-8"))
         for path in shown:
             assert (DOCS / path).read_bytes() == (results_folder(name) / Path(path).name).read_bytes()
         kept = {path.name for path in results_folder(name).glob("*.png")}

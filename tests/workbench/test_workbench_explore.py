@@ -210,7 +210,7 @@ def test_the_command_prints_its_summary_and_takes_latents(monkeypatch, capsys, t
         (["--method", "flood"], "auto, bouncing, hit-and-run, tree"),
         (["--granularity", "map"], "'neuron' or 'unit'"),
         (["--tolerance", "0"], "above 0"),
-        (["--tolerance", "1", "--granularity", "unit"], "no boundary is needed"),
+        (["--tolerance", "1", "--granularity", "unit", "--n-queries", "1"], "no boundary is needed"),
     ],
 )
 def test_bad_input_ends_with_2_and_says_why(monkeypatch, capsys, tmp_path, options, message):
