@@ -47,3 +47,10 @@ def bootstrap(
 
     low, high = np.nanquantile([figure(resample()) for _ in range(n_resamples)], (0.025, 0.975))
     return float(figure(np.arange(sizes.sum()))), float(low), float(high)
+
+
+def mean_with_interval(
+    values: NDArray[np.generic], seed: int | np.random.Generator = 0, n_resamples: int = 2_000
+) -> tuple[float, float, float]:
+    """The mean of values (n,) and its 95 % interval, as `bootstrap`: value, lower end, upper end."""
+    return bootstrap(lambda rows: float(values[rows].mean()), len(values), seed, n_resamples)

@@ -22,6 +22,7 @@ from genmend.concepts.circuits.find_circuits import find_circuits
 from genmend.concepts.circuits.unit_index import UnitIndex, build_index, load_index
 from genmend.concepts.classifiers import Classifier
 from genmend.concepts.image_sources import PreparedImages, open_images, read_images
+from genmend.concepts.scalar_target import chosen_scores
 from genmend.concepts.settings import CircuitSettings
 from genmend.manifold.features.feature_arrays import holds_array
 from genmend.storage.digests import sha256_of_array
@@ -178,10 +179,7 @@ def _targets(classifier: Classifier, inputs: Tensor, target: str) -> Tensor:
     if not target:
         return scores.argmax(1)
     number = classifier.class_number(target)
-    if number >= scores.shape[1]:
-        raise ValueError(
-            f"target {number} is no class of the model: it has {scores.shape[1]}, 0 to {scores.shape[1] - 1}."
-        )
+    chosen_scores(scores, number, len(inputs))  # refuses what is no class
     return torch.full((len(inputs),), number)
 
 

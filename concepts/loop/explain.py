@@ -230,16 +230,7 @@ def explain(
             facts_of_tuning = {**about, "settings": own, "trials": tune}
             tuned = Tuned(**work.entries(facts_of_tuning, ["tuned"], compute_tuned)["tuned"])
             own = {**own, **tuned.settings} if tuned.used else own
-        given = {
-            "key": key,
-            "method": name,
-            "settings": own,
-            "classes": classes.tolist(),
-            "seed": seed,
-            "thorough": thorough,
-            "fill": about["fill"],
-            "measures": [each.name for each in measures],
-        }
+        given = {**about, "settings": own, "thorough": thorough, "measures": [each.name for each in measures]}
         compute = partial(_measured, module, facts, name, own, inputs, classes, fill, seed, batch_size, thorough)
         kept = work.kept(f"explained-{name}", given, compute)
         found.append(_explained(name, own, measures, kept, tuned))
@@ -271,11 +262,7 @@ def _measured(
     thorough: bool,
 ) -> dict[str, np.ndarray]:
     """One method's attributions, its seconds, and its score by every measure."""
-    method = METHODS[name]
-
-    def attribute_by(other: nn.Module) -> Attribute:
-        return partial(_in_batches, method.build(other, facts, **settings), batch_size)
-
+    attribute_by = partial(_attribute, facts=facts, name=name, settings=settings, batch_size=batch_size)
     attribute = attribute_by(model)
     began = time.process_time()
     attributions = attribute(inputs, classes)
@@ -286,6 +273,12 @@ def _measured(
     measures = all_measures(attribute_by, facts.last_linear, thorough=thorough)
     scores = {f"score {each.name}": each.evaluate(case).double().cpu().numpy() for each in measures}
     return {"attributions": pooled(attributions).float().cpu().numpy(), "seconds": np.array([seconds]), **scores}
+
+
+def _attribute(
+    model: nn.Module, facts: ModelFacts, name: str, settings: Mapping[str, Any], batch_size: int
+) -> Attribute:
+    return partial(_in_batches, METHODS[name].build(model, facts, **settings), batch_size)
 
 
 def _tuned(
@@ -304,7 +297,7 @@ def _tuned(
     """What tuning one method gives, as JSON holds it."""
 
     def build(chosen: dict[str, Any]) -> Attribute:
-        return partial(_in_batches, METHODS[name].build(model, facts, **chosen), batch_size)
+        return _attribute(model, facts, name, chosen, batch_size)
 
     def case(numbers: np.ndarray, attribute: Attribute) -> Case:
         rows = torch.as_tensor(numbers, device=inputs.device)

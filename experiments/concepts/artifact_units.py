@@ -29,7 +29,7 @@ from experiments.concepts.masks import RESULTS, STEER
 from experiments.faces.correction import cosine, fit_judge
 from experiments.faces.feature_cache import CachedExtractor
 from experiments.faces.labelled import LabelledFaces, load_labelled_faces
-from experiments.intervals import bootstrap
+from experiments.intervals import mean_with_interval
 from experiments.pages import write_page
 from genmend.activations import Gate, ScaleUnits, edited
 from genmend.concepts import build_index, find_circuits
@@ -231,7 +231,7 @@ def _row(name: str, scale: float, found: dict[tuple[str, float], tuple[np.ndarra
 
 
 def _estimate(values: np.ndarray, seed: int) -> list[float]:
-    return list(bootstrap(lambda rows: values[rows].mean(), len(values), seed))
+    return list(mean_with_interval(values, seed))
 
 
 def _options() -> argparse.Namespace:

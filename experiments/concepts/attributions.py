@@ -25,7 +25,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from experiments.images.data import crops, imagenet_photographs, photographs
-from experiments.intervals import bootstrap
+from experiments.intervals import mean_with_interval
 from experiments.pages import write_page
 from genmend.activations.digests import weights_digest
 from genmend.concepts import DistilledGradient, load_classifier
@@ -124,10 +124,6 @@ def by_photograph(values: np.ndarray, photograph: np.ndarray) -> np.ndarray:
     return np.array([values[photograph == number].mean() for number in np.unique(photograph)])
 
 
-def interval(values: np.ndarray) -> tuple[float, float, float]:
-    return bootstrap(lambda rows: float(values[rows].mean()), len(values))
-
-
 def summary(found: Mapping[str, np.ndarray], photograph: np.ndarray, names: list[str], base: str) -> list[dict]:
     """A row a method and fill: each measure, and how far the base is from it, paired by photograph."""
     rows = []
@@ -139,8 +135,8 @@ def summary(found: Mapping[str, np.ndarray], photograph: np.ndarray, names: list
             for measure in MEASURES:
                 own = by_photograph(score(found, name, fill, measure), photograph)
                 other = by_photograph(score(found, base, fill, measure), photograph)
-                row[measure] = interval(own)
-                row[f"{measure} of {base} less this"] = interval(other - own)
+                row[measure] = mean_with_interval(own)
+                row[f"{measure} of {base} less this"] = mean_with_interval(other - own)
             rows.append(row)
     return rows
 
@@ -154,8 +150,8 @@ def variants(found: Mapping[str, np.ndarray], photograph: np.ndarray, n_held_out
     }
     held_out = {
         name: {
-            "AbPC": interval(values[name][:n_held_out]),
-            "gain": interval((values[name] - values["distilled-gradient"])[:n_held_out]),
+            "AbPC": mean_with_interval(values[name][:n_held_out]),
+            "gain": mean_with_interval((values[name] - values["distilled-gradient"])[:n_held_out]),
         }
         for name in names
     }

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from experiments.concepts.attributions import prepared
 from experiments.images.data import imagenet_photographs
-from experiments.intervals import bootstrap
+from experiments.intervals import mean_with_interval
 from experiments.pages import write_page
 from genmend.activations.digests import weights_digest
 from genmend.concepts import PositiveInteractions, exact_interactions, load_classifier, patches, sampled_interactions
@@ -128,16 +128,13 @@ def main() -> None:
         description="interactions",
     )
 
-    def interval(values: np.ndarray) -> tuple[float, float, float]:
-        return bootstrap(lambda rows: float(values[rows].mean()), len(values))
-
     restoring = [
         {
             "value": name,
-            "needed": interval(found[f"{name} needed"]),
-            "API less this": interval(found["API needed"] - found[f"{name} needed"]),
-            "probability": interval(found[f"{name} probability"]),
-            "API's probability less": interval(found["API probability"] - found[f"{name} probability"]),
+            "needed": mean_with_interval(found[f"{name} needed"]),
+            "API less this": mean_with_interval(found["API needed"] - found[f"{name} needed"]),
+            "probability": mean_with_interval(found[f"{name} probability"]),
+            "API's probability less": mean_with_interval(found["API probability"] - found[f"{name} probability"]),
         }
         for name in VALUES
     ]
@@ -149,7 +146,7 @@ def main() -> None:
         "n_parts": [FEW**2, MANY**2],
         "evaluations": 1 + N_ORDERS * MANY**2 * (MANY**2 + 1) // 2,
         "exact": [against_exact(table) for table in found["table"][:N_EXACT]],
-        "negative": interval(found["negative"]),
+        "negative": mean_with_interval(found["negative"]),
         "restoring": restoring,
     }
     RESULTS.mkdir(parents=True, exist_ok=True)

@@ -27,7 +27,7 @@ from torch import Tensor
 from experiments.faces.correction import Judge, cosine, fit_judge
 from experiments.faces.feature_cache import CachedExtractor
 from experiments.faces.labelled import LabelledFaces, load_labelled_faces
-from experiments.intervals import bootstrap
+from experiments.intervals import mean_with_interval
 from experiments.pages import write_page
 from genmend.activations import Correction, Edit, Gate, edited
 from genmend.concepts import ExplanationMasks
@@ -316,7 +316,7 @@ def masks_picture(images: Tensor, drawn: Tensor, masks: dict[str, Tensor], n: in
 
 def _estimate(values: np.ndarray, seed: int) -> list[float]:
     """Mean and 95 % bootstrap interval over samples."""
-    return list(bootstrap(lambda rows: values[rows].mean(), len(values), seed))
+    return list(mean_with_interval(values, seed))
 
 
 def _write(out: Path, results: dict) -> None:

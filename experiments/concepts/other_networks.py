@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from experiments.garments.captions import add_border, held_out_images
 from experiments.garments.models import MEAN, STD
-from experiments.intervals import bootstrap
+from experiments.intervals import mean_with_interval
 from experiments.pages import write_page
 from genmend.activations import record
 from genmend.concepts import Configurations, configurations, find_region
@@ -163,7 +163,7 @@ def _queries(kinds: np.ndarray, seed: int) -> list[int]:
 
 
 def _estimate(values: np.ndarray, seed: int) -> list[float]:
-    return list(bootstrap(lambda rows: values[rows].mean(), len(values), seed))
+    return list(mean_with_interval(values, seed))
 
 
 def _options() -> argparse.Namespace:

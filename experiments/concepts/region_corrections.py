@@ -11,7 +11,7 @@ from experiments.concepts.region_kinds import N_SPLITS, seen
 from experiments.faces.correction import fit_judge
 from experiments.faces.feature_cache import CachedExtractor
 from experiments.faces.labelled import LabelledFaces
-from experiments.intervals import bootstrap
+from experiments.intervals import mean_with_interval
 from genmend.concepts.regions.study import stratified_halves, study_kinds
 from genmend.concepts.settings import RegionsSettings
 from genmend.gans import Generator
@@ -71,4 +71,4 @@ def _summary(flags: dict[str, dict[int, list[float]]], moved: dict[str, list[flo
 
 
 def _mean(values: np.ndarray, seed: int) -> list[float]:
-    return list(bootstrap(lambda rows: float(values[rows].mean()), len(values), seed, 1_000))
+    return list(mean_with_interval(values, seed, 1_000))

@@ -25,7 +25,7 @@ from experiments.faces.detection import detection_rows
 from experiments.faces.feature_cache import CachedExtractor
 from experiments.faces.labelled import LabelledFaces, load_labelled_faces
 from experiments.faces.pictures import correction_picture, trade_off_figure
-from experiments.intervals import bootstrap
+from experiments.intervals import mean_with_interval
 from experiments.pages import write_page
 from genmend.gans import ArtifactDetector
 from genmend.gans.families.pretrained import load_faces
@@ -141,7 +141,7 @@ def _spread(features: np.ndarray) -> float:
 
 def _interval(values: np.ndarray, seed: int) -> tuple[float, float]:
     """Of the mean."""
-    _, low, high = bootstrap(lambda rows: values[rows].mean(), len(values), seed)
+    _, low, high = mean_with_interval(values, seed)
     return low, high
 
 

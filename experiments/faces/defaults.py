@@ -26,7 +26,7 @@ from experiments.faces.correction import fit_judge
 from experiments.faces.feature_cache import CachedExtractor
 from experiments.faces.labelled import LabelledFaces, load_labelled_faces
 from experiments.faces.methods import random_control
-from experiments.intervals import bootstrap
+from experiments.intervals import bootstrap, mean_with_interval
 from experiments.pages import write_page
 from genmend.activations import Correction
 from genmend.gans import ArtifactDetector, Generator, corrected, fit_correction
@@ -208,7 +208,7 @@ def _row(name: str, treated: Treated, faces: LabelledFaces, rows: np.ndarray, se
     }
     row: dict = {"gate": name, "fewer": float(1 - treated.flagged[before].mean())}
     for figure, values in figures.items():
-        row[figure] = list(bootstrap(lambda drawn, v=values: float(v[drawn].mean()), len(values), seed))
+        row[figure] = list(mean_with_interval(values, seed))
     return row
 
 

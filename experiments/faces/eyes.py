@@ -26,7 +26,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from experiments.faces.methods import random_control
-from experiments.intervals import bootstrap
+from experiments.intervals import bootstrap, mean_with_interval
 from experiments.pages import write_page
 from genmend.activations import Correction
 from genmend.gans import DCGAN, ArtifactDetector, Generator, corrected, train_detector
@@ -284,9 +284,9 @@ def _rated_figures(by_name: dict[str, dict[int, bool]]) -> dict[str, Any]:
         # What was not changed, or given up, is as before.
         after = np.array([by_name[name].get(row, was) for row, was in by_name["before"].items()])
         was, changed = np.array(list(by_name["before"].values())), np.array(list(by_name[name]))
-        share = bootstrap(lambda rows, after=after: after[rows].mean(), len(after), SEED)
+        share = mean_with_interval(after, SEED)
         change = after.astype(float) - was
-        gained = bootstrap(lambda rows, change=change: change[rows].mean(), len(change), SEED)
+        gained = mean_with_interval(change, SEED)
         found[name] = {
             "before": _mean(was),
             "after": [round(value, 3) for value in share],

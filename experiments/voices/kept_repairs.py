@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.intervals import bootstrap
+from experiments.intervals import mean_with_interval
 from experiments.pages import write_page
 from experiments.voices.sentences import sentences
 from genmend.tts import Voice, VoiceReference, diagnose, load_voice, repair
@@ -96,7 +96,7 @@ def _table(rows: list[dict[str, dict[str, Any]]], seed: int) -> str:
 
 def _mean(rows: list[dict[str, dict[str, Any]]], way: str, name: str, seed: int) -> tuple[float, float, float]:
     values = np.array([float(row[way][name]) for row in rows])
-    return bootstrap(lambda drawn: values[drawn].mean(), len(values), seed)
+    return mean_with_interval(values, seed)
 
 
 if __name__ == "__main__":

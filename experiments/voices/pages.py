@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.intervals import bootstrap
+from experiments.intervals import mean_with_interval
 from experiments.markdown import document, estimate, number, percent, picture, table
 from genmend.tts.measures.paired_bootstrap import paired_bootstrap
 
@@ -187,7 +187,7 @@ def kept_repairs(results: list[dict[str, Any]]) -> str:
 
     def mean(way: str, name: str, digits: int) -> str:
         values = np.array([float(row[way][name]) for row in results])
-        value, *ends = bootstrap(lambda rows: values[rows].mean(), len(values))
+        value, *ends = mean_with_interval(values)
         return estimate(value, ends, digits)
 
     before = float(np.mean([row[ways[0]]["outside_before"] for row in results]))

@@ -11,7 +11,7 @@ from torch import Tensor
 from experiments.faces.correction import cosine, fit_judge
 from experiments.faces.labelled import LabelledFaces
 from experiments.faces.plausibility.mended import Mended, angles
-from experiments.intervals import bootstrap
+from experiments.intervals import mean_with_interval
 from genmend.gans.detection.soft_logistic import cross_validated_scores
 
 N_FOLDS = 5
@@ -77,5 +77,5 @@ def _judge(features: np.ndarray, samples: LabelledFaces, rows: np.ndarray):
 
 
 def _share(name: str, hits: np.ndarray, seed: int) -> dict:
-    value, low, high = bootstrap(lambda drawn: hits[drawn].mean(), len(hits), seed)
+    value, low, high = mean_with_interval(hits, seed)
     return {name: float(value), f"{name}_interval": [float(low), float(high)]}

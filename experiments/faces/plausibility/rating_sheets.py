@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from experiments.intervals import bootstrap
+from experiments.intervals import mean_with_interval
 
 RATINGS = Path(__file__).parents[2] / "data" / "plausible_ratings.csv"
 _COLUMNS, _ROWS, _SIDE, _GAP, _LABEL = 7, 4, 168, 6, 14
@@ -54,7 +54,7 @@ def rating_rows(ratings: Mapping[str, np.ndarray], seed: int) -> list[dict]:
     for method, rated in ratings.items():
         row: dict = {"method": method, "n": len(rated)}
         for name, hit in (("plausible", rated == 0), ("artifact", rated == 2)):
-            value, low, high = bootstrap(lambda drawn, hit=hit: hit[drawn].mean(), len(hit), seed)
+            value, low, high = mean_with_interval(hit, seed)
             row |= {name: value, f"{name}_interval": [low, high]}
         rows.append(row)
     return rows
