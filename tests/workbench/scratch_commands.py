@@ -62,6 +62,7 @@ def network():
 def genmend(folder, *arguments, **environment):
     """Run the command line in this process: a new one would import torch every time."""
     out, err = io.StringIO(), io.StringIO()
+    forget_modules(folder)
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.chdir(folder)
         patch.setattr(sys, "argv", ["genmend", *map(str, arguments)])
@@ -70,7 +71,11 @@ def genmend(folder, *arguments, **environment):
             patch.setenv(name, value)
         with pytest.raises(SystemExit) as stop:
             main()
-    for name, module in list(sys.modules.items()):  # another folder has modules of the same names
-        if Path(getattr(module, "__file__", None) or "").parent == Path(folder):
-            del sys.modules[name]
+    forget_modules(folder)
     return SimpleNamespace(returncode=stop.value.code, stdout=out.getvalue(), stderr=err.getvalue())
+
+
+def forget_modules(folder):
+    """Forget the modules that are named like the folder's: another test's folder may have one of the same name."""
+    for path in Path(folder).glob("*.py"):
+        sys.modules.pop(path.stem, None)
