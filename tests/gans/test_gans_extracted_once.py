@@ -7,7 +7,7 @@ from gans_toys import EXTRACTOR, toy_features, toy_generator
 
 from genmend.gans.settings import DetectorSettings
 from genmend.manifold.features.extractors import loading
-from genmend.workbench.commands.detect import run_detect
+from genmend.workbench.commands.gans.detect import run_detect
 
 SETTINGS = DetectorSettings(extractor=EXTRACTOR, n_statistics=60, n_reference=40)
 

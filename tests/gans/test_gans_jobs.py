@@ -21,7 +21,7 @@ from genmend.gans.settings import (
 )
 from genmend.manifold.features import extract
 from genmend.storage.pieces import Work
-from genmend.workbench.commands.correct import run_correct
+from genmend.workbench.commands.gans.correct import run_correct
 
 SETTINGS = DetectorSettings(EXTRACTOR, n_statistics=120, n_reference=100)
 

@@ -32,7 +32,7 @@ def convert(
     as_json: Json = False,
 ) -> None:
     """Turn a foreign checkpoint into safetensors and JSON, to use as MODEL."""
-    from genmend.workbench.commands.convert import SampleSettings, in_words, run_convert
+    from genmend.workbench.commands.gans.convert import SampleSettings, in_words, run_convert
 
     run = run_convert(
         file,

@@ -74,7 +74,7 @@ def detect(
     """Score every latent's sample: how broken is it? Higher = more broken."""
     from genmend.gans.detection.detect import load_latents
     from genmend.gans.duration import detect_seconds
-    from genmend.workbench.commands.detect import run_detect
+    from genmend.workbench.commands.gans.detect import run_detect
 
     generator = generator_from(
         model, latent_shape, value_range, layers, device, batch_size, settings.extractor, psi, space, label
@@ -136,8 +136,8 @@ def train_detector(
     genmend train-detector --good good_images --bad bad_images --out trained; then
     genmend detect faces --detector trained/detector.safetensors --latents Z.npy --out found.
     """
-    from genmend.workbench.commands.train_detector import run_train_detector
-    from genmend.workbench.pages.train_detector import in_words
+    from genmend.workbench.commands.gans.train_detector import run_train_detector
+    from genmend.workbench.pages.gans.train_detector import in_words
 
     generator = None
     if model:
@@ -212,7 +212,7 @@ def correct(
     from genmend.gans.detection.detect import load_latents
     from genmend.gans.detection.labelled_samples import load_labelled
     from genmend.gans.duration import Pace, correct_seconds
-    from genmend.workbench.commands.correct import masks_from, run_correct
+    from genmend.workbench.commands.gans.correct import masks_from, run_correct
 
     if correction is not None and (method != "contrast-descent" or parameters or labels or detector or normal):
         raise ValueError(
@@ -283,7 +283,7 @@ def dissect(
 ) -> None:
     """Label units with concepts, test what they cause; galleries of what excites them."""
     from genmend.gans.duration import dissect_seconds
-    from genmend.workbench.commands.dissect import run_dissect
+    from genmend.workbench.commands.gans.dissect import run_dissect
 
     named = [name for name in layer or () if name != "all"]
     generator = generator_from(
@@ -325,7 +325,7 @@ def rare(
     """Diverse rare versions of references, inside the normal manifold and below an artifact limit; or none."""
     from genmend.gans.detection.detect import load_latents
     from genmend.gans.duration import rare_seconds
-    from genmend.workbench.commands.rare import run_rare
+    from genmend.workbench.commands.gans.rare import run_rare
 
     generator = generator_from(
         model, latent_shape, value_range, layers, device, batch_size, settings.detector.extractor, psi, space, label
@@ -374,7 +374,7 @@ def explore(
 ) -> None:
     """Find the few boundaries that make an image, and samples on the same side of all of them."""
     from genmend.gans.detection.detect import load_latents
-    from genmend.workbench.commands.explore import run_explore
+    from genmend.workbench.commands.gans.explore import run_explore
 
     generator = generator_from(
         model, latent_shape, value_range, layer, device, batch_size, settings.extractor, psi, space, label

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from genmend.gans.demonstration import Demonstration
 from genmend.workbench.pages.charts import ladder_chart, roc_chart, score_histogram
-from genmend.workbench.pages.correct import before_after_grid, middle_row
+from genmend.workbench.pages.gans.correct import before_after_grid, middle_row
 from genmend.workbench.pages.page import Facts, Figure, Paragraph, Picture, Section, Table, write_report
 
 __all__ = ["before_after", "write_demo_report"]

@@ -19,7 +19,7 @@ from genmend.gans.conversion.convert import ConversionError
 from genmend.gans.families import LayoutError
 from genmend.gans.families.genforce import PGGAN
 from genmend.gans.families.progan import DISSECTION
-from genmend.workbench.commands.convert import SampleSettings, run_convert
+from genmend.workbench.commands.gans.convert import SampleSettings, run_convert
 
 TOLERANCE = {"rtol": 0, "atol": 2e-5}
 

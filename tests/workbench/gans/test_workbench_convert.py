@@ -92,7 +92,7 @@ def test_the_page_shows_samples_of_the_seed(folder, converted):
 
 def test_what_was_converted_before_is_not_read_again(folder, converted, monkeypatch):
     refuse = Mock(side_effect=AssertionError("the file was read again"))
-    monkeypatch.setattr("genmend.workbench.commands.convert.convert", refuse)
+    monkeypatch.setattr("genmend.workbench.commands.gans.convert.convert", refuse)
     again = convert(folder, "--json")
     assert json.loads(again.stdout) == json.loads(converted.stdout)
     assert "Converted before; nothing was read again." in again.stderr
@@ -125,7 +125,7 @@ def test_no_samples_loads_nothing(folder, converted, monkeypatch):
     def refuse(*arguments, **options):
         raise AssertionError("the model was loaded")
 
-    monkeypatch.setattr("genmend.workbench.commands.convert.sample_converted", refuse)
+    monkeypatch.setattr("genmend.workbench.commands.gans.convert.sample_converted", refuse)
     done = convert(folder, "--no-samples", "--json", out="huge")
     assert done.returncode == 0
     assert json.loads(done.stdout)["loaded"] == {}

@@ -13,7 +13,7 @@ from genmend.gans.families.layout import LayoutError
 from genmend.storage.atomic import write_bytes
 from genmend.storage.digests import sha256_of_file
 from genmend.storage.tables import write_json
-from genmend.workbench.pages.convert import samples_picture, write_convert_report, write_misfit
+from genmend.workbench.pages.gans.convert import samples_picture, write_convert_report, write_misfit
 from genmend.workbench.pages.page import need_packages
 
 __all__ = ["ConvertRun", "SampleSettings", "in_words", "run_convert"]

@@ -16,7 +16,7 @@ from genmend.gans.correctors.correct import CorrectRun, edit_maps, switches_neur
 from genmend.gans.detection.majority_trust import in_words
 from genmend.manifold.figures.image_grid import image_grid
 from genmend.workbench.pages.charts import ladder_chart, score_histogram
-from genmend.workbench.pages.detect import threshold_choices
+from genmend.workbench.pages.gans.detect import threshold_choices
 from genmend.workbench.pages.page import (
     Facts,
     Figure,

@@ -12,8 +12,8 @@ from genmend.gans.settings import RareSettings
 from genmend.storage.leftovers import remove_others
 from genmend.storage.pieces import Work
 from genmend.storage.tables import write_csv, write_json, write_npy, write_npz
+from genmend.workbench.pages.gans.rare import write_rare_report
 from genmend.workbench.pages.pictures import write_images
-from genmend.workbench.pages.rare import write_rare_report
 
 if TYPE_CHECKING:
     from torch import Tensor

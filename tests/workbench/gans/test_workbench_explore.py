@@ -18,7 +18,7 @@ from genmend.gans.latent_prior import latent_prior
 from genmend.gans.settings import ExploreSettings, GateSettings
 from genmend.storage.pieces import Work
 from genmend.workbench.cli import main as cli
-from genmend.workbench.commands.explore import run_explore
+from genmend.workbench.commands.gans.explore import run_explore
 
 GATES = GateSettings(n_rounds=3, n_steps=8, n_draws=2)
 SCRATCH = """

@@ -12,7 +12,7 @@ from torch import nn
 from genmend.gans import Generator, load_detector
 from genmend.gans.settings import CausalSettings, DissectSettings
 from genmend.storage.pieces import Work
-from genmend.workbench.commands.dissect import run_dissect
+from genmend.workbench.commands.gans.dissect import run_dissect
 
 
 class Painter(nn.Module):
@@ -263,7 +263,7 @@ def test_what_cannot_be_done_is_said(generator, tmp_path):
 
 def test_of_a_large_model_the_best_units_are_shown(generator, tmp_path, monkeypatch):
     monkeypatch.setattr("genmend.gans.generator._MANY_NEURONS", 10)
-    monkeypatch.setattr("genmend.workbench.pages.dissect._SHOWN_OF_LARGE", 3)
+    monkeypatch.setattr("genmend.workbench.pages.gans.dissect._SHOWN_OF_LARGE", 3)
     run = dissected(generator, tmp_path)
     page = (tmp_path / "pages" / "act.html").read_text()
     assert page.count("<img") == 3

@@ -13,7 +13,7 @@ from genmend.storage.atomic import whole_file
 from genmend.storage.container import write_arrays
 from genmend.storage.pieces import Work
 from genmend.storage.tables import write_csv, write_json
-from genmend.workbench.pages.dissect import write_dissect_report, write_pages
+from genmend.workbench.pages.gans.dissect import write_dissect_report, write_pages
 from genmend.workbench.pages.page import need_packages
 
 __all__ = ["run_dissect"]

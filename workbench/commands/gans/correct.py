@@ -13,7 +13,7 @@ from genmend.gans.correctors.registry import MethodSettings
 from genmend.gans.settings import DetectorSettings
 from genmend.storage.pieces import Work
 from genmend.storage.tables import write_csv, write_json, write_npy
-from genmend.workbench.pages.correct import write_correct_report
+from genmend.workbench.pages.gans.correct import write_correct_report
 from genmend.workbench.pages.pictures import ImageFolders
 
 if TYPE_CHECKING:

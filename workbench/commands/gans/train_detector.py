@@ -9,8 +9,8 @@ from genmend.gans.detection.train_detector import TrainRun, train_detector
 from genmend.gans.settings import TrainSettings
 from genmend.storage.pieces import Work
 from genmend.storage.tables import write_csv, write_json
+from genmend.workbench.pages.gans.train_detector import write_train_detector_page
 from genmend.workbench.pages.page import need_packages
-from genmend.workbench.pages.train_detector import write_train_detector_page
 
 __all__ = ["run_train_detector"]
 

@@ -14,6 +14,7 @@ from genmend.gans.detection.artifact_detector import MOST_BEYOND, ArtifactDetect
 from genmend.gans.detection.detect import DetectRun
 from genmend.gans.detection.majority_trust import in_words
 from genmend.workbench.pages.charts import score_histogram
+from genmend.workbench.pages.gans.train_detector import training_in_words
 from genmend.workbench.pages.page import (
     Facts,
     Figure,
@@ -25,7 +26,6 @@ from genmend.workbench.pages.page import (
     write_report,
 )
 from genmend.workbench.pages.pictures import gallery, shown_images
-from genmend.workbench.pages.train_detector import training_in_words
 
 __all__ = ["found_in_words", "threshold_choices", "write_detect_page"]
 

@@ -10,7 +10,7 @@ from genmend.gans.detection.detect import DetectRun, detect
 from genmend.gans.settings import DetectorSettings
 from genmend.storage.pieces import Work
 from genmend.storage.tables import write_csv, write_json
-from genmend.workbench.pages.detect import write_detect_page
+from genmend.workbench.pages.gans.detect import write_detect_page
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,7 +10,7 @@ from genmend.gans.boundaries.explore import ExploreRun, explore
 from genmend.gans.settings import ExploreSettings
 from genmend.storage.pieces import Work
 from genmend.storage.tables import write_csv, write_json, write_npz
-from genmend.workbench.pages.explore import write_explore_report
+from genmend.workbench.pages.gans.explore import write_explore_report
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -17,7 +17,7 @@ from genmend.manifold.figures.image_grid import image_grid
 from genmend.storage.leftovers import remove_others
 from genmend.storage.progress import with_progress
 from genmend.workbench.pages.blocks import Block
-from genmend.workbench.pages.dissect_gallery import unit_rows
+from genmend.workbench.pages.gans.dissect_gallery import unit_rows
 from genmend.workbench.pages.page import (
     Card,
     Facts,

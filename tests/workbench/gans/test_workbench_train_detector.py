@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 from PIL import Image
-from scratch_commands import SCRATCH, genmend
+from scratch_commands import SCRATCH, forget_modules, genmend
 from sklearn.metrics import roc_auc_score
 
 from genmend.activations import load_correction
@@ -129,8 +129,8 @@ def test_a_detector_of_images_needs_no_neurons_and_says_so(folder, by_images):
     assert load_correction(folder / "correct" / "correction.safetensors").info["gate_trained_on"] == "labels"
 
 
-def test_a_file_written_and_read_scores_alike(folder, by_images, tmp_path):
-    run = train_detector(good=folder / "good", bad=folder / "bad", settings=image_settings(folder))
+def test_a_file_written_and_read_scores_alike(folder, by_images, tmp_path, image_settings):
+    run = train_detector(good=folder / "good", bad=folder / "bad", settings=image_settings)
     again = load_detector(folder / "by_images" / "detector.safetensors")
     features = run.detector.labelled_.features
     for one, other in zip(
@@ -139,11 +139,10 @@ def test_a_file_written_and_read_scores_alike(folder, by_images, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
-def image_settings(folder):
-    import sys
-
-    if str(folder) not in sys.path:
-        sys.path.append(str(folder))
+@pytest.fixture
+def image_settings(folder, monkeypatch):
+    monkeypatch.syspath_prepend(folder)
+    forget_modules(folder)
     return TrainSettings(detector=DetectorSettings("scratch:network"))
 
 
@@ -155,13 +154,13 @@ def test_a_second_run_measures_nothing_again(folder, trained, monkeypatch):
     assert json.loads(done.stdout) == trained
 
 
-def test_sizes_that_tell_good_from_bad_are_warned_of(folder, tmp_path):
+def test_sizes_that_tell_good_from_bad_are_warned_of(folder, tmp_path, image_settings):
     write_images(tmp_path / "small", np.random.default_rng(4).integers(0, 250, (6, 16, 16, 3), dtype=np.uint8))
     with pytest.warns(UserWarning, match="16 x 16"):
-        train_detector(good=folder / "good", bad=tmp_path / "small", settings=image_settings(folder))
+        train_detector(good=folder / "good", bad=tmp_path / "small", settings=image_settings)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        train_detector(good=folder / "good", bad=folder / "bad", settings=image_settings(folder))
+        train_detector(good=folder / "good", bad=folder / "bad", settings=image_settings)
 
 
 @pytest.mark.parametrize(
@@ -232,9 +231,8 @@ def test_a_generator_without_the_layers_is_refused(folder, trained):
     assert "good and bad images, which needs no layers" in done.stderr
 
 
-def test_kept_work_is_the_same_result(folder, tmp_path):
-    settings = image_settings(folder)
-    first = train_detector(good=folder / "good", bad=folder / "bad", settings=settings, work=Work(tmp_path))
-    second = train_detector(good=folder / "good", bad=folder / "bad", settings=settings, work=Work(tmp_path))
+def test_kept_work_is_the_same_result(folder, tmp_path, image_settings):
+    first = train_detector(good=folder / "good", bad=folder / "bad", settings=image_settings, work=Work(tmp_path))
+    second = train_detector(good=folder / "good", bad=folder / "bad", settings=image_settings, work=Work(tmp_path))
     np.testing.assert_array_equal(first.scores, second.scores)
     assert first.to_dict() == second.to_dict()
