@@ -4,13 +4,56 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
-__all__ = ["in_words", "on_terminal", "with_progress"]
+__all__ = ["in_words", "on_terminal", "progress_to", "tell", "with_progress"]
 
 SECONDS = 60.0  # between lines where there is no terminal
 Item = TypeVar("Item")
+Listener = Callable[[str, int, int], None]
+_listener: ContextVar[Listener | None] = ContextVar("listener of progress", default=None)
+
+
+@contextmanager
+def progress_to(listener: Listener) -> Iterator[None]:
+    """Have all long work of this thread tell how far it is, e.g. to a page that shows it or stops it.
+
+    Parameters
+    ----------
+    listener : callable
+        Called before each step with what is done, how many steps are behind and how many there are. What it raises
+        stops the work there; what was finished before is kept where the work keeps it.
+
+    Examples
+    --------
+    >>> with progress_to(lambda *step: print(*step)):
+    ...     squares = [i * i for i in with_progress(range(2), "squares", 2, show=False)]
+    squares 0 2
+    squares 1 2
+    squares 2 2
+    """
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+def tell(description: str, done: int, total: int) -> None:
+    """Tell the listener of this thread, if there is one, how far work is; see `progress_to`."""
+    listener = _listener.get()
+    if listener is not None:
+        listener(description, done, total)
+
+
+def _told(items: Iterable[Item], description: str, total: int) -> Iterator[Item]:
+    for done, item in enumerate(items):
+        tell(description, done, total)
+        yield item
+    tell(description, total, total)
 
 
 def on_terminal() -> bool:
@@ -35,8 +78,10 @@ def with_progress(
         About how many seconds each item takes, for items that differ: then the first estimate is theirs, and the later
         ones scale them by what has passed.
     show : bool
-        False says nothing.
+        False says nothing, but to the listener of `progress_to`.
     """
+    if _listener.get() is not None:
+        items = _told(items, description, total)
     if show and on_terminal():
         from tqdm import tqdm
 

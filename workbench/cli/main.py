@@ -22,6 +22,7 @@ from genmend.workbench.cli.conversion import commands as conversion_commands
 from genmend.workbench.cli.diffusion import commands as diffusion_commands
 from genmend.workbench.cli.gans import commands as gan_commands
 from genmend.workbench.cli.options import Json, Out, Resume, Seed, finish, note, show_progress, usable_device
+from genmend.workbench.cli.serve import commands as serve_commands
 from genmend.workbench.cli.settings_options import command
 from genmend.workbench.cli.tts import commands as speech_commands
 
@@ -41,6 +42,7 @@ app.add_typer(conversion_commands)
 app.add_typer(diffusion_commands)
 app.add_typer(speech_commands)
 app.add_typer(concept_commands)
+app.add_typer(serve_commands)
 
 
 def _print_version(asked: bool) -> None:

@@ -1,0 +1,1 @@
+"""``genmend serve``: the page in the browser. It shows what the library computes."""

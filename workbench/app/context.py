@@ -1,0 +1,56 @@
+"""What the tabs of the page share: the output folder, the queue of jobs, and models that are loaded once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genmend.workbench.app.jobs import Jobs
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+__all__ = ["AppContext", "Shared"]
+
+
+class Shared:
+    """Things that all sessions use, each made when it is first asked for. They must not be changed by who uses them."""
+
+    def __init__(self) -> None:
+        self._made: dict[Any, Any] = {}
+        self._locks: dict[Any, threading.Lock] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, key: Any, make: Callable[[], Any]) -> Any:
+        """Return what `make` returned when `key` was first asked for; others wait while it is made."""
+        with self._lock:
+            lock = self._locks.setdefault(key, threading.Lock())
+        with lock:
+            if key not in self._made:
+                self._made[key] = make()
+            return self._made[key]
+
+
+@dataclass(frozen=True)
+class AppContext:
+    """What ``build(context)`` of a tab is given.
+
+    Attributes
+    ----------
+    out : Path
+        The one folder that is written to; only files below it are served.
+    jobs : Jobs
+        For whatever takes more than a second: see `genmend.workbench.app.job_panel`.
+    shared : Shared
+        ``context.shared("faces", lambda: load_generator("faces"))``: loaded when first used, for all sessions.
+    page : gr.Blocks
+        The page that is being built, for its ``load``.
+    """
+
+    out: Path
+    jobs: Jobs = field(default_factory=Jobs)
+    shared: Shared = field(default_factory=Shared)
+    page: gr.Blocks | None = None
