@@ -101,9 +101,7 @@ class JobPanel:
         )
 
 
-def job_panel(
-    context: AppContext, name: str, show: Callable[[Any], Sequence[Any]], outputs: Sequence[Any]
-) -> JobPanel:
+def job_panel(context: AppContext, name: str, show: Callable[[Any], Sequence[Any]], outputs: Sequence[Any]) -> JobPanel:
     """Put the line of a tab's long work where it is called, and return what starts the work.
 
     Parameters

@@ -23,7 +23,9 @@ def serve(
 ) -> None:
     """Everything in the browser: samples, generators, pipelines, voices, and what a network sees.
 
-    It answers on this machine only; from elsewhere, ssh -L 7860:127.0.0.1:7860 MACHINE. Needs pip install 'genmend[ui]'.
+    It answers on this machine only; from elsewhere ssh -L 7860:127.0.0.1:7860 MACHINE, then the same address.
+
+    Needs pip install 'genmend[ui]'.
     """
     from genmend.workbench.app.server import serve as run_server
 
