@@ -121,6 +121,8 @@ def test_images_decode_with_their_size_and_an_alternative_text(page):
         assert shown == tuple(round(length / density) for length in image.size)
     assert first["alt"] == "A face"
     assert second["alt"] == "Histogram"
+    # Decoded beside the rest, they are missing from a page that is printed or photographed at once.
+    assert {attributes["decoding"] for attributes in (first, second)} == {"sync"}
 
 
 def test_a_closed_section_is_opened_by_its_heading_or_by_a_link(tmp_path):

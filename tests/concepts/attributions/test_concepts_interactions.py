@@ -3,6 +3,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
 from genmend.concepts.attributions.feature_groups import patches, superpixels
 from genmend.concepts.attributions.interaction_games import exact_interactions, sampled_interactions
@@ -150,6 +151,15 @@ def test_superpixels_keep_to_the_edges_and_count_from_0():
     assert not left & right
 
 
+def test_superpixels_come_near_the_number_that_is_asked_for():
+    """SLIC alone gives 6 of 9 here: it joins small ones to their neighbours."""
+    rng = np.random.default_rng(0)
+    image = torch.from_numpy(gaussian_filter(rng.random((3, 96, 96)), (0, 8, 8)))
+    for n in (1, 9, 16):
+        found = superpixels(image, n).max() + 1
+        assert abs(found - n) <= n // 4, (n, found)
+
+
 def test_parts_that_do_not_fit_are_named():
     image = torch.rand(1, 3, 4, 4)
     with pytest.raises(ValueError, match="of the shape"):
@@ -158,3 +168,5 @@ def test_parts_that_do_not_fit_are_named():
         PositiveInteractions(lambda x: x.sum((1, 2, 3)), patches((4, 4), 2) * 2).attribute(image)
     with pytest.raises(ValueError, match="size is 9"):
         patches((4, 4), 9)
+    with pytest.raises(ValueError, match="n is 0"):
+        superpixels(image[0], 0)
