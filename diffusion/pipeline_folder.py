@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["check_model", "check_pipeline_folder"]
+__all__ = ["check_model", "check_pipeline_folder", "slots_of_folder"]
 
 _CONFIGURATIONS = ("config.json", "scheduler_config.json", "tokenizer_config.json", "preprocessor_config.json")
 _WIDTHS = (
@@ -69,6 +69,25 @@ def check_pipeline_folder(folder: Path) -> None:
         _check_component(folder / field)
     if "_class_name" not in index:
         raise ValueError(f"{folder / 'model_index.json'} has no _class_name; give a folder that save_pretrained wrote.")
+
+
+def slots_of_folder(folder: Path) -> tuple[str, ...]:
+    """Slots that can be amplified, of a pipeline that has not been loaded: its down blocks and the middle one.
+
+    They are those of `genmend.diffusion.pipeline_parts.block_layers` without the up blocks; none of a transformer.
+
+    Raises
+    ------
+    ValueError
+        As `check_pipeline_folder`.
+    """
+    check_pipeline_folder(folder)
+    path = folder / "unet" / "config.json"
+    found = _object(path) if path.is_file() else {}
+    blocks = found.get("down_block_types") or ()
+    # Models from before it could be left out do not name the middle one.
+    has_middle = bool(blocks) and found.get("mid_block_type", "") is not None
+    return (*(f"down{i}" for i in range(len(blocks))), *["mid"] * has_middle)
 
 
 def _check_component(folder: Path) -> None:

@@ -9,6 +9,7 @@ import diffusion_toys
 import pytest
 
 from genmend.diffusion.loading import load_text_to_image
+from genmend.diffusion.pipeline_folder import slots_of_folder
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +93,10 @@ def test_offloading_that_cannot_be(written, settings, words):
 def test_a_variant_of_the_weights(tmp_path):
     diffusion_toys.sd15(tmp_path).save_pretrained(tmp_path / "pipe", variant="fp16")
     assert load_text_to_image(str(tmp_path / "pipe"), variant="fp16").pipe.unet is not None
+
+
+def test_what_can_be_amplified_is_known_before_the_pipeline_is_loaded(written, tmp_path):
+    assert slots_of_folder(written) == ("down0", "down1", "down2", "down3", "mid")
+    assert slots_of_folder(changed(written, tmp_path, UNET, {"mid_block_type": None})) == slots_of_folder(written)[:-1]
+    shutil.move(tmp_path / "pipe" / "unet", tmp_path / "pipe" / "transformer")
+    assert slots_of_folder(tmp_path / "pipe") == ()
