@@ -25,7 +25,7 @@ def serve(
 
     It answers on this machine only; from elsewhere ssh -L 7860:127.0.0.1:7860 MACHINE, then the same address.
 
-    Needs pip install 'genmend[ui]'.
+    Needs gradio, which the extra ui brings.
     """
     from genmend.workbench.app.server import serve as run_server
 
