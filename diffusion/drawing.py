@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
+
+from genmend.storage.progress import with_progress
 
 __all__ = ["check_settings", "draw"]
 
@@ -56,7 +57,7 @@ def draw(
     try:
         parts = []
         batches = [pairs[start : start + batch_size] for start in range(0, len(pairs), batch_size)]
-        for batch in tqdm(batches, desc="images", disable=not progress, leave=False):
+        for batch in with_progress(batches, "images", len(batches), show=progress):
             generators = [torch.Generator().manual_seed(seed) for _, seed in batch]
             words = [prompt for prompt, _ in batch]
             made = pipe(prompt=words, generator=generators, output_type="pt", **settings).images

@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 from genmend.storage.atomic import whole_file
 from genmend.storage.container import write_arrays
 from genmend.storage.digests import digest, settings_key, sha256_of
+from genmend.storage.progress import with_progress
 
 __all__ = ["Work"]
 
@@ -136,13 +137,11 @@ class Work:
         -------
         The named arrays, joined along their first axis.
         """
-        from tqdm import tqdm
-
         key = "" if self.folder is None else digest(_FORMAT, description, n_rows, *inputs)
         starts = range(0, n_rows, piece_size)
         found = [
             self._piece(key, start, min(start + piece_size, n_rows), compute)
-            for start in tqdm(starts, desc=description, disable=None if self.progress else True)
+            for start in with_progress(starts, description, len(starts), show=self.progress)
         ]
         return {name: np.concatenate([piece[name] for piece in found]) for name in found[0]}
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from genmend.activations import Edit
 from genmend.diffusion.amplification.gains import EditOptions, edits_by_slot
@@ -20,6 +19,7 @@ from genmend.diffusion.pipeline_parts import block_layers, denoiser_of
 from genmend.diffusion.search.scorers import Scorer
 from genmend.diffusion.search.trials import Comparison, Measure, compare_scores, make_measure
 from genmend.storage.pieces import Work
+from genmend.storage.progress import with_progress
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -223,14 +223,14 @@ def search_gains(
     finalists: list[Trial] = []
     for number, n_seeds in enumerate(rounds):
         described = f"race {number + 1} of {len(rounds)}, {n_seeds} seeds"
-        found = [trial(gains, n_seeds) for gains in tqdm(living, desc=described, disable=not progress)]
+        found = [trial(gains, n_seeds) for gains in with_progress(living, described, len(living), show=progress)]
         finalists = sorted(found, key=kept.promise, reverse=True)
         living = [one.gains for one in finalists[: max(1, len(living) // 2)]]
     ends = _place(kept.best(finalists), limits), _place(kept.first_beyond(trials), limits)
     between = _gains_between(*ends, limits, n_refined - n_refined // 2)
-    finalists += [trial(gains, len(seeds)) for gains in tqdm(between, desc="between", disable=not progress)]
+    finalists += [trial(gains, len(seeds)) for gains in with_progress(between, "between", len(between), show=progress)]
     near = _gains_near(_place(kept.best(finalists), limits), limits, n_refined // 2, search_seed)
-    finalists += [trial(gains, len(seeds)) for gains in tqdm(near, desc="near the best", disable=not progress)]
+    finalists += [trial(gains, len(seeds)) for gains in with_progress(near, "near the best", len(near), show=progress)]
     best = kept.best(finalists)
     gains = best.gains if best is not None else dict.fromkeys(limits, 1.0)
     return GainSearch(gains, best.edits if best is not None else (), tuple(trials), tau, prompts, seeds, keep_inside)

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from genmend.gans.boundaries.bounds import Bounds, prior_shell
 from genmend.gans.boundaries.exploration import Exploration, farthest_points, verify
 from genmend.gans.boundaries.region import GenerativeRegion
-from genmend.storage.progress import on_terminal
+from genmend.storage.progress import on_terminal, tell
 
 __all__ = ["grow_tree"]
 
@@ -81,6 +81,7 @@ def grow_tree(
             nodes = torch.cat([nodes, points[ok]])[:n_nodes]
             blocked = torch.cat([blocked, blocked.new_zeros(int(ok.sum()))])[:n_nodes]
             bar.update(len(nodes) - bar.n)
+            tell("tree", len(nodes), n_nodes)
             if step is None:
                 share = float(ok.float().mean())
                 factor = 0.5 if share < FEWEST else 2.0 if share > MOST else 1.0

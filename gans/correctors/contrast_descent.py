@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from genmend.activations import LatentDescent, record
 from genmend.gans.correctors.contrast import Contrast
 from genmend.gans.generator import Generator, recorded_batches
+from genmend.storage.progress import with_progress
 
 __all__ = ["DESCENTS", "contrast_levels", "descend", "fit_descent"]
 
@@ -110,7 +110,8 @@ def descend(
     """
     target = torch.tensor(descent.targets[number])
     scale = torch.tensor(descent.scales)
-    batches = tqdm(latents.split(generator.batch_size), desc="latents", disable=not progress, leave=False)
+    parts = latents.split(generator.batch_size)
+    batches = with_progress(parts, "latents", len(parts), show=progress)
     return torch.cat([_descended(generator, descent, batch, target, scale) for batch in batches])
 
 

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from genmend.manifold.features.audio_files import check_wave
 from genmend.manifold.features.image_extractor import digest_of_network, name_of_class, versions_of
+from genmend.storage.progress import with_progress
 
 __all__ = ["AudioExtractor", "extract_audio", "pooled_audio", "resample", "sounding_frames", "vector_of"]
 
@@ -110,7 +110,7 @@ def extract_audio(
         raise ValueError("There are no waves to extract features from: give at least one.")
     wanted = getattr(extractor, "sample_rate", SAMPLE_RATE)
     rows = []
-    for index, wave in enumerate(tqdm(waves, desc="features", disable=not progress, leave=False)):
+    for index, wave in enumerate(with_progress(waves, "features", len(waves), show=progress)):
         array = np.asarray(wave)
         if array.ndim != 1:
             raise ValueError(f"Wave {index} has shape {array.shape}; give mono waves (samples,).")

@@ -27,6 +27,7 @@ from genmend.manifold.features.image_extractor import ImageExtractor, digest_of_
 from genmend.manifold.features.sources import Samples, image_samples, samples_of
 from genmend.manifold.features.unusable import UnusableSampleError
 from genmend.manifold.sharded.mapped_features import open_features
+from genmend.storage.progress import tell
 
 __all__ = ["FeatureSet", "features_of", "kind_of"]
 
@@ -207,6 +208,7 @@ def features_of(
             if writer is not None:
                 writer.add(digest, row)
             bar.update()
+            tell("features", len(rows), len(indices))
     skipped = [(samples.names[index], failed[index]) for index in sorted(failed)]
     if not rows:
         name, reason = skipped[0]

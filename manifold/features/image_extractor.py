@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
-from tqdm import tqdm
 
 from genmend.manifold.features.extractor_device import at_extractor
 from genmend.manifold.features.folding import folded
@@ -24,6 +23,7 @@ from genmend.manifold.features.onnx_export import TOLERANCE, Graph, exported_gra
 from genmend.manifold.features.onnx_session import onnx_features, onnxruntime_version
 from genmend.manifold.features.resizing import ANTIALIASED, MODES, resize
 from genmend.storage.digests import sha256_of, sha256_of_json
+from genmend.storage.progress import with_progress
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -347,9 +347,10 @@ def extract(
     """
     if len(images) == 0:
         raise ValueError("There are no images to extract features from: give at least one.")
+    batches = images.split(batch_size)
     parts = [
         vectors_of(extractor(at_extractor(extractor, batch)), len(batch))
-        for batch in tqdm(images.split(batch_size), desc="features", disable=not progress, leave=False)
+        for batch in with_progress(batches, "features", len(batches), show=progress)
     ]
     joined = np.concatenate(parts)
     if not np.isfinite(joined).all():

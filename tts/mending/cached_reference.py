@@ -6,9 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from genmend.storage.digests import settings_key, sha256_of_file
+from genmend.storage.progress import with_progress
 from genmend.storage.weights import cache_folder
 from genmend.tts.mending.reference import VoiceReference, fit_reference
 from genmend.tts.mending.reference_file import (
@@ -76,7 +75,10 @@ def load_or_fit_reference(
             _check_asked(reference, kept, k, content if given else "")
             return reference
     sentences = tokenize_corpus(voice, read_sentences(corpus))
-    bar = (lambda steps: tqdm(steps, desc="reference", leave=False)) if progress else None
+
+    def bar(steps: Any) -> Any:
+        return with_progress(steps, "reference", len(steps), show=progress)
+
     reference = replace(fit_reference(voice, sentences, k=k, seed=seed, progress=bar), corpus=content)
     save_reference(kept, reference, voice)
     return reference

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tqdm import tqdm
-
 from genmend.storage.digests import settings_key
 from genmend.storage.pieces import Work
+from genmend.storage.progress import with_progress
 from genmend.storage.weights import cache_folder
 from genmend.tts.mending.reference_file import voice_digest
 from genmend.tts.prosody.probe_moves import ProbeMoves, fit_moves, label_sentences
@@ -39,7 +38,7 @@ def load_or_fit_moves(voice: Voice, corpus: Path | None = None, *, progress: boo
         sentences = tokenize_corpus(voice, text[:: max(1, len(text) // N_LABELLED)])[:N_LABELLED]
         labels = [
             label_sentences(voice, [tokens])[0]
-            for tokens in tqdm(sentences, desc="learning the voice", leave=False, disable=not progress)
+            for tokens in with_progress(sentences, "learning the voice", len(sentences), show=progress)
         ]
         layer = voice.layers[-1]
         moves, _ = fit_moves(sentences, voice.encode(sentences, [layer]), labels, layer)

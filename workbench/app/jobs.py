@@ -13,7 +13,7 @@ from typing import Any
 
 from genmend.storage.progress import progress_to
 
-__all__ = ["CancelledError", "Job", "Jobs"]
+__all__ = ["CancelledError", "Job", "Jobs", "one_sentence"]
 
 WAITING, RUNNING, DONE, CANCELLED, FAILED = "waiting", "running", "done", "cancelled", "failed"
 MOST_KEPT = 200  # ended jobs, whose results a browser may still ask for
@@ -40,6 +40,8 @@ class Job:
         What the work returned, once it is done.
     error : str
         One sentence, where it failed.
+    shared : bool
+        Whether several browsers watch it: then none of them can cancel it.
     """
 
     work: Callable[[], Any] | None
@@ -51,6 +53,7 @@ class Job:
     result: Any = None
     error: str = ""
     began: float = 0.0
+    shared: bool = False
     stop: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -60,6 +63,8 @@ class Job:
 
     def cancel(self) -> None:
         """Have it stop: at once where it waits, else before its next step."""
+        if self.shared:
+            return
         self.stop.set()
         if self.state == WAITING:
             self.state = CANCELLED
@@ -85,12 +90,12 @@ class Jobs:
         self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
 
-    def start(self, work: Callable[[], Any]) -> Job:
+    def start(self, work: Callable[[], Any], *, shared: bool = False) -> Job:
         """Put work into the queue. Its steps are those that it tells by `genmend.storage.progress`."""
-        job = Job(work)
+        job = Job(work, shared=shared)
         with self._lock:
             self._jobs[job.id] = job
-            ended = [key for key, known in self._jobs.items() if known.ended]
+            ended = [key for key, known in self._jobs.items() if known.ended and not known.shared]
             for key in ended[: max(0, len(ended) - MOST_KEPT)]:
                 del self._jobs[key]
         self._pool.submit(_run, job)
@@ -109,7 +114,7 @@ class Jobs:
     def forget(self, key: str | None) -> None:
         """Cancel a job and drop what it holds, since its browser has begun another in its place."""
         job = self.find(key)
-        if job is not None:
+        if job is not None and not job.shared:
             job.cancel()
             with self._lock:
                 self._jobs.pop(job.id, None)
@@ -117,7 +122,7 @@ class Jobs:
     def close(self) -> None:
         """Cancel everything and take nothing more."""
         for job in list(self._jobs.values()):
-            job.cancel()
+            job.stop.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
