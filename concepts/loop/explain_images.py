@@ -66,20 +66,7 @@ def explain_images(
 ) -> ExplainRun:
     """Explain the first images of a source, see `genmend.concepts.explain`.
 
-    Parameters
-    ----------
-    source
-        A folder of images, one image, an array, or whatever else `genmend.manifold` takes as images.
-    classifier
-        See `load_classifier`.
-    target
-        A class by number or name; each image's own best one if empty.
-    device
-        Where the model runs.
-    settings
-        Defaults to `ExplainSettings()`.
-    work
-        Keeps what is done.
+    Parameters are those of `genmend.concepts.circuits_of_images`, without a reference.
 
     Raises
     ------

@@ -14,7 +14,6 @@ of experiments.concepts.masks.
 from __future__ import annotations
 
 import argparse
-import json
 from functools import partial
 from pathlib import Path
 
@@ -42,8 +41,8 @@ from genmend.gans.families.pretrained import load_faces
 from genmend.gans.generator import early_layers, layer_shapes
 from genmend.gans.settings import DetectorSettings
 from genmend.manifold.features import load_extractor
-from genmend.storage.atomic import whole_file
 from genmend.storage.pieces import Work
+from genmend.storage.tables import write_json
 
 JUDGE = "mobilenet-v2"
 OUT = RESULTS.with_name("artifact_units")
@@ -79,8 +78,7 @@ def main() -> None:
     }
     rankings |= {f"random units, draw {draw}": random_ranking(rankings["circuits"], draw) for draw in (1, 2)}
     results["correction"] = correction_rows(generator, faces, rankings, options)
-    with whole_file(options.out / "results.json") as temporary:
-        Path(temporary).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    write_json(options.out / "results.json", results)
     write_page("concepts/artifact_units")
 
 

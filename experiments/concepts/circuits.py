@@ -11,7 +11,6 @@ results/circuits/results.json and docs/results/concepts-circuits.md.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from genmend.concepts.circuits.find_circuits import find_circuits
 from genmend.concepts.circuits.unit_index import UnitIndex, index_of_batches
 from genmend.concepts.classifiers import Classifier, load_classifier
 from genmend.storage.pieces import Work
+from genmend.storage.tables import write_json
 
 RESULTS = Path(__file__).with_name("results") / "circuits"
 MODELS = ("mobilenet-v2", "efficientnet-lite0")
@@ -68,7 +68,7 @@ def main() -> None:
         "n_large": N_LARGE,
         "models": rows,
     }
-    (options.out / "results.json").write_text(json.dumps(results, indent=1))
+    write_json(options.out / "results.json", results)
     write_page("concepts/circuits")
 
 

@@ -11,7 +11,6 @@ fetch) and captum. About a quarter of an hour on one core; interrupted, it goes 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -41,8 +40,8 @@ from genmend.gans.detection.detect import fit_detector
 from genmend.gans.families.pretrained import load_faces
 from genmend.gans.settings import DetectorSettings
 from genmend.manifold.features import load_extractor
-from genmend.storage.atomic import whole_file
 from genmend.storage.pieces import Work
+from genmend.storage.tables import write_json
 
 RESULTS = Path(__file__).with_name("results") / "masks"
 STEER, JUDGE = "efficientnet-lite0-layers", "clip-vit-b16"
@@ -90,14 +89,14 @@ def main() -> None:
         "settings": EXPLAINED,
     }
     results["quality"] = quality_rows(maps, drawn, options.seed)
-    _write(options.out, results)
+    write_json(options.out / "results.json", results)
     masks = {name: marked_pixels(found, ExplanationMasks.share) for name, found in maps.items()}
     masks[CONTROL] = random_masks(drawn, ExplanationMasks.share, options.seed)
     masks_picture(images, drawn, masks).savefig(options.out / "masks.png", dpi=60)
     tried = {"boxes drawn by hand": drawn} | {name: masks[name] for name in (*CORRECTED, CONTROL)}
     outcomes = correction(generator, faces, detector, tried, classifier, steer, judge, seed=options.seed)
     results["correction"] = correction_rows(outcomes, options.seed)
-    _write(options.out, results)
+    write_json(options.out / "results.json", results)
     write_page("concepts/masks")
 
 
@@ -317,11 +316,6 @@ def masks_picture(images: Tensor, drawn: Tensor, masks: dict[str, Tensor], n: in
 def _estimate(values: np.ndarray, seed: int) -> list[float]:
     """Mean and 95 % bootstrap interval over samples."""
     return list(mean_with_interval(values, seed))
-
-
-def _write(out: Path, results: dict) -> None:
-    with whole_file(out / "results.json") as temporary:
-        Path(temporary).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
 def _options() -> argparse.Namespace:

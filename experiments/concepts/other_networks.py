@@ -12,7 +12,6 @@ experiments.images.data. A few minutes on one core.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from genmend.activations import record
 from genmend.concepts import Configurations, configurations, find_region
 from genmend.concepts.regions.held_out import held_out_purity
 from genmend.diffusion.reference import load_reference
-from genmend.storage.atomic import whole_file
+from genmend.storage.tables import write_json
 from genmend.tts.text.corpus import read_sentences, tokenize_corpus
 from genmend.tts.voices.piper import PiperVoice
 from genmend.tts.voices.piper_torch import to_torch
@@ -46,8 +45,7 @@ def main() -> None:
     results: dict[str, Any] = {"seed": options.seed, "noise_step": NOISE_STEP, "n_queries": N_QUERIES}
     results["unet"] = unet_rows(options.n_images, options.seed)
     results["voice"] = voice_rows(options.n_sentences, options.seed)
-    with whole_file(options.out / "results.json") as temporary:
-        Path(temporary).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    write_json(options.out / "results.json", results)
     write_page("concepts/other_networks")
 
 

@@ -11,7 +11,6 @@ emoji and clothes as data. About 15 minutes of one core.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from experiments.faces.feature_cache import CachedExtractor
 from experiments.faces.labelled import load_labelled_faces, load_labelled_portraits
 from experiments.pages import write_page
 from genmend.gans.families.pretrained import load_faces, load_portraits
+from genmend.storage.tables import read_json, write_json
 
 RESULTS = Path(__file__).with_name("results") / "regions"
 PARTS = ("search", "kinds", "corrections", "purity")
@@ -42,11 +42,11 @@ def main() -> None:
     options = _options()
     RESULTS.mkdir(parents=True, exist_ok=True)
     file = RESULTS / "results.json"
-    results: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+    results: dict[str, Any] = read_json(file) if file.is_file() else {}
     results["seed"] = options.seed
 
     def keep() -> None:
-        file.write_text(json.dumps(results, indent=1) + "\n")
+        write_json(file, results)
 
     if "search" in options.parts:
         results["search"] = search_figures(options.seed)

@@ -149,18 +149,9 @@ void encode_portable(const Features& features, int64_t row, int64_t r, const Enc
   encode_row(features, row, r, encoding, kernel, out, v, values, left);
 }
 
-#ifdef GENMEND_X86
 AVX2 void encode_avx2(const Features& features, int64_t row, int64_t r, const Encoding& encoding, const Kernel& kernel,
                       const CodeArrays& out, float* v, int8_t* values, float* left) {
   encode_row(features, row, r, encoding, kernel, out, v, values, left);
-}
-#endif
-
-RowFunction row_function() {
-#ifdef GENMEND_X86
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return encode_avx2;
-#endif
-  return encode_portable;
 }
 
 }  // namespace
@@ -169,7 +160,7 @@ void encode(const Features& features, const Encoding& encoding, const Kernel& ke
   const int64_t padded = out.words * (kernel.bfloat16 ? 2 : 4);
   std::vector<int64_t> place(out.n);  // of each row of the features, which are read in their own order
   for (int64_t r = 0; r < out.n; r++) place[out.id[r]] = r;
-  const RowFunction encode_row_of = row_function();
+  const RowFunction encode_row_of = best_of<RowFunction>(encode_avx2, encode_portable);
 #pragma omp parallel num_threads(threads_for(100.0 * out.n * padded))
   {
     std::vector<float> v(padded), left(padded);

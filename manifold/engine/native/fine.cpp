@@ -65,24 +65,15 @@ void encode_portable(const Features& features, int64_t i, const double* center, 
   encode_any(features, i, center, scale, out, v);
 }
 
-#ifdef GENMEND_X86
 AVX2 void encode_avx2(const Features& features, int64_t i, const double* center, double scale, const FineArrays& out,
                       float* v) {
   encode_any(features, i, center, scale, out, v);
-}
-#endif
-
-RowFunction row_function() {
-#ifdef GENMEND_X86
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return encode_avx2;
-#endif
-  return encode_portable;
 }
 
 }  // namespace
 
 void encode_fine(const Features& features, const double* center, double scale, const FineArrays& out) {
-  const RowFunction encode_row_of = row_function();
+  const RowFunction encode_row_of = best_of<RowFunction>(encode_avx2, encode_portable);
 #pragma omp parallel num_threads(threads_for(20.0 * out.n * out.width))
   {
     std::vector<float> v(features.columns);

@@ -10,7 +10,18 @@
 #define AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
 #define AVX512_VNNI __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")))
 #define AVX512_BF16 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")))
+#else
+#define AVX2
 #endif
+
+// Of one function that was built twice, the version for AVX2 where the CPU has it.
+template <class Function>
+Function best_of(Function avx2, Function portable) {
+#ifdef GENMEND_X86
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return avx2;
+#endif
+  return portable;
+}
 
 #if defined(GENMEND_X86) && defined(__linux__)
 #define GENMEND_AMX 1
