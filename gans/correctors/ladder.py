@@ -42,7 +42,7 @@ from genmend.gans.detection.soft_logistic import cross_validated_scores, fit_sof
 from genmend.gans.generator import Generator, early_layers
 from genmend.manifold import Manifold
 
-__all__ = ["Rung", "default_rungs", "fit_correction", "rung_edits"]
+__all__ = ["Rung", "default_rungs", "fit_correction", "gate_and_stop_rule", "rung_edits"]
 
 # Share of the neurons that are capped, and pull of the first layer to its mean. Small steps: a sample stops at the
 # first rung that is enough, so what it is changed beyond need is at most one step.
@@ -60,6 +60,7 @@ _CONTRAST_LADDER = (
 )
 # Recorded in every correction, so that gate and stop rule can be moved without fitting it anew.
 LABELLED_QUANTILE, OWN_QUANTILE = 0.95, 0.98  # of the normal samples' gate scores, where a gate is trained anew
+ENOUGH_QUANTILE, NORMAL_QUANTILE, MANIFOLD_QUANTILE = 0.5, 0.95, 0.99  # where the stop rule draws its limits
 QUANTILES = (0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99)
 
 
@@ -133,9 +134,9 @@ def fit_correction(
     descents: Sequence[float] = DESCENTS,
     labelled: tuple[NDArray[np.floating], NDArray[np.floating]] | None = None,
     gate_quantile: float | None = None,
-    stop_quantile: float = 0.5,
-    normal_quantile: float = 0.95,
-    manifold_quantile: float = 0.99,
+    stop_quantile: float = ENOUGH_QUANTILE,
+    normal_quantile: float = NORMAL_QUANTILE,
+    manifold_quantile: float = MANIFOLD_QUANTILE,
     progress: bool = False,
 ) -> Correction:
     """Make a correction from a fitted detector.
@@ -181,24 +182,11 @@ def fit_correction(
         if descents:
             calm = latents[torch.from_numpy(contrasted <= np.median(contrasted))]
             descent = fit_descent(generator, contrast, calm, layers, quantiles=descents, progress=progress)
-    reference = detector.manifold_.reference_
-    # In half precision where it fits, so that the file stays small; the radii are those of the rounded features.
-    if np.abs(reference).max() < np.finfo(np.float16).max:
-        reference = reference.astype(np.float16)
-    normal = Manifold(detector.k).fit(reference)
-    manifold_limit = np.quantile(normal.score_samples(leave_one_out=True), manifold_quantile)
     return Correction.of(
         generator.module,
         [rung_edits(rung, detector.rare_, contrast) for rung in rungs],
         gate=gate,
-        stop_rule=StopRule(
-            enough_gate_score=float(np.quantile(normal_scores, stop_quantile)),
-            normal_gate_score=float(np.quantile(normal_scores, normal_quantile)),
-            normal_manifold_score=float(manifold_limit),
-            k=detector.k,
-            features=torch.from_numpy(reference),
-            radii=torch.from_numpy(normal.radii_),
-        ),
+        stop_rule=_stop_rule(detector, normal_scores, stop_quantile, normal_quantile, manifold_quantile),
         generator_settings=generator.settings,
         descent=descent,
         info={
@@ -215,6 +203,35 @@ def fit_correction(
             "versions": {name: version(name) for name in ("torch", "numpy", "scikit-learn")}
             | {"python": platform.python_version()},
         },
+    )
+
+
+def gate_and_stop_rule(detector: ArtifactDetector) -> tuple[Gate, StopRule]:
+    """What `fit_correction` makes of a fitted detector beside the edits, for edits that come from elsewhere."""
+    gate, _, normal_scores = _gate(detector, None, None)
+    return gate, _stop_rule(detector, normal_scores, ENOUGH_QUANTILE, NORMAL_QUANTILE, MANIFOLD_QUANTILE)
+
+
+def _stop_rule(
+    detector: ArtifactDetector,
+    normal_scores: NDArray[np.float64],
+    stop_quantile: float,
+    normal_quantile: float,
+    manifold_quantile: float,
+) -> StopRule:
+    """The limits at these quantiles of the normal samples, whose gate scores are given."""
+    reference = detector.manifold_.reference_
+    # In half precision where it fits, so that the file stays small; the radii are those of the rounded features.
+    if np.abs(reference).max() < np.finfo(np.float16).max:
+        reference = reference.astype(np.float16)
+    normal = Manifold(detector.k).fit(reference)
+    return StopRule(
+        enough_gate_score=float(np.quantile(normal_scores, stop_quantile)),
+        normal_gate_score=float(np.quantile(normal_scores, normal_quantile)),
+        normal_manifold_score=float(np.quantile(normal.score_samples(leave_one_out=True), manifold_quantile)),
+        k=detector.k,
+        features=torch.from_numpy(reference),
+        radii=torch.from_numpy(normal.radii_),
     )
 
 

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from genmend.gans import Generator, load_detector
+from genmend.gans.editing.unit_labels import load_labels
 from genmend.gans.settings import CausalSettings, DissectSettings
 from genmend.storage.pieces import Work
 from genmend.workbench.commands.gans.dissect import run_dissect
@@ -71,6 +72,7 @@ def test_the_units_that_paint_are_found(generator, tmp_path, way):
     assert [row["unit"] for row in rows] == [str(unit) for unit in range(8)]
     assert float(rows[2]["iou"]) == units.iou[2]
     assert load_file(tmp_path / "iou.safetensors")["act.iou"].shape == (8, 2)
+    assert load_labels(tmp_path / "units.safetensors").label("act", 2) == "is green"
     assert json.loads((tmp_path / "summary.json").read_text()) == json.loads(json.dumps(run.to_dict()))
     assert float(rows[2]["above_null"]) == units.above_null[2] == units.iou[2] - units.null[2]
     report = (tmp_path / "report.html").read_text()

@@ -8,6 +8,7 @@ from pathlib import Path
 from genmend.gans import Generator
 from genmend.gans.dissection.concepts import Concepts
 from genmend.gans.dissection.dissection import DissectRun, dissect
+from genmend.gans.editing.unit_labels import labels_of_run, save_labels
 from genmend.gans.settings import DissectSettings
 from genmend.storage.atomic import whole_file
 from genmend.storage.container import write_arrays
@@ -31,15 +32,17 @@ def run_dissect(
 ) -> DissectRun:
     """Dissect with `genmend.gans.dissect`, and write everything to `out`.
 
-    Files: ``units.csv``, ``iou.safetensors``, ``summary.json``, ``concepts.png``, ``report.html`` and
-    ``pages/LAYER.html``; ``work/`` holds what an interrupted run goes on from. All are there once the units have their
-    labels, and again after each cause that is tested.
+    Files: ``units.csv``, ``units.safetensors`` (its labels, as the page of `genmend serve` reads them),
+    ``iou.safetensors``, ``summary.json``, ``concepts.png``, ``report.html`` and ``pages/LAYER.html``; ``work/`` holds
+    what an interrupted run goes on from. All are there once the units have their labels, and again after each cause
+    that is tested.
     """
     need_packages()
     work = Work(out / "work", resume, progress)
 
     def write(run: DissectRun) -> None:
         _write_tables(out, run)
+        save_labels(out / "units.safetensors", labels_of_run(run, generator))
         write_dissect_report(out / "report.html", run, generator)
         if not run.causal and not run.untested and run.artifact_units is None:  # the first time
             write_pages(out / "pages", run, generator, progress=progress)
