@@ -231,8 +231,8 @@ def _mended(
     eyes: Generator, settings: DetectorSettings, trained: AnyDetector, normal: np.ndarray, latents: Tensor
 ) -> dict[str, np.ndarray]:
     """Images of broken samples before and after each correction, and the rungs that were taken."""
-    by_labels, _ = fit_method(eyes, settings=settings, work=WORK, detector=trained)
-    by_normal, _ = fit_method(eyes, settings=settings, work=WORK, normal=normal)
+    by_labels = fit_method(eyes, settings=settings, work=WORK, detector=trained).correction
+    by_normal = fit_method(eyes, settings=settings, work=WORK, normal=normal).correction
     made: dict[str, Correction] = dict(
         zip(METHODS, (by_labels, by_normal, random_control(by_labels, SEED)), strict=True)
     )

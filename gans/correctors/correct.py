@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 from torch import Tensor
 
 from genmend.activations import AblateNeurons, CapNeurons, Correction, load_correction
-from genmend.gans.correctors.fitting import fit_method
+from genmend.gans.correctors.fitting import MarkedSamples, fit_method
 from genmend.gans.correctors.gated import Corrected, GatedGenerator, Treatment, corrected
 from genmend.gans.correctors.registry import MethodSettings
 from genmend.gans.correctors.second_judge import Judgement, SecondJudge
@@ -81,6 +81,8 @@ class CorrectRun:
         Share of the corrected samples that lost a third of their finest detail or more, and whether that is most.
     probe : Probe or None
         What two runs of two latents have shown of the generator.
+    marked : MarkedSamples or None
+        Samples that the correction was learnt from with the masks that were given or asked for, if any.
     """
 
     model: str
@@ -94,6 +96,7 @@ class CorrectRun:
     latents: Tensor = field(repr=False, compare=False)
     blurred: dict[str, Any]
     probe: Probe | None = field(default=None, repr=False, compare=False)
+    marked: MarkedSamples | None = field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``summary.json`` holds."""
@@ -182,12 +185,13 @@ def correct(
     settings, method, work = settings or DetectorSettings(), method or MethodSettings(), work or Work()
     probe = probed(generator)
     file = str(correction) if isinstance(correction, str | Path) else ""
-    corrector, fitted = None, correction is None
+    corrector, marked, fitted = None, None, correction is None
     _check_sources(correction, method.labels, detector, normal)
     known = load_detector(detector) if isinstance(detector, str | Path) else detector
     features = None if normal is None else normal_features(normal, generator, settings.extractor, work)
     if correction is None:
-        correction, corrector = fit_method(generator, method, settings, work, detector=known, normal=features)
+        found = fit_method(generator, method, settings, work, detector=known, normal=features)
+        correction, corrector, marked = found.correction, found.corrector, found.marked
     elif not isinstance(correction, Correction):
         correction = load_correction(correction)
     warn_of_majority(correction.info.get("majority"))
@@ -219,6 +223,7 @@ def correct(
         moved,
         blurred(detail[treatment.changed]),
         probe,
+        marked,
     )
 
 

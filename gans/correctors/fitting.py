@@ -36,9 +36,44 @@ from genmend.manifold.features import extractor_of_file
 from genmend.storage.digests import settings_key, sha256_of_array
 from genmend.storage.pieces import Work
 
-__all__ = ["fit_method"]
+__all__ = ["FittedMethod", "MarkedSamples", "fit_method"]
 
+N_MARKED = 12  # samples that are kept with their masks, to be looked at
 _MOST_NORMAL = 1_000  # own normal samples a corrector learns from, as in the face experiment
+
+
+@dataclass(frozen=True)
+class MarkedSamples:
+    """The first broken samples that a corrector learnt from, and where they are taken for broken.
+
+    Attributes
+    ----------
+    latents : Tensor (m, *latent_shape)
+    masks : Tensor (m, h, w)
+        0..1, in steps of 1/255.
+    """
+
+    latents: Tensor
+    masks: Tensor
+
+
+@dataclass(frozen=True)
+class FittedMethod:
+    """What `fit_method` gives.
+
+    Attributes
+    ----------
+    correction : Correction
+        Where the method's edits can't be kept in one, it has the gate and the stop rule and one rung that does nothing.
+    corrector : Corrector or None
+        The fitted one in that case.
+    marked : MarkedSamples or None
+        Where the method looks at masks and some were given or asked for.
+    """
+
+    correction: Correction
+    corrector: Corrector | None
+    marked: MarkedSamples | None
 
 
 def fit_method(
@@ -49,18 +84,11 @@ def fit_method(
     *,
     detector: AnyDetector | None = None,
     normal: NDArray[Any] | None = None,
-) -> tuple[Correction, Corrector | None]:
+) -> FittedMethod:
     """Fit a correction, or load the one that an earlier run has kept.
 
     `detector` is one fitted before, in place of one fitted with these settings; `normal` (n, d) features of normal
     images, in place of the own samples taken for normal.
-
-    Returns
-    -------
-    correction : Correction
-        Where the method's edits can't be kept in one, it has the gate and the stop rule and one rung that does nothing.
-    corrector : Corrector or None
-        The fitted one in that case.
     """
     method, settings, work = method or MethodSettings(), settings or DetectorSettings(), work or Work()
     corrector = None if method.is_own else method.corrector(settings)
@@ -71,13 +99,26 @@ def fit_method(
         facts |= {} if detector is None else {"detector": detector_digest(detector)}
         facts |= {} if normal is None else {"normal": sha256_of_array(normal)}
     keep = work if in_file else replace(work, resume=False)  # the corrector itself is not kept
+    marked: dict[str, NDArray[Any]] = {}
 
     def fit() -> Correction:
         whole = _whole(generator, detector, settings, normal, work)
-        return _fit(generator, method, whole, work, corrector, in_file)
+        correction, learnt = _fit(generator, method, whole, work, corrector, in_file)
+        if learnt is not None and learnt.masks is not None:
+            masks = (learnt.masks[:N_MARKED].float() * 255).round().byte()
+            marked.update(latents=learnt.broken[:N_MARKED].cpu().numpy(), masks=masks.cpu().numpy())
+            replace(keep, resume=False).kept("marked", facts, lambda: marked)
+        return correction
 
     correction = keep.kept("correction", facts, fit, save=save_correction, load=load_correction)
-    return correction, None if in_file else corrector
+    if not marked and method.marks:  # the correction is an earlier run's
+        marked |= keep.kept("marked", facts, dict)
+    samples = (
+        MarkedSamples(torch.from_numpy(marked["latents"]), torch.from_numpy(marked["masks"]).float() / 255)
+        if marked
+        else None
+    )
+    return FittedMethod(correction, None if in_file else corrector, samples)
 
 
 def _fit(
@@ -87,8 +128,8 @@ def _fit(
     work: Work,
     corrector: Corrector | None,
     in_file: bool,
-) -> Correction:
-    """A correction of the method; its corrector, where it has one, is fitted."""
+) -> tuple[Correction, _Samples | None]:
+    """A correction of the method, and what its corrector, where it has one, was fitted to."""
     known = detector.labelled_
     labelled = None if known is None else (known.features, known.shares)
     if method.labels is not None:
@@ -106,19 +147,20 @@ def _fit(
         **method.gate_quantiles(),
     )
     info: dict[str, Any] = {"in_file": in_file}
+    learnt = None
     if corrector is not None:
         learnt = _samples(generator, detector, method.labels)
         if method.masks is not None and correction.gate is not None:
             learnt = _explained(generator, learnt, correction.gate, method.masks, work)
-        masks = learnt.masks if method.method in LOOK_AT_MASKS else None
-        corrector.fit(generator, learnt.normal, learnt.broken, masks=masks, progress=work.progress)
+        learnt = learnt if method.method in LOOK_AT_MASKS else replace(learnt, masks=None)
+        corrector.fit(generator, learnt.normal, learnt.broken, masks=learnt.masks, progress=work.progress)
         edits = corrector.edits(learnt.normal[:1]) if in_file else ()
         correction = replace(correction, ladder=(edits,))
         info |= {"method": method.method, "learnt_from": learnt.words, "rungs": []}
     info["parameters"] = dict(method.parameters)
     majority = check_majority(generator, detector, work) if labelled is None else None
     info["majority"] = None if majority is None else majority.to_dict()
-    return replace(correction, info=correction.info | info)
+    return replace(correction, info=correction.info | info), learnt
 
 
 def _whole(

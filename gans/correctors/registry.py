@@ -99,6 +99,12 @@ class MethodSettings:
                 "or leave --masks out."
             )
 
+    @property
+    def marks(self) -> bool:
+        """Whether it learns from masks that were given or asked for."""
+        drawn = self.labels is not None and self.labels.masks is not None
+        return self.method in LOOK_AT_MASKS and (drawn or self.masks is not None)
+
     def facts(self) -> dict[str, Any]:
         """For reports and for the key of kept work."""
         labels = "" if self.labels is None else self.labels.digest

@@ -21,9 +21,11 @@ from genmend.storage.atomic import whole_file
 from genmend.storage.digests import sha256_of
 from genmend.storage.leftovers import remove_others
 
-__all__ = ["ImageFolders", "gallery", "heat_overlay", "shown_images", "shrunk", "write_images"]
+__all__ = ["SMALL", "ImageFolders", "gallery", "heat_overlay", "mask_overlay", "shown_images", "shrunk", "write_images"]
 
+_ORANGE = (1.0, 0.55, 0.1)
 LARGEST_SHOWN = 256  # pixels of an image on a page
+SMALL = 64  # pixels of an image that is shown twice as large
 
 
 def heat_overlay(images: Tensor, heat: Tensor) -> Tensor:
@@ -32,6 +34,15 @@ def heat_overlay(images: Tensor, heat: Tensor) -> Tensor:
     share = heat / heat.max().clamp(min=1e-12)
     coloured = images.new_tensor(colormaps["inferno"](share.numpy())[..., :3]).permute(0, 3, 1, 2)
     return (0.45 * grey + 0.65 * coloured).clamp(0, 1).float()
+
+
+def mask_overlay(images: Tensor, masks: Tensor) -> Tensor:
+    """Images with masks (n, h, w) over them: from grey and dim at 0 to their own colours under orange at 1."""
+    size = (images.shape[2], images.shape[3])
+    shares = functional.interpolate(masks[:, None].float(), size, mode="bilinear", align_corners=False, antialias=True)
+    dim = 0.5 * images.mean(1, keepdim=True)
+    marked = 0.6 * images + 0.4 * images.new_tensor(_ORANGE)[:, None, None]
+    return (dim + shares.clamp(0, 1) * (marked - dim)).clamp(0, 1)
 
 
 def shrunk(images: Tensor, largest: int = LARGEST_SHOWN) -> Tensor:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -162,10 +163,24 @@ def test_a_method_without_a_file_takes_away_that_of_an_earlier_one(folder):
     assert not (folder / "twice" / "correction.safetensors").exists()
 
 
+def masks_on_page(report):
+    """The caption of the page's picture of masks; empty without one."""
+    found = re.search(r"<figcaption>([^<]*the mask that[^<]*)</figcaption>", report.read_text(encoding="utf-8"))
+    return found[1] if found else ""
+
+
 def test_labels_and_masks_are_what_it_learns_from(folder):
     common = ["--method", "defective-units", "--labels", "judged"]
-    assert correct(folder, "masked", *common, "--masks", "masks.npy").returncode == 0
+    for _ in range(2):  # the second time the correction, and what the page shows of its masks, are the first run's
+        assert correct(folder, "masked", *common, "--masks", "masks.npy").returncode == 0
+        assert masks_on_page(folder / "masked" / "report.html") == (
+            "The first 12 of the broken samples that it learnt from (35 normal and 20 broken samples by labels, drawn "
+            "masks (masks.npy)), and below each the mask that units were scored by: from 0, grey, to 1, its own "
+            "colours under orange. Marked: 50% of these images on average. Nobody says that the masks are right: look "
+            "whether they hold what is broken."
+        )
     assert correct(folder, "attributed", *common).returncode == 0
+    assert masks_on_page(folder / "attributed" / "report.html") == ""
     masked, attributed = (
         load_correction(folder / name / "correction.safetensors") for name in ("masked", "attributed")
     )
@@ -204,6 +219,9 @@ def test_what_makes_the_gate_call_samples_broken_becomes_their_masks(folder):
             settings=DetectorSettings("scratch:network", n_statistics=200, n_reference=160, flagged_share=0.05),
         )
     assert run.correction.ladder == explained.ladder
+    judged = torch.from_numpy(np.load(folder / "judged" / "latents.npy"))
+    assert torch.equal(run.marked.latents, judged[:12])
+    assert run.marked.masks.shape == (12, 32, 32)
 
 
 def test_without_masks_the_key_of_kept_work_is_what_it_was():

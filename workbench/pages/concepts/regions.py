@@ -14,13 +14,12 @@ from genmend.concepts.regions.principal_neurons import RegionPath
 from genmend.concepts.regions.samples import RegionsRun
 from genmend.concepts.regions.study import KindOnHeldOut, KindsStudy, QueryStudy
 from genmend.workbench.pages.page import Block, Facts, Figure, Paragraph, Picture, Section, Table, write_report
-from genmend.workbench.pages.pictures import gallery
+from genmend.workbench.pages.pictures import SMALL, gallery
 
 __all__ = ["in_words", "write_regions_page"]
 
 N_SHOWN = 24
 COLUMNS = 8
-SMALL = 64  # pixels of an image that is shown twice as large
 _NEAREST = {
     "states": "nearest by the states of all neurons",
     "euclidean": "nearest by distance of the layer's mean output",

@@ -27,9 +27,9 @@ from genmend.workbench.pages.page import (
     warning_sections,
     write_report,
 )
-from genmend.workbench.pages.pictures import ImageFolders, heat_overlay
+from genmend.workbench.pages.pictures import SMALL, ImageFolders, heat_overlay, mask_overlay, shown_images
 
-__all__ = ["before_after_grid", "middle_row", "write_correct_report"]
+__all__ = ["before_after_grid", "masked_grid", "middle_row", "write_correct_report"]
 
 N_SHOWN = 12
 _STEERED = ("manifold-guided", "latent-optimisation")
@@ -64,6 +64,7 @@ def write_correct_report(
                 [_flagged(totals), *_choices(totals), *_tried(totals, correction), *_judged(totals)],
             ),
             Section("Scores", [_histogram(done, correction)]),
+            *_masks(run, generator),
             Section("Settings", [Facts("What this run used", totals)]),
         ],
     )
@@ -90,6 +91,15 @@ def before_after_grid(
     return image_grid([row[start : start + width] for start in range(0, len(before), width) for row in rows])
 
 
+def masked_grid(images: Tensor, masks: Tensor, columns: int = 6) -> bytes:
+    """Bands of so many images as one PNG, each with the same images under their masks below it."""
+    columns = min(columns, len(images))
+    white = images.new_ones(-len(images) % columns, *images.shape[1:])
+    above, below = (torch.cat([row, white]).split(columns) for row in (images, mask_overlay(images, masks)))
+    scale = 2 if max(images.shape[2:]) <= SMALL else 1
+    return image_grid([row for band in zip(above, below, strict=True) for row in band], scale)
+
+
 def middle_row(correction: Correction, rungs: NDArray[np.int64]) -> str:
     """What the middle row of `before_after_grid` shows, in words."""
     return "where neurons were switched off" if _is_mapped(correction, rungs) else "where the image changed"
@@ -102,6 +112,21 @@ def _is_mapped(correction: Correction, rungs: NDArray[np.int64]) -> bool:
 
 def _n_descents(correction: Correction) -> int:
     return 0 if correction.descent is None else len(correction.descent.targets)
+
+
+def _masks(run: CorrectRun, generator: Generator) -> list[Section]:
+    """Samples that the correction was learnt from, and below each its mask; nothing without masks."""
+    if run.marked is None:
+        return []
+    images, masks = shown_images(generator, run.marked.latents), run.marked.masks
+    n, share = len(images), float(masks.mean())
+    caption = (
+        f"The first {n} of the broken samples that it learnt from ({run.correction.info['learnt_from']}), and below "
+        "each the mask that units were scored by: from 0, grey, to 1, its own colours under orange. Marked: "
+        f"{share:.0%} of these images on average. Nobody says that the masks are right: look whether they hold what is "
+        "broken."
+    )
+    return [Section("Masks", [Picture(caption, masked_grid(images, masks))])]
 
 
 def _taken(correction: Correction, rung: int) -> str:
