@@ -13,7 +13,23 @@ from genmend.workbench.app.jobs import Jobs
 if TYPE_CHECKING:
     import gradio as gr
 
-__all__ = ["AppContext", "Shared"]
+__all__ = ["AppContext", "Models", "Shared"]
+
+
+@dataclass(frozen=True)
+class Models:
+    """What the tabs work on: chosen where the page is started, never in the page.
+
+    Attributes
+    ----------
+    pipeline : str
+        "reference", or the folder of a diffusers pipeline.
+    voice : str
+        Any voice that `load_voice` takes, beside those that come with genmend; "" for none.
+    """
+
+    pipeline: str = "reference"
+    voice: str = ""
 
 
 class Shared:
@@ -42,6 +58,8 @@ class AppContext:
     ----------
     out : Path
         The one folder that is written to; only files below it are served.
+    models : Models
+        What the tabs work on.
     jobs : Jobs
         For whatever takes more than a second: see `genmend.workbench.app.job_panel`.
     shared : Shared
@@ -51,6 +69,7 @@ class AppContext:
     """
 
     out: Path
+    models: Models = field(default_factory=Models)
     jobs: Jobs = field(default_factory=Jobs)
     shared: Shared = field(default_factory=Shared)
     page: gr.Blocks | None = None

@@ -6,8 +6,12 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from genmend.workbench.app.guard import MOST_BYTES, guarded
+
+if TYPE_CHECKING:
+    from genmend.workbench.app.context import Models
 
 __all__ = ["HOST", "free_port", "serve"]
 
@@ -16,7 +20,9 @@ FIRST_PORT, N_PORTS = 7860, 100
 MOST_WAITING = 200  # events; more are told to come back later
 
 
-def serve(out: Path, port: int | None = None, *, said: Callable[[str], None] = print) -> None:
+def serve(
+    out: Path, port: int | None = None, *, models: Models | None = None, said: Callable[[str], None] = print
+) -> None:
     """Serve the page until it is interrupted.
 
     Parameters
@@ -25,6 +31,8 @@ def serve(out: Path, port: int | None = None, *, said: Callable[[str], None] = p
         The only folder that is written to; made where there is none.
     port : int, optional
         The first free one from 7860 on if not given.
+    models : Models, optional
+        What the tabs work on; those that come with genmend if not given.
     said : callable
         Told the page's address once it answers.
 
@@ -50,11 +58,11 @@ def serve(out: Path, port: int | None = None, *, said: Callable[[str], None] = p
     from starlette.middleware import Middleware
 
     from genmend.workbench.app.app import STYLE, make_app, make_theme
-    from genmend.workbench.app.context import AppContext
+    from genmend.workbench.app.context import AppContext, Models
 
     port = free_port(port)
     folder.mkdir(parents=True, exist_ok=True)
-    context = AppContext(folder)
+    context = AppContext(folder, models or Models())
     page = make_app(context).queue(max_size=MOST_WAITING, default_concurrency_limit=4, api_open=False)
     try:
         page.launch(

@@ -14,12 +14,41 @@ __all__ = ["commands"]
 commands = typer.Typer()
 
 
+def _known_folder(pipeline: str) -> str:
+    from genmend.diffusion.pipeline_folder import check_pipeline_folder
+
+    folder = Path(pipeline).expanduser()
+    if pipeline != "reference":
+        if not (folder / "model_index.json").is_file():
+            raise ValueError(f"--pipeline is {pipeline!r}; give reference, or a folder that save_pretrained wrote.")
+        check_pipeline_folder(folder)
+    return pipeline
+
+
+def _known_voice(voice: str) -> str:
+    from genmend.tts.voices.load import check_voice
+
+    if voice:
+        check_voice(voice)
+    if voice.endswith((".onnx", ".safetensors")) and not Path(voice).is_file():
+        raise FileNotFoundError(f"There is no file {voice}; give --voice a voice that is there.")
+    return voice
+
+
 @commands.command()
 def serve(
     port: Annotated[
         int | None, typer.Option(help="The first free one from 7860 on if not given.", min=1, max=65535)
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for all that the page writes.")] = Path("served"),
+    pipeline: Annotated[
+        str,
+        typer.Option(help="Of the tab Amplify: reference, or a folder that diffusers wrote.", callback=_known_folder),
+    ] = "reference",
+    voice: Annotated[
+        str,
+        typer.Option(help="Of the tab Voice, beside joe: a Piper .onnx, or what speak takes.", callback=_known_voice),
+    ] = "",
 ) -> None:
     """Everything in the browser: samples, generators, pipelines, voices, and what a network sees.
 
@@ -27,8 +56,9 @@ def serve(
 
     Needs gradio, which the extra ui brings.
     """
+    from genmend.workbench.app.context import Models
     from genmend.workbench.app.server import serve as run_server
 
     if out.exists() and not out.is_dir():
         raise FileExistsError(f"--out is {out}, which is a file; give a folder, which is made where there is none.")
-    run_server(out, port, said=note)
+    run_server(out, port, models=Models(pipeline, voice), said=note)
