@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "common_gallery",
+    "density_coverage_plane",
     "k_sweep",
     "metric_bars",
     "missed_gallery",
@@ -114,7 +115,8 @@ def precision_recall_plane(
 ) -> Figure:
     """A point for each evaluation: precision to the right, recall upwards, both best at 1; bars are their intervals.
 
-    A cross shows where two sets alike would be, of a single evaluation that says so (expected_precision).
+    A cross shows where two sets alike would be (expected_precision), of several evaluations where all are against one
+    reference of their size.
 
     Parameters
     ----------
@@ -123,35 +125,73 @@ def precision_recall_plane(
     k, ax
         As for `rarity_histogram`; k has to be one of every evaluation's.
     """
-    named = evaluations if isinstance(evaluations, Mapping) else {"query": evaluations}
+    words = ("share of the query", "share of the reference")
+    figure, ax = _plane(evaluations, k, ("precision", "recall"), words, "expected_precision", ax)
+    ax.set_xlim(-0.02, 1.02)
+    ax.set_ylim(-0.02, 1.02)
+    return figure
+
+
+def density_coverage_plane(
+    evaluations: Mapping[str, Any] | Any, k: int | None = None, *, ax: Axes | None = None
+) -> Figure:
+    """A point for each evaluation: density to the right, coverage upwards; else as `precision_recall_plane`.
+
+    The cross is at a density of 1 and at the coverage that sets alike have on average.
+    """
+    words = ("1 as the reference", "share of the reference")
+    figure, ax = _plane(evaluations, k, ("density", "coverage"), words, "expected_coverage", ax)
+    ax.set_xlim(-0.02, max(1.2, ax.get_xlim()[1]))
+    ax.set_ylim(-0.02, 1.02)
+    return figure
+
+
+def _plane(
+    evaluations: Mapping[str, Any] | Any,
+    k: int | None,
+    metrics: tuple[str, str],
+    words: tuple[str, str],
+    expected: str,
+    ax: Axes | None,
+) -> tuple[Figure, Axes]:
+    """A point for each evaluation in the plane of two metrics, and a cross where two sets alike would be."""
+    several = isinstance(evaluations, Mapping)
+    named = evaluations if several else {"query": evaluations}
     if not named:
         raise ValueError("there is nothing to draw: give at least one evaluation")
     k = chosen_k(next(iter(named.values())), k)
     own = ax is None
     ax = ax or _axis(7.2, 4.2)
     for number, (name, evaluation) in enumerate(named.items()):
-        x, y = (value(evaluation, k, metric) for metric in ("precision", "recall"))
-        spread = [_whiskers(evaluation, k, metric, at) for metric, at in (("precision", x), ("recall", y))]
+        x, y = (value(evaluation, k, metric) for metric in metrics)
+        spread = [_whiskers(evaluation, k, metric, at) for metric, at in zip(metrics, (x, y), strict=True)]
         ax.errorbar(
             x, y, xerr=spread[0], yerr=spread[1], fmt=MARKERS[number // 10 % len(MARKERS)], color=f"C{number % 10}",
             capsize=2, label=name, clip_on=False, zorder=3,
         )  # fmt: skip
-    computed = {} if isinstance(evaluations, Mapping) else evaluations.to_dict()["k"][str(k)]
-    if computed.get("expected_precision") is not None:
-        alike = value(evaluations, k, "expected_precision")
-        ax.plot(alike, alike, "+", color="black", markersize=11, label="two sets alike", clip_on=False)
-        ax.legend(fontsize="small", loc="lower left")
-    ax.set_xlim(-0.02, 1.02)
-    ax.set_ylim(-0.02, 1.02)
+    alike = _alike(list(named.values()), k, expected)
+    if alike is not None:
+        across = alike if expected == "expected_precision" else 1.0
+        ax.plot(across, alike, "+", color="black", markersize=11, label="two sets alike", clip_on=False)
+        if not several:
+            ax.legend(fontsize="small", loc="lower left")
     ax.grid(alpha=0.3)
-    ax.set_xlabel(f"precision (k = {k}, share of the query)")
-    ax.set_ylabel(f"recall (k = {k}, share of the reference)")
+    ax.set_xlabel(f"{metrics[0]} (k = {k}, {words[0]})")
+    ax.set_ylabel(f"{metrics[1]} (k = {k}, {words[1]})")
     figure = _figure_of(ax)
-    if own and isinstance(evaluations, Mapping):
+    if own and several:
         figure.legend(loc="outside right center", fontsize="small", frameon=False)
-    elif isinstance(evaluations, Mapping):
+    elif several:
         ax.legend(fontsize="small")
-    return figure
+    return figure, ax
+
+
+def _alike(evaluations: Sequence[Any], k: int, expected: str) -> float | None:
+    """What two sets alike would have, where all evaluations say the same."""
+    told = [evaluation.to_dict() for evaluation in evaluations]
+    sizes = {about.get(name) for about in told for name in ("n_query", "n_reference")}
+    found = {about["k"][str(k)].get(expected) for about in told}
+    return found.pop() if len(found) == 1 and (len(told) == 1 or len(sizes) == 1) else None
 
 
 def k_sweep(evaluation: Any, metrics: Sequence[str] = SWEPT, *, ax: Axes | None = None) -> Figure:

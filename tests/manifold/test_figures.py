@@ -90,6 +90,7 @@ DRAWN = {
     "rarity": lambda: figures.rarity_histogram(EVALUATED),
     "score": lambda: figures.score_histogram(EVALUATED, 5),
     "plane": lambda: figures.precision_recall_plane(NAMED),
+    "other plane": lambda: figures.density_coverage_plane(NAMED, 3),
     "sweep": lambda: figures.k_sweep(EVALUATED),
     "bars": lambda: figures.metric_bars(EVALUATED),
     "overview": lambda: figures.overview(EVALUATED),

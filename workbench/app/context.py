@@ -73,3 +73,8 @@ class AppContext:
     jobs: Jobs = field(default_factory=Jobs)
     shared: Shared = field(default_factory=Shared)
     page: gr.Blocks | None = None
+
+    @property
+    def files(self) -> Path:
+        """Where uploads and pictures of the page lie, the only folder whose files are sent to a browser."""
+        return self.out / "files"

@@ -21,6 +21,8 @@ from genmend.workbench.app.jobs import Job, one_sentence
 __all__ = ["JobPanel", "job_panel"]
 
 SECONDS = 0.25  # between two looks at a job
+# Errors that are told to a person as one sentence.
+TOLD = (ValueError, TypeError, LookupError, OSError, RuntimeError, ImportError)
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,9 @@ class JobPanel:
     show: Callable[[Any], Sequence[Any]]
     outputs: list[Any]
 
-    def started_by(self, trigger: Any, prepare: Callable[..., Callable[[], Any]], inputs: Sequence[Any] = ()) -> Any:
+    def started_by(
+        self, trigger: Any, prepare: Callable[..., Callable[[], Any] | Job], inputs: Sequence[Any] = ()
+    ) -> Any:
         """Have an event start a job.
 
         Parameters
@@ -43,7 +47,7 @@ class JobPanel:
             The event, e.g. ``button.click``.
         prepare
             Called with the inputs at once: checks them and returns the work, a function without arguments, which runs
-            in the queue. What either raises is shown as one sentence.
+            in the queue, or a job that is there already. What either raises is shown as one sentence.
         inputs
             Components.
 
@@ -53,12 +57,7 @@ class JobPanel:
         """
 
         def start(old: str | None, *values: Any) -> tuple[Any, ...]:
-            try:
-                work = prepare(*values)
-            except (ValueError, TypeError, LookupError, OSError, RuntimeError, ImportError) as error:
-                return gr.skip(), _box(one_sentence(error), "error"), gr.skip()
-            self.context.jobs.forget(old)
-            return self.context.jobs.start(work).id, _line("Waiting."), gr.update(visible=True)
+            return self._started(old, lambda: prepare(*values))
 
         begun = trigger(
             start,
@@ -69,39 +68,75 @@ class JobPanel:
         )
         return self._watched(begun.then)
 
+    def _started(self, old: str | None, prepare: Callable[[], Any]) -> tuple[Any, ...]:
+        """Put the work into the queue in place of the browser's old job."""
+        try:
+            work = prepare()
+        except TOLD as error:
+            return gr.skip(), _box(one_sentence(error), "error"), gr.skip()
+        before = self.context.jobs.find(old)
+        if before is not None and not before.ended:
+            before.cancel()
+        job = work if isinstance(work, Job) else self.context.jobs.start(work)
+        job.before = before if job is not before and not job.shared else None
+        return job.id, _line("Waiting."), gr.update(visible=not job.shared)
+
+    def _begun_by_opening(self, prepare: Callable[[], Any]) -> Any:
+        def start(key: str | None) -> tuple[Any, ...]:
+            if self.context.jobs.find(key) is not None:
+                return gr.skip(), gr.skip(), gr.skip()
+            return self._started(None, prepare)
+
+        assert self.context.page is not None
+        outputs = [self.kept, self.status, self.cancel]
+        load = self.context.page.load
+        return load(start, [self.kept], outputs, show_progress="hidden", api_visibility="private").then
+
     def _watched(self, event: Any) -> Any:
         async def watch(key: str | None) -> AsyncIterator[tuple[Any, ...]]:
             job = self.context.jobs.find(key)
             nothing = [gr.skip()] * len(self.outputs)
             if job is None:  # none was begun, or the server was started anew
-                yield gr.skip(), gr.update(visible=False), *nothing
+                yield gr.skip(), gr.skip(), gr.update(visible=False), *nothing
                 return
             said = ""
             while not job.ended:
                 now = _progress(job, self.context.jobs.ahead_of(job))
                 if now != said:
                     said = now
-                    yield said, gr.update(visible=True), *nothing
+                    yield gr.skip(), said, gr.update(visible=not job.shared), *nothing
                 await asyncio.sleep(SECONDS)
             shown = nothing
             if job.state == "done":
                 try:
                     shown = list(await asyncio.to_thread(self.show, job.result))
-                except (ValueError, TypeError, LookupError, OSError, RuntimeError, ImportError) as error:
+                except TOLD as error:
                     job.error, job.state = one_sentence(error), "failed"
-            yield _ending(job), gr.update(visible=False), *shown
+            before, job.before = job.before, None
+            if job.state == "done" and before is not None:
+                self.context.jobs.forget(before.id)
+            # What is on the page is still the result of the one before, where this one gave none.
+            kept = before.id if job.state != "done" and before is not None else gr.skip()
+            yield kept, _ending(job), gr.update(visible=False), *shown
 
         return event(
             watch,
             [self.kept],
-            [self.status, self.cancel, *self.outputs],
+            [self.kept, self.status, self.cancel, *self.outputs],
             show_progress="hidden",
             concurrency_limit=None,
             api_visibility="private",
         )
 
 
-def job_panel(context: AppContext, name: str, show: Callable[[Any], Sequence[Any]], outputs: Sequence[Any]) -> JobPanel:
+def job_panel(
+    context: AppContext,
+    name: str,
+    show: Callable[[Any], Sequence[Any]],
+    outputs: Sequence[Any],
+    *,
+    first: Callable[[], Any] | None = None,
+) -> JobPanel:
     """Put the line of a tab's long work where it is called, and return what starts the work.
 
     Parameters
@@ -112,6 +147,8 @@ def job_panel(context: AppContext, name: str, show: Callable[[Any], Sequence[Any
         Makes the new values of `outputs` of the job's result; called again after a reload.
     outputs : sequence of components
         What shows the result; already on the page, or made with ``render=False``.
+    first : callable, optional
+        As `prepare` of `JobPanel.started_by`, without inputs: what a page begins with that knows of no job of its own.
 
     Examples
     --------
@@ -138,7 +175,7 @@ def job_panel(context: AppContext, name: str, show: Callable[[Any], Sequence[Any
 
     cancel.click(stop, [kept], [status], show_progress="hidden", api_visibility="private", queue=False)
     if context.page is not None:
-        panel._watched(context.page.load)
+        panel._watched(panel._begun_by_opening(first) if first else context.page.load)
     return panel
 
 

@@ -42,6 +42,8 @@ class Job:
         One sentence, where it failed.
     shared : bool
         Whether several browsers watch it: then none of them can cancel it.
+    before : Job, optional
+        The one whose place it takes once it is done.
     """
 
     work: Callable[[], Any] | None
@@ -54,6 +56,7 @@ class Job:
     error: str = ""
     began: float = 0.0
     shared: bool = False
+    before: Job | None = None
     stop: threading.Event = field(default_factory=threading.Event)
 
     @property

@@ -82,7 +82,7 @@ def serve(
             run_history=False,
             theme=make_theme(),
             css_paths=STYLE,
-            app_kwargs={"middleware": [Middleware(guarded, folder=folder)]},
+            app_kwargs={"middleware": [Middleware(guarded, folder=context.files)]},
         )
         said(f"The page: http://{HOST}:{port}/ (on this machine only; stop it with Ctrl-C)")
         page.block_thread()
