@@ -12,12 +12,12 @@ import torch
 from genmend.storage.progress import tell
 from genmend.storage.weights import fetch_weights
 from genmend.workbench.app.uploads import OwnFolder
-from genmend.workbench.commands.score import ScoreRun, run_score
+from genmend.workbench.commands.score import ScoreRun, compute_score, write_score
 from genmend.workbench.commands.score_settings import ScoreSettings
 
-__all__ = ["Comparison", "add_set", "example_comparison"]
+__all__ = ["Comparison", "add_set", "example_comparison", "report_of"]
 
-N_EXAMPLE = 200
+N_EXAMPLE = 150
 # What becomes of a latent of the face generator, and how the set is called.
 EXAMPLES = (
     ("same generator, other seeds", 1.0),
@@ -36,8 +36,8 @@ class Comparison:
     reference_name : str
     runs : dict of str to ScoreRun
         By the name of the set.
-    reports : dict of str to Path
-        Folder of each run's files, ``report.html`` among them.
+    folders : dict of str to Path
+        Where each run's files go once they are asked for.
     held : tuple of OwnFolder
         Folders that have to last as long as this.
     about : str
@@ -47,7 +47,7 @@ class Comparison:
     reference: Path
     reference_name: str
     runs: dict[str, ScoreRun] = field(default_factory=dict)
-    reports: dict[str, Path] = field(default_factory=dict)
+    folders: dict[str, Path] = field(default_factory=dict)
     held: tuple[OwnFolder, ...] = ()
     about: str = ""
 
@@ -69,13 +69,21 @@ def add_set(
     number, free = 2, name
     while free in comparison.runs:
         number, free = number + 1, f"{name} ({number})"
-    run = run_score(comparison.reference, query, out, settings=settings, progress=False)
+    run = compute_score(comparison.reference, query, settings=settings, progress=False)
     return replace(
         comparison,
         runs={**comparison.runs, free: run},
-        reports={**comparison.reports, free: out},
+        folders={**comparison.folders, free: out},
         held=(*comparison.held, *held),
     )
+
+
+def report_of(comparison: Comparison, name: str) -> Path:
+    """The report of a set, as ``genmend score`` writes it."""
+    path = comparison.folders[name] / "report.html"
+    if not path.is_file():
+        write_score(path.parent, comparison.runs[name])
+    return path
 
 
 def example_comparison(out: Path) -> Comparison:
@@ -83,6 +91,7 @@ def example_comparison(out: Path) -> Comparison:
     for weights in ("faces", "efficientnet-lite0"):
         tell(f"getting the weights of {weights}", 0, 1)
         fetch_weights(weights)
+    out = out / f"of-{N_EXAMPLE}"  # a folder that has other images too is another set
     reference = _drawn(out / "reference", 0, 1.0)
     found = Comparison(
         reference,

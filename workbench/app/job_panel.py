@@ -162,7 +162,7 @@ def job_panel(
     """
     kept = gr.BrowserState("", storage_key=f"genmend-{name}", secret="the id of a job")
     with gr.Row(elem_classes="job"):
-        status = gr.HTML("", elem_id=f"{name}-status", elem_classes="status")
+        status = gr.HTML("", padding=False, elem_id=f"{name}-status", elem_classes="status")
         cancel = gr.Button("Cancel", visible=False, size="sm", scale=0, elem_id=f"{name}-cancel")
     panel = JobPanel(context, kept, status, cancel, show, list(outputs))
 

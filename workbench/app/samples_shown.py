@@ -13,16 +13,15 @@ from genmend.manifold.figures import charts, galleries
 from genmend.workbench.app.comparison import Comparison
 from genmend.workbench.app.page_parts import figure_html, note_html, pictures_html, pixels_of, table_html
 from genmend.workbench.commands.score import ScoreRun
-from genmend.workbench.pages.score import score_summary
 
 __all__ = ["GALLERIES", "gallery_of", "names_of", "place_of", "planes", "sets_table", "verdict"]
 
 N_SHOWN, N_NEIGHBOURS = 12, 5
 # Name of a gallery -> title, rows of an evaluation, the value behind, in words; and whose samples they are.
 GALLERIES: dict[str, tuple[str, Callable[..., np.ndarray], str, str, str]] = {
-    "rare": ("Rarest on the manifold", galleries.rarest, "rarity", "rarity", "query"),
-    "off": ("Farthest off the manifold", galleries.worst_outside, "score", "distance / radius", "query"),
-    "missed": ("Missed: no sample is near these", galleries.worst_missed, "radius", "radius", "reference"),
+    "rare": ("Rarest on the manifold, rarity", galleries.rarest, "rarity", "rarity", "query"),
+    "off": ("Farthest off the manifold, in radii", galleries.worst_outside, "score", "distance / radius", "query"),
+    "missed": ("Missed by the samples, radius", galleries.worst_missed, "radius", "radius", "reference"),
 }
 _COLUMNS = ("precision", "recall", "density", "coverage", "rarity_percentile_mean")
 
@@ -30,13 +29,28 @@ _COLUMNS = ("precision", "recall", "density", "coverage", "rarity_percentile_mea
 def verdict(comparison: Comparison, name: str) -> str:
     """One sentence on a set, each share beside what two sets alike would reach; what to mind is folded."""
     result = comparison.runs[name].to_dict()
+    totals = result["k"][str(comparison.k)]
+    sizes_differ = result["n_query"] != result["n_reference"]
+    shares = (
+        ("precision", "expected_precision", "of its samples lie on the manifold of the reference"),
+        ("recall", "" if sizes_differ else "expected_precision", "of the reference is within their reach"),
+    )
+    said = [
+        f"<strong>{totals[share]:.0%}</strong> {words}" + _yardstick(totals.get(expected))
+        for share, expected, words in shares
+        if totals.get(share) is not None
+    ]
     notes = "".join(f"<li>{escape(note)}.</li>" for note in result["warnings"])
     count = len(result["warnings"])
     folded = f"<details><summary>To keep in mind ({count})</summary><ul>{notes}</ul></details>" if notes else ""
     return (
-        f'<p class="verdict"><strong>{escape(name)}</strong> against {escape(comparison.reference_name)}: '
-        f"{escape(score_summary(result))}</p>{note_html(comparison.about)}{folded}"
+        f'<p class="verdict"><strong>{escape(name)}</strong> beside {escape(comparison.reference_name)}: '
+        f"{'; '.join(said)}.</p>{note_html(comparison.about)}{folded}"
     )
+
+
+def _yardstick(alike: float | None) -> str:
+    return "" if alike is None else f" (two sets alike: {alike:.0%})"
 
 
 def planes(comparison: Comparison) -> str:
@@ -88,10 +102,7 @@ def gallery_of(comparison: Comparison, name: str, kind: str) -> list[tuple[np.nd
     if samples.kind != "images" or samples.sample is None:
         return []
     values = run.per_sample()[f"k{comparison.k}_{GALLERIES[kind][2]}"]
-    return [
-        (pixels_of(samples.sample(row)), f"{GALLERIES[kind][3]} {values[row]:.2f}")
-        for row in _rows(comparison, run, kind)
-    ]
+    return [(pixels_of(samples.sample(row)), f"{values[row]:.2f}") for row in _rows(comparison, run, kind)]
 
 
 def named_rows(comparison: Comparison, name: str) -> str:

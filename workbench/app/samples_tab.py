@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from genmend.storage.weights import MissingWeightsError, find_weights
-from genmend.workbench.app.comparison import Comparison, add_set, example_comparison
+from genmend.workbench.app.comparison import Comparison, add_set, example_comparison, report_of
 from genmend.workbench.app.context import AppContext
 from genmend.workbench.app.guard import ARRAY_SUFFIXES
 from genmend.workbench.app.job_panel import job_panel
@@ -37,12 +37,15 @@ _CLICK = "Click a picture: its nearest neighbours in the other set, and its plac
 
 def build(context: AppContext) -> None:
     """Fill the tab."""
-    sentence, drawn, table = (gr.HTML(render=False, elem_id=f"samples-{part}") for part in ("said", "planes", "sets"))
+    sentence, drawn, table = (
+        gr.HTML(render=False, padding=False, elem_id=f"samples-{part}") for part in ("said", "planes", "sets")
+    )
     chosen = gr.Radio([], label="Set whose pictures are shown", render=False, visible=False, elem_id="samples-set")
-    report = gr.DownloadButton("Download its report", render=False, visible=False, size="sm", scale=0)
+    make = gr.Button("Make its report", render=False, visible=False, scale=0, min_width=180)
+    report = gr.DownloadButton("Download its report", render=False, visible=False, scale=0, min_width=180)
     shown = {kind: _gallery(kind, title) for kind, (title, *_) in GALLERIES.items()}
-    rows, place = gr.HTML(render=False), gr.HTML(render=False, elem_id="samples-place")
-    of_set = [sentence, report, *shown.values(), rows, place]
+    rows, place = gr.HTML(render=False, padding=False), gr.HTML(render=False, padding=False, elem_id="samples-place")
+    of_set = [sentence, make, report, *shown.values(), rows, place]
 
     def show(comparison: Comparison, name: str = "") -> list[Any]:
         names = names_of(comparison)
@@ -51,10 +54,10 @@ def build(context: AppContext) -> None:
 
     def show_set(comparison: Comparison, name: str) -> list[Any]:
         pictures = {kind: gallery_of(comparison, name, kind) for kind in GALLERIES}
-        path = comparison.reports[name] / "report.html"
         return [
             verdict(comparison, name),
-            gr.update(value=str(path), visible=True),
+            gr.update(visible=True),
+            gr.update(visible=False),
             *(gr.update(value=found, visible=bool(found)) for found in pictures.values()),
             named_rows(comparison, name),
             f"<p>{_CLICK}</p>" if any(pictures.values()) else "",
@@ -67,6 +70,7 @@ def build(context: AppContext) -> None:
     table.render()
     with gr.Row():
         chosen.render()
+        make.render()
         report.render()
     with gr.Row():
         for gallery in shown.values():
@@ -85,6 +89,12 @@ def build(context: AppContext) -> None:
         return show_set(comparison, name if name in comparison.runs else names_of(comparison)[0])
 
     chosen.input(choose, [panel.kept, chosen], of_set, show_progress="hidden", api_visibility="private")
+    make.click(
+        lambda key, name: (gr.update(visible=False), gr.update(value=_report(comparison_of(key), name), visible=True)),
+        [panel.kept, chosen],
+        [make, report],
+        api_visibility="private",
+    )
     for kind, gallery in shown.items():
 
         def picked(key: str, name: str, event: gr.SelectData, kind: str = kind) -> str:
@@ -106,11 +116,15 @@ def build(context: AppContext) -> None:
     panel.started_by(uploads["example"].click, lambda: _example(context))
 
 
+def _report(comparison: Comparison, name: str) -> str:
+    return str(report_of(comparison, name))
+
+
 def _gallery(kind: str, title: str) -> gr.Gallery:
     return gr.Gallery(
         label=title,
         render=False,
-        columns=4,
+        columns=3,
         height="auto",
         object_fit="contain",
         allow_preview=False,

@@ -16,7 +16,7 @@ from genmend.workbench.commands.score_settings import ScoreSettings
 from genmend.workbench.pages.page import need_packages
 from genmend.workbench.pages.score import write_score_report
 
-__all__ = ["ScoreRun", "run_score"]
+__all__ = ["ScoreRun", "compute_score", "run_score", "write_score"]
 
 _UNPUBLISHED = "efficientnet-lite0"
 
@@ -94,10 +94,24 @@ def run_score(
     ModuleNotFoundError
         If a package of the report is missing: before anything is computed.
     """
-    settings = settings or ScoreSettings()
     need_packages()
     if out.exists() and not out.is_dir():
         raise FileExistsError(f"--out is {out}, which is a file; give a folder, which is made where there is none.")
+    run = compute_score(reference, query, settings=settings, resume=resume, progress=progress)
+    write_score(out, run)
+    return run
+
+
+def compute_score(
+    reference: Path,
+    query: Path,
+    *,
+    settings: ScoreSettings | None = None,
+    resume: bool = True,
+    progress: bool = True,
+) -> ScoreRun:
+    """Read both sets and evaluate; as `run_score`, without files of its own."""
+    settings = settings or ScoreSettings()
     kinds = [kind_of(source) for source in (reference, query)]
     if set(kinds) == {"images", "audio"}:
         raise ValueError(f"{reference} holds {kinds[0]} and {query} holds {kinds[1]}; give two sets of one kind.")
@@ -113,12 +127,15 @@ def run_score(
         seed=settings.seed,
         features=extractor or "features",
     )
-    run = ScoreRun(x, y, evaluation, settings)
+    return ScoreRun(x, y, evaluation, settings)
+
+
+def write_score(out: Path, run: ScoreRun) -> None:
+    """Write the files of `run_score`."""
     out.mkdir(parents=True, exist_ok=True)
     write_npz(out / "per_sample.npz", run.per_sample(), compressed=True)
     write_json(out / "summary.json", run.to_dict())
     write_score_report(out / "report.html", run)
-    return run
 
 
 def _drawn(features: FeatureSet, role: str) -> list[str]:
