@@ -150,8 +150,9 @@ def test_commands_show_what_the_library_computes():
     assert problems == {}
 
 
-def test_only_the_command_line_imports_commands_and_pages_are_imported_by_commands():
-    allowed = {"workbench.commands": ("workbench/cli/", "workbench/commands/"), "workbench.pages": ("workbench/",)}
+def test_only_the_command_line_and_the_page_in_the_browser_import_commands_and_only_the_workbench_imports_pages():
+    places_of_commands = ("workbench/cli/", "workbench/app/", "workbench/commands/")
+    allowed = {"workbench.commands": places_of_commands, "workbench.pages": ("workbench/",)}
     problems = [
         f"{name_of(file)} imports {module}"
         for file in python_files(*rooms(), "experiments", "benchmarks")
