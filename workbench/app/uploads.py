@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from genmend.manifold.features.audio_files import AUDIO_SUFFIXES
 from genmend.manifold.features.image_files import IMAGE_SUFFIXES
+from genmend.storage.atomic import whole_file
 from genmend.workbench.app.guard import ARRAY_SUFFIXES, MOST_BYTES, suffix_of
 
 __all__ = ["OwnFolder", "take_samples"]
@@ -98,7 +99,7 @@ def _unpack(path: Path, folder: Path) -> None:
             for entry in entries:
                 target = folder.joinpath(*PurePosixPath(entry.filename).parts)
                 target.parent.mkdir(parents=True, exist_ok=True)
-                with archive.open(entry) as source, target.open("wb") as file:
+                with whole_file(target) as temporary, archive.open(entry) as source, temporary.open("wb") as file:
                     _copy(source, file, entry.file_size, path.name)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError) as error:
         raise ValueError(f"{path.name} is no zip that can be unpacked: {error}.") from error
