@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from genmend.storage.named_object import made_object
 
-__all__ = ["Classifier", "load_classifier"]
+__all__ = ["Classifier", "gives_features", "load_classifier", "prepared_by"]
 
 EMBEDDED = ("efficientnet-lite0", "mobilenet-v2")
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -32,6 +32,8 @@ class Classifier:
         From prepared images to images in 0..1, of the same size, for pictures.
     classes : tuple of str
         Their names; empty where nobody knows them.
+    made : str
+        How it came by its classes, in words; empty where they are its own.
     """
 
     name: str
@@ -39,24 +41,25 @@ class Classifier:
     prepare: Callable[[Tensor], Tensor]
     shown: Callable[[Tensor], Tensor]
     classes: tuple[str, ...] = ()
+    made: str = ""
 
     def class_name(self, number: int) -> str:
         """A class in words, or its number."""
         return self.classes[number] if number < len(self.classes) else f"class {number}"
 
     def class_number(self, text: str) -> int:
-        """The number of a class given as a number or by its name.
+        """The number of a class given by its name or as a number; a name that is a number comes first.
 
         Raises
         ------
         ValueError
             If no class has that name; the message has the nearest ones.
         """
-        if text.strip().isdecimal():
-            return int(text)
         names = [name.lower() for name in self.classes]
         if text.lower() in names:
             return names.index(text.lower())
+        if text.strip().isdecimal():
+            return int(text)
         near = get_close_matches(text.lower(), names, cutoff=0.5) or [n for n in names if text.lower() in n][:3]
         known = f"near are {', '.join(near)}" if near else f"give a number from 0 to {max(len(names) - 1, 0)}"
         raise ValueError(f"{self.name} has no class {text!r}; {known}.")
@@ -84,6 +87,11 @@ def load_classifier(name: str, *, side: int = 224) -> Classifier:
         return _embedded(name)
     if name.startswith("torchvision:"):
         return _torchvision(name)
+    if gives_features(name):
+        raise ValueError(
+            f"{name} gives features and no classes; genmend circuit makes some of the folders of --reference. Here "
+            f"give {', '.join(EMBEDDED)}, torchvision:NAME, or module:callable."
+        )
     if ":" not in name:
         raise ValueError(
             f"{name!r} is no classifier; accepted are {', '.join(EMBEDDED)}, torchvision:NAME, and module:callable."
@@ -96,6 +104,15 @@ def load_classifier(name: str, *, side: int = 224) -> Classifier:
     return _own(name, made, side)
 
 
+def gives_features(name: str) -> bool:
+    """Whether it is the name of an extractor of images that gives no classes, see `load_extractor`."""
+    from genmend.manifold.features.extractors.loading import EXTRACTORS, LIBRARIES
+
+    if name in EMBEDDED or name.startswith("torchvision:"):
+        return False
+    return name in EXTRACTORS or name.partition(":")[0] in LIBRARIES
+
+
 def _embedded(name: str) -> Classifier:
     from genmend.manifold.features import load_extractor
     from genmend.manifold.features.extractors import efficientnet_lite, torchvision_models
@@ -105,7 +122,7 @@ def _embedded(name: str) -> Classifier:
         "mobilenet-v2": torchvision_models.load_mobilenet_classifier,
     }[name]
     # Images are prepared as for the features; its network, which lacks the classes, is not built for that.
-    return _prepared_by(load_extractor(name), name, build(), _imagenet())
+    return prepared_by(load_extractor(name), name, build(), _imagenet())
 
 
 def _torchvision(name: str) -> Classifier:
@@ -113,22 +130,22 @@ def _torchvision(name: str) -> Classifier:
 
     rest, _, path = name.removeprefix("torchvision:").partition("@")
     network, weights = build_classifier(rest, path)
-    return _prepared_by(extractor_of(name, network, weights), name, network, tuple(weights.meta["categories"]))
+    return prepared_by(extractor_of(name, network, weights), name, network, tuple(weights.meta["categories"]))
 
 
 def _own(name: str, network: nn.Module, side: int) -> Classifier:
     from genmend.manifold.features.image_extractor import ImageExtractor
 
-    return _prepared_by(ImageExtractor(name, network, side=side, mean=_MEAN, std=_STD), name, network, ())
+    return prepared_by(ImageExtractor(name, network, side=side, mean=_MEAN, std=_STD), name, network, ())
 
 
-def _prepared_by(images: Any, name: str, network: nn.Module, classes: tuple[str, ...]) -> Classifier:
+def prepared_by(images: Any, name: str, network: nn.Module, classes: tuple[str, ...], made: str = "") -> Classifier:
     """A network whose images an `ImageExtractor` prepares."""
 
     def shown(prepared: Tensor) -> Tensor:
         return (prepared * images.std + images.mean).clamp(0, 1)
 
-    return Classifier(name, network.eval().requires_grad_(False), images.prepare, shown, classes)
+    return Classifier(name, network.eval().requires_grad_(False), images.prepare, shown, classes, made)
 
 
 def _imagenet() -> tuple[str, ...]:

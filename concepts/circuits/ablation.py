@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from genmend.activations.outputs import first_tensor, with_first_tensor
 from genmend.activations.runs import hooked
-from genmend.concepts.circuits.blocks import call_blocks, unit_axis, unit_scores
+from genmend.concepts.circuits.block_calls import BlockCall, call_blocks
 from genmend.concepts.circuits.circuit import CircuitGraph, Unit
 from genmend.concepts.circuits.unit_index import UnitIndex
 from genmend.concepts.scalar_target import Target, target_scores
@@ -115,7 +115,7 @@ def ablation_drop(
         drawn: Units = {}
         beside: Units = {}
         for block, own in by_block.items():
-            scores = unit_scores(calls[block].output)[0].float().cpu().numpy()
+            scores = calls[block].scores.float().cpu().numpy()
             drawn[block] = rng.choice(len(scores), len(own), replace=False)
             free = np.setdiff1d(np.arange(len(scores)), own)
             strong = np.flatnonzero(index.in_top(index.blocks[block], scores, high=False))
@@ -124,13 +124,15 @@ def ablation_drop(
         random.append(drawn)
         outside.append(beside)
     own_units: Units = {block: np.array(own) for block, own in by_block.items()}
-    falls = score - _scores_without(model, index, sample, target, [own_units, *random, *outside], patch, batch_size)
+    groups = [own_units, *random, *outside]
+    falls = score - _scores_without(model, index, calls, sample, target, groups, patch, batch_size)
     return AblationDrop(score, float(falls[0]), falls[1 : n_draws + 1], falls[n_draws + 1 :], len(graph.units))
 
 
 def _scores_without(
     model: nn.Module,
     index: UnitIndex,
+    calls: Sequence[BlockCall],
     sample: Tensor,
     target: Target,
     groups: Sequence[Units],
@@ -146,19 +148,18 @@ def _scores_without(
                 name = index.blocks[block]
                 others = index.means[name] if patch == "mean" else np.zeros_like(index.means[name])
                 lost = np.stack([np.isin(np.arange(len(others)), group[block]) for group in some])
-                hooks.enter_context(hooked(model, name, _without(name, lost, others)))
+                hooks.enter_context(hooked(model, name, _without(name, calls[block].axis, lost, others)))
             copies = sample.expand(len(some), *sample.shape[1:])
             targets = target if isinstance(target, int) or target is None else torch.as_tensor(target).expand(len(some))
             scores.append(target_scores(model, copies, targets).double().cpu().numpy())
     return np.concatenate(scores)
 
 
-def _without(block: str, lost: np.ndarray, others: np.ndarray) -> Callable[..., Any]:
+def _without(block: str, axis: int, lost: np.ndarray, others: np.ndarray) -> Callable[..., Any]:
     """A hook that gives units other values ``(units,)``: in each row those that are lost, ``(rows, units)``."""
 
     def hook(module: nn.Module, inputs: Any, output: Any) -> Any:
         tensor = first_tensor(output, block)
-        axis = unit_axis(tensor)
         shape = [len(others) if place == axis else 1 for place in range(tensor.ndim)]
         mask = torch.as_tensor(lost, device=tensor.device).reshape(len(lost), *shape[1:])
         values = torch.as_tensor(others).to(tensor).reshape(shape)

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from genmend.activations.digests import weights_digest
 from genmend.concepts.circuits.ablation import AblationDrop, ablation_drop
-from genmend.concepts.circuits.blocks import call_blocks, find_blocks
+from genmend.concepts.circuits.block_calls import call_blocks
+from genmend.concepts.circuits.blocks import find_blocks
 from genmend.concepts.circuits.circuit import CircuitGraph, read_graph
 from genmend.concepts.circuits.find_circuits import find_circuits
 from genmend.concepts.circuits.unit_index import UnitIndex, build_index, load_index
@@ -82,6 +83,7 @@ class CircuitRun:
         """JSON's view."""
         return {
             "model": self.classifier.name,
+            "classes": self.classifier.made,
             "blocks": list(self.index.blocks),
             "n_reference": len(self.reference),
             "n_top": self.index.high,

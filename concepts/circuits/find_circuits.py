@@ -9,7 +9,7 @@ import torch
 from scipy.stats import hypergeom
 from torch import Tensor, nn
 
-from genmend.concepts.circuits.blocks import BlockCall, call_blocks, unit_axis, unit_scores
+from genmend.concepts.circuits.block_calls import BlockCall, call_blocks
 from genmend.concepts.circuits.circuit import CircuitGraph, Edge, Unit
 from genmend.concepts.circuits.on_target import effects_on_target
 from genmend.concepts.circuits.patching import unit_effects
@@ -83,7 +83,8 @@ def find_circuits(
     Raises
     ------
     ValueError
-        If the sample is not one, holds NaN, or an option is out of range.
+        If the sample is not one, holds NaN, or an option is out of range; if a block gives something else when it is
+        run again.
     """
     if patch not in ("zero", "mean", "other") or chosen not in ("random", "peaks"):
         raise ValueError(
@@ -95,7 +96,7 @@ def find_circuits(
         raise ValueError(f"sample has {len(sample)} rows, but circuits are of one sample: sample[:1].")
     calls = call_blocks(model, index.blocks, sample)
     others = None if other is None else call_blocks(model, index.blocks, check_inputs(other))
-    scores = [unit_scores(call.output)[0].float().cpu().numpy() for call in calls]
+    scores = [call.scores.float().cpu().numpy() for call in calls]
     for block, own in zip(index.blocks, scores, strict=True):
         if len(own) != len(index.top[block]):
             raise ValueError(
@@ -114,20 +115,29 @@ def find_circuits(
         random_units = rng.choice(n_units, min(n_random, n_units), replace=False)
         if not sources:
             continue
-        replacement = _replacement(index, calls[number], number, patch, others)
+        candidates = index.in_top(index.blocks[number + 1], scores[number + 1], high=False)
+        # Of units that need not all be made, those that an edge may lead to.
+        on = np.arange(len(candidates)) if calls[number + 1].made_by is None else np.flatnonzero(candidates)
+        if not len(on):
+            continue
+        _check_again(calls[number], calls[number + 1])
         asked = np.concatenate([sources, random_units if chosen == "random" else []]).astype(int)
         effects = unit_effects(
             calls[number],
             calls[number + 1],
             asked.tolist(),
-            replacement=replacement,
+            on=on.tolist(),
+            replacement=_replacement(index, calls[number], number, patch, others),
             through_identity=identity,
             batch_size=batch_size,
         )
-        found = effects.double().cpu().numpy()
-        candidates = index.in_top(index.blocks[number + 1], scores[number + 1], high=False)
+        found = np.zeros((len(asked), len(candidates)))
+        found[:, on] = effects.double().cpu().numpy()
         own, null = found[: len(sources)], found[len(sources) :]
-        significant = None if chosen == "peaks" else beyond_random_units(own, null, false_share=false_share)
+        significant = None
+        if chosen == "random":
+            significant = np.zeros(own.shape, dtype=bool)
+            significant[:, on] = beyond_random_units(own[:, on], null[:, on], false_share=false_share)
         for row, source in enumerate(sources):
             kept = _edges(index, number, source, own[row], candidates, significant, row, least_flow)
             edges += kept
@@ -163,6 +173,18 @@ def find_circuits(
     return CircuitGraph(index.blocks, tuple(roots), tuple(edges), settings, on_target)
 
 
+@torch.no_grad()
+def _check_again(source: BlockCall, target: BlockCall) -> None:
+    """Raise ValueError where a block gives something else for what it was given before."""
+    again = target(torch.cat([source.output] * 2))
+    off = float((again - target.output).abs().max()) if again.shape[1:] == target.output.shape[1:] else float("inf")
+    if not off <= 1e-3 * float(target.output.abs().max()):
+        raise ValueError(
+            f"Block {target.name!r} gives something else when it is run again on what block {source.name!r} gave (by "
+            f"up to {off:.2g}): chance is at work, such as dropout, or it cannot be run by itself; name other blocks."
+        )
+
+
 def _on_target(
     model: nn.Module,
     call: BlockCall,
@@ -179,7 +201,7 @@ def _on_target(
     """Units of the last block whose effect on the score is more than random units have, and the effect."""
     if not units:
         return {}
-    n_units = call.output.shape[unit_axis(call.output)]
+    n_units = call.n_units
     random_units = rng.choice(n_units, min(n_random, n_units), replace=False)
     effects = effects_on_target(
         model,
@@ -215,7 +237,7 @@ def _replacement(
     if others is not None:
         return others[number].output
     shape = [1] * call.output.ndim
-    shape[unit_axis(call.output)] = -1
+    shape[call.axis] = -1
     return torch.as_tensor(index.means[index.blocks[number]]).reshape(shape)
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from genmend.concepts.circuits.blocks import BlockCall, handed_on
-from genmend.concepts.circuits.patching import replaced
+from genmend.concepts.circuits.block_calls import BlockCall, run_handed_on
+from genmend.concepts.circuits.patching import read_by_difference, replaced
 from genmend.concepts.scalar_target import chosen_scores, scores_of
 
 __all__ = ["effects_on_target"]
@@ -20,7 +20,7 @@ def effects_on_target(
     call: BlockCall,
     sample: Tensor,
     units: Sequence[int],
-    target: int,
+    target: int | None,
     *,
     replacement: Tensor | None = None,
     batch_size: int = 64,
@@ -40,7 +40,7 @@ def effects_on_target(
     units
         Of the block.
     target
-        Column of the model's output ``(n, classes)``.
+        Column of the model's output ``(n, classes)``; None where it gives one number a sample.
     replacement
         As for `genmend.concepts.circuits.patching.unit_effects`.
     batch_size
@@ -50,11 +50,6 @@ def effects_on_target(
     -------
     Tensor
         Shape ``(len(units),)``.
-
-    Raises
-    ------
-    ValueError
-        If what follows the block joins it with what came before, so that several outputs of one sample do not fit.
     """
     output = call.output
     other = torch.zeros_like(output) if replacement is None else replacement.to(output).expand_as(output)
@@ -62,7 +57,8 @@ def effects_on_target(
     chosen = torch.as_tensor(list(units), device=output.device, dtype=torch.long)
     falls = []
     for some in chosen.split(batch_size):
-        with handed_on(model, call.name, replaced(output, some, other)):
-            after = scores_of(model(sample))
+        with read_by_difference(call, some, other):
+            given = replaced(call, some, other)
+            after = run_handed_on(model, call.name, given, lambda inputs: scores_of(model(inputs)), sample)
         falls.append(intact - chosen_scores(after, target, len(some)))
     return torch.cat(falls)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from genmend.activations.recording import record
-from genmend.concepts.circuits.blocks import unit_means, unit_scores
+from genmend.concepts.circuits.units import last_weighted, unit_axis, unit_means, unit_scores
 from genmend.concepts.scalar_target import as_module
 from genmend.storage import container
 from genmend.storage.pieces import Work
@@ -222,11 +222,14 @@ def _scores(
     batch = samples(start, stop)
     if len(batch) != stop - start:
         raise ValueError(f"samples({start}, {stop}) gave {len(batch)} samples where {stop - start} were asked for.")
-    with (
-        torch.no_grad(),
-        record(model, blocks, reduce=lambda tensor: (unit_scores(tensor), unit_means(tensor))) as outs,
-    ):
-        model(batch)
+    with torch.no_grad(), last_weighted(model) as last:
+
+        def reduce(tensor: Tensor) -> tuple[Tensor, Tensor]:
+            axis = unit_axis(tensor, last[0] if last else None)
+            return unit_scores(tensor, axis), unit_means(tensor, axis)
+
+        with record(model, blocks, reduce=reduce) as outs:
+            model(batch)
     found = {}
     for number, block in enumerate(blocks):
         scores, means = (part.float().cpu().numpy() for part in outs[block])

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genmend.concepts.circuits.blocks import BlockCall, call_blocks, unit_axis, unit_means, unit_scores
+from genmend.concepts.circuits.block_calls import BlockCall, call_blocks
 from genmend.concepts.circuits.find_circuits import find_circuits
 from genmend.concepts.circuits.patching import unit_effects
 from genmend.concepts.circuits.thresholds import beyond_random_units
@@ -39,11 +39,11 @@ def screening(classifier: Classifier, index: UnitIndex, samples: list[Tensor], s
         calls = call_blocks(classifier.module, index.blocks, sample)
         for number in range(len(calls) - 1):
             sources = [unit for block, unit in graph.units if block == number]
-            scores = unit_scores(calls[number + 1].output)[0].numpy()
+            scores = calls[number + 1].scores.numpy()
             candidates = np.flatnonzero(index.in_top(index.blocks[number + 1], scores, high=False))
             if not sources or not len(candidates):
                 continue
-            width = calls[number].output.shape[unit_axis(calls[number].output)]
+            width = calls[number].n_units
             others = rng.choice(width, min(N_RANDOM, width), replace=False)
             began = time.process_time()
             exact = unit_effects(calls[number], calls[number + 1], [*sources, *others.tolist()]).double().numpy()
@@ -83,13 +83,12 @@ def screening(classifier: Classifier, index: UnitIndex, samples: list[Tensor], s
 def gradient_effects(source: BlockCall, target: BlockCall, candidates: np.ndarray) -> np.ndarray:
     """Predicted falls of some units of the next block without each unit of this one, ``(units, candidates)``."""
     output = source.output
-    axis = unit_axis(output)
-    places = [place for place in range(1, output.ndim) if place != axis]
+    places = [place for place in range(1, output.ndim) if place != source.axis]
     found = []
     for some in torch.as_tensor(candidates).split(BATCH):
         given = output.repeat(len(some), *[1] * (output.ndim - 1)).requires_grad_()
         with torch.enable_grad():
-            means = unit_means(target(given))[torch.arange(len(some)), some]
+            means = target.means(target(given))[torch.arange(len(some)), some]
             (gradient,) = torch.autograd.grad(means.sum(), given)
         effects = gradient * output
         found.append(effects.sum(places) if places else effects)

@@ -27,10 +27,11 @@ from experiments.images.data import crops, emoji, imagenet_photographs, photogra
 from experiments.pages import write_page
 from genmend.activations.recording import record
 from genmend.concepts.circuits.ablation import ablation_drop, units_in_common
-from genmend.concepts.circuits.blocks import find_blocks, unit_means, unit_scores
+from genmend.concepts.circuits.blocks import find_blocks
 from genmend.concepts.circuits.circuit import CircuitGraph
 from genmend.concepts.circuits.find_circuits import find_circuits
 from genmend.concepts.circuits.unit_index import UnitIndex, index_of_batches
+from genmend.concepts.circuits.units import unit_means, unit_scores
 from genmend.concepts.classifiers import Classifier, load_classifier
 from genmend.storage.pieces import Work
 from genmend.storage.tables import write_json

@@ -176,14 +176,16 @@ def circuit(
         Path | None,
         typer.Option(
             help="Folder or .npy array of many images like those that the model knows, which say what each unit "
-            "answers to; IMAGES itself, or the folder that the one image is in, if empty.",
+            "answers to; IMAGES itself, or the folder that the one image is in, if empty. For "
+            "clip-vit-b16 with a folder of images for each class.",
             exists=True,
         ),
     ] = None,
     model: Annotated[
         str,
         typer.Option(
-            help="mobilenet-v2, efficientnet-lite0, torchvision:NAME, or module:callable that returns your classifier."
+            help="mobilenet-v2, efficientnet-lite0, torchvision:NAME, module:callable that returns your classifier, or "
+            "clip-vit-b16 and other features, whose classes are the folders of the reference."
         ),
     ] = "mobilenet-v2",
     target: Annotated[

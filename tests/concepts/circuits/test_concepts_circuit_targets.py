@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from genmend.concepts.circuits.ablation import ablation_drop
-from genmend.concepts.circuits.blocks import call_blocks
+from genmend.concepts.circuits.block_calls import call_blocks
 from genmend.concepts.circuits.circuit import CircuitGraph, Edge, read_graph
 from genmend.concepts.circuits.find_circuits import find_circuits
 from genmend.concepts.circuits.on_target import effects_on_target
@@ -44,17 +44,24 @@ def test_effects_on_a_class_are_those_of_the_whole_network():
 class Joins(nn.Module):
     def __init__(self):
         super().__init__()
-        self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.a, self.b, self.joined = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(8, 3)
 
     def forward(self, rows):
-        return torch.cat([self.b(self.a(rows)), rows], 1)
+        return self.joined(torch.cat([self.b(self.a(rows)), rows], 1))
 
 
-def test_a_block_whose_output_is_joined_with_an_earlier_one_is_said():
+def test_a_block_whose_output_is_joined_with_an_earlier_one():
     model, rows = Joins().eval(), torch.randn(1, 4)
-    call = call_blocks(model, ["a"], rows)[0]
-    with pytest.raises(ValueError, match="joins them"):
-        effects_on_target(model, call, rows, [0, 1], 2)
+    calls = call_blocks(model, ["a", "joined"], rows)
+    found = effects_on_target(model, calls[0], rows, [0, 1], 2, batch_size=2)
+    between = unit_effects(*calls, [0, 1])
+    for row in range(2):
+        given = calls[0].output.clone()
+        given[:, row] = 0
+        with torch.no_grad():
+            after = model.joined(torch.cat([model.b(given), rows], 1))
+        torch.testing.assert_close(found[row], (calls[1].output - after)[0, 2])
+        torch.testing.assert_close(between[row], (calls[1].output - after)[0])
 
 
 class Sums(nn.Module):

@@ -7,12 +7,14 @@ import torch
 from torch import nn
 
 from genmend.concepts.circuits.ablation import ablation_drop, units_in_common
-from genmend.concepts.circuits.blocks import call_blocks, find_blocks, unit_scores
+from genmend.concepts.circuits.block_calls import call_blocks
+from genmend.concepts.circuits.blocks import find_blocks
 from genmend.concepts.circuits.circuit import CircuitGraph, Edge, merge_alike
 from genmend.concepts.circuits.find_circuits import find_circuits
 from genmend.concepts.circuits.patching import unit_effects
 from genmend.concepts.circuits.thresholds import beyond_random_units, peaks_over_threshold
 from genmend.concepts.circuits.unit_index import build_index, load_index
+from genmend.concepts.circuits.units import unit_scores
 from genmend.storage.pieces import Work
 
 

@@ -112,3 +112,32 @@ def test_errors_are_one_sentence(here, arguments, says):
     assert done.exit_code != 0
     assert says in str(done.exception) or says in done.output
     assert not (here / "bad" / "report.html").exists()
+
+
+def test_the_folders_of_the_reference_are_classes_of_features(here, monkeypatch):
+    import own
+    from torch import nn
+
+    from genmend.concepts import labelled_classes
+    from genmend.manifold.features.image_extractor import ImageExtractor
+
+    network = nn.Sequential(*list(own.build())[:-1])
+    extractor = ImageExtractor("clip-vit-b16", network, side=12, mean=(0.5,) * 3, std=(0.5,) * 3)
+    monkeypatch.setattr(labelled_classes, "load_extractor", lambda name: extractor)
+    for number in range(60):
+        folder = here / "labelled" / ("dark" if number % 2 else "light")
+        folder.mkdir(parents=True, exist_ok=True)
+        with Image.open(here / "images" / f"{number:02d}.png") as image:
+            image.point(lambda value, number=number: value // 2 if number % 2 else 127 + value // 2).save(
+                folder / f"{number}.png"
+            )
+    args = ["labelled/dark/3.png", "--model", "clip-vit-b16", "--out", "out", "--n-draws", "2"]
+    done = run(*args, "--reference", "labelled", "--target", "dark")
+    assert done.exit_code == 0, done.output
+    totals = json.loads((here / "out" / "circuits.json").read_text())
+    assert totals["images"][0]["class"] == "dark"
+    assert "its 2 folders" in totals["classes"]
+    assert "its 2 folders" in (here / "out" / "report.html").read_text()
+    alone = run(*args)
+    assert alone.exit_code != 0
+    assert "with a folder of images for each class" in str(alone.exception) + alone.output

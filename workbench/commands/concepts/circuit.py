@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from genmend.concepts.circuits.circuit_images import CircuitRun, circuits_of_images
-from genmend.concepts.classifiers import load_classifier
+from genmend.concepts.classifiers import gives_features, load_classifier
+from genmend.concepts.labelled_classes import classifier_of_folders
 from genmend.concepts.settings import CircuitSettings
 from genmend.storage.pieces import Work
 from genmend.storage.tables import write_json
@@ -34,7 +35,11 @@ def run_circuit(
     of the reference, which the next image with the same model and reference uses.
     """
     need_packages()
-    classifier = load_classifier(model, side=side)
+    kept = Work(out / "work", resume, progress)
+    if gives_features(model):
+        classifier = classifier_of_folders(model, images if reference is None else reference, device=device, work=kept)
+    else:
+        classifier = load_classifier(model, side=side)
     run = circuits_of_images(
         images,
         classifier,
@@ -42,7 +47,7 @@ def run_circuit(
         target=target,
         device=device,
         settings=settings,
-        work=Work(out / "work", resume, progress),
+        work=kept,
     )
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "circuits.json", run.to_dict())

@@ -31,7 +31,8 @@ def in_words(totals: dict[str, Any]) -> str:
         if skipped
         else ""
     )
-    return f"{_said(totals['model'], first)}{more}{left_out}"
+    classes = f"\n\n{totals['classes']}" if totals["classes"] else ""
+    return f"{_said(totals['model'], first)}{more}{classes}{left_out}"
 
 
 def _said(model: str, image: dict[str, Any]) -> str:
@@ -78,6 +79,7 @@ def write_circuit_page(path: Path, run: CircuitRun) -> None:
                 "What this run used",
                 {
                     "model": totals["model"],
+                    **({"classes": totals["classes"]} if totals["classes"] else {}),
                     "blocks": ", ".join(totals["blocks"]),
                     "reference": f"{totals['n_reference']} images of {totals['reference']}",
                     "top images of a unit": totals["n_top"],

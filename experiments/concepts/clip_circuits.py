@@ -1,0 +1,171 @@
+"""Circuits of a CLIP tower: hidden units of its MLPs, on emoji whose kinds are the classes."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from experiments.concepts.circuits import index_of, kept_json
+from experiments.images.data import emoji
+from genmend.activations.recording import record
+from genmend.concepts.circuits.ablation import ablation_drop, units_in_common
+from genmend.concepts.circuits.blocks import find_blocks
+from genmend.concepts.circuits.circuit import CircuitGraph
+from genmend.concepts.circuits.find_circuits import find_circuits
+from genmend.concepts.circuits.unit_index import UnitIndex
+from genmend.concepts.circuits.units import unit_means, unit_scores
+from genmend.concepts.labelled_classes import fit_classes
+from genmend.manifold.features import load_extractor
+from genmend.manifold.features.image_extractor import ImageExtractor
+from genmend.storage.pieces import Work
+
+MODEL = "clip-vit-b16"
+N_KINDS = 40
+N_OF_A_KIND = 14  # in the reference; others of the kind are queries
+BATCH = 16
+N_RANDOM = 32  # units of a block that the significance test compares with
+N_STABILITY = 3  # queries
+
+
+def clip_rows(work: Work, n_queries: int, n_draws: int, seed: int) -> dict[str, Any]:
+    """Falls of the score of the query's kind without each part of its circuits, and without its controls."""
+    extractor = load_extractor(MODEL)
+    assert isinstance(extractor, ImageExtractor)
+    reference, labels, queries, own = split(n_queries, seed)
+    facts = {"model": MODEL, "reference": reference.tolist(), "seed": seed}
+    blocks = find_blocks(extractor.network, prepared(extractor, emoji().images[:1]))
+    values = work.kept("units", facts, partial(unit_values, extractor, blocks, reference))
+    scores, right = fit_classes(values["features"], labels)
+    model = nn.Sequential(extractor.network, scores).eval()
+    blocks = [f"0.{block}" for block in blocks]
+    renamed = {name.replace(".", ".0.", 1): rows for name, rows in values.items() if name != "features"}
+    index = index_of(blocks, renamed)
+    rows = []
+    for query, kind in zip(queries.tolist(), own, strict=True):
+        sample = prepared(extractor, emoji().images[query : query + 1])
+        kept = {**facts, "n_random": N_RANDOM, "n_draws": n_draws}
+        row = kept_json(work, f"clip-{query}", kept, partial(query_row, model, index, sample, n_draws))
+        rows.append({"name": emoji().kinds[query], "right": row["class"] == kind, **row})
+        print(rows[-1], flush=True)
+    some = [prepared(extractor, emoji().images[query : query + 1]) for query in queries[:N_STABILITY].tolist()]
+    return {
+        "model": MODEL,
+        "n_blocks": len(blocks),
+        "n_units": sum(len(index.means[block]) for block in blocks),
+        "n_reference": len(reference),
+        "n_classes": N_KINDS,
+        "n_random": N_RANDOM,
+        "right": right,
+        "queries": rows,
+        "index_seconds": float(values["seconds"][0]),
+        "stability": kept_json(
+            work, "clip-stability", {**facts, "n": N_STABILITY}, partial(stability, model, blocks, renamed, some, seed)
+        ),
+    }
+
+
+def split(n_queries: int, seed: int) -> tuple[np.ndarray, list[int], np.ndarray, list[int]]:
+    """Numbers of emoji in the reference, number of the kind of each, and queries of kinds in turn, and theirs."""
+    kinds = np.array(emoji().kinds)
+    rng = np.random.default_rng(seed)
+    chosen = [kind for kind, _ in Counter(kinds.tolist()).most_common(N_KINDS)]
+    orders = [rng.permutation(np.flatnonzero(kinds == kind)) for kind in chosen]
+    reference = np.concatenate([order[:N_OF_A_KIND] for order in orders])
+    asked = rng.permutation(N_KINDS)[:n_queries]
+    labels = np.repeat(np.arange(N_KINDS), N_OF_A_KIND).tolist()
+    return reference, labels, np.array([orders[kind][N_OF_A_KIND] for kind in asked]), asked.tolist()
+
+
+def prepared(extractor: ImageExtractor, images: np.ndarray) -> Tensor:
+    return extractor.prepare(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255)
+
+
+def unit_values(extractor: ImageExtractor, blocks: list[str], rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Scores and means of all units, and features, of the reference; in bfloat16, which ranks images as well."""
+    began = time.process_time()
+    parts: dict[str, list[np.ndarray]] = {}
+    for start in range(0, len(rows), BATCH):
+        batch = prepared(extractor, emoji().images[rows[start : start + BATCH]])
+        with (
+            torch.no_grad(),
+            torch.autocast("cpu", dtype=torch.bfloat16),
+            record(extractor.network, blocks, reduce=lambda made: (unit_scores(made), unit_means(made))) as outputs,
+        ):
+            features = extractor.network(batch)
+        parts.setdefault("features", []).append(features.float().numpy())
+        for block in blocks:
+            for name, values in zip(("scores", "means"), outputs[block], strict=True):
+                parts.setdefault(f"{name}.{block}", []).append(values.float().numpy())
+    found = {name: np.concatenate(each) for name, each in parts.items()}
+    return found | {"seconds": np.array([time.process_time() - began])}
+
+
+def query_row(model: nn.Module, index: UnitIndex, sample: Tensor, n_draws: int) -> dict[str, Any]:
+    """What the score of the best class loses without each part of the query's circuits."""
+    with torch.no_grad():
+        scores = model(sample)[0]
+    target = int(scores.argmax())
+    began = time.process_time()
+    graph = find_circuits(model, index, sample, target, n_random=N_RANDOM, batch_size=16)
+    row: dict[str, Any] = {
+        "class": target,
+        "score": float(scores[target]),
+        "seconds": time.process_time() - began,
+        "n_roots": len(graph.roots),
+        "n_edges": len(graph.edges),
+    }
+    towards = graph.towards_target()
+    last = len(index.blocks) - 1
+    before = tuple(edge for edge in towards.edges if edge.target[0] < last)
+    parts = {"all": graph, "class": towards, "earlier": CircuitGraph(graph.blocks, (), before, graph.settings)}
+    for name, part in parts.items():
+        row[name] = fall(model, index, part, sample, target, n_draws)
+    return row
+
+
+def fall(
+    model: nn.Module, index: UnitIndex, part: CircuitGraph, sample: Tensor, target: int | None, n_draws: int
+) -> dict[str, Any]:
+    """Without the units of a part, and without as many others: means of draws; 0 where it has none."""
+    if not part.units:
+        return {"circuit": 0.0, "random": 0.0, "outside": 0.0, "n_units": 0}
+    found = ablation_drop(model, part, index, sample, target, n_draws=n_draws)
+    return {
+        "circuit": found.circuit,
+        "random": float(found.random.mean()),
+        "outside": float(found.outside.mean()),
+        "n_units": found.n_units,
+    }
+
+
+def stability(
+    model: nn.Module, blocks: list[str], values: dict[str, np.ndarray], samples: list[Tensor], seed: int
+) -> list[dict[str, float]]:
+    """Units in common (Jaccard) with the circuits by another seed, by 80 % of the reference, and of another query."""
+    n = len(values[f"scores.{blocks[0]}"])
+    some = np.sort(np.random.default_rng(seed).choice(n, round(0.8 * n), replace=False))
+    whole, part = index_of(blocks, values), index_of(blocks, values, some)
+    rows = []
+    before: CircuitGraph | None = None
+    for sample in samples:
+        with torch.no_grad():
+            target = int(model(sample)[0].argmax())
+        graphs = [
+            find_circuits(model, index, sample, target, n_random=N_RANDOM, batch_size=16, seed=number)
+            for index, number in ((whole, 0), (whole, 1), (part, 0))
+        ]
+        others = {"seed": graphs[1], "subsample": graphs[2]} | ({} if before is None else {"other query": before})
+        row = {name: units_in_common(graphs[0], other) for name, other in others.items()}
+        row |= {
+            f"{name}, class": units_in_common(graphs[0].towards_target(), other.towards_target())
+            for name, other in others.items()
+        }
+        before = graphs[0]
+        rows.append(row)
+    return rows
