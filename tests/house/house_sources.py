@@ -49,6 +49,12 @@ def tree_of(file):
     return ast.parse(file.read_text(encoding="utf-8"))
 
 
+@cache
+def nodes_of(tree):
+    """Every node of a syntax tree, walked once for all rules."""
+    return [*ast.walk(tree)]
+
+
 def tracked_files():
     """Every file of the project: what git tracks or would add; outside a checkout, what stands in our folders."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
@@ -76,7 +82,7 @@ def imported_modules(tree, package="", run_time_only=False):
     `package` is the dotted package of the file, against which a relative import is read. Of ``from a import b`` both
     ``a`` and ``a.b`` are given, for b may be a module. `run_time_only` leaves out what stands under TYPE_CHECKING.
     """
-    for node in _walk(tree, run_time_only):
+    for node in _walk(tree) if run_time_only else nodes_of(tree):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -85,22 +91,31 @@ def imported_modules(tree, package="", run_time_only=False):
             yield node.lineno, module
             yield from ((node.lineno, f"{module}.{alias.name}") for alias in node.names)
         elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
-            called = ast.unparse(node.func).rsplit(".", 1)[-1]
+            called = getattr(node.func, "attr", getattr(node.func, "id", ""))
             if called in {"import_module", "__import__"} and isinstance(node.args[0].value, str):
                 yield node.lineno, node.args[0].value
 
 
-def _walk(node, run_time_only):
-    yield node
-    for child in ast.iter_child_nodes(node):
-        if not (run_time_only and isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)):
-            yield from _walk(child, run_time_only)
+def _walk(tree):
+    """Nodes that are not under ``if TYPE_CHECKING``."""
+    left = [tree]
+    for node in left:
+        if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)):
+            yield node
+            left.extend(ast.iter_child_nodes(node))
+
+
+def dotted(node):
+    """What `node` says, e.g. ``torch.load``: `ast.unparse`, faster for names and their attributes."""
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ast.unparse(node)
 
 
 def dotted_names(tree):
     """What each imported name stands for, e.g. ``{"np": "numpy", "load": "torch.load"}``."""
     names = {}
-    for node in ast.walk(tree):
+    for node in nodes_of(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 first = alias.name.split(".")[0]

@@ -43,11 +43,12 @@ print(json.dumps(found))
 """
 
 
-def heavy_after(statement):
-    """The heavy packages that a statement has imported, in a process of its own."""
-    script = f"{statement}\nimport sys; print(*[name for name in {HEAVY!r} if name in sys.modules])"
+def heavy_after(*statements):
+    """The heavy packages imported so far, after each of `statements`, run in turn in a process of its own."""
+    tell = f"print(*[name for name in {HEAVY!r} if name in sys.modules])"
+    script = "\n".join(["import sys", *(line for statement in statements for line in (statement, tell))])
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    return set(done.stdout.split())
+    return [set(line.split()) for line in done.stdout.splitlines()]
 
 
 def run_in_turn(lines, folder):
@@ -58,16 +59,18 @@ def run_in_turn(lines, folder):
 
 
 def test_a_room_brings_nothing_until_a_name_of_it_is_used():
-    assert heavy_after("\n".join(f"import genmend.{room}; dir(genmend.{room})" for room in rooms())) == set()
+    statements = [f"import genmend.{room}; dir(genmend.{room})" for room in rooms()]
+    assert heavy_after(*statements) == [set()] * len(rooms())
 
 
 def test_what_loads_a_model_brings_torch_alone():
     loading = "from genmend.gans import Generator, convert, load_generator, probe\n"
     rest = "from genmend.activations import record\nfrom genmend.diffusion import draw, search_gains\n"
-    assert heavy_after(f"{loading}{rest}from genmend.tts import load_voice") == {"numpy", "torch"}
-    assert {"matplotlib", "diffusers", "transformers", "timm"} & heavy_after(
-        "from genmend.gans import dissect"
-    ) == set()
+    loaded, dissected = heavy_after(
+        f"{loading}{rest}from genmend.tts import load_voice", "from genmend.gans import dissect"
+    )
+    assert loaded == {"numpy", "torch"}
+    assert {"matplotlib", "diffusers", "transformers", "timm"} & dissected == set()
 
 
 def test_help_brings_nothing(tmp_path):
