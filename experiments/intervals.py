@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,16 +38,27 @@ def bootstrap(
     paired: what belongs to a row is drawn together. `scipy.stats.bootstrap` does the same for one group, but draws
     several groups in another order, which would change figures that are published.
     """
+    sizes = tuple(np.atleast_1d(n).tolist())
+    draws = (
+        _draws(seed, sizes, n_resamples) if isinstance(seed, np.random.Generator) else _kept(seed, sizes, n_resamples)
+    )
+    low, high = np.nanquantile([figure(rows) for rows in draws], (0.025, 0.975))
+    return float(figure(np.arange(sum(sizes)))), float(low), float(high)
+
+
+def _draws(seed: int | np.random.Generator, sizes: tuple[int, ...], n_resamples: int) -> NDArray[np.int64]:
+    """Rows of all resamples, ``(n_resamples, sum of sizes)``."""
     rng = np.random.default_rng(seed)
-    sizes = np.atleast_1d(n)
+    draws = np.empty((n_resamples, sum(sizes)), dtype=np.int64)
     starts = np.cumsum(sizes) - sizes
+    for rows in draws:
+        for start, size in zip(starts, sizes, strict=True):
+            rows[start : start + size] = start + rng.integers(0, size, size)
+    draws.flags.writeable = False
+    return draws
 
-    def resample() -> NDArray[np.int64]:
-        parts = [start + rng.integers(0, size, size) for start, size in zip(starts, sizes, strict=True)]
-        return np.concatenate(parts)
 
-    low, high = np.nanquantile([figure(resample()) for _ in range(n_resamples)], (0.025, 0.975))
-    return float(figure(np.arange(sizes.sum()))), float(low), float(high)
+_kept = lru_cache(maxsize=2)(_draws)  # a page asks for the same draws dozens of times
 
 
 def mean_with_interval(

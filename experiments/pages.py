@@ -102,13 +102,14 @@ def write_page(name: str, docs: Path = DOCS) -> Path:
 
 
 def index_text() -> str:
-    """The list of all pages, by room, under the questions that they answer."""
+    """The list of all pages, by room, under the questions that they answer; their titles are read from the pages."""
     parts = ["# Results\n\nOne page an experiment, each written from the results.json that the experiment left.\n"]
     for room, about in ROOMS.items():
         parts.append(f"\n## {about}\n\n")
         for name in PAGES:
             if name.startswith(f"{room}/"):
-                parts.append(f"* [{page_text(name).splitlines()[0].removeprefix('# ')}]({file_stem(name)}.md)\n")
+                title = (DOCS / f"{file_stem(name)}.md").read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+                parts.append(f"* [{title}]({file_stem(name)}.md)\n")
     return "".join(parts)
 
 
