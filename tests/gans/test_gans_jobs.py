@@ -1,5 +1,6 @@
 """What the command line does, in at most six lines of Python; and each image is generated once."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ from gans_toys import EXTRACTOR, toy_correction, toy_features, toy_generator
 
 from genmend.activations import save_correction
 from genmend.gans import ArtifactDetector, convert, correct, corrected, detect, dissect, explore, find_rare
+from genmend.gans.conversion.child import read_or_explain
 from genmend.gans.correctors import LatentOptimisation, Truncation
 from genmend.gans.correctors.registry import MethodSettings
 from genmend.gans.settings import (
@@ -47,7 +49,8 @@ def counted(monkeypatch):
     return calls
 
 
-def test_no_job_needs_the_workbench(generator, latents, tmp_path):
+def test_no_job_needs_the_workbench(generator, latents, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules["genmend.gans.conversion.convert"], "read_in_child", read_or_explain)
     detection = detect(generator, latents, settings=SETTINGS).detection
     mended = correct(generator, latents, settings=SETTINGS).treatment
     settings = RareSettings(SETTINGS, search=RareSearch(n_versions=2, n_steps=2, k_reference=20))

@@ -81,7 +81,7 @@ def test_a_state_dict_makes_the_round_trip_bit_for_bit(dcgan, tmp_path):
     assert set(content["versions"]) == {"torch", "safetensors"}
 
 
-def test_a_pickle_of_nvidias_is_read_without_its_classes(state, tmp_path, child):
+def test_a_pickle_of_nvidias_is_read_without_its_classes(state, tmp_path):
     kwargs = {"z_dim": 6, "synthesis_kwargs": {"conv_clamp": 0.8, "num_fp16_res": 4}, "mapping_kwargs": {}}
     nvidia_pickle(tmp_path / "toy.pkl", state, kwargs)
     done = convert(tmp_path / "toy.pkl", tmp_path / "out", trusted=True)
@@ -120,8 +120,17 @@ def test_without_the_flag_nothing_is_opened(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["evil.pt"]
 
 
-def test_code_in_a_file_does_not_run_in_the_reading_process(dcgan, tmp_path, child):
+def test_code_in_a_file_does_not_run_in_the_reading_process(dcgan, tmp_path, monkeypatch, child):
+    """And arrays that a killed conversion left go with this one."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    with temporary_folder(temporary) as folder:
+        dead = Path(folder).name.replace(f"-{os.getpid()}-", "-999999999-")
+    (temporary / dead).mkdir()
+    (temporary / dead / "arrays.safetensors").write_bytes(b"large")
     check_that_code_does_not_run("pickle", dcgan, tmp_path)
+    assert list(temporary.iterdir()) == []
 
 
 @pytest.mark.parametrize("how", ["pickle", "zip", "old", "protocol 0"])
@@ -312,17 +321,3 @@ def test_damaged_arrays_are_refused(dcgan, tmp_path):
         load_generator(str(tmp_path / "out"))
     with pytest.raises(ValueError, match="is no converted generator"):
         load_generator(str(tmp_path))
-
-
-@pytest.mark.usefixtures("child")
-def test_arrays_that_a_killed_conversion_left_go_with_the_next(tmp_path, monkeypatch):
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    with temporary_folder(temporary) as folder:
-        dead = Path(folder).name.replace(f"-{os.getpid()}-", "-999999999-")
-    (temporary / dead).mkdir()
-    (temporary / dead / "arrays.safetensors").write_bytes(b"large")
-    torch.save(DCGAN(7, (8, 4)).state_dict(), tmp_path / "own.pth")
-    convert(tmp_path / "own.pth", tmp_path / "out", trusted=True)
-    assert list(temporary.iterdir()) == []

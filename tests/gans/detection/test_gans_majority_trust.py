@@ -92,12 +92,12 @@ def test_sharp_noise_in_a_few_broken_samples_is_no_reason():
 
 
 def test_by_chance_it_never_fires():
-    """Sharpness drawn anew for the same scores, 2,000 times: the second limit is 5.4 standard deviations away."""
+    """Sharpness drawn anew for the same scores, 500 times: the second limit is 5.4 standard deviations away."""
     rng = np.random.default_rng(0)
     scores = rng.normal(size=300)
-    drawn = [majority_trust(scores, rng.permutation(scores), rng.normal(size=300)) for _ in range(2_000)]
+    drawn = [majority_trust(scores, rng.permutation(scores), rng.normal(size=300)) for _ in range(500)]
     assert not any(one.doubted for one in drawn)
-    assert max(one.correlation for one in drawn) < 0.3
+    assert max(one.correlation for one in drawn) < 0.25
 
 
 def test_constant_scores_and_images_say_nothing():
