@@ -47,8 +47,9 @@ def small(pipe):
     torch._dynamo.reset()
 
 
+@pytest.mark.all
 class TestCompiledWhileOn:
-    @pytest.mark.parametrize("how", ["wrapped", pytest.param("in place", marks=pytest.mark.all)])
+    @pytest.mark.parametrize("how", ["wrapped", "in place"])
     def test_disabling_and_enabling_again(self, small, how):
         pipe, plain = small, draw(small)
         with amplified(pipe, **GAINS):
@@ -66,7 +67,6 @@ class TestCompiledWhileOn:
         disable_amplification(pipe)
         torch.testing.assert_close(draw(pipe), plain)
 
-    @pytest.mark.all
     @pytest.mark.parametrize("before", [False, True])
     def test_rows_follow_the_guidance_of_a_compiled_network(self, small, before):
         pipe, settings = small, {"mid": 3.0, "cutoff": 100, "rows": "unconditional"}
