@@ -1,6 +1,8 @@
-"""What holds for every test: no network, two threads, and real weights only where they are."""
+"""What holds for every test: no network, two threads, real weights only where they are, and nothing left compiled."""
 
+import gc
 import os
+import sys
 
 # Before anything imports torch or numpy; child processes inherit it. What the caller chose stays.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
@@ -19,6 +21,25 @@ def pytest_configure(config):
     if config.option.allow_hosts is None:
         config.option.allow_hosts = LOOPBACK
         config.option.allow_unix_socket = True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Leave what is imported out of garbage collection: it stays, and each look at it would take a second."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown():
+    """Forget compiled graphs: while one is left, each attachment looks for its module among all objects there are."""
+    dynamo = sys.modules.get("torch._dynamo")
+    if dynamo and "torch._dynamo.convert_frame" in sys.modules and dynamo.convert_frame.input_codes.seen:
+        dynamo.reset()
 
 
 def needed_weights(item):

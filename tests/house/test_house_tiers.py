@@ -1,11 +1,15 @@
 """The rules of tests/conftest.py hold, and can fail."""
 
+import gc
 import os
 import socket
 
 import conftest
 import pytest
+import torch
 from pytest_socket import SocketConnectBlockedError
+
+from genmend.activations.compiled import compiled_and_run
 
 
 class Item:
@@ -43,6 +47,22 @@ def test_loopback_and_unix_sockets_work():
 
 def test_threads_are_limited():
     assert int(os.environ["OMP_NUM_THREADS"]) >= 1
+
+
+class Twice(torch.nn.Module):
+    def forward(self, x):
+        return 2 * x
+
+
+def test_what_a_test_compiled_is_forgotten():
+    """And what was imported before is no matter for the garbage collector."""
+    assert gc.get_freeze_count() > 10_000
+    net = Twice()
+    compiled = torch.compile(net, backend="eager")
+    compiled(torch.ones(1))
+    assert compiled_and_run([net]) is net
+    conftest.pytest_runtest_teardown()
+    assert compiled_and_run([net]) is None
 
 
 def test_missing_weights_skip_a_test_with_the_command_as_the_reason(monkeypatch, tmp_path):
