@@ -13,7 +13,34 @@ if TYPE_CHECKING:
 
     from genmend.concepts.loop.explain import Explanations
 
-__all__ = ["plot_explanations"]
+__all__ = ["explained_pixels", "plot_explanations"]
+
+_RED, _BLUE = np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.0, 1.0])
+
+
+def explained_pixels(image: np.ndarray, attribution: np.ndarray) -> np.ndarray:
+    """An image in grey under its map: red speaks for the class, blue against it, the image shows where nothing does.
+
+    Parameters
+    ----------
+    image
+        RGB in 0..1, shape ``(h, w, 3)``.
+    attribution
+        Shape ``(h, w)``.
+
+    Returns
+    -------
+    RGB in 0..1, shape ``(h, w, 3)``.
+    """
+    # Of a map that nowhere speaks against the class, what is above its lowest.
+    values = attribution - max(float(attribution.min()), 0.0)
+    # The strongest hundredth would leave the rest grey.
+    limit = max(float(np.quantile(np.abs(values), 0.99)), float(np.finfo(np.float32).tiny))
+    strength = (np.abs(values) / limit).clip(0, 1)[..., None] * 0.85
+    grey = (image.clip(0, 1).mean(-1, keepdims=True) + 0.5) / 1.7
+    colour = np.where(values[..., None] > 0, _RED, _BLUE)
+    pixels: np.ndarray = grey * (1 - strength) + colour * strength
+    return pixels
 
 
 def plot_explanations(
@@ -43,15 +70,7 @@ def plot_explanations(
         name = names[row] if names else f"class {explanations.targets[row]}"
         grid[row, 0].set_ylabel(f"{fill(name, 18)}\np = {probability:.2f}", fontsize=8)
         for column, each in enumerate(shown, start=1):
-            values = each.attributions[row]
-            # Of a map that nowhere speaks against the class, what is above its lowest.
-            values = values - max(float(values.min()), 0.0)
-            # The strongest hundredth would leave the rest grey.
-            limit = max(float(np.quantile(np.abs(values), 0.99)), float(np.finfo(np.float32).tiny))
-            grid[row, column].imshow(image.clip(0, 1).mean(-1), cmap="gray", vmin=-0.5, vmax=1.2)
-            # Clear where it says nothing, so that the image is seen.
-            strength = (np.abs(values) / limit).clip(0, 1) * 0.85
-            grid[row, column].imshow(np.sign(values), cmap="bwr", vmin=-1, vmax=1, alpha=strength)
+            grid[row, column].imshow(explained_pixels(image, each.attributions[row]))
             if row == 0:
                 grid[row, column].set_title(each.method.replace("-", "\n"), fontsize=8)
     grid[0, 0].set_title("image", fontsize=8)

@@ -17,6 +17,7 @@ STYLE = Path(__file__).with_name("style.css")
 # In the order of the page: what each tab is called, and the module whose build(context) fills it.
 TABS: tuple[tuple[str, str], ...] = (
     ("Samples", "genmend.workbench.app.samples_tab"),
+    ("Explain", "genmend.workbench.app.explain_tab"),
 )  # fmt: skip
 _FONTS = ("system-ui", "sans-serif")  # those of the machine: the page loads nothing from elsewhere
 _MONO = ("ui-monospace", "monospace")
@@ -28,9 +29,9 @@ def make_app(context: AppContext, tabs: tuple[tuple[str, str], ...] = TABS) -> g
         gr.Markdown("# genmend\nInspect pretrained generative models and mend what they get wrong.", elem_id="head")
         with gr.Tabs(elem_id="tabs"):
             for label, module in tabs:
-                with gr.Tab(label, id=label.lower(), elem_id=f"tab-{label.lower()}"):
+                with gr.Tab(label, id=label.lower(), elem_id=f"tab-{label.lower()}") as tab:
                     build: Callable[[AppContext], None] = import_module(module).build
-                    build(replace(context, page=page))
+                    build(replace(context, page=page, tab=tab))
     return page
 
 

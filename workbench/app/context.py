@@ -66,6 +66,8 @@ class AppContext:
         ``context.shared("faces", lambda: load_generator("faces"))``: loaded when first used, for all sessions.
     page : gr.Blocks
         The page that is being built, for its ``load``.
+    tab : gr.Tab
+        The tab that is being built, for its ``select``: when it is first used.
     """
 
     out: Path
@@ -73,6 +75,7 @@ class AppContext:
     jobs: Jobs = field(default_factory=Jobs)
     shared: Shared = field(default_factory=Shared)
     page: gr.Blocks | None = None
+    tab: gr.Tab | None = None
 
     @property
     def files(self) -> Path:

@@ -95,7 +95,9 @@ def _known(path: str) -> bool:
 
 def _served(name: str, folder: Path) -> bool:
     """Whether a path is a file of a served kind that really lies in the folder, links followed."""
-    if "\0" in name or ".." in name.replace("\\", "/").split("/") or suffix_of(name) not in _SERVED_SUFFIXES:
+    # Also where it was encoded twice.
+    parts = {part for form in (name, unquote(name)) for part in form.replace("\\", "/").split("/")}
+    if "\0" in unquote(name) or ".." in parts or suffix_of(name) not in _SERVED_SUFFIXES:
         return False
     path = Path(name)
     if not path.is_absolute() or not path.is_relative_to(folder):

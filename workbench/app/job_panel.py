@@ -66,7 +66,7 @@ class JobPanel:
             show_progress="hidden",
             api_visibility="private",
         )
-        return self._watched(begun.then)
+        return self._watched(begun.then, self.kept)
 
     def _started(self, old: str | None, prepare: Callable[[], Any]) -> tuple[Any, ...]:
         """Put the work into the queue in place of the browser's old job."""
@@ -81,18 +81,19 @@ class JobPanel:
         job.before = before if job is not before and not job.shared else None
         return job.id, _line("Waiting."), gr.update(visible=not job.shared)
 
-    def _begun_by_opening(self, prepare: Callable[[], Any]) -> Any:
+    def _begun_by(self, event: Any, prepare: Callable[[], Any], asked: gr.State) -> Any:
+        """Begin at an event what a page begins with that knows of no job; `asked` becomes its id, or empty."""
+
         def start(key: str | None) -> tuple[Any, ...]:
             if self.context.jobs.find(key) is not None:
-                return gr.skip(), gr.skip(), gr.skip()
-            return self._started(None, prepare)
+                return gr.skip(), "", gr.skip(), gr.skip()
+            begun = self._started(None, prepare)
+            return begun[0], *begun
 
-        assert self.context.page is not None
-        outputs = [self.kept, self.status, self.cancel]
-        load = self.context.page.load
-        return load(start, [self.kept], outputs, show_progress="hidden", api_visibility="private").then
+        outputs = [self.kept, asked, self.status, self.cancel]
+        return event(start, [self.kept], outputs, show_progress="hidden", api_visibility="private").then
 
-    def _watched(self, event: Any) -> Any:
+    def _watched(self, event: Any, key: Any) -> Any:
         async def watch(key: str | None) -> AsyncIterator[tuple[Any, ...]]:
             job = self.context.jobs.find(key)
             nothing = [gr.skip()] * len(self.outputs)
@@ -121,7 +122,7 @@ class JobPanel:
 
         return event(
             watch,
-            [self.kept],
+            [key],
             [self.kept, self.status, self.cancel, *self.outputs],
             show_progress="hidden",
             concurrency_limit=None,
@@ -136,6 +137,7 @@ def job_panel(
     outputs: Sequence[Any],
     *,
     first: Callable[[], Any] | None = None,
+    when: Any = None,
 ) -> JobPanel:
     """Put the line of a tab's long work where it is called, and return what starts the work.
 
@@ -149,6 +151,8 @@ def job_panel(
         What shows the result; already on the page, or made with ``render=False``.
     first : callable, optional
         As `prepare` of `JobPanel.started_by`, without inputs: what a page begins with that knows of no job of its own.
+    when
+        The event it begins at, e.g. ``context.tab.select``; when the page is opened if not given.
 
     Examples
     --------
@@ -175,7 +179,10 @@ def job_panel(
 
     cancel.click(stop, [kept], [status], show_progress="hidden", api_visibility="private", queue=False)
     if context.page is not None:
-        panel._watched(panel._begun_by_opening(first) if first else context.page.load)
+        panel._watched(context.page.load, kept)
+        if first is not None:
+            asked = gr.State("")
+            panel._watched(panel._begun_by(when or context.page.load, first, asked), asked)
     return panel
 
 

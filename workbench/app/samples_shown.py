@@ -131,6 +131,8 @@ def place_of(comparison: Comparison, name: str, kind: str, index: int) -> str:
     others, whose = (run.query, f"samples of {name}") if kind == "missed" else (run.reference, "reference samples")
     found = nearest_neighbors(others.values, own.values[row : row + 1], min(N_NEIGHBOURS, len(others)))
     arrays = run.per_sample()
+    if own.sample is None or others.sample is None:
+        raise ValueError("These samples have no pictures.")
     near = [
         (others.sample(int(other)), f"{others.names[other]}: {distance:.2f}")
         for other, distance in zip(found.indices[0], found.distances[0], strict=True)

@@ -15,7 +15,7 @@ from genmend.manifold.features.image_files import IMAGE_SUFFIXES
 from genmend.storage.atomic import whole_file
 from genmend.workbench.app.guard import ARRAY_SUFFIXES, MOST_BYTES, suffix_of
 
-__all__ = ["OwnFolder", "take_samples"]
+__all__ = ["SAMPLE_SUFFIXES", "OwnFolder", "check_upload", "take_samples"]
 
 SAMPLE_SUFFIXES = IMAGE_SUFFIXES | AUDIO_SUFFIXES
 MOST_FILES = 20_000
@@ -51,7 +51,7 @@ def take_samples(uploaded: Sequence[str], folder: Path, files: Path) -> Path:
     """
     if not uploaded:
         raise ValueError("No file was given: upload a zip of images or recordings, several of them, or an array.")
-    paths = [_upload(path, files) for path in uploaded]
+    paths = [check_upload(path, files) for path in uploaded]
     endings = {suffix_of(path.name) for path in paths}
     folder.mkdir(parents=True)
     if len(paths) == 1 and endings <= ARRAY_SUFFIXES:
@@ -71,8 +71,8 @@ def take_samples(uploaded: Sequence[str], folder: Path, files: Path) -> Path:
     return folder
 
 
-def _upload(path: str, files: Path) -> Path:
-    """The path of an upload, or an error where it is none."""
+def check_upload(path: str, files: Path) -> Path:
+    """The path of a file below `files`, the folder of uploads; ValueError where it is none, or too large."""
     given = Path(path)
     if not given.is_relative_to(files) or ".." in given.parts or not given.resolve().is_relative_to(files.resolve()):
         raise ValueError("That is no file of this page: upload it.")

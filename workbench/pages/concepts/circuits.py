@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 
@@ -14,9 +15,14 @@ from genmend.manifold.figures.image_grid import png
 from genmend.workbench.pages.concepts.circuit_drawing import draw_circuit, shown_units
 from genmend.workbench.pages.page import Drawing, Facts, Paragraph, Picture, Section, Table, write_report
 
-__all__ = ["in_words", "write_circuit_page"]
+__all__ = ["drawn_circuit", "in_words", "write_circuit_page"]
 
 N_CIRCUITS = 12  # of an image, in its table
+DRAWN = (
+    "A column is a block, a box a unit with the places in reference images that it answers to most; a dot marks a unit "
+    "of which this image is a top one. A line is an effect: the wider the larger, among those that leave one block; "
+    "orange excites, blue inhibits. The strongest are drawn; all are in circuits.json."
+)
 
 
 def in_words(totals: dict[str, Any]) -> str:
@@ -93,11 +99,17 @@ def write_circuit_page(path: Path, run: CircuitRun) -> None:
 
 
 def _drawing(run: CircuitRun, found: ImageCircuits, target: str) -> list[Drawing]:
+    drawn = drawn_circuit(run, found, target)
+    return [] if drawn is None else [Drawing(DRAWN, drawn)]
+
+
+def drawn_circuit(run: CircuitRun, found: ImageCircuits, target: str) -> ElementTree.Element | None:
+    """The drawing of an image's circuit, of the part that speaks for the class in words; None where there is none."""
     graph = found.graph.towards_target()
     if not graph.units:
         graph = found.graph
     if not graph.units:
-        return []
+        return None
     units = shown_units(graph)
     device = run.inputs.device
     examples = unit_examples(
@@ -107,14 +119,7 @@ def _drawing(run: CircuitRun, found: ImageCircuits, target: str) -> list[Drawing
     images = {
         number: run.classifier.shown(run.reference.some([number]))[0].permute(1, 2, 0).numpy() for number in numbers
     }
-    return [
-        Drawing(
-            "A column is a block, a box a unit with the places in reference images that it answers to most; a dot "
-            "marks a unit of which this image is a top one. A line is an effect: the wider the larger, among those "
-            "that leave one block; orange excites, blue inhibits. The strongest are drawn; all are in circuits.json.",
-            draw_circuit(graph, units, found.graph.edges, examples, images, target=target),
-        )
-    ]
+    return draw_circuit(graph, units, found.graph.edges, examples, images, target=target)
 
 
 def _falls(image: dict[str, Any]) -> Table:
