@@ -19,7 +19,7 @@ from genmend.storage.progress import with_progress
 __all__ = ["EditEffect", "edit_effect", "gate_scores", "random_units"]
 
 N_DRAWS = 3
-AT_ONCE = 32  # samples
+AT_ONCE = 16  # samples
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ def unit_correction(
             edit.layer: {str(unit): value for unit, value in zip(edit.units, _scales(edit), strict=True)}
             for edit in edits
         },
-        "figures": None if effect is None else effect.to_dict(),
+        "measured": {} if effect is None else effect.to_dict(),
         "versions": {name: version(name) for name in ("torch", "numpy")} | {"python": platform.python_version()},
     }
     return Correction.of(

@@ -17,6 +17,7 @@ STYLE = Path(__file__).with_name("style.css")
 # In the order of the page: what each tab is called, and the module whose build(context) fills it.
 TABS: tuple[tuple[str, str], ...] = (
     ("Samples", "genmend.workbench.app.samples_tab"),
+    ("Generator", "genmend.workbench.app.generator.tab"),
     ("Explain", "genmend.workbench.app.explain_tab"),
 )  # fmt: skip
 _FONTS = ("system-ui", "sans-serif")  # those of the machine: the page loads nothing from elsewhere

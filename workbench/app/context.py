@@ -13,6 +13,8 @@ from genmend.workbench.app.jobs import Jobs
 if TYPE_CHECKING:
     import gradio as gr
 
+    from genmend.gans import Generator
+
 __all__ = ["AppContext", "Models", "Shared"]
 
 
@@ -26,10 +28,13 @@ class Models:
         "reference", or the folder of a diffusers pipeline.
     voice : str
         Any voice that `load_voice` takes, beside those that come with genmend; "" for none.
+    generator : Generator, optional
+        Of the tab Generator, which alone runs it; the face generator where None.
     """
 
     pipeline: str = "reference"
     voice: str = ""
+    generator: Generator | None = None
 
 
 class Shared:

@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from genmend.workbench.cli.options import note
+from genmend.workbench.cli.options import (
+    BatchSize,
+    Device,
+    Label,
+    LatentShape,
+    Layers,
+    Model,
+    Psi,
+    Space,
+    ValueRange,
+    generator_from,
+    note,
+)
 
 __all__ = ["commands"]
 
@@ -37,6 +49,8 @@ def _known_voice(voice: str) -> str:
 
 @commands.command()
 def serve(
+    model: Model = "faces",
+    *,
     port: Annotated[
         int | None, typer.Option(help="The first free one from 7860 on if not given.", min=1, max=65535)
     ] = None,
@@ -49,8 +63,18 @@ def serve(
         str,
         typer.Option(help="Of the tab Voice, beside joe: a Piper .onnx, or what speak takes.", callback=_known_voice),
     ] = "",
+    latent_shape: LatentShape = "",
+    value_range: ValueRange = "",
+    layers: Layers = "",
+    psi: Psi = None,
+    space: Space = "",
+    label: Label = None,
+    device: Device = "cpu",
+    batch_size: BatchSize = None,
 ) -> None:
     """Everything in the browser: samples, generators, pipelines, voices, and what a network sees.
+
+    MODEL is what the tab Generator shows; faces if not given.
 
     It answers on this machine only; from elsewhere ssh -L 7860:127.0.0.1:7860 MACHINE, then the same address.
 
@@ -61,4 +85,7 @@ def serve(
 
     if out.exists() and not out.is_dir():
         raise FileExistsError(f"--out is {out}, which is a file; give a folder, which is made where there is none.")
-    run_server(out, port, models=Models(pipeline, voice), said=note)
+    options = (latent_shape, value_range, layers, device, batch_size)
+    own = model != "faces" or options != ("", "", "", "cpu", None)  # else loaded when the tab is first opened
+    generator = generator_from(model, *options, psi=psi, space=space, label=label) if own else None
+    run_server(out, port, models=Models(pipeline, voice, generator), said=note)

@@ -168,7 +168,7 @@ def test_a_correction_of_units_does_what_the_page_showed(generator, tmp_path):
     with attach(fresh.module, loaded, rung=0):
         assert not torch.equal(fresh.generate(latents), shown)
     assert loaded.info["units"] == {"stem.act": {"2": 3.0}, "widen.act": {"0": 0.0, "4": 0.0}}
-    assert loaded.info["figures"] == effect.to_dict()
+    assert loaded.info["measured"] == effect.to_dict()
     assert len(corrected(fresh, loaded)(latents).rung) == 6
     with pytest.raises(ValueError, match="change one first"):
         unit_correction(generator, EditHistory().edits())

@@ -17,7 +17,7 @@ from genmend.gans import Generator
 from genmend.manifold.figures.image_grid import to_pixels
 from genmend.workbench.pages.pictures import shrunk
 
-__all__ = ["compact_png", "outline", "unit_rows"]
+__all__ = ["compact_png", "outline", "unit_rows", "unit_tiles"]
 
 UNITS_AT_ONCE = 32
 DIMMED = 0.35
@@ -44,6 +44,19 @@ def unit_rows(
     thresholds : ndarray (u,)
         Above which the unit is on; finite.
     """
+    for unit, tiles in unit_tiles(generator, layer, samples, thresholds, units, seed):
+        yield unit, compact_png(tiles)
+
+
+def unit_tiles(
+    generator: Generator,
+    layer: str,
+    samples: NDArray[np.int64],
+    thresholds: NDArray[np.float64],
+    units: Sequence[int],
+    seed: int,
+) -> Iterator[tuple[int, Tensor]]:
+    """Yield (unit, its top samples (k, 3, h, w) in 0..1) as `unit_rows` draws them."""
     for start in range(0, len(units), UNITS_AT_ONCE):
         block = list(units[start : start + UNITS_AT_ONCE])
         wanted, place = np.unique(samples[block], return_inverse=True)
@@ -53,7 +66,7 @@ def unit_rows(
             large = functional.interpolate(
                 maps[rows, number][:, None], images.shape[2:], mode="bilinear", align_corners=False
             )
-            yield unit, compact_png(shrunk(outline(images[rows], large[:, 0] > thresholds[unit]), LARGEST_SIDE))
+            yield unit, shrunk(outline(images[rows], large[:, 0] > thresholds[unit]), LARGEST_SIDE)
 
 
 def outline(images: Tensor, masks: Tensor) -> Tensor:
