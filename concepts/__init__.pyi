@@ -30,3 +30,5 @@ from .regions.find import find_region as find_region
 from .regions.principal_neurons import RegionPath as RegionPath
 from .regions.principal_neurons import region_of as region_of
 from .regions.region import Region as Region
+from .regions.slices import RegionSlice as RegionSlice
+from .regions.slices import slice_regions as slice_regions

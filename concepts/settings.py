@@ -69,12 +69,21 @@ class RegionsSettings:
         },
     )
     n_kinds: int = field(default=4, metadata={"help": "Kinds of flagged samples, at most.", "min": 1})
+    slice_points: int = field(
+        default=25,
+        metadata={
+            "help": "Points on the longer side of the picture of regions in a plane through three samples; 0: none.",
+            "min": 0,
+        },
+    )
     seed: int = field(default=0, metadata={"help": "Of the half of the samples that regions are judged on.", "min": 0})
     batch_size: int = field(default=16, metadata={"help": "Samples run together.", "min": 1})
 
     def __post_init__(self) -> None:
         if not 0 < self.at_least <= 1:
             raise ValueError(f"at_least is {self.at_least}; give a share above 0 and at most 1, e.g. 0.8.")
+        if self.slice_points < 0 or self.slice_points == 1:
+            raise ValueError(f"slice_points is {self.slice_points}; give at least 2, or 0 for no picture.")
         if self.threshold not in ("learned", "median", "zero", "auto"):
             raise ValueError(f"threshold is {self.threshold!r}; accepted are 'learned', 'median', 'zero' and 'auto'.")
 

@@ -23,7 +23,7 @@ from genmend.concepts.regions.configurations import (
 )
 from genmend.storage.pieces import Work
 
-__all__ = ["LayerStates", "last_gate", "layer_states"]
+__all__ = ["LayerStates", "best_classes", "last_gate", "layer_states"]
 
 PIECE = 128
 _PARTS = ("bits", "features", "classes")
@@ -103,7 +103,7 @@ def layer_states(
         values, features, classes = [], [], []
 
         def running(inputs: Tensor) -> None:
-            classes.append(_best_classes((run or model)(inputs), len(inputs)))
+            classes.append(best_classes((run or model)(inputs), len(inputs)))
 
         for batch in np.array_split(numbers, -(-len(numbers) // batch_size)):
             found = preactivations(model, layer, load(batch.tolist()), run=running)
@@ -149,7 +149,8 @@ def _output(gate: nn.Module, values: np.ndarray) -> np.ndarray:
     return gate(torch.tensor(values, device=device)).float().cpu().numpy()
 
 
-def _best_classes(output: Any, n: int) -> np.ndarray:
+def best_classes(output: Any, n: int) -> np.ndarray:
+    """The class of the highest score in each of n rows of a model's output; -1 where it holds no scores of classes."""
     scores = getattr(output, "logits", output)
     if isinstance(scores, Tensor) and scores.ndim == 2 and scores.shape[1] > 1:
         return scores.argmax(1).cpu().numpy()

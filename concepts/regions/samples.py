@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from genmend.concepts.classifiers import Classifier
 from genmend.concepts.regions.configurations import preactivations
 from genmend.concepts.regions.flagged import read_flagged
 from genmend.concepts.regions.layer_states import LayerStates, last_gate, layer_states
+from genmend.concepts.regions.planes import Plane, plane_of_kinds, plane_of_query
+from genmend.concepts.regions.slices import slice_regions, span_a_plane
 from genmend.concepts.regions.study import KindsStudy, QueryStudy, study_kinds, study_query
 from genmend.concepts.settings import RegionsSettings
 from genmend.manifold.features.sources import samples_of
@@ -95,7 +97,7 @@ class RegionSamples:
 
 @dataclass(frozen=True)
 class RegionsRun:
-    """What `find_regions` found."""
+    """What `find_regions` found; `planes` of 'query' and of 'kinds', where there are such."""
 
     samples: RegionSamples
     settings: RegionsSettings
@@ -103,6 +105,7 @@ class RegionsRun:
     query: QueryStudy | None
     label_is: str
     kinds: KindsStudy | None
+    planes: dict[str, Plane] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """What ``summary.json`` holds."""
@@ -117,6 +120,7 @@ class RegionsRun:
             "query": None if self.query is None else {"name": self._name, **self.query.to_dict()},
             "label_is": self.label_is,
             "flagged": None if self.kinds is None else self.kinds.to_dict(),
+            "planes": {name: plane.to_dict() for name, plane in self.planes.items()},
             "settings": vars(self.settings),
         }
 
@@ -231,7 +235,7 @@ def find_regions(
         inputs = samples.load(numbers.tolist())
         return preactivations(samples.module, layer, inputs, pooled=pooled, run=samples.run)
 
-    return RegionsRun(
+    run = RegionsRun(
         samples,
         settings,
         states,
@@ -239,3 +243,29 @@ def find_regions(
         label_is,
         None if marks is None else study_kinds(states, marks, settings),
     )
+    return replace(run, planes=_planes(run, labels, work)) if settings.slice_points else run
+
+
+def _planes(run: RegionsRun, labels: Sequence[str] | None, work: Work | None) -> dict[str, Plane]:
+    """The planes that show the run's regions, as the model sees them."""
+    of_query = None if run.query is None else plane_of_query(run.states, run.query, labels)
+    of_kinds = None if run.kinds is None else plane_of_kinds(run.states, run.kinds)
+    found, samples, settings = {}, run.samples, run.settings
+    for name, plane in (("query", of_query), ("kinds", of_kinds)):
+        if plane is None:
+            continue
+        anchors = samples.load(plane.numbers)
+        if span_a_plane(anchors):
+            seen = slice_regions(
+                samples.module,
+                anchors,
+                run.states.configurations,
+                n=settings.slice_points,
+                classes=samples.class_name is not None,
+                run=samples.run,
+                batch_size=settings.batch_size,
+                work=work,
+                facts=samples.facts,
+            )
+            found[name] = replace(plane, seen=seen)
+    return found

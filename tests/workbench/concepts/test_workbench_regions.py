@@ -54,6 +54,13 @@ def test_a_query_among_images_in_folders(here):
     assert "of 20 samples held out are in it" in done.stderr
     page = (here / "alike" / "report.html").read_text()
     assert "In the region, of the samples held out" in page
+    plane = totals["planes"]["query"]
+    numbers, (share,) = plane["samples"], plane["share_inside"].values()
+    assert numbers[0] == query["query"]
+    assert numbers[1] in query["held_out_members"]
+    assert 0 < share < 1
+    assert "A, the query: red/05.png; B, in its region: red/" in page
+    assert "blends of the three images, which are no photographs" in page
     rows = list(csv.DictReader((here / "alike" / "samples.csv").open()))
     inside = {int(row["index"]) for row in rows if row["query_region"] == "1"}
     assert inside == set(query["members"]) | set(query["held_out_members"])
@@ -76,7 +83,11 @@ def test_kinds_of_what_detect_flags(here):
     mended = np.load(here / "kinds" / "kinds" / "kind-1.npy")
     assert len(mended) == len(own) + found["kinds"][0]["n_flagged"]
     assert {tuple(row) for row in latents[own]} <= {tuple(row) for row in mended}
-    assert "Held out, in the region, flagged" in (here / "kinds" / "report.html").read_text()
+    page = (here / "kinds" / "report.html").read_text()
+    assert "Held out, in the region, flagged" in page
+    assert "latents between and beyond theirs" in page
+    flags = [latents[number, 0] > 0.6 for number in totals["planes"]["kinds"]["samples"]]
+    assert flags == [True, True, False]
     np.save(here / "random.npy", np.random.default_rng(4).random(120) < 0.3)
     none = genmend(here, "regions", *LATENTS, "--flagged", "random.npy", "--out", "kinds")
     assert none.returncode == 0, none.stderr
@@ -85,12 +96,28 @@ def test_kinds_of_what_detect_flags(here):
 
 
 def test_a_query_of_a_generator_with_flags(here):
-    done = genmend(here, "regions", *LATENTS, "--query", 3, "--flagged", "found", "--layer", "wake", "--out", "both")
+    done = genmend(
+        here,
+        "regions",
+        *LATENTS,
+        "--query",
+        3,
+        "--flagged",
+        "found",
+        "--layer",
+        "wake",
+        "--out",
+        "both",
+        "--slice-points",
+        0,
+    )
     assert done.returncode == 0, done.stderr
     totals = json.loads((here / "both" / "summary.json").read_text())
     assert totals["layer"] == "wake"
     assert totals["query"]["purity"] is None
     assert totals["flagged"]["n_flagged"] > 0
+    assert totals["planes"] == {}
+    assert "In a plane" not in (here / "both" / "report.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -102,6 +129,7 @@ def test_a_query_of_a_generator_with_flags(here):
         ([*IMAGES, "--query", "1", "--layer", "blocks"], "No layer is named 'blocks'"),
         ([*IMAGES, "--query", "1", "--k", "30"], "or a smaller --k"),
         ([*IMAGES, "--query", "1", "--at-least", "0"], "at_least is 0.0"),
+        ([*IMAGES, "--query", "1", "--slice-points", "1"], "slice_points is 1; give at least 2, or 0 for no picture"),
         ([*IMAGES, "--query", "1", "--threshold", "mean"], "threshold is 'mean'"),
         ([*IMAGES, "--flagged", "found"], "flags 120 samples, but there are 40"),
         ([*IMAGES, "--flagged", "images"], "neither scores.csv nor labels.csv"),

@@ -13,6 +13,7 @@ from genmend.concepts.regions.configurations import Configurations
 from genmend.concepts.regions.principal_neurons import RegionPath
 from genmend.concepts.regions.samples import RegionsRun
 from genmend.concepts.regions.study import KindOnHeldOut, KindsStudy, QueryStudy
+from genmend.workbench.pages.concepts.region_plane import plane_sections
 from genmend.workbench.pages.page import Block, Facts, Figure, Paragraph, Picture, Section, Table, write_report
 from genmend.workbench.pages.pictures import SMALL, gallery
 
@@ -110,6 +111,7 @@ def _query_sections(run: RegionsRun, query: QueryStudy) -> list[Section]:
     else:
         blocks.append(Paragraph("No sample held out is in the region: a smaller --at-least lets more in."))
     sections = [Section("Region", blocks)]
+    sections += plane_sections(run, "query")
     purity = query.purity
     if purity is not None:
         rows = [("in the region", purity.region), *((_NEAREST[name], value) for name, value in _shares(purity).items())]
@@ -159,7 +161,7 @@ def _kinds_sections(run: RegionsRun, found: KindsStudy) -> list[Section]:
                 "itself with --latents kinds/kind-1.npy."
             )
         )
-    return [*sections, Section("How sure", [Table(caption, head, rows), *said])]
+    return [*sections, *plane_sections(run, "kinds"), Section("How sure", [Table(caption, head, rows), *said])]
 
 
 def _kind_row(number: int, kind: KindOnHeldOut) -> list[Any]:
