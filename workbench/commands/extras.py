@@ -48,6 +48,7 @@ ENABLES = {
     "flows": "genmend rare --density flow",
     "metrics": "Fréchet distances, torchmetrics classes of the manifold metrics, FID's Inception; later: LPIPS",
     "ray": "ShardedManifold: reference shards on Ray workers",
+    "lightning": "a callback that scores samples while a generator trains",
     "ui": "genmend serve: everything in the browser",
     "all": "every extra above",
     "dev": "tests and checks of genmend itself",
