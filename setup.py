@@ -20,12 +20,16 @@ folders = [Path(file).parent for room in ROOMS for file in sorted(glob(f"{room}/
 UNIX_FLAGS = ["-std=c++17", "-O3", "-g0", "-ffp-contract=off", "-fvisibility=hidden"]
 MSVC_FLAGS = ["/std:c++17", "/O2", "/fp:precise"]
 OPENMP = "-fopenmp"
+# One wheel for every Python from this one on: the engine uses the stable interface alone.
+STABLE = "cp311"
 
 native = Extension(
     "genmend.manifold.engine._native",
     sources=sorted(glob("manifold/engine/native/**/*.cpp", recursive=True)),
     depends=sorted(glob("manifold/engine/native/**/*.h", recursive=True)),
     language="c++",
+    define_macros=[("Py_LIMITED_API", "0x030B0000")],
+    py_limited_api=True,
     optional=True,
 )
 
@@ -74,6 +78,7 @@ class TaggedWheel(bdist_wheel):
         """Build first, for only then it is known."""
         self.run_command("build")
         self.root_is_pure = not self.distribution.has_ext_modules()
+        self.py_limited_api = False if self.root_is_pure else STABLE
         super().run()
 
 

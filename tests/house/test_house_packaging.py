@@ -178,7 +178,7 @@ def test_ci_runs_what_a_person_runs():
 def test_the_wheel_is_for_this_machine_only_where_the_engine_was_built(tmp_path, compiler):
     import os
 
-    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "src", "manifold"):
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "src", "manifold", "storage"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile
         copy(ROOT / name, tmp_path / name)
     for built in (tmp_path / "manifold/engine").glob("_native*.so"):
@@ -189,7 +189,18 @@ def test_the_wheel_is_for_this_machine_only_where_the_engine_was_built(tmp_path,
     assert done.returncode == 0, done.stderr[-3000:]
     (wheel,) = (tmp_path / "dist").iterdir()
     assert wheel.name.endswith("-py3-none-any.whl") == bool(compiler)
+    assert ("-cp311-abi3-" in wheel.name) != bool(compiler)
     assert ("the compiled engine was not built" in done.stderr) == bool(compiler)
+    if compiler:
+        return
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", tmp_path / "site"]
+    subprocess.run([*pip, wheel], check=True)
+    tried = subprocess.run(
+        [sys.executable, ROOT / "tests/house/try_wheel.py"], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+    )  # fmt: skip
+    assert tried.returncode == 0, tried.stderr[-2000:]
+    assert str(tmp_path / "site") in tried.stdout
 
 
 def test_the_engine_needs_neither_openmp_nor_a_long_of_64_bits():
