@@ -165,7 +165,7 @@ def make():
 }
 
 
-@pytest.mark.parametrize("how", ["-m", "script"])
+@pytest.mark.parametrize("how", [pytest.param("-m", marks=pytest.mark.all), "script"])
 def test_a_folder_with_modules_of_the_same_names_shadows_nothing_and_the_users_own_are_found(how, tmp_path):
     for name, text in OWN.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)

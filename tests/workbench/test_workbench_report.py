@@ -137,6 +137,7 @@ def test_a_closed_section_is_opened_by_its_heading_or_by_a_link(tmp_path):
     assert not any("loading" in image for image in page.all("img"))
 
 
+@pytest.mark.all
 def test_a_browser_opens_the_closed_section_a_contents_link_leads_to(tmp_path):
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
@@ -193,6 +194,7 @@ def dom_after(tmp_path):
     return dumped
 
 
+@pytest.mark.all
 def test_a_browser_zooms_a_drawing_and_moves_it(tmp_path, dom_after):
     svg = ElementTree.Element("svg", viewBox="0 0 400 200")
     section = Section("S", [Drawing("A circuit", svg)])
@@ -215,6 +217,7 @@ def test_a_browser_zooms_a_drawing_and_moves_it(tmp_path, dom_after):
     assert (top, width, height) == pytest.approx((0, 400, 200))
 
 
+@pytest.mark.all
 def test_a_browser_searches_and_sorts(tmp_path, dom_after):
     source = searchable(tmp_path).read_text(encoding="utf-8")
 
