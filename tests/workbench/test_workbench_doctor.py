@@ -194,6 +194,7 @@ def test_what_cannot_be_imported_takes_nothing_else_along(planted):
     assert found.missing == {"wraps": "genmend_no_such_module", "lacks": "genmend_no_such_module"}
 
 
+@pytest.mark.all
 def test_an_import_that_hangs_is_left_and_the_rest_goes_on(planted):
     (planted / "hangs.py").write_text("import time; time.sleep(60)")
     found = try_imports({"fine_one": ["fine_one"], "hangs": ["hangs"], "raises": ["raises"]}, timeout=5)
