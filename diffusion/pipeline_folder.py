@@ -12,7 +12,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["check_model", "check_pipeline_folder", "slots_of_folder"]
+__all__ = ["REFERENCE", "check_model", "check_pipeline_folder", "slots_of_folder"]
+
+REFERENCE = Path(__file__).parent / "reference" / "pipeline"  # the folder of the pipeline that comes with genmend
 
 _CONFIGURATIONS = ("config.json", "scheduler_config.json", "tokenizer_config.json", "preprocessor_config.json")
 _WIDTHS = (

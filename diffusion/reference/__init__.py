@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 
+from genmend.diffusion.pipeline_folder import REFERENCE
 from genmend.diffusion.reference.networks import (
     GARMENTS,
     WEIGHTS,
@@ -56,10 +57,9 @@ def load_reference(dtype: torch.dtype = torch.float32) -> StableDiffusionPipelin
     """
     from diffusers import StableDiffusionPipeline
 
-    folder = WEIGHTS / "pipeline"
-    if not (folder / "model_index.json").is_file():
-        raise FileNotFoundError(f"{folder} holds no pipeline; train it with `make reference`, or install genmend anew.")
-    pipe: StableDiffusionPipeline = StableDiffusionPipeline.from_pretrained(str(folder), dtype=dtype)
+    if not (REFERENCE / "model_index.json").is_file():
+        raise FileNotFoundError(f"{REFERENCE} holds no pipeline; train it with `make reference`, or install genmend anew.")
+    pipe: StableDiffusionPipeline = StableDiffusionPipeline.from_pretrained(str(REFERENCE), dtype=dtype)
     return pipe
 
 

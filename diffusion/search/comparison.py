@@ -62,6 +62,8 @@ class AmplifyRun:
     settings : dict
     inside_measured : bool
         Whether real images say which samples are inside their manifold.
+    control_scores : Scores or None
+        Of the control's images.
     """
 
     model: str
@@ -77,6 +79,7 @@ class AmplifyRun:
     search: GainSearch | None
     settings: dict[str, Any]
     inside_measured: bool = False
+    control_scores: Scores | None = None
 
     @property
     def verdict(self) -> str:
@@ -110,7 +113,9 @@ class AmplifyRun:
             "prompt": np.repeat(np.array(prompts, dtype=object), n),
             "seed": np.tile(np.arange(first, first + n), len(prompts)),
         }
-        for name, scores in zip(("original", "amplified"), self.scores, strict=True):
+        for name, scores in zip(("original", "amplified", "control"), (*self.scores, self.control_scores), strict=True):
+            if scores is None:
+                continue
             found |= {f"{key}_{name}": values for key, values in scores.usability.items()}
             found[f"novelty_{name}"] = scores.novelty
         return found
@@ -175,7 +180,7 @@ def compare_amplification(
     before = tuple(images((), None, prompt, settings.seeds) for prompt in settings.prompts)
     after = tuple(images(edits, window, prompt, settings.seeds) for prompt in settings.prompts)
     plain, changed = (_scores(found, settings.prompts, usability, novelty) for found in (before, after))
-    control, control_images = None, None
+    control, control_images, control_scores = None, None, None
     if settings.control:
         others = control_edits(edits, settings.control, settings.seed)
         control_images = tuple(images(others, window, prompt, settings.seeds) for prompt in settings.prompts)
@@ -195,6 +200,7 @@ def compare_amplification(
         search,
         _settings_in_words(settings, call),
         bool(real),
+        control_scores,
     )
 
 

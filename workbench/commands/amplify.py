@@ -30,16 +30,17 @@ def run_amplify(
     batch_size: int = 8,
     resume: bool = True,
     progress: bool = True,
+    work: Path | None = None,
 ) -> AmplifyRun:
     """Draw, measure, and write everything to `out`.
 
     Files: ``original/`` and ``amplified/`` with a PNG for each prompt and seed, ``pairs.png``, ``samples.csv``,
-    ``summary.json``, ``report.html``, ``amplification.safetensors``; ``work/`` holds what an interrupted run goes on
-    from.
+    ``summary.json``, ``report.html``, ``amplification.safetensors``; ``work/``, or the folder `work`, holds what an
+    interrupted run goes on from.
     """
     need_packages()
-    work = Work(out / "work", resume, progress)
-    run = compare_amplification(model, settings, name=name, batch_size=batch_size, work=work)
+    kept = Work(out / "work" if work is None else work, resume, progress)
+    run = compare_amplification(model, settings, name=name, batch_size=batch_size, work=kept)
     out.mkdir(parents=True, exist_ok=True)
     pairs = _write_images(out, run)
     write_csv(out / "samples.csv", run.columns())

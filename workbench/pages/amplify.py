@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from genmend.diffusion.search.comparison import AmplifyRun
     from genmend.diffusion.search.settings import AmplifySettings
 
-__all__ = ["change_chart", "in_words", "write_amplify_report"]
+__all__ = ["BOUNDS", "CHANGE_HEADER", "RULE", "change_chart", "change_rows", "in_words", "scorer_in_words", "write_amplify_report"]
+
+CHANGE_HEADER = ("amplified / original", "ratio", "lower", "upper")
+BOUNDS = "Bounds of usability and of the share: one-sided 95 %; of novelty: 95 %; bootstrap over pairs."
 
 
 def write_amplify_report(path: Path, run: AmplifyRun, settings: AmplifySettings, pairs: Sequence[bytes]) -> None:
@@ -61,8 +64,11 @@ def change_chart(scores: Sequence[Scores]) -> Drawing | None:
     return drawing
 
 
-def _figures(run: AmplifyRun, settings: AmplifySettings) -> list[Any]:
-    header = ["amplified / original", "ratio", "lower", "upper"]
+def change_rows(run: AmplifyRun) -> list[list[Any]]:
+    """A row for each measure: its name, amplified / original, and the bounds of that ratio; then those of the control.
+
+    The columns are those of `CHANGE_HEADER`.
+    """
     rows: list[list[Any]] = []
     for title, found in (("", run.comparison), (" (control)", run.control)):
         if found is None:
@@ -74,16 +80,20 @@ def _figures(run: AmplifyRun, settings: AmplifySettings) -> list[Any]:
             rows.append([f"novelty{title}", found.novelty, *found.novelty_interval])
         if run.inside_measured:
             rows.append([f"share among real images{title}", found.inside, found.inside_lower, found.inside_upper])
-    blocks: list[Any] = [Paragraph(f"Verdict: {run.verdict}. {_RULE}")]
+    return rows
+
+
+def _figures(run: AmplifyRun, settings: AmplifySettings) -> list[Any]:
+    rows = change_rows(run)
+    blocks: list[Any] = [Paragraph(f"Verdict: {run.verdict}. {RULE}")]
     if run.control is not None:
         said = verdict(run.control, inside_measured=run.inside_measured)
         blocks.append(Paragraph(f"Of the control, the same gains in the band {settings.control!r}: {said}."))
     if rows:
         caption = (
-            f"Means over {run.comparison.n} pairs of the same prompt and seed. Bounds of usability and of the share: "
-            "one-sided 95 %; of novelty: 95 %; bootstrap over pairs."
+            f"Means over {run.comparison.n} pairs of the same prompt and seed. {BOUNDS}"
         )
-        blocks.append(Table(caption, header, rows))
+        blocks.append(Table(caption, CHANGE_HEADER, rows))
     else:
         blocks.append(Paragraph("Neither usability nor novelty was measured; give --usability and --n-cloud."))
     chart = change_chart(run.scores)
@@ -95,6 +105,8 @@ def _figures(run: AmplifyRun, settings: AmplifySettings) -> list[Any]:
 
 def in_words(run: AmplifyRun) -> str:
     """The verdict first, then what was amplified by how much, then the figures that the verdict was told from."""
+    if not run.edits and run.search is None:
+        return "Nothing is amplified: every gain is 1, so the images are the same."
     if not run.edits:
         return "Nothing is amplified: no choice of gains was newer and kept what has to be, so the images are the same."
     found = run.comparison
@@ -108,7 +120,7 @@ def in_words(run: AmplifyRun) -> str:
         words.append(f"Novelty is {found.novelty:.3f} [{low:.3f}, {high:.3f}] of the original's.")
     for name, ratio in found.usability.items():
         words.append(
-            f"Usability ({_scorer_in_words(name)}) is {ratio:.3f} [{found.usability_lower[name]:.3f}, "
+            f"Usability ({scorer_in_words(name)}) is {ratio:.3f} [{found.usability_lower[name]:.3f}, "
             f"{found.usability_upper[name]:.3f}] of the original's."
         )
     if run.inside_measured:
@@ -121,7 +133,8 @@ def in_words(run: AmplifyRun) -> str:
     return " ".join(words)
 
 
-def _scorer_in_words(name: str) -> str:
+def scorer_in_words(name: str) -> str:
+    """What a scorer of the usability asks."""
     if name == "guide":
         return "guide: the probability that a small network gives to the garment of the prompt"
     if name.startswith("clip:"):
@@ -129,7 +142,7 @@ def _scorer_in_words(name: str) -> str:
     return name
 
 
-_RULE = (
+RULE = (
     "The verdict follows a rule. Newer: the interval of the novelty lies above 1; less new: below 1. Broken: usability "
     f"or the share among real images is below {KEPT:g} of the original's, also at the upper bound. Not broken: none is "
     "below that, also at the lower bound; perhaps broken: neither. Novelty is a distance in the extractor's space, "
