@@ -58,7 +58,9 @@ def load_reference(dtype: torch.dtype = torch.float32) -> StableDiffusionPipelin
     from diffusers import StableDiffusionPipeline
 
     if not (REFERENCE / "model_index.json").is_file():
-        raise FileNotFoundError(f"{REFERENCE} holds no pipeline; train it with `make reference`, or install genmend anew.")
+        raise FileNotFoundError(
+            f"{REFERENCE} holds no pipeline; train it with `make reference`, or install genmend anew."
+        )
     pipe: StableDiffusionPipeline = StableDiffusionPipeline.from_pretrained(str(REFERENCE), dtype=dtype)
     return pipe
 

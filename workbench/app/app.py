@@ -18,6 +18,7 @@ STYLE = Path(__file__).with_name("style.css")
 TABS: tuple[tuple[str, str], ...] = (
     ("Samples", "genmend.workbench.app.samples_tab"),
     ("Generator", "genmend.workbench.app.generator.tab"),
+    ("Amplify", "genmend.workbench.app.amplify.tab"),
     ("Explain", "genmend.workbench.app.explain_tab"),
 )  # fmt: skip
 _FONTS = ("system-ui", "sans-serif")  # those of the machine: the page loads nothing from elsewhere

@@ -15,7 +15,7 @@ from genmend.manifold.features.image_files import IMAGE_SUFFIXES
 from genmend.storage.atomic import whole_file
 from genmend.workbench.app.guard import ARRAY_SUFFIXES, MOST_BYTES, suffix_of
 
-__all__ = ["SAMPLE_SUFFIXES", "OwnFolder", "check_upload", "take_samples"]
+__all__ = ["SAMPLE_SUFFIXES", "OwnFolder", "check_upload", "take_file", "take_samples"]
 
 SAMPLE_SUFFIXES = IMAGE_SUFFIXES | AUDIO_SUFFIXES
 MOST_FILES = 20_000
@@ -69,6 +69,22 @@ def take_samples(uploaded: Sequence[str], folder: Path, files: Path) -> Path:
         name = path.name if not (folder / path.name).exists() else f"{number}-{path.name}"
         shutil.copyfile(path, folder / name)
     return folder
+
+
+def take_file(uploaded: str | None, folder: Path, files: Path, suffix: str = ".safetensors") -> Path:
+    """Copy one uploaded file into `folder`, which is there, under a name of the page's own.
+
+    Raises
+    ------
+    ValueError
+        For no file, one of another kind, one that is too large, and for anything that is no upload.
+    """
+    if not uploaded:
+        raise ValueError(f"No file was given: upload a {suffix} file.")
+    path = check_upload(uploaded, files)
+    if suffix_of(path.name) != suffix:
+        raise ValueError(f"{path.name} is none of the kind that is needed here: upload a {suffix} file.")
+    return Path(shutil.copyfile(path, folder / f"uploaded{suffix}"))
 
 
 def check_upload(path: str, files: Path) -> Path:

@@ -17,7 +17,16 @@ if TYPE_CHECKING:
     from genmend.diffusion.search.comparison import AmplifyRun
     from genmend.diffusion.search.settings import AmplifySettings
 
-__all__ = ["BOUNDS", "CHANGE_HEADER", "RULE", "change_chart", "change_rows", "in_words", "scorer_in_words", "write_amplify_report"]
+__all__ = [
+    "BOUNDS",
+    "CHANGE_HEADER",
+    "RULE",
+    "change_chart",
+    "change_rows",
+    "in_words",
+    "scorer_in_words",
+    "write_amplify_report",
+]
 
 CHANGE_HEADER = ("amplified / original", "ratio", "lower", "upper")
 BOUNDS = "Bounds of usability and of the share: one-sided 95 %; of novelty: 95 %; bootstrap over pairs."
@@ -90,9 +99,7 @@ def _figures(run: AmplifyRun, settings: AmplifySettings) -> list[Any]:
         said = verdict(run.control, inside_measured=run.inside_measured)
         blocks.append(Paragraph(f"Of the control, the same gains in the band {settings.control!r}: {said}."))
     if rows:
-        caption = (
-            f"Means over {run.comparison.n} pairs of the same prompt and seed. {BOUNDS}"
-        )
+        caption = f"Means over {run.comparison.n} pairs of the same prompt and seed. {BOUNDS}"
         blocks.append(Table(caption, CHANGE_HEADER, rows))
     else:
         blocks.append(Paragraph("Neither usability nor novelty was measured; give --usability and --n-cloud."))

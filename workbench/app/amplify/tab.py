@@ -4,31 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from html import escape
 from typing import Any
 
 import gradio as gr
 
 from genmend.diffusion.search.settings import AmplifySettings
-from genmend.workbench.app.amplify.file import facts_of, taken_file
 from genmend.workbench.app.amplify.shown import charts, every_pair, one_pair, pair_in_words, pairs, verdict
 from genmend.workbench.app.amplify.work import EXAMPLE, Amplified, amplify, example_settings, is_reference, slots_of
 from genmend.workbench.app.context import AppContext
+from genmend.workbench.app.file_facts import facts_html
 from genmend.workbench.app.job_panel import job_panel
+from genmend.workbench.app.jobs import one_sentence
+from genmend.workbench.app.uploads import OwnFolder, take_file
 
 __all__ = ["build"]
 
 LARGEST_GAIN = 4.0
 _GARMENTS = (
-    "It draws garments: t-shirt, trousers, pullover, dress, coat, sandal, shirt, sneaker, bag, ankle boot; dark, bright, "
-    "plain, patterned, slim, wide, creative."
+    "It draws garments: t-shirt, trousers, pullover, dress, coat, sandal, shirt, sneaker, bag, ankle boot; dark, bright,"
+    " plain, patterned, slim, wide, creative."
 )
-_PLACES = {"down0": "first down block", "mid": "middle block"}
 
 
 def build(context: AppContext) -> None:
     """Fill the tab."""
     slots, own = slots_of(context), is_reference(context)
-    said, every, drawn = (gr.HTML(render=False, padding=False, elem_id=f"amplify-{part}") for part in ("said", "every", "charts"))
+    said, every, drawn = (
+        gr.HTML(render=False, padding=False, elem_id=f"amplify-{part}") for part in ("said", "every", "charts")
+    )
     words = gr.HTML(render=False, padding=False)
     gallery = gr.Gallery(
         label="The same seeds: original to the left, amplified to the right",
@@ -100,7 +104,8 @@ def build(context: AppContext) -> None:
         return lambda: amplify(context, settings)
 
     def loading(path: str | None, *given: Any) -> Callable[[], Amplified]:
-        held, taken = taken_file(context, path)
+        held = OwnFolder(context.files / "amplify")
+        taken = take_file(path, held.path, context.files)
         settings = replace(_settings(slots, *given), gains=None, correction=taken, cutoff=None)
         return lambda: amplify(context, settings, held)
 
@@ -111,7 +116,13 @@ def build(context: AppContext) -> None:
     panel.started_by(file["use"].click, loading, [file["file"], *values, *gains])
 
     def facts(path: str | None) -> tuple[str, Any]:
-        return facts_of(context, path), gr.update(interactive=path is not None)
+        if path is None:
+            return "", gr.update(interactive=False)
+        held = OwnFolder(context.files / "amplify")
+        try:
+            return facts_html(take_file(path, held.path, context.files), "amplification"), gr.update(interactive=True)
+        except (ValueError, OSError) as error:
+            return f'<p role="alert" class="error">{escape(one_sentence(error))}</p>', gr.update(interactive=False)
 
     file["file"].change(
         facts, [file["file"]], [file["facts"], file["use"]], show_progress="hidden", api_visibility="private"
@@ -139,7 +150,9 @@ def _form(slots: Sequence[str], own: bool) -> dict[str, Any]:
             for slot in slots
         ]  # fmt: skip
     if not slots:
-        gr.Markdown("This pipeline has no U-Net, so it has no sliders: load an amplification file, or `genmend amplify`.")
+        gr.Markdown(
+            "This pipeline has no U-Net, so it has no sliders: load an amplification file, or `genmend amplify`."
+        )
     gr.Markdown("A gain of 1 changes nothing; above 1 the block's low spatial frequencies are stronger.")
     with gr.Accordion("More settings", open=False):
         made["control"] = gr.Dropdown(
@@ -159,7 +172,9 @@ def _form(slots: Sequence[str], own: bool) -> dict[str, Any]:
 
 
 def _place(slot: str) -> str:
-    return f"{_PLACES.get(slot) or f'down block {int(slot.removeprefix("down")) + 1}'} ({slot})"
+    if slot == "mid":
+        return "Middle block (mid)"
+    return f"Down block {int(slot.removeprefix('down')) + 1} ({slot})"
 
 
 def _search_form(own: bool) -> dict[str, Any]:

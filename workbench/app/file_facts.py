@@ -1,0 +1,49 @@
+"""What an uploaded file of genmend says of itself, shown before anybody uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from genmend.workbench.app.page_parts import note_html, table_html
+
+__all__ = ["facts_html"]
+
+
+def facts_html(path: Path, *kinds: str) -> str:
+    """The facts of a file of one of these kinds, as a table: what it is for, what it does, what was measured.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged or of another kind.
+    """
+    from genmend.storage.hub.kinds import describe
+
+    kind, found = describe(path)
+    if kinds and kind.name not in kinds:
+        raise ValueError(f"This file holds {kind.noun}, and {' or '.join(kinds)} is needed here; upload another.")
+    rows = [*_rows("made for", found.model), *_rows("", found.does), *_rows("measured", found.figures)]
+    unknown = "".join(f"<li>{escape(line)}</li>" for line in found.not_told)
+    missing = f"<details><summary>What it does not say</summary><ul>{unknown}</ul></details>" if unknown else ""
+    return (
+        f"<h3>{escape(found.title)}</h3>{note_html(found.what)}{table_html(('fact', 'value'), rows)}"
+        f"{note_html(found.judged_by)}{missing}"
+    )
+
+
+def _rows(name: str, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(f"{name}: {key}" if name else key, _said(value)) for key, value in facts.items()]
+
+
+def _said(value: Any) -> str:
+    text = (
+        f"{value:.4g}"
+        if isinstance(value, float)
+        else ", ".join(map(_said, value))
+        if isinstance(value, list)
+        else str(value)
+    )
+    return text if len(text) <= 300 else f"{text[:297]}..."
