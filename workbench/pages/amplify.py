@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure as Drawing
 
-from genmend.diffusion.search.trials import Scores
+from genmend.diffusion.search.trials import Comparison, Scores
 from genmend.diffusion.search.verdict import KEPT, verdict
 from genmend.workbench.pages.page import Facts, Figure, Paragraph, Picture, Section, Table, write_report
 
@@ -73,27 +73,23 @@ def change_chart(scores: Sequence[Scores]) -> Drawing | None:
     return drawing
 
 
-def change_rows(run: AmplifyRun) -> list[list[Any]]:
-    """A row for each measure: its name, amplified / original, and the bounds of that ratio; then those of the control.
-
-    The columns are those of `CHANGE_HEADER`.
-    """
+def change_rows(found: Comparison, *, inside_measured: bool) -> list[list[Any]]:
+    """A row for each measure: its name, amplified / original, and the bounds of that ratio, as in `CHANGE_HEADER`."""
     rows: list[list[Any]] = []
-    for title, found in (("", run.comparison), (" (control)", run.control)):
-        if found is None:
-            continue
-        for name, ratio in found.usability.items():
-            bounds = found.usability_lower[name], found.usability_upper[name]
-            rows.append([f"usability: {name}{title}", ratio, *bounds])
-        if np.isfinite(found.novelty):
-            rows.append([f"novelty{title}", found.novelty, *found.novelty_interval])
-        if run.inside_measured:
-            rows.append([f"share among real images{title}", found.inside, found.inside_lower, found.inside_upper])
+    for name, ratio in found.usability.items():
+        rows.append([f"usability: {name}", ratio, found.usability_lower[name], found.usability_upper[name]])
+    if np.isfinite(found.novelty):
+        rows.append(["novelty", found.novelty, *found.novelty_interval])
+    if inside_measured:
+        rows.append(["share among real images", found.inside, found.inside_lower, found.inside_upper])
     return rows
 
 
 def _figures(run: AmplifyRun, settings: AmplifySettings) -> list[Any]:
-    rows = change_rows(run)
+    rows = change_rows(run.comparison, inside_measured=run.inside_measured)
+    if run.control is not None:
+        of_control = change_rows(run.control, inside_measured=run.inside_measured)
+        rows += [[f"{name} (control)", *values] for name, *values in of_control]
     blocks: list[Any] = [Paragraph(f"Verdict: {run.verdict}. {RULE}")]
     if run.control is not None:
         said = verdict(run.control, inside_measured=run.inside_measured)

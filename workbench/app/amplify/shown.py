@@ -9,10 +9,9 @@ import numpy as np
 
 from genmend.diffusion.search.comparison import AmplifyRun
 from genmend.diffusion.search.trials import Scores
-from genmend.workbench.app.page_parts import figure_html, pixels_of, table_html
+from genmend.workbench.app.page_parts import figure_html, note_html, pixels_of, table_html
 from genmend.workbench.pages.amplify import (
     BOUNDS,
-    CHANGE_HEADER,
     RULE,
     change_chart,
     change_rows,
@@ -27,15 +26,30 @@ GAP = 4
 
 
 def verdict(run: AmplifyRun) -> str:
-    """The verdict first, then the ratios with those of the control; the rule is folded."""
+    """The verdict first, then the ratios beside those of the control; the words and the rule are folded."""
     first, _, rest = in_words(run).partition(". ")
-    rows = change_rows(run)
-    table = table_html(CHANGE_HEADER, rows, f"Means over {run.comparison.n} pairs. 1 is no change. {BOUNDS}")
+    told = "" if not run.edits else _ratios(run)
     return (
-        f'<p class="verdict"><strong>{escape(first.rstrip("."))}.</strong> {escape(rest)}</p>'
-        f"{table if rows and run.edits else ''}"
-        f"<details><summary>How the verdict is told</summary><p>{escape(RULE)}</p></details>"
+        f'<p class="verdict"><strong>{escape(first.rstrip("."))}.</strong></p>{told}'
+        f"<details><summary>In words, and how the verdict is told</summary>{note_html(rest)}{note_html(RULE)}</details>"
     )
+
+
+def _ratios(run: AmplifyRun) -> str:
+    rows = [_with_bounds(row) for row in change_rows(run.comparison, inside_measured=run.inside_measured)]
+    header = ["", "amplified / original"]
+    if run.control is not None:
+        beside = change_rows(run.control, inside_measured=run.inside_measured)
+        rows = [[*row, _with_bounds(other)[1]] for row, other in zip(rows, beside, strict=True)]
+        header.append(f"control ({run.settings['control']}) / original")
+    gains = ", ".join(f"{edit.layer} x {getattr(edit, 'gain', 1):g}" for edit in run.edits)
+    caption = f"{gains}. Means over {run.comparison.n} pairs of the same seed, 1 is no change. {BOUNDS}"
+    return table_html(header, rows, caption) if rows else note_html(f"{gains}. Nothing was measured.")
+
+
+def _with_bounds(row: list[Any]) -> list[str]:
+    name, ratio, low, high = row
+    return [name, f"{ratio:.3f} [{low:.3f}, {high:.3f}]"]
 
 
 def pairs(run: AmplifyRun) -> list[tuple[np.ndarray, str]]:

@@ -22,8 +22,8 @@ __all__ = ["build"]
 
 LARGEST_GAIN = 4.0
 _GARMENTS = (
-    "It draws garments: t-shirt, trousers, pullover, dress, coat, sandal, shirt, sneaker, bag, ankle boot; dark, bright,"
-    " plain, patterned, slim, wide, creative."
+    "It draws garments: t-shirt, trousers, pullover, dress, coat, sandal, shirt, sneaker, bag, ankle boot; "
+    "dark, bright, plain, patterned, slim, wide, creative."
 )
 
 
@@ -166,7 +166,13 @@ def _form(slots: Sequence[str], own: bool) -> dict[str, Any]:
             info="0 measures none, else at least 6.",
         )  # fmt: skip
         with gr.Row():
-            made["steps"] = gr.Number(None, label="Steps", info="Empty: the pipeline's own.", precision=0, minimum=1)
+            made["steps"] = gr.Number(
+                EXAMPLE["steps"] if own else None,
+                label="Steps",
+                info="Empty: the pipeline's own.",
+                precision=0,
+                minimum=1,
+            )
             made["guidance"] = gr.Number(None, label="Guidance", info="Empty: the pipeline's own.", minimum=0)
     return made
 

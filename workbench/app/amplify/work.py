@@ -20,7 +20,13 @@ from genmend.workbench.commands.amplify import run_amplify
 __all__ = ["EXAMPLE", "Amplified", "amplify", "example_settings", "is_reference", "slots_of"]
 
 #: What the tab opens with.
-EXAMPLE: Mapping[str, Any] = {"prompt": "a creative bag", "gains": {"mid": 2.5}, "n": 16, "control": "high"}
+EXAMPLE: Mapping[str, Any] = {
+    "prompt": "a creative sneaker",
+    "gains": {"mid": 2.0},
+    "n": 16,
+    "control": "high",
+    "steps": 8,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +67,11 @@ def slots_of(context: AppContext) -> tuple[str, ...]:
 def example_settings() -> AmplifySettings:
     """What the tab opens with, as settings."""
     return AmplifySettings(
-        (EXAMPLE["prompt"],), gains=EXAMPLE["gains"], n=EXAMPLE["n"], control=EXAMPLE["control"], call={}
+        (EXAMPLE["prompt"],),
+        gains=EXAMPLE["gains"],
+        n=EXAMPLE["n"],
+        control=EXAMPLE["control"],
+        call={"num_inference_steps": EXAMPLE["steps"]},
     )
 
 
