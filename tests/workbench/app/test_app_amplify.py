@@ -8,8 +8,9 @@ pytestmark = pytest.mark.all
 def shown(page):
     """Wait until nothing is being worked on and a verdict stands there; return it."""
     page.wait_for_function(
-        "() => !document.querySelector('#amplify-status').innerText.trim()"
-        " && document.querySelector('#amplify-said .verdict')"
+        timeout=120_000,
+        expression="() => !document.querySelector('#amplify-status').innerText.trim()"
+        " && document.querySelector('#amplify-said .verdict')",
     )
     return page.locator("#amplify-said .verdict").inner_text()
 

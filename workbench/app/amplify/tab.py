@@ -76,7 +76,8 @@ def build(context: AppContext) -> None:
 
             outputs = [said, gallery, slider, words, other, number, every, drawn, save, report, *gains]
             first = _opening(context) if own else None
-            panel = job_panel(context, "amplify", show, outputs, first=first)
+            when = None if context.tab is None else context.tab.select
+            panel = job_panel(context, "amplify", show, outputs, first=first, when=when)
             for part in (said, gallery, slider):
                 part.render()
             other.render()
