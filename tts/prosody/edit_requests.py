@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from genmend.tts.text.tokens import Tokens
 
-__all__ = ["UNITS", "EditRequest", "parse_edit", "select_tokens"]
+__all__ = ["UNITS", "EditRequest", "parse_edit", "request_of_word", "select_tokens"]
 
 # duration is a factor; the others are added.
 UNITS: Mapping[str, str] = {"duration": "", "pitch": "st", "energy": "dB", "tilt": "dB"}
@@ -80,6 +80,22 @@ def parse_edit(text: str) -> EditRequest:
             raise ValueError(f"The edit {text!r} gives {attribute} twice; give it once.")
         changes[attribute] = _check_value(attribute, float(match[1]))
     return EditRequest(name, changes, int(number or 0))
+
+
+def request_of_word(tokens: Tokens, number: int, changes: Mapping[str, float]) -> EditRequest:
+    """Request changes of one word of a sentence, given by its place among `Tokens.words`, from 0.
+
+    Raises
+    ------
+    ValueError
+        As `parse_edit`, for changes that are too large.
+    IndexError
+        If there is no such word.
+    """
+    plain = [_plain(word) for word in tokens.words]
+    occurrence = plain[: number + 1].count(plain[number])
+    checked = {name: _check_value(name, float(value)) for name, value in changes.items()}
+    return EditRequest(tokens.words[number], checked, occurrence)
 
 
 def select_tokens(tokens: Tokens, request: EditRequest) -> NDArray[np.bool_]:

@@ -19,6 +19,7 @@ TABS: tuple[tuple[str, str], ...] = (
     ("Samples", "genmend.workbench.app.samples_tab"),
     ("Generator", "genmend.workbench.app.generator.tab"),
     ("Amplify", "genmend.workbench.app.amplify.tab"),
+    ("Voice", "genmend.workbench.app.voice.tab"),
     ("Explain", "genmend.workbench.app.explain_tab"),
 )  # fmt: skip
 _FONTS = ("system-ui", "sans-serif")  # those of the machine: the page loads nothing from elsewhere

@@ -7,6 +7,7 @@ from pathlib import Path
 from genmend.storage.tables import write_csv, write_json
 from genmend.tts import Voice, mend
 from genmend.tts.mending.mend import SpeakRun
+from genmend.tts.mending.reference import VoiceReference
 from genmend.tts.mending.settings import SpeakSettings
 from genmend.tts.voices.wav import write_wav
 from genmend.workbench.pages.page import need_packages
@@ -15,14 +16,22 @@ from genmend.workbench.pages.speak import write_speak_report
 __all__ = ["run_speak"]
 
 
-def run_speak(voice: Voice, text: str, out: Path, settings: SpeakSettings, *, progress: bool = True) -> SpeakRun:
-    """Say a text and write everything to `out`.
+def run_speak(
+    voice: Voice,
+    text: str,
+    out: Path,
+    settings: SpeakSettings,
+    *,
+    reference: VoiceReference | None = None,
+    progress: bool = True,
+) -> SpeakRun:
+    """Say a text and write everything to `out`; `reference` as `mend` takes it.
 
     Files: ``original.wav``, with a repair ``repaired.wav`` (the sentences whose repair was refused as they were),
     ``tokens.csv``, ``summary.json``, ``report.html``.
     """
     need_packages()
-    run = mend(voice, text, settings=settings, progress=progress)
+    run = mend(voice, text, reference=reference, settings=settings, progress=progress)
     out.mkdir(parents=True, exist_ok=True)
     write_wav(out / "original.wav", [sentence.speech for sentence in run])
     if settings.repairs:

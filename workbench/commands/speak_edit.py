@@ -9,6 +9,7 @@ from genmend.storage.leftovers import remove_others
 from genmend.storage.tables import write_csv, write_json
 from genmend.tts import Voice
 from genmend.tts.mending.settings import SpeakSettings
+from genmend.tts.prosody.edit_requests import EditRequest
 from genmend.tts.prosody.sentence_edits import SentenceEdits, edit_sentence
 from genmend.tts.voices.wav import write_wav
 from genmend.workbench.pages.page import need_packages
@@ -18,7 +19,13 @@ __all__ = ["run_speak_edit"]
 
 
 def run_speak_edit(
-    voice: Voice, text: str, out: Path, settings: SpeakSettings, edits: Sequence[str], *, progress: bool = True
+    voice: Voice,
+    text: str,
+    out: Path,
+    settings: SpeakSettings,
+    edits: Sequence[str | EditRequest],
+    *,
+    progress: bool = True,
 ) -> SentenceEdits:
     """Edit one sentence and write everything to `out`.
 
