@@ -36,20 +36,24 @@ def verdict(run: AmplifyRun) -> str:
 
 
 def _ratios(run: AmplifyRun) -> str:
-    rows = [_with_bounds(row) for row in change_rows(run.comparison, inside_measured=run.inside_measured)]
+    rows: list[tuple[str, ...]] = [
+        _with_bounds(row) for row in change_rows(run.comparison, inside_measured=run.inside_measured)
+    ]
     header = ["", "amplified / original"]
     if run.control is not None:
-        beside = change_rows(run.control, inside_measured=run.inside_measured)
-        rows = [[*row, _with_bounds(other)[1]] for row, other in zip(rows, beside, strict=True)]
+        of_control = change_rows(run.control, inside_measured=run.inside_measured)
+        beside = dict(_with_bounds(row) for row in of_control)  # novelty may be known of one of the two alone
+        known = dict(rows)
+        rows = [(name, *(found.get(name, "not known") for found in (known, beside))) for name in known | beside]
         header.append(f"control ({run.settings['control']}) / original")
     gains = ", ".join(f"{edit.layer} x {getattr(edit, 'gain', 1):g}" for edit in run.edits)
     caption = f"{gains}. Means over {run.comparison.n} pairs of the same seed, 1 is no change. {BOUNDS}"
     return table_html(header, rows, caption) if rows else note_html(f"{gains}. Nothing was measured.")
 
 
-def _with_bounds(row: list[Any]) -> list[str]:
+def _with_bounds(row: list[Any]) -> tuple[str, str]:
     name, ratio, low, high = row
-    return [name, f"{ratio:.3f} [{low:.3f}, {high:.3f}]"]
+    return name, f"{ratio:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def pairs(run: AmplifyRun) -> list[tuple[np.ndarray, str]]:
