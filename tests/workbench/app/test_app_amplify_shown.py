@@ -13,7 +13,8 @@ from genmend.workbench.app.amplify.shown import every_pair, pair_in_words, pairs
 
 def made():
     plain, changed, control = (
-        Scores({"guide": np.full(2, 0.5)}, np.array(novelty)) for novelty in ([1.0, 2.0], [np.nan, np.nan], [1.5, np.nan])
+        Scores({"guide": np.full(2, 0.5)}, np.array(novelty))
+        for novelty in ([1.0, 2.0], [np.nan, np.nan], [1.5, np.nan])
     )
     images = (torch.rand(2, 3, 8, 8),)
     settings = {"seed": 4, "control": "high", "n_cloud": 8}
