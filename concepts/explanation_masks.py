@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from genmend.concepts.loop.methods import METHODS, method_name, why_not
 from genmend.concepts.loop.operations import trace_model
-from genmend.concepts.scalar_target import as_module, check_inputs
+from genmend.concepts.scalar_target import as_module, check_inputs, scores_of, warn_of_spread
 
 __all__ = ["ExplanationMasks", "marked_pixels"]
 
@@ -99,6 +99,7 @@ class ExplanationMasks:
         images = check_inputs(images)
         model = _AroundGrey(as_module(score)).eval()
         facts = trace_model(model, images[:1] - GREY)
+        warn_of_spread(lambda some: scores_of(model(some)), images - GREY, "the score")
         method = METHODS[self.method]
         reason = why_not(method, facts)
         if reason is not None:

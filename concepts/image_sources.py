@@ -18,7 +18,7 @@ from genmend.storage.digests import sha256_of
 from genmend.storage.pieces import Work
 from genmend.storage.progress import with_progress
 
-__all__ = ["PreparedImages", "open_images", "read_images"]
+__all__ = ["PreparedImages", "images_of", "open_images", "read_images"]
 
 
 def read_images(source: Any, classifier: Classifier, most: int) -> tuple[list[str], Tensor]:
@@ -29,7 +29,7 @@ def read_images(source: Any, classifier: Classifier, most: int) -> tuple[list[st
     ValueError
         If the source holds something else, one cannot be used, or they are prepared to several sizes.
     """
-    samples = _images_of(source)
+    samples = images_of(source)
     images = PreparedImages(samples, tuple(range(min(most, len(samples.names)))), classifier, "", ())
     return [Path(samples.names[number]).name for number in images.numbers], images(0, len(images.numbers))
 
@@ -94,7 +94,7 @@ def open_images(
     ValueError
         If the source holds no images, or none that can be used.
     """
-    samples, work = _images_of(source), work or Work()
+    samples, work = images_of(source), work or Work()
     numbers = np.arange(len(samples.names))
     if 0 < most < len(numbers):
         numbers = np.sort(np.random.default_rng(seed).choice(len(numbers), most, replace=False))
@@ -130,7 +130,8 @@ def _why_not(samples: Samples, number: int) -> str:
     return ""
 
 
-def _images_of(source: Any) -> Samples:
+def images_of(source: Any) -> Samples:
+    """The images of a folder, a file, or an array, in memory or in a file; ValueError if it holds something else."""
     samples = samples_of(open_array(source) if holds_array(source) else source)
     if samples.kind != "images":
         raise ValueError(f"{samples.description} holds {samples.kind}, but images are needed.")

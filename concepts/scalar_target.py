@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from genmend.activations.outputs import first_tensor
 
 __all__ = [
+    "NotDeterministicWarning",
     "Target",
     "as_module",
     "check_inputs",
@@ -18,10 +20,21 @@ __all__ = [
     "score_and_gradient",
     "scores_of",
     "target_scores",
+    "warn_of_spread",
 ]
 
 Target = int | Sequence[int] | Tensor | None
 """A class for all samples, one class a sample ``(n,)``, or None where the model gives one number a sample."""
+
+
+#: Layers of torch that do something else in training; those of others may all.
+_TRAINED = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase, nn.RReLU)
+_DROPPING = (nn.MultiheadAttention, nn.RNNBase)  # where they have a share to drop
+_ROUNDING = 1e-5  # of the largest score: two runs on a GPU may differ by it
+
+
+class NotDeterministicWarning(UserWarning):
+    """Two runs of a model on one input differ."""
 
 
 def target_scores(model: Callable[..., Any], inputs: Tensor, target: Target) -> Tensor:
@@ -151,4 +164,39 @@ def as_module(model: object) -> nn.Module:
         )
     if model.training:
         raise ValueError("The model is in training mode, where no two runs agree: call model.eval() first.")
+    part = next((name for name, part in model.named_modules() if part.training and _differs_in_training(part)), None)
+    if part is not None:
+        raise ValueError(
+            f"Part {part!r} of the model is in training mode, where no two runs agree: call model.eval() first."
+        )
     return model
+
+
+def _differs_in_training(part: nn.Module) -> bool:
+    if isinstance(part, _DROPPING):
+        return part.dropout > 0
+    return isinstance(part, _TRAINED) or not type(part).__module__.startswith("torch.nn.")
+
+
+def warn_of_spread(run: Callable[[Tensor], Tensor], inputs: Tensor, of: str = "the model") -> None:
+    """Warn, with the difference, where two runs on the first input differ: what is found is then of one run.
+
+    Parameters
+    ----------
+    run
+        From inputs to scores, or to whatever is looked at.
+    inputs
+        Shape ``(n, ...)``; the first is run twice.
+    of
+        What differs, for the message.
+    """
+    with torch.no_grad():
+        first, second = (run(inputs[:1]).detach().float() for _ in range(2))
+    spread = float((first - second).abs().max())
+    if spread > _ROUNDING * max(1.0, float(first.abs().max())):
+        warnings.warn(
+            f"Two runs of {of} on one input differ by {spread:.2g}: what is found holds for one run; fix the model's "
+            "randomness, or look at several runs.",
+            NotDeterministicWarning,
+            stacklevel=3,
+        )

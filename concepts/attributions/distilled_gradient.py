@@ -8,7 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from genmend.concepts.attributions.full_gradient import input_and_biases
-from genmend.concepts.scalar_target import Target, as_module, check_inputs, score_and_gradient
+from genmend.concepts.scalar_target import (
+    Target,
+    as_module,
+    check_inputs,
+    score_and_gradient,
+    scores_of,
+    warn_of_spread,
+)
 
 __all__ = ["DistilledGradient"]
 
@@ -88,6 +95,7 @@ class DistilledGradient:
             If the inputs are no finite floating-point tensor, or the target is out of range.
         """
         original = check_inputs(inputs).detach()
+        warn_of_spread(lambda some: scores_of(self.model(some)), original)
         purified, total = original, torch.zeros_like(original)
         for step in range(self.n_steps + 1):
             local = self._local(purified, target)

@@ -16,7 +16,14 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from genmend.activations.outputs import first_tensor
-from genmend.concepts.scalar_target import Target, as_module, check_inputs, score_and_gradient
+from genmend.concepts.scalar_target import (
+    Target,
+    as_module,
+    check_inputs,
+    score_and_gradient,
+    scores_of,
+    warn_of_spread,
+)
 
 __all__ = ["FullGradient", "InputAndBiases", "implicit_bias", "input_and_biases"]
 
@@ -154,6 +161,7 @@ class FullGradient:
             raise ValueError(
                 f"inputs has shape {tuple(inputs.shape)}, but FullGradient maps are of images (n, c, h, w)."
             )
+        warn_of_spread(lambda some: scores_of(self.model(some)), inputs)
         maps: list[Tensor] = []
 
         def keep(module: nn.Module, part: Tensor) -> None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from genmend.concepts.scalar_target import Target, as_module, check_inputs, score_and_gradient
+from genmend.concepts.scalar_target import (
+    Target,
+    as_module,
+    check_inputs,
+    score_and_gradient,
+    scores_of,
+    warn_of_spread,
+)
 
 __all__ = ["GuidedIntegratedGradients"]
 
@@ -53,6 +60,7 @@ class GuidedIntegratedGradients:
             If the inputs are no finite floating-point tensor, or the target is out of range.
         """
         inputs = check_inputs(inputs).detach()
+        warn_of_spread(lambda some: scores_of(self.model(some)), inputs)
         shape = inputs.shape
         end = inputs.flatten(1)
         start = torch.as_tensor(baseline, dtype=inputs.dtype, device=inputs.device).expand(shape).flatten(1)

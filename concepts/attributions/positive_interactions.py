@@ -17,7 +17,14 @@ from genmend.concepts.attributions.interaction_games import (
     exact_interactions,
     sampled_interactions,
 )
-from genmend.concepts.scalar_target import Target, check_inputs, target_scores
+from genmend.concepts.scalar_target import (
+    Target,
+    as_module,
+    check_inputs,
+    scores_of,
+    target_scores,
+    warn_of_spread,
+)
 
 __all__ = ["PositiveInteractions"]
 
@@ -94,9 +101,12 @@ class PositiveInteractions:
         Raises
         ------
         TypeError, ValueError
-            If the inputs are no finite floating-point tensor, or a target or the groups do not fit.
+            If the inputs are no finite floating-point tensor, a target or the groups do not fit, or the model is a
+            module in training mode.
         """
         inputs = check_inputs(inputs).detach()
+        model = as_module(self.model) if isinstance(self.model, torch.nn.Module) else self.model
+        warn_of_spread(lambda some: scores_of(model(some)), inputs)
         hidden = torch.as_tensor(baseline, dtype=inputs.dtype, device=inputs.device).expand(inputs.shape)
         return [self._of_one(inputs[i], hidden[i], _target_of(target, i)) for i in range(len(inputs))]
 

@@ -19,7 +19,7 @@ from genmend.concepts.loop.operations import ModelFacts, trace_model
 from genmend.concepts.loop.ranking import SAME, Explained, checked_weights, pareto, ranked
 from genmend.concepts.loop.tuning import Tuned, halves
 from genmend.concepts.loop.tuning import tune as tune_settings
-from genmend.concepts.scalar_target import as_module, check_inputs, chosen_scores, scores_of
+from genmend.concepts.scalar_target import as_module, check_inputs, chosen_scores, scores_of, warn_of_spread
 from genmend.storage.digests import sha256_of_array
 from genmend.storage.pieces import Work
 from genmend.storage.progress import with_progress
@@ -208,6 +208,7 @@ def explain(
     if work.folder is not None and not key:
         raise ValueError("With a folder of work give key=, which tells this model and these inputs from others.")
     facts = trace_model(module, inputs[:2])
+    warn_of_spread(lambda some: scores_of(module(some)), inputs)
     began = time.perf_counter()
     with torch.no_grad():
         logits = torch.cat([scores_of(module(some)) for some in inputs.split(batch_size)])

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from genmend.activations.layers import find_layer
 from genmend.activations.outputs import first_tensor
 from genmend.activations.runs import hooked
-from genmend.concepts.scalar_target import as_module
+from genmend.concepts.scalar_target import as_module, warn_of_spread
 
 __all__ = [
     "Configurations",
@@ -147,6 +147,8 @@ def configurations(
         waiting.clear()
 
     for batch in _batches(batches, batch_size):
+        if shape is None:
+            warn_of_spread(lambda some: torch.from_numpy(preactivations(model, layer, some)), batch, f"layer {layer!r}")
         values = preactivations(model, layer, batch, pooled=pooled)
         shape = values.shape[1:]
         waiting.append(values.reshape(len(values), -1))

@@ -21,6 +21,7 @@ from genmend.concepts.regions.configurations import (
     preactivations,
     threshold_kind,
 )
+from genmend.concepts.scalar_target import warn_of_spread
 from genmend.storage.pieces import Work
 
 __all__ = ["LayerStates", "best_classes", "last_gate", "layer_states"]
@@ -94,7 +95,9 @@ def layer_states(
     gate = find_layer(model, layer)
     kind = threshold_kind(gate, threshold, pooled)
     order = np.random.default_rng(seed).permutation(n)
-    size = preactivations(model, layer, load([int(order[0])]), pooled=pooled, run=run).size
+    one = load([int(order[0])])
+    size = preactivations(model, layer, one, pooled=pooled, run=run).size
+    warn_of_spread(lambda some: torch.from_numpy(preactivations(model, layer, some, run=run)), one, f"layer {layer!r}")
     n_first = min(n, N_LEARNED_FROM, max(32, 2**27 // size))
     first, rest = order[:n_first], order[n_first:]
     facts = [*map(str, facts), layer, kind, pooled, seed]
@@ -178,5 +181,7 @@ def last_gate(model: nn.Module, inputs: Tensor) -> str:
         for handle in handles:
             handle.remove()
     if not ran:
-        raise ValueError("No nonlinearity of this model is a module of its own: name a layer whose output to look at.")
+        raise ValueError(
+            "No nonlinearity of this model is a module of its own: name a layer (--layer) whose output to look at."
+        )
     return ran[-1]

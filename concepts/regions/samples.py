@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from genmend.activations.digests import weights_digest
 from genmend.concepts.classifiers import Classifier
+from genmend.concepts.image_sources import images_of
 from genmend.concepts.regions.configurations import preactivations
 from genmend.concepts.regions.flagged import read_flagged
 from genmend.concepts.regions.layer_states import LayerStates, last_gate, layer_states
@@ -20,7 +21,6 @@ from genmend.concepts.regions.planes import Plane, plane_of_kinds, plane_of_quer
 from genmend.concepts.regions.slices import slice_regions, span_a_plane
 from genmend.concepts.regions.study import KindsStudy, QueryStudy, study_kinds, study_query
 from genmend.concepts.settings import RegionsSettings
-from genmend.manifold.features.sources import samples_of
 from genmend.storage.digests import sha256_of
 from genmend.storage.pieces import Work
 
@@ -149,9 +149,7 @@ def image_samples(source: Any, classifier: Classifier, *, device: str = "cpu") -
     ValueError
         If the source holds something else, or images are prepared to several sizes.
     """
-    samples = samples_of(source)
-    if samples.kind != "images":
-        raise ValueError(f"{samples.description} holds {samples.kind}, but images are needed.")
+    samples = images_of(source)
     classifier.module.to(device)
 
     def load(numbers: Sequence[int]) -> Tensor:

@@ -119,7 +119,9 @@ def test_ranks_by_pixel_dim_all_channels_of_a_pixel():
             return images.pow(2).flatten(1).sum(1, keepdim=True)
 
     DistilledGradient(Watched().eval(), n_steps=4, ranks="pixel").attribute(IMAGES + 1, 0)
-    for given in seen[1:]:
+    steps = [given for given in seen if len(given) == len(IMAGES)]  # one image alone tells whether two runs agree
+    assert len(steps) == 5
+    for given in steps[1:]:
         weights = given / (IMAGES + 1)
         torch.testing.assert_close(weights[:, :1].expand_as(weights), weights)
     assert any((given == 0).any() for given in seen[1:])

@@ -59,6 +59,8 @@ def write_explain_page(path: Path, run: ExplainRun) -> None:
         for warning in each.warnings:
             said.setdefault(warning, []).append(each.method)
     warned = [f"{', '.join(methods)}: {warning}" for warning, methods in said.items()]
+    if found.facts.spread > 0:
+        warned.insert(0, f"Two runs of the model on one input differ by {found.facts.spread:.2g}: maps are of one run.")
     write_report(
         path,
         "genmend explain",
