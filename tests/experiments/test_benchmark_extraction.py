@@ -1,10 +1,7 @@
 """What the benchmark of extraction keeps: runs beside the known ones, and of each contender the least for the table."""
 
 import json
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import extraction_speed as bench
 from extraction_speed import Run
 

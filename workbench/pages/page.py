@@ -10,6 +10,7 @@ import importlib
 import os
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from functools import cache
 from hashlib import sha256
 from numbers import Real
 from pathlib import Path
@@ -135,14 +136,19 @@ def _template() -> jinja2.Template:
         import jinja2
     except ModuleNotFoundError as error:
         raise _missing("jinja2") from error
-    environment = jinja2.Environment(
+    return _environment(jinja2).get_template("report.html")
+
+
+@cache
+def _environment(jinja2: Any) -> jinja2.Environment:
+    """One for all reports: it keeps the compiled template."""
+    return jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html")
 
 
 def _missing(package: str) -> ModuleNotFoundError:
