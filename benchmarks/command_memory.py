@@ -46,7 +46,7 @@ DEFAULTS = {
 GROWING = {
     "detect": (f"faces --latents {{l}} {SMALL}", 256, 2304),
     "correct": (f"faces --latents {{l}} {SMALL}", 64, 576),
-    "dissect": ("faces --layer main.5 --layer main.8 --n-statistics {n} --n-images {n}", 256, 1280),
+    "dissect": ("faces --layers main.5,main.8 --n-statistics {n} --n-images {n}", 256, 1280),
     "rare": (f"faces {SMALL} --n-references {{n}} --steps 2 --k-reference 10 --no-artifact-limit", 4, 36),
     "score": ("{i} {j}", 200, 1000),
 }

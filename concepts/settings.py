@@ -59,7 +59,10 @@ class RegionsSettings:
     )
     threshold: Literal["learned", "median", "zero", "auto"] = field(
         default="learned",
-        metadata={"help": "When a neuron is on: above learned, median, zero, or auto (zero at a ReLU, else learned)."},
+        metadata={
+            "help": "When a neuron is on: above learned, median, zero, or auto (zero at a ReLU, else learned).",
+            "option": "--on-above",
+        },
     )
     pooled: bool | None = field(
         default=None,

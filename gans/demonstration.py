@@ -16,6 +16,7 @@ from genmend.gans.correctors.gated import Corrected, corrected
 from genmend.gans.correctors.ladder import fit_correction
 from genmend.gans.detection.artifact_detector import ArtifactDetector, Detection
 from genmend.gans.detection.detect import fit_detector, measure_samples
+from genmend.gans.detection.evidence import evidence
 from genmend.gans.detection.labelled_samples import LabelledSamples, load_labelled
 from genmend.gans.detection.soft_logistic import cross_validated_scores
 from genmend.gans.families.pretrained import load_faces
@@ -68,6 +69,8 @@ class Demonstration:
         Whether the saved correction gives, on a fresh copy of the model, exactly the images of the one in memory.
     labelled : LabelledScores or None
     settings : dict
+    evidence : dict or None
+        Whether there is a sign of broken samples at all, as `genmend.gans.detection.evidence` says.
     """
 
     generator: Generator
@@ -78,6 +81,7 @@ class Demonstration:
     reloaded_equal: bool
     labelled: LabelledScores | None
     settings: dict[str, Any]
+    evidence: dict[str, Any] | None = None
 
     def most_broken(self, n: int) -> NDArray[np.int64]:
         """Rows of the `n` samples of the highest combined score, the highest first."""
@@ -97,6 +101,7 @@ class Demonstration:
         }
         return {
             "detection": self.detection.to_dict(),
+            "evidence": self.evidence,
             "correction": self.result.to_dict(),
             "corrected_samples_inside_normal_manifold": inside,
             "reloaded_correction_gives_equal_images": self.reloaded_equal,
@@ -150,7 +155,8 @@ def demonstrate(
     reloaded_equal = _reloaded_equal(generator, correction, file, latents[rows], features[rows])
     labelled = None if labels is None else _against_labels(generator, detector, load_labelled(labels, generator), work)
     used = asdict(settings) | {"n_samples": n_samples, "sample_seed": seed, "correction": correction.facts}
-    return Demonstration(generator, latents, detection, correction, result, reloaded_equal, labelled, used)
+    sign = evidence(detector, detection)
+    return Demonstration(generator, latents, detection, correction, result, reloaded_equal, labelled, used, sign)
 
 
 def _reloaded_equal(

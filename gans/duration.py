@@ -78,13 +78,15 @@ def detect_seconds(pace: Pace, settings: DetectorSettings, n: int, *, fitted: bo
 
 
 def correct_seconds(
-    pace: Pace, settings: DetectorSettings, n: int, *, fitted: bool = False, explained: int = 0
+    pace: Pace, settings: DetectorSettings, n: int, *, fitted: bool = False, detected: bool = False, explained: int = 0
 ) -> float:
     """To correct n samples, and learn the correction unless there is one; of the ladder.
 
+    `detected`: whether there is a detector, which need not be fitted.
     `explained`: passes with a gradient that the masks of a broken sample take (`MaskMaker`).
     """
-    learning = 0.0 if fitted else _detector(pace, settings) + 2 / 3 * settings.n_reference * pace.layers
+    detecting = 0.0 if detected else _detector(pace, settings)
+    learning = 0.0 if fitted else detecting + 2 / 3 * settings.n_reference * pace.layers
     learning += MOST_EXPLAINED * explained * _WITH_GRADIENT * pace.features
     return learning + n * (1 + _FLAGGED * _RUNGS) * (pace.image + pace.features)
 

@@ -217,9 +217,12 @@ class RareSearch:
     """
 
     n_versions: int = field(default=5, metadata={"help": "Rare versions of each reference.", "min": 1})
-    n_steps: int = field(default=60, metadata={"help": "Steps of the search.", "option": "--steps", "min": 0})
+    n_steps: int = field(default=60, metadata={"help": "Steps of the search.", "option": "--search-steps", "min": 0})
     learning_rate: float = 0.05
-    noise: float = field(default=0.1, metadata={"help": "Noise on the reference latent that each version starts from."})
+    noise: float = field(
+        default=0.1,
+        metadata={"help": "Noise on the reference latent that each version starts from.", "option": "--start-noise"},
+    )
     k_reference: int = field(
         default=100,
         metadata={"help": "A version stays within the reference's distance to its K-th nearest own sample.", "min": 1},

@@ -131,7 +131,7 @@ class Work:
         inputs
             All that the result depends on (arrays, numbers, text): other inputs, other files. See `digest`.
         description
-            What the progress bar says; it is shown on a terminal only.
+            What the progress bar says.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""How far long work is and how long the rest may take, for people: a bar on a terminal, elsewhere a line a minute."""
+"""How far long work is and how long the rest may take: a bar on a terminal or in a notebook, else a line a minute."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TypeVar
+from importlib.util import find_spec
+from typing import Any, TypeVar
 
-__all__ = ["in_words", "on_terminal", "progress_to", "tell", "with_progress"]
+__all__ = ["counted", "in_words", "progress_to", "tell", "with_progress"]
 
 SECONDS = 60.0  # between lines where there is no terminal
 Item = TypeVar("Item")
@@ -49,16 +50,23 @@ def tell(description: str, done: int, total: int) -> None:
         listener(description, done, total)
 
 
-def _told(items: Iterable[Item], description: str, total: int) -> Iterator[Item]:
-    for done, item in enumerate(items):
-        tell(description, done, total)
-        yield item
-    tell(description, total, total)
+def _in_notebook() -> bool:
+    """Whether a Jupyter kernel runs this."""
+    shell = sys.modules.get("IPython")
+    return shell is not None and hasattr(shell.get_ipython(), "kernel")
 
 
-def on_terminal() -> bool:
-    """Whether stderr is a terminal."""
-    return sys.stderr.isatty()
+def _bar() -> Any:
+    """The class of bars that can be seen here; None where a line a minute is better."""
+    if _in_notebook():
+        from tqdm import notebook, std
+
+        return notebook.tqdm if find_spec("ipywidgets") else std.tqdm
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        return tqdm
+    return None
 
 
 def with_progress(
@@ -80,38 +88,68 @@ def with_progress(
     show : bool
         False says nothing, but to the listener of `progress_to`.
     """
-    if _listener.get() is not None:
-        items = _told(items, description, total)
-    if show and on_terminal():
-        from tqdm import tqdm
-
-        if costs is None:
-            yield from tqdm(items, desc=description, total=total, leave=False)
-            return
-        yield from _bar_of_costs(items, description, costs)
+    bar = _bar() if show else None
+    if bar is not None and costs is not None:
+        yield from _bar_of_costs(bar, items, description, costs)
         return
-    began = said = time.monotonic()
-    if show and costs is not None and sum(costs) >= SECONDS:
+    if bar is None and show and costs is not None and sum(costs) >= SECONDS:
         print(f"{description}: {total} to do, about {in_words(sum(costs))}", file=sys.stderr, flush=True)
-    for done, item in enumerate(items):
+    with counted(description, total, costs=costs, show=show) as advance:
+        tell(description, 0, total)
+        for item in items:
+            yield item
+            advance()
+
+
+@contextmanager
+def counted(
+    description: str, total: int, *, done: int = 0, costs: Sequence[float] | None = None, show: bool = True
+) -> Iterator[Callable[..., None]]:
+    """Give a function to call with how much more is done (1 if nothing is said), and say how far the work is.
+
+    Parameters
+    ----------
+    description, total, costs, show
+        As `with_progress` takes them.
+    done : int
+        What was done before, by an earlier run.
+    """
+    bar = _bar() if show else None
+    if bar is not None:
+        with bar(desc=description, total=total, initial=done, leave=False) as shown:
+
+            def update(more: int = 1) -> None:
+                shown.update(more)
+                tell(description, shown.n, total)
+
+            yield update
+        return
+    first, finished = done, done
+    began = said = time.monotonic()
+
+    def advance(more: int = 1) -> None:
+        nonlocal finished, said
+        finished += more
+        tell(description, finished, total)
         now = time.monotonic()
-        if show and done and now - said >= SECONDS:
+        if show and finished < total and now - said >= SECONDS:
             said = now
-            ahead = (total - done) / done if costs is None else sum(costs[done:]) / max(sum(costs[:done]), 1e-9)
-            left = (now - began) * ahead
-            print(f"{description}: {done} of {total} done, about {in_words(left)} left", file=sys.stderr, flush=True)
-        yield item
+            n = finished - first
+            ahead = (total - finished) / n if costs is None else sum(costs[n:]) / max(sum(costs[:n]), 1e-9)
+            left = in_words((now - began) * ahead)
+            print(f"{description}: {finished} of {total} done, about {left} left", file=sys.stderr, flush=True)
+
+    yield advance
     if show and said > began:
         print(f"{description}: done in {in_words(time.monotonic() - began)}", file=sys.stderr, flush=True)
 
 
-def _bar_of_costs(items: Iterable[Item], description: str, costs: Sequence[float]) -> Iterator[Item]:
-    from tqdm import tqdm
-
+def _bar_of_costs(kind: Any, items: Iterable[Item], description: str, costs: Sequence[float]) -> Iterator[Item]:
     shape = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
     about = f"{description}, about {in_words(sum(costs))}"
-    with tqdm(desc=about, total=sum(costs), leave=False, bar_format=shape) as bar:
-        for item, cost in zip(items, costs, strict=True):
+    with kind(desc=about, total=sum(costs), leave=False, bar_format=shape) as bar:
+        for done, (item, cost) in enumerate(zip(items, costs, strict=True)):
+            tell(description, done, len(costs))
             yield item
             bar.set_description(description, refresh=False)
             bar.update(cost)

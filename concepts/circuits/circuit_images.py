@@ -27,6 +27,7 @@ from genmend.concepts.scalar_target import chosen_scores
 from genmend.concepts.settings import CircuitSettings
 from genmend.manifold.features.feature_arrays import holds_array
 from genmend.storage.digests import sha256_of_array
+from genmend.storage.notebook import NotebookResult
 from genmend.storage.pieces import Work
 from genmend.storage.progress import with_progress
 from genmend.storage.tables import write_json
@@ -69,7 +70,7 @@ class ImageCircuits:
 
 
 @dataclass(frozen=True)
-class CircuitRun:
+class CircuitRun(NotebookResult):
     """What `circuits_of_images` found, and of what."""
 
     classifier: Classifier
@@ -78,6 +79,18 @@ class CircuitRun:
     index: UnitIndex
     images: tuple[ImageCircuits, ...]
     settings: CircuitSettings
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """One row for each image: its class and what its circuit carries of it (NaN where there is none)."""
+        drops = [(each.drop.circuit, each.drop.random) if each.drop else (np.nan, np.nan) for each in self.images]
+        return {
+            "name": np.array([each.name for each in self.images]),
+            "class": np.array([self.classifier.class_name(each.target) for each in self.images]),
+            "score": np.array([each.score for each in self.images]),
+            "n_units": np.array([len(each.graph.units) for each in self.images]),
+            "fall": np.array([float(fall) for fall, _ in drops]),
+            "fall_of_random_units": np.array([float(np.mean(random)) for _, random in drops]),
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """JSON's view."""

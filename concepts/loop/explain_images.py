@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
@@ -14,13 +14,17 @@ from genmend.concepts.image_sources import read_images
 from genmend.concepts.loop.explain import Explanations, explain
 from genmend.concepts.settings import ExplainSettings
 from genmend.storage.digests import sha256_of_array
+from genmend.storage.notebook import NotebookResult
 from genmend.storage.pieces import Work
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["ExplainRun", "explain_images"]
 
 
 @dataclass(frozen=True)
-class ExplainRun:
+class ExplainRun(NotebookResult):
     """What `explain_images` found, and of what.
 
     Attributes
@@ -43,6 +47,20 @@ class ExplainRun:
         """RGB in 0..1, shape ``(n, h, w, 3)``."""
         pixels: np.ndarray = self.classifier.shown(self.inputs).permute(0, 2, 3, 1).numpy()
         return pixels
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """One row for each method: its mean in every measure, what it cost, its warnings."""
+        explained = self.explanations.explained
+        found = {"method": np.array([each.method for each in explained])}
+        for measure in self.explanations.measures:
+            found[measure.name] = np.array([each.mean(measure.name)[0] for each in explained], dtype=float)
+        found["passes"] = np.array([each.passes for each in explained])
+        found["seconds"] = np.array([each.seconds for each in explained])
+        return found | {"warnings": np.array(["; ".join(each.warnings) for each in explained])}
+
+    def plot(self) -> Figure:
+        """Draw the maps of the best methods beside the images."""
+        return self.explanations.plot(self.images, names=self.to_dict()["classes"])
 
     def to_dict(self) -> dict[str, Any]:
         """JSON's view."""

@@ -22,6 +22,7 @@ from genmend.concepts.regions.slices import slice_regions, span_a_plane
 from genmend.concepts.regions.study import KindsStudy, QueryStudy, study_kinds, study_query
 from genmend.concepts.settings import RegionsSettings
 from genmend.storage.digests import sha256_of
+from genmend.storage.notebook import NotebookResult
 from genmend.storage.pieces import Work
 
 __all__ = ["RegionSamples", "RegionsRun", "find_regions", "image_samples"]
@@ -96,7 +97,7 @@ class RegionSamples:
 
 
 @dataclass(frozen=True)
-class RegionsRun:
+class RegionsRun(NotebookResult):
     """What `find_regions` found; `planes` of 'query' and of 'kinds', where there are such."""
 
     samples: RegionSamples

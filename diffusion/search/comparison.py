@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -31,8 +31,12 @@ from genmend.diffusion.search.trials import Comparison, Scores, compare_scores, 
 from genmend.diffusion.search.verdict import verdict
 from genmend.manifold.figures.image_grid import to_pixels
 from genmend.storage.digests import settings_key, sha256_of_array
+from genmend.storage.notebook import NotebookResult
 from genmend.storage.pieces import Work
 from genmend.storage.tables import without_nan
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["AmplifyRun", "compare_amplification"]
 
@@ -40,7 +44,7 @@ CLOUD_SEED, SEARCH_SEED = 100_000, 50_000  # added to the seed: no sample is dra
 
 
 @dataclass(frozen=True)
-class AmplifyRun:
+class AmplifyRun(NotebookResult):
     """Result of `compare_amplification`; ratios are amplified / original over the same prompts and seeds.
 
     Attributes
@@ -104,6 +108,16 @@ class AmplifyRun:
         """The comparison as JSON holds it."""
         found: dict[str, Any] = without_nan(asdict(self.comparison))
         return found
+
+    def plot(self) -> Figure | None:
+        """Draw histograms of novelty, originals and amplified; None where it was not measured."""
+        from genmend.manifold.figures.series_histogram import series_histogram
+
+        values = [scores.novelty[np.isfinite(scores.novelty)] for scores in self.scores]
+        if not all(len(found) for found in values):
+            return None
+        label = "novelty: distance to the 5th nearest unamplified sample"
+        return series_histogram(dict(zip(("original", "amplified"), values, strict=True)), label)
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """Prompt, seed and scores of every pair of images, as in ``samples.csv``."""

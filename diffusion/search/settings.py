@@ -61,7 +61,9 @@ class AmplifySettings:
     usability: str = field(
         default="", metadata={"help": "clip:MODEL by hub name or folder; none; reference has its own."}
     )
-    features: str = field(default="", metadata={"help": "Extractor of the novelty; efficientnet-lite0 if empty."})
+    features: str = field(
+        default="", metadata={"help": "Of the novelty; efficientnet-lite0 if empty.", "option": "--extractor"}
+    )
     control: str = field(default="", metadata={"help": "Draw a control too: full, high, random or noise."})
     real: Path | None = field(
         default=None, metadata={"help": "Folder of real images: novelty counts only among them.", "exists": True}

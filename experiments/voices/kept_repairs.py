@@ -25,7 +25,7 @@ from experiments.intervals import mean_with_interval
 from experiments.pages import write_page
 from experiments.voices.sentences import sentences
 from genmend.tts import Voice, VoiceReference, diagnose, load_voice, repair
-from genmend.tts.mending.cached_reference import load_or_fit_reference
+from genmend.tts.mending.cached_reference import reference_for
 from genmend.tts.mending.combination import CombinationRepair, combination_repairs
 from genmend.tts.mending.generalisation import average_repair, measure_generalisation
 from genmend.tts.text.corpus import ENGLISH, read_sentences, tokenize_corpus
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     voice = load_voice("joe")
-    reference = load_or_fit_reference(voice, None, 5, options.seed)
+    reference = reference_for(voice, None, 5, options.seed)
     ordinary = tokenize_corpus(voice, read_sentences(ENGLISH)[::6])
     learning, testing = ordinary[::2], ordinary[1::2]
     rng = np.random.default_rng(options.seed)

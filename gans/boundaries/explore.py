@@ -28,6 +28,7 @@ from genmend.gans.probing import Probe, probed
 from genmend.gans.settings import ExploreSettings
 from genmend.manifold.features import load_extractor
 from genmend.storage.digests import sha256_of_array
+from genmend.storage.notebook import NotebookResult
 from genmend.storage.pieces import Work
 
 __all__ = ["N_RANDOM", "ExploreRun", "QueryRegion", "explore", "explore_set"]
@@ -68,7 +69,7 @@ class QueryRegion:
 
 
 @dataclass(frozen=True)
-class ExploreRun:
+class ExploreRun(NotebookResult):
     """Result of `explore`; `probe` is what two runs of two latents have shown of the generator."""
 
     model: str

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from genmend.gans.boundaries.bounds import Bounds, prior_shell
 from genmend.gans.boundaries.exploration import Exploration, farthest_points, verify
 from genmend.gans.boundaries.region import GenerativeRegion
-from genmend.storage.progress import on_terminal, tell
+from genmend.storage.progress import counted
 
 __all__ = ["grow_tree"]
 
@@ -65,7 +64,7 @@ def grow_tree(
     nodes, blocked = query, torch.zeros(1, device=query.device)
     n_tested = 0
     batch = region.generator.batch_size
-    with tqdm(total=n_nodes, desc="tree", disable=not (progress and on_terminal()), leave=False) as bar:
+    with counted("tree", n_nodes, show=progress) as advance:
         while len(nodes) < n_nodes and n_tested < n_tests:
             if not (blocked <= N_BLOCKED).any():
                 if step is not None or length <= first_length * TINIEST:
@@ -78,10 +77,10 @@ def grow_tree(
             ok = bounds.contains(points) & region.contains(points.reshape(-1, *region.query.shape[1:]))
             n_tested += len(points)
             blocked.index_add_(0, parents[~ok], blocked.new_ones(int((~ok).sum())))
+            n_before = len(nodes)
             nodes = torch.cat([nodes, points[ok]])[:n_nodes]
             blocked = torch.cat([blocked, blocked.new_zeros(int(ok.sum()))])[:n_nodes]
-            bar.update(len(nodes) - bar.n)
-            tell("tree", len(nodes), n_nodes)
+            advance(len(nodes) - n_before)
             if step is None:
                 share = float(ok.float().mean())
                 factor = 0.5 if share < FEWEST else 2.0 if share > MOST else 1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -28,7 +28,11 @@ from genmend.gans.generator import Generator, generator_facts
 from genmend.gans.probing import Probe, probed
 from genmend.gans.settings import DetectorSettings
 from genmend.storage.digests import settings_key, sha256_of_array
+from genmend.storage.notebook import NotebookResult
 from genmend.storage.pieces import Work
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = [
     "CHUNK",
@@ -57,7 +61,7 @@ class ImageStore(Protocol):
 
 
 @dataclass(frozen=True)
-class CorrectRun:
+class CorrectRun(NotebookResult):
     """Result of `correct`.
 
     Attributes
@@ -97,6 +101,17 @@ class CorrectRun:
     blurred: dict[str, Any]
     probe: Probe | None = field(default=None, repr=False, compare=False)
     marked: MarkedSamples | None = field(default=None, repr=False, compare=False)
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """What was done to every sample, as in ``corrections.csv``."""
+        return self.treatment.columns()
+
+    def plot(self) -> Figure:
+        """Draw histograms of the gate score before and after, with the threshold."""
+        from genmend.manifold.figures.series_histogram import series_histogram
+
+        scores = {"before": self.treatment.gate_before, "after": self.treatment.gate_after}
+        return series_histogram(scores, "gate score (higher = more broken)", self.limits[0])
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``summary.json`` holds."""

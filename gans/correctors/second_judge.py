@@ -84,7 +84,9 @@ class SecondJudge:
     ) -> None:
         assert mend.correction.gate is not None
         if extractor == mend.correction.gate.extractor:
-            raise ValueError(f"--judge is {extractor!r}, which the gate looks through itself; give another extractor.")
+            raise ValueError(
+                f"--judge-extractor is {extractor!r}, which the gate looks through itself; give another extractor."
+            )
         self.mend, self.extractor, self.seed = mend, extractor, seed
         self.facts = dict(facts) | {"judge": extractor}
         self._network: Callable[[Tensor], Tensor] = load_extractor(extractor)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from copy import copy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,12 @@ from genmend.gans.generator import Generator, generator_facts, layer_shapes, mea
 from genmend.gans.probing import Probe, probed
 from genmend.gans.settings import DetectorSettings
 from genmend.storage.digests import sha256_of_array
+from genmend.storage.notebook import NotebookResult
 from genmend.storage.numpy_files import read_numbers
 from genmend.storage.pieces import Work
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = [
     "CHUNK",
@@ -43,7 +47,7 @@ _SCORED_AT_ONCE = 2 * CHUNK
 
 
 @dataclass(frozen=True)
-class DetectRun:
+class DetectRun(NotebookResult):
     """Result of `detect`.
 
     Attributes
@@ -65,6 +69,17 @@ class DetectRun:
     detector: AnyDetector = field(repr=False, compare=False)
     majority: MajorityTrust | None = None
     probe: Probe | None = field(default=None, repr=False, compare=False)
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Scores of every sample, as in ``scores.csv``."""
+        return self.detection.columns()
+
+    def plot(self) -> Figure:
+        """Draw a histogram of the scores with the threshold."""
+        from genmend.manifold.figures.series_histogram import series_histogram
+
+        found = self.detection
+        return series_histogram({self.model: found.combined}, "score (higher = more broken)", found.threshold)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``summary.json`` holds."""

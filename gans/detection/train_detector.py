@@ -24,6 +24,7 @@ from genmend.gans.probing import Probe, probed
 from genmend.gans.settings import TrainSettings
 from genmend.manifold import Manifold
 from genmend.storage.digests import sha256_of_array
+from genmend.storage.notebook import NotebookResult
 from genmend.storage.pieces import Work
 
 __all__ = ["TrainRun", "train_detector"]
@@ -32,7 +33,7 @@ K = 3  # neighbours of the manifold of good images, as of `ArtifactDetector`
 
 
 @dataclass(frozen=True)
-class TrainRun:
+class TrainRun(NotebookResult):
     """Result of `train_detector`.
 
     Attributes

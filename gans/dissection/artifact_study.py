@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from genmend.gans.dissection.stages import Arrays, Stages
 from genmend.gans.image_features import image_features
 from genmend.gans.settings import DetectorSettings, DissectSettings
 from genmend.manifold.features import load_extractor
-from genmend.storage.progress import on_terminal, with_progress
+from genmend.storage.progress import with_progress
 
 __all__ = ["N_FRECHET", "ArtifactUnits", "artifact_units"]
 
@@ -78,7 +78,7 @@ def artifact_units(stages: Stages, settings: DissectSettings) -> ArtifactUnits:
     """
     extractor, n, n_top_shown = settings.artifact_units, settings.n_images, settings.n_top
     wanted = DetectorSettings(extractor, n_statistics=settings.n_statistics, n_reference=max(10, n))
-    detector = fit_detector(stages.generator, wanted, replace(stages.work, progress=_shows_bars(stages)))
+    detector = fit_detector(stages.generator, wanted, stages.work)
     n_top = max(2, n // TOP_SHARE)
 
     def compute() -> Arrays:
@@ -131,10 +131,6 @@ def _pool(stages: Stages, extractor: str, n: int) -> tuple[NDArray[Any], dict[st
         parts.append(stages.kept("pool", {"extractor": extractor, "start": start, "n": size}, compute))
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return joined.pop("features"), joined
-
-
-def _shows_bars(stages: Stages) -> bool:
-    return stages.work.progress and on_terminal()
 
 
 def _frechet(

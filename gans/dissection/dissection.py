@@ -25,6 +25,7 @@ from genmend.gans.generator_layers import checked_layers
 from genmend.gans.probing import Probe, probed
 from genmend.gans.settings import DissectSettings
 from genmend.manifold.features import load_extractor
+from genmend.storage.notebook import NotebookResult
 from genmend.storage.pieces import Work
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class LayerUnits:
 
 
 @dataclass(frozen=True)
-class DissectRun:
+class DissectRun(NotebookResult):
     """Result of `dissect`.
 
     Attributes
@@ -243,7 +244,7 @@ def _mask_side(generator: Generator, layers: Sequence[str]) -> int:
         layer, shape = next(iter(flat.items()))
         raise ValueError(
             f"Layer {layer!r} puts out {['n', *shape]}, and what its units show in an image needs feature maps "
-            "['n', units, height, width]: name other layers (--layer)."
+            "['n', units, height, width]: name other layers (--layers)."
         )
     return max(LEAST_SIDE, FINER * max(max(shape[1:]) for shape in shapes.values()))
 

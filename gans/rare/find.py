@@ -23,6 +23,7 @@ from genmend.gans.rare.search import rare_samples
 from genmend.gans.rare.space import RareSpace, label_free_artifact_score
 from genmend.gans.settings import RareSettings
 from genmend.storage.digests import sha256_of_array
+from genmend.storage.notebook import NotebookResult
 from genmend.storage.pieces import Work
 
 __all__ = ["RareRun", "find_rare", "fit_density", "fit_space", "search_references"]
@@ -32,7 +33,7 @@ _DENSITIES: dict[str, Callable[..., FeatureDensity]] = {"gmm": GaussianMixtureDe
 
 
 @dataclass(frozen=True)
-class RareRun:
+class RareRun(NotebookResult):
     """Result of `find_rare`.
 
     Attributes
@@ -61,6 +62,10 @@ class RareRun:
     space: RareSpace = field(repr=False, compare=False)
     own_log_prob: NDArray[np.float64] = field(repr=False, compare=False)
     probe: Probe | None = field(default=None, repr=False, compare=False)
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """A row for each version, as in ``rare.csv``."""
+        return self.samples.columns()
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``summary.json`` holds."""

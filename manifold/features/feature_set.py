@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from genmend.manifold.engine.inputs import as_count, as_features, is_tensor
 from genmend.manifold.features.audio_extractor import AudioExtractor
@@ -27,7 +26,7 @@ from genmend.manifold.features.image_extractor import ImageExtractor, digest_of_
 from genmend.manifold.features.sources import Samples, image_samples, samples_of
 from genmend.manifold.features.unusable import UnusableSampleError
 from genmend.manifold.sharded.mapped_features import open_features
-from genmend.storage.progress import tell
+from genmend.storage.progress import counted
 
 __all__ = ["FeatureSet", "features_of", "kind_of"]
 
@@ -190,7 +189,7 @@ def features_of(
     held: Iterator[NDArray[np.float32]] | None = None
     with (
         ShardWriter(folder) if folder else nullcontext() as writer,
-        tqdm(total=len(indices), initial=len(rows), desc="features", disable=not progress, leave=False) as bar,
+        counted("features", len(indices), done=len(rows), show=progress) as advance,
     ):
         for index, digest, row in (
             image_rows(samples, left, network, fail, batch_size, device)
@@ -207,8 +206,7 @@ def features_of(
             rows[index] = row
             if writer is not None:
                 writer.add(digest, row)
-            bar.update()
-            tell("features", len(rows), len(indices))
+            advance()
     skipped = [(samples.names[index], failed[index]) for index in sorted(failed)]
     if not rows:
         name, reason = skipped[0]

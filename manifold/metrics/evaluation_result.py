@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from genmend.manifold.engine.inputs import like
+from genmend.storage.notebook import NotebookResult, figure_html
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,7 +61,7 @@ class EvaluationAtK:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Evaluation:
+class Evaluation(NotebookResult):
     """Result of `evaluate` and of `prdc`; `evaluation[k]` is the `EvaluationAtK` of one k.
 
     Attributes
@@ -133,7 +134,7 @@ class Evaluation:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        """All totals as a table, and the warnings, for a notebook."""
+        """All totals as a table, the warnings and the figures, for a notebook."""
         heads = "".join(f"<th>k = {k}</th>" for k in self.at)
         rows = [
             f"<tr><th>{name}</th>" + "".join(f"<td>{value:.4g}</td>" for value in values) + "</tr>"
@@ -146,7 +147,28 @@ class Evaluation:
         ]
         notes = "".join(f"<li>{escape(warning)}</li>" for warning in self.warnings)
         caption = f"{self.n_query} query against {self.n_reference} reference samples, {self.n_features} features"
-        return f"<table><caption>{caption}</caption><tr><th></th>{heads}</tr>{''.join(rows)}</table><ul>{notes}</ul>"
+        table = f"<table><caption>{caption}</caption><tr><th></th>{heads}</tr>{''.join(rows)}</table><ul>{notes}</ul>"
+        try:
+            return table + figure_html(self.plot())
+        except (ModuleNotFoundError, ValueError):  # no matplotlib, or nothing that is drawn was asked for
+            return table
+
+    def columns(self) -> dict[str, Any]:
+        """One row for each total: its name, its value at every k (NaN where it has none), and their intervals."""
+        rows = self._rows()
+        names = [*rows, *self.totals]
+        found: dict[str, Any] = {"metric": np.array(names)}
+        for place, (k, at) in enumerate(self.at.items()):
+            found[f"k{k}"] = np.array([rows[name][place] if name in rows else np.nan for name in names])
+            if at.intervals:
+                ends = [at.intervals.get(name, (np.nan, np.nan)) for name in names]
+                found |= {
+                    f"k{k}_low": np.array([low for low, _ in ends]),
+                    f"k{k}_high": np.array([high for _, high in ends]),
+                }
+        if self.totals:
+            found["value"] = np.array([np.nan] * len(rows) + [float(value) for value in self.totals.values()])
+        return found
 
     def _rows(self) -> dict[str, list[float]]:
         """Each total that depends on k, for every k."""

@@ -81,7 +81,7 @@ def test_the_screen_is_on_the_device():
 
 @pytest.mark.parametrize("own", [False, True])
 def test_images_go_to_the_extractor(own):
-    """Also to a network of one's own, as by ``--features module:callable --device cuda``; it was given the CPU's."""
+    """Also to a network of one's own, as by ``--extractor module:callable --device cuda``; it was given the CPU's."""
     images = torch.rand(5, 3, 20, 20, generator=torch.Generator().manual_seed(0))
 
     def extractor():

@@ -86,13 +86,13 @@ def commands() -> dict[str, tuple[list[str], list[Change]]]:
     """Name -> (arguments, what changes between a killed run and the one that takes over)."""
     own = ["scratch:build", "--latents", "latents.npy", *OWN]
     correct = ["correct", "scratch:build", "--latents", "some.npy", *OWN]
-    rare = ["rare", "scratch:build", "--latents", "few.npy", *OWN, "--n-versions", "2", "--steps", "6"]
-    dissect = ["dissect", "scratch:build", "--latent-shape", "12", "--layer", "bloom", "--n-images", "60"]
+    rare = ["rare", "scratch:build", "--latents", "few.npy", *OWN, "--n-versions", "2", "--search-steps", "6"]
+    dissect = ["dissect", "scratch:build", "--latent-shape", "12", "--layers", "bloom", "--n-images", "60"]
     score = [
         "score",
         "real",
         "made",
-        "--features",
+        "--extractor",
         "scratch:coarse",
         "--k",
         "3",
@@ -103,7 +103,7 @@ def commands() -> dict[str, tuple[list[str], list[Change]]]:
     ]
     search = ["--prompt", "a", "--search", "--n-search", "4", "--n-trials", "4", "--cutoff", "2", "--steps", "2"]
     small = ["--height", "16", "--width", "16", "--guidance", "0", "--n", "3", "--n-cloud", "8"]
-    amplify = ["amplify", "pipe", *search, *small, "--usability", "clip:mean", "--features", "scratch:coarse"]
+    amplify = ["amplify", "pipe", *search, *small, "--usability", "clip:mean", "--extractor", "scratch:coarse"]
     train = ["train-detector", "scratch:build", "--labels", "labels", *OWN]
     speak = ["speak", "joe", "--file", "sentences.tsv", "--corpus", "corpus.tsv"]
     weights, seed = ([], ["scratch.py"]), (["--seed", "5"], [])

@@ -1,8 +1,14 @@
 """How far long work is: lines a minute where there is no terminal."""
 
+import re
+import sys
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
-from genmend.storage.progress import with_progress
+import pytest
+
+from genmend.storage.progress import counted, with_progress
 
 
 def test_a_line_a_minute_says_how_much_is_done_and_left(monkeypatch, capsys):
@@ -33,3 +39,23 @@ def test_items_that_differ_are_estimated_by_what_each_takes(monkeypatch, capsys)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "methods: 3 to do, about 7 min"
     assert lines[1] == "methods: 1 of 3 done, about 4 min left"
+
+
+def test_a_notebook_has_a_bar(monkeypatch, capsys):
+    shell = SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=None))
+    monkeypatch.setitem(sys.modules, "IPython", shell)
+    monkeypatch.setattr("genmend.storage.progress.find_spec", lambda name: None)  # without widgets a bar of text
+    with counted("steps", 4, done=1) as advance:
+        advance(3)
+    assert "steps" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: None))  # imported, but no notebook
+    assert list(with_progress("ab", "letters", 2)) == ["a", "b"]
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("room", ["storage", "manifold", "gans", "diffusion", "tts", "concepts", "workbench"])
+def test_nobody_else_draws_bars(room):
+    """Bars in a log are one long line; what is shown is decided in one place (the sweep's own is silent)."""
+    root = Path(__file__).parents[2] / room
+    found = {path.name for path in root.rglob("*.py") if re.search(r"^\s*(from|import) tqdm", path.read_text(), re.M)}
+    assert found <= {"progress.py", "native_screen.py"}

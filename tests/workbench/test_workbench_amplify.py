@@ -18,7 +18,7 @@ from genmend.workbench.cli.diffusion import gains_of
 from genmend.workbench.cli.main import _run, app
 
 FAST = ["--steps", "1", "--height", "16", "--width", "16", "--guidance", "0", "--n", "3", "--n-cloud", "8"]
-FEATURES = ["--features", "test_workbench_amplify:pixel_features"]
+FEATURES = ["--extractor", "test_workbench_amplify:pixel_features"]
 
 
 def pixel_features():
@@ -215,7 +215,7 @@ def nothing_drawn(monkeypatch):
         ("reference", ["--prompt", "a dress", "--prompt", "a chair", "--search"], "names none of the garments"),
         ("reference", ["--prompt", "a dress", "--search", "--usability", "none"], "needs a usability scorer"),
         ("reference", ["--prompt", "a dress", "--preset", "sdxl"], "has 2, with it in 1; give gains"),
-        ("reference", ["--prompt", "a dress", "--gains", "1.1,1.1,1.1", "--features", "nothing:here"], "nothing"),
+        ("reference", ["--prompt", "a dress", "--gains", "1.1,1.1,1.1", "--extractor", "nothing:here"], "nothing"),
         ("reference", ["--prompt", "a dress", "--gains", "1.1,1.1,1.1", "--control", "low"], "full, high"),
         ("sd15", ["--prompt", "a", "--search"], "needs a usability scorer"),
         ("sd15", ["--prompt", "a", "--preset", "sdxl-turbo"], "presets of its layout are sd-1.5, sd-2.1"),

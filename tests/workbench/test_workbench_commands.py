@@ -253,7 +253,7 @@ def test_help_and_usage_errors(folder):
         assert "Usage" in done.stdout
     done = genmend(folder, "detect", "faces")
     assert done.returncode == 2
-    assert "--latents" in done.stderr
+    assert "--out" in done.stderr
 
 
 def test_a_correction_with_other_neurons_of_equal_number_is_another_one(folder, mended):

@@ -12,7 +12,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from genmend.workbench.cli.main import app
-from genmend.workbench.cli.options import usable_device
+from genmend.workbench.cli.options import given_latents, usable_device
 from genmend.workbench.cli.settings_options import command
 
 
@@ -177,3 +177,16 @@ def test_devices_that_are_there_are_taken(monkeypatch):
 def test_a_command_that_runs_a_network_takes_a_device(name):
     command = get_command(app).commands[name]
     assert [one.default for one in command.params if one.name == "device"] == ["cpu"]
+
+
+def test_latents_that_are_not_given_are_drawn_and_kept(tmp_path):
+    torch = pytest.importorskip("torch")
+    from genmend.gans import Generator
+
+    generator = Generator(torch.nn.Sequential(torch.nn.Unflatten(1, (4, 1, 1)), torch.nn.ReLU()).eval(), (4,))
+    drawn = given_latents(None, 3, generator, tmp_path / "out")
+    assert drawn.equal(generator.latents(3, 0))
+    kept = tmp_path / "out" / "drawn.npy"
+    assert given_latents(kept, None, generator, tmp_path).equal(drawn)
+    with pytest.raises(ValueError, match="--latents and --n both say which samples: give one of them"):
+        given_latents(kept, 3, generator, tmp_path)

@@ -46,7 +46,7 @@ def images():
 def sounds():
     return lambda wave: np.abs(np.fft.rfft(wave[:64]))[:6].astype(np.float32)
 '''
-IMAGES = ("--features", "scratch:images", "--k", "2")
+IMAGES = ("--extractor", "scratch:images", "--k", "2")
 QUICK = (*IMAGES, "--metrics", "precision")
 
 
@@ -145,7 +145,7 @@ def test_the_page_explains_every_metric_and_needs_nothing_else(arrays):
     assert f"[{arrays.json['intervals']['3']['precision'][0]:.3f}" in page.text
     assert f"{arrays.json['k']['3']['expected_coverage']:.3f}" in page.text  # no interval, but as the others look
     assert all(image["src"].startswith("data:image/png;base64,") for image in page.all("img"))
-    assert not {tag for tag, _ in page.tags} & {"script", "link", "iframe"}
+    assert not {tag for tag, _ in page.tags} & {"link", "iframe"}
     assert all(warning in page.text for warning in arrays.json["warnings"])
 
 
@@ -227,7 +227,7 @@ def test_sounds_come_with_players(folder):
     rng = np.random.default_rng(1)
     for name in ("voices", "spoken"):
         write_sounds(folder / name, rng)
-    done = genmend(folder, "voices", "spoken", "--out", "heard", "--features", "scratch:sounds", "--k", "1", "--json")
+    done = genmend(folder, "voices", "spoken", "--out", "heard", "--extractor", "scratch:sounds", "--k", "1", "--json")
     assert done.returncode == 0, done.stderr
     players = page_of(folder / "heard").all("audio")
     assert 0 < len(players) <= 12
@@ -253,7 +253,7 @@ def test_sounds_come_with_players(folder):
         (("x.npy", "y.npy", "--k", "0"), "k is 0"),
         (("x.npy", "y.npy", "--metrics", "precison"), "precison"),
         (("real", "made", "--on-error", "ignore"), "'raise', 'skip' and 'report'"),
-        (("real", "made", "--features", "nonsense"), "No extractor is called 'nonsense'"),
+        (("real", "made", "--extractor", "nonsense"), "No extractor is called 'nonsense'"),
     ],
 )
 def test_bad_input_is_one_clear_sentence_and_leaves_nothing_behind(folder, arguments, words):
@@ -307,7 +307,9 @@ def test_each_share_stands_beside_that_of_two_sets_alike(folder, arrays):
     assert f"(coverage), where alike sets have {at['expected_coverage']:.1%}" in page.text
     assert "alike sets have" not in page.text.partition("(recall)")[2].partition(";")[0]  # of sets of two sizes
     assert arrays.json["interval_method"] in page.text
-    assert page.text.index("At a glance") < page.text.index("Samples")
+    # The first screen: the sentence, the precision beside its yardstick, the plane; all else is folded.
+    assert page.text.index(f"sets that are alike: {own:.1%}") < page.text.index("Fidelity to the right")
+    assert len(page.all("details")) == len(page.all("section"))
 
 
 def test_a_limit_draws_and_says_so(folder, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,12 @@ from genmend.tts.mending.reference_file import (
 from genmend.tts.text.corpus import ENGLISH, read_sentences, tokenize_corpus
 from genmend.tts.voices.voice import Voice
 
-__all__ = ["load_or_fit_reference"]
+__all__ = ["reference_for"]
 
 _REVISION = 1  # another one makes all kept references anew
 
 
-def load_or_fit_reference(
+def reference_for(
     voice: Voice,
     corpus: Path | None = None,
     *,
@@ -76,8 +77,9 @@ def load_or_fit_reference(
             return reference
     sentences = tokenize_corpus(voice, read_sentences(corpus))
 
-    def bar(steps: Any) -> Any:
-        return with_progress(steps, "reference", len(steps), show=progress)
+    def bar(steps: Iterable[Any]) -> Iterable[Any]:
+        shown = list(steps)
+        return with_progress(shown, "reference", len(shown), show=progress)
 
     reference = replace(fit_reference(voice, sentences, k=k, seed=seed, progress=bar), corpus=content)
     save_reference(kept, reference, voice)
@@ -89,10 +91,10 @@ def _check_asked(reference: VoiceReference, folder: Path, k: int, corpus: str) -
     if reference.k != k:
         raise ValueError(
             f"{folder} holds a reference of k = {reference.k}, and k = {k} is asked for; give that k (--k "
-            f"{reference.k}), or another folder (--reference) for a new one."
+            f"{reference.k}), or another folder (--reference-folder) for a new one."
         )
     if corpus and reference.corpus and reference.corpus != corpus:
         raise ValueError(
             f"{folder} holds a reference made of another file of sentences than the corpus given; leave the corpus out "
-            "(--corpus) to use it all the same, or give another folder (--reference) for a new one."
+            "(--corpus) to use it all the same, or give another folder (--reference-folder) for a new one."
         )

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from genmend.storage.notebook import NotebookResult
+from genmend.storage.weights import MissingWeightsError
+from genmend.tts.measures.heard_words import WordPair, pair_words
 from genmend.tts.measures.reading_faults import ReadingFault, find_reading_faults
 from genmend.tts.measures.word_errors import word_errors
 from genmend.tts.mending.acceptance import Verdict, is_better, judge_by_whisper
 from genmend.tts.mending.best_of import best_seed
-from genmend.tts.mending.cached_reference import load_or_fit_reference
+from genmend.tts.mending.cached_reference import reference_for
 from genmend.tts.mending.combination import CombinationRepair, apply_repairs
 from genmend.tts.mending.combination_file import load_repairs, save_repairs
 from genmend.tts.mending.diagnosis import Diagnosis, diagnose
@@ -25,6 +28,8 @@ from genmend.tts.text.tokens import Tokens
 from genmend.tts.voices.voice import Speech, Voice
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from genmend.tts.measures.judges import WhisperJudge
 
 __all__ = ["SpeakRun", "SpokenSentence", "mend"]
@@ -47,6 +52,8 @@ class SpokenSentence:
         With the repaired vectors; None where nothing was moved.
     verdicts : tuple of Verdict or None
         On `speech` and on `repaired`; None where no judge was asked.
+    heard : Verdict or None
+        On `speech`; None where nobody listened.
     accepted : bool or None
         None where no judge was asked, or nothing was repaired.
     kept : tuple of KeptRepair
@@ -60,6 +67,12 @@ class SpokenSentence:
     verdicts: tuple[Verdict, Verdict] | None = None
     accepted: bool | None = None
     kept: tuple[KeptRepair, ...] = ()
+    heard: Verdict | None = None
+
+    @property
+    def heard_words(self) -> list[WordPair]:
+        """What was heard of `speech` beside what was meant, word by word; empty where nobody listened."""
+        return [] if self.heard is None else pair_words(self.diagnosis.tokens.text, self.heard.heard)
 
     @property
     def reading_faults(self) -> tuple[ReadingFault, ...]:
@@ -80,12 +93,13 @@ class SpokenSentence:
             "reading_faults": [vars(fault) for fault in self.reading_faults],
             "repair": None if self.repair is None else self.repair.to_dict(),
             "accepted": self.accepted,
-            "heard": None if self.verdicts is None else [verdict.to_dict() for verdict in self.verdicts],
+            "heard": [verdict.to_dict() for verdict in self.verdicts or ((self.heard,) if self.heard else ())] or None,
+            "misheard": [[pair.meant, pair.heard] for pair in self.heard_words if not pair.same],
         }
 
 
 @dataclass(frozen=True)
-class SpeakRun(Sequence[SpokenSentence]):
+class SpeakRun(NotebookResult, Sequence[SpokenSentence]):
     """What `mend` did to a text: a sequence of its sentences, with the settings they were made by.
 
     Attributes
@@ -125,6 +139,16 @@ class SpeakRun(Sequence[SpokenSentence]):
         found = [sentence.to_dict() for sentence in self.sentences]
         kept = [one.to_dict() for one in self.kept]
         return {"voice": self.voice, "sentences": found, "combinations": kept, "settings": self.settings}
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """One row for each spoken token: `token_columns`."""
+        return self.token_columns()
+
+    def plot(self) -> Figure:
+        """Draw the first sentence along time, each symbol coloured by where the voice is lost."""
+        from genmend.tts.mending.figures import diagnosis_figure
+
+        return diagnosis_figure(self[0].diagnosis, self[0].speech)
 
     def token_columns(self) -> dict[str, np.ndarray]:
         """Make one row for each spoken token, as in ``tokens.csv``: name of the column -> (rows,)."""
@@ -187,7 +211,8 @@ def mend(
         If the text is empty, the corpus too small, the voice to write is no Piper voice or is the one that is read, or
         the voice speaks another language than the judge or genmend's own sentences.
     MissingWeightsError, ModuleNotFoundError
-        If the judge is not on this machine; the message says how to get it, or use ``judge="none"``.
+        If the judge is to decide on repairs and is not on this machine; the message says how to get it, or use
+        ``judge="none"``.
 
     Examples
     --------
@@ -197,18 +222,20 @@ def mend(
     [('Nguyen', 'outside'), ('left.', 'inside')]
     """
     _check_target(voice, settings.write_voice)
-    judge = _load_judge(voice, settings)
+    listener = load_listener(voice, settings)
+    judge = None if isinstance(listener, str) else listener
     known = None if settings.use_repairs is None else load_repairs(settings.use_repairs, voice)
     sentences = voice.tokenize_sentences(text, phonemes=settings.phonemes)
     if reference is None:
-        reference = load_or_fit_reference(
+        reference = reference_for(
             voice, settings.corpus, k=settings.k, seed=settings.seed, folder=settings.reference, progress=progress
         )
     found = diagnose(voice, reference, sentences, layer=settings.layer or None)
     spoken = [_speak(voice, reference, diagnosis, settings, known, judge) for diagnosis in found]
     if settings.save_repairs is not None or settings.write_voice is not None:
         spoken = _keep(voice, reference, spoken, settings, judge)
-    return SpeakRun(voice.name, tuple(spoken), settings.to_dict(reference))
+    unheard = {"not_heard_because": listener} if isinstance(listener, str) else {}
+    return SpeakRun(voice.name, tuple(spoken), settings.to_dict(reference) | unheard)
 
 
 def _check_target(voice: Voice, path: Path | None) -> None:
@@ -223,10 +250,25 @@ def _check_target(voice: Voice, path: Path | None) -> None:
         raise ValueError(f"{path} is the voice itself, which is never overwritten; give another name.")
 
 
-def _load_judge(voice: Voice, settings: SpeakSettings) -> WhisperJudge | None:
-    """Whisper, where the settings have something for it to decide; before anything is said, so that nothing is lost."""
-    if settings.judge == "none" or not (settings.repairs or settings.best_of > 1):
-        return None
+def load_listener(voice: Voice, settings: SpeakSettings) -> WhisperJudge | str:
+    """Whisper, or why nobody listens; before anything is said, so that nothing is lost.
+
+    Raises
+    ------
+    ValueError, MissingWeightsError, ModuleNotFoundError
+        If the settings have something for it to decide and it is not there, or does not know the voice's language.
+    """
+    if settings.judge == "none":
+        return "no judge was asked"
+    try:
+        return _load_judge(voice)
+    except (ValueError, MissingWeightsError, ModuleNotFoundError) as error:
+        if settings.repairs or settings.best_of > 1:
+            raise
+        return str(error)
+
+
+def _load_judge(voice: Voice) -> WhisperJudge:
     if not voice.speaks_english:
         raise ValueError(
             f"{voice.name} speaks {voice.language!r}, and the judge Whisper tiny.en knows English alone: "
@@ -249,8 +291,9 @@ def _speak(
     """Say a diagnosed sentence, and again with its vectors repaired, by known repairs where they are given."""
     tokens = diagnosis.tokens
     seed, speech = _speak_best(voice, tokens, settings, judge)
+    heard = None if judge is None else judge_by_whisper(judge, speech, tokens.text)
     if not settings.repairs:
-        return SpokenSentence(diagnosis, speech)
+        return SpokenSentence(diagnosis, speech, heard=heard)
     done = (
         apply_repairs(voice, reference, tokens, known)
         if known is not None
@@ -266,12 +309,12 @@ def _speak(
         )
     )
     if not done.changed:
-        return SpokenSentence(diagnosis, speech, done)
+        return SpokenSentence(diagnosis, speech, done, heard=heard)
     repaired = voice.speak(tokens, {done.layer: done.vectors}, seed=seed)
-    if judge is None:
+    if judge is None or heard is None:
         return SpokenSentence(diagnosis, speech, done, repaired)
-    before, after = (judge_by_whisper(judge, said, tokens.text) for said in (speech, repaired))
-    return SpokenSentence(diagnosis, speech, done, repaired, (before, after), is_better(before, after))
+    after = judge_by_whisper(judge, repaired, tokens.text)
+    return SpokenSentence(diagnosis, speech, done, repaired, (heard, after), is_better(heard, after), heard=heard)
 
 
 def _speak_best(

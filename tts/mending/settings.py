@@ -62,7 +62,15 @@ class SpeakSettings:
     repair: bool = field(default=False, metadata={"help": "Repair the flagged symbols too.", "option": "--repair"})
     layer: str = field(default="", metadata={"help": "Layer that decides and is repaired; the middle one if empty."})
     k: int = field(default=5, metadata={"help": "Neighbours that a ball of the normal region reaches to.", "min": 1})
-    psi: float = field(default=0.3, metadata={"help": "1 changes nothing, 0 moves all the way.", "min": 0, "max": 1})
+    psi: float = field(
+        default=0.3,
+        metadata={
+            "help": "Of a repair: 1 changes nothing, 0 moves all the way.",
+            "option": "--repair-psi",
+            "min": 0,
+            "max": 1,
+        },
+    )
     copies: int = field(default=24, metadata={"help": "Perturbed copies of a sentence behind each move.", "min": 1})
     window: int = field(default=2, metadata={"help": "Sounds on each side that the copies may change.", "min": 1})
     judge: str = field(
@@ -74,7 +82,10 @@ class SpeakSettings:
     best_of: int = field(
         default=1, metadata={"help": "Times that each sentence is said; what Whisper hears best is kept.", "min": 1}
     )
-    reference: Path | None = field(default=None, metadata={"help": "Folder of the reference, in place of the cache."})
+    reference: Path | None = field(
+        default=None,
+        metadata={"help": "Folder of the voice's reference, in place of the cache.", "option": "--reference-folder"},
+    )
     save_repairs: Path | None = field(
         default=None, metadata={"help": "Keep the accepted repairs that hold in other sentences in this file."}
     )

@@ -38,6 +38,10 @@ SEMITONE = math.log(2) / 12
 TOLERANCE = {"pitch": 0.2, "energy": 0.5, "tilt": 0.5}
 
 
+# A tenth of the duration, a semitone, 3 dB.
+NOTICED = {"duration": math.log(1.1), "pitch": 1.0, "energy": 3.0, "tilt": 3.0}
+
+
 @dataclass(frozen=True)
 class ProsodyEdit:
     """A sentence of which a word is said in another way.
@@ -89,6 +93,21 @@ class ProsodyEdit:
         """What was asked for and not reached; the nearest that was found is kept."""
         unmeasured = self.unmeasured
         return [name for name, found in self.calibrations.items() if not found.reached and name not in unmeasured]
+
+    @property
+    def largest_unasked(self) -> tuple[str, str, float] | None:
+        """What moved most without being asked for: where ("word" or "elsewhere"), the attribute, by how much.
+
+        Changes are compared in steps that a listener about notices (our choice: `NOTICED`); None where none was
+        measured.
+        """
+        moved = [
+            (abs(math.log(value) if name == "duration" else value) / NOTICED[name], (where, name, value))
+            for where, values in (("word", self.achieved), ("elsewhere", self.elsewhere))
+            for name, value in values.items()
+            if not math.isnan(value) and (where == "elsewhere" or name not in self.request.changes)
+        ]
+        return max(moved)[1] if moved else None
 
     @property
     def rows(self) -> list[list[Any]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from genmend.storage.notebook import NotebookResult
 from genmend.storage.tables import without_nan
 from genmend.tts.prosody.cached_moves import load_or_fit_moves
 from genmend.tts.prosody.edit_requests import EditRequest, parse_edit
@@ -23,7 +24,7 @@ __all__ = ["SentenceEdits", "edit_sentence"]
 
 
 @dataclass(frozen=True)
-class SentenceEdits:
+class SentenceEdits(NotebookResult):
     """A sentence edited by each request on its own.
 
     Attributes
@@ -46,6 +47,10 @@ class SentenceEdits:
             "edits": [without_nan(edit.to_dict()) for edit in self.edits],
             "settings": self.settings,
         }
+
+    def plot(self) -> Any:
+        """Draw the pitch of the first request, before and after."""
+        return self.edits[0].plot()
 
     def columns(self) -> dict[str, np.ndarray]:
         """Make one row for each request and attribute, as in ``edits.csv``: name of the column -> (rows,)."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from genmend.tts.text.lexicon import split_at_words
 from genmend.tts.text.phonemes import espeak_phonemes
 from genmend.tts.text.symbol_table import Spoken, SymbolTable
 from genmend.tts.text.tokens import Tokens
@@ -43,6 +44,8 @@ class IpaReader:
         Whether texts are phonemes themselves, for voices that were trained on such texts.
     replaced : mapping
         Symbol -> the symbols that the model was trained with in its place.
+    lexicon : mapping
+        Word in lower case -> its phonemes, in place of what espeak-ng makes of it.
 
     Notes
     -----
@@ -54,6 +57,7 @@ class IpaReader:
     language: str = "en-us"
     as_written: bool = False
     replaced: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    lexicon: Mapping[str, str] = field(default_factory=dict)
 
     def __call__(self, texts: Sequence[str], phonemes: Sequence[str] | None = None) -> list[Tokens]:
         """Lay sentences out as tokens, with one run of espeak-ng where phonemes are not given."""
@@ -67,18 +71,30 @@ class IpaReader:
         return [self._tokens(text, parts) for text, parts in zip(texts, clauses, strict=True)]
 
     def _clauses_of_texts(self, texts: Sequence[str]) -> list[list[_Clause]]:
-        """Clauses by espeak-ng, but for what stands in ``[[ ]]``."""
-        parts = [_INLINE.split(text) for text in texts]  # text, phonemes, text, ...
-        spoken = iter(espeak_phonemes([part for split in parts for part in split[::2]], self.language))
+        """Clauses by espeak-ng, but for what stands in ``[[ ]]`` or in the lexicon."""
+        parts = [self._parts(text) for text in texts]
+        asked = [part for split in parts for part, phonemes in split if phonemes is None]
+        spoken = iter(espeak_phonemes(asked, self.language))
         found: list[list[_Clause]] = []
         for split in parts:
             clauses: list[_Clause] = []
-            for i, part in enumerate(split):
+            for i, (part, phonemes) in enumerate(split):
                 mark = _PAUSES.match(part.lstrip())
-                if i and mark and clauses and not clauses[-1][2]:  # behind a closing ]]
+                if i and mark and clauses and not clauses[-1][2]:  # behind a closing ]] or a word of the lexicon
                     clauses[-1] = (*clauses[-1][:2], mark[1])
-                clauses += _given_clauses("", part) if i % 2 else _label_clauses(next(spoken))
+                clauses += _label_clauses(next(spoken)) if phonemes is None else _given_clauses(part, phonemes)
             found.append(clauses)
+        return found
+
+    def _parts(self, text: str) -> list[tuple[str, str | None]]:
+        """A text in parts: words with their phonemes where these are known, "" for the words of ``[[ ]]``."""
+        found: list[tuple[str, str | None]] = []
+        for i, part in enumerate(_INLINE.split(text)):
+            if i % 2:
+                found.append(("", part))
+                continue
+            for j, words in enumerate(split_at_words(part, self.lexicon)):
+                found.append((words, self.lexicon[" ".join(words.casefold().split())] if j % 2 else None))
         return found
 
     def _tokens(self, text: str, clauses: Sequence[_Clause]) -> Tokens:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Unpack
 
+from genmend.tts.text.lexicon import read_lexicon
 from genmend.tts.voices.options import PiperOptions, VoiceOptions, check_options
 from genmend.tts.voices.voice import Voice
 
@@ -20,7 +21,12 @@ _ACCEPTED = (
 
 
 def load_voice(
-    name_or_path: str | Path, *, download: bool = False, device: str = "cpu", **options: Unpack[VoiceOptions]
+    name_or_path: str | Path,
+    *,
+    download: bool = False,
+    device: str = "cpu",
+    lexicon: str | Path | None = None,
+    **options: Unpack[VoiceOptions],
 ) -> Voice:
     """Load a voice.
 
@@ -38,6 +44,8 @@ def load_voice(
         Whether bundles and hub models may be fetched; else they must be in their libraries' caches.
     device
         Where the model and a vocoder that is a module run, as torch names it; a Piper voice runs on the CPU alone.
+    lexicon
+        File of words with their phonemes, WORD tab IPA, for names that espeak-ng misreads.
     **options
         Of the voice's class, e.g. ``noise=0.667``, ``attention_window=(1, 3)``, ``speaker=...``.
 
@@ -46,7 +54,8 @@ def load_voice(
     TypeError
         For an option that this kind of voice does not have; the message lists those that it has.
     ValueError
-        If it is none of these, or a Piper voice and another device than the CPU.
+        If it is none of these, a Piper voice and another device than the CPU, or a lexicon and a voice that does not
+        read by espeak-ng.
     FileNotFoundError
         If a file of it is missing.
     ModuleNotFoundError
@@ -55,7 +64,10 @@ def load_voice(
     name = str(name_or_path)
     if device != "cpu" and _is_piper(name):
         raise ValueError(f"{name} runs by onnxruntime, on the CPU; the device is {device!r}: leave it out.")
+    words = None if lexicon is None else read_lexicon(lexicon)
     voice = _loaded(name, download, dict(options))
+    if words is not None:
+        voice.use_lexicon(words)
     if device != "cpu":
         for attribute in ("model", "vocoder"):
             part: Any = getattr(voice, attribute, None)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 
+from genmend.tts.text.ipa import IpaReader
 from genmend.tts.text.sentences import split_long, split_sentences
 from genmend.tts.text.symbol_table import Reader
 from genmend.tts.text.tokens import Tokens
@@ -121,6 +122,21 @@ class Voice(ABC):
         sentences = split_sentences(text) or [text]
         parts = [split_long(s, _PART) if len(s) > MAX_CHARACTERS else [s] for s in sentences]
         return [self.tokenize(part) for of_one in parts for part in of_one]
+
+    def use_lexicon(self, lexicon: Mapping[str, str]) -> None:
+        """Read these words (in lower case) by their phonemes from now on, in place of what espeak-ng makes of them.
+
+        Raises
+        ------
+        ValueError
+            If the voice does not read by espeak-ng.
+        """
+        if not isinstance(self._read, IpaReader) or self._read.as_written:
+            raise ValueError(
+                f"{self.name} does not read phonemes of espeak-ng, so a lexicon would have no effect: leave it out, "
+                "and spell the words as they sound."
+            )
+        self._read = replace(self._read, lexicon=dict(lexicon))
 
     @property
     def speaks_english(self) -> bool:

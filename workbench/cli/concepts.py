@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from genmend.workbench.cli.options import (
+    MEASURE,
     Device,
     Json,
     Label,
@@ -20,7 +21,6 @@ from genmend.workbench.cli.options import (
     finish,
     generator_from,
     known_model,
-    note,
     show_progress,
 )
 from genmend.workbench.cli.settings_options import command
@@ -33,7 +33,12 @@ __all__ = ["commands"]
 commands = typer.Typer()
 
 
-@command(commands, settings="genmend.concepts.settings:ExplainSettings")
+@command(
+    commands,
+    panel=MEASURE,
+    example="Example: genmend explain photo.jpg --out explained",
+    settings="genmend.concepts.settings:ExplainSettings",
+)
 def explain(
     images: Annotated[Path, typer.Argument(help="An image, a folder of images, or a .npy array of them.", exists=True)],
     out: Out,
@@ -58,7 +63,7 @@ def explain(
     genmend fetch mobilenet-v2, then genmend explain photo.jpg --out explained.
     """
     from genmend.workbench.commands.concepts.explain import run_explain
-    from genmend.workbench.pages.concepts.explain import in_words
+    from genmend.workbench.pages.concepts.explain import explain_answer
 
     run = run_explain(
         images,
@@ -72,11 +77,15 @@ def explain(
         progress=show_progress(),
     )
     totals = run.to_dict()
-    note(in_words(totals))
-    finish(totals, out, as_json)
+    finish(totals, out, as_json, explain_answer(totals).in_words())
 
 
-@command(commands, settings="genmend.concepts.settings:RegionsSettings")
+@command(
+    commands,
+    panel=MEASURE,
+    example="Example: genmend regions photos --query cat.jpg --out alike",
+    settings="genmend.concepts.settings:RegionsSettings",
+)
 def regions(
     source: Annotated[
         str, typer.Argument(help="A folder of images, or a .npy array of them; with --latents a generator.")
@@ -121,7 +130,7 @@ def regions(
     from genmend.concepts.classifiers import load_classifier
     from genmend.concepts.regions.samples import image_samples
     from genmend.workbench.commands.concepts.regions import latent_samples, run_regions
-    from genmend.workbench.pages.concepts.regions import in_words
+    from genmend.workbench.pages.concepts.regions import regions_answer
 
     of_classifier = {"--model": model, "--side": side}
     of_generator = {"--latent-shape": latent_shape, "--value-range": value_range, "--psi": psi, "--space": space}
@@ -147,8 +156,7 @@ def regions(
         samples, out, query=query, flagged=flagged, settings=settings, resume=resume, progress=show_progress()
     )
     totals = run.to_dict()
-    note(in_words(totals))
-    finish(totals, out, as_json)
+    finish(totals, out, as_json, regions_answer(totals).in_words())
 
 
 def _images(source: str) -> Path:
@@ -167,7 +175,12 @@ def _images(source: str) -> Path:
     return path
 
 
-@command(commands, settings="genmend.concepts.settings:CircuitSettings")
+@command(
+    commands,
+    panel=MEASURE,
+    example="Example: genmend circuit photo.jpg --reference photographs/ --out circuits",
+    settings="genmend.concepts.settings:CircuitSettings",
+)
 def circuit(
     images: Annotated[Path, typer.Argument(help="An image, a folder of images, or a .npy array of them.", exists=True)],
     out: Out,
@@ -202,7 +215,7 @@ def circuit(
     genmend fetch mobilenet-v2, then genmend circuit photo.jpg --reference photographs/ --out circuits.
     """
     from genmend.workbench.commands.concepts.circuit import run_circuit
-    from genmend.workbench.pages.concepts.circuits import in_words
+    from genmend.workbench.pages.concepts.circuits import circuit_answer
 
     run = run_circuit(
         images,
@@ -217,5 +230,4 @@ def circuit(
         progress=show_progress(),
     )
     totals = run.to_dict()
-    note(in_words(totals))
-    finish(totals, out, as_json)
+    finish(totals, out, as_json, circuit_answer(totals).in_words())

@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from genmend.workbench.cli.options import Device, Json, Out, Seed, finish, note
+from genmend.workbench.cli.options import SETUP, Device, Json, Out, Seed, finish
 
 __all__ = ["commands"]
 
 commands = typer.Typer()
 
 
-@commands.command()
+@commands.command(rich_help_panel=SETUP, epilog="Example: genmend convert ffhq.pkl --i-trust-this-file --out converted")
 def convert(
     file: Annotated[Path, typer.Argument(help="A foreign checkpoint: .pkl, .pt, .pth, .safetensors.", exists=True)],
     out: Out,
@@ -44,5 +44,4 @@ def convert(
         samples=SampleSettings(seed, device, batch_size) if samples else None,
         resume=resume,
     )
-    note(in_words(run))
-    finish(run.to_dict(), out, as_json)
+    finish(run.to_dict(), out, as_json, in_words(run))

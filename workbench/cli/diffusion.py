@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genmend.workbench.cli.options import Device, Json, Out, Resume, finish, note, show_progress
+from genmend.workbench.cli.options import MEND, Device, Json, Out, Resume, finish, show_progress
 from genmend.workbench.cli.settings_options import command
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ def _known_pipeline(model: str) -> str:
 
 @command(
     commands,
+    panel=MEND,
+    example='Example: genmend amplify reference --prompt "a creative dress" --gains 1,1,3 --out amplified',
     settings="genmend.diffusion.search.settings:AmplifySettings",
     texts={"gains": _named_or_in_order, "blocks": _blocks_of},
     before={"search": "correction", "seed": "device"},
@@ -96,11 +98,10 @@ def amplify(
     """
     from genmend.diffusion.loading import load_text_to_image
     from genmend.workbench.commands.amplify import run_amplify
-    from genmend.workbench.pages.amplify import in_words
+    from genmend.workbench.pages.amplify import amplify_answer
 
     named = {"num_inference_steps": steps, "guidance_scale": guidance, "height": height, "width": width}
     settings = replace(settings, call={key: value for key, value in named.items() if value is not None})
     loaded = load_text_to_image(model, device=device, dtype=dtype, variant=variant, offload=offload)
     run = run_amplify(model, loaded, out, settings, batch_size=batch_size, resume=resume, progress=show_progress())
-    note(in_words(run))
-    finish(run.to_dict(), out, as_json)
+    finish(run.to_dict(), out, as_json, amplify_answer(run).in_words())

@@ -10,6 +10,8 @@ import typer
 
 from genmend.workbench.cli.duration import say_duration
 from genmend.workbench.cli.options import (
+    MEASURE,
+    MEND,
     BatchSize,
     Device,
     Json,
@@ -18,6 +20,7 @@ from genmend.workbench.cli.options import (
     LatentShape,
     Layers,
     Model,
+    N,
     Out,
     Psi,
     Resume,
@@ -25,9 +28,10 @@ from genmend.workbench.cli.options import (
     ValueRange,
     finish,
     generator_from,
+    given_latents,
     known_model,
     not_too_large,
-    note,
+    show_progress,
 )
 from genmend.workbench.cli.settings_options import command
 
@@ -49,12 +53,18 @@ Normal = Annotated[
 ]
 
 
-@command(commands, settings=DETECTOR)
+@command(
+    commands,
+    panel=MEASURE,
+    example="Example: genmend detect faces --n 500 --out found",
+    settings=DETECTOR,
+)
 def detect(
     model: Model,
-    latents: Latents,
     out: Out,
     *,
+    latents: Latents = None,
+    n: N = None,
     detector: DetectorFile = None,
     normal: Normal = None,
     threshold: Annotated[float | None, typer.Option(help="Flag above this combined score.")] = None,
@@ -72,14 +82,14 @@ def detect(
     as_json: Json = False,
 ) -> None:
     """Score every latent's sample: how broken is it? Higher = more broken."""
-    from genmend.gans.detection.detect import load_latents
     from genmend.gans.duration import detect_seconds
     from genmend.workbench.commands.gans.detect import run_detect
+    from genmend.workbench.pages.gans.detect import detect_answer
 
     generator = generator_from(
         model, latent_shape, value_range, layers, device, batch_size, settings.extractor, psi, space, label
     )
-    loaded, fitted = load_latents(latents, generator), detector is not None
+    loaded, fitted = given_latents(latents, n, generator, out), detector is not None
     say_duration(generator, settings.extractor, lambda pace: detect_seconds(pace, settings, len(loaded), fitted=fitted))
     run = run_detect(
         generator,
@@ -90,15 +100,17 @@ def detect(
         settings=settings,
         threshold=threshold,
         resume=resume,
-        progress=True,
+        progress=show_progress(),
     )
-    finish(run.to_dict(), out, as_json)
+    finish(run.to_dict(), out, as_json, detect_answer(run).in_words())
     if check and run.detection.flagged.any():
         raise typer.Exit(1)
 
 
 @command(
     commands,
+    panel=MEND,
+    example="Example: genmend train-detector --good good_images/ --bad bad_images/ --out trained",
     settings="genmend.gans.settings:TrainSettings",
     before={"detector": "device"},
     leave_out=("flagged_share",),  # labels decide
@@ -152,18 +164,23 @@ def train_detector(
         bad=bad,
         settings=settings,
         resume=resume,
-        progress=True,
+        progress=show_progress(),
     )
-    note(in_words(run.to_dict()))
-    finish(run.to_dict(), out, as_json)
+    finish(run.to_dict(), out, as_json, in_words(run.to_dict()))
 
 
-@command(commands, settings=DETECTOR)
+@command(
+    commands,
+    panel=MEND,
+    example="Example: genmend correct faces --n 500 --detector found/detector.safetensors --out mended",
+    settings=DETECTOR,
+)
 def correct(
     model: Model,
-    latents: Latents,
     out: Out,
     *,
+    latents: Latents = None,
+    n: N = None,
     method: Annotated[
         str,
         typer.Option(
@@ -192,7 +209,11 @@ def correct(
         float | None, typer.Option(help="Correct above this gate score, in place of the correction's threshold.")
     ] = None,
     judge: Annotated[
-        str, typer.Option(help="Another extractor than --extractor, to judge the corrected samples; none if empty.")
+        str,
+        typer.Option(
+            "--judge-extractor",
+            help="Another extractor than --extractor, to judge the corrected samples; none if empty.",
+        ),
     ] = "",
     allow_other_weights: Annotated[bool, typer.Option(help="Use a correction made for other weights.")] = False,
     latent_shape: LatentShape = "",
@@ -209,10 +230,10 @@ def correct(
 ) -> None:
     """Mend the samples that need it; write them before and after, and the mend as a file."""
     from genmend.gans.correctors.registry import MethodSettings, parse_parameters
-    from genmend.gans.detection.detect import load_latents
     from genmend.gans.detection.labelled_samples import load_labelled
     from genmend.gans.duration import Pace, correct_seconds
     from genmend.workbench.commands.gans.correct import masks_from, run_correct
+    from genmend.workbench.pages.gans.correct import correct_answer
 
     if correction is not None and (method != "contrast-descent" or parameters or labels or detector or normal):
         raise ValueError(
@@ -231,11 +252,13 @@ def correct(
     )
     if labels is not None:
         wanted = replace(wanted, labels=load_labelled(labels, generator, drawn))
-    loaded, fitted = load_latents(latents, generator), correction is not None
+    loaded, fitted = given_latents(latents, n, generator, out), correction is not None
     passes = 0 if explained is None else explained.passes
 
     def seconds(pace: Pace) -> float:
-        return correct_seconds(pace, settings, len(loaded), fitted=fitted, explained=passes)
+        return correct_seconds(
+            pace, settings, len(loaded), fitted=fitted, detected=detector is not None, explained=passes
+        )
 
     say_duration(generator, settings.extractor, seconds)
     run = run_correct(
@@ -252,13 +275,15 @@ def correct(
         settings=settings,
         allow_other_weights=allow_other_weights,
         resume=resume,
-        progress=True,
+        progress=show_progress(),
     )
-    finish(run.to_dict(), out, as_json)
+    finish(run.to_dict(), out, as_json, correct_answer(run).in_words())
 
 
 @command(
     commands,
+    panel=MEASURE,
+    example="Example: genmend dissect faces --layers main.5 --out dissected",
     settings="genmend.gans.settings:DissectSettings",
     before={"seed": "device"},
 )
@@ -266,10 +291,13 @@ def dissect(
     model: Model,
     out: Out,
     *,
-    layer: Annotated[
-        list[str] | None,
-        typer.Option(help="Layer to dissect, again for more, or all; all by default, of a large model the early ones."),
-    ] = None,
+    layers: Annotated[
+        str,
+        typer.Option(
+            help="Layers to inspect, comma-separated, or all; all activation layers if empty, of a large model the "
+            "early ones."
+        ),
+    ] = "",
     settings: DissectSettings,
     latent_shape: LatentShape = "",
     value_range: ValueRange = "",
@@ -284,19 +312,21 @@ def dissect(
     """Label units with concepts, test what they cause; galleries of what excites them."""
     from genmend.gans.duration import dissect_seconds
     from genmend.workbench.commands.gans.dissect import run_dissect
+    from genmend.workbench.pages.gans.dissect import dissect_answer
 
-    named = [name for name in layer or () if name != "all"]
-    generator = generator_from(
-        model, latent_shape, value_range, ",".join(named), device, batch_size, "", psi, space, label
-    )
-    layers = generator.layers if "all" in (layer or ()) else ()
+    every = layers.strip() == "all"
+    named = "" if every else layers
+    generator = generator_from(model, latent_shape, value_range, named, device, batch_size, "", psi, space, label)
+    inspected = generator.layers if every else ()
     say_duration(generator, "", lambda pace: dissect_seconds(pace, settings))
-    run = run_dissect(generator, out, layers=layers, settings=settings, resume=resume, progress=True)
-    finish(run.to_dict(), out, as_json)
+    run = run_dissect(generator, out, layers=inspected, settings=settings, resume=resume, progress=show_progress())
+    finish(run.to_dict(), out, as_json, dissect_answer(run).in_words())
 
 
 @command(
     commands,
+    panel=MEND,
+    example="Example: genmend rare faces --n-references 8 --out rare",
     settings="genmend.gans.settings:RareSettings",
     before={"search": "density", "detector": "device"},
 )
@@ -326,6 +356,7 @@ def rare(
     from genmend.gans.detection.detect import load_latents
     from genmend.gans.duration import rare_seconds
     from genmend.workbench.commands.gans.rare import run_rare
+    from genmend.workbench.pages.gans.rare import rare_answer
 
     generator = generator_from(
         model, latent_shape, value_range, layers, device, batch_size, settings.detector.extractor, psi, space, label
@@ -340,13 +371,15 @@ def rare(
         n_references=n_references,
         settings=settings,
         resume=resume,
-        progress=True,
+        progress=show_progress(),
     )
-    finish(run.to_dict(), out, as_json)
+    finish(run.to_dict(), out, as_json, rare_answer(run.to_dict()).in_words())
 
 
 @command(
     commands,
+    panel=MEASURE,
+    example="Example: genmend explore faces --n-queries 2 --out explored",
     settings="genmend.gans.settings:ExploreSettings",
     before={"seed": "device"},
 )
@@ -375,6 +408,7 @@ def explore(
     """Find the few boundaries that make an image, and samples on the same side of all of them."""
     from genmend.gans.detection.detect import load_latents
     from genmend.workbench.commands.gans.explore import run_explore
+    from genmend.workbench.pages.gans.explore import explore_answer
 
     generator = generator_from(
         model, latent_shape, value_range, layer, device, batch_size, settings.extractor, psi, space, label
@@ -386,6 +420,6 @@ def explore(
         n_queries=n_queries,
         settings=settings,
         resume=resume,
-        progress=True,
+        progress=show_progress(),
     )
-    finish(run.to_dict(), out, as_json)
+    finish(run.to_dict(), out, as_json, explore_answer(run.to_dict(), run.queries).in_words())

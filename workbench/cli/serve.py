@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from genmend.workbench.cli.options import (
+    SETUP,
     BatchSize,
     Device,
     Label,
@@ -47,7 +48,7 @@ def _known_voice(voice: str) -> str:
     return voice
 
 
-@commands.command()
+@commands.command(rich_help_panel=SETUP, epilog="Example: genmend serve")
 def serve(
     model: Model = "faces",
     *,

@@ -29,6 +29,8 @@ _OF_TYPER = ("min", "max", "exists")
 def command(
     app: typer.Typer,
     *,
+    panel: str = "",
+    example: str = "",
     before: Mapping[str, str] | None = None,
     texts: Mapping[str, Callable[[str], Any]] | None = None,
     leave_out: Collection[str] = (),
@@ -38,6 +40,10 @@ def command(
 
     Parameters
     ----------
+    panel : str
+        Of the list of commands, that it stands in.
+    example : str
+        What stands at the end of its help.
     before : mapping, optional
         Option (or a field of settings, with all its options) -> the one that it stands before in the help. The others
         stand as the function's parameters do, those of settings where these stand.
@@ -57,7 +63,7 @@ def command(
         placeholder.whole = lambda: _whole(  # type: ignore[attr-defined]
             function, settings, before or {}, texts or {}, leave_out
         )
-        app.command(cls=SettingsCommand)(placeholder)
+        app.command(cls=SettingsCommand, rich_help_panel=panel or None, epilog=example or None)(placeholder)
         return function
 
     return register

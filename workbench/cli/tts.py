@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genmend.workbench.cli.options import Device, Json, Out, finish, note, show_progress
+from genmend.workbench.cli.options import MEND, Device, Json, Out, finish, note, show_progress
 from genmend.workbench.cli.settings_options import command
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ def _known_voice(voice: str) -> str:
 
 @command(
     commands,
+    panel=MEND,
+    example='Example: genmend speak joe "Doctor Krzysztof Nguyen visited Tbilisi." --repair --out spoken',
     settings="genmend.tts.mending.settings:SpeakSettings",
     before={"repair": "edit", "reference": "best_of", "attention_window": "save_repairs", "speaker": "seed"},
     leave_out=("copies", "window"),
@@ -47,9 +49,15 @@ def speak(
         list[str] | None, typer.Option(help='Prosody, e.g. "word:duration=1.5,pitch=+2st"; again for more.')
     ] = None,
     file: Annotated[
-        Path | None, typer.Option(help="Sentences, one a line: rank them by risk and say nothing.", exists=True)
+        Path | None, typer.Option(help="Sentences, one a line: rank them by what is heard of each.", exists=True)
     ] = None,
     settings: SpeakSettings,
+    lexicon: Annotated[
+        Path | None,
+        typer.Option(
+            help="How words are said that espeak-ng misreads: a file of WORD tab IPA.", exists=True, dir_okay=False
+        ),
+    ] = None,
     attention_window: Annotated[
         str, typer.Option(help="BACK,AHEAD tokens that attention may move to in a frame; Tacotron 2 only.")
     ] = "",
@@ -63,30 +71,33 @@ def speak(
     from genmend.workbench.commands.rank_sentences import run_speak_batch
     from genmend.workbench.commands.speak import run_speak
     from genmend.workbench.commands.speak_edit import run_speak_edit
+    from genmend.workbench.pages.rank_sentences import ranking_answer
+    from genmend.workbench.pages.speak import speak_answer
+    from genmend.workbench.pages.speak_edit import edit_answer
 
     if (file is not None) == bool(text.strip() or settings.phonemes):
         raise ValueError("Give either a text (or --phonemes), or --file with sentences.")
     options: dict[str, Any] = {"noise": noise} if noise else {}
     if speaker:
         options["speaker"] = int(speaker) if speaker.isdecimal() else speaker
-    loaded = load_voice(voice, device=device, **options)
+    loaded = load_voice(voice, device=device, lexicon=lexicon, **options)
     if attention_window:
         loaded = _with_window(loaded, attention_window)
     if file is not None:
         if settings.repairs or edit:
             raise ValueError("--file ranks sentences and takes neither repairs nor --edit; give one text for those.")
         batch = run_speak_batch(loaded, file, out, settings, progress=show_progress())
-        note(f"Ranked: {out / 'sentences.csv'}, {out / 'pairs.csv'}")
-        finish(batch.to_dict(), out, as_json)
+        finish(batch.to_dict(), out, as_json, ranking_answer(batch).in_words())
     elif edit:
         if settings.repairs:
             raise ValueError("--edit and --repair are two runs: give one of them.")
-        finish(run_speak_edit(loaded, text, out, settings, edit, progress=show_progress()).to_dict(), out, as_json)
+        edits = run_speak_edit(loaded, text, out, settings, edit, progress=show_progress())
+        finish(edits.to_dict(), out, as_json, edit_answer(edits).in_words())
     else:
         run = run_speak(loaded, text, out, settings, progress=show_progress())
         if (settings.save_repairs or settings.write_voice) and not any(one.written for one in run.kept):
             note("Nothing was kept: no accepted repair holds in other sentences, or its own sounds worse with it.")
-        finish(run.to_dict(), out, as_json)
+        finish(run.to_dict(), out, as_json, speak_answer(run).in_words())
 
 
 def _with_window(voice: Any, window: str) -> Any:

@@ -10,7 +10,7 @@ from genmend.storage.atomic import write_bytes
 from genmend.storage.pieces import Work
 from genmend.storage.tables import write_csv, write_json
 from genmend.storage.weights import fetch_weights
-from genmend.workbench.pages.demo import before_after, write_demo_report
+from genmend.workbench.pages.demo import before_after_picture, write_demo_report
 
 __all__ = ["run_demo"]
 
@@ -35,7 +35,7 @@ def run_demo(
     run = demonstrate(file, labels=labels, settings=settings, seed=seed, work=work)
     write_csv(out / "scores.csv", run.detection.columns() | {"rung": run.result.rung})
     write_json(out / "summary.json", run.to_dict())
-    broken = before_after(run, run.most_broken)
+    broken = before_after_picture(run, run.most_broken)
     write_bytes(out / "before_after.png", broken)
     write_demo_report(out / "report.html", run, broken)
     return run

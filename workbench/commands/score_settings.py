@@ -21,7 +21,10 @@ class ScoreSettings:
     )
     features: str = field(
         default="",
-        metadata={"help": "E.g. clip-vit-b16, timm:MODEL@WEIGHTS, module:callable; if empty the usual of the kind."},
+        metadata={
+            "help": "E.g. clip-vit-b16, timm:MODEL@WEIGHTS, module:callable; if empty the usual of the kind.",
+            "option": "--extractor",
+        },
     )
     closed: bool = field(
         default=True, metadata={"help": "distance < radius, as the prdc package.", "option": "--open-balls"}

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure as Drawing
 
-from genmend.diffusion.search.trials import Comparison, Scores
+from genmend.diffusion.search.trials import Comparison
 from genmend.diffusion.search.verdict import KEPT, verdict
-from genmend.workbench.pages.page import Facts, Figure, Paragraph, Picture, Section, Table, write_report
+from genmend.workbench.pages.page import (
+    Answer,
+    Facts,
+    Figure,
+    Number,
+    Paragraph,
+    Picture,
+    Section,
+    Table,
+    write_report,
+)
+from genmend.workbench.pages.pictures import before_after
 
 if TYPE_CHECKING:
     from genmend.diffusion.search.comparison import AmplifyRun
@@ -21,15 +32,15 @@ __all__ = [
     "BOUNDS",
     "CHANGE_HEADER",
     "RULE",
-    "change_chart",
+    "amplify_answer",
     "change_rows",
-    "in_words",
     "scorer_in_words",
     "write_amplify_report",
 ]
 
 CHANGE_HEADER = ("amplified / original", "ratio", "lower", "upper")
 BOUNDS = "Bounds of usability and of the share: one-sided 95 %; of novelty: 95 %; bootstrap over pairs."
+N_SHOWN = 8  # pairs of the first prompt
 
 
 def write_amplify_report(path: Path, run: AmplifyRun, settings: AmplifySettings, pairs: Sequence[bytes]) -> None:
@@ -40,37 +51,23 @@ def write_amplify_report(path: Path, run: AmplifyRun, settings: AmplifySettings,
         Picture(f"{prompt!r}, seeds from {settings.seed} on; {rows}.", picture)
         for prompt, picture in zip(settings.prompts, pairs, strict=True)
     ]
+    first = run.images_before[0][:N_SHOWN], run.images[0][:N_SHOWN]
+    caption = f"{settings.prompts[0]!r}: the same seeds without and with amplified low frequencies."
     sections = [
-        Section("Same seeds, without and with", pictures),
-        Section("What changed", _figures(run, settings)),
+        Section("Same seeds, without and with", pictures, True),
+        Section("What changed", _figures(run, settings), True),
     ]
     if run.search is not None:
-        caption = (
+        caption_of_search = (
             f"{len(run.search.trials)} measurements of the search. Its own seeds flatter the choice; the figures above "
             "are of other seeds."
         )
-        sections.append(Section("The search", [Figure(caption, run.search.plot())]))
+        sections.append(Section("The search", [Figure(caption_of_search, run.search.plot())], True))
     sections.append(
-        Section("Settings", [Facts("What this run used", summary["settings"]), Facts("Gains", summary["gains"])])
+        Section("Settings", [Facts("What this run used", summary["settings"]), Facts("Gains", summary["gains"])], True)
     )
-    write_report(path, f"genmend amplify: {run.model}", in_words(run), sections)
-
-
-def change_chart(scores: Sequence[Scores]) -> Drawing | None:
-    """Histograms of novelty, originals and amplified; None where it was not measured."""
-    values = [found.novelty[np.isfinite(found.novelty)] for found in scores]
-    if not all(len(found) for found in values):
-        return None
-    drawing = Drawing(figsize=(6.0, 3.0), layout="constrained")
-    axes = drawing.subplots()
-    bins = np.histogram_bin_edges(np.concatenate(values), bins=30).tolist()
-    for found, name, colour in zip(values, ("original", "amplified"), ("tab:gray", "tab:orange"), strict=True):
-        axes.hist(found, bins, label=name, color=colour, alpha=0.6)
-        axes.axvline(float(found.mean()), color=colour, linewidth=1.5)
-    axes.set_xlabel("novelty: distance to the 5th nearest unamplified sample (lines: means)")
-    axes.set_ylabel("images")
-    axes.legend()
-    return drawing
+    answer = replace(amplify_answer(run), pictures=[before_after(caption, *first)])
+    write_report(path, f"genmend amplify: {run.model}", answer, sections)
 
 
 def change_rows(found: Comparison, *, inside_measured: bool) -> list[list[Any]]:
@@ -99,41 +96,53 @@ def _figures(run: AmplifyRun, settings: AmplifySettings) -> list[Any]:
         blocks.append(Table(caption, CHANGE_HEADER, rows))
     else:
         blocks.append(Paragraph("Neither usability nor novelty was measured; give --usability and --n-cloud."))
-    chart = change_chart(run.scores)
+    chart = run.plot()
     if chart is not None:
         blocks.append(Figure("Novelty of every image.", chart))
     blocks.append(Paragraph(f"Mean change of a pixel: {run.pixel_change:.4f} of 0..1. Per image: samples.csv."))
     return blocks
 
 
-def in_words(run: AmplifyRun) -> str:
-    """The verdict first, then what was amplified by how much, then the figures that the verdict was told from."""
+def amplify_answer(run: AmplifyRun) -> Answer:
+    """The verdict first, then what was amplified by how much; the number is the novelty, beside that of the control."""
     if not run.edits and run.search is None:
-        return "Nothing is amplified: every gain is 1, so the images are the same."
+        return Answer("Nothing is amplified: every gain is 1, so the images are the same.")
     if not run.edits:
-        return "Nothing is amplified: no choice of gains was newer and kept what has to be, so the images are the same."
+        return Answer(
+            "Nothing is amplified: no choice of gains was newer and kept what has to be, so the images are the same."
+        )
     found = run.comparison
     gains = ", ".join(f"{edit.layer} x {getattr(edit, 'gain', 1):g}" for edit in run.edits)
     if run.pixel_change == 0:
-        return f"Verdict: no difference. Every image is the same; amplified were {gains}."
+        return Answer(f"Verdict: no difference. Every image is the same; amplified were {gains}.")
     few = f" that {found.n} pairs would show" if run.verdict == "no difference" else ""
-    words = [f"Verdict: {run.verdict}{few}.", f"Low frequencies amplified: {gains}."]
-    if np.isfinite(found.novelty):
-        low, high = found.novelty_interval
-        words.append(f"Novelty is {found.novelty:.3f} [{low:.3f}, {high:.3f}] of the original's.")
-    for name, ratio in found.usability.items():
-        words.append(
-            f"Usability ({scorer_in_words(name)}) is {ratio:.3f} [{found.usability_lower[name]:.3f}, "
-            f"{found.usability_upper[name]:.3f}] of the original's."
-        )
+    blind = "Without real images (--real FOLDER) nothing here sees whether an image is torn."
+    told = [
+        f"Usability ({scorer_in_words(name)}) is {ratio:.3f} [{found.usability_lower[name]:.3f}, "
+        f"{found.usability_upper[name]:.3f}] of the original's."
+        for name, ratio in found.usability.items()
+    ]
     if run.inside_measured:
-        words.append(
+        told.append(
             f"The share of samples among real images is {found.inside:.3f} [{found.inside_lower:.3f}, "
             f"{found.inside_upper:.3f}] of the original's, {found.counted:.3f} in all; novelty counts there alone."
         )
-    else:
-        words.append("Without real images (--real FOLDER) nothing here sees whether an image is torn.")
-    return " ".join(words)
+    return Answer(
+        " ".join([f"Verdict: {run.verdict}{few}.", f"Low frequencies amplified: {gains}.", *told]),
+        _novelty(run),
+        [] if run.inside_measured else [blind],
+        more=RULE,
+    )
+
+
+def _novelty(run: AmplifyRun) -> Number | None:
+    if not np.isfinite(run.comparison.novelty):
+        return None
+    low, high = run.comparison.novelty_interval
+    control = "1 is no newer"
+    if run.control is not None and np.isfinite(run.control.novelty):
+        control = f"the control band: {run.control.novelty:.3f}"
+    return Number("Novelty, of the original's", f"{run.comparison.novelty:.3f} [{low:.3f}, {high:.3f}]", control)
 
 
 def scorer_in_words(name: str) -> str:

@@ -6,7 +6,7 @@ import io
 import json
 import struct
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 from xml.etree import ElementTree
@@ -17,17 +17,22 @@ if TYPE_CHECKING:
     import matplotlib.figure
 
 __all__ = [
+    "Answer",
     "Audio",
+    "Beside",
     "Block",
     "Card",
+    "Comparison",
     "Drawing",
     "Facts",
     "Figure",
     "Gallery",
+    "Number",
     "Paragraph",
     "Picture",
     "Section",
     "Table",
+    "Thumbnails",
     "cell_text",
 ]
 
@@ -45,13 +50,15 @@ class Paragraph:
 class Table:
     """Rows under a header; numbers stand to the right, floats with four significant digits.
 
-    A `searchable` one has a field to search and sort it.
+    A click on a head sorts it; a `searchable` one has a field to search it too. Cells of `marked` columns of a row,
+    (row, column) from 0, stand out.
     """
 
     caption: str
     header: Sequence[str]
     rows: Sequence[Sequence[Any]]
     searchable: bool = False
+    marked: Collection[tuple[int, int]] = ()
 
     def __post_init__(self) -> None:
         for number, row in enumerate(self.rows):
@@ -99,6 +106,38 @@ class Picture:
     def data_uri(self) -> str:
         """The whole picture as a data URI."""
         return "data:image/png;base64," + b64encode(self.png).decode("ascii")
+
+
+@dataclass(frozen=True)
+class Thumbnails:
+    """Small pictures with a line of words under each, its caption; shown at least 96 pixels wide, without blur."""
+
+    caption: str
+    pictures: Sequence[Picture]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two pictures of the same size over each other, with a slider between them; on paper one beside the other."""
+
+    caption: str
+    before: Picture
+    after: Picture
+
+    def __post_init__(self) -> None:
+        if self.before.size != self.after.size:
+            raise ValueError(
+                f"The pictures of {self.caption!r} are {self.before.size} and {self.after.size} pixels large: give two "
+                "of the same size."
+            )
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Pictures of several things beside each other, in a column each under its name."""
+
+    caption: str
+    columns: Sequence[tuple[str, Sequence[Picture]]]
 
 
 @dataclass(frozen=True)
@@ -151,6 +190,11 @@ class Figure:
     figure: matplotlib.figure.Figure
     alt: str = ""
 
+    @property
+    def is_chart(self) -> bool:
+        """Whether it is drawn lines and text alone, so that its colours can be turned round in the dark."""
+        return not any(axes.images for axes in self.figure.axes)
+
     def picture(self, dpi: int = 144) -> Picture:
         """The figure as a PNG, drawn by Agg whatever backend is chosen; pyplot is neither needed nor touched."""
         buffer = io.BytesIO()
@@ -184,7 +228,49 @@ class Drawing:
         return ElementTree.tostring(self.svg, encoding="unicode")
 
 
-Block: TypeAlias = Paragraph | Table | Facts | Picture | Gallery | Audio | Figure | Drawing
+Block: TypeAlias = (
+    Paragraph | Table | Facts | Picture | Thumbnails | Comparison | Beside | Gallery | Audio | Figure | Drawing
+)
+
+
+@dataclass(frozen=True)
+class Number:
+    """The figure that matters most, and the yardstick that it is read against."""
+
+    name: str
+    value: str
+    control: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The first screen of a page: what was found, in a sentence, a number with its control, and a picture or two.
+
+    Attributes
+    ----------
+    sentence : str
+    number : Number, optional
+    doubts : sequence of str
+        What speaks against it, and has to be read.
+    pictures : sequence of Block
+        What shows it: pictures, a comparison, a player.
+    more : str
+        What a reader may want next, folded away; an empty line begins a paragraph.
+    """
+
+    sentence: str
+    number: Number | None = None
+    doubts: Sequence[str] = ()
+    pictures: Sequence[Block] = ()
+    more: str = ""
+
+    def in_words(self) -> str:
+        """The same for a terminal."""
+        lines = [self.sentence]
+        if self.number is not None:
+            control = f" ({self.number.control})" if self.number.control else ""
+            lines.append(f"{self.number.name}: {self.number.value}{control}")
+        return "\n".join([*lines, *(f"Mind: {doubt}" for doubt in self.doubts)])
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Charts of scores, as matplotlib figures: histograms before and after, and ROC curves."""
+"""Charts of scores, as matplotlib figures: ROC curves, precision, the steps of a correction."""
 
 from __future__ import annotations
 
@@ -9,24 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score, roc_curve
 
-__all__ = ["hits_and_precision_chart", "ladder_chart", "roc_chart", "score_histogram"]
-
-
-def score_histogram(series: Mapping[str, NDArray[np.floating]], label: str, threshold: float | None = None) -> Figure:
-    """Histograms of several series over common bins; the axis ends at the 0.5 % and 99.5 % quantiles of all values."""
-    figure = Figure(figsize=(6.4, 3.2), layout="constrained")
-    axes = figure.subplots()
-    everything = np.concatenate([np.asarray(values) for values in series.values()])
-    lowest, highest = np.quantile(everything, [0.005, 0.995])
-    bins = np.linspace(lowest, highest, 50).tolist()
-    for name, values in series.items():
-        axes.hist(np.clip(values, bins[0], bins[-1]), bins=bins, alpha=0.55, label=f"{name} (n = {len(values)})")
-    if threshold is not None:
-        axes.axvline(threshold, color="black", linestyle="--", linewidth=1, label=f"threshold {threshold:.3g}")
-    axes.set_xlabel(label)
-    axes.set_ylabel("samples")
-    axes.legend()
-    return figure
+__all__ = ["hits_and_precision_chart", "ladder_chart", "roc_chart"]
 
 
 def roc_chart(scores: Mapping[str, NDArray[np.floating]], truth: NDArray[np.bool_]) -> Figure:

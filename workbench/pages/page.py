@@ -1,7 +1,7 @@
 """Write a report: one HTML file that needs nothing else, neither a network nor a second file.
 
-A page that can be searched or zoomed has one small script of ours in it, which its policy admits by digest and no
-other.
+What a reader can do on it (sort and search, enlarge pictures, compare two, zoom) is one small script of ours in the
+page, which its policy admits by digest and no other; without the script everything is there to be read.
 """
 
 from __future__ import annotations
@@ -17,18 +17,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genmend.storage.atomic import whole_file
+from genmend.workbench.command_line import given_line
 from genmend.workbench.pages.blocks import (
+    Answer,
     Audio,
+    Beside,
     Block,
     Card,
+    Comparison,
     Drawing,
     Facts,
     Figure,
     Gallery,
+    Number,
     Paragraph,
     Picture,
     Section,
     Table,
+    Thumbnails,
     cell_text,
 )
 
@@ -36,16 +42,21 @@ if TYPE_CHECKING:
     import jinja2
 
 __all__ = [
+    "Answer",
     "Audio",
+    "Beside",
     "Card",
+    "Comparison",
     "Drawing",
     "Facts",
     "Figure",
     "Gallery",
+    "Number",
     "Paragraph",
     "Picture",
     "Section",
     "Table",
+    "Thumbnails",
     "need_packages",
     "warning_sections",
     "write_report",
@@ -53,22 +64,34 @@ __all__ = [
 
 TEMPLATES = Path(__file__).with_name("templates")
 LONG_TEXT = 40  # characters
+SMALLEST = 96  # pixels that a thumbnail is wide on the page, at least
+UNPRINTED = 200  # rows, from which a closed section stays closed on paper
+_SCRIPTS = {
+    "sort.js": "sorts",
+    "find.js": "searchable",
+    "enlarge.js": "enlarges",
+    "slide.js": "slides",
+    "zoom.js": "zooms",
+}
 
 
-def write_report(path: str | os.PathLike[str], title: str, summary: str, sections: Sequence[Section]) -> Path:
-    """Write `sections` as one self-contained HTML file; an older file at `path` is replaced all at once.
+def write_report(path: str | os.PathLike[str], title: str, answer: Answer | str, sections: Sequence[Section]) -> Path:
+    """Write a page as one self-contained HTML file; an older file at `path` is replaced all at once.
 
     Every text is escaped: markup in a title, a caption or a cell is shown as it was given and never acted on. The
-    file asks for no other resource, and its own policy forbids the browser to fetch any.
+    file asks for no other resource, and its own policy forbids the browser to fetch any. Where the page was made by a
+    command, the line that makes it again stands on it.
 
     Parameters
     ----------
     path : path-like
         Where the file goes; its folder has to be there.
-    title, summary : str
-        What the page is called, and what a reader in a hurry should know.
+    title : str
+        What the page is called.
+    answer : Answer or str
+        The first screen; a text is its sentence alone, with further paragraphs after empty lines.
     sections : sequence of Section
-        The body, in order.
+        The rest, in order.
 
     Returns
     -------
@@ -91,23 +114,45 @@ def write_report(path: str | os.PathLike[str], title: str, summary: str, section
     True
     """
     template = _template()
-    views: list[dict[str, Any]] = [
-        {"title": section.title, "closed": section.closed, "blocks": [_view(block) for block in section.blocks]}
-        for section in sections
-    ]
-    script = "".join(
-        (TEMPLATES / name).read_text(encoding="utf-8")
-        for name, asked in (("find.js", "searchable"), ("zoom.js", "zooms"))
-        if any(block.get(asked) for view in views for block in view["blocks"])
-    )
+    if isinstance(answer, str):
+        sentence, *others = _paragraphs(answer) or [""]
+        shown: dict[str, Any] = {"sentence": sentence, "others": others, "more": [], "blocks": []}
+        shown |= {"number": None, "doubts": []}
+    else:
+        shown = {
+            "sentence": answer.sentence,
+            "others": [],
+            "number": answer.number,
+            "doubts": answer.doubts,
+            "blocks": [_view(block) for block in answer.pictures],
+            "more": _paragraphs(answer.more),
+        }
+    views = [_section_view(section) for section in sections]
+    again = given_line()
+    script = _script([block for part in (shown, *views) for block in part["blocks"]], bool(again), views)
     digest = b64encode(sha256(script.encode()).digest()).decode()
     text = template.render(
-        title=title, summary=_paragraphs(summary), sections=views, script=script, script_digest=digest
+        title=title, answer=shown, sections=views, again=again, script=script, script_digest=digest, smallest=SMALLEST
     )
     with whole_file(path) as temporary:
         # A file name may hold bytes that are no text (lone surrogates in Python): they are spelled out.
         temporary.write_bytes(text.encode("utf-8", errors="backslashreplace"))
     return Path(path)
+
+
+def _section_view(section: Section) -> dict[str, Any]:
+    blocks = [_view(block) for block in section.blocks]
+    n_rows = sum(len(block.get("rows", ())) for block in blocks)
+    return {"title": section.title, "closed": section.closed, "blocks": blocks, "unprinted": n_rows > UNPRINTED}
+
+
+def _script(blocks: Sequence[Mapping[str, Any]], again: bool, sections: Sequence[Mapping[str, Any]]) -> str:
+    """The parts of the script that the page has a use for; empty where it has none."""
+    names = [name for name, asked in _SCRIPTS.items() if any(block.get(asked) for block in blocks)]
+    if again or any(section["closed"] for section in sections):
+        names.append("page.js")
+    parts = [(TEMPLATES / name).read_text(encoding="utf-8") for name in names]
+    return "".join(['"use strict";\n', *parts]) if parts else ""
 
 
 def need_packages() -> None:
@@ -168,9 +213,10 @@ def _view(block: Block) -> dict[str, Any]:
     if isinstance(block, Table):
         rows = [[_cell(cell) for cell in row] for row in block.rows]
         numeric = [_is_numeric([row[column] for row in block.rows]) for column in range(len(block.header))]
-        for row in rows:  # what is missing stands among its column's numbers
-            for cell, number in zip(row, numeric, strict=True):
+        for place, row in enumerate(rows):  # what is missing stands among its column's numbers
+            for column, (cell, number) in enumerate(zip(row, numeric, strict=True)):
                 cell["number"] |= number
+                cell["marked"] = (place, column) in block.marked
         header = [{"text": text, "number": number} for text, number in zip(block.header, numeric, strict=True)]
         return {
             "kind": "table",
@@ -178,6 +224,7 @@ def _view(block: Block) -> dict[str, Any]:
             "header": header,
             "rows": rows,
             "searchable": block.searchable,
+            "sorts": len(rows) > 1,
         }
     if isinstance(block, Facts):
         pairs = [(str(name), cell_text(value, exact=True)) for name, value in block.pairs.items()]
@@ -194,9 +241,31 @@ def _view(block: Block) -> dict[str, Any]:
         return {"kind": "audio", "caption": block.caption, "uri": block.data_uri}
     if isinstance(block, Figure):
         try:
-            block = block.picture()
+            drawn = block.picture()
         except ModuleNotFoundError as error:
             raise _missing("matplotlib") from error
+        return _view(drawn) | {"chart": block.is_chart}
+    if isinstance(block, Thumbnails):
+        return {
+            "kind": "thumbnails",
+            "caption": block.caption,
+            "pictures": [_view(picture) for picture in block.pictures],
+            "enlarges": bool(block.pictures),
+        }
+    if isinstance(block, Beside):
+        return {
+            "kind": "beside",
+            "caption": block.caption,
+            "columns": [(name, [_view(picture) for picture in pictures]) for name, pictures in block.columns],
+            "enlarges": True,
+        }
+    if isinstance(block, Comparison):
+        return {
+            "kind": "comparison",
+            "caption": block.caption,
+            "pictures": [("before", _view(block.before)), ("after", _view(block.after))],
+            "slides": True,
+        }
     if isinstance(block, Gallery):
         return {
             "kind": "gallery",
@@ -211,21 +280,24 @@ def _view(block: Block) -> dict[str, Any]:
                 for card in block.cards
             ],
             "searchable": bool(block.cards),
+            "enlarges": bool(block.cards),
         }
     if isinstance(block, Picture):
         width, height = (round(length / block.density) for length in block.size)
-        alt = block.alt or block.caption
         return {
             "kind": "picture",
             "caption": block.caption,
-            "alt": alt,
+            "alt": block.alt or block.caption,
             "uri": block.data_uri,
             "width": width,
             "height": height,
+            "chart": False,
+            "enlarges": True,
         }
     raise TypeError(
-        f"A section holds a {type(block).__name__}; its blocks are Paragraph, Table, Facts, Figure, Picture, Gallery, "
-        "Drawing and Audio of genmend.workbench.pages.page: wrap it in one of them."
+        f"A section holds a {type(block).__name__}; its blocks are Paragraph, Table, Facts, Figure, Picture, "
+        "Thumbnails, Comparison, Beside, Gallery, Drawing and Audio of genmend.workbench.pages.page: wrap it in one "
+        "of them."
     )
 
 

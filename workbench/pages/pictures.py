@@ -20,12 +20,26 @@ from genmend.manifold.figures.image_grid import image_grid, png, to_pixels
 from genmend.storage.atomic import whole_file
 from genmend.storage.digests import sha256_of
 from genmend.storage.leftovers import remove_others
+from genmend.workbench.pages.blocks import Comparison, Picture, Thumbnails
 
-__all__ = ["SMALL", "ImageFolders", "gallery", "heat_overlay", "mask_overlay", "shown_images", "shrunk", "write_images"]
+__all__ = [
+    "SMALL",
+    "ImageFolders",
+    "before_after",
+    "gallery",
+    "heat_overlay",
+    "mask_overlay",
+    "shown_images",
+    "shrunk",
+    "thumbnails",
+    "write_images",
+]
 
 _ORANGE = (1.0, 0.55, 0.1)
 LARGEST_SHOWN = 256  # pixels of an image on a page
 SMALL = 64  # pixels of an image that is shown twice as large
+LARGEST_THUMBNAIL = 160  # of one of many
+MOST_ACROSS, SMALLEST = 900, 96  # pixels of a row of images, and of one
 
 
 def heat_overlay(images: Tensor, heat: Tensor) -> Tensor:
@@ -77,6 +91,25 @@ def gallery(images: Tensor, columns: int = 12, scale: int = 1) -> bytes:
     missing = -len(images) % columns
     filled = torch.cat([images, images.new_ones(missing, *images.shape[1:])])
     return image_grid(filled.split(columns), scale)
+
+
+def thumbnails(caption: str, images: Tensor, labels: Sequence[str]) -> Thumbnails:
+    """Images (n, 3, h, w), each with a line under it; large ones are shrunk."""
+    pixels = to_pixels(shrunk(images, LARGEST_THUMBNAIL))
+    return Thumbnails(caption, [Picture(label, png(one)) for label, one in zip(labels, pixels, strict=True)])
+
+
+def before_after(caption: str, before: Tensor, after: Tensor) -> Comparison:
+    """Images (n, 3, h, w) before and after in two grids under a slider, small ones enlarged."""
+    height, width = before.shape[2:]
+    n_rows = -(-len(before) // max(1, MOST_ACROSS // max(width, SMALLEST)))
+    columns = -(-len(before) // n_rows)  # rows of equal length
+    scale = max(1, -(-SMALLEST // max(height, width)))
+    pictures = [
+        Picture(name, gallery(images, columns, scale), density=max(1.0, columns * width * scale / MOST_ACROSS))
+        for name, images in (("Before.", before), ("After.", after))
+    ]
+    return Comparison(caption, *pictures)
 
 
 class ImageFolders:

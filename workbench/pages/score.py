@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import wave
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,9 @@ import numpy as np
 from genmend.manifold.figures import charts as figures
 from genmend.manifold.figures.galleries import most_common, rarest, worst_missed, worst_outside
 from genmend.manifold.metrics.meanings import MEANINGS, meaning_of
-from genmend.workbench.pages.page import Audio, Facts, Figure, Paragraph, Section, Table, write_report
+from genmend.workbench.pages.page import Answer, Audio, Facts, Figure, Number, Paragraph, Section, Table, write_report
 
-__all__ = ["notes_summary", "score_summary", "write_score_report"]
+__all__ = ["score_answer", "write_score_report"]
 
 N_NAMED, N_CLIPS, CLIP_SECONDS = 10, 3, 4.0
 
@@ -27,27 +28,41 @@ def write_score_report(path: Path, run: Any) -> None:
     """Write ``report.html`` of a `genmend.workbench.commands.score.ScoreRun`."""
     result = run.to_dict()
     sections = [
-        Section("Samples", _samples(run)),
-        Section("Metrics", [_metric_table(result), *_set_table(result)]),
-        Section("Figures", _charts(run.evaluation)),
+        Section("Samples", _samples(run), True),
+        Section("Metrics", [_metric_table(result), *_set_table(result)], True),
+        Section("Figures", _charts(run.evaluation), True),
         Section(f"Notes ({len(result['warnings'])})", [Paragraph(f"{note}.") for note in result["warnings"]], True),
         Section("How it was made", _provenance(run, result), True),
     ]
-    glance = _glance(run.evaluation)
-    if glance:
-        sections.insert(0, Section("At a glance", glance))
     if not result["warnings"]:
         sections.pop(-2)
     title = f"genmend score: {_name(run.query)} against {_name(run.reference)}"
-    write_report(path, title, score_summary(result), sections)
+    answer = score_answer(result)
+    write_report(path, title, replace(answer, doubts=(), pictures=_glance(run.evaluation)), sections)
 
 
 def _name(features: Any) -> str:
     return Path(str(features.source)).name
 
 
-def score_summary(result: dict[str, Any]) -> str:
-    """One sentence of ``summary.json``, each share beside what two sets alike would reach."""
+def score_answer(result: dict[str, Any]) -> Answer:
+    """What ``summary.json`` says: each share beside what two sets alike would reach; its notes are the doubts."""
+    return Answer(_sentence(result), _precision(result), doubts=[f"{note}." for note in result["warnings"]])
+
+
+def _precision(result: dict[str, Any]) -> Number | None:
+    k, totals = next(iter(result["k"].items()), ("", {}))
+    if totals.get("precision") is None:
+        return None
+    alike = totals.get("expected_precision")
+    interval = ((result.get("intervals") or {}).get(k) or {}).get("precision")
+    value = f"{totals['precision']:.1%}"
+    if interval and None not in interval:
+        value += f" [{interval[0]:.1%}, {interval[1]:.1%}]"
+    return Number(f"Precision, k = {k}", value, "" if alike is None else f"sets that are alike: {alike:.1%}")
+
+
+def _sentence(result: dict[str, Any]) -> str:
     by_k: dict[str, dict[str, Any]] = result["k"]
     k, totals = next(iter(by_k.items()), ("", {}))
     words = (
@@ -64,11 +79,6 @@ def score_summary(result: dict[str, Any]) -> str:
             said.append(text.format(totals[name]) + (f", where alike sets have {alike:.1%}" if known else ""))
     sizes = f"{result['n_query']} query and {result['n_reference']} reference samples, {result['n_features']} features"
     return f"{sizes}. With k = {k}: {'; '.join(said)}." if said else f"{sizes}."
-
-
-def notes_summary(result: dict[str, Any]) -> str:
-    """The notes on a run, a line each; empty where there are none."""
-    return "".join(f"\nMind: {warning}." for warning in result["warnings"])
 
 
 def _glance(evaluation: Any) -> list[Figure]:

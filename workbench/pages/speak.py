@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from genmend.tts import Speech
+from genmend.tts.measures.heard_words import WordPair, in_words
 from genmend.tts.mending.diagnosis import STATES
 from genmend.tts.mending.figures import diagnosis_figure, score_heat_map, visible_symbol
 from genmend.tts.mending.mend import SpeakRun, SpokenSentence
 from genmend.tts.voices.wav import wav_bytes
-from genmend.workbench.pages.page import Audio, Facts, Figure, Paragraph, Section, Table, write_report
+from genmend.workbench.pages.page import Answer, Audio, Facts, Figure, Number, Paragraph, Section, Table, write_report
 
-__all__ = ["audio_block", "write_speak_report"]
+__all__ = ["audio_block", "heard_table", "misheard", "speak_answer", "write_speak_report"]
+
+N_OPEN = 3  # sentences that are told at once
 
 
 def audio_block(caption: str, speech: Speech) -> Audio:
@@ -30,21 +35,86 @@ _DONE = {
 }
 
 
+_LEXICON = (
+    "Where the phonemes themselves are wrong, as of names that espeak-ng guesses, no repair of vectors helps: give "
+    "them with --lexicon, a file of words with their phonemes (WORD tab IPA)."
+)
+
+
 def write_speak_report(path: Path, run: SpeakRun) -> None:
     """Write the page."""
     many = len(run) > 1
     sections = []
     for number, sentence in enumerate(run, start=1):
         name = f"Sentence {number}: " if many else ""
-        sections.append(Section(f"{name}{_short(sentence.diagnosis.tokens.text)}", _sentence(sentence)))
+        said = _said(sentence) if many else []
+        title = f"{name}{_short(sentence.diagnosis.tokens.text)}" if many else "Where the voice is lost"
+        sections.append(Section(title, [*said, *_sentence(sentence)], closed=not many or number > N_OPEN))
         if sentence.repair is not None:
-            sections.append(Section(f"{name}repair", _repair(sentence)))
+            sections.append(Section(f"{name}repair", _repair(sentence), closed=sentence.accepted is False))
         sections.append(Section(f"{name}every layer", _layers(sentence), closed=True))
     if run.kept:
         sections.append(Section("Kept for other sentences", [_kept(run)]))
     settings = {key: value for key, value in run.settings.items() if value is not None}
     sections.append(Section("Settings", [Facts("What this run used", settings)], closed=True))
-    write_report(path, f"genmend speak: {run.voice}", _in_words(run), sections)
+    answer = replace(speak_answer(run), pictures=[] if many else _said(run[0]))
+    write_report(path, f"genmend speak: {run.voice}", answer, sections)
+
+
+def heard_table(words: Sequence[WordPair]) -> list[Table]:
+    """What was heard beside what was meant, word by word, those that differ marked; nothing where nobody listened."""
+    if not words:
+        return []
+    rows = [[pair.meant or None, pair.heard or None] for pair in words]
+    marked = [(row, column) for row, pair in enumerate(words) if not pair.same for column in (0, 1)]
+    caption = (
+        "What Whisper tiny heard beside what was meant; what differs is marked. It knows common words: of a rare name "
+        "its spelling is a guess."
+    )
+    return [Table(caption, ["meant", "heard"], rows, marked=marked)]
+
+
+def misheard(words: Sequence[WordPair]) -> tuple[int, int]:
+    """How many written words were heard wrongly, and of how many."""
+    n = [len(pair.meant.split()) for pair in words]
+    return sum(n_words for n_words, pair in zip(n, words, strict=True) if not pair.same), sum(n)
+
+
+def speak_answer(run: SpeakRun) -> Answer:
+    """What was heard otherwise than it was meant, word by word; what attention did wrong; what became of a repair."""
+    heard = [sentence for sentence in run if sentence.heard is not None]
+    because = run.settings.get("not_heard_because")
+    doubts = [f"Nobody listened: {str(because).rstrip('.')}."] if because else []
+    if not heard:
+        return Answer(_in_words(run), _outside(run), doubts)
+    pairs = [pair for sentence in heard for pair in sentence.heard_words]
+    wrong, n = misheard(pairs)
+    said = []
+    for sentence in run:
+        told = in_words(sentence.heard_words)
+        faults = f" {_faults_in_words(sentence)}" if sentence.reading_faults else ""
+        repaired = {True: " The repair was accepted.", False: " The repair was refused.", None: ""}[sentence.accepted]
+        begins = f"{_short(sentence.diagnosis.tokens.text, 40)}: " if len(run) > 1 else ""
+        said.append(f"{begins}{told}{faults}{repaired}")
+    outside = _outside(run)
+    return Answer(
+        " ".join(said[:N_OPEN]) + (f" {len(said) - N_OPEN} more sentences below." if len(said) > N_OPEN else ""),
+        Number("Words heard wrongly", f"{wrong} of {n}", f"{outside.name}: {outside.value} ({outside.control})"),
+        doubts,
+        more=f"{_LEXICON}\n\n{_in_words(run)}" if wrong else _in_words(run),
+    )
+
+
+def _outside(run: SpeakRun) -> Number:
+    diagnoses = [sentence.diagnosis for sentence in run]
+    share = np.average([d.outside for d in diagnoses], weights=[max(1, d.tokens.spoken.sum()) for d in diagnoses])
+    return Number(
+        "Symbols where the voice has not been", f"{share:.0%}", f"of ordinary text {diagnoses[0].base_rate:.0%}"
+    )
+
+
+def _said(sentence: SpokenSentence) -> list[Any]:
+    return [audio_block(sentence.diagnosis.tokens.text, sentence.speech), *heard_table(sentence.heard_words)]
 
 
 def _sentence(sentence: SpokenSentence) -> list[Any]:
@@ -54,7 +124,7 @@ def _sentence(sentence: SpokenSentence) -> list[Any]:
         f"{100 * diagnosis.outside:.0f} % are not inside the normal region; of ordinary held-out text, "
         f"{100 * diagnosis.base_rate:.0f} % are not."
     )
-    blocks: list[Any] = [audio_block("As the voice says it.", sentence.speech)]
+    blocks: list[Any] = []
     if not sentence.speech.finished:
         blocks.append(Paragraph("The voice did not find the end of this sentence and was stopped at its limit."))
     faults = [[fault.word or "between words", fault.fault] for fault in sentence.reading_faults]

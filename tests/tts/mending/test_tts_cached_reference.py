@@ -7,7 +7,7 @@ from spoken_toys import random_sentences
 from voice_toys import toy_voice
 
 from genmend.tts.mending import reference_file
-from genmend.tts.mending.cached_reference import load_or_fit_reference
+from genmend.tts.mending.cached_reference import reference_for
 from genmend.tts.mending.reference_file import ReferenceFileError
 
 
@@ -26,7 +26,7 @@ class KilledError(BaseException):
 
 
 def test_a_folder_that_a_killed_run_left_is_filled(tmp_path, corpus, monkeypatch):
-    whole = load_or_fit_reference(toy_voice(), corpus, folder=tmp_path / "whole")
+    whole = reference_for(toy_voice(), corpus, folder=tmp_path / "whole")
     saved, write = [], reference_file.save_normal_region
 
     def killed(path, region):
@@ -37,10 +37,10 @@ def test_a_folder_that_a_killed_run_left_is_filled(tmp_path, corpus, monkeypatch
 
     monkeypatch.setattr(reference_file, "save_normal_region", killed)
     with pytest.raises(KilledError):
-        load_or_fit_reference(toy_voice(), corpus, folder=tmp_path / "kept")
+        reference_for(toy_voice(), corpus, folder=tmp_path / "kept")
     assert len(list((tmp_path / "kept").iterdir())) == 1
     monkeypatch.undo()
-    resumed = load_or_fit_reference(toy_voice(), corpus, folder=tmp_path / "kept")
+    resumed = reference_for(toy_voice(), corpus, folder=tmp_path / "kept")
     assert resumed.base_rates == whole.base_rates
     for file in (tmp_path / "whole").iterdir():
         assert (tmp_path / "kept" / file.name).read_bytes() == file.read_bytes()
@@ -51,20 +51,20 @@ def test_a_folder_of_something_else_is_not_written_to(tmp_path, corpus):
     folder.mkdir()
     (folder / "letter.txt").write_text("dear")
     with pytest.raises(ReferenceFileError, match="cannot be loaded as the reference"):
-        load_or_fit_reference(toy_voice(), corpus, folder=folder)
+        reference_for(toy_voice(), corpus, folder=folder)
     assert len(list(folder.iterdir())) == 1
 
 
 def test_another_k_or_corpus_than_the_kept_one_is_told_and_without_them_it_is_used(tmp_path, corpus):
     voice, folder = toy_voice(), tmp_path / "kept"
-    kept = load_or_fit_reference(voice, corpus, folder=folder)
+    kept = reference_for(voice, corpus, folder=folder)
     with pytest.raises(ValueError, match=r"holds a reference of k = 5, and k = 8 is asked for; give that k \(--k 5\)"):
-        load_or_fit_reference(voice, corpus, k=8, folder=folder)
+        reference_for(voice, corpus, k=8, folder=folder)
     other = written(tmp_path / "other.tsv", 4)
     with pytest.raises(ValueError, match="made of another file of sentences"):
-        load_or_fit_reference(voice, other, folder=folder)
-    assert load_or_fit_reference(voice, folder=folder).base_rates == kept.base_rates
+        reference_for(voice, other, folder=folder)
+    assert reference_for(voice, folder=folder).base_rates == kept.base_rates
     described = json.loads((folder / "reference.json").read_text(encoding="utf-8"))
     del described["corpus"]  # as older versions wrote it
     (folder / "reference.json").write_text(json.dumps(described), encoding="utf-8")
-    assert load_or_fit_reference(voice, other, folder=folder).corpus == ""
+    assert reference_for(voice, other, folder=folder).corpus == ""

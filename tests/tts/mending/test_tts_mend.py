@@ -7,8 +7,9 @@ import pytest
 import soundfile
 from spoken_toys import random_sentences, toy_reference
 
+from genmend.storage.weights import MissingWeightsError
 from genmend.tts import diagnose, mend, repair
-from genmend.tts.mending.cached_reference import load_or_fit_reference
+from genmend.tts.mending.cached_reference import reference_for
 from genmend.tts.mending.combination_file import load_repairs
 from genmend.tts.mending.ranking import rank_sentences, sentence_columns
 from genmend.tts.mending.settings import SpeakSettings
@@ -19,8 +20,8 @@ SETTINGS = {"repair": True, "layer": "convolutions.0", "copies": 6, "judge": "no
 
 @pytest.fixture(autouse=True)
 def _no_cache(monkeypatch):
-    monkeypatch.setattr("genmend.tts.mending.mend.load_or_fit_reference", pytest.fail)
-    monkeypatch.setattr("genmend.tts.mending.ranking.load_or_fit_reference", pytest.fail)
+    monkeypatch.setattr("genmend.tts.mending.mend.reference_for", pytest.fail)
+    monkeypatch.setattr("genmend.tts.mending.ranking.reference_for", pytest.fail)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def test_the_sentence_is_said_diagnosed_and_repaired_as_its_parts_do_it(flagged)
 
 def test_without_a_repair_it_is_said_and_diagnosed_alone(flagged):
     voice, reference, _ = toy_reference()
-    (sentence,) = mend(voice, "", reference=reference, settings=SpeakSettings(phonemes=flagged[0]))
+    (sentence,) = mend(voice, "", reference=reference, settings=SpeakSettings(phonemes=flagged[0], judge="none"))
     assert (sentence.repair, sentence.repaired, sentence.kept) == (None, None, ())
     assert sentence.final is sentence.speech
 
@@ -112,19 +113,57 @@ def test_repairs_that_hold_elsewhere_are_kept_in_a_file(flagged, tmp_path, monke
 def test_sentences_are_ranked_and_the_unreadable_are_told():
     voice, reference, sentences = toy_reference()
     given = [(f"sentence {i}", tokens.phonemes) for i, tokens in enumerate(sentences[:6])] + [("foreign", "漢字")]
-    ranking = rank_sentences(voice, given, reference=reference)
+    ranking = rank_sentences(voice, given, reference=reference, settings=SpeakSettings(judge="none"))
     outside = [diagnosis.outside for diagnosis in ranking.diagnoses]
     assert outside == sorted(outside, reverse=True)
     assert len(ranking.diagnoses) == 6
     assert len(ranking.unreadable) == 1
     assert ranking.unreadable[0].startswith("foreign: ")
     assert ranking.n_risky == sum(share > 2 * ranking.base_rate for share in outside)
-    columns = sentence_columns(ranking.diagnoses)
+    columns = sentence_columns(ranking)
     np.testing.assert_array_equal(columns["outside"], outside)
     assert set(ranking.pair_columns()["pair"]) == {pair.pair for pair in ranking.pairs}
     assert [line.get_label() for line in ranking.plot().axes[0].lines] == ["ordinary held-out text"]
     with pytest.raises(ValueError, match="can read none of the sentences of the list"):
-        rank_sentences(voice, given[-1:], reference=reference)
+        rank_sentences(voice, given[-1:], reference=reference, settings=SpeakSettings(judge="none"))
+
+
+def test_what_is_heard_wrongly_stands_before_what_lies_outside(monkeypatch):
+    voice, reference, sentences = toy_reference()
+    given = [(f"sentence {i} here", tokens.phonemes) for i, tokens in enumerate(sentences[:6])]
+    misheard = {given[4][0]: "sentence or two", given[1][0]: "sentence 1 hear"}
+
+    class Listener:
+        def listen(self, audio, sample_rate, text):
+            return misheard.get(text, text), np.zeros(len(text.split()))
+
+    monkeypatch.setattr("genmend.tts.mending.ranking.load_listener", lambda voice, settings: Listener())
+    monkeypatch.setattr("genmend.tts.mending.ranking.find_reading_faults", lambda tokens, speech: ())
+    ranking = rank_sentences(voice, given, reference=reference)
+    assert [d.tokens.text for d in ranking.diagnoses[:2]] == [given[4][0], given[1][0]]
+    outside = [diagnosis.outside for diagnosis in ranking.diagnoses[2:]]
+    assert outside == sorted(outside, reverse=True)
+    assert ranking.n_misheard == 2
+    assert ranking.to_dict()["riskiest"][0]["heard"] == "sentence or two"
+    columns = sentence_columns(ranking)
+    assert columns["wrong_words"].tolist() == [2, 1, 0, 0, 0, 0]
+    assert len(set(columns["base_rate"])) == 1
+    assert ranking.pairs == tuple(pair for pair in ranking.pairs if pair.reference_count < 20)
+
+
+def test_where_nobody_can_listen_that_is_said(flagged, monkeypatch):
+    def missing(*_):
+        raise MissingWeightsError("Weights whisper-tiny are not on this machine: genmend fetch whisper-tiny.")
+
+    monkeypatch.setattr("genmend.tts.measures.judges.WhisperJudge", missing)
+    voice, reference, sentences = toy_reference()
+    run = mend(voice, "", reference=reference, settings=SpeakSettings(phonemes=flagged[0]))
+    assert "genmend fetch whisper-tiny" in run.settings["not_heard_because"]
+    assert (run[0].heard, run[0].heard_words) == (None, [])
+    given = [("one", sentences[0].phonemes)]
+    assert rank_sentences(voice, given, reference=reference).heard == ()
+    with pytest.raises(MissingWeightsError):
+        mend(voice, "", reference=reference, settings=SpeakSettings(phonemes=flagged[0], repair=True))
 
 
 def test_sentences_become_one_wav_with_pauses(flagged, tmp_path):
@@ -178,4 +217,4 @@ def test_english_sentences_are_no_reference_for_another_language(monkeypatch):
     voice, _, _ = toy_reference()
     monkeypatch.setattr(voice, "language", "deu")
     with pytest.raises(ValueError, match="speaks 'deu', and genmend's own reference sentences are English"):
-        load_or_fit_reference(voice)
+        reference_for(voice)

@@ -8,6 +8,7 @@ import pytest
 from genmend.tts.text.arpabet import ArpabetReader
 from genmend.tts.text.characters import CharacterReader, _uroman
 from genmend.tts.text.ipa import IpaReader
+from genmend.tts.text.lexicon import read_lexicon
 from genmend.tts.text.symbol_table import Spoken, SymbolTable
 
 LETTERS = {symbol: (i,) for i, symbol in enumerate(" .abcdeé")}
@@ -122,6 +123,37 @@ def test_phonemes_stand_within_a_text(monkeypatch):
     assert tokens.phonemes == "CALL ɡaɪs, NOW."
     assert tokens.words == ("call", "ɡaɪs", "now")
     assert asked == ["call ", ", now."]
+
+
+def test_words_of_the_lexicon_are_read_by_their_phonemes(monkeypatch):
+    def espeak(texts, language):
+        return [[(text.strip(" .,"), "aʊ", "." * text.endswith("."))] if text.strip(" .,") else [] for text in texts]
+
+    monkeypatch.setattr("genmend.tts.text.ipa.espeak_phonemes", espeak)
+    lexicon = {"tbilisi": "təbɪlisi", "new york": "njuː jɔːk"}
+    reader = ipa_reader("aʊtəbɪlisnjuːɔk .,", lexicon=lexicon)
+    tokens = reader(["Fly to TBILISI, or New  York."])[0]
+    assert tokens.phonemes == "aʊ təbɪlisi, aʊ njuː jɔːk."
+    assert tokens.words == ("Fly to", "TBILISI", "or", "New", "York")
+    assert reader(["Tbilisian"])[0].phonemes == "aʊ"  # a word that only begins so
+    assert reader(["x"], ["aʊ"])[0].phonemes == "aʊ"  # phonemes stand above the lexicon
+
+
+def test_a_lexicon_is_a_file_of_two_columns(tmp_path):
+    path = tmp_path / "words.tsv"
+    path.write_text("# names\n\nTbilisi\ttəbɪlisi\nNew York\tnjuː jɔːk\n", encoding="utf-8")
+    assert read_lexicon(path) == {"tbilisi": "təbɪlisi", "new york": "njuː jɔːk"}
+    for text, words in (
+        ("Tbilisi\n", "Line 1 of .* give a word, a tab and its phonemes"),
+        ("a\tb\nA\tc\n", "Line 2 of .* has 'A' again with other phonemes"),
+        ("# nothing\n", "holds no word"),
+    ):
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(ValueError, match=words):
+            read_lexicon(path)
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match="is not UTF-8 text"):
+        read_lexicon(path)
 
 
 def test_symbols_written_otherwise_are_read_as_their_like():

@@ -130,7 +130,7 @@ def test_a_query_of_a_generator_with_flags(here):
         ([*IMAGES, "--query", "1", "--k", "30"], "or a smaller --k"),
         ([*IMAGES, "--query", "1", "--at-least", "0"], "at_least is 0.0"),
         ([*IMAGES, "--query", "1", "--slice-points", "1"], "slice_points is 1; give at least 2, or 0 for no picture"),
-        ([*IMAGES, "--query", "1", "--threshold", "mean"], "threshold is 'mean'"),
+        ([*IMAGES, "--query", "1", "--on-above", "mean"], "threshold is 'mean'"),
         ([*IMAGES, "--flagged", "found"], "flags 120 samples, but there are 40"),
         ([*IMAGES, "--flagged", "images"], "neither scores.csv nor labels.csv"),
         (["faces", "--flagged", "found"], "a generator needs --latents"),

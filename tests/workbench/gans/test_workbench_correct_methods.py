@@ -138,7 +138,7 @@ def test_set_reaches_the_method_and_moved_latents_are_what_is_drawn(folder):
 
 def test_a_second_judge_looks_at_what_was_corrected(folder):
     options = ["--method", "truncation", "--set", "psi=0.4", "--no-gate", "--json"]
-    done = correct(folder, "judged_twice", *options, "--judge", "scratch:extractor")
+    done = correct(folder, "judged_twice", *options, "--judge-extractor", "scratch:extractor")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     judge = result["judge"]
@@ -149,9 +149,9 @@ def test_a_second_judge_looks_at_what_was_corrected(folder):
     assert low <= judge["inside_after"] - judge["inside_before"] <= high
     assert 0 < judge["cosine"] < 1
     assert "A second judge" in (folder / "judged_twice" / "report.html").read_text()
-    again = correct(folder, "judged_twice", *options, "--judge", "scratch:extractor")
+    again = correct(folder, "judged_twice", *options, "--judge-extractor", "scratch:extractor")
     assert json.loads(again.stdout) == result
-    same = correct(folder, "judged_twice", *options, "--judge", "scratch:network")
+    same = correct(folder, "judged_twice", *options, "--judge-extractor", "scratch:network")
     assert same.returncode == 2
     assert "which the gate looks through itself" in same.stderr
 

@@ -152,8 +152,8 @@ def test_layers_that_are_named_are_ordered_and_unknown_runs_refused(folder):
 @pytest.mark.parametrize("command", ["dissect", "rare", "explore"])
 def test_the_other_commands_take_a_shared_activation_too(folder, command):
     options = {
-        "dissect": ["--n-images", "20", "--n-statistics", "20", "--layer", "act#2"],
-        "rare": ["--n-references", "2", "--steps", "2", "--n-versions", "2", "--k-reference", "5", *SMALL,
+        "dissect": ["--n-images", "20", "--n-statistics", "20", "--layers", "act#2"],
+        "rare": ["--n-references", "2", "--search-steps", "2", "--n-versions", "2", "--k-reference", "5", *SMALL,
                  "--n-reference", "90"],
         "explore": ["--n-queries", "1", "--n", "4", "--n-moves", "4", "--extractor", "", "--granularity", "unit",
                     "--tolerance", "0.01"],

@@ -18,7 +18,7 @@ from genmend.workbench.pages.pictures import gallery, write_images
 
 OPTIONS = [
     "--latent-shape", "12", "--extractor", "scratch:network", "--n-statistics", "200", "--n-reference", "160",
-    "--n-versions", "2", "--steps", "4", "--k-reference", "20",
+    "--n-versions", "2", "--search-steps", "4", "--k-reference", "20",
 ]  # fmt: skip
 
 
@@ -96,7 +96,7 @@ def test_no_resume_gives_the_same_again(folder, found):
 def test_without_latents_references_are_drawn_by_the_seed(folder):
     drawn = []
     for seed in ("7", "8"):
-        done = rare(folder, f"seed-{seed}", "--n-references", "2", "--steps", "0", "--seed", seed)
+        done = rare(folder, f"seed-{seed}", "--n-references", "2", "--search-steps", "0", "--seed", seed)
         assert done.returncode == 0, done.stderr
         drawn.append(np.load(folder / f"seed-{seed}" / "rare.npz")["reference_latents"])
     assert drawn[0].shape == drawn[1].shape == (2, 12)

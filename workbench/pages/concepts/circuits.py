@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -13,9 +14,19 @@ from genmend.concepts.circuits.circuit_images import CircuitRun, ImageCircuits
 from genmend.concepts.circuits.unit_examples import unit_examples
 from genmend.manifold.figures.image_grid import png
 from genmend.workbench.pages.concepts.circuit_drawing import draw_circuit, shown_units
-from genmend.workbench.pages.page import Drawing, Facts, Paragraph, Picture, Section, Table, write_report
+from genmend.workbench.pages.page import (
+    Answer,
+    Drawing,
+    Facts,
+    Number,
+    Paragraph,
+    Picture,
+    Section,
+    Table,
+    write_report,
+)
 
-__all__ = ["drawn_circuit", "in_words", "write_circuit_page"]
+__all__ = ["circuit_answer", "drawn_circuit", "write_circuit_page"]
 
 N_CIRCUITS = 12  # of an image, in its table
 DRAWN = (
@@ -25,20 +36,27 @@ DRAWN = (
 )
 
 
-def in_words(totals: dict[str, Any]) -> str:
-    """What the run found of the first image, for a reader in a hurry."""
+def circuit_answer(totals: dict[str, Any]) -> Answer:
+    """What the run found of the first image, beside random units."""
     first = totals["images"][0]
     others = len(totals["images"]) - 1
     more = f" {others} other image{'s stand' if others > 1 else ' stands'} below." if others else ""
     skipped = totals["skipped"]
-    left_out = (
-        f"\n\nReference images that cannot be used were left out, {len(skipped)} in all; {skipped[0][0]}: "
-        f"{skipped[0][1]}."
-        if skipped
-        else ""
-    )
-    classes = f"\n\n{totals['classes']}" if totals["classes"] else ""
-    return f"{_said(totals['model'], first)}{more}{classes}{left_out}"
+    doubts = []
+    if skipped:
+        doubts.append(
+            f"Reference images that cannot be used were left out, {len(skipped)} in all; {skipped[0][0]}: "
+            f"{skipped[0][1]}."
+        )
+    number = None
+    if first["drop"] is not None:
+        random = np.array(first["drop"]["random"])
+        number = Number(
+            "Fall of the score without the circuit",
+            f"{first['drop']['circuit']:.1f}",
+            f"as many random units: {random.mean():.1f} ({random.min():.1f} to {random.max():.1f})",
+        )
+    return Answer(f"{_said(totals['model'], first)}{more}", number, doubts, more=totals["classes"] or "")
 
 
 def _said(model: str, image: dict[str, Any]) -> str:
@@ -63,19 +81,23 @@ def _said(model: str, image: dict[str, Any]) -> str:
 def write_circuit_page(path: Path, run: CircuitRun) -> None:
     """Write the page."""
     totals = run.to_dict()
-    sections = []
+    sections, pictures = [], []
     for number, (found, image) in enumerate(zip(run.images, totals["images"], strict=True)):
-        picture = run.classifier.shown(run.inputs[number : number + 1].cpu())[0].permute(1, 2, 0).numpy()
+        pixels = run.classifier.shown(run.inputs[number : number + 1].cpu())[0].permute(1, 2, 0).numpy()
+        shown = Picture(f"{found.name}, as the model is given it.", png((pixels * 255).round().astype(np.uint8)))
+        if not number:
+            pictures.append(shown)
         sections.append(
             Section(
                 f"{found.name}: {image['class']}",
                 [
-                    Paragraph(_said(totals["model"], image)),
-                    Picture(f"{found.name}, as the model is given it.", png((picture * 255).round().astype(np.uint8))),
+                    *([Paragraph(_said(totals["model"], image))] if number else []),
+                    *([shown] if number else []),
                     *_drawing(run, found, image["class"]),
                     _falls(image),
                     *_circuits(found.graph),
                 ],
+                closed=number > 0,
             )
         )
     settings = Section(
@@ -95,7 +117,7 @@ def write_circuit_page(path: Path, run: CircuitRun) -> None:
         ],
         closed=True,
     )
-    write_report(path, "genmend circuit", in_words(totals), [*sections, settings])
+    write_report(path, "genmend circuit", replace(circuit_answer(totals), pictures=pictures), [*sections, settings])
 
 
 def _drawing(run: CircuitRun, found: ImageCircuits, target: str) -> list[Drawing]:

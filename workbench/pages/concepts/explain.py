@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from genmend.concepts.loop.explain_images import ExplainRun
-from genmend.workbench.pages.page import Facts, Figure, Paragraph, Section, Table, write_report
+from genmend.workbench.pages.page import Answer, Facts, Figure, Number, Paragraph, Section, Table, write_report
 
-__all__ = ["in_words", "write_explain_page"]
+__all__ = ["explain_answer", "write_explain_page"]
 
 N_ROWS = 12
 
 
-def in_words(totals: dict[str, Any]) -> str:
-    """What the run found, for a reader in a hurry."""
+def explain_answer(totals: dict[str, Any]) -> Answer:
+    """What the model says and which method to look at first, and how faithful it is beside noise."""
     methods = totals["methods"]
     best, control = methods[0], methods[-1]
     said = ", ".join(
@@ -23,19 +24,25 @@ def in_words(totals: dict[str, Any]) -> str:
     )
     more = f", and {len(totals['images']) - 3} more" if len(totals["images"]) > 3 else ""
     if best is control:
-        return f"{totals['model']} says: {said}{more}. No method serves this model."
+        return Answer(f"{totals['model']} says: {said}{more}. No method serves this model.")
     own, noise = best["scores"]["AbPC"], control["scores"]["AbPC"]
     # Of two images the interval is wider than the range of the measure.
     half = f" ± {own['half_width']:.2f}" if len(totals["images"]) > 2 else ""
-    sure = (
-        ""
+    doubts = (
+        []
         if own["mean"] > noise["mean"] + 0.02
-        else " No method is more faithful than noise here: do not trust the maps."
+        else ["No method is more faithful than noise here: do not trust the maps."]
     )
-    return (
-        f"{totals['model']} says: {said}{more}. To look at first: {best['method']}. Removing pixels in its order moves "
-        f"the probability by {own['mean']:.2f}{half} (AbPC, -1 to 1, higher is better; uniform noise "
-        f"{noise['mean']:.2f}).{sure}"
+    return Answer(
+        f"{totals['model']} says: {said}{more}. To look at first: {best['method']}.",
+        Number(
+            "Removing pixels in its order moves the probability by",
+            f"{own['mean']:.2f}{half}",
+            f"uniform noise: {noise['mean']:.2f}",
+        ),
+        doubts,
+        more="AbPC, from -1 to 1, higher is better: the mean over shares of pixels removed of the probability when the "
+        "least important go first, less that when the most important do.",
     )
 
 
@@ -61,22 +68,16 @@ def write_explain_page(path: Path, run: ExplainRun) -> None:
     warned = [f"{', '.join(methods)}: {warning}" for warning, methods in said.items()]
     if found.facts.spread > 0:
         warned.insert(0, f"Two runs of the model on one input differ by {found.facts.spread:.2g}: maps are of one run.")
+    maps = Figure(
+        "Red speaks for the class, blue against it; the best method stands left. Per pixel: explanations.npz.",
+        found.plot(run.images[:N_ROWS], names=totals["classes"]),
+    )
     write_report(
         path,
         "genmend explain",
-        in_words(totals),
+        replace(explain_answer(totals), pictures=[maps]),
         [
-            Section(
-                "Maps",
-                [
-                    Figure(
-                        "Red speaks for the class, blue against it; the best method stands left. Per pixel: "
-                        "explanations.npz.",
-                        found.plot(run.images[:N_ROWS], names=totals["classes"]),
-                    ),
-                    *([Paragraph("\n\n".join(warned))] if warned else []),
-                ],
-            ),
+            *([Section("Warnings of the methods", [Paragraph("\n\n".join(warned))])] if warned else []),
             Section(
                 "Which method to trust",
                 [
@@ -97,6 +98,7 @@ def write_explain_page(path: Path, run: ExplainRun) -> None:
                         ],
                     ),
                 ],
+                closed=True,
             ),
             Section(
                 "Methods that were left out",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,23 @@ from genmend.concepts.regions.principal_neurons import RegionPath
 from genmend.concepts.regions.samples import RegionsRun
 from genmend.concepts.regions.study import KindOnHeldOut, KindsStudy, QueryStudy
 from genmend.workbench.pages.concepts.region_plane import plane_sections
-from genmend.workbench.pages.page import Block, Facts, Figure, Paragraph, Picture, Section, Table, write_report
-from genmend.workbench.pages.pictures import SMALL, gallery
+from genmend.workbench.pages.page import (
+    Answer,
+    Block,
+    Facts,
+    Figure,
+    Number,
+    Paragraph,
+    Section,
+    Table,
+    Thumbnails,
+    write_report,
+)
+from genmend.workbench.pages.pictures import thumbnails
 
-__all__ = ["in_words", "write_regions_page"]
+__all__ = ["regions_answer", "write_regions_page"]
 
 N_SHOWN = 24
-COLUMNS = 8
 _NEAREST = {
     "states": "nearest by the states of all neurons",
     "euclidean": "nearest by distance of the layer's mean output",
@@ -28,14 +39,24 @@ _NEAREST = {
 }
 
 
-def in_words(totals: dict[str, Any]) -> str:
-    """What the run found, for a reader in a hurry."""
-    parts = []
-    if totals["query"] is not None:
-        parts.append(_query_in_words(totals["query"], totals["layer"], totals["label_is"]))
-    if totals["flagged"] is not None:
-        parts.append(_kinds_in_words(totals["flagged"], totals["layer"]))
-    return "\n\n".join(parts)
+def regions_answer(totals: dict[str, Any]) -> Answer:
+    """What the run found of the query or of the flagged samples, and the share that it is judged by."""
+    parts, numbers = [], []
+    query, flagged = totals["query"], totals["flagged"]
+    if query is not None:
+        parts.append(_query_in_words(query, totals["layer"], totals["label_is"]))
+        purity = query["purity"]
+        if purity is not None:
+            control = (
+                f"as many nearest by distance {purity['euclidean']:.0%}, by angle {purity['cosine']:.0%}, all "
+                f"{purity['base']:.0%}"
+            )
+            numbers.append(Number(f"Of the region have its {totals['label_is']}", f"{purity['region']:.0%}", control))
+    if flagged is not None:
+        parts.append(_kinds_in_words(flagged, totals["layer"]))
+        control = f"random sets of as many samples: {flagged['random_kinds']:.1f}"
+        numbers.append(Number("Kinds beyond chance", str(flagged["n_beyond_chance"]), control))
+    return Answer(" ".join(parts), numbers[0] if numbers else None)
 
 
 def _query_in_words(query: dict[str, Any], layer: str, label_is: str) -> str:
@@ -96,9 +117,23 @@ def write_regions_page(path: Path, run: RegionsRun) -> None:
         sections += _query_sections(run, run.query)
     if run.kinds is not None:
         sections += _kinds_sections(run, run.kinds)
+    pictures = _first_pictures(run)
     facts = {name: totals[name] for name in ("model", "n", "layer", "shape", "threshold", "pooled")}
     sections.append(Section("Settings", [Facts("What this run used", {**facts, **totals["settings"]})], closed=True))
-    write_report(path, f"genmend regions: {run.samples.model}", in_words(totals), sections)
+    write_report(
+        path, f"genmend regions: {run.samples.model}", replace(regions_answer(totals), pictures=pictures), sections
+    )
+
+
+def _first_pictures(run: RegionsRun) -> list[Block]:
+    """What the answer is about: the members of the query's region, or of the surest kind of flagged samples."""
+    if run.query is not None:
+        members = run.query.held_out if len(run.query.held_out) else [run.query.number]
+        return [_pictures(run, "The query, and samples held out in its region", [run.query.number, *members], most=12)]
+    if run.kinds is not None and run.kinds.beyond_chance:
+        kind = run.kinds.beyond_chance[0]
+        return [_pictures(run, "Kind 1, held out, flagged", kind.flagged, most=12)]
+    return []
 
 
 def _query_sections(run: RegionsRun, query: QueryStudy) -> list[Section]:
@@ -110,7 +145,7 @@ def _query_sections(run: RegionsRun, query: QueryStudy) -> list[Section]:
             blocks.append(_pictures(run, f"As many, {_NEAREST[name]}", query.neighbours[name]))
     else:
         blocks.append(Paragraph("No sample held out is in the region: a smaller --at-least lets more in."))
-    sections = [Section("Region", blocks)]
+    sections = [Section("Region", blocks, closed=True)]
     sections += plane_sections(run, "query")
     purity = query.purity
     if purity is not None:
@@ -120,8 +155,10 @@ def _query_sections(run: RegionsRun, query: QueryStudy) -> list[Section]:
             "as many samples."
         )
         table = Table(caption, ["samples", "share"], [*rows, ("all held out", purity.base)])
-        sections.append(Section("How alike", [table]))
-    sections.append(Section("Rule", [_path_figure(query.path), _rule_table(query.path, run.states.configurations)]))
+        sections.append(Section("How alike", [table], closed=True))
+    sections.append(
+        Section("Rule", [_path_figure(query.path), _rule_table(query.path, run.states.configurations)], closed=True)
+    )
     return sections
 
 
@@ -170,13 +207,11 @@ def _kind_row(number: int, kind: KindOnHeldOut) -> list[Any]:
     return [number, n, len(kind.flagged), *(None if np.isnan(value) else value for value in figures)]
 
 
-def _pictures(run: RegionsRun, caption: str, numbers: Sequence[int] | np.ndarray) -> Picture:
-    shown = [int(number) for number in numbers[:N_SHOWN]]
-    names = ", ".join(run.samples.names[number] for number in shown)
+def _pictures(run: RegionsRun, caption: str, numbers: Sequence[int] | np.ndarray, most: int = N_SHOWN) -> Thumbnails:
+    shown = [int(number) for number in numbers[:most]]
     more = f" ({len(shown)} of {len(numbers)})" if len(shown) < len(numbers) else ""
-    images = run.samples.shown(shown)
-    scale = 2 if max(images.shape[2:]) <= SMALL else 1
-    return Picture(f"{caption}{more}: {names}", gallery(images, columns=COLUMNS, scale=scale))
+    names = [run.samples.names[number] for number in shown]
+    return thumbnails(f"{caption}{more}.", run.samples.shown(shown), names)
 
 
 def _rule_table(path: RegionPath, seen: Configurations) -> Table:

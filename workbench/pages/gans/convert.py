@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional
 
-from genmend.workbench.pages.page import Facts, Paragraph, Picture, Section, Table, write_report
+from genmend.workbench.pages.page import Answer, Facts, Paragraph, Picture, Section, Table, write_report
 from genmend.workbench.pages.pictures import gallery
 
 __all__ = ["samples_picture", "write_convert_report", "write_misfit"]
@@ -49,12 +49,15 @@ def write_convert_report(path: Path, totals: dict[str, Any], picture: bytes) -> 
     write_report(
         path,
         f"genmend convert: {totals['source']}",
-        f"{totals['source']} is a {totals['family']} of {totals['n_parameters']:,} parameters. Do the samples look as "
-        "they should? Names and shapes that fit are no proof that the file is what it says.",
+        Answer(
+            f"{totals['source']} is a {totals['family']} of {totals['n_parameters']:,} parameters. Do the samples look "
+            "as they should? Names and shapes that fit are no proof that the file is what it says.",
+            pictures=seen[:1],
+        ),
         [
-            Section("Samples", seen),
-            Section("What was taken", groups),
-            Section("How it was read", [Facts("The process that read it, and digests", totals)]),
+            *([Section("Layers", seen[1:], True)] if seen[1:] else []),
+            Section("What was taken", groups, True),
+            Section("How it was read", [Facts("The process that read it, and digests", totals)], True),
         ],
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,15 @@ from genmend.gans import Generator, Treatment
 from genmend.gans.correctors.correct import CorrectRun, edit_maps, switches_neurons
 from genmend.gans.detection.majority_trust import in_words
 from genmend.manifold.figures.image_grid import image_grid
-from genmend.workbench.pages.charts import ladder_chart, score_histogram
+from genmend.manifold.figures.series_histogram import series_histogram
+from genmend.workbench.pages.charts import ladder_chart
 from genmend.workbench.pages.gans.detect import threshold_choices
 from genmend.workbench.pages.page import (
+    Answer,
+    Block,
     Facts,
     Figure,
+    Number,
     Paragraph,
     Picture,
     Section,
@@ -27,9 +32,16 @@ from genmend.workbench.pages.page import (
     warning_sections,
     write_report,
 )
-from genmend.workbench.pages.pictures import SMALL, ImageFolders, heat_overlay, mask_overlay, shown_images
+from genmend.workbench.pages.pictures import (
+    SMALL,
+    ImageFolders,
+    before_after,
+    heat_overlay,
+    mask_overlay,
+    shown_images,
+)
 
-__all__ = ["before_after_grid", "masked_grid", "middle_row", "write_correct_report"]
+__all__ = ["before_after_grid", "correct_answer", "masked_grid", "middle_row", "write_correct_report"]
 
 N_SHOWN = 12
 _STEERED = ("manifold-guided", "latent-optimisation")
@@ -41,7 +53,8 @@ def write_correct_report(
     """Write the page; its picture shows the changed samples that were most broken."""
     totals, done, correction = run.to_dict(), run.treatment, run.correction
     shown = run.most_broken(N_SHOWN)
-    samples: Picture | Paragraph = Paragraph(_unchanged(totals))
+    where: Picture | Paragraph = Paragraph(_unchanged(totals))
+    pictures: list[Block] = []
     if len(shown):
         chosen = latents[torch.from_numpy(shown)]
         before, after = images.before(shown, generator, chosen), images.after(shown)
@@ -49,24 +62,51 @@ def write_correct_report(
         middle = middle_row(correction, done.rung[shown])
         n_tried = len(correction.ladder) + _n_descents(correction)
         rows = [f"{row} ({_taken(correction, int(done.rung[row]))})" if n_tried > 1 else str(row) for row in shown]
-        samples = Picture(f"Before, {middle}, after: rows {', '.join(rows)}", grid)
+        where = Picture(f"Before, {middle}, after: rows {', '.join(rows)}", grid)
+        caption = f"The {len(shown)} most broken that were corrected: rows {', '.join(map(str, shown))}."
+        pictures = [before_after(caption, before, after)]
     write_report(
         path,
         f"genmend correct: {totals['model']}",
-        f"{totals['n_changed']} of {totals['n']} samples were corrected, {totals['n_given_up']} given up (nothing that "
-        "was tried brought them back among the model's own normal samples; they stay as they were), the others left "
-        f"untouched.\n\n{_kept(totals)}{_doubts(totals)}",
+        replace(correct_answer(run), pictures=pictures),
         [
             *warning_sections(totals["probe"]),
-            Section("Samples", [samples]),
+            Section("Where and how strongly", [where, *_tried(totals, correction)], True),
             Section(
-                "Flagged before and after",
-                [_flagged(totals), *_choices(totals), *_tried(totals, correction), *_judged(totals)],
+                "Flagged before and after", [_flagged(totals), *_choices(totals), *_judged(totals)], not totals["judge"]
             ),
-            Section("Scores", [_histogram(done, correction)]),
+            Section("Scores", [_histogram(done, correction)], True),
             *_masks(run, generator),
-            Section("Settings", [Facts("What this run used", totals)]),
+            Section("Settings", [Facts("What this run used", totals)], True),
         ],
+    )
+
+
+def correct_answer(run: CorrectRun) -> Answer:
+    """How many samples were corrected, and what the gate and, where one was asked, another judge say of them."""
+    totals = run.to_dict()
+    flagged, judge = totals["n_flagged"], totals["judge"]
+    control = "counted by the gate that decided; no other judge was asked"
+    if judge is not None and judge["n"]:
+        control = (
+            f"normal by {judge['extractor']}, which did not decide: {judge['inside_before']:.0%} of the corrected "
+            f"before, {judge['inside_after']:.0%} after"
+        )
+    return Answer(
+        f"{totals['n_changed']} of {totals['n']} samples were corrected{_given_up(totals['n_given_up'])}, the others "
+        "left untouched.",
+        Number("Flagged as broken", f"{flagged['before']} before, {flagged['after']} after", control),
+        _doubts(totals),
+        more=_kept(totals),
+    )
+
+
+def _given_up(n: int) -> str:
+    if not n:
+        return ", none given up"
+    return (
+        f", {n} given up (nothing that was tried brought them back among the model's own normal samples; they stay as "
+        "they were)"
     )
 
 
@@ -146,8 +186,8 @@ def _kept(totals: dict[str, Any]) -> str:
     )
 
 
-def _doubts(totals: dict[str, Any]) -> str:
-    """What speaks against the correction, as a paragraph; empty where nothing does."""
+def _doubts(totals: dict[str, Any]) -> list[str]:
+    """What speaks against the correction."""
     doubts = []
     if totals["majority"] is not None and totals["majority"]["doubted"]:
         doubts.append(in_words(totals["majority"]))
@@ -161,7 +201,7 @@ def _doubts(totals: dict[str, Any]) -> str:
             f"Gate and judge disagree: by {totals['judge']['extractor']} fewer of the corrected samples are normal "
             "than before. Look at them before they are used."
         )
-    return "".join(f"\n\n{doubt}" for doubt in doubts)
+    return doubts
 
 
 def _unchanged(totals: dict[str, Any]) -> str:
@@ -199,7 +239,7 @@ def _choices(totals: dict[str, Any]) -> list[Any]:
 def _judged(totals: dict[str, Any]) -> list[Any]:
     judge = totals["judge"]
     if judge is None:
-        return [Paragraph("No other judge was asked; --judge names an extractor that the correction did not look at.")]
+        return [Paragraph("No other judge was asked; --judge-extractor names one that the correction did not look at.")]
     if not judge["n"]:
         return [Paragraph("The judge had nothing to look at: no sample was corrected.")]
     low, high = judge["gained"]
@@ -228,4 +268,4 @@ def _tried(totals: dict[str, Any], correction: Correction) -> list[Any]:
 def _histogram(done: Treatment, correction: Correction) -> Figure:
     scores = {"before": done.gate_before, "after": done.gate_after}
     threshold = None if correction.gate is None else correction.gate.threshold
-    return Figure("Gate score, higher = more broken.", score_histogram(scores, "gate score", threshold))
+    return Figure("Gate score, higher = more broken.", series_histogram(scores, "gate score", threshold))

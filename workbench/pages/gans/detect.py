@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,25 +11,27 @@ import numpy as np
 from torch import Tensor
 
 from genmend.gans import Generator
-from genmend.gans.detection.artifact_detector import MOST_BEYOND, ArtifactDetector
+from genmend.gans.detection.artifact_detector import MOST_BEYOND, ArtifactDetector, Detection
 from genmend.gans.detection.detect import DetectRun
 from genmend.gans.detection.majority_trust import in_words
-from genmend.workbench.pages.charts import score_histogram
+from genmend.manifold.figures.series_histogram import series_histogram
 from genmend.workbench.pages.gans.train_detector import training_in_words
 from genmend.workbench.pages.page import (
+    Answer,
     Facts,
     Figure,
+    Number,
     Paragraph,
-    Picture,
     Section,
     Table,
     warning_sections,
     write_report,
 )
-from genmend.workbench.pages.pictures import gallery, shown_images
+from genmend.workbench.pages.pictures import shown_images, thumbnails
 
-__all__ = ["found_in_words", "threshold_choices", "write_detect_page"]
+__all__ = ["detect_answer", "found_in_words", "threshold_choices", "write_detect_page"]
 
+N_SHOWN = 16
 _NAMES = {
     "top 5 %": "a fixed 5 % of the model's own samples",
     "default": "the default: where 1 in 20 looks normal, or as many as may be broken, up to a fifth",
@@ -42,35 +45,52 @@ def write_detect_page(path: Path, run: DetectRun, generator: Generator, latents:
     """Write the page: the most and the least broken samples, the scores, the settings."""
     detection = run.detection
     order = np.argsort(-detection.combined, kind="stable")
-    shown = min(24, len(order))
-    worst, best = order[:shown].copy(), order[::-1][:shown].copy()
-    blocks = [
-        Picture(f"{title}: rows {', '.join(map(str, rows))}", gallery(shown_images(generator, latents[rows])))
-        for title, rows in (("The most broken", worst), ("The least broken", best))
-    ]
+    worst, best = order[:N_SHOWN].copy(), order[::-1][:N_SHOWN].copy()
+    broken, normal = (
+        thumbnails(title, shown_images(generator, latents[rows]), [_label(detection, row) for row in rows])
+        for title, rows in (("Scored most broken.", worst), ("Scored least broken.", best))
+    )
     scores = {run.model: detection.combined}
-    histogram = score_histogram(scores, "combined score (higher = more broken)", detection.threshold)
+    histogram = series_histogram(scores, "combined score (higher = more broken)", detection.threshold)
     totals = run.to_dict()
     found = totals["evidence"]
     choices = [] if found is None else [threshold_choices(found["thresholds"], "--threshold", "flags")]
     write_report(
         path,
         f"genmend detect: {run.model}",
-        f"{int(detection.flagged.sum())} of {len(order)} samples are flagged as broken (combined score above "
-        f"{detection.threshold:.3g}). {found_in_words(found)}\n\n{_normal(run)}",
+        replace(detect_answer(run), pictures=[broken]),
         [
-            *warning_sections(run.to_dict()["probe"]),
-            Section("Samples", blocks),
+            *warning_sections(totals["probe"]),
+            Section("The least broken", [normal], True),
             Section(
-                "Scores",
-                [
-                    Figure("Combined score of all samples.", histogram),
-                    *choices,
-                    Paragraph("Per sample: scores.csv."),
-                ],
+                "Scores and thresholds",
+                [Figure("Combined score of all samples.", histogram), *choices, Paragraph("Per sample: scores.csv.")],
+                True,
             ),
-            Section("Settings", [Facts("What this run used", totals)]),
+            Section("Settings", [Facts("What this run used", totals)], True),
         ],
+    )
+
+
+def _label(detection: Detection, row: int) -> str:
+    return f"{detection.combined[row]:.2f}, row {row}"
+
+
+def detect_answer(run: DetectRun) -> Answer:
+    """Whether there is a sign of broken samples at all, first; then how many of these are flagged."""
+    detection, found = run.detection, run.to_dict()["evidence"]
+    n, flagged = len(detection.combined), int(detection.flagged.sum())
+    finding, *rest = [""] if found is None else found_in_words(found).split("\n")
+    said = f"{flagged} of these {n} samples are flagged as broken."
+    normal = next((row["normal"] for row in found["thresholds"] if row["in_use"]), None) if found else None
+    known = "" if normal is None else f"about {normal} of the flagged look normal; "
+    majority = None if run.majority is None else run.majority.to_dict()
+    doubts = [in_words(majority)] if majority and majority["doubted"] else []
+    return Answer(
+        f"{finding} {said}".strip(),
+        Number("Flagged", f"{flagged} of {n}", f"{known}score above {detection.threshold:.3g}"),
+        doubts,
+        more="\n\n".join([*rest, _normal(run)]),
     )
 
 
@@ -78,10 +98,9 @@ def _normal(run: DetectRun) -> str:
     """What normal means here, and whether that can be trusted."""
     detector = run.detector
     if run.majority is not None:
-        return (
-            "Normal means: like the model's own normal samples, not like photographs.\n\n"
-            f"{in_words(run.majority.to_dict())}"
-        )
+        trust = run.majority.to_dict()
+        told = "" if trust["doubted"] else f"\n\n{in_words(trust)}"  # a doubt stands above
+        return f"Normal means: like the model's own normal samples, not like photographs.{told}"
     if detector.supervised_ is not None:
         training = detector.training_
         how_well = "" if training is None else f": {training_in_words(training)}"
@@ -123,30 +142,31 @@ def _against(row: Mapping[str, Any], verb: str) -> str:
 
 
 def found_in_words(found: Mapping[str, Any] | None) -> str:
-    """Whether the model's own samples have a heavier tail than chance, how sure, and which score spoke."""
+    """Whether the model's own samples have a heavier tail than chance; a line behind it, which score spoke."""
     if found is None:
         return ""
     low, high = found["broken_share_interval"]
+    setting = found["share_is_a_setting"]
     if not found["heavier_than_chance"]:
         said = (
             "No sign of broken samples: the scores of the model's own samples have no heavier tail than chance (beyond "
             f"it: {_percent(found['broken_share'])}, 95 % interval {_percent(low)} to {_percent(high)})."
         )
-        if found["share_is_a_setting"] is not None:
-            said += f" That {_percent(found['share_is_a_setting'])} of them are flagged is a setting, not a finding."
+        if setting is not None:
+            said += f" That {_percent(setting)} of them are flagged is a setting, not a finding."
         return said
     said = (
         f"About {_percent(found['broken_share'])} of the model's own samples look worse than chance explains (95 % "
         f"interval {_percent(low)} to {_percent(high)})."
     )
-    if found["share_is_a_setting"] is not None:
-        said += f" That {_percent(found['share_is_a_setting'])} are flagged is a setting, not a finding."
+    if setting is not None:
+        said += f" That {_percent(setting)} are flagged is a setting, not a finding."
     speaks = {
         "both": "Both signs speak: neurons that are rarely active, and distance from the model's normal samples.",
         "rare activation": "Mostly rarely active neurons speak, less the distance from the model's normal samples.",
         "distance": "Mostly the distance from the model's normal samples speaks, less the rarely active neurons.",
     }
-    return f"{said} {speaks[found['speaks']]}"
+    return f"{said}\n{speaks[found['speaks']]}"
 
 
 def _percent(share: float) -> str:

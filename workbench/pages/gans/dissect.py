@@ -19,10 +19,12 @@ from genmend.storage.progress import with_progress
 from genmend.workbench.pages.blocks import Block
 from genmend.workbench.pages.gans.dissect_gallery import unit_rows
 from genmend.workbench.pages.page import (
+    Answer,
     Card,
     Facts,
     Figure,
     Gallery,
+    Number,
     Paragraph,
     Picture,
     Section,
@@ -34,7 +36,7 @@ from genmend.workbench.pages.page import (
 if TYPE_CHECKING:
     from genmend.gans.dissection.dissection import DissectRun
 
-__all__ = ["write_dissect_report", "write_pages"]
+__all__ = ["dissect_answer", "write_dissect_report", "write_pages"]
 
 UNITS_A_CONCEPT, MOST_SHOWN, MOST_ROWS = 3, 60, 3_000
 N_FAR, N_FAR_PICTURED = 20, 12
@@ -74,7 +76,7 @@ def write_dissect_report(path: Path, run: DissectRun, generator: Generator) -> N
     """The report: the best units with their pictures, which concepts have units, causes, all units, settings."""
     parts: list[tuple[str, Sequence[Block], bool]] = [
         ("Best units", _gallery_blocks(run, generator), False),
-        ("Concepts", _concept_blocks(run), False),
+        ("Concepts", _concept_blocks(run), True),
     ]
     if run.causal or run.untested:
         tested = [block for study in run.causal for block in _causal_blocks(study)]
@@ -87,32 +89,38 @@ def write_dissect_report(path: Path, run: DissectRun, generator: Generator) -> N
     ]
     sections = warning_sections(run.to_dict()["probe"])
     sections += [Section(title, blocks, closed=closed) for title, blocks, closed in parts]
-    write_report(path, f"genmend dissect: {run.model}", _summary(run), sections)
+    write_report(path, f"genmend dissect: {run.model}", dissect_answer(run), sections)
 
 
-def _summary(run: DissectRun) -> str:
+def dissect_answer(run: DissectRun) -> Answer:
+    """How many units detect a concept more than chance does, and how far above chance they are."""
     units = run.layers.values()
     total, found = sum(len(rows.iou) for rows in units), sum(int(rows.detector.sum()) for rows in units)
     judged = ", ".join(f"{n} samples for {name}" for name, n in run.n_judged.items())
     iou, null = (np.concatenate([getattr(rows, name)[rows.detector] for rows in units]) for name in ("iou", "null"))
     typical = (
-        f" Their median IoU is {np.median(iou):.3f}; beside the masks of other samples it is {np.median(null):.3f}."
+        Number("Their median IoU", f"{np.median(iou):.3f}", f"beside the masks of other samples: {np.median(null):.3f}")
         if found
-        else ""
+        else None
     )
-    texts = [
-        f"{found} of {total} units in {', '.join(run.layers)} detect one of {len(run.concepts)} concepts more than "
-        f"chance does ({judged}).{typical}",
+    more = (
         "A unit detects a concept where the intersection over union of its mask and the concept's, pooled over all "
         f"images, is above 0.05, {_rule(run)}, and the agreement is more than chance gives: the same with the masks "
         f"of {run.settings['n_shuffles']} other samples for each, at most 5 % of the finds false over all units and "
-        "concepts. Agreement is no cause: see Causes where it was tested.",
-    ]
-    if run.untested:
-        texts.append(f"Not tested: causes of {', '.join(run.untested)}. {' '.join(run.untested.values())}")
+        "concepts. Agreement is no cause: see Causes where it was tested."
+    )
+    doubts = []
     if run.pending:
-        texts.insert(0, f"Unfinished: this run is still at work on {', '.join(run.pending)}.")
-    return "\n\n".join(texts)
+        doubts.append(f"Unfinished: this run is still at work on {', '.join(run.pending)}.")
+    if run.untested:
+        doubts.append(f"Not tested: causes of {', '.join(run.untested)}. {' '.join(run.untested.values())}")
+    return Answer(
+        f"{found} of {total} units in {', '.join(run.layers)} detect one of {len(run.concepts)} concepts more than "
+        f"chance does ({judged}).",
+        typical,
+        doubts,
+        more=more,
+    )
 
 
 def _rule(run: DissectRun) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,23 @@ from torch import Tensor
 from genmend.gans import Generator
 from genmend.gans.boundaries import farthest_points
 from genmend.manifold.figures.image_grid import to_pixels
-from genmend.workbench.pages.page import Facts, Figure, Paragraph, Section, Table, warning_sections, write_report
+from genmend.workbench.pages.page import (
+    Answer,
+    Facts,
+    Figure,
+    Number,
+    Paragraph,
+    Section,
+    Table,
+    warning_sections,
+    write_report,
+)
 from genmend.workbench.pages.pictures import shown_images
 
 if TYPE_CHECKING:
     from genmend.gans.boundaries.explore import QueryRegion
 
-__all__ = ["query_picture", "write_explore_report"]
+__all__ = ["explore_answer", "query_picture", "write_explore_report"]
 
 MIXED = 1.1  # split R-hat above which walks have not
 _SHOWN = 8  # queries on the page, and samples of each
@@ -69,17 +80,6 @@ def write_explore_report(
     """The page: pictures first, then what they show in figures, then the settings."""
     explored = {i: found for i, found in enumerate(queries) if not found.none_because}
     mean = summary["mean"]
-    ratio = mean["region_pixel_variance"] / max(mean["rotated_pixel_variance"], 1e-12)
-    text = (
-        f"{mean['n_members']:.0f} of {mean['n_candidates']:.0f} active {summary['settings']['granularity']}s of layer "
-        f"{summary['layer']} (mean over {len(explored)} queries) alone reproduce the image within an RMSE of "
-        f"{summary['settings']['tolerance']}. Samples on the query's side of all their boundaries vary {ratio:.2f} "
-        "times as much, in pixel variance, as the same samples rotated round the query. Below 1: the region holds "
-        "images that are more alike than its size alone explains."
-        + _beside_random(mean)
-        + _mixing(mean)
-        + _left_out(queries)
-    )
     caption = (
         "Query {}. Above: samples of its region, the farthest from each other first. Below, the control: the same "
         "latents rotated round the query, with the same distances and norms."
@@ -89,17 +89,37 @@ def write_explore_report(
     write_report(
         path,
         f"genmend explore: {summary['model']}",
-        text,
+        replace(explore_answer(summary, queries), pictures=pictures[:1]),
         [
             *warning_sections(summary["probe"]),
-            Section("Regions", pictures),
-            Section("How alike", [_alike_table(mean), _per_query_table(queries)]),
+            *([Section("More regions", pictures[1:], True)] if pictures[1:] else []),
+            Section("How alike", [_alike_table(mean), _per_query_table(queries)], True),
             Section(
                 "How few",
                 [_fewness_table(mean, len(explored)), Paragraph("Latents: explored.npz; table: queries.csv.")],
+                True,
             ),
-            Section("Settings", [Facts("What this run used", {"layer": summary["layer"], **summary["settings"]})]),
+            Section(
+                "Settings", [Facts("What this run used", {"layer": summary["layer"], **summary["settings"]})], True
+            ),
         ],
+    )
+
+
+def explore_answer(summary: dict[str, Any], queries: Sequence[QueryRegion]) -> Answer:
+    """How much alike a region's samples are beside the same ones rotated, and beside a region of random boundaries."""
+    mean = summary["mean"]
+    n = sum(not found.none_because for found in queries)
+    ratio = mean["region_pixel_variance"] / max(mean["rotated_pixel_variance"], 1e-12)
+    verdict = "more alike than its size alone explains" if ratio < 1 else "no more alike than its size explains"
+    return Answer(
+        f"{mean['n_members']:.0f} of {mean['n_candidates']:.0f} active {summary['settings']['granularity']}s of layer "
+        f"{summary['layer']} (mean over {n} queries) alone reproduce the image within an RMSE of "
+        f"{summary['settings']['tolerance']}; the samples on the query's side of all their boundaries are {verdict}.",
+        Number(
+            "Pixel variance, of that of the same samples rotated round the query", f"{ratio:.2f}", _beside_random(mean)
+        ),
+        doubts=[text for text in (_not_mixed(mean), _left_out(queries)) if text],
     )
 
 
@@ -107,14 +127,13 @@ def _beside_random(mean: dict[str, Any]) -> str:
     if mean["random_set_pixel_variance"] is None:
         return ""
     ratio = mean["random_set_pixel_variance"] / max(mean["random_set_rotated_pixel_variance"], 1e-12)
-    return f" For as many active members chosen at random the same ratio is {ratio:.2f}."
+    return f"as many active members chosen at random: {ratio:.2f}"
 
 
-def _mixing(mean: dict[str, Any]) -> str:
-    if mean["r_hat"] is None:
+def _not_mixed(mean: dict[str, Any]) -> str:
+    if mean["r_hat"] is None or mean["r_hat"] < MIXED:
         return ""
-    verdict = "the walks have mixed" if mean["r_hat"] < MIXED else "the walks have not mixed: give more --n-moves"
-    return f"\n\nSplit R-hat of the walks, the largest over all coordinates, is {mean['r_hat']:.3f}: {verdict}."
+    return f"The walks have not mixed (split R-hat up to {mean['r_hat']:.3f}): give more --n-moves."
 
 
 def _left_out(queries: Sequence[QueryRegion]) -> str:
@@ -122,7 +141,7 @@ def _left_out(queries: Sequence[QueryRegion]) -> str:
     reasons = [
         f"Query {i} has no region. {found.none_because}" for i, found in enumerate(queries) if found.none_because
     ]
-    return "".join(f"\n\n{reason}" for reason in reasons)
+    return " ".join(reasons)
 
 
 def _positions(mask: Tensor) -> NDArray[np.int64] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,19 @@ from torch import Tensor
 
 from genmend.gans.rare import RareSamples
 from genmend.manifold.figures.image_grid import to_pixels
-from genmend.workbench.pages.page import Facts, Figure, Paragraph, Section, Table, warning_sections, write_report
+from genmend.workbench.pages.page import (
+    Answer,
+    Facts,
+    Figure,
+    Number,
+    Paragraph,
+    Section,
+    Table,
+    warning_sections,
+    write_report,
+)
 
-__all__ = ["density_chart", "versions_picture", "write_rare_report"]
+__all__ = ["density_chart", "rare_answer", "versions_picture", "write_rare_report"]
 
 _SHOWN = 16  # references on the page
 
@@ -77,19 +88,13 @@ def write_rare_report(
         "normal manifold."
     )
     before, after = summary["reference_rarity_percentile_mean"], summary["rarity_percentile_mean"]
-    text = (
-        f"{summary['n_found']} of {len(samples.found)} versions were found, {summary['n_given_up']} given up: all "
-        "found ones lie inside the normal manifold, are rarer than their reference (of a lower density where that "
-        f"lies outside), no further from it than d*, and {_limit(summary)}. "
-        "Normal means: like the model's own normal samples, not like photographs."
-    )
+    picture = Figure(caption, versions_picture(samples, references, found, shown))
     write_report(
         path,
         f"genmend rare: {summary['model']}",
-        text,
+        replace(rare_answer(summary), pictures=[picture]),
         [
             *warning_sections(summary["probe"]),
-            Section("Rare versions", [Figure(caption, versions_picture(samples, references, found, shown))]),
             Section(
                 "How rare",
                 [
@@ -107,9 +112,27 @@ def write_rare_report(
                     ),
                     Paragraph("Per version: rare.csv; arrays: rare.npz; latents of those found: latents.npy."),
                 ],
+                True,
             ),
-            Section("Settings", [Facts("What this run found and used", summary)]),
+            Section("Settings", [Facts("What this run found and used", summary)], True),
         ],
+    )
+
+
+def rare_answer(summary: dict[str, Any]) -> Answer:
+    """How many rare versions were found, and how rare they are beside their references."""
+    n = summary["n_found"] + summary["n_given_up"]
+    before, after = summary["reference_rarity_percentile_mean"], summary["rarity_percentile_mean"]
+    number = None
+    if after is not None:
+        known = "" if before is None else f"their references: {before:.0%}"
+        number = Number("Of the model's own normal samples no rarer", f"{after:.0%}", known)
+    return Answer(
+        f"{summary['n_found']} of {n} versions were found, {summary['n_given_up']} given up: all found ones lie inside "
+        "the normal manifold, are rarer than their reference (of a lower density where that lies outside), no further "
+        f"from it than d*, and {_limit(summary)}.",
+        number,
+        more="Normal means: like the model's own normal samples, not like photographs.",
     )
 
 

@@ -12,9 +12,20 @@ from numpy.typing import NDArray
 
 from genmend.gans.detection.normal_images import fitted_image
 from genmend.gans.detection.train_detector import TrainRun
-from genmend.workbench.pages.charts import hits_and_precision_chart, score_histogram
-from genmend.workbench.pages.page import Facts, Figure, Paragraph, Picture, Section, warning_sections, write_report
-from genmend.workbench.pages.pictures import gallery
+from genmend.manifold.figures.series_histogram import series_histogram
+from genmend.workbench.pages.charts import hits_and_precision_chart
+from genmend.workbench.pages.page import (
+    Answer,
+    Facts,
+    Figure,
+    Number,
+    Paragraph,
+    Section,
+    Thumbnails,
+    warning_sections,
+    write_report,
+)
+from genmend.workbench.pages.pictures import thumbnails
 
 __all__ = ["in_words", "training_in_words", "write_train_detector_page"]
 
@@ -52,11 +63,17 @@ def write_train_detector_page(path: Path, run: TrainRun) -> None:
     )
     chart = hits_and_precision_chart(measured.false_alarms, measured.hits, measured.precision)
     kinds = {"labelled normal": run.scores[run.shares == 0], "labelled broken": run.scores[run.shares == 1]}
+    low, high = totals["interval"]
+    answer = Answer(
+        in_words(totals),
+        Number("AUROC", f"{totals['auroc']:.3f} [{low:.3f}, {high:.3f}]", "chance: 0.5"),
+        more=f"The detector looks at {looks}. detector.safetensors is used by `genmend detect MODEL --detector "
+        "detector.safetensors` and by `genmend correct`, in the same way.",
+    )
     write_report(
         path,
         "genmend train-detector",
-        f"{in_words(totals)}\n\nThe detector looks at {looks}. detector.safetensors is used by `genmend detect MODEL "
-        "--detector detector.safetensors` and by `genmend correct`, in the same way.",
+        answer,
         [
             *warning_sections(totals["probe"]),
             Section(
@@ -69,7 +86,7 @@ def write_train_detector_page(path: Path, run: TrainRun) -> None:
                         "it is lower.",
                         chart,
                     ),
-                    Figure("Scores, higher = more broken.", score_histogram(kinds, "score", totals["threshold"])),
+                    Figure("Scores, higher = more broken.", series_histogram(kinds, "score", totals["threshold"])),
                 ],
             ),
             Section(
@@ -89,10 +106,10 @@ def write_train_detector_page(path: Path, run: TrainRun) -> None:
     )
 
 
-def _gallery(run: TrainRun, title: str, rows: NDArray[np.int64], sign: int) -> list[Picture]:
+def _gallery(run: TrainRun, title: str, rows: NDArray[np.int64], sign: int) -> list[Thumbnails]:
     chosen = rows[np.argsort(sign * run.scores[rows], kind="stable")][:N_SHOWN]
     images = [run.image(int(row)) for row in chosen]
     if len({image.shape for image in images}) > 1:
         images = [fitted_image(image, SIDE, SIDE)[0] for image in images]
-    names = ", ".join(run.names[row] for row in chosen)
-    return [Picture(f"{title[0].upper()}{title[1:]}: {names}", gallery(torch.stack(images)))]
+    labels = [f"{run.scores[row]:.2f}, {run.names[row]}" for row in chosen]
+    return [thumbnails(f"{title[0].upper()}{title[1:]}, the score under each.", torch.stack(images), labels)]

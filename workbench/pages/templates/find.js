@@ -1,11 +1,11 @@
-"use strict";
-// Search and sort the rows of a table, or the cards of a gallery, where the page asks for it.
+// Search the rows of a table or the cards of a gallery, and sort the cards.
 for (const figure of document.querySelectorAll(".find")) {
   const body = figure.querySelector("tbody, .cards");
   const items = [...body.children];
-  const [search, order, turn, count] = figure.querySelectorAll(".tools input, .tools select, .tools button, .tools output");
+  const [search, order, turn] = figure.querySelectorAll(".tools input, .tools select, .tools button");
+  const count = figure.querySelector(".tools output");
   const value = (item) => {
-    const cell = item.querySelectorAll("td, dd")[order.value];
+    const cell = item.querySelectorAll("dd")[order.value];
     return cell.dataset.value === undefined ? cell.textContent.trim().toLowerCase() : Number(cell.dataset.value);
   };
   const compare = (a, b) => (typeof a === "number" && typeof b === "number" ? b - a : String(a) < String(b) ? -1 : 1);
@@ -23,16 +23,8 @@ for (const figure of document.querySelectorAll(".find")) {
   };
   let reversed = false;
   search.addEventListener("input", show);
-  order.addEventListener("change", () => sort((reversed = false)));
-  turn.addEventListener("click", () => sort((reversed = !reversed)));
-  figure.querySelectorAll("thead th").forEach((head, column) => {
-    head.classList.add("sorts");
-    head.addEventListener("click", () => {
-      reversed = order.value === String(column) && !reversed;
-      order.value = String(column);
-      sort(reversed);
-    });
-  });
+  order?.addEventListener("change", () => sort((reversed = false)));
+  turn?.addEventListener("click", () => sort((reversed = !reversed)));
   figure.querySelector(".tools").hidden = false;
   show();
 }

@@ -1,4 +1,3 @@
-"use strict";
 // Zoom a drawing and move it about: by its buttons, by wheel with Ctrl or by pinching, and by dragging.
 for (const figure of document.querySelectorAll(".zoom")) {
   const svg = figure.querySelector("svg");
