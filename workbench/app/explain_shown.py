@@ -38,8 +38,9 @@ def maps_html(explained: Explained) -> str:
         name = "random, the control" if each.method == CONTROL else each.method
         pictures.append((explained_pixels(image, each.attributions[0]), f"{name}: {score}"))
     others = ", ".join(f"{name} {probability:.0%}" for name, probability in explained.best)
+    said = explain_page.explain_answer(totals).in_words()
     return (
-        f'<p class="verdict">{escape(explain_page.in_words(totals))}</p>{note_html(f"Its best classes: {others}.")}'
+        f'<p class="verdict">{escape(said)}</p>{note_html(f"Its best classes: {others}.")}'
         f'<div class="maps">{pictures_html(pictures, "Map")}</div>'
         "<p>Red speaks for the class, blue against it. AbPC: how much faster the probability falls when pixels are "
         "removed from the top of the map than from its bottom; -1 to 1, higher is better.</p>"
@@ -64,7 +65,7 @@ def scores_html(explained: Explained) -> str:
 def circuit_html(run: CircuitRun, reference: str) -> str:
     """The sentence with its controls, and the drawing of the circuit; `reference` says what that is."""
     totals = run.to_dict()
-    said = f'<p class="verdict">{escape(circuit_page.in_words(totals))}</p>'
+    said = f'<p class="verdict">{escape(circuit_page.circuit_answer(totals).in_words())}</p>'
     drawn = circuit_page.drawn_circuit(run, run.images[0], totals["images"][0]["class"])
     if drawn is None:
         return said
