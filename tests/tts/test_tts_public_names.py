@@ -19,6 +19,7 @@ NAMES = {
     "fit_reference",
     "load_voice",
     "mend",
+    "reference_for",
     "repair",
     "write_into_piper",
 }
