@@ -35,6 +35,7 @@ from genmend.workbench.cli.serve import commands as serve_commands
 from genmend.workbench.cli.settings_options import command
 from genmend.workbench.cli.setup import commands as setup_commands
 from genmend.workbench.cli.tts import commands as speech_commands
+from genmend.workbench.cli.units import commands as unit_commands
 from genmend.workbench.command_line import typed
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(gan_commands)
+app.add_typer(unit_commands)
 app.add_typer(conversion_commands)
 app.add_typer(diffusion_commands)
 app.add_typer(speech_commands)
