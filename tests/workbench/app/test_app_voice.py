@@ -13,7 +13,7 @@ from genmend.workbench.app.voice import work
 def few(voice):
     return fit_reference(voice, tokenize_corpus(voice, read_sentences(ENGLISH)[:120]))
 
-work.load_or_fit_reference = few
+work.reference_for = few
 from genmend.workbench.cli.main import main
 main()
 """

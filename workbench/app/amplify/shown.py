@@ -13,9 +13,8 @@ from genmend.workbench.app.page_parts import figure_html, note_html, pixels_of, 
 from genmend.workbench.pages.amplify import (
     BOUNDS,
     RULE,
-    change_chart,
+    amplify_answer,
     change_rows,
-    in_words,
     scorer_in_words,
 )
 
@@ -27,7 +26,7 @@ GAP = 4
 
 def verdict(run: AmplifyRun) -> str:
     """The verdict first, then the ratios beside those of the control; the words and the rule are folded."""
-    first, _, rest = in_words(run).partition(". ")
+    first, _, rest = amplify_answer(run).in_words().partition(". ")
     told = "" if not run.edits else _ratios(run)
     return (
         f'<p class="verdict"><strong>{escape(first.rstrip("."))}.</strong></p>{told}'
@@ -112,7 +111,7 @@ def every_pair(run: AmplifyRun) -> str:
 def charts(run: AmplifyRun) -> str:
     """Novelty of all images, and the search where there was one."""
     found = []
-    chart = change_chart(run.scores) if run.edits else None
+    chart = run.plot() if run.edits else None
     if chart is not None:
         found.append(figure_html(chart, "Histogram of novelty, original and amplified"))
     if run.search is not None:

@@ -15,7 +15,7 @@ from genmend.tts import Voice, load_voice
 from genmend.tts.measures.judges import WhisperJudge
 from genmend.tts.measures.word_errors import word_errors
 from genmend.tts.mending.acceptance import Verdict, judge_by_whisper
-from genmend.tts.mending.cached_reference import load_or_fit_reference
+from genmend.tts.mending.cached_reference import reference_for
 from genmend.tts.mending.mend import SpeakRun
 from genmend.tts.mending.reference import VoiceReference
 from genmend.tts.mending.settings import SpeakSettings
@@ -241,7 +241,7 @@ def _voice(context: AppContext, voice: str) -> Any:
 
 def _reference(context: AppContext, voice: str) -> VoiceReference:
     spoken = _voice(context, voice)
-    reference: VoiceReference = context.shared(("voice reference", voice), lambda: load_or_fit_reference(spoken))
+    reference: VoiceReference = context.shared(("voice reference", voice), lambda: reference_for(spoken))
     return reference
 
 
