@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from genmend.storage.tables import write_csv
-from genmend.workbench.pages.written_run import Figure, WrittenRun, read_run
+from genmend.workbench.pages.written_run import WrittenRun, figure_columns, read_run
 
 __all__ = ["compare_runs", "run_report"]
 
@@ -44,20 +43,6 @@ def run_report(paths: Sequence[Path], out: Path) -> list[WrittenRun]:
     if out.resolve() in {run.path.resolve() for run in runs}:
         raise ValueError(f"--out is {out}, which is one of the runs: give another folder.")
     out.mkdir(parents=True, exist_ok=True)
-    rows = [(str(run.path), name, figure) for run in runs for name, figure in run.figures().items()]
-    write_csv(out / "figures.csv", _columns(rows))
+    write_csv(out / "figures.csv", figure_columns(runs))
     write_comparison(out / "report.html", runs)
     return runs
-
-
-def _columns(rows: Sequence[tuple[str, str, Figure]]) -> dict[str, Any]:
-    import numpy as np
-
-    numbers = {
-        name: np.array([_number(getattr(figure, name)) for _, _, figure in rows]) for name in ("value", "low", "high")
-    }
-    return {"run": np.array([run for run, _, _ in rows]), "figure": np.array([name for _, name, _ in rows]), **numbers}
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else float(value)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from base64 import b64decode
 from binascii import Error as Base64Error
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Figure", "WrittenRun", "read_run"]
+import numpy as np
+
+__all__ = ["Figure", "WrittenRun", "figure_columns", "read_run"]
 
 _PNG = "data:image/png;base64,"
 _NOT_FIGURES = ("settings", "probe", "sources", "intervals", "engine", "thresholds", "n_by_rung")
@@ -95,6 +98,16 @@ def read_run(path: Path) -> WrittenRun:
         command += " --edit" if "edits" in totals else " --file" if "riskiest" in totals else ""
     name, value, control = (" ".join(reader.figure.get(part, "").split()) for part in ("dt", "value", "dd"))
     return WrittenRun(path, command, totals, reader.sentence, (name, value, control), tuple(reader.pictures))
+
+
+def figure_columns(runs: Sequence[WrittenRun]) -> dict[str, np.ndarray]:
+    """A row for each run and figure: name of the column -> (rows,)."""
+    rows = [(str(run.path), name, figure) for run in runs for name, figure in run.figures().items()]
+    numbers = {
+        name: np.array([np.nan if (value := getattr(figure, name)) is None else float(value) for _, _, figure in rows])
+        for name in ("value", "low", "high")
+    }
+    return {"run": np.array([run for run, _, _ in rows]), "figure": np.array([name for _, name, _ in rows]), **numbers}
 
 
 def _leaves(value: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
