@@ -41,11 +41,11 @@ class Looked:
 
 
 @contextmanager
-def server(out, *, code="from genmend.workbench.cli.main import main; main()", environment=None):
+def server(out, *, code="from genmend.workbench.cli.main import main; main()", environment=None, arguments=()):
     """Serve on a free port of this machine; the process ends with the block."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    command = [sys.executable, "-c", code, "serve", "--out", str(out), "--port", str(port)]
+    command = [sys.executable, "-c", code, "serve", *arguments, "--out", str(out), "--port", str(port)]
     log = Path(out).parent / f"{Path(out).name}.log"
     with log.open("w") as said:
         process = subprocess.Popen(

@@ -11,6 +11,7 @@ from genmend.gans.editing.edit_effect import EditEffect
 from genmend.workbench.app.generator.inspected import Inspected
 from genmend.workbench.app.generator.pictures import enlarged, in_page
 from genmend.workbench.app.generator.session import Session
+from genmend.workbench.app.page_parts import table_html
 
 __all__ = [
     "CLICKED",
@@ -23,6 +24,8 @@ __all__ = [
     "units",
     "verdict",
 ]
+
+LONGEST = 300  # characters of a fact
 
 # Tells which tile was clicked, and keeps the focus on it when the tiles are drawn anew.
 CLICKED = """
@@ -161,20 +164,14 @@ def effect_table(effect: EditEffect) -> str:
             for draw, (scores, share) in enumerate(zip(effect.random, effect.random_flagged, strict=True), 1)
         ),
     ]
-    body = "".join(
-        f'<tr><td>{escape(name)}</td><td class="number">{_signed(score)}</td><td class="number">{share:.1%}</td></tr>'
-        for name, score, share in rows
-    )
     said = (
-        "The edit lowers the score more than the same edit of other units does"
+        "The edit lowers the score more than the same edit of other units does."
         if effect.beats_control
-        else "The edit does no better than the same edit of other units: it has found nothing"
+        else "The edit does no better than the same edit of other units: it has found nothing."
     )
-    head = "<tr><th>units</th><th>mean score</th><th>look broken</th></tr>"
-    return (
-        f"<p>{said} ({len(effect.before)} samples; higher scores are more broken).</p>"
-        f'<div class="plain-table"><table>{head}{body}</table></div>'
-    )
+    cells = [[name, _signed(score), f"{share:.1%}"] for name, score, share in rows]
+    caption = f"{len(effect.before)} samples; higher scores are more broken"
+    return f"<p>{said}</p>{table_html(['units', 'mean score', 'look broken'], cells, caption)}"
 
 
 def edited_units(inspected: Inspected, session: Session) -> str:
@@ -222,8 +219,8 @@ def correction_facts(correction: Correction) -> str:
         ("origin", info.get("origin", "not said")),
         ("versions", ", ".join(f"{name} {value}" for name, value in dict(info.get("versions", {})).items())),
     ]
-    body = "".join(f"<tr><th>{name}</th><td>{escape(str(value)[:300])}</td></tr>" for name, value in rows if value)
-    return f'<div class="plain-table"><table>{body}</table></div>'
+    cells = [[name, str(value)[:LONGEST]] for name, value in rows if value]
+    return table_html(["fact", "what the file says"], cells)
 
 
 def _figures(figures: Any) -> str:
