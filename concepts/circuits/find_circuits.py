@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from genmend.concepts.circuits.block_calls import BlockCall, call_blocks
 from genmend.concepts.circuits.circuit import CircuitGraph, Edge, Unit
-from genmend.concepts.circuits.on_target import effects_on_target
+from genmend.concepts.circuits.on_target import effects_on_target, predicted_effects
 from genmend.concepts.circuits.patching import unit_effects
 from genmend.concepts.circuits.thresholds import beyond_random_units, peaks_over_threshold
 from genmend.concepts.circuits.unit_index import UnitIndex
@@ -35,6 +35,7 @@ def find_circuits(
     identity: bool = True,
     false_share: float = 0.05,
     least_flow: float = 0.1,
+    screen: float = 1.0,
     n_random: int = 64,
     most_roots: int | None = None,
     seed: int = 0,
@@ -71,6 +72,9 @@ def find_circuits(
         Of the edges that 'random' finds.
     least_flow
         Share of top samples that the two ends of an edge must have in common; published 0.1.
+    screen
+        Share of each block's units that circuits may hold: those of which a gradient predicts the largest effects on
+        the score of `target`, either way, see `predicted_effects`. Below 1 it spares the exact test of all others.
     n_random
         Random units of each block.
     most_roots
@@ -92,6 +96,8 @@ def find_circuits(
         )
     if (patch == "other") != (other is not None):
         raise ValueError("patch='other' needs other=, a sample of shape (1, ...), and no other patch takes one.")
+    if not 0 < screen <= 1 or (screen < 1 and target is None):
+        raise ValueError(f"screen is {screen}; accepted is a share above 0 and at most 1, below 1 only with target=.")
     if len(check_inputs(sample)) != 1:
         raise ValueError(f"sample has {len(sample)} rows, but circuits are of one sample: sample[:1].")
     calls = call_blocks(model, index.blocks, sample)
@@ -102,7 +108,12 @@ def find_circuits(
             raise ValueError(
                 f"block {block!r} has {len(own)} units, but the index has {len(index.top[block])}: index anew."
             )
-    roots = _roots(index, scores, most_roots)
+    replacements = [_replacement(index, call, number, patch, others) for number, call in enumerate(calls)]
+    allowed = [np.ones(len(own), dtype=bool) for own in scores]
+    if target is not None and screen < 1:
+        predicted = predicted_effects(model, calls, sample, target, replacements)
+        allowed = [_largest(effects.abs().cpu().numpy(), screen) for effects in predicted]
+    roots = [root for root in _roots(index, scores, most_roots) if allowed[root[0]][root[1]]]
     rng = np.random.default_rng(seed)
     reached: list[set[int]] = [set() for _ in calls]
     for place, unit in roots:
@@ -115,7 +126,7 @@ def find_circuits(
         random_units = rng.choice(n_units, min(n_random, n_units), replace=False)
         if not sources:
             continue
-        candidates = index.in_top(index.blocks[number + 1], scores[number + 1], high=False)
+        candidates = index.in_top(index.blocks[number + 1], scores[number + 1], high=False) & allowed[number + 1]
         # Of units that need not all be made, those that an edge may lead to.
         on = np.arange(len(candidates)) if calls[number + 1].made_by is None else np.flatnonzero(candidates)
         if not len(on):
@@ -127,7 +138,7 @@ def find_circuits(
             calls[number + 1],
             asked.tolist(),
             on=on.tolist(),
-            replacement=_replacement(index, calls[number], number, patch, others),
+            replacement=replacements[number],
             through_identity=identity,
             batch_size=batch_size,
         )
@@ -151,7 +162,7 @@ def find_circuits(
             sample,
             sorted(reached[-1]),
             target,
-            replacement=_replacement(index, calls[-1], len(calls) - 1, patch, others),
+            replacement=replacements[-1],
             rng=rng,
             n_random=n_random,
             false_share=false_share,
@@ -165,6 +176,7 @@ def find_circuits(
         "identity": identity,
         "false_share": false_share,
         "least_flow": least_flow,
+        **({} if screen == 1 else {"screen": screen}),
         "n_random": n_random,
         "seed": seed,
         "n_samples": index.n_samples,
@@ -227,6 +239,13 @@ def _roots(index: UnitIndex, scores: list[np.ndarray], most: int | None) -> list
     if most is not None:
         found = sorted(found, key=lambda each: (-each[0], each[1]))[:most]
     return sorted(unit for _, unit in found)
+
+
+def _largest(values: np.ndarray, share: float) -> np.ndarray:
+    """Which of the values are among the largest, at least one."""
+    largest = np.zeros(len(values), dtype=bool)
+    largest[np.argsort(-values, kind="stable")[: max(1, round(share * len(values)))]] = True
+    return largest
 
 
 def _replacement(

@@ -27,16 +27,16 @@ from genmend.tts.text.corpus import read_sentences, tokenize_corpus
 from genmend.tts.voices.piper import PiperVoice
 from genmend.tts.voices.piper_torch import to_torch
 
+# Hidden channels of the residual blocks and hidden units of the transformers' MLPs, in order of execution.
 UNET_BLOCKS = (
-    "down_blocks.0.resnets.0",
-    "down_blocks.0.downsamplers.0",
-    "down_blocks.1.attentions.0",
-    "mid_block.resnets.1",
-    "up_blocks.0.resnets.0",
-    "up_blocks.0.resnets.1",
-    "up_blocks.0.upsamplers.0",
-    "up_blocks.1.resnets.0",
-    "up_blocks.1.resnets.1",
+    "down_blocks.0.resnets.0.conv1",
+    "down_blocks.1.resnets.0.conv1",
+    "down_blocks.1.attentions.0.transformer_blocks.0.ff.net.0",
+    "mid_block.resnets.0.conv1",
+    "mid_block.attentions.0.transformer_blocks.0.ff.net.0",
+    "mid_block.resnets.1.conv1",
+    "up_blocks.0.resnets.0.conv1",
+    "up_blocks.0.resnets.1.conv1",
 )
 N_SUBSAMPLES = 2
 N_STABILITY = 6  # queries

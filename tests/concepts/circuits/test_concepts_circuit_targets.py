@@ -7,7 +7,7 @@ from genmend.concepts.circuits.ablation import ablation_drop
 from genmend.concepts.circuits.block_calls import call_blocks
 from genmend.concepts.circuits.circuit import CircuitGraph, Edge, read_graph
 from genmend.concepts.circuits.find_circuits import find_circuits
-from genmend.concepts.circuits.on_target import effects_on_target
+from genmend.concepts.circuits.on_target import effects_on_target, predicted_effects
 from genmend.concepts.circuits.patching import unit_effects
 from genmend.concepts.circuits.unit_examples import unit_examples
 from genmend.concepts.circuits.unit_index import build_index
@@ -39,6 +39,31 @@ def test_effects_on_a_class_are_those_of_the_whole_network():
         with torch.no_grad():
             expected = model(IMAGES[:1])[0, 2] - model[5:](given)[0, 2]
         torch.testing.assert_close(found[row], expected)
+
+
+@pytest.mark.parametrize("value", [None, 0.3])
+def test_a_gradient_predicts_effects_on_a_class_where_the_rest_is_linear(value):
+    model = net()
+    calls = call_blocks(model, BLOCKS, IMAGES[:1])
+    other = None if value is None else torch.full((1, 1, 1, 1), value)
+    last = predicted_effects(model, calls, IMAGES[:1], 2, [other] * 3)[-1]
+    exact = effects_on_target(model, calls[-1], IMAGES[:1], range(24), 2, replacement=other)
+    torch.testing.assert_close(last, exact, atol=1e-5, rtol=1e-4)
+
+
+def test_screened_circuits_hold_the_units_with_the_largest_predicted_effects():
+    model = net()
+    index = index_of(model)
+    sample = IMAGES[int(index.top["4"][2, 0])][None]
+    whole = find_circuits(model, index, sample, 1, least_flow=0.0)
+    part = find_circuits(model, index, sample, 1, least_flow=0.0, screen=0.25)
+    predicted = predicted_effects(model, call_blocks(model, BLOCKS, sample), sample, 1, [None] * 3)
+    kept = {(block, int(unit)) for block, own in enumerate(predicted) for unit in own.abs().topk(6).indices}
+    assert part.units
+    assert set(part.units) <= kept & set(whole.units)
+    assert {root for root in whole.roots if root in kept} == set(part.roots)
+    with pytest.raises(ValueError, match="below 1 only with target="):
+        find_circuits(model, index, sample, screen=0.25)
 
 
 class Joins(nn.Module):
