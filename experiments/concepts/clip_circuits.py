@@ -15,9 +15,11 @@ from experiments.concepts.circuits import index_of, kept_json
 from experiments.images.data import emoji
 from genmend.activations.recording import record
 from genmend.concepts.circuits.ablation import ablation_drop, units_in_common
+from genmend.concepts.circuits.block_calls import call_blocks
 from genmend.concepts.circuits.blocks import find_blocks
 from genmend.concepts.circuits.circuit import CircuitGraph
 from genmend.concepts.circuits.find_circuits import find_circuits
+from genmend.concepts.circuits.on_target import predicted_effects
 from genmend.concepts.circuits.unit_index import UnitIndex
 from genmend.concepts.circuits.units import unit_means, unit_scores
 from genmend.concepts.labelled_classes import fit_classes
@@ -30,6 +32,8 @@ N_KINDS = 40
 N_OF_A_KIND = 14  # in the reference; others of the kind are queries
 BATCH = 16
 N_RANDOM = 32  # units of a block that the significance test compares with
+SCREEN = 0.02  # of each block's units, by the gradient of the score
+N_WHOLE = 2  # queries whose circuits are found without screening, too
 N_STABILITY = 3  # queries
 
 
@@ -50,8 +54,11 @@ def clip_rows(work: Work, n_queries: int, n_draws: int, seed: int) -> dict[str, 
     for query, kind in zip(queries.tolist(), own, strict=True):
         sample = prepared(extractor, emoji().images[query : query + 1])
         kept = {**facts, "n_random": N_RANDOM, "n_draws": n_draws}
-        row = kept_json(work, f"clip-{query}", kept, partial(query_row, model, index, sample, n_draws))
+        row = kept_json(work, f"clip-{query}", kept, partial(query_row, model, index, sample, SCREEN, n_draws))
         rows.append({"name": emoji().kinds[query], "right": row["class"] == kind, **row})
+        if len(rows) <= N_WHOLE:
+            whole = partial(query_row, model, index, sample, 1.0, n_draws)
+            rows[-1]["whole"] = kept_json(work, f"clip-{query}-whole", kept, whole)
         print(rows[-1], flush=True)
     some = [prepared(extractor, emoji().images[query : query + 1]) for query in queries[:N_STABILITY].tolist()]
     return {
@@ -61,6 +68,7 @@ def clip_rows(work: Work, n_queries: int, n_draws: int, seed: int) -> dict[str, 
         "n_reference": len(reference),
         "n_classes": N_KINDS,
         "n_random": N_RANDOM,
+        "screen": SCREEN,
         "right": right,
         "queries": rows,
         "index_seconds": float(values["seconds"][0]),
@@ -106,13 +114,13 @@ def unit_values(extractor: ImageExtractor, blocks: list[str], rows: np.ndarray) 
     return found | {"seconds": np.array([time.process_time() - began])}
 
 
-def query_row(model: nn.Module, index: UnitIndex, sample: Tensor, n_draws: int) -> dict[str, Any]:
+def query_row(model: nn.Module, index: UnitIndex, sample: Tensor, screen: float, n_draws: int) -> dict[str, Any]:
     """What the score of the best class loses without each part of the query's circuits."""
     with torch.no_grad():
         scores = model(sample)[0]
     target = int(scores.argmax())
     began = time.process_time()
-    graph = find_circuits(model, index, sample, target, n_random=N_RANDOM, batch_size=16)
+    graph = find_circuits(model, index, sample, target, screen=screen, n_random=N_RANDOM, batch_size=16)
     row: dict[str, Any] = {
         "class": target,
         "score": float(scores[target]),
@@ -126,7 +134,21 @@ def query_row(model: nn.Module, index: UnitIndex, sample: Tensor, n_draws: int) 
     parts = {"all": graph, "class": towards, "earlier": CircuitGraph(graph.blocks, (), before, graph.settings)}
     for name, part in parts.items():
         row[name] = fall(model, index, part, sample, target, n_draws)
+        row[name]["gradient"] = fall_by_gradient(model, index, part, sample, target)
     return row
+
+
+def fall_by_gradient(model: nn.Module, index: UnitIndex, part: CircuitGraph, sample: Tensor, target: int) -> float:
+    """Without as many units of each block as a part has, those that a gradient predicts the largest falls for."""
+    if not part.units:
+        return 0.0
+    predicted = predicted_effects(
+        model, call_blocks(model, index.blocks, sample), sample, target, [None] * len(index.blocks)
+    )
+    sizes = Counter(block for block, _ in part.units)
+    best = {block: predicted[block].topk(size).indices.tolist() for block, size in sizes.items()}
+    units = tuple((block, unit) for block, own in best.items() for unit in own)
+    return ablation_drop(model, CircuitGraph(part.blocks, units, ()), index, sample, target, n_draws=0).circuit
 
 
 def fall(
@@ -157,7 +179,7 @@ def stability(
         with torch.no_grad():
             target = int(model(sample)[0].argmax())
         graphs = [
-            find_circuits(model, index, sample, target, n_random=N_RANDOM, batch_size=16, seed=number)
+            find_circuits(model, index, sample, target, screen=SCREEN, n_random=N_RANDOM, batch_size=16, seed=number)
             for index, number in ((whole, 0), (whole, 1), (part, 0))
         ]
         others = {"seed": graphs[1], "subsample": graphs[2]} | ({} if before is None else {"other query": before})
