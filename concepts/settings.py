@@ -116,6 +116,15 @@ class CircuitSettings:
             "keeps a twentieth whatever happens."
         },
     )
+    screen: float = field(
+        default=1.0,
+        metadata={
+            "help": "Share of each block's units that circuits may hold: those that a gradient of the class's score "
+            "points at; 1: all.",
+            "min": 0.0,
+            "max": 1.0,
+        },
+    )
     n_draws: int = field(default=20, metadata={"help": "Of units of each control.", "min": 2})
     seed: int = field(default=0, metadata={"help": "Of everything random.", "min": 0})
     batch_size: int = field(default=32, metadata={"help": "Images that run together.", "min": 1})
@@ -125,6 +134,8 @@ class CircuitSettings:
             raise ValueError(f"patch is {self.patch!r}; accepted are 'zero' and 'mean'.")
         if self.chosen not in ("random", "peaks"):
             raise ValueError(f"chosen is {self.chosen!r}; accepted are 'random' and 'peaks'.")
+        if not 0 < self.screen <= 1:
+            raise ValueError(f"screen is {self.screen}; give a share above 0 and at most 1, e.g. 0.05.")
 
     @property
     def chosen_layers(self) -> list[str]:

@@ -169,6 +169,7 @@ def circuits_of_images(
     index, key = _index(classifier, blocks, images, device, settings, work)
     found = []
     facts = {"index": key, "patch": settings.patch, "chosen": settings.chosen, "seed": settings.seed}
+    facts |= {} if settings.screen == 1 else {"screen": settings.screen}
     rows = list(zip(names, inputs, targets.tolist(), strict=True))
     for name, image, number in with_progress(rows, "finding circuits", len(rows), show=work.progress):
         own = {**facts, "n_draws": settings.n_draws, "target": number, "image": sha256_of_array(image.cpu().numpy())}
@@ -255,7 +256,14 @@ def _of_one(
 ) -> ImageCircuits:
     began, model = time.process_time(), classifier.module
     graph = find_circuits(
-        model, index, sample, target, patch=settings.patch, chosen=settings.chosen, seed=settings.seed
+        model,
+        index,
+        sample,
+        target,
+        patch=settings.patch,
+        chosen=settings.chosen,
+        screen=settings.screen,
+        seed=settings.seed,
     )
     drops = [
         ablation_drop(

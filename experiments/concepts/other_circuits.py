@@ -2,9 +2,10 @@
 
     python -m experiments.concepts.other_circuits
 
-CLIP: emoji, whose kinds are the classes. U-Net and voice: the target is the change of what they put out. What is done
-is kept in --cache. Writes results/other_circuits/results.json and docs/results/concepts-other_circuits.md. Needs the
-weights `clip-vit-b16` and `joe` (genmend fetch) and the images of experiments.images.data.
+CLIP: emoji, whose kinds are the classes. U-Net and voice: the target is the change of what they put out. Photographs:
+a convolutional classifier, whose circuits are screened by a gradient as CLIP's are. What is done is kept in --cache.
+Writes results/other_circuits/results.json and docs/results/concepts-other_circuits.md. Needs the weights
+`clip-vit-b16`, `joe` and `mobilenet-v2` (genmend fetch) and the images of experiments.images.data.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ import torch
 
 from experiments.concepts.clip_circuits import clip_rows
 from experiments.concepts.generator_circuits import unet_rows, voice_rows
+from experiments.concepts.screened_circuits import photograph_rows
 from experiments.pages import write_page
 from genmend.storage.pieces import Work
 from genmend.storage.tables import read_json, write_json
 
 RESULTS = Path(__file__).with_name("results") / "other_circuits"
-PARTS = ("clip", "unet", "voice")
+PARTS = ("clip", "unet", "voice", "photographs")
 N_DRAWS = 2  # of each control of a query
 N_DRAWS_SMALL = 10  # where a run costs little
 
@@ -38,11 +40,14 @@ def main() -> None:
     for part in options.parts:
         if part == "clip":
             results[part] = clip_rows(work, options.n_clip, N_DRAWS, seed)
+        elif part == "photographs":
+            results[part] = photograph_rows(work, options.n_photographs, N_DRAWS, seed)
         else:
             rows_of = {"unet": unet_rows, "voice": voice_rows}[part]
             results[part] = rows_of(work, options.n_reference, options.n_queries, N_DRAWS_SMALL, seed)
         write_json(file, results)
-    write_page("concepts/other_circuits")
+    if all(part in results for part in PARTS):
+        write_page("concepts/other_circuits")
 
 
 def _options() -> argparse.Namespace:
@@ -51,6 +56,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, default=RESULTS / "cache")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--n-clip", type=int, default=20, help="queries of the CLIP tower")
+    parser.add_argument("--n-photographs", type=int, default=20)
     parser.add_argument("--n-queries", type=int, default=50, help="of the U-Net and of the voice")
     parser.add_argument("--n-reference", type=int, default=500, help="garments, sentences")
     parser.add_argument("--seed", type=int, default=0)

@@ -81,7 +81,9 @@ def test_circuits_of_one_image_against_its_own_folder(here):
 
 
 def test_a_folder_is_its_own_reference_and_the_class_is_chosen(here):
-    done = run("images", "--out", "out", *ARGS, "--target", "1", "--n-images", "2", "--patch", "mean")
+    done = run(
+        "images", "--out", "out", *ARGS, "--target", "1", "--n-images", "2", "--patch", "mean", "--screen", "0.9"
+    )
     assert done.exit_code == 0, done.output
     totals = json.loads((here / "out" / "circuits.json").read_text())
     assert [image["target"] for image in totals["images"]] == [1, 1]
@@ -95,6 +97,7 @@ def test_a_folder_is_its_own_reference_and_the_class_is_chosen(here):
         (["images", "--layers", "1.1,1.0"], "does not follow"),
         (["images", "--target", "7"], "target 7 is no class of the model: it has 3"),
         (["images", "--patch", "double"], "accepted are 'zero' and 'mean'"),
+        (["images", "--screen", "0"], "screen is 0.0; give a share"),
         (["images/03.png", "--reference", "few"], "The reference few has 2 images"),
         (["few/0.png"], "own folder"),
         (["images/03.png", "--reference", "empty"], "holds no images"),
