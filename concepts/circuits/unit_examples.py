@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from genmend.activations.recording import record
 from genmend.concepts.circuits.circuit import Unit
 from genmend.concepts.circuits.unit_index import UnitIndex
+from genmend.concepts.circuits.units import last_weighted, unit_axis
 
 __all__ = ["UnitExample", "unit_examples"]
 
@@ -66,8 +67,13 @@ def unit_examples(
     places: dict[tuple[Unit, int], tuple[float, float] | None] = {}
     for start in range(0, len(numbers), batch_size):
         some = numbers[start : start + batch_size]
-        with torch.no_grad(), record(model, blocks) as outputs:
-            model(samples(some))
+        with torch.no_grad(), last_weighted(model) as last:
+
+            def units_first(made: Tensor, last: list[nn.Module] = last) -> Tensor:
+                return made.movedim(unit_axis(made, last[0] if last else None), 1)
+
+            with record(model, blocks, reduce=units_first) as outputs:
+                model(samples(some))
         for row, number in enumerate(some):
             for unit in asking[number]:
                 places[unit, number] = _place(outputs[index.blocks[unit[0]]][row], unit[1])
@@ -75,17 +81,18 @@ def unit_examples(
 
 
 def _place(output: Tensor, unit: int) -> tuple[float, float] | None:
-    """Of the largest value of one unit, in maps ``(units, h, w)`` or tokens ``(tokens, units)`` that fill a square."""
+    """Of the largest value of one unit, in maps ``(units, h, w)`` or tokens ``(units, tokens)`` that fill a square."""
     if output.ndim == 3:
         height, width = output.shape[1:]
         at = int(output[unit].argmax())
     elif output.ndim == 2:
-        side = isqrt(len(output))
+        n_tokens = output.shape[1]
+        side = isqrt(n_tokens)
         # A class token, and registers, stand before the patches.
-        own = output[len(output) - side * side :, unit]
-        if len(output) - side * side > 8 or side < 2:
+        before = n_tokens - side * side
+        if before > 8 or side < 2:
             return None
-        height, width, at = side, side, int(own.argmax())
+        height, width, at = side, side, int(output[unit, before:].argmax())
     else:
         return None
     return (at // width + 0.5) / height, (at % width + 0.5) / width

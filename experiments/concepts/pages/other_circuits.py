@@ -15,59 +15,119 @@ PARTS = {
     "earlier": "as the second, without its units of the last block",
 }
 NETWORKS = {"clip": "CLIP tower", "unet": "U-Net", "voice": "voice"}
+CONTROLS = {"random": "random units", "outside": "others that answer"}
 STABILITY = {"seed": "another seed", "subsample": "80 % of the reference", "other query": "another query"}
 
 
 def other_circuits(results: dict[str, Any]) -> str:
     """Circuits where there are no channels of a classifier: falls, controls, stability, cost."""
-    clip, unet, voice = (results[name] for name in NETWORKS)
+    networks = {name: results[name] for name in NETWORKS if name in results}
+    photographs = results.get("photographs")
     return document(
         "# Circuits of a CLIP tower, a U-Net and a voice",
         "**Asked**: in networks that are no convolutional classifiers, does what a network says of a sample change "
         "further without the units of its circuits than without as many random units of the same blocks, or as many "
-        "others that answer to the sample? Are circuits stable, and what do they cost?",
-        f"**On**: the CLIP ViT-B/16 tower, {len(clip['queries'])} emoji; the reference pipeline's U-Net, "
-        f"{len(unet['queries'])} garments under the noise of step 250 of 1000; the text encoder of the voice `joe`, "
-        f"{len(voice['queries'])} sentences. Units are indexed by {clip['n_reference']} other emoji, "
-        f"{unet['n_reference']} other garments, {voice['n_reference']} other sentences.",
+        "others that answer to the sample? Does it help to look only among the units that a gradient points at? Are "
+        "circuits stable, and what do they cost?",
+        f"**On**: {'; '.join(_on(name, network) for name, network in networks.items())}. Queries lie outside the "
+        "samples that units are indexed by.",
         f"**Command**: `python -m experiments.concepts.other_circuits` (seed {results['seed']}).",
-        f"**Controls**: random units, as many in each block, and as many units of each block that are not in the "
-        f"circuit but have the query among their top 10 %: {results['n_draws']} draws a query for CLIP, "
-        f"{results['n_draws_small']} for the others.",
-        "## CLIP tower",
-        f"{clip['n_blocks']} blocks, {clip['n_units']:,} hidden units of MLPs. It has no classes: a linear probe of "
-        f"its features gives a logit of each of {clip['n_classes']} kinds of emoji, and names "
-        f"{percent(clip['right'])} of "
-        f"emoji right that it did not learn from (chance: {percent(1 / clip['n_classes'], 1)}). Target: the logit of "
-        f"the best kind, {number(_mean_score(clip), 2)} on average. Queries lie outside the reference. The "
-        f"significance test compares with {clip['n_random']} random units a block.",
-        _table(clip, "fall"),
-        "## U-Net",
-        f"{unet['n_blocks']} blocks, {unet['n_units']} units: hidden channels of its residual blocks and hidden units "
-        "of its attention blocks' MLPs. Target: how far what it takes the noisy picture for moves, in the code of an "
-        "autoencoder, over the code's length.",
-        _table(unet, "change"),
-        "## Voice",
-        f"{voice['n_blocks']} blocks, {voice['n_units']:,} hidden units of the feed-forward layers. Target: how far "
-        "what the encoder hands on of the sentence moves, over its length.",
-        _table(voice, "change"),
+        "**Controls**: random units, as many in each block, and as many units of each block that are not in the "
+        f"circuit but have the query among their top 10 %: {results['n_draws']} draws a query for classes, "
+        f"{results['n_draws_small']} for the U-Net and the voice. For classes also as many units of each block for "
+        "which a gradient of the score alone predicts the largest falls.",
+        *(part for name, network in networks.items() for part in (f"## {NETWORKS[name]}", *_about(name, network))),
         "Means over the queries; intervals (95 %) are bootstrapped over them. A query without such a circuit counts "
         "as 0. Ratios are of the means.",
+        *(_photographs(photographs) if photographs else ()),
         "## Is a circuit stable?",
         table(
             ("network", "compared with", "queries", "all circuits", "that lead to the target"),
-            [row for name in NETWORKS for row in _stability(NETWORKS[name], results[name])],
+            [row for name, network in networks.items() for row in _stability(NETWORKS[name], network)],
         ),
         "Units in common (Jaccard), means. The circuits of another query are the control.",
         "## What it costs",
         table(
             ("network", "units", "edges of a query", "CPU s a query", "CPU s to index", "samples indexed"),
-            [_cost(NETWORKS[name], results[name]) for name in NETWORKS],
+            [row for name, network in networks.items() for row in _cost(NETWORKS[name], network)],
         ),
         "One thread. CLIP is indexed in bfloat16; its circuits are found in float32.",
         "## What it shows",
-        *(_said(NETWORKS[name], results[name]) for name in NETWORKS),
+        *(_said(NETWORKS[name], network) for name, network in networks.items()),
     )
+
+
+def _on(name: str, network: dict[str, Any]) -> str:
+    queries, indexed = len(network["queries"]), network["n_reference"]
+    return {
+        "clip": f"the image tower of CLIP ViT-B/16, {queries} emoji, units indexed by {indexed} others",
+        "unet": f"the reference pipeline's U-Net, {queries} garments under the noise of step 250 of 1000, without a "
+        f"prompt, units indexed by {indexed} others",
+        "voice": f"the text encoder of the voice `joe`, {queries} sentences, units indexed by {indexed} others",
+    }[name]
+
+
+def _about(name: str, network: dict[str, Any]) -> list[str]:
+    size = f"{network['n_blocks']} blocks, {network['n_units']:,}"
+    if name == "unet":
+        about = (
+            f"{size} units: hidden channels of its residual blocks and hidden units of its attention blocks' MLPs. "
+            "Target: how far what it takes the noisy picture for moves, in the code of an autoencoder, over the code's "
+            "length."
+        )
+    elif name == "voice":
+        about = (
+            f"{size} hidden units of the feed-forward layers. Target: how far what the encoder hands on of the "
+            "sentence moves, over its length."
+        )
+    else:
+        about = (
+            f"{size} hidden units of MLPs. The tower has no classes: a linear probe of its features gives a logit of "
+            f"each of {network['n_classes']} kinds of emoji, and names {percent(network['right'])} right of a half "
+            f"that it did not learn from (chance: {percent(1 / network['n_classes'], 1)}). Target: the logit of the "
+            f"best kind, {number(_mean_score(network), 2)} on average. Circuits are looked for among the "
+            f"{percent(network['screen'])} of each block's units that a gradient of the logit points at; the "
+            f"significance test compares with {network['n_random']} random units a block."
+        )
+    return [about, _table(network, "fall" if name == "clip" else "change")]
+
+
+def _photographs(found: dict[str, Any]) -> list[str]:
+    n_queries = len(next(iter(found["queries"].values())))
+    rows = []
+    for screen, queries in found["queries"].items():
+        for part in ("all", "class"):
+            network = {"queries": queries}
+            rows.append(
+                (
+                    percent(float(screen)),
+                    PARTS[part],
+                    number(float(np.mean([query[part]["n_units"] for query in queries])), 0),
+                    *(_mean(network, part, of) for of in ("circuit", "random", "outside", "gradient")),
+                    *(_more(network, part, control) for control in ("random", "outside")),
+                    _ratio(network, part),
+                )
+            )
+    return [
+        "## The same screening on a convolutional classifier",
+        f"{found['model']}, {n_queries} photographs of ImageNet, units indexed by {found['n_reference']} crops of "
+        "other photographs and emoji; the fall is of the class's logit. A share of 100 % is no screening.",
+        table(
+            (
+                "share of units",
+                "circuit",
+                "units",
+                "fall without it",
+                "without random units",
+                "without others that answer",
+                "by the gradient alone",
+                "more than random units",
+                "more than others",
+                "ratio to random",
+            ),
+            rows,
+        ),
+    ]
 
 
 def _mean_score(network: dict[str, Any]) -> float:
@@ -75,6 +135,8 @@ def _mean_score(network: dict[str, Any]) -> float:
 
 
 def _table(network: dict[str, Any], what: str) -> str:
+    has_gradient = "gradient" in network["queries"][0]["all"]
+    columns = ["circuit", "random", "outside", *(["gradient"] if has_gradient else [])]
     rows = []
     for part, name in PARTS.items():
         queries = [query[part] for query in network["queries"]]
@@ -83,8 +145,9 @@ def _table(network: dict[str, Any], what: str) -> str:
                 name,
                 sum(query["n_units"] > 0 for query in queries),
                 number(float(np.mean([query["n_units"] for query in queries])), 0),
-                *(_mean(network, part, of) for of in ("circuit", "random", "outside")),
-                *(_in_words(_ratio(network, part, control)) for control in ("random", "outside")),
+                *(_mean(network, part, of) for of in columns),
+                *(_more(network, part, control) for control in ("random", "outside")),
+                _ratio(network, part),
             )
         )
     return table(
@@ -95,66 +158,90 @@ def _table(network: dict[str, Any], what: str) -> str:
             f"{what} without it",
             "without random units",
             "without others that answer",
+            *(["by the gradient alone"] if has_gradient else []),
+            "more than random units",
+            "more than others",
             "ratio to random",
-            "ratio to others",
         ),
         rows,
     )
 
 
 def _mean(network: dict[str, Any], part: str, of: str) -> str:
-    values = np.array([query[part][of] for query in network["queries"]])
+    values = np.array([query[part].get(of, 0.0) for query in network["queries"]])
     value, *ends = bootstrap(lambda rows: float(values[rows].mean()), len(values))
     return estimate(value, ends, 2 if "score" in network["queries"][0] else 3)
 
 
-def _ratio(network: dict[str, Any], part: str, control: str) -> tuple[float, float, float] | None:
-    """Mean of the circuit over that of the control, and its interval; None where no query has such a circuit."""
-    pairs = np.array([(query[part]["circuit"], query[part][control]) for query in network["queries"]])
-
-    def figure(rows: np.ndarray) -> float:
-        circuit, other = pairs[rows].mean(0)
-        return float(circuit / other) if other > 0 else float("nan")
-
-    return bootstrap(figure, len(pairs)) if pairs[:, 1].mean() > 0 else None
+def _less(network: dict[str, Any], part: str, control: str, factor: float = 1.0) -> tuple[float, float, float]:
+    """Mean over the queries of the circuit's less so many times the control's, and its interval."""
+    queries = network["queries"]
+    values = np.array([query[part]["circuit"] - factor * query[part].get(control, 0.0) for query in queries])
+    return bootstrap(lambda rows: float(values[rows].mean()), len(values))
 
 
-def _in_words(ratio: tuple[float, float, float] | None) -> str:
-    return "-" if ratio is None else estimate(ratio[0], ratio[1:], 1)
+def _more(network: dict[str, Any], part: str, control: str) -> str:
+    value, *ends = _less(network, part, control)
+    return estimate(value, ends, 2 if "score" in network["queries"][0] else 3, sign=True)
+
+
+def _ratio(network: dict[str, Any], part: str) -> str:
+    """Mean of the circuit over that of random units; - where these change nothing."""
+    pairs = np.array([(query[part]["circuit"], query[part]["random"]) for query in network["queries"]])
+    if bootstrap(lambda rows: float(pairs[rows, 1].mean()), len(pairs))[1] <= 0:
+        return "-"
+    value, *ends = bootstrap(lambda rows: float(pairs[rows, 0].mean() / pairs[rows, 1].mean()), len(pairs))
+    return estimate(value, ends, 1)
 
 
 def _stability(name: str, network: dict[str, Any]) -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = []
     for key, said in STABILITY.items():
         found = [row for row in network["stability"] if key in row]
+        if not found:
+            continue
         means = (number(float(np.mean([row[f"{key}{part}"] for row in found])), 2) for part in ("", ", class"))
         rows.append((name, said, len(found), *means))
     return rows
 
 
-def _cost(name: str, network: dict[str, Any]) -> tuple[object, ...]:
-    queries = network["queries"]
-    return (
-        name,
-        f"{network['n_units']:,}",
-        f"{np.mean([query['n_edges'] for query in queries]):,.0f}",
-        f"{np.mean([query['seconds'] for query in queries]):.1f}",
-        f"{network['index_seconds']:.0f}",
-        network["n_reference"],
-    )
+def _cost(name: str, network: dict[str, Any]) -> list[tuple[object, ...]]:
+    kinds = {name: network["queries"]}
+    if whole := [query["whole"] for query in network["queries"] if "whole" in query]:
+        kinds = {f"{name}, screened": network["queries"], f"{name}, {len(whole)} queries without screening": whole}
+    return [
+        (
+            said,
+            f"{network['n_units']:,}",
+            f"{np.mean([query['n_edges'] for query in queries]):,.0f}",
+            f"{np.mean([query['seconds'] for query in queries]):.1f}",
+            f"{network['index_seconds']:.0f}",
+            network["n_reference"],
+        )
+        for said, queries in kinds.items()
+    ]
 
 
 def _said(name: str, network: dict[str, Any]) -> str:
     told = []
-    for part in PARTS:
-        ratios = [_ratio(network, part, control) for control in ("random", "outside")]
-        if ratios[0] is None or ratios[1] is None:
-            told.append(f"{PARTS[part]}: no query has one")
+    for part, said in PARTS.items():
+        if not any(query[part]["n_units"] for query in network["queries"]):
+            told.append(f"{said}: no query has one")
             continue
-        beats = "more than both controls" if min(ratio[1] for ratio in ratios if ratio) > 1 else "no more than controls"
-        reached = ", 3 times random units and more" if ratios[0][1] >= 3 else ""
+        lows = {control: _less(network, part, control)[1] for control in ("random", "outside")}
+        beaten = [named for control, named in CONTROLS.items() if lows[control] > 0]
+        tripled = _less(network, part, "random", 3.0)[1] > 0
         told.append(
-            f"{PARTS[part]}: {beats}{reached} ({_in_words(ratios[0])} times random units, {_in_words(ratios[1])} times "
-            "others that answer)"
+            f"{said}: "
+            + (f"more than without {' and '.join(beaten)}" if beaten else "no more than without either control")
+            + (", and beyond 3 times random units" if tripled else "")
         )
-    return f"**{name}**: {'; '.join(told)}."
+    gradient = ""
+    if "gradient" in network["queries"][0]["all"]:
+        value, low, high = _less(network, "class", "gradient")
+        compared = "as far as" if low <= 0 <= high else "further than" if value > 0 else "less far than"
+        gradient = (
+            f" Without the circuits that lead to the target the score falls {compared} without as many units by the "
+            "gradient alone: a circuit says which of them feed which, the gradient that they matter."
+        )
+    return f"**{name}**. What changes without {'; without '.join(told)}.{gradient}"

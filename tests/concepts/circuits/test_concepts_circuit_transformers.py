@@ -14,6 +14,7 @@ from genmend.concepts.circuits.blocks import find_blocks
 from genmend.concepts.circuits.find_circuits import find_circuits
 from genmend.concepts.circuits.on_target import effects_on_target
 from genmend.concepts.circuits.patching import unit_effects
+from genmend.concepts.circuits.unit_examples import unit_examples
 from genmend.concepts.circuits.unit_index import build_index
 from genmend.concepts.circuits.units import last_weighted, unit_axis, unit_scores
 
@@ -113,6 +114,18 @@ def test_a_model_in_which_chance_is_at_work_is_said():
     model.layers[0].fc2.register_forward_hook(lambda module, args, output: output + torch.randn_like(output))
     with pytest.raises(ValueError, match="gives something else when it is run again"):
         find_circuits(model, index, sample)
+
+
+def test_a_token_stands_for_a_place_in_the_picture():
+    model = tower()
+    blocks = find_blocks(model, TOKENS[:1])
+    index = index_of(model, blocks)
+    (found,) = unit_examples(model, index, lambda numbers: TOKENS[list(numbers)], [(1, 5)]).values()
+    for example in found:
+        with torch.no_grad(), record(model, blocks[1:2]) as made:
+            model(TOKENS[example.number][None])
+        at = int(made[blocks[1]][0, 1:, 5].argmax())  # of five tokens the first is the class's
+        assert example.place == ((at // 2 + 0.5) / 2, (at % 2 + 0.5) / 2)
 
 
 def sequences():
