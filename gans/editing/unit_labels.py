@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from genmend.gans.dissection.dissection import NO_CONCEPT, DissectRun
 from genmend.gans.dissection.measuring import unit_statistics
-from genmend.gans.generator import Generator, generator_facts
+from genmend.gans.generator import Generator, generator_facts, layer_shapes
 from genmend.storage.container import load, save, whole_number
 
 __all__ = [
@@ -144,8 +144,20 @@ def unlabelled_units(
 
     Layers without maps are left out. The ranking is by how far a unit's highest activation lies above its threshold:
     units that say much of few samples come first.
+
+    Raises
+    ------
+    ValueError
+        If none of the layers has maps (n, units, height, width).
     """
-    found = unit_statistics(generator, generator.latents(n, seed), tuple(layers) or generator.layers, n_top=n_top)
+    named = tuple(layers) or generator.layers
+    mapped = [layer for layer, shape in layer_shapes(generator, named).items() if len(shape) == 3]
+    if not mapped:
+        raise ValueError(
+            f"None of the layers {', '.join(named)} of {generator.name} puts out maps (n, units, height, width), in "
+            "which a unit has a place: name others (--layers)."
+        )
+    found = unit_statistics(generator, generator.latents(n, seed), mapped, n_top=n_top)
     rows = {}
     for layer, units in found.items():
         threshold, peaks = units.threshold.numpy(), units.peaks.double().numpy()

@@ -9,7 +9,7 @@ import torch
 from gans_toys import EXTRACTOR, LAYERS, snapshot, toy_correction, toy_generator
 
 from genmend.activations import Gate, ScaleUnits, attach, edited, load_correction, save_correction
-from genmend.gans import corrected
+from genmend.gans import Generator, corrected
 from genmend.gans.editing.edit_effect import EditEffect, edit_effect, gate_scores, random_units
 from genmend.gans.editing.history import EditHistory
 from genmend.gans.editing.known_gate import GateFileError, known_gate, load_gate, save_gate
@@ -214,6 +214,13 @@ def test_labels_come_back_from_their_file(generator, tmp_path):
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(UnitLabelsError, match="no intact safetensors file"):
         load_labels(path)
+
+
+def test_units_without_a_place_are_left_out():
+    net = torch.nn.Sequential(torch.nn.Linear(4, 12), torch.nn.ReLU(), torch.nn.Unflatten(1, (3, 2, 2)))
+    own = Generator(net.eval().requires_grad_(False), (4,), name="flat")
+    with pytest.raises(ValueError, match="in which a unit has a place"):
+        unlabelled_units(own, n=8)
 
 
 def test_labels_whose_arrays_do_not_fit_are_refused(generator, tmp_path):

@@ -59,7 +59,9 @@ class Inspected:
         self._mosaics: dict[tuple[str, int], str] = {}
         self._ranked: dict[int, NDArray[np.int64]] = {}
         labels = known_labels(generator)
-        self.labels: UnitLabels = labels or unlabelled_units(generator, n=self._n_looked_at)
+        if labels is None or not set(generator.layers) <= set(labels.layers):
+            labels = unlabelled_units(generator, n=self._n_looked_at)
+        self.labels: UnitLabels = labels
 
     @property
     def name(self) -> str:
@@ -69,7 +71,7 @@ class Inspected:
     @property
     def layers(self) -> tuple[str, ...]:
         """Those whose units can be shown."""
-        return tuple(self.labels.layers)
+        return tuple(layer for layer in self._generator.layers if layer in self.labels.layers)
 
     def n_units(self, layer: str) -> int:
         """How many the layer has."""

@@ -32,7 +32,7 @@ def paint_part(parts: Parts, find: gr.Button, said: gr.HTML) -> None:
                 "region, or choose another layer."
             )
         told = tuple(
-            f"{ranked.inside[unit]:.2f} here, {ranked.outside[unit]:.2f} elsewhere, p {ranked.chance[unit]:.2f}"
+            f"{ranked.inside[unit]:.2f} here, {ranked.outside[unit]:.2f} elsewhere, p {ranked.chance[unit]:.3f}"
             for unit in best
         )
         return replace(session, units=tuple(best), told=told, concept="", unit=None)
@@ -48,11 +48,12 @@ def paint_part(parts: Parts, find: gr.Button, said: gr.HTML) -> None:
             change = region_change(generator, latent, mask, session.layer, session.units, n_units)
         random = [f"{inside:.3f} and {outside:.3f}" for inside, outside in zip(
             change.random_inside, change.random_outside, strict=True)]  # fmt: skip
+        n = len(session.units)
         return (
-            f"<p>{ranked.n_found()} of {n_units} units of {session.layer} are higher here than in nine of ten of "
-            f"{ranked.n_random} regions of this shape elsewhere in it ({ranked.n_by_chance(LEVEL):.0f} would be "
-            f"by chance). Without the {len(session.units)} shown the painted pixels change by {change.inside:.3f} and "
-            f"the others by {change.outside:.3f}; without as many random units by {', '.join(random)}.</p>"
+            f"<p>{ranked.n_found()} of {n_units} units of {session.layer} are higher here than in nine of ten regions "
+            f"of this shape elsewhere in the sample; {ranked.n_by_chance(LEVEL):.0f} would be by chance. Switched off, "
+            f"the {n} below change the painted pixels by {change.inside:.3f} and the others by {change.outside:.3f}; "
+            f"{n} random units: {', '.join(random)}.</p>"
         )
 
     parts.on(find.click, found, [parts.paint]).then(

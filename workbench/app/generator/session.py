@@ -23,6 +23,7 @@ __all__ = [
     "control",
     "edited_again",
     "refreshed",
+    "scored",
     "with_layer",
     "with_rows",
     "with_units",
