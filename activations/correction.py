@@ -24,6 +24,7 @@ from genmend.activations.digests import (
     weights_digests,
 )
 from genmend.activations.latent_descent import LatentDescent
+from genmend.storage.hub.shareable import Shareable
 
 __all__ = ["Correction", "CorrectionMismatchError", "Gate", "StopRule"]
 
@@ -149,7 +150,7 @@ class StopRule:
 
 
 @dataclass(frozen=True, eq=False)
-class Correction:
+class Correction(Shareable):
     """Edit sets from weak to strong, made for one model; build it with `Correction.of`.
 
     Attributes
@@ -186,6 +187,8 @@ class Correction:
     generator_settings: dict[str, Any] | None = None
     sigma_window: tuple[float, float] | None = None
     descent: LatentDescent | None = None
+
+    _kinds = ("correction", "amplification")
 
     def __post_init__(self) -> None:
         ladder = tuple(tuple(rung) for rung in self.ladder)

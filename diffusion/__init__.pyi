@@ -1,4 +1,5 @@
 from .amplification.low_frequencies import AmplifyLowFrequencies as AmplifyLowFrequencies
+from .amplification.plug_in import amplification_of as amplification_of
 from .amplification.plug_in import amplified as amplified
 from .amplification.plug_in import disable_amplification as disable_amplification
 from .amplification.plug_in import enable_amplification as enable_amplification

@@ -2,6 +2,8 @@ from .atomic import whole_file as whole_file
 from .container import load as load
 from .container import save as save
 from .digests import digest as digest
+from .hub.repository import find_shared as find_shared
+from .hub.shareable import push_file as push_file
 from .pieces import Work as Work
 from .weights import cache_folder as cache_folder
 from .weights import fetch_weights as fetch_weights

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from genmend.storage.leftovers import remove_leftovers, temporary_name
 
-__all__ = ["whole_file", "write_bytes"]
+__all__ = ["copy_file", "whole_file", "write_bytes"]
 
 
 @contextmanager
@@ -61,6 +62,15 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file, whole or not at all."""
     with whole_file(path) as temporary:
         temporary.write_bytes(content)
+
+
+def copy_file(given: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
+    """Copy a file's content to `path`, whole or not at all; nothing is done where both are one file."""
+    given, path = Path(given), Path(path)
+    if path.exists() and path.samefile(given):
+        return
+    with whole_file(path) as temporary, temporary.open("wb") as copy, given.open("rb") as content:
+        shutil.copyfileobj(content, copy, 1 << 24)
 
 
 @cache

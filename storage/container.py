@@ -20,7 +20,7 @@ from genmend.storage.atomic import whole_file
 from genmend.storage.leftovers import temporary_folder
 from genmend.storage.tables import parse_json
 
-__all__ = ["ContainerError", "finite_number", "load", "save", "whole_number", "write_arrays"]
+__all__ = ["ContainerError", "finite_number", "load", "read_facts", "save", "whole_number", "write_arrays"]
 
 Built = TypeVar("Built")
 Arrays = dict[str, Any]
@@ -140,13 +140,36 @@ def load(
             arrays = {name: values.clone() for name, values in arrays.items()}
         return build(arrays, _facts(metadata, kind, schema))
     except _FAULTS as fault:
-        reason = str(fault) or type(fault).__name__
-        if isinstance(fault, SafetensorError):
-            reason = f"it is no intact safetensors file ({fault})"
-            # A safetensors file begins with the length of its header, of which these bytes are 0.
-            if start[:2] == b"PK" or (start[:1] == b"\x80" and any(start[2:])):
-                reason = "it is a pickle or an archive as torch.save writes, which could run code, and is never opened"
-        raise error(f"{path} cannot be loaded as {_noun(kind, 'a ')}: {reason}; {writes}.") from fault
+        raise error(f"{path} cannot be loaded as {_noun(kind, 'a ')}: {_reason(fault, start)}; {writes}.") from fault
+
+
+def read_facts(path: str | os.PathLike[str]) -> tuple[str, Facts, dict[str, tuple[int, ...]]]:
+    """Read what a file that `save` wrote is: its kind, its facts and the shapes of its arrays, which are not read.
+
+    Raises
+    ------
+    ContainerError
+        If it is damaged, or none that `save` wrote.
+    OSError
+        If there is none, or it cannot be read.
+    """
+    with open(path, "rb") as file:  # the ordinary error where it is a folder, or not ours to read
+        start = file.read(8)
+    try:
+        with safe_open(path, framework="np") as opened:
+            metadata = opened.metadata() or {}
+            shapes = {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
+        told = [name for name in metadata if name.startswith("genmend")]
+        told += [metadata.get("schema", "").rpartition("/")[0], metadata.get("format", "").rpartition(".")[0]]
+        kind = next((name for name in told if name.startswith("genmend")), None)
+        if kind is None:
+            raise ValueError("it has nothing of genmend in its metadata")
+        return kind, _facts(metadata, kind, 1), shapes
+    except _FAULTS as fault:
+        raise ContainerError(
+            f"{path} cannot be read as a file of genmend: {_reason(fault, start)}; only whole files as genmend writes "
+            "them are accepted."
+        ) from fault
 
 
 def finite_number(value: Any, name: str) -> float:
@@ -209,6 +232,16 @@ def _facts(metadata: Mapping[str, str], kind: str, schema: int) -> Facts:
     if found != schema or isinstance(found, bool):
         raise ValueError(f"its schema is {found!r}, and {kind}/{schema} is read; update genmend if it is newer")
     return facts
+
+
+def _reason(fault: Exception, start: bytes) -> str:
+    """What is wrong with a file that begins with `start`."""
+    if not isinstance(fault, SafetensorError):
+        return str(fault) or type(fault).__name__
+    # A safetensors file begins with the length of its header, of which these bytes are 0.
+    if start[:2] == b"PK" or (start[:1] == b"\x80" and any(start[2:])):
+        return "it is a pickle or an archive as torch.save writes, which could run code, and is never opened"
+    return f"it is no intact safetensors file ({fault})"
 
 
 def _number(text: str) -> int | str:

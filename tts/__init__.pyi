@@ -1,5 +1,6 @@
 from .mending.best_of import best_of as best_of
 from .mending.cached_reference import reference_for as reference_for
+from .mending.combination_file import VoiceRepairs as VoiceRepairs
 from .mending.diagnosis import Diagnosis as Diagnosis
 from .mending.diagnosis import diagnose as diagnose
 from .mending.mend import mend as mend

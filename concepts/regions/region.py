@@ -8,12 +8,15 @@ from typing import Any, Literal
 import numpy as np
 
 from genmend.concepts.regions.configurations import Configurations
+from genmend.storage.hub.shareable import Shareable
 
 __all__ = ["JoinedRegion", "Region"]
 
 
-class _Algebra:
-    """Regions are joined by ``&``, ``|`` and ``~``."""
+class _Algebra(Shareable):
+    """Regions are joined by ``&``, ``|`` and ``~``; each can be saved and shared."""
+
+    _kinds = ("region",)
 
     def contains(self, samples: Configurations) -> np.ndarray:
         raise NotImplementedError

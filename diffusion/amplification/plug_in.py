@@ -25,6 +25,7 @@ from genmend.diffusion.pipeline_parts import SigmaWindow, denoiser_of, plain_mod
 
 __all__ = [
     "Amplification",
+    "amplification_of",
     "amplified",
     "disable_amplification",
     "enable_amplification",
@@ -188,11 +189,22 @@ def save_amplification(
     ValueError
         If nothing is enabled, or the schedule is no `SigmaWindow`, which alone a file can hold.
     """
+    save_correction(path, amplification_of(pipe, any_weights=any_weights, info=info))
+
+
+def amplification_of(pipe: Any, *, any_weights: bool = False, info: dict[str, Any] | None = None) -> Correction:
+    """What is enabled on a pipeline as a correction, to be saved or shared; arguments as for `save_amplification`.
+
+    Raises
+    ------
+    ValueError
+        As `save_amplification`.
+    """
     active = enabled_on(denoiser_of(pipe))
     if active is None:
         raise ValueError("No amplification is enabled on this pipeline; call enable_amplification first.")
     edits = [replace(edit, strength=edit.strength * active.strength) for edit in active.edits]  # type: ignore[type-var]
-    write_amplification(path, pipe, edits, active.schedule, any_weights=any_weights, info=info)
+    return _as_correction(pipe, edits, active.schedule, any_weights, info)
 
 
 def write_amplification(
@@ -205,12 +217,17 @@ def write_amplification(
     info: dict[str, Any] | None = None,
 ) -> None:
     """`save_amplification` of edits that need not be enabled."""
+    save_correction(path, _as_correction(pipe, edits, schedule, any_weights, info))
+
+
+def _as_correction(
+    pipe: Any, edits: Sequence[Edit], schedule: Schedule | None, any_weights: bool, info: dict[str, Any] | None
+) -> Correction:
     if schedule is not None and not isinstance(schedule, SigmaWindow):
         raise ValueError("The schedule is a function, which a file cannot hold; use a SigmaWindow.")
     facts: dict[str, Any] = {"pipeline": type(pipe).__name__} | (info or {})
     window = None if schedule is None else (schedule.low, schedule.high)
-    model = plain_module(denoiser_of(pipe))
-    save_correction(path, Correction.of(model, [edits], info=facts, preset=any_weights, sigma_window=window))
+    return Correction.of(plain_module(denoiser_of(pipe)), [edits], info=facts, preset=any_weights, sigma_window=window)
 
 
 def read_amplification(

@@ -131,6 +131,23 @@ class CorrectRun(NotebookResult):
             "probe": None if self.probe is None else self.probe.to_dict(),
         }
 
+    def correction_with_figures(self) -> Correction:
+        """The correction with what was measured here among its facts: for its file, and whoever is given that."""
+        found = self.to_dict()
+        measured = {
+            "samples": found["n"],
+            "samples_changed": found["n_changed"],
+            "samples_given_up": found["n_given_up"],
+            "flagged_before": found["n_flagged"]["before"],
+            "flagged_after": found["n_flagged"]["after"],
+            "outside_the_normal_manifold_before": found["n_outside"]["before"],
+            "outside_the_normal_manifold_after": found["n_outside"]["after"],
+            "median_gate_score_before": found["gate_score_median_before"],
+            "median_gate_score_after": found["gate_score_median_after"],
+            "judge": found["judge"],
+        }
+        return replace(self.correction, info=self.correction.info | {"measured": measured})
+
     def most_broken(self, n: int) -> NDArray[np.int64]:
         """Rows of the n changed samples of the highest gate score before, the highest first."""
         return most_broken(self.treatment, n)

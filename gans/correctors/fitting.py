@@ -6,7 +6,7 @@ so that methods can be compared.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -108,7 +108,7 @@ def fit_method(
             masks = (learnt.masks[:N_MARKED].float() * 255).round().byte()
             marked.update(latents=learnt.broken[:N_MARKED].cpu().numpy(), masks=masks.cpu().numpy())
             replace(keep, resume=False).kept("marked", facts, lambda: marked)
-        return correction
+        return replace(correction, info=correction.info | {"made_with": _made_with(method, settings, detector, normal)})
 
     correction = keep.kept("correction", facts, fit, save=save_correction, load=load_correction)
     if not marked and method.marks:  # the correction is an earlier run's
@@ -119,6 +119,21 @@ def fit_method(
         else None
     )
     return FittedMethod(correction, None if in_file else corrector, samples)
+
+
+def _made_with(
+    method: MethodSettings, settings: DetectorSettings, detector: AnyDetector | None, normal: NDArray[Any] | None
+) -> dict[str, Any]:
+    """What whoever has the file needs to make it anew."""
+    return {
+        "method": method.method,
+        "parameters": dict(method.parameters),
+        "settings": asdict(settings),
+        "labels": method.labels is not None,
+        "masks": "" if method.masks is None else method.masks.name,
+        "detector": detector is not None,
+        "normal": normal is not None,
+    }
 
 
 def _fit(

@@ -20,7 +20,7 @@ from genmend.gans.correctors.locally_active_units import LocallyActiveUnits
 from genmend.gans.correctors.sample_edits import ScaleEachSample
 from genmend.gans.generator import layer_shapes
 
-__all__ = ["RandomNeurons", "RandomUnits"]
+__all__ = ["RandomNeurons", "RandomUnits", "at_other_neurons", "at_other_units"]
 
 
 class _MatchedControl(Corrector):
@@ -97,17 +97,10 @@ class RandomUnits(_MatchedControl):
         return shape[0]
 
     def _elsewhere(self, edit: Edit) -> Edit:
-        order = self.orders_[edit.layer]
-        if isinstance(edit, ScaleUnits) or (isinstance(edit, PullToMean) and edit.units is not None):
-            units = torch.tensor(tuple(edit.units or ()), dtype=torch.int64)
-            return replace(edit, units=_others(order, units).tolist())
-        if isinstance(edit, ScaleEachSample):
-            return replace(edit, scale=edit.scale[:, order])
-        if isinstance(edit, CapNeurons) and _of_units(edit.mask):
-            mask = torch.zeros_like(edit.mask)
-            mask[_others(order, edit.mask.flatten(1).any(1).nonzero()[:, 0])] = True
-            return replace(edit, mask=mask)
-        raise self._refuse(edit, "RandomNeurons")
+        found = at_other_units(edit, self.orders_[edit.layer])
+        if found is None:
+            raise self._refuse(edit, "RandomNeurons")
+        return found
 
     def _least_expected(self, layer: str, scores: Tensor) -> Tensor:
         chosen: Any = self.corrector_
@@ -136,11 +129,33 @@ class RandomNeurons(_MatchedControl):
         return shape.numel()
 
     def _elsewhere(self, edit: Edit) -> Edit:
-        if not isinstance(edit, AblateNeurons | CapNeurons):
+        found = at_other_neurons(edit, self.orders_[edit.layer])
+        if found is None:
             raise self._refuse(edit, "RandomUnits")
-        mask = torch.zeros(edit.mask.numel(), dtype=torch.bool)
-        mask[_others(self.orders_[edit.layer], edit.mask.flatten().nonzero()[:, 0])] = True
-        return replace(edit, mask=mask.view(edit.mask.shape))
+        return found
+
+
+def at_other_units(edit: Edit, order: Tensor) -> Edit | None:
+    """The same edit of other units, the first in a random `order` (n_units,); None where it edits no chosen units."""
+    if isinstance(edit, ScaleUnits) or (isinstance(edit, PullToMean) and edit.units is not None):
+        units = torch.tensor(tuple(edit.units or ()), dtype=torch.int64)
+        return replace(edit, units=_others(order, units).tolist())
+    if isinstance(edit, ScaleEachSample):
+        return replace(edit, scale=edit.scale[:, order])
+    if isinstance(edit, CapNeurons) and _of_units(edit.mask):
+        mask = torch.zeros_like(edit.mask)
+        mask[_others(order, edit.mask.flatten(1).any(1).nonzero()[:, 0])] = True
+        return replace(edit, mask=mask)
+    return None
+
+
+def at_other_neurons(edit: Edit, order: Tensor) -> Edit | None:
+    """The same edit of other neurons, the first in a random `order` (n_neurons,); None where it edits no neurons."""
+    if not isinstance(edit, AblateNeurons | CapNeurons):
+        return None
+    mask = torch.zeros(edit.mask.numel(), dtype=torch.bool)
+    mask[_others(order, edit.mask.flatten().nonzero()[:, 0])] = True
+    return replace(edit, mask=mask.view(edit.mask.shape))
 
 
 def _others(order: Tensor, chosen: Tensor) -> Tensor:

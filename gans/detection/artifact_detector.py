@@ -44,9 +44,9 @@ from genmend.gans.generator import Generator
 from genmend.manifold import Manifold
 from genmend.manifold.engine.nearest import nearest_neighbors
 from genmend.manifold.features import load_extractor
+from genmend.storage.hub.shareable import Shareable
 
 __all__ = ["ArtifactDetector", "Detection", "LabelledFeatures"]
-
 
 FEWEST_NORMAL = 10  # own samples to learn from
 MOST_BEYOND = 0.8
@@ -85,9 +85,7 @@ class Detection:
         """Return the scores of samples that one detector has scored in pieces, at least one, as if in one."""
         columns = {one.name: [getattr(part, one.name) for part in parts] for one in fields(cls)}
         threshold = columns.pop("threshold")[0]
-        joined: dict[str, Any] = {
-            name: None if found[0] is None else np.concatenate(found) for name, found in columns.items()
-        }
+        joined: dict[str, Any] = {name: None if of[0] is None else np.concatenate(of) for name, of in columns.items()}
         return cls(threshold=threshold, **joined)
 
     @property
@@ -120,7 +118,7 @@ class Detection:
         }
 
 
-class ArtifactDetector(BaseEstimator):
+class ArtifactDetector(Shareable, BaseEstimator):
     """Learn what is normal for a generator from its own samples; then score others.
 
     Parameters
@@ -177,6 +175,8 @@ class ArtifactDetector(BaseEstimator):
         (n_reference, d), (n_reference, n_layers), (n_reference,): what was measured of the
         reference samples, and which of them were taken for normal.
     """
+
+    _kinds = ("detector",)
 
     def __init__(
         self,

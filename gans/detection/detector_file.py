@@ -7,7 +7,7 @@ The file says what the detector looks at: ``needs`` is ``["images"]`` where it w
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,8 +22,16 @@ from genmend.manifold import Manifold
 from genmend.manifold.features import extractor_of_file
 from genmend.storage.container import finite_number, load, save, whole_number
 from genmend.storage.digests import settings_key, sha256_of_array
+from genmend.storage.hub.kinds import Description
 
-__all__ = ["AnyDetector", "DetectorFileError", "detector_digest", "load_detector", "save_detector"]
+__all__ = [
+    "AnyDetector",
+    "DetectorFileError",
+    "describe_detector",
+    "detector_digest",
+    "load_detector",
+    "save_detector",
+]
 
 AnyDetector: TypeAlias = ArtifactDetector | ImageDetector
 
@@ -231,3 +239,42 @@ def _supervised(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -
 
 def _labelled(tensors: Mapping[str, torch.Tensor]) -> LabelledFeatures:
     return LabelledFeatures(tensors["labelled_features"].numpy(), tensors["labelled_shares"].numpy())
+
+
+def describe_detector(facts: Mapping[str, Any], shapes: Mapping[str, Sequence[int]]) -> Description:
+    """Say what a detector's file holds, of its facts and the shapes of its arrays alone."""
+    by_images = facts.get("needs") == ["images"]
+    training, learned, settings = facts.get("training") or {}, facts.get("learned"), facts.get("settings") or {}
+    labelled = facts["supervised"] is not None
+    does = {
+        "looks at": "images" if by_images else f"images, and neurons of {', '.join(facts['layers'])}",
+        "features": facts["extractor"],
+        "learnt from": "labelled samples" if labelled else "a generator's own samples, without labels",
+        "flags above": facts["threshold"],
+        "own samples": None if by_images else shapes["own_features"][0],
+        "size of the images": facts.get("image_size"),
+        **{name: settings.get(name) for name in ("n_statistics", "k", "flagged_share", "seed")},
+    }
+    figures = {f"labels, cross-validated: {name.replace('_', ' ')}": value for name, value in training.items()}
+    if learned and not labelled:
+        figures["AUROC of what it learnt against what it suspected"] = learned["auroc"]
+    name = "ImageDetector" if by_images else "ArtifactDetector"
+    return Description(
+        title="Detector of broken images" if by_images else "Detector of a generator's broken samples",
+        what="A score of how broken a sample looks, and the threshold above which it is flagged.",
+        does={name: value for name, value in does.items() if value is not None},
+        figures=figures,
+        judged_by=""
+        if not figures
+        else "The labels are those of whoever trained it."
+        if labelled
+        else "No label was seen: this figure says how well its suspicion can be learnt, not how often it is right.",
+        use=f"from genmend.gans import {name}, detect\n\n"
+        f'run = detect(generator, latents, detector={name}.from_pretrained("{{source}}"))\n'
+        "print(run.detection.flagged)",
+        not_told=["Which images it was trained on, and whether yours are of that kind."]
+        if by_images
+        else [
+            "Which weights its generator has: a generator is accepted where the layers have the same names and shapes."
+        ],
+    )

@@ -16,12 +16,13 @@ from genmend.gans.image_features import image_features
 from genmend.manifold import Manifold
 from genmend.manifold.engine.nearest import nearest_neighbors
 from genmend.manifold.features import load_extractor
+from genmend.storage.hub.shareable import Shareable
 
 __all__ = ["ImageDetector"]
 
 
 @dataclass
-class ImageDetector:
+class ImageDetector(Shareable):
     """A linear score of image features, learnt from good and bad images; it scores as `ArtifactDetector` does.
 
     Attributes
@@ -49,6 +50,8 @@ class ImageDetector:
     labelled_: LabelledFeatures
     image_size: tuple[int, int] | None
     training_: dict[str, Any]
+
+    _kinds = ("detector",)
 
     def measure(
         self, generator: Generator, latents: Tensor | NDArray[Any], *, progress: bool = False

@@ -19,6 +19,7 @@ from genmend.manifold.engine.radii import BLOCK_SIZE
 from genmend.manifold.engine.screens import screen_of
 from genmend.manifold.regions.manifold import Manifold
 from genmend.manifold.regions.smallest_move import step_inside, stored_like
+from genmend.storage.hub.shareable import Shareable
 
 Group = str | int | None
 
@@ -78,7 +79,7 @@ class Moves:
     rows: Any
 
 
-class NormalRegion(BaseEstimator):
+class NormalRegion(Shareable, BaseEstimator):
     """Where normal vectors lie: for each group (class, phoneme, layer, ...) the union of its vectors' k-NN balls.
 
     A vector is inside or outside the balls of its own group, or that group has no reference: too few vectors, or none.
@@ -135,6 +136,8 @@ class NormalRegion(BaseEstimator):
     array([[ 5.],
            [50.]])
     """
+
+    _kinds = ("normal-region",)
 
     def __init__(
         self,

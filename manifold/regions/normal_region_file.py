@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from genmend.manifold.engine.inputs import as_features
 from genmend.manifold.regions.normal_region import Group, NormalRegion
 from genmend.storage.container import load, save
 from genmend.storage.digests import digest
+from genmend.storage.hub.kinds import Description
 
 _KIND = "genmend.normal_region"
 _ARRAYS = {"vectors", "rows", "radii"}
@@ -107,3 +109,25 @@ def _check_radii(radii: np.ndarray, groups: dict[Group, slice], min_size: int, n
 
 def _digest(content: str, arrays: dict[str, np.ndarray]) -> str:
     return digest(content, *(arrays[name] for name in sorted(arrays)))
+
+
+def describe_normal_region(facts: Mapping[str, Any], shapes: Mapping[str, Sequence[int]]) -> Description:
+    """Say what the file of a region holds, of its facts and the shapes of its arrays alone."""
+    content = json.loads(facts["region"])
+    sizes = {str(group): size for group, size in content["groups"]}
+    grouped = list(sizes) != ["None"]
+    n, d = shapes["vectors"]
+    return Description(
+        title="Normal region",
+        what="Where normal vectors lie: for each group the union of its vectors' k-nearest-neighbour balls. The "
+        "vectors themselves are in the file.",
+        does={
+            "vectors": f"{n}, of {d} numbers",
+            "groups": f"{len(sizes)}, of {min(sizes.values())} to {max(sizes.values())} vectors" if grouped else "none",
+            **content["settings"],
+        },
+        use="from genmend.manifold import NormalRegion\n\n"
+        'region = NormalRegion.from_pretrained("{source}")\nprint(region.contains(vectors'
+        + (", groups))" if grouped else "))"),
+        not_told=["Which features or which layer the vectors are of: it judges vectors of the same ones alone."],
+    )

@@ -8,12 +8,13 @@ import pytest
 import torch
 from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
 
-from genmend.activations import record
+from genmend.activations import Correction, load_correction, record
 from genmend.activations.correction import CorrectionMismatchError
 from genmend.diffusion import (
     PRESETS,
     AmplifyLowFrequencies,
     SigmaWindow,
+    amplification_of,
     amplified,
     disable_amplification,
     enable_amplification,
@@ -309,6 +310,10 @@ class TestEnablingAndSaving:
         active.set(strength=0.8)
         made = draw(pipe)
         save_amplification(tmp_path / "a.safetensors", pipe, info={"prompts": 8})
+        shared = amplification_of(pipe, info={"prompts": 8})
+        shared.save_pretrained(tmp_path / "shared", licence="openrail++")
+        assert (tmp_path / "shared" / "amplification.safetensors").is_file()
+        assert Correction.from_pretrained(tmp_path / "shared") == load_correction(tmp_path / "a.safetensors")
         disable_amplification(pipe)
         again = diffusion_toys.sd15(tmp_path)
         with amplified(again, correction=tmp_path / "a.safetensors"):

@@ -34,6 +34,7 @@ from genmend.workbench.cli.report import commands as report_commands
 from genmend.workbench.cli.serve import commands as serve_commands
 from genmend.workbench.cli.settings_options import command
 from genmend.workbench.cli.setup import commands as setup_commands
+from genmend.workbench.cli.sharing import commands as sharing_commands
 from genmend.workbench.cli.tts import commands as speech_commands
 from genmend.workbench.cli.units import commands as unit_commands
 from genmend.workbench.command_line import typed
@@ -58,6 +59,7 @@ app.add_typer(speech_commands)
 app.add_typer(concept_commands)
 app.add_typer(report_commands)
 app.add_typer(serve_commands)
+app.add_typer(sharing_commands)
 app.add_typer(setup_commands)  # the last of the help's panels
 
 

@@ -50,6 +50,7 @@ ENABLES = {
     "ray": "ShardedManifold: reference shards on Ray workers",
     "lightning": "a callback that scores samples while a generator trains",
     "ui": "genmend serve: everything in the browser",
+    "hub": "genmend push, and pull and attach of a repository: corrections and the like on the hub",
     "all": "every extra above",
     "dev": "tests and checks of genmend itself",
 }

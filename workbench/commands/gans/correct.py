@@ -80,7 +80,9 @@ def run_correct(
     images.remove_others(len(latents))
     _write_moved(out / "latents.npy", latents, run.latents)
     if run.in_file:
-        save_correction(out / "correction.safetensors", run.correction)
+        # A correction that was given keeps the figures of whoever made it.
+        kept = run.correction_with_figures() if correction_file is None else run.correction
+        save_correction(out / "correction.safetensors", kept)
     else:  # of an earlier run with another method
         (out / "correction.safetensors").unlink(missing_ok=True)
     write_csv(out / "corrections.csv", run.treatment.columns())

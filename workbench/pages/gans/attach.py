@@ -1,0 +1,132 @@
+"""The page of ``genmend attach`` for a generator: the file's facts, then what it does beside its control."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from genmend.gans.preview.correction_preview import CorrectionPreview
+from genmend.manifold.figures.image_grid import image_grid
+from genmend.storage.hub.kinds import Description
+from genmend.storage.hub.repository import Shared
+from genmend.workbench.pages.facts import fact_sections
+from genmend.workbench.pages.page import Paragraph, Picture, Section, Table, write_report
+from genmend.workbench.pages.pictures import shrunk
+
+__all__ = ["preview_in_words", "write_attach_report"]
+
+_CONTROL = "as many and as strong edits in the same layers, at random places"
+
+
+def write_attach_report(path: Path, shared: Shared, described: Description, preview: CorrectionPreview) -> None:
+    """Write the page."""
+    facts, *others = fact_sections(shared, described, preview.fit, preview.not_checked)
+    tried = [_mended(preview), _rungs(preview)] if preview.steps else []
+    write_report(path, f"genmend attach: {described.title}", preview_in_words(preview), [facts, *tried, *others])
+
+
+def preview_in_words(preview: CorrectionPreview) -> str:
+    """What was seen, in a few sentences."""
+    if not preview.steps:
+        return f"Nothing was tried: this is {preview.fit}."
+    n, done, control = preview.settings.n, preview.gated, preview.control_gated
+    if done is None or control is None or preview.flagged is None:
+        weakest, strongest = preview.steps[0], preview.steps[-1]
+        return (
+            f"On {n} fresh samples its edits change pixels by {_share(weakest.change)} to {_share(strongest.change)} "
+            f"of the range, the same edits at random places by {_share(weakest.control_change)} to "
+            f"{_share(strongest.control_change)}. Nothing here says whether that is better: look at the pictures."
+        )
+    changed, other = int(done.changed.sum()), int(control.changed.sum())
+    if not preview.flagged.any():
+        return f"Of {n} fresh samples its gate opens to none, so it would change nothing; its rungs were tried on all."
+    flagged, given_up = int(preview.flagged.sum()), int(done.given_up.sum())
+    return (
+        f"Of {n} fresh samples its gate opens to {flagged}. By its own judgement {changed} of them are mended and "
+        f"{given_up} given up; by the same judgement the control, {_CONTROL}, mends {other}." + _sizes(preview)
+    )
+
+
+def _sizes(preview: CorrectionPreview) -> str:
+    if preview.gated_change is None:
+        return ""
+    said = f" A mended sample's pixels change by {_share(preview.gated_change)} of the range"
+    if preview.control_gated_change is None:
+        return f"{said}."
+    return f"{said}, the control's by {_share(preview.control_gated_change)}."
+
+
+def _share(change: float) -> str:
+    return f"{100 * change:.1f} %"
+
+
+def _mended(preview: CorrectionPreview) -> Section:
+    """What gate and stop rule make of it."""
+    assert preview.images is not None
+    if preview.mended is None:
+        return Section("As it is meant to be used", [Paragraph("It has no gate and no stop rule that choose a rung.")])
+    assert preview.gated is not None
+    assert preview.control_gated is not None
+    shown = ", ".join(f"{row}{_done(preview, int(row))}" for row in preview.shown)
+    blocks: list[Any] = [
+        Picture(
+            f"Unedited above, mended below: the {len(preview.shown)} samples of the highest gate score, rows {shown}.",
+            _grid(preview.images, preview.mended),
+        ),
+        Table(
+            "By gate and stop rule of the file itself, which judge their own work: compare with the control, which is "
+            f"judged by the same. Control: {_CONTROL}; no latents are moved.",
+            ["", "gate opens to", "mended", "given up", "median gate score before", "after", "change of pixels"],
+            [
+                [name, flagged, int(done.changed.sum()), int(done.given_up.sum()), before, after, change]
+                for name, done, change in (
+                    ("correction", preview.gated, preview.gated_change),
+                    ("control", preview.control_gated, preview.control_gated_change),
+                )
+                for flagged, before, after in [
+                    (
+                        0 if preview.flagged is None else int(preview.flagged.sum()),
+                        done.to_dict()["gate_score_median_before"],
+                        done.to_dict()["gate_score_median_after"],
+                    )
+                ]
+            ],
+        ),
+    ]
+    return Section("As it is meant to be used", blocks)
+
+
+def _done(preview: CorrectionPreview, row: int) -> str:
+    assert preview.gated is not None
+    if preview.gated.given_up[row]:
+        return " (given up)"
+    return "" if preview.gated.changed[row] else " (left alone)"
+
+
+def _rungs(preview: CorrectionPreview) -> Section:
+    """The steps on every sample, without the gate."""
+    assert preview.images is not None
+    found = preview.to_dict()["steps"]
+    header = ["step", "change", "control's"]
+    rows = [[one["step"], one["change"], one["control_change"]] for one in found]
+    caption = "On every sample, without its gate. Change: mean absolute difference of the pixels, of 1. "
+    if preview.flagged is not None:
+        n_flagged = int(preview.flagged.sum())
+        header += ["still flagged", "control's", "newly flagged", "control's"]
+        for row, one in zip(rows, found, strict=True):
+            row += [one[f"{control}{name}"] for name in ("flagged_of_flagged", "flagged_of_others")
+                    for control in ("", "control_")]  # fmt: skip
+        caption += f"Flagged by its own gate: {n_flagged} were before, {preview.settings.n - n_flagged} were not. "
+    caption += f"Control: {_CONTROL}; of moved latents, as far in random directions."
+    pictures = [
+        Picture(
+            f"{step.name[0].upper()}{step.name[1:]}: unedited, edited, and the control.",
+            _grid(preview.images, step.images, step.control_images),
+        )
+        for step in preview.steps
+    ]
+    return Section("How strong it can be", [Table(caption, header, rows), *pictures])
+
+
+def _grid(*rows: Any) -> bytes:
+    return image_grid([shrunk(row) for row in rows], max(1, 128 // rows[0].shape[-1]))
