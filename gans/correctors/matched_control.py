@@ -151,7 +151,9 @@ def at_other_units(edit: Edit, order: Tensor) -> Edit | None:
 
 def at_other_neurons(edit: Edit, order: Tensor) -> Edit | None:
     """The same edit of other neurons, the first in a random `order` (n_neurons,); None where it edits no neurons."""
-    if not isinstance(edit, AblateNeurons | CapNeurons):
+    if not isinstance(edit, AblateNeurons | CapNeurons | PullToMean) or edit.mask is None:
+        return None
+    if isinstance(edit, PullToMean) and bool(edit.mask.all()):
         return None
     mask = torch.zeros(edit.mask.numel(), dtype=torch.bool)
     mask[_others(order, edit.mask.flatten().nonzero()[:, 0])] = True

@@ -124,7 +124,7 @@ class CorrectionPreview:
     def _flags(self, score: NDArray[np.float64] | None) -> dict[str, Any]:
         """Flagged after, of those flagged before and of the others, and the median score; nothing without scores."""
         flagged = self.flagged
-        if score is None or flagged is None:
+        if score is None or flagged is None or self.threshold is None:
             return {"flagged_of_flagged": None, "flagged_of_others": None, "median_score": None}
         after = score > self.threshold
         return {
