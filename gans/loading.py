@@ -11,7 +11,7 @@ from torch import nn
 
 from genmend.gans.families.layout import FamilyOptions
 from genmend.gans.generator import Generator
-from genmend.gans.model_names import EMBEDDED, no_generator
+from genmend.gans.model_names import EMBEDDED, generator_plug_in, no_generator
 from genmend.gans.own_label import label_call
 from genmend.storage.named_object import made_object, named_object
 
@@ -32,8 +32,8 @@ def load_generator(
     ----------
     model : str
         ``faces``; ``portraits``; ``eyes``, or ``eyes:brown`` for one class; a folder (or the .safetensors in it) that
-        ``genmend convert`` wrote; or ``module:callable`` for one of your own. The callable takes no arguments and
-        returns a `Generator`, or an nn.Module that maps latents of `latent_shape` to images.
+        ``genmend convert`` wrote; the name of a plug-in; or ``module:callable`` for one of your own. The callable takes
+        no arguments and returns a `Generator`, or an nn.Module that maps latents of `latent_shape` to images.
     latent_shape : sequence of int, optional
         Needed for an nn.Module alone.
     layers : sequence of str
@@ -51,6 +51,8 @@ def load_generator(
         option is not the generator's.
     genmend.storage.named_object.UsersCodeError
         If a module or callable of your own raises.
+    genmend.storage.plug_ins.PlugInError
+        If a plug-in does; the message names its package.
     """
     eyes = model.partition(":")[0] == "eyes"
     own = not model or not (eyes or model in EMBEDDED or Path(model).exists())
@@ -98,9 +100,12 @@ def _own_generator(
     value_range: tuple[float, float] | None,
     label: int | None,
 ) -> Generator:
-    """The generator that ``module:callable`` is or returns, or one round the nn.Module that it is or returns."""
-    named = named_object(model) if ":" in model else None
-    built = made_object(model) if callable(named) and not isinstance(named, nn.Module) else named
+    """The generator that ``module:callable`` or a plug-in is or returns, or one round the nn.Module that it is."""
+    plug_in = None if ":" in model else generator_plug_in(model)
+    named = named_object(model) if ":" in model else None if plug_in is None else plug_in.load()
+    built = named
+    if callable(named) and not isinstance(named, nn.Module):
+        built = made_object(model) if plug_in is None else plug_in.made()
     if isinstance(built, Generator):
         if label is not None:
             raise ValueError(f"{model} returns a gans.Generator, which fixes its label itself: do so in its call=.")
@@ -116,7 +121,7 @@ def _own_generator(
         layers=tuple(layers),
         value_range=value_range or (-1.0, 1.0),
         call=None if label is None else label_call(module, label, tuple(latent_shape)),
-        name=model.partition(":")[2],
+        name=model.partition(":")[2] or model,
         settings={} if label is None else {"label": label},
     )
     module.requires_grad_(False)  # last: weights of lazy layers are there since the generator has run them

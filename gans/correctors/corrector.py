@@ -39,9 +39,15 @@ class FitSamples:
 class Corrector(BaseEstimator):
     """Base of the correctors: a subclass overrides `_fit`, and `edits` or `move` or both.
 
-    A *static* corrector gives the same edits for any latents, so they can be kept in a correction file; one that edits
-    each sample in its own way gives edits for exactly the latents it was asked for, in their order.
+    A *static* corrector (`is_static`) gives the same edits for any latents and moves none, so they can be kept in a
+    correction file; one that edits each sample in its own way gives edits for exactly the latents it was asked for, in
+    their order.
     """
+
+    @property
+    def is_static(self) -> bool:
+        """Whether it is; a subclass that is says so."""
+        return False
 
     def fit(
         self,

@@ -113,6 +113,11 @@ class DefectiveUnits(Corrector):
         self.strength = strength
         self.seed = seed
 
+    @property
+    def is_static(self) -> bool:
+        """Yes."""
+        return True
+
     def _fit(self, samples: FitSamples, progress: bool) -> None:
         """Score the units and choose those to correct."""
         self._check_parameters()

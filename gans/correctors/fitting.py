@@ -18,11 +18,7 @@ from genmend.activations import Correction, Gate, load_correction, save_correcti
 from genmend.gans.correctors.contrast_descent import DESCENTS
 from genmend.gans.correctors.corrector import Corrector
 from genmend.gans.correctors.ladder import default_rungs, fit_correction
-from genmend.gans.correctors.latent_optimisation import LatentOptimisation
-from genmend.gans.correctors.locally_active_units import LocallyActiveUnits
-from genmend.gans.correctors.manifold_guided import ManifoldGuided
 from genmend.gans.correctors.registry import DESCENT, LOOK_AT_MASKS, MethodSettings
-from genmend.gans.correctors.truncation import Truncation
 from genmend.gans.detection.artifact_detector import DEFAULT_SHARE, ArtifactDetector
 from genmend.gans.detection.defect_masks import MOST_EXPLAINED, GateScore, MaskMaker, made_masks
 from genmend.gans.detection.detect import check_detector, detector_facts, fit_detector, measure_samples
@@ -92,7 +88,7 @@ def fit_method(
     """
     method, settings, work = method or MethodSettings(), settings or DetectorSettings(), work or Work()
     corrector = None if method.is_own else method.corrector(settings)
-    in_file = corrector is None or _expressible(corrector)
+    in_file = corrector is None or corrector.is_static
     facts = {}
     if work.folder is not None:
         facts = method.facts() | {"fit": settings_key(detector_facts(generator, settings))}
@@ -239,10 +235,3 @@ def _explained(generator: Generator, learnt: _Samples, gate: Gate, maker: MaskMa
     learnt_from, _, _ = learnt.words.rpartition(", ")
     few = f" of the first {len(broken)} broken ones" if len(broken) < len(learnt.broken) else ""
     return replace(learnt, broken=broken, masks=masks, words=f"{learnt_from}, masks by {maker.name}{few}")
-
-
-def _expressible(corrector: Corrector) -> bool:
-    """Whether the same edits serve any latents and no latent is moved: then a correction file holds the method."""
-    if isinstance(corrector, Truncation):
-        return corrector.layer is not None
-    return not isinstance(corrector, LatentOptimisation | LocallyActiveUnits | ManifoldGuided)

@@ -30,6 +30,11 @@ class _MatchedControl(Corrector):
         self.corrector = corrector
         self.seed = seed
 
+    @property
+    def is_static(self) -> bool:
+        """As the corrector is."""
+        return self.corrector.is_static
+
     def _fit(self, samples: FitSamples, progress: bool) -> None:
         """Take the corrector if it is fitted, else fit a copy of it on the same samples."""
         self.corrector_ = self.corrector

@@ -56,6 +56,11 @@ class RareNeurons(Corrector):
         self.strength = strength
         self.seed = seed
 
+    @property
+    def is_static(self) -> bool:
+        """Yes."""
+        return True
+
     def _fit(self, samples: FitSamples, progress: bool) -> None:
         """Measure the rates on the uncorrected generator; broken samples and masks are not needed."""
         check_rate(self.rate)

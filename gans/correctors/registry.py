@@ -21,8 +21,9 @@ from genmend.gans.detection.defect_classifier import DefectClassifier
 from genmend.gans.detection.defect_masks import MaskMaker
 from genmend.gans.detection.labelled_samples import LabelledSamples
 from genmend.gans.settings import DetectorSettings
+from genmend.storage.plug_ins import PlugInError, find_plug_in
 
-__all__ = ["DESCENT", "LADDER", "LOOK_AT_MASKS", "METHODS", "MethodSettings", "parse_parameters"]
+__all__ = ["DESCENT", "LADDER", "LOOK_AT_MASKS", "METHODS", "OWN_METHODS", "MethodSettings", "parse_parameters"]
 
 DESCENT = "contrast-descent"
 LADDER = "ladder"
@@ -57,6 +58,35 @@ METHODS: Mapping[str, Callable[[DetectorSettings], Corrector]] = {
 }
 
 
+OWN_METHODS = (*_OWN, *METHODS)
+
+
+def _new_corrector(method: str, settings: DetectorSettings) -> Corrector:
+    """An unfitted corrector, by its key of `METHODS` or the name of a plug-in.
+
+    Raises
+    ------
+    ValueError
+        If there is none of the name.
+    PlugInError
+        If the plug-in fails, or gives something else.
+    """
+    if method in METHODS:
+        return METHODS[method](settings)
+    plug_in = find_plug_in("corrector", method, OWN_METHODS)
+    if plug_in is None:
+        raise ValueError(
+            f"method is {method!r}; give one of {', '.join(OWN_METHODS)}, or a plug-in (`genmend list` names them)."
+        )
+    made = plug_in.made(settings)
+    if not isinstance(made, Corrector):
+        raise PlugInError(
+            f"The corrector {method!r} of the package {plug_in.source} gives a {type(made).__name__}, but a "
+            "genmend.gans.correctors.corrector.Corrector is needed: update that package, or uninstall it."
+        )
+    return made
+
+
 @dataclass(frozen=True)
 class MethodSettings:
     """Which correction, and what it learns from beside the generator's own samples.
@@ -64,8 +94,8 @@ class MethodSettings:
     Attributes
     ----------
     method : str
-        ``contrast-descent``: latents moved, the ladder for what that does not mend; ``ladder``: its rungs alone; or a
-        key of `METHODS`.
+        ``contrast-descent``: latents moved, the ladder for what that does not mend; ``ladder``: its rungs alone; a key
+        of `METHODS`; or the name of a plug-in.
     parameters : mapping
         In place of the method's own (its constructor's), or of the gate's quantiles (`gans.fit_correction`).
     labels : LabelledSamples, optional
@@ -81,8 +111,6 @@ class MethodSettings:
     masks: MaskMaker | None = None
 
     def __post_init__(self) -> None:
-        if self.method not in (*_OWN, *METHODS):
-            raise ValueError(f"method is {self.method!r}; give one of {', '.join((*_OWN, *METHODS))}.")
         _checked_parameters(self.method, self.parameters)
         self.check_masks(self.masks)
 
@@ -114,7 +142,7 @@ class MethodSettings:
 
     def corrector(self, settings: DetectorSettings) -> Corrector:
         """The method's corrector, unfitted."""
-        corrector = METHODS[self.method](settings)
+        corrector = _new_corrector(self.method, settings)
         known = _parameters_of(corrector)
         chosen = {known[name]: value for name, value in self.parameters.items() if name in known}
         return corrector.set_params(**chosen)
@@ -155,7 +183,7 @@ def _gate_parameters() -> dict[str, float]:
 def _checked_parameters(method: str, chosen: Mapping[str, Any]) -> None:
     defaults: dict[str, Any] = dict(_gate_parameters())
     if method not in _OWN:
-        corrector = METHODS[method](DetectorSettings())
+        corrector = _new_corrector(method, DetectorSettings())
         values = corrector.get_params()
         defaults |= {name: values[full] for name, full in _parameters_of(corrector).items()}
     for name, value in chosen.items():

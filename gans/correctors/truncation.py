@@ -45,6 +45,11 @@ class Truncation(Corrector):
         self.n_samples = n_samples
         self.seed = seed
 
+    @property
+    def is_static(self) -> bool:
+        """Where a layer's output is pulled to its mean in place of the latents."""
+        return self.layer is not None
+
     def _fit(self, samples: FitSamples, progress: bool) -> None:
         """Find the mean; only truncation in w needs samples, and it draws its own."""
         if not 0 <= self.psi <= 1:

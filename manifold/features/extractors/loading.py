@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from genmend.storage.named_object import made_object
+from genmend.storage.plug_ins import find_plug_in, plug_ins
 
 __all__ = ["AUDIO_EXTRACTORS", "EXTRACTORS", "LIBRARIES", "extractor_of_file", "load_extractor"]
 
@@ -32,6 +33,7 @@ LIBRARIES = {
     "vgg16-fc2": "genmend.manifold.features.extractors.vgg16_fc2:load",
     "torch_fidelity": "genmend.manifold.features.extractors.fid_inception:load",
 }
+_RESERVED = (*EXTRACTORS, *AUDIO_EXTRACTORS, *LIBRARIES)
 # The extra that brings a module which an extractor may lack.
 _EXTRAS = {
     "timm": "vision",
@@ -54,8 +56,8 @@ def load_extractor(name: str | Callable[..., Any]) -> Callable[..., Any]:
 
     Names are those of `EXTRACTORS` and `AUDIO_EXTRACTORS`; ``LIBRARY:MODEL@WEIGHTS`` for a model of `LIBRARIES`, e.g.
     ``timm:resnet50@weights.safetensors`` (without ``@WEIGHTS`` the library fetches its own from the network), or for
-    what a metric was published with: ``vgg16-fc2:rarity@PATH``, ``torch_fidelity:inception-v3-compat@PATH``; and
-    ``module:callable``, a function of yours without arguments that returns an extractor.
+    what a metric was published with: ``vgg16-fc2:rarity@PATH``, ``torch_fidelity:inception-v3-compat@PATH``; the name
+    of a plug-in; and ``module:callable``, a function of yours without arguments that returns an extractor.
 
     A callable of your own takes a tensor (n, 3, h, w) in [0, 1] and returns (n, d); for audio, one mono wave
     (samples,), a float32 ndarray at its attribute `sample_rate` (16,000 Hz where it has none), and returns (d,).
@@ -78,10 +80,16 @@ def load_extractor(name: str | Callable[..., Any]) -> Callable[..., Any]:
             if name not in _own:
                 _own[name] = _of_library(name) if name.partition(":")[0] in LIBRARIES else made_object(name)
             return _own[name]
+        if name in _own:
+            return _own[name]
+        if (plug_in := find_plug_in("extractor", name, _RESERVED)) is not None:
+            _own[name] = plug_in.made()
+            return _own[name]
     except ModuleNotFoundError as error:
         raise _with_remedy(name, error) from error
     raise ValueError(
-        f"No extractor is called {name!r}; give one of {', '.join([*EXTRACTORS, *AUDIO_EXTRACTORS])}, "
+        f"No extractor is called {name!r}; give one of "
+        f"{', '.join([*EXTRACTORS, *AUDIO_EXTRACTORS, *plug_ins('extractor', _RESERVED)])}, "
         f"a model of a library ({', '.join(f'{library}:NAME' for library in LIBRARIES)}), or module:callable."
     )
 
