@@ -110,7 +110,7 @@ def plug_ins(kind: str, reserved: Collection[str] = ()) -> dict[str, list[PlugIn
     found: dict[str, list[PlugIn]] = {}
     seen: set[str] = set()
     for package in distributions():
-        name = str((package.metadata or {}).get("Name") or "unknown") if _says_genmend(package) else ""
+        name = (package.name or "unknown") if _says_genmend(package) else ""
         if not name or name in seen:  # one that is found twice on the path counts once, as for Python itself
             continue
         seen.add(name)

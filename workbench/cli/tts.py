@@ -37,7 +37,7 @@ def speak(
     voice: Annotated[
         str,
         typer.Argument(
-            help="joe, tacotron, a Piper .onnx, torchaudio:BUNDLE, a folder or hub name of transformers.",
+            help="joe, tacotron, a plug-in, a Piper .onnx, torchaudio:BUNDLE, a folder or hub name of transformers.",
             callback=_known_voice,
         ),
     ],
