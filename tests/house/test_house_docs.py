@@ -44,7 +44,7 @@ def workplace(tmp_path, monkeypatch):
 @pytest.mark.real("faces", "efficientnet-lite0", "joe")
 @pytest.mark.parametrize("code", SNIPPETS, ids=SNIPPETS.values())
 def test_python_runs(code, workplace):
-    if "load_correction(" in code:
+    if "load_correction(" in code or 'from_pretrained("correction' in code:
         generator = load_generator("faces")
         detector = ArtifactDetector(n_statistics=300, n_reference=100).fit(generator)
         save_correction("correction.safetensors", fit_correction(generator, detector))

@@ -68,8 +68,8 @@ def known_model(model: str) -> str:
 Model = Annotated[
     str,
     typer.Argument(
-        help="faces, portraits, eyes, eyes:brown, a plug-in, module:callable that returns yours, or a folder of genmend "
-        "convert.",
+        help="faces, portraits, eyes, eyes:brown, a plug-in, module:callable that returns yours, or a folder that "
+        "genmend convert wrote.",
         callback=known_model,
     ),
 ]

@@ -28,6 +28,7 @@ from genmend.workbench.cli.settings_options import command
 
 if TYPE_CHECKING:
     from genmend.gans.preview.settings import PreviewSettings
+    from genmend.storage.hub.repository import Shared
 
 __all__ = ["commands"]
 
@@ -91,6 +92,14 @@ def attach(
     out: Out,
     *,
     settings: PreviewSettings,
+    prompt: Annotated[
+        list[str] | None, typer.Option(help="What a pipeline draws, at most 8 images of each; again for more.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Denoising steps of a pipeline; its own if not given.", min=1)
+    ] = None,
+    text: Annotated[str, typer.Option(help="What a voice says.")] = "",
+    phonemes: Annotated[str, typer.Option(help="IPA in place of what espeak-ng makes of the text.")] = "",
     revision: Revision = "",
     latent_shape: LatentShape = "",
     value_range: ValueRange = "",
@@ -105,10 +114,32 @@ def attach(
     from genmend.storage import find_shared
 
     shared = find_shared(source, revision=revision or None)
-    if shared.kind.name != "correction":
-        raise ValueError(
-            f"{source} holds {shared.kind.noun}, which attach cannot show; `genmend pull` says what it is."
+    if shared.kind.name == "correction":
+        _attach_to_generator(
+            model, shared, out, settings, latent_shape, value_range, psi, space, label, device, batch_size, as_json
         )
+    elif shared.kind.name == "amplification":
+        _attach_to_pipeline(model, shared, out, settings, tuple(prompt or ()), steps, device, batch_size, as_json)
+    elif shared.kind.name == "voice-repairs":
+        _attach_to_voice(model, shared, out, text, phonemes, device, as_json)
+    else:
+        raise ValueError(f"{source} holds {shared.kind.noun}, which changes no model; `genmend pull` says what it is.")
+
+
+def _attach_to_generator(
+    model: str,
+    shared: Shared,
+    out: Path,
+    settings: PreviewSettings,
+    latent_shape: str,
+    value_range: str,
+    psi: float | None,
+    space: str,
+    label: int | None,
+    device: str,
+    batch_size: int | None,
+    as_json: bool,
+) -> None:
     known_model(model)
     from genmend.workbench.commands.gans.attach import run_attach
     from genmend.workbench.pages.gans.attach import preview_in_words
@@ -117,3 +148,55 @@ def attach(
     preview = run_attach(generator, shared, out, settings, progress=show_progress())
     note(preview_in_words(preview))
     finish(preview.to_dict(), out, as_json)
+
+
+def _attach_to_pipeline(
+    model: str,
+    shared: Shared,
+    out: Path,
+    settings: PreviewSettings,
+    prompts: tuple[str, ...],
+    steps: int | None,
+    device: str,
+    batch_size: int | None,
+    as_json: bool,
+) -> None:
+    from genmend.diffusion.pipeline_folder import check_model
+
+    check_model(model)
+    if not prompts:
+        raise ValueError(f"{shared.source} holds an amplification, which is tried on a prompt; give --prompt.")
+    from genmend.diffusion.loading import load_text_to_image
+    from genmend.workbench.commands.attach import run_attach_amplification
+
+    found = run_attach_amplification(
+        model,
+        load_text_to_image(model, device=device),
+        shared,
+        prompts,
+        out,
+        n=settings.n,
+        seed=settings.seed,
+        call=None if steps is None else {"num_inference_steps": steps},
+        batch_size=batch_size,
+        progress=show_progress(),
+    )
+    finish(found, out, as_json)
+
+
+def _attach_to_voice(
+    model: str, shared: Shared, out: Path, text: str, phonemes: str, device: str, as_json: bool
+) -> None:
+    from genmend.tts.voices.load import check_voice
+
+    check_voice(model)
+    if not (text.strip() or phonemes):
+        raise ValueError(f"{shared.source} holds repairs of a voice, which are tried on a text; give --text.")
+    from genmend.tts import load_voice
+    from genmend.tts.mending.settings import SpeakSettings
+    from genmend.workbench.commands.attach import run_attach_repairs
+
+    said = SpeakSettings(phonemes=phonemes or None)
+    voice = load_voice(model, device=device)
+    found = run_attach_repairs(voice, shared, text, out, settings=said, progress=show_progress())
+    finish(found, out, as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from genmend.storage.tables import write_csv, write_json
@@ -10,7 +11,7 @@ from genmend.tts.mending.mend import SpeakRun
 from genmend.tts.mending.reference import VoiceReference
 from genmend.tts.mending.settings import SpeakSettings
 from genmend.tts.voices.wav import write_wav
-from genmend.workbench.pages.page import need_packages
+from genmend.workbench.pages.page import Section, need_packages
 from genmend.workbench.pages.speak import write_speak_report
 
 __all__ = ["run_speak"]
@@ -24,11 +25,12 @@ def run_speak(
     *,
     reference: VoiceReference | None = None,
     progress: bool = True,
+    facts: Sequence[Section] = (),
 ) -> SpeakRun:
     """Say a text and write everything to `out`; `reference` as `mend` takes it.
 
     Files: ``original.wav``, with a repair ``repaired.wav`` (the sentences whose repair was refused as they were),
-    ``tokens.csv``, ``summary.json``, ``report.html``.
+    ``tokens.csv``, ``summary.json``, ``report.html``, where `facts` stand first.
     """
     need_packages()
     run = mend(voice, text, reference=reference, settings=settings, progress=progress)
@@ -40,5 +42,5 @@ def run_speak(
         (out / "repaired.wav").unlink(missing_ok=True)
     write_csv(out / "tokens.csv", run.token_columns())
     write_json(out / "summary.json", run.to_dict())
-    write_speak_report(out / "report.html", run)
+    write_speak_report(out / "report.html", run, facts)
     return run

@@ -43,8 +43,10 @@ BOUNDS = "Bounds of usability and of the share: one-sided 95 %; of novelty: 95 %
 N_SHOWN = 8  # pairs of the first prompt
 
 
-def write_amplify_report(path: Path, run: AmplifyRun, settings: AmplifySettings, pairs: Sequence[bytes]) -> None:
-    """Write the page; `pairs` are pictures of each prompt."""
+def write_amplify_report(
+    path: Path, run: AmplifyRun, settings: AmplifySettings, pairs: Sequence[bytes], facts: Sequence[Section] = ()
+) -> None:
+    """Write the page; `pairs` are pictures of each prompt, `facts` what stands first."""
     summary = run.to_dict()
     rows = "from above: original, amplified" + (f", control band {settings.control!r}" if run.control else "")
     pictures = [
@@ -54,6 +56,7 @@ def write_amplify_report(path: Path, run: AmplifyRun, settings: AmplifySettings,
     first = run.images_before[0][:N_SHOWN], run.images[0][:N_SHOWN]
     caption = f"{settings.prompts[0]!r}: the same seeds without and with amplified low frequencies."
     sections = [
+        *facts,
         Section("Same seeds, without and with", pictures, True),
         Section("What changed", _figures(run, settings), True),
     ]

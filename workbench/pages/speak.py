@@ -41,10 +41,10 @@ _LEXICON = (
 )
 
 
-def write_speak_report(path: Path, run: SpeakRun) -> None:
-    """Write the page."""
+def write_speak_report(path: Path, run: SpeakRun, facts: Sequence[Section] = ()) -> None:
+    """Write the page; `facts` stand first."""
     many = len(run) > 1
-    sections = []
+    sections = list(facts)
     for number, sentence in enumerate(run, start=1):
         name = f"Sentence {number}: " if many else ""
         said = _said(sentence) if many else []
