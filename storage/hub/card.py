@@ -71,9 +71,7 @@ def model_card(kind: Kind, described: Description, source: str, licence: str, ab
     if described.reproduce:
         parts.append(f"## Reproduce\n\n{_code(described.reproduce, True)}")
     if described.not_told:
-        parts.append(
-            "## What the file does not say\n\n" + "\n".join(f"- {_plain(line)}" for line in described.not_told)
-        )
+        parts.append("## What the file does not say\n\n" + "\n".join(f"- {line}" for line in described.not_told))
     parts.append(f"## Licence\n\n{licence}, {_LICENCE_NOTE}")
     facts = {"file": kind.file, "SHA-256": sha256, "shared with": f"genmend {__version__}"}
     parts.append(
