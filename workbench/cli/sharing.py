@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from genmend.workbench.cli.options import (
+    MEND,
+    SETUP,
     BatchSize,
     Device,
     Json,
@@ -34,11 +36,13 @@ __all__ = ["commands"]
 
 commands = typer.Typer()
 
+_FILE = "mended/correction.safetensors"
+
 Source = Annotated[str, typer.Argument(help="A repository OWNER/NAME of the hub; also a folder or a file.")]
 Revision = Annotated[str, typer.Option(help="Branch, tag or commit of the repository; a commit never changes.")]
 
 
-@commands.command()
+@commands.command(rich_help_panel=SETUP, epilog=f"Example: genmend push {_FILE} you/faces-correction --licence mit")
 def push(
     file: Annotated[
         Path, typer.Argument(help="A correction, amplification, detector, region or repairs of a voice.", exists=True)
@@ -67,7 +71,7 @@ def push(
     note(f"Shared: {address}")
 
 
-@commands.command()
+@commands.command(rich_help_panel=SETUP, epilog="Example: genmend pull you/faces-correction --out fetched")
 def pull(
     source: Source,
     out: Annotated[Path, typer.Option(help="Folder for the file and its card.")],
@@ -83,7 +87,12 @@ def pull(
     note(pulled.text)
 
 
-@command(commands, settings="genmend.gans.preview.settings:PreviewSettings")
+@command(
+    commands,
+    panel=MEND,
+    example="Example: genmend attach faces you/faces-correction --out preview",
+    settings="genmend.gans.preview.settings:PreviewSettings",
+)
 def attach(
     model: Annotated[
         str, typer.Argument(help="What the file was made for: MODEL of detect, or of amplify, or VOICE of speak.")
@@ -142,12 +151,11 @@ def _attach_to_generator(
 ) -> None:
     known_model(model)
     from genmend.workbench.commands.gans.attach import run_attach
-    from genmend.workbench.pages.gans.attach import preview_in_words
+    from genmend.workbench.pages.gans.attach import attach_answer
 
     generator = generator_from(model, latent_shape, value_range, "", device, batch_size, "", psi, space, label)
     preview = run_attach(generator, shared, out, settings, progress=show_progress())
-    note(preview_in_words(preview))
-    finish(preview.to_dict(), out, as_json)
+    finish(preview.to_dict(), out, as_json, attach_answer(preview).in_words())
 
 
 def _attach_to_pipeline(

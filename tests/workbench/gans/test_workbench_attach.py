@@ -31,7 +31,7 @@ def folder(tmp_path, monkeypatch):
 def test_from_a_folder_and_from_a_hub_it_shows_the_same(folder, hub):
     done = genmend(folder, "attach", "scratch:build", "shared", "--out", "seen", *LATENTS, "--json")
     assert done.returncode == 0, done.stderr
-    assert done.stderr.startswith("On 6 fresh samples its edits change pixels by ")
+    assert done.stderr.startswith("On 6 fresh samples its edits change the pixels by ")
     told = json.loads(done.stdout)
     assert told["fit"] == "the weights it was made for"
     assert [step["step"] for step in told["steps"]] == ["rung 1 of 2", "rung 2 of 2"]
@@ -42,6 +42,7 @@ def test_from_a_folder_and_from_a_hub_it_shows_the_same(folder, hub):
     for words in ("the weights it was made for", "activations.scale_units", "the file has no gate", "unedited, edited"):
         assert words in page, words
     assert page.index("What the file says") < page.index("How strong it can be")
+    assert "the same edits at random places: " in page
     assert genmend(folder, "push", "shared", "me/fix", "--licence", "mit").returncode == 0
     done = genmend(folder, "attach", "scratch:build", "me/fix", "--out", "again", *LATENTS, "--json")
     assert json.loads(done.stdout) == told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ from genmend.manifold.figures.image_grid import image_grid
 from genmend.storage.hub.kinds import Description
 from genmend.storage.hub.repository import Shared
 from genmend.workbench.pages.facts import fact_sections
-from genmend.workbench.pages.page import Paragraph, Picture, Section, Table, write_report
-from genmend.workbench.pages.pictures import shrunk
+from genmend.workbench.pages.page import Answer, Number, Paragraph, Picture, Section, Table, write_report
+from genmend.workbench.pages.pictures import before_after, shrunk
 
-__all__ = ["preview_in_words", "write_attach_report"]
+__all__ = ["attach_answer", "write_attach_report"]
 
+_NOT_BETTER = (
+    "By its own judgement the same edits at random places do as much: what it mends may be any change of that size."
+)
 _CONTROL = "as many and as strong edits in the same layers, at random places"
 
 
@@ -22,38 +26,49 @@ def write_attach_report(path: Path, shared: Shared, described: Description, prev
     """Write the page."""
     facts, *others = fact_sections(shared, described, preview.fit, preview.not_checked)
     tried = [_mended(preview), _rungs(preview)] if preview.steps else []
-    write_report(path, f"genmend attach: {described.title}", preview_in_words(preview), [facts, *tried, *others])
+    answer = attach_answer(preview)
+    if preview.images is not None and preview.steps:
+        after, how = preview.steps[-1].images, f"the strongest step, {preview.steps[-1].name}"
+        if preview.mended is not None:
+            after, how = preview.mended, "as its gate leaves them"
+        caption = f"Unedited, and {how}: samples {', '.join(map(str, preview.shown))}."
+        answer = replace(answer, pictures=[before_after(caption, preview.images, after)])
+    write_report(path, f"genmend attach: {described.title}", answer, [facts, *tried, *others])
 
 
-def preview_in_words(preview: CorrectionPreview) -> str:
-    """What was seen, in a few sentences."""
+def attach_answer(preview: CorrectionPreview) -> Answer:
+    """What was seen."""
     if not preview.steps:
-        return f"Nothing was tried: this is {preview.fit}."
+        return Answer(f"Nothing was tried: this is {preview.fit}.")
     n, done, control = preview.settings.n, preview.gated, preview.control_gated
     if done is None or control is None or preview.flagged is None:
         weakest, strongest = preview.steps[0], preview.steps[-1]
-        return (
-            f"On {n} fresh samples its edits change pixels by {_share(weakest.change)} to {_share(strongest.change)} "
-            f"of the range, the same edits at random places by {_share(weakest.control_change)} to "
-            f"{_share(strongest.control_change)}. Nothing here says whether that is better: look at the pictures."
+        return Answer(
+            f"On {n} fresh samples its edits change the pixels by {_share(weakest.change)} at the least and "
+            f"{_share(strongest.change)} at the most; nothing here says whether that is better.",
+            Number(
+                "Change of pixels, at the most",
+                _share(strongest.change),
+                f"the same edits at random places: {_share(strongest.control_change)}",
+            ),
         )
-    changed, other = int(done.changed.sum()), int(control.changed.sum())
-    if not preview.flagged.any():
-        return f"Of {n} fresh samples its gate opens to none, so it would change nothing; its rungs were tried on all."
-    flagged, given_up = int(preview.flagged.sum()), int(done.given_up.sum())
-    return (
-        f"Of {n} fresh samples its gate opens to {flagged}. By its own judgement {changed} of them are mended and "
-        f"{given_up} given up; by the same judgement the control, {_CONTROL}, mends {other}." + _sizes(preview)
+    flagged, mended, other = int(preview.flagged.sum()), int(done.changed.sum()), int(control.changed.sum())
+    if not flagged:
+        return Answer(f"Of {n} fresh samples its gate opens to none, so it would change nothing.")
+    sizes = [_share(change) for change in (preview.gated_change, preview.control_gated_change) if change is not None]
+    more = f"A mended sample's pixels change by {sizes[0]} of their range" if sizes else ""
+    more += f", the control's by {sizes[1]}" if len(sizes) == 2 else ""
+    return Answer(
+        f"Of {n} fresh samples its gate opens to {flagged}: {mended} are mended, by its own judgement, "
+        f"{int(done.given_up.sum())} given up, the others left untouched.",
+        Number(
+            "Mended, by its own judgement",
+            f"{mended} of {flagged}",
+            f"{_CONTROL}, by the same judgement: {other} of {flagged}",
+        ),
+        [_NOT_BETTER] if other >= mended else (),
+        more=f"{more}." if more else "",
     )
-
-
-def _sizes(preview: CorrectionPreview) -> str:
-    if preview.gated_change is None:
-        return ""
-    said = f" A mended sample's pixels change by {_share(preview.gated_change)} of the range"
-    if preview.control_gated_change is None:
-        return f"{said}."
-    return f"{said}, the control's by {_share(preview.control_gated_change)}."
 
 
 def _share(change: float) -> str:
