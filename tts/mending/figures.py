@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from genmend.tts.measures.alignment import alignment_of
+from genmend.tts.measures.attention_path import repeated_tokens
 from genmend.tts.voices.mel import LogMel
 
 if TYPE_CHECKING:
@@ -18,13 +20,15 @@ if TYPE_CHECKING:
 __all__ = ["STATE_COLOURS", "diagnosis_figure", "outside_histogram", "score_heat_map", "visible_symbol"]
 
 _VISIBLE = {" ": "␣"}  # symbols that would not be seen
+FAULT_COLOURS = {"skipped": "#b2182b", "stalled": "#f4a582", "went back to": "#762a83"}
 STATE_COLOURS = {"inside": "#d9ead8", "outside": "#f4a582", "never seen": "#b2182b", "dropped": "#7f7f7f"}
 
 
 def diagnosis_figure(diagnosis: Diagnosis, speech: Speech) -> Figure:
     """Draw a sentence along time: waveform, mel spectrogram, and phonemes coloured by what was found of them.
 
-    Where the model has an attention, it is drawn below. Without durations or attention the lane is spread evenly.
+    Where the model has an attention, it is drawn below with its path and with what it skipped, stayed on for more than
+    a second, or went back to. Without durations or attention the lane is spread evenly.
     """
     from matplotlib.figure import Figure
 
@@ -139,8 +143,24 @@ def _attention(axes: Any, diagnosis: Diagnosis, speech: Speech) -> None:
     step = speech.hop / speech.sample_rate
     extent = (0.0, len(speech.attention) * step, -0.5, speech.attention.shape[1] - 0.5)
     axes.imshow(speech.attention.T, origin="lower", aspect="auto", cmap="Greys", vmin=0, vmax=1, extent=extent)
+    axes.step((np.arange(len(speech.attention)) + 0.5) * step, speech.attention.argmax(axis=1), linewidth=0.8)
+    for fault, tokens in _attention_faults(diagnosis, speech).items():
+        for number, token in enumerate(tokens):
+            label = fault if number == 0 else None
+            axes.axhspan(token - 0.5, token + 0.5, color=FAULT_COLOURS[fault], alpha=0.4, linewidth=0, label=label)
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(loc="upper left", fontsize=7)
     axes.set_yticks(range(len(diagnosis.tokens)), [visible_symbol(s) for s in diagnosis.tokens.symbols], fontsize=5)
     axes.set_ylabel("attention")
+
+
+def _attention_faults(diagnosis: Diagnosis, speech: Speech) -> dict[str, tuple[int, ...]]:
+    """Fault -> the tokens that it is marked at."""
+    assert speech.attention is not None
+    if not diagnosis.tokens.sounds:
+        return {}
+    found = alignment_of(diagnosis.tokens, speech)
+    return {"skipped": found.skipped, "stalled": found.stalled, "went back to": repeated_tokens(speech.attention)}
 
 
 def _spans(diagnosis: Diagnosis, speech: Speech) -> np.ndarray:

@@ -12,9 +12,9 @@ from genmend.tts.mending.diagnosis import STATES, Diagnosis
 from genmend.tts.mending.figures import diagnosis_figure, visible_symbol
 from genmend.tts.mending.mend import SpokenSentence
 from genmend.tts.mending.repair import Repair
-from genmend.tts.prosody.prosody import ProsodyEdit
 from genmend.workbench.app.page_parts import figure_html, note_html, table_html
 from genmend.workbench.app.voice.work import Edited, Mended, Said
+from genmend.workbench.pages.speak_edit import edit_answer
 
 __all__ = [
     "edited_in_words",
@@ -217,13 +217,7 @@ def edited_in_words(found: Edited) -> str:
         _heard(done.text, verdict, f"{when}, heard")
         for verdict, when in zip(found.heard, ("Before", "After"), strict=False)
     )
-    return f'<p class="verdict"><strong>{escape(_reached(done))}</strong></p>{rows}{heard}'
-
-
-def _reached(done: ProsodyEdit) -> str:
-    unmet = [*done.missed, *(f"{name} (nothing to measure it on)" for name in done.unmeasured)]
-    reached = f"not reached: {', '.join(unmet)}" if unmet else "reached"
-    return f"{done.request.word}: {done.request.description}, {reached}."
+    return f'<p class="verdict"><strong>{escape(edit_answer(found.run).in_words())}</strong></p>{rows}{heard}'
 
 
 def edited_picture(found: Edited) -> str:

@@ -262,7 +262,7 @@ def _alone(context: AppContext, voice: str) -> Iterator[None]:
     """One session at a time speaks with a voice: some hold their edits and their randomness in the model."""
     lock: threading.Lock = context.shared(("voice lock", voice), threading.Lock)
     while not lock.acquire(timeout=WAIT):
-        tell("waiting for another session", 0, 1)
+        tell("waiting for the voice", 0, 1)
     try:
         yield
     finally:
