@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from genmend.storage.hub.kinds import describe
 from genmend.workbench.app.page_parts import note_html, table_html
 
 __all__ = ["facts_html"]
@@ -20,8 +21,6 @@ def facts_html(path: Path, *kinds: str) -> str:
     ValueError
         If the file is damaged or of another kind.
     """
-    from genmend.storage.hub.kinds import describe
-
     kind, found = describe(path)
     if kinds and kind.name not in kinds:
         raise ValueError(f"This file holds {kind.noun}, and {' or '.join(kinds)} is needed here; upload another.")
