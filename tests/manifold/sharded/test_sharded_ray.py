@@ -1,13 +1,13 @@
 """`ShardedManifold` on Ray: two workers give the numbers of one process, also where one of them is killed."""
 
 import os
-import secrets
 import shutil
 import sys
 import tempfile
 import threading
 import time
 from contextlib import closing
+from secrets import token_hex
 
 import numpy as np
 import pytest
@@ -18,10 +18,6 @@ from genmend.manifold.sharded.workers import RETRIES, ShardWorker
 
 pytestmark = pytest.mark.all
 
-# Read when Ray is imported: no reports home, and a key of this run's own instead of one in the home folder.
-os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
-ray = pytest.importorskip("ray", reason="ray is not installed: pip install genmend[ray]")
-
 rng = np.random.default_rng(0)
 X = rng.integers(0, 4, (90, 3)).astype(np.float32)  # on a grid: ties and duplicates across shards
 Y = rng.integers(0, 5, (40, 3)).astype(np.float32)
@@ -29,20 +25,25 @@ SHARDS = [X[:30], X[30:31], X[31:]]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def running_ray():
+def ray():
     """Ray on the loopback, its files in a folder of their own (with a short name: it holds sockets)."""
     folder = tempfile.mkdtemp(prefix="ray")
-    ray.init(
-        num_cpus=2,
-        include_dashboard=False,
-        object_store_memory=80_000_000,
-        log_to_driver=False,
-        _node_ip_address="127.0.0.1",
-        _temp_dir=folder,
-    )
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers can't import this file
-    yield
-    ray.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        # Read when Ray is imported: no reports home, and a key of this run's own instead of one in the home folder.
+        for name, value in {"USAGE_STATS_ENABLED": "0", "AUTH_MODE": "token", "AUTH_TOKEN": token_hex(32)}.items():
+            patch.setenv(f"RAY_{name}", value)
+        ray = pytest.importorskip("ray", reason="ray is not installed: pip install genmend[ray]")
+        ray.init(
+            num_cpus=2,
+            include_dashboard=False,
+            object_store_memory=80_000_000,
+            log_to_driver=False,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=folder,
+        )
+        ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers can't import this file
+        yield ray
+        ray.shutdown()
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -149,7 +150,7 @@ def test_a_worker_that_dies_is_replaced(files, whole, tmp_path, monkeypatch, met
 
 
 @pytest.mark.parametrize("method", ["nearest", "sweep"])
-def test_a_worker_killed_in_the_middle(files, whole, tmp_path, monkeypatch, method):
+def test_a_worker_killed_in_the_middle(ray, files, whole, tmp_path, monkeypatch, method):
     mark, found = tmp_path / "began", []
     monkeypatch.setattr("genmend.manifold.sharded.workers.ShardWorker", waiting(method, mark))
     with closing(ShardedManifold(3, workers=2, piece_size=16)) as sharded:
@@ -183,7 +184,7 @@ def test_a_worker_that_always_dies_is_an_error(files, whole, tmp_path, monkeypat
         sharded.evaluate(Y)
 
 
-def test_what_is_refused(files, tmp_path, monkeypatch):
+def test_what_is_refused(ray, files, tmp_path, monkeypatch):
     with pytest.raises(RuntimeError, match="2 workers of 2 CPU were asked for, but Ray has room for 1"):
         ShardedManifold(workers=2, cpus_per_worker=2).fit(files)
     monkeypatch.setattr("genmend.manifold.sharded.workers._FREE_SECONDS", 0.5)
