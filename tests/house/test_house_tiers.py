@@ -3,6 +3,7 @@
 import gc
 import os
 import socket
+import sys
 
 import conftest
 import pytest
@@ -10,6 +11,7 @@ import torch
 from pytest_socket import SocketConnectBlockedError
 
 from genmend.activations.compiled import compiled_and_run
+from genmend.manifold.features import load_extractor
 
 
 class Item:
@@ -54,15 +56,26 @@ class Twice(torch.nn.Module):
         return 2 * x
 
 
-def test_what_a_test_compiled_is_forgotten():
+def test_what_a_test_compiled_is_forgotten(request):
     """And what was imported before is no matter for the garbage collector."""
     assert gc.get_freeze_count() > 10_000
     net = Twice()
     compiled = torch.compile(net, backend="eager")
     compiled(torch.ones(1))
     assert compiled_and_run([net]) is net
-    conftest.pytest_runtest_teardown()
+    conftest.pytest_runtest_teardown(request.node, request.node)
     assert compiled_and_run([net]) is None
+
+
+def test_modules_and_names_of_a_file_are_forgotten_with_it(tmp_path, monkeypatch):
+    (tmp_path / "house_own.py").write_text("def build():\n    return abs\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert load_extractor("house_own:build") is abs
+    conftest.forget_own_modules(tmp_path)
+    assert "house_own" not in sys.modules
+    (tmp_path / "house_own.py").write_text("def build():\n    return callable\n")
+    assert load_extractor("house_own:build") is callable
+    conftest.forget_own_modules(tmp_path)
 
 
 def test_missing_weights_skip_a_test_with_the_command_as_the_reason(monkeypatch, tmp_path):

@@ -25,6 +25,7 @@ SAID = {
     "manifold/metrics/frechet.py": [("metrics", "torch_fidelity"), ("metrics", "torchmetrics")],
     "manifold/metrics/evaluation.py": [("metrics", "torch_fidelity")],
     "manifold/metrics/torchmetrics_adapters.py": [("metrics", "torchmetrics")],
+    "manifold/metrics/lightning_callback.py": [("lightning", "lightning")],
     "manifold/features/audio_files.py": [("audio", "soundfile")],
     "manifold/features/image_extractor.py": [("vision", "onnxruntime")],
     "manifold/features/extractors/loading.py": [(extra, module) for module, extra in _EXTRAS.items()],

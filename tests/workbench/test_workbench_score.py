@@ -175,10 +175,16 @@ def test_options_reach_the_metrics(folder):
     assert "density" not in page_of(folder / "open").text.lower().split()
 
 
-def test_images_come_with_galleries_and_their_whole_pipeline(folder):
+@pytest.fixture(scope="module")
+def seen(folder):
+    """What a score of images says, and its page."""
     done = genmend(folder, "real", "made", "--out", "seen", *IMAGES, "--json")
     assert done.returncode == 0, done.stderr
-    result, page = json.loads(done.stdout), page_of(folder / "seen")
+    return json.loads(done.stdout), page_of(folder / "seen")
+
+
+def test_images_come_with_galleries_and_their_whole_pipeline(folder, seen):
+    result, page = seen
     for source in result["sources"].values():
         assert source["kind"] == "images"
         assert source["pipeline"]["extractor"] == "coarse pixels"
@@ -330,15 +336,15 @@ def test_a_limit_draws_and_says_so(folder, tmp_path):
     assert ("none was drawn of these subfolders" in done.stderr) == bool(left_out)
 
 
-def test_images_in_an_archive_have_galleries(folder):
+def test_images_in_an_archive_have_galleries(folder, seen):
     pixels = np.stack([np.asarray(Image.open(path)) for path in sorted((folder / "made").iterdir())])
     np.savez(folder / "made.npz", pixels, np.arange(len(pixels)))
     done = genmend(folder, "real", "made.npz:arr_0", "--out", "boxed", *IMAGES, "--json")
     assert done.returncode == 0, done.stderr
-    result, same = json.loads(done.stdout), json.loads((folder / "seen" / "summary.json").read_text())
+    result, (same, page) = json.loads(done.stdout), seen
     assert result["k"] == same["k"]
     assert result["sources"]["query"]["kind"] == "images"
-    assert len(page_of(folder / "boxed").all("img")) == len(page_of(folder / "seen").all("img"))
+    assert len(page_of(folder / "boxed").all("img")) == len(page.all("img"))
     one = genmend(folder, "real", "made/05.png", "--out", "one", *QUICK)  # a file alone
     assert one.returncode == 0, one.stderr
 
