@@ -218,7 +218,7 @@ def describe(path: str | os.PathLike[str]) -> tuple[Kind, Description]:
     described = kind.function("describe")
     try:
         return kind, described(facts, shapes)
-    except (LookupError, TypeError, ValueError, AttributeError) as fault:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as fault:
         raise ContainerError(
             f"{Path(path)} does not say what {kind.noun} says of itself ({fault}); make it anew."
         ) from fault

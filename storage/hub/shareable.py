@@ -46,7 +46,8 @@ class Shareable:
         """
         with tempfile.TemporaryDirectory() as scratch:
             file = self._saved_in(Path(scratch))
-            return write_shelf(file, Path(folder), source=str(folder), licence=licence, about=about)
+            # The card names the folder and not where it lies here.
+            return write_shelf(file, Path(folder), source=Path(folder).resolve().name, licence=licence, about=about)
 
     def push_to_hub(
         self,

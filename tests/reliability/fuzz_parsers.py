@@ -56,6 +56,8 @@ def parsers() -> dict[str, tuple[Parser, list[Path], str]]:
     from torch import nn
 
     from genmend.activations import load_correction
+    from genmend.concepts import Region
+    from genmend.concepts.regions.region_file import load_region, save_region
     from genmend.gans import Generator
     from genmend.gans.conversion.child import read_arrays
     from genmend.gans.conversion.folder import load_converted
@@ -66,6 +68,8 @@ def parsers() -> dict[str, tuple[Parser, list[Path], str]]:
     from genmend.manifold.features import load_extractor
     from genmend.manifold.features.feature_arrays import read_features
     from genmend.manifold.regions.normal_region_file import load_normal_region
+    from genmend.storage.hub.kinds import describe
+    from genmend.storage.hub.shelf import read_index, write_shelf
     from genmend.tts.mending.combination_file import load_repairs
     from genmend.tts.mending.reference_file import load_reference
     from genmend.tts.prosody.edit_requests import parse_edit
@@ -88,6 +92,9 @@ def parsers() -> dict[str, tuple[Parser, list[Path], str]]:
     torch.save(state, whole / "zip.pth")
     torch.save(state, whole / "legacy.pth", _use_new_zipfile_serialization=False)
     (whole / "array.pkl").write_bytes(pickle.dumps({"w": np.zeros((2, 3), np.float32), "s": {1, 2}}))
+    rule = Region("act", (0, 2), (True, False), 1, (0.5, 0.0))
+    save_region(whole / "region.safetensors", rule & ~rule)
+    write_shelf(whole / "region.safetensors", whole / "shelf", source="x", licence="mit")
     (whole / "edit.txt").write_text("home#2:duration=1.5,pitch=+2st")
     (whole / "sentences.tsv").write_text("One sentence.\twˈʌn sˈɛntəns.\nTwo.\n")
     config = {
@@ -132,6 +139,18 @@ def parsers() -> dict[str, tuple[Parser, list[Path], str]]:
         "detector": (load_detector, old("detectors", ".safetensors"), "a.safetensors"),
         "density": (load_density, old("densities", ".safetensors"), "a.safetensors"),
         "normal region": (load_normal_region, old("regions", ".safetensors"), "a.safetensors"),
+        "region": (load_region, [whole / "region.safetensors"], "a.safetensors"),
+        "genmend.json": (lambda path: read_index(path, "x"), [whole / "shelf" / "genmend.json"], "genmend.json"),
+        "what a file says": (
+            describe,
+            [whole / "region.safetensors", OLD / "voices" / "repairs.safetensors"]
+            + [
+                path
+                for kind in ("corrections", "amplifications", "detectors", "regions")
+                for path in old(kind, ".safetensors")
+            ],
+            "a.safetensors",
+        ),
         **{f"generator.json of {family}": converted(family) for family in ("dcgan", "nvidia", "biggan")},
         "checkpoint": (read_arrays, [whole / name for name in ("zip.pth", "legacy.pth", "array.pkl")], "a.pth"),
         "latents .npy": (lambda path: load_latents(path, generator), [whole / "latents.npy"], "a.npy"),
