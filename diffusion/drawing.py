@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genmend.storage.progress import with_progress
+from genmend.storage.progress import tell, with_progress
 
 __all__ = ["check_settings", "draw"]
 
@@ -48,6 +48,8 @@ def draw(
         If there is no prompt, no seed, or the pipeline returns values that are not finite.
     """
     check_settings(pipe, settings)
+    if "callback_on_step_end" in signature(type(pipe).__call__).parameters:
+        settings = {"callback_on_step_end": _tell_step} | settings
     prompts = [prompts] if isinstance(prompts, str) else list(prompts)
     if not prompts or not len(seeds):
         raise ValueError(f"There are {len(prompts)} prompts and {len(seeds)} seeds; give at least one of each.")
@@ -68,6 +70,12 @@ def draw(
     if not torch.isfinite(images).all():
         raise ValueError("The pipeline drew values that are not finite; use bfloat16 or float32, or smaller gains.")
     return images
+
+
+def _tell_step(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+    """Tell whoever listens how far a batch is; what the listener raises stops the drawing there."""
+    tell("denoising", step + 1, max(step + 1, getattr(pipe, "num_timesteps", None) or 0))
+    return {}
 
 
 def check_settings(pipe: Any, settings: Iterable[str]) -> None:

@@ -194,7 +194,7 @@ def _progress(job: Job, ahead: int) -> str:
     passed = time.monotonic() - job.began
     if not job.total:
         return _line(f"Working, {in_words(round(passed))}.")
-    left = f", step {min(job.done + 1, job.total)} of {job.total}"
+    left = f", step {min(job.done + 1, job.total)} of {job.total}{f' ({job.inner})' if job.inner else ''}"
     bar = f'<progress max="{job.total}" value="{job.done}" aria-label="{escape(job.step)}"></progress>'
     return bar + _line(f"{job.step[:1].upper()}{job.step[1:]}{left}, {in_words(round(passed))} so far.")
 

@@ -35,7 +35,9 @@ class Job:
     state : str
         ``waiting``, ``running``, ``done``, ``cancelled`` or ``failed``.
     step, done, total
-        What it is doing, how many steps of that are behind, how many there are.
+        What it is doing, how many steps of that are behind, how many there are: of the longest loop that it is in.
+    inner : str
+        How far the shortest loop in that one is.
     result
         What the work returned, once it is done.
     error : str
@@ -52,6 +54,8 @@ class Job:
     step: str = ""
     done: int = 0
     total: int = 0
+    inner: str = ""
+    loops: dict[str, tuple[int, int]] = field(default_factory=dict)
     result: Any = None
     error: str = ""
     began: float = 0.0
@@ -76,7 +80,13 @@ class Job:
         """Take note of a step, or stop there."""
         if self.stop.is_set():
             raise CancelledError
-        self.step, self.done, self.total = step, done, total
+        if done < total:
+            self.loops[step] = done, total
+        else:
+            self.loops.pop(step, None)
+        (outer, (self.done, self.total)), *within = list(self.loops.items()) or [(step, (done, total))]
+        self.step = outer
+        self.inner = "" if not within else f"{within[-1][0]} {within[-1][1][0] + 1} of {within[-1][1][1]}"
 
 
 class Jobs:

@@ -7,7 +7,7 @@ import pytest
 
 from genmend.storage.progress import progress_to, tell, with_progress
 from genmend.workbench.app.context import Shared
-from genmend.workbench.app.jobs import MOST_KEPT, Jobs
+from genmend.workbench.app.jobs import MOST_KEPT, Job, Jobs
 
 
 @pytest.fixture
@@ -128,3 +128,25 @@ def test_what_is_shared_is_made_once():
         thread.join()
     assert len(made) == 1
     assert len({id(each) for each in found}) == 1
+
+
+def test_of_loops_in_loops_the_longest_is_told_and_the_shortest_beside_it():
+    job = Job(None)
+    told = []
+
+    def listen(*step):
+        job.hear(*step)
+        told.append((job.step, job.done, job.total, job.inner))
+
+    with progress_to(listen):
+        for _ in with_progress(range(2), "race", 2, show=False):
+            for _ in with_progress(range(2), "images", 2, show=False):
+                pass
+    assert told[:4] == [
+        ("race", 0, 2, ""),
+        ("race", 0, 2, "images 1 of 2"),
+        ("race", 0, 2, "images 2 of 2"),
+        ("race", 0, 2, ""),
+    ]
+    assert told[4] == ("race", 1, 2, "")
+    assert told[-1] == ("race", 2, 2, "")

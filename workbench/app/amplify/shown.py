@@ -35,16 +35,13 @@ def verdict(run: AmplifyRun) -> str:
 
 
 def _ratios(run: AmplifyRun) -> str:
-    rows: list[tuple[str, ...]] = [
-        _with_bounds(row) for row in change_rows(run.comparison, inside_measured=run.inside_measured)
-    ]
-    header = ["", "amplified / original"]
+    found, header = [run.comparison], ["", "amplified / original"]
     if run.control is not None:
-        of_control = change_rows(run.control, inside_measured=run.inside_measured)
-        beside = dict(_with_bounds(row) for row in of_control)  # novelty may be known of one of the two alone
-        known = dict(rows)
-        rows = [(name, *(found.get(name, "not known") for found in (known, beside))) for name in known | beside]
+        found.append(run.control)
         header.append(f"control ({run.settings['control']}) / original")
+    columns = [dict(map(_with_bounds, change_rows(one, inside_measured=run.inside_measured))) for one in found]
+    names = dict.fromkeys(name for column in columns for name in column)  # novelty may be known of one of them alone
+    rows = [[name, *(column.get(name, "not known") for column in columns)] for name in names]
     gains = ", ".join(f"{edit.layer} x {getattr(edit, 'gain', 1):g}" for edit in run.edits)
     caption = f"{gains}. Means over {run.comparison.n} pairs of the same seed, 1 is no change. {BOUNDS}"
     return table_html(header, rows, caption) if rows else note_html(f"{gains}. Nothing was measured.")
