@@ -10,7 +10,7 @@ from typing import Any
 
 __all__ = ["NotebookResult", "figure_html", "table_html"]
 
-_MOST = 14  # rows of the table
+_MOST, _LINES = 14, 10  # rows of the table, and of the text
 _LEFT_OUT = ("settings", "probe", "sources", "thresholds", "n_by_rung", "warnings")
 
 
@@ -42,6 +42,14 @@ class NotebookResult:
             ) from error
         return pandas.DataFrame(dict(self.columns()))
 
+    def __repr__(self) -> str:
+        """At most twelve lines; arrays and settings are elsewhere."""
+        rows = list(_short(self.to_dict()))
+        width = max((len(name) for name, _ in rows[:_LINES]), default=0)
+        lines = [type(self).__name__, *(f"  {name:{width}}  {text}" for name, text in rows[:_LINES])]
+        more = f"{len(rows) - _LINES} more and " if len(rows) > _LINES else ""
+        return "\n".join([*lines, f"  {more}settings in .to_dict(), rows in .columns() and .to_pandas()"])
+
     def _repr_html_(self) -> str:
         """What a notebook shows."""
         draw = getattr(self, "plot", None)
@@ -71,6 +79,8 @@ def _short(totals: Mapping[str, Any], before: str = "", depth: int = 0) -> list[
             found.append((name, value))
         elif isinstance(value, Mapping) and depth < 2:
             found += _short(value, f"{name}, ", depth + 1)
+        elif isinstance(value, list) and len(value) == 1 and isinstance(value[0], Mapping) and depth < 2:
+            found += _short(value[0], before, depth + 1)
         elif isinstance(value, list) and value and isinstance(value[0], Mapping):
             found.append((name, f"{len(value)}"))
     return found
@@ -81,4 +91,4 @@ def figure_html(figure: Any) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", backend="agg", dpi=90, bbox_inches="tight", metadata={"Software": None})
     encoded = b64encode(buffer.getvalue()).decode("ascii")
-    return f'<img alt="figure" style="background: #ffffff" src="data:image/png;base64,{encoded}">'
+    return f'<img alt="figure" style="background: #ffffff; max-width: 100%" src="data:image/png;base64,{encoded}">'

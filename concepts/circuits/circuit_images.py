@@ -69,7 +69,7 @@ class ImageCircuits:
     seconds: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CircuitRun(NotebookResult):
     """What `circuits_of_images` found, and of what."""
 

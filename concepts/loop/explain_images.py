@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["ExplainRun", "explain_images"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ExplainRun(NotebookResult):
     """What `explain_images` found, and of what.
 

@@ -96,7 +96,7 @@ class RegionSamples:
         return found[0]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RegionsRun(NotebookResult):
     """What `find_regions` found; `planes` of 'query' and of 'kinds', where there are such."""
 

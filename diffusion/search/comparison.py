@@ -43,7 +43,7 @@ __all__ = ["AmplifyRun", "compare_amplification"]
 CLOUD_SEED, SEARCH_SEED = 100_000, 50_000  # added to the seed: no sample is drawn twice
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AmplifyRun(NotebookResult):
     """Result of `compare_amplification`; ratios are amplified / original over the same prompts and seeds.
 

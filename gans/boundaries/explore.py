@@ -68,7 +68,7 @@ class QueryRegion:
         return known | ({"none_because": self.none_because} if self.none_because else {})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ExploreRun(NotebookResult):
     """Result of `explore`; `probe` is what two runs of two latents have shown of the generator."""
 

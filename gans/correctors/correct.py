@@ -60,7 +60,7 @@ class ImageStore(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CorrectRun(NotebookResult):
     """Result of `correct`.
 

@@ -46,7 +46,7 @@ CHUNK = 256
 _SCORED_AT_ONCE = 2 * CHUNK
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DetectRun(NotebookResult):
     """Result of `detect`.
 

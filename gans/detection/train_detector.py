@@ -32,7 +32,7 @@ __all__ = ["TrainRun", "train_detector"]
 K = 3  # neighbours of the manifold of good images, as of `ArtifactDetector`
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainRun(NotebookResult):
     """Result of `train_detector`.
 

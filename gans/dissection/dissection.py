@@ -68,7 +68,7 @@ class LayerUnits:
         return self.iou - self.null
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DissectRun(NotebookResult):
     """Result of `dissect`.
 

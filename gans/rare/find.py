@@ -32,7 +32,7 @@ _MOST_VERSIONS = 8  # in one piece of kept work, if they are of several referenc
 _DENSITIES: dict[str, Callable[..., FeatureDensity]] = {"gmm": GaussianMixtureDensity, "flow": FlowDensity}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RareRun(NotebookResult):
     """Result of `find_rare`.
 

@@ -98,7 +98,7 @@ class SpokenSentence:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SpeakRun(NotebookResult, Sequence[SpokenSentence]):
     """What `mend` did to a text: a sequence of its sentences, with the settings they were made by.
 

@@ -88,7 +88,7 @@ class Heard:
     faults: tuple[ReadingFault, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SentenceRanking(NotebookResult):
     """Sentences, the riskiest first; pairs of sounds, those to record first.
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["SentenceEdits", "edit_sentence"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SentenceEdits(NotebookResult):
     """A sentence edited by each request on its own.
 
