@@ -15,7 +15,7 @@ def shown(page):
     return page.locator("#amplify-said .verdict").inner_text()
 
 
-def test_sliders_pairs_search_and_file(look):
+def test_sliders_pairs_search_and_file(look, tmp_path):
     with look() as looked:
         page = looked.page
         looked.open_tab("Amplify")
@@ -41,7 +41,8 @@ def test_sliders_pairs_search_and_file(look):
 
         with page.expect_download() as download:
             page.locator("#amplify-save").click()
-        path = download.value.path()
+        path = tmp_path / "amplification.safetensors"
+        download.value.save_as(path)
         page.get_by_role("button", name="Load an amplification file").click()
         page.locator("#amplify-load input[type=file]").set_input_files(path, timeout=20_000)
         page.get_by_text("Amplification of a StableDiffusionPipeline").wait_for()
@@ -64,6 +65,11 @@ def test_errors_are_one_sentence_and_two_sessions_stay_apart(look):
         for looked in (one, other):
             looked.open_tab("Amplify")
             shown(looked.page)
+        one.page.get_by_role("button", name="More settings").click()
+        one.page.get_by_label("Guidance").fill("much")
+        one.page.locator("#amplify-draw").click()
+        one.page.get_by_text("Guidance is 'much'; give a number").wait_for()
+        one.page.get_by_label("Guidance").fill("")
         one.page.locator("#amplify-prompt textarea").fill("a zebra")
         one.page.locator("#amplify-draw").click()
         alert = one.page.locator("#amplify-status [role=alert]")

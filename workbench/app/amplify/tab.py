@@ -167,14 +167,11 @@ def _form(slots: Sequence[str], own: bool) -> dict[str, Any]:
             info="0 measures none, else at least 6.",
         )  # fmt: skip
         with gr.Row():
-            made["steps"] = gr.Number(
-                EXAMPLE["steps"] if own else None,
-                label="Steps",
-                info="Empty: the pipeline's own.",
-                precision=0,
-                minimum=1,
-            )
-            made["guidance"] = gr.Number(None, label="Guidance", info="Empty: the pipeline's own.", minimum=0)
+            for name in ("steps", "guidance"):
+                begin = str(EXAMPLE["steps"]) if own and name == "steps" else ""
+                made[name] = gr.Textbox(
+                    begin, label=name.capitalize(), info="Empty: the pipeline's own.", max_length=8, min_width=120
+                )
     return made
 
 
@@ -222,13 +219,13 @@ def _settings(
     n_cloud: float,
     control: str,
     cutoff: float,
-    steps: float | None,
-    guidance: float | None,
+    steps: str,
+    guidance: str,
     *gains: float,
 ) -> AmplifySettings:
     if not prompt.strip():
         raise ValueError("The prompt is empty: say what to draw.")
-    call = {"num_inference_steps": None if steps is None else int(steps), "guidance_scale": guidance}
+    call = {"num_inference_steps": _number("Steps", steps, int), "guidance_scale": _number("Guidance", guidance, float)}
     return AmplifySettings(
         (prompt.strip(),),
         gains=dict(zip(slots, gains, strict=True)),
@@ -239,6 +236,19 @@ def _settings(
         seed=int(seed),
         call={name: value for name, value in call.items() if value is not None},
     )
+
+
+def _number(name: str, text: str, kind: Callable[[str], Any]) -> Any:
+    """The number that was typed; None for nothing."""
+    if not text.strip():
+        return None
+    try:
+        number = kind(text)
+    except ValueError:
+        number = -1
+    if not 0 <= number <= 1000 or (kind is int and number == 0):
+        raise ValueError(f"{name} is {text!r}; give a number up to 1000, or leave it empty for the pipeline's own.")
+    return number
 
 
 def _opening(context: AppContext) -> Callable[[], Any]:
