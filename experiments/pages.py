@@ -26,6 +26,7 @@ from experiments.concepts.pages.pnpxai_measures import pnpxai_measures
 from experiments.concepts.pages.regions import regions
 from experiments.concepts.pages.tuning import tuning
 from experiments.faces.pages import correction, defaults, units
+from experiments.faces.pages.painted import painted
 from experiments.faces.pages.plausible import plausible
 from experiments.garments import pages as garments
 from experiments.images import pages as images
@@ -43,7 +44,10 @@ ROOMS = {
     "concepts": "What networks see",
 }
 PAGES: dict[str, Callable[[Any], str]] = {
-    **{f"faces/{page.__name__}": page for page in (*correction.PAGES, *defaults.PAGES, plausible, *units.PAGES)},
+    **{
+        f"faces/{page.__name__}": page
+        for page in (*correction.PAGES, *defaults.PAGES, plausible, *units.PAGES, painted)
+    },
     **{f"garments/{page.__name__}": page for page in garments.PAGES},
     **{f"images/{page.__name__}": page for page in images.PAGES},
     **{f"voices/{page.__name__}": page for page in voices.PAGES},
