@@ -22,7 +22,8 @@ def painted(results: dict[str, Any]) -> str:
         "disc half an image away. Mean absolute change of the pixels (0 to 1); intervals: 95 % bootstrap over samples.",
         f"In main.5 they change the painted pixels by {number(middle['painted inside'][0], 3)} and the others by "
         f"{number(middle['painted outside'][0], 3)}; random units {number(middle['random inside'][0], 3)} and "
-        f"{number(middle['random outside'][0], 3)}. From there on, the later the layer, the less its units keep to a place.",
+        f"{number(middle['random outside'][0], 3)}. From there on, the later the layer, the less its "
+        "units keep to a place.",
         "Change inside over change outside, above 1 is more in the painted region:",
         table(
             ("layer", "samples", "units behind it", "random units", "units behind another place"),
