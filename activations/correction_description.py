@@ -21,6 +21,8 @@ __all__ = [
     "model_fit",
 ]
 
+RANDOM_UNITS = "score_change_of_random_units"  # the control, where a correction was measured beside one
+_NO_CONTROL = "What as many and as strong edits at random places do: `genmend attach` measures that control."
 OTHER_LAYOUT = "a model of another layout than the one it was made for"
 OTHER_WEIGHTS = "other weights than those it was made for"
 
@@ -40,6 +42,8 @@ def describe_correction(facts: Mapping[str, Any], shapes: Mapping[str, Sequence[
         "gate looks through": None if gate is None else gate["extractor"],
         "gate opens above": None if gate is None else gate["threshold"],
         "seed": info.get("seed"),
+        "licence, as its maker says": info.get("licence"),
+        "origin": info.get("origin"),
         "versions": info.get("versions"),
     }
     measured, made_with = dict(info.get("measured") or {}), info.get("made_with")
@@ -67,7 +71,7 @@ def describe_correction(facts: Mapping[str, Any], shapes: Mapping[str, Sequence[
         not_told=[
             *([] if measured else ["How many samples it changes, and how they score before and after."]),
             *([] if judge else ["What another judge than its own gate says of the mended samples."]),
-            "What as many and as strong edits at random places do: `genmend attach` measures that control.",
+            *([] if RANDOM_UNITS in measured else [_NO_CONTROL]),
             *([] if made_with else ["With which settings it was made."]),
         ],
     )
@@ -121,6 +125,8 @@ def _figures(measured: Mapping[str, Any], judge: Mapping[str, Any] | None) -> di
 def _judged_by(measured: Mapping[str, Any], judge: Mapping[str, Any] | None) -> str:
     if not measured:
         return ""
+    if RANDOM_UNITS in measured:
+        return "Scores by its gate, before and after, beside as many random units of the same layers."
     own = "These are counts and scores of its own gate and stop rule, which it was fitted to."
     if judge:
         return f"{own} Another extractor that had no part in it says the rest."

@@ -25,6 +25,9 @@ from genmend.gans.editing.unit_labels import (
 )
 from genmend.gans.generator import generator_facts
 from genmend.manifold.features import load_extractor
+from genmend.storage.hub.kinds import describe
+
+LICENCE = {"licence": "MIT"}
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +162,9 @@ def test_a_correction_of_units_does_what_the_page_showed(generator, tmp_path):
     latents = generator.latents(6, 4)
     shown = shared.images(latents, edits)
     effect = edit_effect(shared, edits, latents, made.gate, n_draws=1)
-    correction = unit_correction(generator, edits, gate=made.gate, stop_rule=made.stop_rule, effect=effect)
+    correction = unit_correction(
+        generator, edits, gate=made.gate, stop_rule=made.stop_rule, effect=effect, info=LICENCE
+    )
     save_correction(tmp_path / "mine.safetensors", correction)
     loaded = load_correction(tmp_path / "mine.safetensors")
     fresh = toy_generator()
@@ -170,6 +175,11 @@ def test_a_correction_of_units_does_what_the_page_showed(generator, tmp_path):
     assert loaded.info["units"] == {"stem.act": {"2": 3.0}, "widen.act": {"0": 0.0, "4": 0.0}}
     assert loaded.info["measured"] == effect.to_dict()
     assert len(corrected(fresh, loaded)(latents).rung) == 6
+    described = describe(tmp_path / "mine.safetensors")[1]
+    assert described.does["licence, as its maker says"] == "MIT"
+    assert described.figures["flagged after"] == effect.flagged_after
+    assert "random units" in described.judged_by
+    assert not any("random places" in line for line in described.not_told)
     with pytest.raises(ValueError, match="change one first"):
         unit_correction(generator, EditHistory().edits())
     with pytest.raises(ValueError, match="rise to 1"):

@@ -14,6 +14,7 @@ from genmend.gans.correctors.correct import correction_digest
 from genmend.gans.editing.edit_effect import edit_effect
 from genmend.gans.editing.unit_correction import unit_correction
 from genmend.workbench.app.context import AppContext
+from genmend.workbench.app.file_facts import facts_html
 from genmend.workbench.app.generator import views
 from genmend.workbench.app.generator.parts import TOLD, Parts, Place, problem_box
 from genmend.workbench.app.generator.session import AS_FILE_DECIDES, Session, edited_again
@@ -111,7 +112,7 @@ def _attach_part(parts: Parts) -> None:
         if path is None:
             return hidden
         try:
-            correction = load_correction(path)
+            correction, told = load_correction(path), facts_html(Path(path), "correction")
             with parts.inspected().shared.edited() as generator:
                 correction.check(generator.module)
         except TOLD as error:
@@ -122,7 +123,7 @@ def _attach_part(parts: Parts) -> None:
         choices = [("as its gate and stop rule decide", AS_FILE_DECIDES)] * gated + rungs
         return {
             refusal: "",
-            facts: views.correction_facts(correction),
+            facts: told,
             rung: gr.update(choices=choices, value=choices[0 if gated else -1][1], visible=True),
             attach: gr.update(visible=True),
         }

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from genmend.activations import Correction
 from genmend.gans.editing.edit_effect import EditEffect
 from genmend.workbench.app.generator.inspected import Inspected
 from genmend.workbench.app.generator.pictures import enlarged, in_page
@@ -17,15 +16,12 @@ __all__ = [
     "CLICKED",
     "MOVED",
     "compared",
-    "correction_facts",
     "edited_units",
     "effect_table",
     "samples",
     "units",
     "verdict",
 ]
-
-LONGEST = 300  # characters of a fact
 
 # Tells which tile was clicked, and keeps the focus on it when the tiles are drawn anew.
 CLICKED = """
@@ -198,41 +194,3 @@ def _attached(session: Session) -> str:
     assert session.correction is not None
     method = str(session.correction.info.get("method", "a correction"))
     return method if session.rung < 0 else f"{method}, rung {session.rung + 1} of {len(session.correction.ladder)}"
-
-
-def correction_facts(correction: Correction) -> str:
-    """What a file says of itself, before it is attached."""
-    info, gate = correction.info, correction.gate
-    layers = sorted({edit.layer for rung in correction.ladder for edit in rung})
-    kinds = sorted({type(edit).__name__ for rung in correction.ladder for edit in rung})
-    rows = [
-        ("made for", info.get("generator", "a model of the same layout")),
-        ("weights", "these alone" if correction.weights_digests else "any of this layout"),
-        ("method", info.get("method", "not said")),
-        ("rungs", f"{len(correction.ladder)}, from weak to strong"),
-        ("edits", f"{', '.join(kinds) or 'none'} of {', '.join(layers) or 'no layer'}"),
-        ("moves latents", "yes" if correction.descent is not None else "no"),
-        ("gate", "none: every sample is edited" if gate is None else f"{gate.extractor}, above {gate.threshold:.2f}"),
-        ("stop rule", "none" if correction.stop_rule is None else "the first rung that makes a sample normal"),
-        ("figures", _figures(info.get("measured"))),
-        ("licence", info.get("licence", "not said")),
-        ("origin", info.get("origin", "not said")),
-        ("versions", ", ".join(f"{name} {value}" for name, value in dict(info.get("versions", {})).items())),
-    ]
-    cells = [[name, str(value)[:LONGEST]] for name, value in rows if value]
-    return table_html(["fact", "what the file says"], cells)
-
-
-def _figures(figures: Any) -> str:
-    if not isinstance(figures, dict) or not figures:
-        return "none were measured"
-    flat = {name: value for name, value in figures.items() if isinstance(value, int | float | list | str)}
-    return "; ".join(f"{name.replace('_', ' ')} {_short(value)}" for name, value in flat.items()) or "in the file"
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.3g}"
-    return ", ".join(map(_short, value)) if isinstance(value, list) else str(value)

@@ -143,12 +143,3 @@ def test_paint_of_any_colour_is_paint():
     other = np.zeros_like(layer)
     other[5, 7] = (255, 210, 26, 90)
     assert np.argwhere(painted_mask({"layers": [layer, other]})).tolist() == [[2, 3], [5, 7]]
-
-
-def test_the_facts_of_a_file_are_told_as_text(judged):
-    correction = replace(toy_correction(toy_generator()), info={"method": "<script>", "licence": "MIT", "measured": {}})
-    told = views.correction_facts(correction)
-    assert "&lt;script&gt;" in told
-    assert "<script>" not in told
-    for words in ("3, from weak to strong", EXTRACTOR, "MIT", "none were measured", "stem.act, widen.act"):
-        assert words in told
