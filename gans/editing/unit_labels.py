@@ -1,7 +1,7 @@
 """What is known of the units of a generator, small enough to be kept beside it: concepts, and the samples that excite.
 
 `genmend dissect` writes it as ``units.safetensors``; that of the face generator is part of genmend
-(``python -m experiments.faces.labels`` makes it), so that a page shows labelled units at once.
+(``python -m experiments.faces.reference.labels`` makes it), so that a page shows labelled units at once.
 """
 
 from __future__ import annotations

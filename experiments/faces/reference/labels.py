@@ -1,6 +1,6 @@
 """Make the two small files by which the page shows the face generator at once: labels of its units, and a gate.
 
-    python -m experiments.faces.labels
+    python -m experiments.faces.reference.labels
 
 Writes gans/reference/faces.units.safetensors and faces.gate.safetensors, in all under 200 kB. The labels are those of
 ``genmend dissect faces --segmenter classical --segmenter face-parser --n-statistics 2000``; the gate is that of a
@@ -24,14 +24,14 @@ from genmend.gans.generator import generator_facts
 from genmend.gans.settings import DetectorSettings, DissectSettings
 from genmend.storage.pieces import Work
 
-OUT = Path(__file__).parents[2] / "gans" / "reference"
+OUT = Path(__file__).parents[3] / "gans" / "reference"
 SETTINGS = DissectSettings(segmenters=("classical", "face-parser"), n_statistics=2_000)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=OUT)
-    parser.add_argument("--cache", type=Path, default=Path(__file__).with_name("cache") / "labels")
+    parser.add_argument("--cache", type=Path, default=Path(__file__).parents[1] / "results" / "labels" / "cache")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     generator, work = load_faces(), Work(options.cache, progress=True)

@@ -1,0 +1,1 @@
+"""Makes what genmend carries of the face generator."""
