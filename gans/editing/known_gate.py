@@ -1,7 +1,7 @@
 """A gate alone as a file: which samples look broken, by an extractor's features, without the detector that learnt it.
 
-That of the face generator is part of genmend (``python -m experiments.faces.reference.labels`` makes it), so that a page scores
-faces at once; a detector of another generator is fitted in minutes (`genmend.gans.detect`).
+That of the face generator is part of genmend (``python -m experiments.faces.reference.labels`` makes it), so that a
+page scores faces at once; a detector of another generator is fitted in minutes (`genmend.gans.detect`).
 """
 
 from __future__ import annotations
