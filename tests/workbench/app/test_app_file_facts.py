@@ -19,5 +19,5 @@ def test_what_a_file_says_of_itself_is_shown_with_every_text_escaped(tmp_path):
     with pytest.raises(ValueError, match="holds a correction, and amplification is needed here; upload another"):
         facts_html(path, "amplification")
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(ValueError, match="^The file "):
+    with pytest.raises(ValueError, match=r"^The file "):
         facts_html(path, "correction")
