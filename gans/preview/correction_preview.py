@@ -17,7 +17,7 @@ from genmend.activations.correction_description import OTHER_LAYOUT, OTHER_WEIGH
 from genmend.gans.correctors.contrast_descent import descend
 from genmend.gans.correctors.gated import Corrected, Treatment, corrected
 from genmend.gans.generator import Generator
-from genmend.gans.preview.elsewhere import edits_elsewhere
+from genmend.gans.preview.elsewhere import MovedElsewhere, edits_elsewhere, latents_elsewhere
 from genmend.gans.preview.settings import PreviewSettings
 from genmend.manifold.features import extract, extractor_of_file
 
@@ -64,8 +64,8 @@ class CorrectionPreview:
     steps : tuple of Step
         The weakest, the middle and the strongest rung; and the furthest descent, where latents are moved.
     gated, control_gated : Treatment or None
-        Of the gate and the stop rule, as the correction is meant to be used; of the control the edits alone, at random
-        places, by the same gate and stop rule.
+        Of the gate and the stop rule, as the correction is meant to be used; of the control the same edits at random
+        places, and latents moved as far in random directions, by the same gate and stop rule.
     gated_change, control_gated_change : float or None
         Mean absolute difference of the pixels, 0 to 1, of the samples that were changed; None where none was.
     shown : ndarray (n_shown,)
@@ -169,7 +169,9 @@ def preview_correction(
     moved = _moved(generator, correction, latents, settings.seed)
     if moved is not None:
         steps.insert(0, _step("latents moved furthest", images, shown, score, *map(generator.generate, moved)))
-    gated, control_gated = _gated(generator, correction, control, latents, score is not None, progress)
+    gated, control_gated = (
+        _gated(generator, correction, control, latents, settings.seed, progress) if score else (None, None)
+    )
     return CorrectionPreview(
         generator.name,
         fit,
@@ -226,11 +228,7 @@ def _moved(generator: Generator, correction: Correction, latents: Tensor, seed: 
     if correction.descent is None:
         return None
     moved = descend(generator, correction.descent, latents, len(correction.descent.targets) - 1)
-    lengths = (moved - latents).flatten(1).norm(dim=1)
-    draw = torch.Generator().manual_seed(seed)
-    directions = torch.randn(latents.shape, generator=draw, dtype=latents.dtype)
-    directions = directions / directions.flatten(1).norm(dim=1).view(-1, *[1] * (latents.dim() - 1))
-    return moved, latents + directions * lengths.view(-1, *[1] * (latents.dim() - 1))
+    return moved, latents_elsewhere(latents, moved, keeps_norm=correction.descent.radius is None, seed=seed)
 
 
 def _step(
@@ -258,19 +256,18 @@ def _gated(
     correction: Correction,
     control: tuple[Any, ...],
     latents: Tensor,
-    is_scored: bool,
+    seed: int,
     progress: bool,
 ) -> tuple[Corrected | None, Corrected | None]:
     """What gate and stop rule make of the correction, and of its control."""
-    if not is_scored or correction.stop_rule is None:
+    if correction.stop_rule is None:
         return None, None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # `fit` and the settings are told on their own
-        elsewhere = replace(correction, ladder=control, descent=None)
-        done, other = (
-            corrected(generator, one, allow_other_weights=True)(latents, progress=progress)
-            for one in (correction, elsewhere)
-        )
+        done = corrected(generator, correction, allow_other_weights=True)(latents, progress=progress)
+        elsewhere = MovedElsewhere(generator, replace(correction, ladder=control), allow_other_weights=True)
+        elsewhere.seed = seed
+        other = elsewhere(latents, progress=progress)
     return done, other
 
 

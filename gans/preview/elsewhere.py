@@ -1,16 +1,19 @@
-"""The control of a file's edits: as many and as strong, in the same layers, at random places."""
+"""The control of a correction: as many and as strong edits at random places, latents moved as far at random."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from genmend.activations import Edit
+from genmend.gans.correctors.contrast_descent import descend
+from genmend.gans.correctors.gated import GatedGenerator
 from genmend.gans.correctors.matched_control import at_other_neurons, at_other_units
 from genmend.gans.generator import Generator, layer_shapes
 
-__all__ = ["edits_elsewhere"]
+__all__ = ["MovedElsewhere", "edits_elsewhere", "latents_elsewhere"]
 
 
 def edits_elsewhere(
@@ -49,3 +52,45 @@ def edits_elsewhere(
         return found or edit
 
     return tuple(tuple(elsewhere(edit) for edit in rung) for rung in ladder), tuple(same)
+
+
+def latents_elsewhere(latents: Tensor, moved: Tensor, *, keeps_norm: bool, seed: int = 0) -> Tensor:
+    """Move latents (n, *latent_shape) as far as `moved` are from them, each in a random direction.
+
+    Parameters
+    ----------
+    latents, moved
+        Before and after; those that were not moved stay.
+    keeps_norm
+        Whether they are turned by the angle between the two, as a descent turns standard normal latents; else they are
+        moved straight, by the distance.
+    seed
+        Of the directions.
+    """
+    z, to = latents.flatten(1).double(), moved.flatten(1).double()
+    random = torch.randn(z.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    if keeps_norm:
+        length = z.norm(dim=1, keepdim=True).clamp(min=1e-12)
+        along = z / length
+        across = random - (random * along).sum(1, keepdim=True) * along
+        across = across / across.norm(dim=1, keepdim=True)
+        cosine = (along * to).sum(1, keepdim=True) / to.norm(dim=1, keepdim=True).clamp(min=1e-12)
+        angle = cosine.clamp(-1, 1).acos()
+        found = length * (angle.cos() * along + angle.sin() * across)
+    else:
+        found = z + random / random.norm(dim=1, keepdim=True) * (to - z).norm(dim=1, keepdim=True)
+    stayed = (to == z).all(1, keepdim=True)
+    return torch.where(stayed, z, found).to(latents.dtype).view(latents.shape)
+
+
+class MovedElsewhere(GatedGenerator):
+    """A gated generator whose correction moves latents in random directions, as far as it would have."""
+
+    seed = 0
+
+    def _descended(self, target: int, latents: Tensor, *, progress: bool) -> tuple[Tensor, Tensor]:
+        descent = self.correction.descent
+        assert descent is not None
+        moved = descend(self.generator, descent, latents, target, progress=progress)
+        elsewhere = latents_elsewhere(latents, moved, keeps_norm=descent.radius is None, seed=self.seed + target)
+        return self.generator.generate(elsewhere, progress=progress), elsewhere

@@ -32,6 +32,7 @@ def test_an_amplification_on_a_pipeline(tmp_path):
     assert found["fit"] == "the weights it was made for"
     assert found["pixel_change"] > 0
     page = (tmp_path / "seen" / "report.html").read_text()
+    assert "genmend attach: Amplification of" in page
     assert page.index("What the file says") < page.index("Same seeds, without and with")
     for words in ("mid_block 3.0", "control band", "are looked at, not measured", "the weights it was made for"):
         assert words in page, words

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from genmend.diffusion.amplification.plug_in import write_amplification
@@ -15,7 +14,8 @@ from genmend.storage.leftovers import remove_others
 from genmend.storage.pieces import Work
 from genmend.storage.tables import write_csv, write_json
 from genmend.workbench.pages.amplify import write_amplify_report
-from genmend.workbench.pages.page import Section, need_packages
+from genmend.workbench.pages.facts import Preface
+from genmend.workbench.pages.page import need_packages
 
 __all__ = ["run_amplify"]
 
@@ -32,13 +32,13 @@ def run_amplify(
     resume: bool = True,
     progress: bool = True,
     work: Path | None = None,
-    facts: Sequence[Section] = (),
+    preface: Preface | None = None,
 ) -> AmplifyRun:
     """Draw, measure, and write everything to `out`.
 
     Files: ``original/`` and ``amplified/`` with a PNG for each prompt and seed, ``pairs.png``, ``samples.csv``,
     ``summary.json``, ``report.html``, ``amplification.safetensors``; ``work/``, or the folder `work`, holds what an
-    interrupted run goes on from. `facts` stand first on the page.
+    interrupted run goes on from. `preface` stands first on the page.
     """
     need_packages()
     kept = Work(out / "work" if work is None else work, resume, progress)
@@ -52,7 +52,7 @@ def run_amplify(
     else:  # of an earlier run with other gains
         (out / "amplification.safetensors").unlink(missing_ok=True)
     write_json(out / "summary.json", run.to_dict())
-    write_amplify_report(out / "report.html", run, settings, pairs, facts)
+    write_amplify_report(out / "report.html", run, settings, pairs, preface)
     return run
 
 

@@ -23,7 +23,7 @@ from genmend.tts.mending.reference_file import voice_digest
 from genmend.tts.mending.settings import SpeakSettings
 from genmend.workbench.commands.amplify import run_amplify
 from genmend.workbench.commands.speak import run_speak
-from genmend.workbench.pages.facts import fact_sections
+from genmend.workbench.pages.facts import Preface, fact_sections
 from genmend.workbench.pages.page import need_packages, write_report
 
 __all__ = ["MOST_IMAGES", "run_attach_amplification", "run_attach_repairs"]
@@ -69,10 +69,15 @@ def run_attach_amplification(
         seed=seed,
         call=call,
     )
-    _, described = describe(shared.path)
-    facts = fact_sections(shared, described, fit, (_FEW,))
     run = run_amplify(
-        name, model, out, settings, batch_size=batch_size or MOST_IMAGES, resume=False, progress=progress, facts=facts
+        name,
+        model,
+        out,
+        settings,
+        batch_size=batch_size or MOST_IMAGES,
+        resume=False,
+        progress=progress,
+        preface=_preface(shared, fit, _FEW),
     )
     return run.to_dict() | {"fit": fit, "source": shared.source, "commit": shared.commit}
 
@@ -95,20 +100,20 @@ def run_attach_repairs(
     fit = _OWN if load_voice_repairs(shared.path).voice == voice_digest(voice) else _OTHER
     if fit == _OTHER:
         return _nothing_tried(shared, fit, out)
-    _, described = describe(shared.path)
     settings = replace(settings or SpeakSettings(), use_repairs=shared.path, judge="none")
-    facts = fact_sections(shared, described, fit, (_UNHEARD,))
-    run = run_speak(voice, text, out, settings, progress=progress, facts=facts)
+    run = run_speak(voice, text, out, settings, progress=progress, preface=_preface(shared, fit, _UNHEARD))
     return run.to_dict() | {"fit": fit, "source": shared.source, "commit": shared.commit}
 
 
-def _nothing_tried(shared: Shared, fit: str, out: Path) -> dict[str, Any]:
+def _preface(shared: Shared, fit: str, *not_checked: str) -> Preface:
     _, described = describe(shared.path)
+    return Preface(f"genmend attach: {described.title}", fact_sections(shared, described, fit, not_checked))
+
+
+def _nothing_tried(shared: Shared, fit: str, out: Path) -> dict[str, Any]:
+    preface = _preface(shared, fit)
     out.mkdir(parents=True, exist_ok=True)
     found = {"fit": fit, "source": shared.source, "commit": shared.commit}
     write_json(out / "summary.json", found)
-    words = f"Nothing was tried: this is {fit}."
-    write_report(
-        out / "report.html", f"genmend attach: {described.title}", words, fact_sections(shared, described, fit)
-    )
+    write_report(out / "report.html", preface.title, f"Nothing was tried: this is {fit}.", preface.sections)
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from genmend.storage.tables import write_csv, write_json
@@ -11,7 +10,8 @@ from genmend.tts.mending.mend import SpeakRun
 from genmend.tts.mending.reference import VoiceReference
 from genmend.tts.mending.settings import SpeakSettings
 from genmend.tts.voices.wav import write_wav
-from genmend.workbench.pages.page import Section, need_packages
+from genmend.workbench.pages.facts import Preface
+from genmend.workbench.pages.page import need_packages
 from genmend.workbench.pages.speak import write_speak_report
 
 __all__ = ["run_speak"]
@@ -25,12 +25,12 @@ def run_speak(
     *,
     reference: VoiceReference | None = None,
     progress: bool = True,
-    facts: Sequence[Section] = (),
+    preface: Preface | None = None,
 ) -> SpeakRun:
     """Say a text and write everything to `out`; `reference` as `mend` takes it.
 
     Files: ``original.wav``, with a repair ``repaired.wav`` (the sentences whose repair was refused as they were),
-    ``tokens.csv``, ``summary.json``, ``report.html``, where `facts` stand first.
+    ``tokens.csv``, ``summary.json``, ``report.html``, where `preface` stands first.
     """
     need_packages()
     run = mend(voice, text, reference=reference, settings=settings, progress=progress)
@@ -42,5 +42,5 @@ def run_speak(
         (out / "repaired.wav").unlink(missing_ok=True)
     write_csv(out / "tokens.csv", run.token_columns())
     write_json(out / "summary.json", run.to_dict())
-    write_speak_report(out / "report.html", run, facts)
+    write_speak_report(out / "report.html", run, preface)
     return run

@@ -11,6 +11,7 @@ import numpy as np
 
 from genmend.diffusion.search.trials import Comparison
 from genmend.diffusion.search.verdict import KEPT, verdict
+from genmend.workbench.pages.facts import Preface
 from genmend.workbench.pages.page import (
     Answer,
     Facts,
@@ -44,9 +45,9 @@ N_SHOWN = 8  # pairs of the first prompt
 
 
 def write_amplify_report(
-    path: Path, run: AmplifyRun, settings: AmplifySettings, pairs: Sequence[bytes], facts: Sequence[Section] = ()
+    path: Path, run: AmplifyRun, settings: AmplifySettings, pairs: Sequence[bytes], preface: Preface | None = None
 ) -> None:
-    """Write the page; `pairs` are pictures of each prompt, `facts` what stands first."""
+    """Write the page; `pairs` are pictures of each prompt, `preface` what stands first."""
     summary = run.to_dict()
     rows = "from above: original, amplified" + (f", control band {settings.control!r}" if run.control else "")
     pictures = [
@@ -56,7 +57,7 @@ def write_amplify_report(
     first = run.images_before[0][:N_SHOWN], run.images[0][:N_SHOWN]
     caption = f"{settings.prompts[0]!r}: the same seeds without and with amplified low frequencies."
     sections = [
-        *facts,
+        *(preface.sections if preface else ()),
         Section("Same seeds, without and with", pictures, True),
         Section("What changed", _figures(run, settings), True),
     ]
@@ -70,7 +71,7 @@ def write_amplify_report(
         Section("Settings", [Facts("What this run used", summary["settings"]), Facts("Gains", summary["gains"])], True)
     )
     answer = replace(amplify_answer(run), pictures=[before_after(caption, *first)])
-    write_report(path, f"genmend amplify: {run.model}", answer, sections)
+    write_report(path, preface.title if preface else f"genmend amplify: {run.model}", answer, sections)
 
 
 def change_rows(found: Comparison, *, inside_measured: bool) -> list[list[Any]]:

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from genmend.storage.hub.kinds import Description
 from genmend.storage.hub.repository import Shared
 from genmend.workbench.pages.page import Facts, Paragraph, Section
 
-__all__ = ["fact_sections"]
+__all__ = ["Preface", "fact_sections"]
+
+
+@dataclass(frozen=True)
+class Preface:
+    """What stands before a page of another command: a title in place of its own, and sections before its others."""
+
+    title: str
+    sections: Sequence[Section]
 
 
 def fact_sections(shared: Shared, described: Description, fit: str, not_checked: tuple[str, ...] = ()) -> list[Section]:

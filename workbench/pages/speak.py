@@ -15,6 +15,7 @@ from genmend.tts.mending.diagnosis import STATES
 from genmend.tts.mending.figures import diagnosis_figure, score_heat_map, visible_symbol
 from genmend.tts.mending.mend import SpeakRun, SpokenSentence
 from genmend.tts.voices.wav import wav_bytes
+from genmend.workbench.pages.facts import Preface
 from genmend.workbench.pages.page import Answer, Audio, Facts, Figure, Number, Paragraph, Section, Table, write_report
 
 __all__ = ["audio_block", "heard_table", "misheard", "speak_answer", "write_speak_report"]
@@ -41,10 +42,10 @@ _LEXICON = (
 )
 
 
-def write_speak_report(path: Path, run: SpeakRun, facts: Sequence[Section] = ()) -> None:
-    """Write the page; `facts` stand first."""
+def write_speak_report(path: Path, run: SpeakRun, preface: Preface | None = None) -> None:
+    """Write the page; `preface` stands first."""
     many = len(run) > 1
-    sections = list(facts)
+    sections = list(preface.sections if preface else ())
     for number, sentence in enumerate(run, start=1):
         name = f"Sentence {number}: " if many else ""
         said = _said(sentence) if many else []
@@ -58,7 +59,7 @@ def write_speak_report(path: Path, run: SpeakRun, facts: Sequence[Section] = ())
     settings = {key: value for key, value in run.settings.items() if value is not None}
     sections.append(Section("Settings", [Facts("What this run used", settings)], closed=True))
     answer = replace(speak_answer(run), pictures=[] if many else _said(run[0]))
-    write_report(path, f"genmend speak: {run.voice}", answer, sections)
+    write_report(path, preface.title if preface else f"genmend speak: {run.voice}", answer, sections)
 
 
 def heard_table(words: Sequence[WordPair]) -> list[Table]:

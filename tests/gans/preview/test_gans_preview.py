@@ -9,8 +9,10 @@ from gans_toys import EXTRACTOR, SIDES, snapshot, toy_correction, toy_generator
 
 from genmend.activations import AblateNeurons, CapNeurons, Correction, PullToMean, ScaleUnits, edited
 from genmend.gans import corrected
+from genmend.gans.correctors.contrast import Contrast
+from genmend.gans.correctors.contrast_descent import fit_descent
 from genmend.gans.preview.correction_preview import preview_correction
-from genmend.gans.preview.elsewhere import edits_elsewhere
+from genmend.gans.preview.elsewhere import edits_elsewhere, latents_elsewhere
 from genmend.gans.preview.settings import PreviewSettings
 from genmend.manifold.features import load_extractor
 
@@ -124,3 +126,40 @@ def test_settings_out_of_range_are_refused():
     for wrong in ({"n": 1}, {"n_shown": 0}, {"seed": -1}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             PreviewSettings(**wrong)
+
+
+def test_latents_are_moved_as_far_elsewhere():
+    draw = torch.Generator().manual_seed(0)
+    latents = torch.randn(6, 4, 5, generator=draw)
+    moved = latents + 0.3 * torch.randn(6, 4, 5, generator=draw)
+    moved[2] = latents[2]
+    straight = latents_elsewhere(latents, moved, keeps_norm=False, seed=1)
+    distance = (moved - latents).flatten(1).norm(dim=1)
+    torch.testing.assert_close((straight - latents).flatten(1).norm(dim=1), distance)
+    turned_to = moved / moved.flatten(1).norm(dim=1).view(-1, 1, 1) * latents.flatten(1).norm(dim=1).view(-1, 1, 1)
+    turned_to[2] = latents[2]
+    turned = latents_elsewhere(latents, turned_to, keeps_norm=True, seed=1)
+    torch.testing.assert_close(turned.flatten(1).norm(dim=1), latents.flatten(1).norm(dim=1))
+    angles = [torch.cosine_similarity(one.flatten(1), latents.flatten(1)) for one in (turned, turned_to)]
+    torch.testing.assert_close(*angles)
+    for found in (straight, turned):
+        assert torch.equal(found[2], latents[2])
+        assert found.dtype == latents.dtype
+        assert torch.cosine_similarity((found - latents).flatten(1), (moved - latents).flatten(1))[0].abs() < 0.8
+
+
+def test_a_correction_that_moves_latents_has_a_control_that_moves_them_too():
+    generator = toy_generator()
+    own = generator.latents(120, 3)
+    contrast = Contrast.measure(generator, own, own.norm(dim=1).numpy(), ("stem.act", "widen.act"))
+    descent = fit_descent(
+        generator, contrast, generator.latents(80, 4), ("stem.act", "widen.act"), quantiles=(0.3, 0.1)
+    )
+    correction = replace(toy_correction(generator), descent=descent)
+    preview = preview_correction(generator, correction, settings=FEW)
+    assert [step.name for step in preview.steps][:2] == ["latents moved furthest", "rung 1 of 3"]
+    assert preview.steps[0].change > 0
+    assert preview.steps[0].control_change > 0
+    done = corrected(generator, correction)(generator.latents(FEW.n, FEW.seed))
+    assert np.array_equal(done.rung, preview.gated.rung)
+    assert not np.array_equal(preview.control_gated.gate_after, preview.gated.gate_after)

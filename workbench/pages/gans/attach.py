@@ -16,10 +16,8 @@ from genmend.workbench.pages.pictures import before_after, shrunk
 
 __all__ = ["attach_answer", "write_attach_report"]
 
-_NOT_BETTER = (
-    "By its own judgement the same edits at random places do as much: what it mends may be any change of that size."
-)
-_CONTROL = "as many and as strong edits in the same layers, at random places"
+_NOT_BETTER = "By its own judgement the control does as much: what it mends may be any change of that size."
+_CONTROL = "as many and as strong edits at random places, latents moved as far in random directions"
 
 
 def write_attach_report(path: Path, shared: Shared, described: Description, preview: CorrectionPreview) -> None:
@@ -90,7 +88,7 @@ def _mended(preview: CorrectionPreview) -> Section:
         ),
         Table(
             "By gate and stop rule of the file itself, which judge their own work: compare with the control, which is "
-            f"judged by the same. Control: {_CONTROL}; no latents are moved.",
+            f"judged by the same. Control: {_CONTROL}.",
             ["", "gate opens to", "mended", "given up", "median gate score before", "after", "change of pixels"],
             [
                 [name, flagged, int(done.changed.sum()), int(done.given_up.sum()), before, after, change]
@@ -132,7 +130,7 @@ def _rungs(preview: CorrectionPreview) -> Section:
             row += [one[f"{control}{name}"] for name in ("flagged_of_flagged", "flagged_of_others")
                     for control in ("", "control_")]  # fmt: skip
         caption += f"Flagged by its own gate: {n_flagged} were before, {preview.settings.n - n_flagged} were not. "
-    caption += f"Control: {_CONTROL}; of moved latents, as far in random directions."
+    caption += f"Control: {_CONTROL}."
     pictures = [
         Picture(
             f"{step.name[0].upper()}{step.name[1:]}: unedited, edited, and the control.",
