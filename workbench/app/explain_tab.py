@@ -30,6 +30,7 @@ __all__ = ["build"]
 METHODS = ("grad-cam", "full-gradient", "saliency", "input-x-gradient")
 SLOWER = ("distilled-gradient", "integrated-gradients", "smooth-gradient", "occlusion")
 N_DRAWS = 8
+N_CROPS = 40  # of each photograph
 _BEST = ("its best class", "")
 
 
@@ -153,7 +154,7 @@ def _explained(context: AppContext, path: Path, model: str, target: str, methods
 def _circuit(
     context: AppContext, path: Path, model: str, target: str, images: Path | list[Path], own: OwnFolder | None
 ) -> Circuit:
-    reference = images if isinstance(images, Path) else crops(images)
+    reference = images if isinstance(images, Path) else crops(images, N_CROPS)
     settings, work = CircuitSettings(n_images=1, n_draws=N_DRAWS), Work(context.out / "work" / "circuits")
     found = circuits_of_images(
         path, _classifier(context, model), reference=reference, target=target, settings=settings, work=work

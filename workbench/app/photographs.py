@@ -17,7 +17,6 @@ _CARRIED = (
     ("sklearn", "datasets/images", ("china.jpg", "flower.jpg")),
 )
 _NAMES = {"chelsea": "cat", "china": "temple", "motorcycle_left": "motorcycle"}
-N_CROPS = 40  # of each photograph
 
 
 def photographs(folder: Path) -> dict[str, Path]:
@@ -38,7 +37,7 @@ def photographs(folder: Path) -> dict[str, Path]:
     return found
 
 
-def crops(paths: list[Path], n: int = N_CROPS, *, side: int = 224, seed: int = 0) -> np.ndarray:
+def crops(paths: list[Path], n: int, *, side: int = 224, seed: int = 0) -> np.ndarray:
     """`n` square crops of each photograph at random places and of random sizes, ``(n, side, side, 3)`` uint8."""
     rng, found = np.random.default_rng(seed), []
     for path in paths:

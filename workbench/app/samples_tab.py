@@ -80,6 +80,8 @@ def build(context: AppContext) -> None:
 
     def comparison_of(key: str | None) -> Comparison:
         job = context.jobs.find(key)
+        while job is not None and not job.ended and job.before is not None:
+            job = job.before  # what is on the page until that one is done
         if job is None or not isinstance(job.result, Comparison):
             raise gr.Error("This comparison is no longer kept: score the samples again.", print_exception=False)
         return job.result

@@ -39,13 +39,22 @@ class Looked:
         self.page.get_by_role("tab", name=label, exact=True).click()
         self.page.locator(f"#tab-{label.lower()}").wait_for(state="visible")
 
+    def reload(self):
+        """Load the page anew. What the page that is left says of its cut-off streams is no error of the new one."""
+        known = list(self.errors)
+        self.page.reload()
+        self.page.get_by_role("tab").first.wait_for()
+        cut = ("aborted", "Connection errored out")
+        self.errors[:] = known + [e for e in self.errors[len(known) :] if not any(word in e for word in cut)]
+
 
 @contextmanager
-def server(out, *, code="from genmend.workbench.cli.main import main; main()", environment=None, arguments=()):
-    """Serve on a free port of this machine; the process ends with the block."""
+def server(out, *, code=None, environment=None, arguments=()):
+    """Serve on a free port of this machine; the process ends with the block. `code` in place of small_server.py."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    command = [sys.executable, "-c", code, "serve", *arguments, "--out", str(out), "--port", str(port)]
+    script = [str(Path(__file__).with_name("small_server.py"))] if code is None else ["-c", code]
+    command = [sys.executable, *script, "serve", *arguments, "--out", str(out), "--port", str(port)]
     log = Path(out).parent / f"{Path(out).name}.log"
     with log.open("w") as said:
         process = subprocess.Popen(

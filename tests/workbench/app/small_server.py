@@ -1,0 +1,38 @@
+"""genmend serve with small examples, as the tests of the page look at it.
+
+A set of samples with a file called slow.png or the like waits, step by step, before it is scored: for tests of what a
+person does meanwhile.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+from genmend.storage.progress import with_progress
+from genmend.workbench.app import comparison, explain_tab
+from genmend.workbench.cli.main import main
+
+N_STEPS, SECONDS = 40, 0.15
+
+
+def made_small():
+    """Turn down the numbers of the examples."""
+    comparison.N_EXAMPLE = 24
+    explain_tab.N_CROPS = 8
+    explain_tab.N_DRAWS = 3
+    explain_tab.METHODS = ("grad-cam", "saliency")
+    compute = comparison.compute_score
+
+    def slowly(reference, query, **options):
+        if any(path.stem == "slow" for path in Path(query).rglob("*")):
+            for _ in with_progress(range(N_STEPS), "waiting on purpose", N_STEPS, show=False):
+                time.sleep(SECONDS)
+        return compute(reference, query, **options)
+
+    comparison.compute_score = slowly
+
+
+if __name__ == "__main__":
+    made_small()
+    sys.argv[0] = "genmend"
+    main()
