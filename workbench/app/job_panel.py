@@ -59,46 +59,52 @@ class JobPanel:
         def start(old: str | None, *values: Any) -> tuple[Any, ...]:
             return self._started(old, lambda: prepare(*values))
 
-        begun = trigger(
-            start,
-            [self.kept, *inputs],
-            [self.kept, self.status, self.cancel],
-            show_progress="hidden",
-            api_visibility="private",
-        )
-        return self._watched(begun.then, self.kept)
+        return self._begun_by(trigger, start, inputs)
 
     def _started(self, old: str | None, prepare: Callable[[], Any]) -> tuple[Any, ...]:
-        """Put the work into the queue in place of the browser's old job."""
+        """Put the work into the queue in place of the browser's old job: its id twice, and what the line shows."""
         try:
             work = prepare()
         except TOLD as error:
-            return gr.skip(), _box(one_sentence(error), "error"), gr.skip()
+            return gr.skip(), "", _box(one_sentence(error), "error"), gr.skip()
         before = self.context.jobs.find(old)
-        if before is not None and not before.ended:
-            before.cancel()
         job = work if isinstance(work, Job) else self.context.jobs.start(work)
-        job.before = before if job is not before and not job.shared else None
-        return job.id, _line("Waiting."), gr.update(visible=not job.shared)
+        if before is not None and before is not job:
+            before.replaced = not before.shared
+            if not before.ended:
+                before.cancel()
+            if not job.shared:
+                job.before = before if before.state == "done" or before.shared else before.before
+        return job.id, job.id, _line("Waiting."), gr.update(visible=not job.shared)
 
-    def _begun_by(self, event: Any, prepare: Callable[[], Any], asked: gr.State) -> Any:
-        """Begin at an event what a page begins with that knows of no job; `asked` becomes its id, or empty."""
+    def _begun_by(self, event: Any, start: Callable[..., tuple[Any, ...]], inputs: Sequence[Any]) -> Any:
+        """Start at an event and watch what was started; nothing is watched where nothing was."""
+        asked = gr.State("")
+        begun = event(
+            start,
+            [self.kept, *inputs],
+            [self.kept, asked, self.status, self.cancel],
+            show_progress="hidden",
+            api_visibility="private",
+        )
+        return self._watched(begun.then, asked)
+
+    def _first(self, event: Any, prepare: Callable[[], Any]) -> None:
+        """Begin at an event what a page begins with that knows of no job."""
 
         def start(key: str | None) -> tuple[Any, ...]:
             if self.context.jobs.find(key) is not None:
                 return gr.skip(), "", gr.skip(), gr.skip()
-            begun = self._started(None, prepare)
-            return begun[0], *begun
+            return self._started(None, prepare)
 
-        outputs = [self.kept, asked, self.status, self.cancel]
-        return event(start, [self.kept], outputs, show_progress="hidden", api_visibility="private").then
+        self._begun_by(event, start, [])
 
     def _watched(self, event: Any, key: Any) -> Any:
-        async def watch(key: str | None) -> AsyncIterator[tuple[Any, ...]]:
+        async def watch(key: str | None) -> AsyncIterator[Sequence[Any]]:
             job = self.context.jobs.find(key)
             nothing = [gr.skip()] * len(self.outputs)
             if job is None:  # none was begun, or the server was started anew
-                yield gr.skip(), gr.skip(), gr.update(visible=False), *nothing
+                yield [gr.skip()] * (3 + len(nothing))
                 return
             said = ""
             while not job.ended:
@@ -113,6 +119,9 @@ class JobPanel:
                     shown = list(await asyncio.to_thread(self.show, job.result))
                 except TOLD as error:
                     job.error, job.state = one_sentence(error), "failed"
+            if job.replaced:  # its browser watches another by now
+                yield [gr.skip()] * (3 + len(nothing))
+                return
             before, job.before = job.before, None
             if job.state == "done" and before is not None:
                 self.context.jobs.forget(before.id)
@@ -181,8 +190,7 @@ def job_panel(
     if context.page is not None:
         panel._watched(context.page.load, kept)
         if first is not None:
-            asked = gr.State("")
-            panel._watched(panel._begun_by(when or context.page.load, first, asked), asked)
+            panel._first(when or context.page.load, first)
     return panel
 
 

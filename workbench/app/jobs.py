@@ -46,6 +46,8 @@ class Job:
         Whether several browsers watch it: then none of them can cancel it.
     before : Job, optional
         The one whose place it takes once it is done.
+    replaced : bool
+        Whether its browser has begun another since.
     """
 
     work: Callable[[], Any] | None
@@ -61,6 +63,7 @@ class Job:
     began: float = 0.0
     shared: bool = False
     before: Job | None = None
+    replaced: bool = False
     stop: threading.Event = field(default_factory=threading.Event)
 
     @property

@@ -147,8 +147,10 @@ def _uploads() -> dict[str, Any]:
             "of features. The reference is what the samples should be like."
         )
         with gr.Row():
-            made["reference"] = gr.File(label="Reference", file_count="multiple", file_types=_KINDS, height=140)
-            made["query"] = gr.File(label="Samples to score", file_count="multiple", file_types=_KINDS, height=140)
+            for name, label in (("reference", "Reference"), ("query", "Samples to score")):
+                made[name] = gr.File(
+                    label=label, file_count="multiple", file_types=_KINDS, height=140, elem_id=f"samples-{name}"
+                )
         with gr.Row():
             made["name"] = gr.Textbox("my samples", label="Name of the set", max_length=60)
             made["k"] = gr.Number(3, label="Neighbours (k)", precision=0, minimum=1, maximum=100)

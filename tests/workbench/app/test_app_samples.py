@@ -36,13 +36,18 @@ def rows(page):
     return {row.locator("td").first.inner_text(): row.locator("td").all_inner_texts() for row in cells}
 
 
-def score(page, paths, name):
+def give(page, where, path):
+    """Upload a file and wait until the page has it."""
+    page.locator(f"#samples-{where} input[type=file]").first.set_input_files(path)
+    page.locator(f"#samples-{where} .file-preview").wait_for()
+
+
+def score(page, reference, query, name):
     """Fill in the form and press Score."""
     if not page.get_by_label("Name of the set").is_visible():
         page.get_by_role("button", name="Score your own samples").click()
-    for label in ("Reference", "Samples to score"):
-        given = page.locator(f'#samples-own div:has(> label:has-text("{label}")) input[type=file]').first
-        given.set_input_files(paths[label])
+    give(page, "reference", reference)
+    give(page, "query", query)
     page.get_by_label("Name of the set").fill(name)
     page.get_by_role("button", name="Score", exact=True).click()
 
@@ -77,12 +82,11 @@ def test_samples_of_ones_own_stand_beside_each_other_in_one_table(look, tmp_path
     with look() as looked:
         page = looked.page
         page.locator("#samples-sets table").wait_for()
-        score(page, {"Reference": paths["reference"], "Samples to score": paths["near"]}, "<b>near</b>")
+        score(page, paths["reference"], paths["near"], "<b>near</b>")
         page.locator("#samples-sets", has_text="<b>near</b>").wait_for()
         assert list(rows(page)) == ["two sets alike", "<b>near</b>"]
-        page.locator('#samples-own div:has(> label:has-text("Samples to score")) button[aria-label="Clear"]').click()
-        given = page.locator('#samples-own div:has(> label:has-text("Samples to score")) input[type=file]').first
-        given.set_input_files(paths["far"])
+        page.locator('#samples-query button[aria-label="Clear"]').click()
+        give(page, "query", paths["far"])
         page.get_by_label("Name of the set").fill("far")
         page.get_by_role("button", name=re.compile("Add the samples")).click()
         page.locator("#samples-sets", has_text="far").wait_for()
@@ -101,7 +105,7 @@ def test_what_is_wrong_is_said_in_one_sentence(look, tmp_path):
         page.get_by_role("button", name="Score your own samples").click()
         page.get_by_role("button", name="Score", exact=True).click()
         page.get_by_role("alert").filter(has_text="The reference: No file was given").wait_for()
-        score(page, {"Reference": paths["reference"], "Samples to score": pictures(tmp_path / "p.zip", 6, 0)}, "odd")
+        score(page, paths["reference"], pictures(tmp_path / "p.zip", 6, 0), "odd")
         page.get_by_role("alert").filter(has_text="1280").wait_for()
         assert "Traceback" not in page.content()
         assert "same generator, other seeds" in rows(page)  # what was there stays, and can still be used
@@ -110,14 +114,11 @@ def test_what_is_wrong_is_said_in_one_sentence(look, tmp_path):
 
 
 def test_a_job_goes_on_over_a_reload_and_is_cancelled_in_its_own_session_alone(look, tmp_path):
-    slow = {
-        "Reference": pictures(tmp_path / "r.zip", 8, 0),
-        "Samples to score": pictures(tmp_path / "q.zip", 8, 1, name="slow"),
-    }
+    slow = pictures(tmp_path / "r.zip", 8, 0), pictures(tmp_path / "q.zip", 8, 1, name="slow")
     with look() as one, look() as other:
         for looked, name in ((one, "first"), (other, "second")):
             looked.page.locator("#samples-sets table").wait_for()
-            score(looked.page, slow, name)
+            score(looked.page, *slow, name)
             looked.page.locator("#samples-status", has_text=re.compile(r"Waiting on purpose, step \d+ of")).wait_for()
         one.reload()
         one.page.locator("#samples-status", has_text="Waiting on purpose").wait_for()
