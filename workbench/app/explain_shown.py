@@ -18,6 +18,7 @@ __all__ = ["Explained", "circuit_html", "maps_html", "scores_html"]
 
 N_BEST = 5
 CONTROL = "random"
+_ORDER = "The best first; those that explain another class or random weights alike come last, then the control, noise."
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def scores_html(explained: Explained) -> str:
     ]
     asked = [[each.name, each.asks, "higher" if each.higher_is_better else "lower"] for each in found.measures]
     return (
-        table_html(["method", *names, "to keep in mind"], rows, "The best first; 'random' is noise, the control.")
+        table_html(["method", *names, "to keep in mind"], rows, _ORDER)
         + f"<details><summary>What each score asks</summary>{table_html(['score', 'asks', 'better'], asked)}</details>"
     )
 

@@ -31,11 +31,11 @@ def table_html(header: Sequence[str], rows: Sequence[Sequence[Any]], caption: st
     """A table; numbers stand to the right, what is missing is a dash."""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
-    said = f"<caption>{escape(caption)}</caption>" if caption else ""
+    said = f'<p class="caption">{escape(caption)}</p>' if caption else ""
     # Focusable, so that a narrow screen scrolls it by keyboard too.
     return (
         f'<div class="plain-table" tabindex="0" role="region" aria-label="{escape(caption or header[0])}">'
-        f"<table>{said}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{said}"
     )
 
 

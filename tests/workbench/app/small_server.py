@@ -1,7 +1,7 @@
 """genmend serve with small examples, as the tests of the page look at it.
 
-A set of samples with a file called slow.png or the like waits, step by step, before it is scored: for tests of what a
-person does meanwhile.
+A set of samples with a file called slow.png waits, step by step, until there is a file go-on in the output folder: for
+tests of what a person does meanwhile.
 """
 
 import sys
@@ -12,7 +12,7 @@ from genmend.storage.progress import with_progress
 from genmend.workbench.app import comparison, explain_tab
 from genmend.workbench.cli.main import main
 
-N_STEPS, SECONDS = 40, 0.15
+N_STEPS, SECONDS = 2000, 0.15
 
 
 def made_small():
@@ -21,12 +21,14 @@ def made_small():
     explain_tab.N_CROPS = 8
     explain_tab.N_DRAWS = 3
     explain_tab.METHODS = ("grad-cam", "saliency")
-    compute = comparison.compute_score
+    compute, go_on = comparison.compute_score, Path(sys.argv[sys.argv.index("--out") + 1], "go-on")
 
     def slowly(reference, query, **options):
         if any(path.stem == "slow" for path in Path(query).rglob("*")):
             for _ in with_progress(range(N_STEPS), "waiting on purpose", N_STEPS, show=False):
                 time.sleep(SECONDS)
+                if go_on.exists():
+                    break
         return compute(reference, query, **options)
 
     comparison.compute_score = slowly
