@@ -9,7 +9,7 @@ import torch
 from gans_toys import EXTRACTOR, LAYERS, snapshot, toy_correction, toy_generator
 
 from genmend.activations import Gate, ScaleUnits, attach, edited, load_correction, save_correction
-from genmend.gans import Generator, corrected
+from genmend.gans import Generator, corrected, load_generator
 from genmend.gans.editing.edit_effect import EditEffect, edit_effect, gate_scores, random_units
 from genmend.gans.editing.history import EditHistory
 from genmend.gans.editing.known_gate import GateFileError, known_gate, load_gate, save_gate
@@ -257,6 +257,19 @@ def test_a_gate_comes_back_from_its_file(generator, tmp_path):
     torch.save({"weights": gate.weights}, path)
     with pytest.raises(GateFileError, match="never opened"):
         load_gate(path)
+
+
+@pytest.mark.real("faces")
+def test_what_comes_with_genmend_fits_the_face_generator():
+    faces = load_generator("faces")
+    labels, gate = known_labels(faces), known_gate(faces)
+    assert gate.extractor == "efficientnet-lite0-layers"
+    assert tuple(labels.layers) == faces.layers
+    assert [len(rows.concept) for rows in labels.layers.values()] == [512, 256, 128, 64]
+    assert {"hair", "mouth inside", "vertical edge"} <= labels.detected("main.5").keys()
+    faces.module.main[0].weight[0, 0, 0, 0] += 1  # other weights: neither is known
+    assert known_labels(faces) is None
+    assert known_gate(faces) is None
 
 
 def test_a_gate_may_not_name_code_to_run(generator):

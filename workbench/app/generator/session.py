@@ -103,12 +103,14 @@ def with_rows(
     latents = inspected.rows(seed, rows)
     before = inspected.shared.images(latents)
     scores = inspected.scores(before)
-    shown = (seed, tuple(map(int, rows)), latents, before, scores, before, scores)
+    kept = tuple(map(int, rows))
     if session is None:
         units = tuple(inspected.labels.units(layer)[:UNITS_SHOWN])
-        return Session(*shown, layer, units, inspected.labels, inspected.gate)
-    names = ("seed", "rows", "latents", "before", "scores_before", "after", "scores_after")
-    return edited_again(inspected, replace(session, **dict(zip(names, shown, strict=True)), chosen=0))
+        return Session(
+            seed, kept, latents, before, scores, before, scores, layer, units, inspected.labels, inspected.gate
+        )
+    other = replace(session, seed=seed, rows=kept, latents=latents, before=before, scores_before=scores, chosen=0)
+    return edited_again(inspected, other)
 
 
 def with_layer(inspected: Inspected, session: Session, layer: str, concept: str = "", n: int = UNITS_SHOWN) -> Session:

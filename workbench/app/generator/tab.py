@@ -108,7 +108,7 @@ def _sample_events(parts: Parts, new: gr.Button, worst: gr.Button) -> None:
     def most_broken(session: Session, seed: Any) -> Session:
         inspected = parts.inspected()
         ranking, _ = inspected.most_broken(_whole(seed))
-        return with_rows(inspected, session, _whole(seed), ranking[: inspected.n_shown])
+        return with_rows(inspected, session, _whole(seed), ranking[: inspected.n_shown].tolist())
 
     def choose(session: Session, data: gr.EventData) -> Session:
         return replace(session, chosen=clicked(data, len(session.rows)))

@@ -30,8 +30,8 @@ COLOURS = 128
 def unit_rows(
     generator: Generator,
     layer: str,
-    samples: NDArray[np.int64],
-    thresholds: NDArray[np.float64],
+    samples: NDArray[np.integer],
+    thresholds: NDArray[np.floating],
     units: Sequence[int],
     seed: int,
 ) -> Iterator[tuple[int, bytes]]:
@@ -51,8 +51,8 @@ def unit_rows(
 def unit_tiles(
     generator: Generator,
     layer: str,
-    samples: NDArray[np.int64],
-    thresholds: NDArray[np.float64],
+    samples: NDArray[np.integer],
+    thresholds: NDArray[np.floating],
     units: Sequence[int],
     seed: int,
 ) -> Iterator[tuple[int, Tensor]]:
