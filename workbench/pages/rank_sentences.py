@@ -24,7 +24,7 @@ def write_ranking_report(path: Path, ranking: SentenceRanking, speeches: Sequenc
     sections = [Section("All sentences", _sentences(ranking), closed=bool(ranking.heard))]
     for number, speech in enumerate(speeches):
         text, heard = ranking.diagnoses[number].tokens.text, ranking.heard[number]
-        blocks = [audio_block(text, speech), *heard_table(pair_words(text, heard.verdict.heard))]
+        blocks: list[Any] = [audio_block(text, speech), *heard_table(pair_words(text, heard.verdict.heard))]
         if heard.faults:
             rows = [[fault.word or "between words", fault.fault] for fault in heard.faults]
             blocks.append(Table("What the attention of the voice did wrong.", ["word", "fault"], rows))

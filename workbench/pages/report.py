@@ -92,5 +92,6 @@ def _cell(figure: Figure | None, text: bool) -> Any:
 
 def _apart(found: Sequence[Figure | None]) -> bool:
     """Whether the interval of one run ends before that of another begins."""
-    known = [figure for figure in found if figure is not None and figure.low is not None and figure.high is not None]
-    return len(known) > 1 and max(f.low for f in known) > min(f.high for f in known)  # type: ignore[type-var]
+    lows = [figure.low for figure in found if figure is not None and figure.low is not None]
+    highs = [figure.high for figure in found if figure is not None and figure.high is not None]
+    return min(len(lows), len(highs)) > 1 and max(lows) > min(highs)

@@ -51,7 +51,9 @@ def score_answer(result: dict[str, Any]) -> Answer:
 
 
 def _precision(result: dict[str, Any]) -> Number | None:
-    k, totals = next(iter(result["k"].items()), ("", {}))
+    by_k: dict[str, dict[str, Any]] = result["k"]
+    k = next(iter(by_k), "")
+    totals = by_k.get(k, {})
     if totals.get("precision") is None:
         return None
     alike = totals.get("expected_precision")

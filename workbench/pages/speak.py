@@ -52,8 +52,10 @@ def write_speak_report(path: Path, run: SpeakRun, preface: Preface | None = None
         title = f"{name}{_short(sentence.diagnosis.tokens.text)}" if many else "Where the voice is lost"
         sections.append(Section(title, [*said, *_sentence(sentence)], closed=not many or number > N_OPEN))
         if sentence.repair is not None:
-            sections.append(Section(f"{name}repair", _repair(sentence), closed=sentence.accepted is False))
-        sections.append(Section(f"{name}every layer", _layers(sentence), closed=True))
+            sections.append(
+                Section(f"{name}{'repair' if many else 'Repair'}", _repair(sentence), closed=sentence.accepted is False)
+            )
+        sections.append(Section(f"{name}{'every' if many else 'Every'} layer", _layers(sentence), closed=True))
     if run.kept:
         sections.append(Section("Kept for other sentences", [_kept(run)]))
     settings = {key: value for key, value in run.settings.items() if value is not None}
