@@ -19,6 +19,7 @@ from typing import Any
 from experiments.concepts.pages.artifact_units import artifact_units
 from experiments.concepts.pages.attributions import attributions
 from experiments.concepts.pages.circuits import circuits
+from experiments.concepts.pages.default_passes import default_passes
 from experiments.concepts.pages.interactions import interactions
 from experiments.concepts.pages.masks import masks
 from experiments.concepts.pages.other_networks import other_networks
@@ -57,6 +58,7 @@ PAGES: dict[str, Callable[[Any], str]] = {
             artifact_units,
             attributions,
             circuits,
+            default_passes,
             interactions,
             masks,
             other_networks,

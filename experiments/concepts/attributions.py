@@ -32,7 +32,7 @@ from genmend.concepts import DistilledGradient, load_classifier
 from genmend.concepts.classifiers import Classifier
 from genmend.concepts.loop.measure import Case, pooled
 from genmend.concepts.loop.methods import METHODS
-from genmend.concepts.loop.operations import trace_model
+from genmend.concepts.loop.operations import ModelFacts, trace_model
 from genmend.concepts.loop.pixel_flipping import flipping_curves
 from genmend.storage.pieces import Work
 from genmend.storage.tables import write_json
@@ -75,7 +75,26 @@ def prepared(classifier: Classifier, images: list[np.ndarray]) -> Tensor:
     return torch.cat([classifier.prepare(each) for each in pixels])
 
 
-def measured(classifier: Classifier, inputs: Tensor, with_variants: bool, start: int, stop: int) -> dict[str, Any]:
+Builds = Callable[[torch.nn.Module, ModelFacts], dict[str, Callable[..., Tensor]]]
+
+
+def built(
+    peers: Mapping[str, Mapping[str, Any]], model: torch.nn.Module, facts: ModelFacts
+) -> dict[str, Callable[..., Tensor]]:
+    """Methods of `genmend explain` with these settings."""
+    return {
+        name: METHODS[name].build(model, facts, **{**METHODS[name].settings, **settings})
+        for name, settings in peers.items()
+    }
+
+
+def with_variants(model: torch.nn.Module, facts: ModelFacts) -> dict[str, Callable[..., Tensor]]:
+    """The peers, and the variants of DGA."""
+    own = {name: DistilledGradient(model, **settings).attribute for name, settings in VARIANTS.items()}
+    return built(PEERS, model, facts) | own
+
+
+def measured(classifier: Classifier, inputs: Tensor, builds: Builds, start: int, stop: int) -> dict[str, Any]:
     """Every method's curves by both fills and its CPU seconds, of some images."""
     # The same numbers, in less time.
     model = classifier.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -86,13 +105,7 @@ def measured(classifier: Classifier, inputs: Tensor, with_variants: bool, start:
     blurred = torch.from_numpy(gaussian_filter(some.numpy(), (0, 0, BLUR, BLUR)))
     found = {"probability": probabilities.numpy(), "class": classes.numpy()}
     maps: dict[str, Tensor] = {}
-    build: dict[str, Callable[..., Tensor]] = {
-        name: METHODS[name].build(model, facts, **{**METHODS[name].settings, **settings})
-        for name, settings in PEERS.items()
-    }
-    if with_variants:
-        build |= {name: DistilledGradient(model, **settings).attribute for name, settings in VARIANTS.items()}
-    for name, attribute in build.items():
+    for name, attribute in builds(model, facts).items():
         began = time.process_time()
         maps[name] = pooled(attribute(some, classes).detach()).unsqueeze(1)
         found[f"{name} seconds"] = np.full(len(some), (time.process_time() - began) / len(some))
@@ -175,9 +188,9 @@ def main() -> None:
         classifier = load_classifier(name)
         inputs = prepared(classifier, images)
         settings = [PASSES, N_POINTS, BLUR, json.dumps([PEERS, VARIANTS], sort_keys=True)]
-        with_variants = name == NETWORKS[0]
+        varied = name == NETWORKS[0]
         found = Work(options.work, progress=True).pieces(
-            partial(measured, classifier, inputs, with_variants),
+            partial(measured, classifier, inputs, with_variants if varied else partial(built, PEERS)),
             len(inputs),
             5,
             inputs=[name, weights_digest(classifier.module), inputs.numpy(), *settings],
@@ -187,7 +200,7 @@ def main() -> None:
             "mean_probability": float(found["probability"].mean()),
             "rows": summary(found, photograph, [*PEERS, JOINED], "distilled-gradient"),
         }
-        if with_variants:
+        if varied:
             row["variants"] = variants(found, photograph, n_held_out)
         results["networks"][name] = row
     if options.networks == ",".join(NETWORKS):

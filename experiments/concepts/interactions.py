@@ -11,6 +11,7 @@ fetch); four minutes on one core, and goes on where it was stopped.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from experiments.intervals import mean_with_interval
 from experiments.pages import write_page
 from genmend.activations.digests import weights_digest
 from genmend.concepts import PositiveInteractions, exact_interactions, load_classifier, patches, sampled_interactions
+from genmend.concepts.attributions.interaction_games import MOST_EXACT
 from genmend.storage.pieces import Work
 from genmend.storage.tables import write_json
 
@@ -34,10 +36,14 @@ FEW, MANY = 3, 4  # patches on a side
 VALUES = ("API", "Shapley", "alone", "random")
 
 
-def every_set(model: torch.nn.Module, image: Tensor, target: int, side: int) -> np.ndarray:
-    """The logit of every set of patches, shape ``(2 ** n,)``; bit i says whether patch i is shown."""
-    groups = torch.as_tensor(patches(tuple(image.shape[-2:]), -(-image.shape[-1] // side)))  # type: ignore[arg-type]
-    n = int(groups.max()) + 1
+def square_patches(image: Tensor, side: int) -> np.ndarray:
+    """Patches of images ``(..., h, w)``, so many on a side."""
+    return patches((image.shape[-2], image.shape[-1]), -(-image.shape[-1] // side))
+
+
+def every_set(model: torch.nn.Module, image: Tensor, target: int, parts: np.ndarray) -> np.ndarray:
+    """The logit of every set of n parts, shape ``(2 ** n,)``; bit i says whether part i is shown."""
+    groups, n = torch.as_tensor(parts), int(parts.max()) + 1
     sets = torch.as_tensor((np.arange(2**n)[:, None] >> np.arange(n)) & 1).bool()
     with torch.no_grad():
         scores = [model(image * some[:, groups].unsqueeze(1))[:, target] for some in sets.split(8)]
@@ -58,7 +64,7 @@ def against_exact(table: np.ndarray) -> dict[str, float]:
     n = int(np.log2(len(table)))
     exact = exact_interactions(lambda sets: table[sets @ (1 << np.arange(n))], n)
     runs = [sampled_from(table, seed) for seed in range(N_RUNS)]
-    row = {}
+    row: dict[str, float] = {"n_parts": n}
     for place, name, true in ((0, "API", exact.importance), (1, "Shapley", exact.shapley)):
         values = np.array([run[place] for run in runs])
         held = [np.abs(run[place] - true) <= run[place + 2] for run in runs]
@@ -73,9 +79,11 @@ def against_exact(table: np.ndarray) -> dict[str, float]:
     return row
 
 
-def restored(model: torch.nn.Module, image: Tensor, target: int, values: np.ndarray) -> tuple[int, float]:
+def restored(
+    model: torch.nn.Module, image: Tensor, target: int, parts: np.ndarray, values: np.ndarray
+) -> tuple[int, float]:
     """How many parts, the largest value first, give the class back, and the mean probability on the way."""
-    groups = torch.as_tensor(patches(tuple(image.shape[-2:]), -(-image.shape[-1] // MANY)))  # type: ignore[arg-type]
+    groups = torch.as_tensor(parts)
     order = np.argsort(-values, kind="stable")
     shown = np.zeros((len(order), len(order)), dtype=bool)
     for count in range(len(order)):
@@ -86,17 +94,25 @@ def restored(model: torch.nn.Module, image: Tensor, target: int, values: np.ndar
     return int(right.argmax()) + 1, float(scores.softmax(1)[:, target].mean())
 
 
-def measured(model: torch.nn.Module, inputs: Tensor, start: int, stop: int) -> dict[str, np.ndarray]:
-    """Of each image: the table of few patches, and how many of many patches each value needs."""
+Parts = Callable[[Tensor, int], np.ndarray]
+
+
+def measured(
+    model: torch.nn.Module, inputs: Tensor, parts_of: Parts, n_exact: int, start: int, stop: int
+) -> dict[str, np.ndarray]:
+    """Of each image: the table of few parts, and how many of many parts each value needs."""
     inputs = inputs.contiguous(memory_format=torch.channels_last)
     rows: dict[str, list[Any]] = {}
     for number in range(start, stop):
         image = inputs[number : number + 1]
         with torch.no_grad():
             target = int(model(image).argmax())
-        table = every_set(model, image, target, FEW) if number < N_EXACT else np.full(2 ** (FEW**2), np.nan)
-        groups = patches((image.shape[-2], image.shape[-1]), -(-image.shape[-1] // MANY))
-        found = PositiveInteractions(model, groups, n_orders=N_ORDERS, batch_size=8).interactions(image, target)[0]
+        table = np.full(2**MOST_EXACT, np.nan)  # as long for all, whatever the number of parts
+        if number < n_exact:
+            asked = every_set(model, image, target, parts_of(image[0], FEW))
+            table[: len(asked)] = asked
+        parts = parts_of(image[0], MANY)
+        found = PositiveInteractions(model, parts, n_orders=N_ORDERS, batch_size=8).interactions(image, target)[0]
         rng = np.random.default_rng(number)
         by = {
             "API": found.importance,
@@ -105,29 +121,17 @@ def measured(model: torch.nn.Module, inputs: Tensor, start: int, stop: int) -> d
             "random": rng.random(len(found.alone)),
         }
         rows.setdefault("table", []).append(table)
+        rows.setdefault("n parts", []).append(len(found.alone))
         rows.setdefault("negative", []).append(-found.negative.sum() / found.positive.sum())
         for name, values in by.items():
-            needed, probability = restored(model, image, target, values)
+            needed, probability = restored(model, image, target, parts, values)
             rows.setdefault(f"{name} needed", []).append(needed)
             rows.setdefault(f"{name} probability", []).append(probability)
     return {name: np.array(values) for name, values in rows.items()}
 
 
-def main() -> None:
-    options = _options()
-    torch.set_num_threads(1)
-    classifier = load_classifier("mobilenet-v2")
-    key = weights_digest(classifier.module)
-    inputs = prepared(classifier, list(imagenet_photographs()[0][:N_RESTORED]))
-    model = classifier.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    found = Work(options.work, progress=True).pieces(
-        partial(measured, model, inputs),
-        N_RESTORED,
-        1,
-        inputs=[key, inputs.numpy(), N_EXACT, N_ORDERS, FEW, MANY],
-        description="interactions",
-    )
-
+def summary(found: Mapping[str, np.ndarray], n_exact: int) -> dict[str, Any]:
+    """What pages need of the images."""
     restoring = [
         {
             "value": name,
@@ -138,6 +142,27 @@ def main() -> None:
         }
         for name in VALUES
     ]
+    return {
+        "exact": [against_exact(table[np.isfinite(table)]) for table in found["table"][:n_exact]],
+        "negative": mean_with_interval(found["negative"]),
+        "restoring": restoring,
+    }
+
+
+def main() -> None:
+    options = _options()
+    torch.set_num_threads(1)
+    classifier = load_classifier("mobilenet-v2")
+    key = weights_digest(classifier.module)
+    inputs = prepared(classifier, list(imagenet_photographs()[0][:N_RESTORED]))
+    model = classifier.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    found = Work(options.work, progress=True).pieces(
+        partial(measured, model, inputs, square_patches, N_EXACT),
+        N_RESTORED,
+        1,
+        inputs=[key, inputs.numpy(), N_EXACT, N_ORDERS, FEW, MANY],
+        description="interactions",
+    )
     results = {
         "n_exact": N_EXACT,
         "n_restored": N_RESTORED,
@@ -145,9 +170,7 @@ def main() -> None:
         "n_orders": N_ORDERS,
         "n_parts": [FEW**2, MANY**2],
         "evaluations": 1 + N_ORDERS * MANY**2 * (MANY**2 + 1) // 2,
-        "exact": [against_exact(table) for table in found["table"][:N_EXACT]],
-        "negative": mean_with_interval(found["negative"]),
-        "restoring": restoring,
+        **summary(found, N_EXACT),
     }
     RESULTS.mkdir(parents=True, exist_ok=True)
     write_json(RESULTS / "results.json", results)

@@ -14,10 +14,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from experiments.concepts.region_corrections import correction_figures
-from experiments.concepts.region_kinds import kind_rows, kinds_picture
-from experiments.concepts.region_purity import alike_picture, labelled_sets, purity_rows, thinned
-from experiments.concepts.region_search import search_figures
+from experiments.concepts.region_studies.corrections import correction_figures
+from experiments.concepts.region_studies.kinds import kind_rows, kinds_picture
+from experiments.concepts.region_studies.purity import alike_picture, labelled_sets, purity_rows, thinned
+from experiments.concepts.region_studies.search import search_figures
 from experiments.faces.feature_cache import CachedExtractor
 from experiments.faces.labelled import load_labelled_faces, load_labelled_portraits
 from experiments.pages import write_page

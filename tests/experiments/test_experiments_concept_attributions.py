@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from experiments.concepts import attributions, interactions
+from experiments.concepts import attributions, default_passes, interactions
+from genmend.concepts.loop.methods import METHODS
 
 
 def test_crops_of_a_photograph_count_as_one():
@@ -47,6 +48,31 @@ def test_the_variant_is_chosen_without_the_held_out_images():
     assert rows["held out"]["31 passes"]["gain"] == pytest.approx((0, 0, 0))
 
 
+def test_every_method_has_as_many_backward_passes():
+    single = {"full-gradient", "random"}
+    for name, settings in default_passes.PEERS.items():
+        passes = METHODS[name].passes({**METHODS[name].settings, **settings})
+        assert passes == default_passes.PASSES or name in single
+    assert METHODS["distilled-gradient"].passes(METHODS["distilled-gradient"].settings) == default_passes.PASSES
+    backward = []
+
+    class Watched(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.maps, self.gate = nn.Conv2d(3, 2, 3), nn.ReLU()
+
+        def forward(self, images):
+            seen = self.gate(self.maps(images))
+            if seen.requires_grad:
+                seen.register_hook(lambda gradient: backward.append(len(gradient)))
+            return seen.mean((2, 3))
+
+    images = torch.rand(2, 3, 8, 8)
+    found = default_passes.smoothed_full_gradient(Watched().eval(), images, torch.tensor([0, 1]))
+    assert backward == [2] * default_passes.PASSES
+    assert found.shape == (2, 1, 8, 8)
+
+
 def test_sampled_values_of_a_table_are_those_of_every_set():
     rng = np.random.default_rng(0)
     row = interactions.against_exact(rng.standard_normal(2**5))
@@ -66,5 +92,6 @@ def test_parts_are_shown_until_the_class_is_back():
 
     values = np.zeros(16)
     values[[2, 3, 5]] = 3, 1, 2
-    needed, _ = interactions.restored(Corner(), torch.ones(1, 3, 16, 16), 1, values)
+    parts = interactions.square_patches(torch.ones(3, 16, 16), 4)
+    needed, _ = interactions.restored(Corner(), torch.ones(1, 3, 16, 16), 1, parts, values)
     assert needed == 3

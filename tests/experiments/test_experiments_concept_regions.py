@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from experiments.concepts.region_purity import RECIPES, Labelled, _judged, _nearest, _split, _states, _summary
+from experiments.concepts.region_studies.purity import RECIPES, Labelled, _judged, _nearest, _split, _states, _summary
 from genmend.concepts.regions.held_out import nearest_by_features
 
 

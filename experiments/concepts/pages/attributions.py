@@ -26,14 +26,15 @@ def attributions(results: dict[str, Any]) -> str:
         f"MoRF: the mean probability while the pixels of the largest attribution go first, in {results['n_points']} "
         "steps, lower is better; LeRF: the smallest first, higher is better; AbPC: between the two, higher is better. "
         "95 % bootstrap intervals over photographs; differences are paired.",
-        *(part for name, found in networks.items() for part in _network(name, found)),
+        *(part for name, found in networks.items() for part in network_tables(name, found)),
         *(part for name, found in networks.items() if "variants" in found for part in _variants(name, found, results)),
         "## What it shows",
-        "\n".join(f"* {_said(name, found['rows'])}" for name, found in networks.items()),
+        "\n".join(f"* {verdict(name, found['rows'], _PEERS)}" for name, found in networks.items()),
     )
 
 
-def _network(name: str, found: dict[str, Any]) -> Sequence[str]:
+def network_tables(name: str, found: dict[str, Any]) -> Sequence[str]:
+    """A table a fill, a row a method."""
     fills = list(dict.fromkeys(row["fill"] for row in found["rows"]))
     return [
         f"## {name}",
@@ -85,10 +86,10 @@ def _variants(name: str, found: dict[str, Any], results: dict[str, Any]) -> Sequ
     ]
 
 
-def _said(name: str, rows: Sequence[dict[str, Any]]) -> str:
-    """Against each of the three peers of the paper, by measure and fill."""
+def verdict(name: str, rows: Sequence[dict[str, Any]], peers: Sequence[str]) -> str:
+    """DGA against each of some peers, by measure and fill."""
     parts = []
-    for peer in _PEERS:
+    for peer in peers:
         words = []
         for row in rows:
             if row["method"] != peer:

@@ -54,7 +54,7 @@ def interactions(results: dict[str, Any]) -> str:
         ),
         f"The largest of {n_tests} deviations is {number(most, 1)} standard errors, and of so many normal numbers the "
         "largest is about "
-        f"{number(_largest_normal(n_tests), 1)}.",
+        f"{number(largest_normal(n_tests), 1)}.",
         f"## How many of {many} parts restore the decision",
         f"{results['n_restored']} images, {results['evaluations']} runs of the network each. Parts are shown in the "
         "order of each value, all from one run, until the class is the network's own.",
@@ -81,7 +81,7 @@ def interactions(results: dict[str, Any]) -> str:
     )
 
 
-def _largest_normal(n: int) -> float:
+def largest_normal(n: int) -> float:
     """The median of the largest of n sizes of normal numbers."""
     from scipy.stats import norm
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.concepts.region_kinds import N_SPLITS, seen
+from experiments.concepts.region_studies.kinds import N_SPLITS, seen
 from experiments.faces.correction import fit_judge
 from experiments.faces.feature_cache import CachedExtractor
 from experiments.faces.labelled import LabelledFaces
