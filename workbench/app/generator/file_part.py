@@ -80,7 +80,7 @@ def _write(context: AppContext, parts: Parts, place: Place, licence: str) -> Pat
     inspected, session = parts.inspected(), place.session
     edits = () if session is None else session.history.edits()
     measured = place.measured
-    effect = measured[1] if measured and session and measured[0] is session.history else None
+    effect = measured[1] if measured and session and measured[0].strengths == session.history.strengths else None
     info = {"licence": licence.strip()[:LONGEST] or "not said", "origin": "made by hand in the page of genmend serve"}
     with inspected.shared.edited() as generator:
         correction = unit_correction(
