@@ -90,6 +90,7 @@ _SPEAK = _among("workbench", "speak or ranked")
 _SCORE = _among("workbench", "score and not correct")
 _COMMANDS = _among("workbench", "commands or interrupted or checkpoint or model_options")
 _TABLES = Tests(("storage", "workbench"), "tables or commands")
+_SHARED = Tests(("storage",), "hub")
 
 FAULTS = (
     # activations
@@ -400,4 +401,18 @@ FAULTS = (
            '{"weights": weights_digest(generator.module)}'),
     _fault("npy-size-unchecked", "storage", Tests(("storage",), "numpy_files"),
            "if wanted > size - offset:", "if wanted < 0:"),
+    # sharing, previews, plug-ins
+    _fault("shared-name-unchecked", "storage", _SHARED,
+           'if not isinstance(file, str) or not _NAME.fullmatch(file) or ".." in file:',
+           "if not isinstance(file, str):"),
+    _fault("shared-digest-unchecked", "storage", _SHARED,
+           "elif sha256_of_file(path) != entry.sha256:", "elif sha256_of_file(path) == '':"),
+    _fault("shared-size-unasked", "storage", _SHARED,
+           "if about.size is None or about.size > most_bytes:", "if about.size is None:"),
+    _fault("card-markup-unescaped", "storage", _SHARED,
+           r"""return re.sub(r"([\\`*\[\]<>|#])", r"\\\1", one_line)""", "return one_line"),
+    _fault("own-name-taken-over", "storage", Tests(("storage",), "plug_ins"),
+           "if plug_in.name in reserved:", "if plug_in.name in ():"),
+    _fault("control-at-the-same-places", "gans", Tests(("gans",), "preview"),
+           "found = at_other_units(edit, units) or at_other_neurons(edit, neurons)", "found = edit"),
 )  # fmt: skip
