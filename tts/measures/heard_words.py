@@ -45,11 +45,11 @@ def pair_words(text: str, heard: str) -> list[WordPair]:
     wrong_meant, wrong_heard = ({row[side] for row in rows if not row[2]} for side in (0, 1))
     marked = [(i, j, same and i not in wrong_meant and j not in wrong_heard) for i, j, same in rows]
     pairs = []
-    for same, group in groupby(marked, key=lambda row: (row[2], row[0]) if row[2] else (False, None)):
+    for kind, group in groupby(marked, key=lambda row: (row[2], row[0]) if row[2] else (False, None)):
         places = list(group)
         left = dict.fromkeys(i for i, _, _ in places if i is not None)
         right = dict.fromkeys(j for _, j, _ in places if j is not None)
-        pairs.append(WordPair(" ".join(meant_words[i] for i in left), " ".join(heard_words[j] for j in right), same[0]))
+        pairs.append(WordPair(" ".join(meant_words[i] for i in left), " ".join(heard_words[j] for j in right), kind[0]))
     return pairs
 
 
