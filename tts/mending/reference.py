@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from genmend.manifold import NormalRegion
+from genmend.storage.progress import with_progress
 from genmend.tts.text.tokens import Tokens
 from genmend.tts.voices.voice import Voice
 
@@ -119,7 +120,8 @@ def fit_reference(
     chosen = _draw_places(kept, most, rng)
     vectors = _collect(voice, kept, chosen, asked, progress)
     groups = [kept[s].symbols[t] for s, t in chosen]
-    regions = {layer: NormalRegion(k).fit(vectors[layer], groups=groups) for layer in asked}
+    learnt = with_progress(asked, "normal regions", len(asked), show=False)
+    regions = {layer: NormalRegion(k).fit(vectors[layer], groups=groups) for layer in learnt}
     return VoiceReference(
         regions=regions,
         phonemes=tuple(tokens.phonemes for tokens in kept),

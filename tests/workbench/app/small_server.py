@@ -9,10 +9,20 @@ import time
 from pathlib import Path
 
 from genmend.storage.progress import with_progress
+from genmend.tts.mending.reference import fit_reference
+from genmend.tts.text.corpus import ENGLISH, read_sentences, tokenize_corpus
 from genmend.workbench.app import comparison, explain_tab
+from genmend.workbench.app.amplify import work as amplify_work
+from genmend.workbench.app.voice import work as voice_work
 from genmend.workbench.cli.main import main
 
 N_STEPS, SECONDS = 2000, 0.15
+N_SENTENCES = 120
+
+
+def reference_of_few(voice):
+    """What is normal for a voice, learnt from few sentences and kept nowhere."""
+    return fit_reference(voice, tokenize_corpus(voice, read_sentences(ENGLISH)[:N_SENTENCES]))
 
 
 def made_small():
@@ -21,6 +31,8 @@ def made_small():
     explain_tab.N_CROPS = 8
     explain_tab.N_DRAWS = 3
     explain_tab.METHODS = ("grad-cam", "saliency")
+    amplify_work.EXAMPLE |= {"n": 4, "steps": 4}
+    voice_work.reference_for = reference_of_few
     compute, go_on = comparison.compute_score, Path(sys.argv[sys.argv.index("--out") + 1], "go-on")
 
     def slowly(reference, query, **options):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from genmend.workbench.commands.amplify import run_amplify
 __all__ = ["EXAMPLE", "Amplified", "amplify", "example_settings", "is_reference", "slots_of"]
 
 #: What the tab opens with.
-EXAMPLE: Mapping[str, Any] = {
+EXAMPLE: dict[str, Any] = {
     "prompt": "a creative sneaker",
     "gains": {"mid": 2.0},
     "n": 16,
