@@ -31,7 +31,6 @@ METHODS = ("grad-cam", "full-gradient", "saliency", "input-x-gradient")
 SLOWER = ("distilled-gradient", "integrated-gradients", "smooth-gradient", "occlusion")
 N_DRAWS = 8
 N_CROPS = 40  # of each photograph
-_BEST = ("its best class", "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +63,9 @@ def build(context: AppContext) -> None:
             examples = gr.Radio(list(pictures), value=next(iter(pictures), None), label="Or a photograph of these")
             with gr.Row():
                 network = gr.Dropdown(list(EMBEDDED[::-1]), value=EMBEDDED[1], label="Network")
-                target = gr.Dropdown([_BEST], value="", label="Class", filterable=True, elem_id="explain-class")
+                target = gr.Dropdown(
+                    [], value=None, label="Class (its best one if empty)", filterable=True, elem_id="explain-class"
+                )
             methods = gr.CheckboxGroup([*METHODS, *SLOWER], value=list(METHODS), label="Methods")
             button = gr.Button("Explain", variant="primary")
     panel = job_panel(
@@ -93,22 +94,22 @@ def build(context: AppContext) -> None:
     )
     if context.tab is not None:
         context.tab.select(
-            lambda: gr.update(choices=[_BEST, *_classes(context)]),
+            lambda: gr.update(choices=_classes(context)),
             None,
             [target],
             show_progress="hidden",
             api_visibility="private",
         )
 
-    def start(path: str | None, model: str, number: str, chosen: Sequence[str]) -> Callable[[], Explained]:
+    def start(path: str | None, model: str, number: str | None, chosen: Sequence[str]) -> Callable[[], Explained]:
         if not chosen:
             raise ValueError("No method is chosen: tick at least one.")
-        return partial(_explained, context, _image(path, context), model, number, ",".join(chosen))
+        return partial(_explained, context, _image(path, context), model, number or "", ",".join(chosen))
 
     def start_circuit(path: str | None, model: str, number: str, given: Sequence[str] | None) -> Callable[[], Circuit]:
         own = OwnFolder(context.files / "references") if given else None
         images = take_samples(given, own.path / "images", context.files) if given and own else list(pictures.values())
-        return partial(_circuit, context, _image(path, context), model, number, images, own)
+        return partial(_circuit, context, _image(path, context), model, number or "", images, own)
 
     panel.started_by(button.click, start, [image, network, target, methods])
     drawn.started_by(draw.click, start_circuit, [image, network, target, reference])
