@@ -18,9 +18,10 @@ COMMANDS = get_command(app).commands
 
 # Read one by one: the same word for the same thing, told for the command.
 TOLD_FOR_EACH = {
-    "--batch-size", "--correction", "--extractor", "--k", "--labels", "--latents", "--layer", "--layers", "--method",
+    "--allow-other-weights", "--batch-size", "--check", "--correction",
+    "--extractor", "--k", "--labels", "--latents", "--layer", "--layers", "--method",
     "--model", "--n", "--n-images", "--n-reference", "--n-statistics", "--out", "--resume", "--seed", "--side",
-    "--target",
+    "--prompt", "--steps", "--target",
 }  # fmt: skip
 
 

@@ -189,7 +189,7 @@ def _attach_to_pipeline(
         batch_size=batch_size,
         progress=show_progress(),
     )
-    finish(found, out, as_json)
+    finish(found, out, as_json, f"{shared.source}, on {found['fit']}.")
 
 
 def _attach_to_voice(
@@ -207,4 +207,4 @@ def _attach_to_voice(
     said = SpeakSettings(phonemes=phonemes or None)
     voice = load_voice(model, device=device)
     found = run_attach_repairs(voice, shared, text, out, settings=said, progress=show_progress())
-    finish(found, out, as_json)
+    finish(found, out, as_json, f"{shared.source}, on {found['fit']}.")
