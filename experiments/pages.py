@@ -22,6 +22,7 @@ from experiments.concepts.pages.circuits import circuits
 from experiments.concepts.pages.default_passes import default_passes
 from experiments.concepts.pages.interactions import interactions
 from experiments.concepts.pages.masks import masks
+from experiments.concepts.pages.other_circuits import other_circuits
 from experiments.concepts.pages.other_networks import other_networks
 from experiments.concepts.pages.pnpxai_measures import pnpxai_measures
 from experiments.concepts.pages.regions import regions
@@ -61,6 +62,7 @@ PAGES: dict[str, Callable[[Any], str]] = {
             default_passes,
             interactions,
             masks,
+            other_circuits,
             other_networks,
             pnpxai_measures,
             regions,

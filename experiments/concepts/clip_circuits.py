@@ -31,10 +31,10 @@ MODEL = "clip-vit-b16"
 N_KINDS = 40
 N_OF_A_KIND = 14  # in the reference; others of the kind are queries
 BATCH = 16
-N_RANDOM = 32  # units of a block that the significance test compares with
+N_RANDOM = 16  # units of a block that the significance test compares with
 SCREEN = 0.02  # of each block's units, by the gradient of the score
-N_WHOLE = 2  # queries whose circuits are found without screening, too
-N_STABILITY = 3  # queries
+N_WHOLE = 1  # queries whose circuits are found without screening, too
+N_STABILITY = 2  # queries
 
 
 def clip_rows(work: Work, n_queries: int, n_draws: int, seed: int) -> dict[str, Any]:
@@ -51,16 +51,17 @@ def clip_rows(work: Work, n_queries: int, n_draws: int, seed: int) -> dict[str, 
     renamed = {name.replace(".", ".0.", 1): rows for name, rows in values.items() if name != "features"}
     index = index_of(blocks, renamed)
     rows = []
+    kept = {**facts, "n_random": N_RANDOM, "n_draws": n_draws}
     for query, kind in zip(queries.tolist(), own, strict=True):
         sample = prepared(extractor, emoji().images[query : query + 1])
-        kept = {**facts, "n_random": N_RANDOM, "n_draws": n_draws}
         row = kept_json(work, f"clip-{query}", kept, partial(query_row, model, index, sample, SCREEN, n_draws))
-        rows.append({"name": emoji().kinds[query], "right": row["class"] == kind, **row})
-        if len(rows) <= N_WHOLE:
-            whole = partial(query_row, model, index, sample, 1.0, n_draws)
-            rows[-1]["whole"] = kept_json(work, f"clip-{query}-whole", kept, whole)
+        rows.append({"name": emoji().kinds[query], "right": row["kind"] == kind, **row})
         print(rows[-1], flush=True)
     some = [prepared(extractor, emoji().images[query : query + 1]) for query in queries[:N_STABILITY].tolist()]
+    for number, sample in enumerate(some[:N_WHOLE]):
+        whole = partial(query_row, model, index, sample, 1.0, n_draws)
+        rows[number]["whole"] = kept_json(work, f"clip-{queries[number]}-whole", kept, whole)
+        print(rows[number]["whole"], flush=True)
     return {
         "model": MODEL,
         "n_blocks": len(blocks),
@@ -122,7 +123,7 @@ def query_row(model: nn.Module, index: UnitIndex, sample: Tensor, screen: float,
     began = time.process_time()
     graph = find_circuits(model, index, sample, target, screen=screen, n_random=N_RANDOM, batch_size=16)
     row: dict[str, Any] = {
-        "class": target,
+        "kind": target,
         "score": float(scores[target]),
         "seconds": time.process_time() - began,
         "n_roots": len(graph.roots),
@@ -134,7 +135,7 @@ def query_row(model: nn.Module, index: UnitIndex, sample: Tensor, screen: float,
     parts = {"all": graph, "class": towards, "earlier": CircuitGraph(graph.blocks, (), before, graph.settings)}
     for name, part in parts.items():
         row[name] = fall(model, index, part, sample, target, n_draws)
-        row[name]["gradient"] = fall_by_gradient(model, index, part, sample, target)
+    row["class"]["gradient"] = fall_by_gradient(model, index, towards, sample, target)
     return row
 
 

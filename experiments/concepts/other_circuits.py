@@ -54,7 +54,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--cache", type=Path, default=RESULTS / "cache")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
-    parser.add_argument("--n-clip", type=int, default=20, help="queries of the CLIP tower")
+    parser.add_argument("--n-clip", type=int, default=12, help="queries of the CLIP tower")
     parser.add_argument("--n-photographs", type=int, default=20)
     parser.add_argument("--n-queries", type=int, default=50, help="of the U-Net and of the voice")
     parser.add_argument("--n-reference", type=int, default=500, help="garments, sentences")

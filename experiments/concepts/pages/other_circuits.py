@@ -135,7 +135,7 @@ def _mean_score(network: dict[str, Any]) -> float:
 
 
 def _table(network: dict[str, Any], what: str) -> str:
-    has_gradient = "gradient" in network["queries"][0]["all"]
+    has_gradient = "gradient" in network["queries"][0]["class"]
     columns = ["circuit", "random", "outside", *(["gradient"] if has_gradient else [])]
     rows = []
     for part, name in PARTS.items():
@@ -168,7 +168,9 @@ def _table(network: dict[str, Any], what: str) -> str:
 
 
 def _mean(network: dict[str, Any], part: str, of: str) -> str:
-    values = np.array([query[part].get(of, 0.0) for query in network["queries"]])
+    if of not in network["queries"][0][part]:
+        return "-"
+    values = np.array([query[part][of] for query in network["queries"]])
     value, *ends = bootstrap(lambda rows: float(values[rows].mean()), len(values))
     return estimate(value, ends, 2 if "score" in network["queries"][0] else 3)
 
@@ -176,7 +178,7 @@ def _mean(network: dict[str, Any], part: str, of: str) -> str:
 def _less(network: dict[str, Any], part: str, control: str, factor: float = 1.0) -> tuple[float, float, float]:
     """Mean over the queries of the circuit's less so many times the control's, and its interval."""
     queries = network["queries"]
-    values = np.array([query[part]["circuit"] - factor * query[part].get(control, 0.0) for query in queries])
+    values = np.array([query[part]["circuit"] - factor * query[part][control] for query in queries])
     return bootstrap(lambda rows: float(values[rows].mean()), len(values))
 
 
@@ -237,7 +239,7 @@ def _said(name: str, network: dict[str, Any]) -> str:
             + (", and beyond 3 times random units" if tripled else "")
         )
     gradient = ""
-    if "gradient" in network["queries"][0]["all"]:
+    if "gradient" in network["queries"][0]["class"]:
         value, low, high = _less(network, "class", "gradient")
         compared = "as far as" if low <= 0 <= high else "further than" if value > 0 else "less far than"
         gradient = (
