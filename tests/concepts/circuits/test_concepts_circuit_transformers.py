@@ -17,6 +17,7 @@ from genmend.concepts.circuits.patching import unit_effects
 from genmend.concepts.circuits.unit_examples import unit_examples
 from genmend.concepts.circuits.unit_index import build_index
 from genmend.concepts.circuits.units import last_weighted, unit_axis, unit_scores
+from genmend.manifold.features import load_extractor
 
 
 class Layer(nn.Module):
@@ -176,3 +177,18 @@ def test_the_layer_that_ran_last_is_known_while_asked():
         model(torch.randn(1, 4, 5))
         assert last == [model[2]]
     assert not any(layer._forward_hooks for layer in model)
+
+
+@pytest.mark.clip
+@pytest.mark.real("clip-vit-b16")
+def test_the_hidden_units_of_the_clip_tower():
+    network = load_extractor("clip-vit-b16").network
+    image = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    blocks = find_blocks(network, image)
+    assert len(blocks) == 12
+    assert all(block.endswith("mlp.activation_fn") for block in blocks)
+    calls = call_blocks(network, blocks[4:6], image)
+    assert [call.output.shape for call in calls] == [(1, 197, 3072)] * 2
+    found = unit_effects(*calls, [7], on=[3, 4, 1000])
+    plain = unit_effects(replace(calls[0], read_by=None), replace(calls[1], made_by=None), [7])
+    torch.testing.assert_close(found, plain[:, [3, 4, 1000]], atol=1e-6, rtol=1e-3)
