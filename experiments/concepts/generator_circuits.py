@@ -38,8 +38,8 @@ UNET_BLOCKS = (
     "up_blocks.0.resnets.0.conv1",
     "up_blocks.0.resnets.1.conv1",
 )
-N_SUBSAMPLES = 2
-N_STABILITY = 6  # queries
+N_SUBSAMPLES = 1
+N_STABILITY = 3  # queries
 
 Samples = Callable[[int, int], Tensor]
 

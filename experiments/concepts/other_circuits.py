@@ -26,7 +26,7 @@ from genmend.storage.tables import read_json, write_json
 RESULTS = Path(__file__).with_name("results") / "other_circuits"
 PARTS = ("clip", "unet", "voice", "photographs")
 N_DRAWS = 2  # of each control of a query
-N_DRAWS_SMALL = 10  # where a run costs little
+N_DRAWS_SMALL = 5  # where a run costs little
 
 
 def main() -> None:
@@ -43,8 +43,8 @@ def main() -> None:
         elif part == "photographs":
             results[part] = photograph_rows(work, options.n_photographs, N_DRAWS, seed)
         else:
-            rows_of = {"unet": unet_rows, "voice": voice_rows}[part]
-            results[part] = rows_of(work, options.n_reference, options.n_queries, N_DRAWS_SMALL, seed)
+            rows_of, n = {"unet": (unet_rows, options.n_unet), "voice": (voice_rows, options.n_voice)}[part]
+            results[part] = rows_of(work, options.n_reference, n, N_DRAWS_SMALL, seed)
         write_json(file, results)
     write_page("concepts/other_circuits")
 
@@ -55,9 +55,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, default=RESULTS / "cache")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--n-clip", type=int, default=12, help="queries of the CLIP tower")
-    parser.add_argument("--n-photographs", type=int, default=20)
-    parser.add_argument("--n-queries", type=int, default=50, help="of the U-Net and of the voice")
-    parser.add_argument("--n-reference", type=int, default=500, help="garments, sentences")
+    parser.add_argument("--n-photographs", type=int, default=15)
+    parser.add_argument("--n-unet", type=int, default=40)
+    parser.add_argument("--n-voice", type=int, default=20)
+    parser.add_argument("--n-reference", type=int, default=400, help="garments, sentences")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 

@@ -14,8 +14,8 @@ from genmend.concepts.classifiers import load_classifier
 from genmend.storage.pieces import Work
 
 MODEL = "mobilenet-v2"
-SCREENS = (1.0, 0.2, 0.05)
-N_REFERENCE = 500
+SCREENS = (1.0, 0.05)
+N_REFERENCE = 400
 
 
 def photograph_rows(work: Work, n_queries: int, n_draws: int, seed: int) -> dict[str, Any]:
