@@ -33,8 +33,8 @@ N_OF_A_KIND = 14  # in the reference; others of the kind are queries
 BATCH = 16
 N_RANDOM = 16  # units of a block that the significance test compares with
 SCREEN = 0.02  # of each block's units, by the gradient of the score
-N_WHOLE = 1  # queries whose circuits are found without screening, too
-N_STABILITY = 2  # queries
+N_WHOLE = 0  # queries whose circuits are found without screening, too
+N_STABILITY = 0  # queries
 
 
 def clip_rows(work: Work, n_queries: int, n_draws: int, seed: int) -> dict[str, Any]:

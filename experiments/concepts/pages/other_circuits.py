@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.intervals import bootstrap
+from experiments.intervals import bootstrap, mean_with_interval
 from experiments.markdown import document, estimate, number, percent, table
 
 PARTS = {
@@ -14,7 +14,7 @@ PARTS = {
     "class": "those that lead to the target",
     "earlier": "as the second, without its units of the last block",
 }
-NETWORKS = {"clip": "CLIP tower", "unet": "U-Net", "voice": "voice"}
+NETWORKS = {"clip": "CLIP tower", "unet": "U-Net", "voice": "Voice"}
 CONTROLS = {"random": "random units", "outside": "others that answer"}
 STABILITY = {"seed": "another seed", "subsample": "80 % of the reference", "other query": "another query"}
 
@@ -24,7 +24,7 @@ def other_circuits(results: dict[str, Any]) -> str:
     networks = {name: results[name] for name in NETWORKS if name in results}
     photographs = results.get("photographs")
     return document(
-        "# Circuits of a CLIP tower, a U-Net and a voice",
+        "# Circuits beyond convolutional classifiers",
         "**Asked**: in networks that are no convolutional classifiers, does what a network says of a sample change "
         "further without the units of its circuits than without as many random units of the same blocks, or as many "
         "others that answer to the sample? Does it help to look only among the units that a gradient points at? Are "
@@ -34,18 +34,13 @@ def other_circuits(results: dict[str, Any]) -> str:
         f"**Command**: `python -m experiments.concepts.other_circuits` (seed {results['seed']}).",
         "**Controls**: random units, as many in each block, and as many units of each block that are not in the "
         f"circuit but have the query among their top 10 %: {results['n_draws']} draws a query for classes, "
-        f"{results['n_draws_small']} for the U-Net and the voice. For classes also as many units of each block for "
+        f"{results['n_draws_small']} for generators. For classes also as many units of each block for "
         "which a gradient of the score alone predicts the largest falls.",
         *(part for name, network in networks.items() for part in (f"## {NETWORKS[name]}", *_about(name, network))),
         "Means over the queries; intervals (95 %) are bootstrapped over them. A query without such a circuit counts "
         "as 0. Ratios are of the means.",
         *(_photographs(photographs) if photographs else ()),
-        "## Is a circuit stable?",
-        table(
-            ("network", "compared with", "queries", "all circuits", "that lead to the target"),
-            [row for name, network in networks.items() for row in _stability(NETWORKS[name], network)],
-        ),
-        "Units in common (Jaccard), means. The circuits of another query are the control.",
+        *_stable(networks),
         "## What it costs",
         table(
             ("network", "units", "edges of a query", "CPU s a query", "CPU s to index", "samples indexed"),
@@ -54,6 +49,7 @@ def other_circuits(results: dict[str, Any]) -> str:
         "One thread. CLIP is indexed in bfloat16; its circuits are found in float32.",
         "## What it shows",
         *(_said(NETWORKS[name], network) for name, network in networks.items()),
+        *(_screened(photographs) if photographs else ()),
     )
 
 
@@ -188,12 +184,26 @@ def _more(network: dict[str, Any], part: str, control: str) -> str:
 
 
 def _ratio(network: dict[str, Any], part: str) -> str:
-    """Mean of the circuit over that of random units; - where these change nothing."""
+    """Mean of the circuit over that of random units; - where it or these may change nothing."""
     pairs = np.array([(query[part]["circuit"], query[part]["random"]) for query in network["queries"]])
-    if bootstrap(lambda rows: float(pairs[rows, 1].mean()), len(pairs))[1] <= 0:
+    if min(mean_with_interval(column)[1] for column in pairs.T) <= 0:
         return "-"
-    value, *ends = bootstrap(lambda rows: float(pairs[rows, 0].mean() / pairs[rows, 1].mean()), len(pairs))
+    # A resample without any circuit defines no ratio.
+    value, *ends = bootstrap(
+        lambda rows: float(np.divide(*pairs[rows].mean(0))) if pairs[rows].any() else np.nan, len(pairs)
+    )
     return estimate(value, ends, 1)
+
+
+def _stable(networks: dict[str, Any]) -> list[str]:
+    rows = [row for name, network in networks.items() for row in _stability(NETWORKS[name], network)]
+    if not rows:
+        return []
+    return [
+        "## Is a circuit stable?",
+        table(("network", "compared with", "queries", "all circuits", "that lead to the target"), rows),
+        "Units in common (Jaccard), means. The circuits of another query are the control.",
+    ]
 
 
 def _stability(name: str, network: dict[str, Any]) -> list[tuple[object, ...]]:
@@ -228,14 +238,18 @@ def _said(name: str, network: dict[str, Any]) -> str:
     told = []
     for part, said in PARTS.items():
         if not any(query[part]["n_units"] for query in network["queries"]):
-            told.append(f"{said}: no query has one")
+            told.append(f"{said}: no query has such")
             continue
         lows = {control: _less(network, part, control)[1] for control in ("random", "outside")}
         beaten = [named for control, named in CONTROLS.items() if lows[control] > 0]
         tripled = _less(network, part, "random", 3.0)[1] > 0
         told.append(
-            f"{said}: "
-            + (f"more than without {' and '.join(beaten)}" if beaten else "no more than without either control")
+            f"{said} it changes "
+            + (
+                f"more than without {' and '.join(beaten)}"
+                if beaten
+                else f"not to be told from either control by {len(network['queries'])} queries"
+            )
             + (", and beyond 3 times random units" if tripled else "")
         )
     gradient = ""
@@ -246,4 +260,16 @@ def _said(name: str, network: dict[str, Any]) -> str:
             f" Without the circuits that lead to the target the score falls {compared} without as many units by the "
             "gradient alone: a circuit says which of them feed which, the gradient that they matter."
         )
-    return f"**{name}**. What changes without {'; without '.join(told)}.{gradient}"
+    return f"**{name}**. Without {'; without '.join(told)}.{gradient}"
+
+
+def _screened(found: dict[str, Any]) -> list[str]:
+    shares = list(found["queries"])
+    whole, share, screened = found["queries"][shares[0]], shares[-1], found["queries"][shares[-1]]
+    before, after = (_ratio({"queries": queries}, "all") for queries in (whole, screened))
+    seconds = [float(np.mean([query["seconds"] for query in queries])) for queries in (whole, screened)]
+    return [
+        f"**{found['model']}**. Without all circuits of a photograph the logit falls {before} times as far as without "
+        f"random units; where circuits are looked for among the {percent(float(share))} of the units that the gradient "
+        f"points at, {after} times, and the search takes {seconds[1]:.1f} CPU s in place of {seconds[0]:.1f}."
+    ]
