@@ -26,6 +26,7 @@ from experiments.concepts.pages.other_circuits import other_circuits
 from experiments.concepts.pages.other_networks import other_networks
 from experiments.concepts.pages.pnpxai_measures import pnpxai_measures
 from experiments.concepts.pages.regions import regions
+from experiments.concepts.pages.superpixel_interactions import superpixel_interactions
 from experiments.concepts.pages.tuning import tuning
 from experiments.faces.pages import correction, defaults, units
 from experiments.faces.pages.painted import painted
@@ -66,6 +67,7 @@ PAGES: dict[str, Callable[[Any], str]] = {
             other_networks,
             pnpxai_measures,
             regions,
+            superpixel_interactions,
             tuning,
         )
     },
