@@ -33,12 +33,13 @@ N_OF_A_KIND = 14  # in the reference; others of the kind are queries
 BATCH = 16
 N_RANDOM = 16  # units of a block that the significance test compares with
 SCREEN = 0.02  # of each block's units, by the gradient of the score
-N_WHOLE = 0  # queries whose circuits are found without screening, too
-N_STABILITY = 0  # queries
 
 
-def clip_rows(work: Work, n_queries: int, n_draws: int, seed: int) -> dict[str, Any]:
-    """Falls of the score of the query's kind without each part of its circuits, and without its controls."""
+def clip_rows(work: Work, n_queries: int, n_draws: int, n_stability: int, seed: int) -> dict[str, Any]:
+    """Falls of the score of the query's kind without each part of its circuits, and without its controls.
+
+    Of `n_stability` queries also the stability, and of the first the circuits without screening.
+    """
     extractor = load_extractor(MODEL)
     assert isinstance(extractor, ImageExtractor)
     reference, labels, queries, own = split(n_queries, seed)
@@ -57,8 +58,8 @@ def clip_rows(work: Work, n_queries: int, n_draws: int, seed: int) -> dict[str, 
         row = kept_json(work, f"clip-{query}", kept, partial(query_row, model, index, sample, SCREEN, n_draws))
         rows.append({"name": emoji().kinds[query], "right": row["kind"] == kind, **row})
         print(rows[-1], flush=True)
-    some = [prepared(extractor, emoji().images[query : query + 1]) for query in queries[:N_STABILITY].tolist()]
-    for number, sample in enumerate(some[:N_WHOLE]):
+    some = [prepared(extractor, emoji().images[query : query + 1]) for query in queries[:n_stability].tolist()]
+    for number, sample in enumerate(some[:1]):
         whole = partial(query_row, model, index, sample, 1.0, n_draws)
         rows[number]["whole"] = kept_json(work, f"clip-{queries[number]}-whole", kept, whole)
         print(rows[number]["whole"], flush=True)
@@ -74,7 +75,7 @@ def clip_rows(work: Work, n_queries: int, n_draws: int, seed: int) -> dict[str, 
         "queries": rows,
         "index_seconds": float(values["seconds"][0]),
         "stability": kept_json(
-            work, "clip-stability", {**facts, "n": N_STABILITY}, partial(stability, model, blocks, renamed, some, seed)
+            work, "clip-stability", {**facts, "n": n_stability}, partial(stability, model, blocks, renamed, some, seed)
         ),
     }
 

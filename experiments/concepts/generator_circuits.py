@@ -39,7 +39,6 @@ UNET_BLOCKS = (
     "up_blocks.0.resnets.1.conv1",
 )
 N_SUBSAMPLES = 1
-N_STABILITY = 0  # queries
 
 Samples = Callable[[int, int], Tensor]
 
@@ -96,7 +95,9 @@ class Spoken(nn.Module):
         return means
 
 
-def unet_rows(work: Work, n_reference: int, n_queries: int, n_draws: int, seed: int) -> dict[str, Any]:
+def unet_rows(
+    work: Work, n_reference: int, n_queries: int, n_draws: int, n_stability: int, seed: int
+) -> dict[str, Any]:
     """The reference pipeline's U-Net on real garments that it was not trained on, under noise, without a prompt."""
     images, _ = held_out_images()
     rows = np.random.default_rng(seed).permutation(len(images))[: n_reference + n_queries]
@@ -107,10 +108,14 @@ def unet_rows(work: Work, n_reference: int, n_queries: int, n_draws: int, seed: 
     network = Drawn(pipeline).eval().requires_grad_(False)
     blocks = [f"network.noisy.unet.{block}" for block in UNET_BLOCKS]
     reference, queries = noisy[:n_reference], noisy[n_reference:].split(1)
-    return network_rows("unet", network, blocks, list(reference.split(1)), list(queries), work, n_draws, seed)
+    return network_rows(
+        "unet", network, blocks, list(reference.split(1)), list(queries), work, n_draws, n_stability, seed
+    )
 
 
-def voice_rows(work: Work, n_reference: int, n_queries: int, n_draws: int, seed: int) -> dict[str, Any]:
+def voice_rows(
+    work: Work, n_reference: int, n_queries: int, n_draws: int, n_stability: int, seed: int
+) -> dict[str, Any]:
     """The encoder of the voice `joe`, sentence by sentence: hidden units of its feed-forward layers."""
     voice = PiperVoice.joe()
     sentences = read_sentences()
@@ -120,7 +125,9 @@ def voice_rows(work: Work, n_reference: int, n_queries: int, n_draws: int, seed:
     network = Spoken(model)
     layers = range(model.config.num_hidden_layers)
     blocks = [f"network.encoder.encoder.layers.{n}.feed_forward.act_fn" for n in layers]
-    return network_rows("voice", network.eval(), blocks, ids[:n_reference], ids[n_reference:], work, n_draws, seed)
+    return network_rows(
+        "voice", network.eval(), blocks, ids[:n_reference], ids[n_reference:], work, n_draws, n_stability, seed
+    )
 
 
 def network_rows(
@@ -131,6 +138,7 @@ def network_rows(
     queries: list[Tensor],
     work: Work,
     n_draws: int,
+    n_stability: int,
     seed: int,
 ) -> dict[str, Any]:
     """Change of the output without each part of the queries' circuits, and without its controls; stability; cost."""
@@ -153,8 +161,8 @@ def network_rows(
         "stability": kept_json(
             work,
             f"{name}-stability",
-            {**facts, "n": N_STABILITY},
-            partial(stability, network, blocks, index, reference, queries[:N_STABILITY], seed),
+            {**facts, "n": n_stability},
+            partial(stability, network, blocks, index, reference, queries[:n_stability], seed),
         ),
     }
 

@@ -39,12 +39,12 @@ def main() -> None:
     results |= {"seed": seed, "n_draws": N_DRAWS, "n_draws_small": N_DRAWS_SMALL}
     for part in options.parts:
         if part == "clip":
-            results[part] = clip_rows(work, options.n_clip, N_DRAWS, seed)
+            results[part] = clip_rows(work, options.n_clip, N_DRAWS, options.n_stability, seed)
         elif part == "photographs":
             results[part] = photograph_rows(work, options.n_photographs, N_DRAWS, seed)
         else:
             rows_of, n = {"unet": (unet_rows, options.n_unet), "voice": (voice_rows, options.n_voice)}[part]
-            results[part] = rows_of(work, options.n_reference, n, N_DRAWS_SMALL, seed)
+            results[part] = rows_of(work, options.n_reference, n, N_DRAWS_SMALL, options.n_stability, seed)
         write_json(file, results)
     write_page("concepts/other_circuits")
 
@@ -54,11 +54,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--cache", type=Path, default=RESULTS / "cache")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
-    parser.add_argument("--n-clip", type=int, default=8, help="queries of the CLIP tower")
-    parser.add_argument("--n-photographs", type=int, default=10)
+    parser.add_argument("--n-clip", type=int, default=20, help="queries of the CLIP tower")
+    parser.add_argument("--n-photographs", type=int, default=20)
     parser.add_argument("--n-unet", type=int, default=40)
     parser.add_argument("--n-voice", type=int, default=20)
     parser.add_argument("--n-reference", type=int, default=300, help="garments, sentences")
+    parser.add_argument(
+        "--n-stability", type=int, default=3, help="queries whose stability is measured, of each network"
+    )
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 

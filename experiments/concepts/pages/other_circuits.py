@@ -12,7 +12,7 @@ from experiments.markdown import document, estimate, number, percent, table
 PARTS = {
     "all": "all circuits of the query",
     "class": "those that lead to the target",
-    "earlier": "as the second, without its units of the last block",
+    "earlier": "those that lead to the target, less their units of the last block",
 }
 NETWORKS = {"clip": "CLIP tower", "unet": "U-Net", "voice": "Voice"}
 CONTROLS = {"random": "random units", "outside": "others that answer"}
@@ -31,7 +31,7 @@ def other_circuits(results: dict[str, Any]) -> str:
         "circuits stable, and what do they cost?",
         f"**On**: {'; '.join(_on(name, network) for name, network in networks.items())}. Queries lie outside the "
         "samples that units are indexed by.",
-        f"**Command**: `python -m experiments.concepts.other_circuits` (seed {results['seed']}).",
+        f"**Command**: `{_command(results, networks)}` (seed {results['seed']}).",
         "**Controls**: random units, as many in each block, and as many units of each block that are not in the "
         f"circuit but have the query among their top 10 %: {results['n_draws']} draws a query for classes, "
         f"{results['n_draws_small']} for generators. For classes also as many units of each block for "
@@ -51,6 +51,15 @@ def other_circuits(results: dict[str, Any]) -> str:
         *(_said(NETWORKS[name], network) for name, network in networks.items()),
         *(_screened(photographs) if photographs else ()),
     )
+
+
+def _command(results: dict[str, Any], networks: dict[str, Any]) -> str:
+    counts = {name: len(network["queries"]) for name, network in networks.items()}
+    if "photographs" in results:
+        counts["photographs"] = len(next(iter(results["photographs"]["queries"].values())))
+    stable = max((len(network["stability"]) for network in networks.values()), default=0)
+    options = " ".join(f"--n-{name} {n}" for name, n in counts.items())
+    return f"python -m experiments.concepts.other_circuits --parts {' '.join(counts)} {options} --n-stability {stable}"
 
 
 def _on(name: str, network: dict[str, Any]) -> str:
@@ -238,17 +247,17 @@ def _said(name: str, network: dict[str, Any]) -> str:
     told = []
     for part, said in PARTS.items():
         if not any(query[part]["n_units"] for query in network["queries"]):
-            told.append(f"{said}: no query has such")
+            told.append(f"no query has any of {said}")
             continue
         lows = {control: _less(network, part, control)[1] for control in ("random", "outside")}
         beaten = [named for control, named in CONTROLS.items() if lows[control] > 0]
         tripled = _less(network, part, "random", 3.0)[1] > 0
+        n = len(network["queries"])
         told.append(
-            f"{said} it changes "
-            + (
-                f"more than without {' and '.join(beaten)}"
+            (
+                f"without {said}, more changes than without {' and '.join(beaten)}"
                 if beaten
-                else f"not to be told from either control by {len(network['queries'])} queries"
+                else f"{n} queries do not tell what changes without {said} from what changes without its controls"
             )
             + (", and beyond 3 times random units" if tripled else "")
         )
@@ -260,7 +269,7 @@ def _said(name: str, network: dict[str, Any]) -> str:
             f" Without the circuits that lead to the target the score falls {compared} without as many units by the "
             "gradient alone: a circuit says which of them feed which, the gradient that they matter."
         )
-    return f"**{name}**. Without {'; without '.join(told)}.{gradient}"
+    return f"**{name}**: {'; '.join(told)}.{gradient}"
 
 
 def _screened(found: dict[str, Any]) -> list[str]:
