@@ -259,8 +259,8 @@ def test_an_own_adapter_keeps_its_settings(models):
         ("{}:", "write it as module:callable"),
         (":build", "write it as module:callable"),
         (".relative:build", "write it as module:callable"),
-        ("face", "neither 'faces' nor 'portraits' nor 'eyes' nor a folder .* nor module:callable"),
-        ("", "neither 'faces' nor 'portraits' nor 'eyes' nor a folder .* nor module:callable"),
+        ("face", "neither 'faces' nor 'portraits' nor 'eyes' nor a plug-in .* nor a folder .* nor module:callable"),
+        ("", "neither 'faces' nor 'portraits' nor 'eyes' nor a plug-in .* nor a folder .* nor module:callable"),
     ],
 )
 def test_names_that_lead_nowhere_say_so(models, name, message):
