@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -18,7 +18,7 @@ AnyRegion: TypeAlias = Region | JoinedRegion
 
 _KIND = "genmend.region"
 _DEEPEST = 50
-_JOINED = ("and", "or", "not")
+_JOINED: tuple[Literal["and", "or", "not"], ...] = ("and", "or", "not")
 
 
 class RegionFileError(ValueError):

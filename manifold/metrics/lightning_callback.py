@@ -159,7 +159,8 @@ class ScoreSamples(Callback):
         return np.concatenate(batches)
 
     def _batch(self, module: LightningModule, n: int) -> NDArray[Any]:
-        drawn = self.sample(module, n) if self.sample is not None else module.sample(n)
+        own: Callable[[int], Any] = module.sample  # type: ignore[assignment]
+        drawn = own(n) if self.sample is None else self.sample(module, n)
         batch = drawn.detach().cpu().numpy() if isinstance(drawn, torch.Tensor) else np.asarray(drawn)
         if len(batch) != n or batch.ndim not in (2, 4):
             raise ValueError(
@@ -182,7 +183,7 @@ class ScoreSamples(Callback):
         shown = {"off_manifold": ("score", off_manifold_gallery), "rarest": ("rarity", rare_gallery)}
         for name, (array, gallery) in shown.items():
             if f"k{self.k}_{array}" in self.evaluation.per_sample():
-                pixels = _pixels_of(gallery(self.evaluation, images, self.k, _SHOWN))
+                pixels = _pixels_of(gallery(self.evaluation, list(images), self.k, _SHOWN))
                 for taker in takers:
                     taker.image(self.prefix + name, pixels, trainer.global_step)
 
@@ -190,7 +191,7 @@ class ScoreSamples(Callback):
         found = [] if self.logger is None else [self.logger]
         for logger in trainer.loggers:
             try:
-                found.append(logger_for(logger.experiment))
+                found.append(logger_for(getattr(logger, "experiment", None)))
             except TypeError:  # a logger without pictures, such as the CSV one
                 continue
         return found
