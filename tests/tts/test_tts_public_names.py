@@ -13,6 +13,7 @@ NAMES = {
     "Tokens",
     "Voice",
     "VoiceReference",
+    "VoiceRepairs",
     "best_of",
     "diagnose",
     "edit_prosody",

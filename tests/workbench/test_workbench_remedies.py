@@ -22,6 +22,7 @@ REQUIREMENTS = PROJECT["dependencies"] + [
 ]
 # What the messages of the library say, file by file: (extra, the module that it is about).
 SAID = {
+    "storage/hub/repository.py": [("hub", "huggingface_hub")],
     "manifold/metrics/frechet.py": [("metrics", "torch_fidelity"), ("metrics", "torchmetrics")],
     "manifold/metrics/evaluation.py": [("metrics", "torch_fidelity")],
     "manifold/metrics/torchmetrics_adapters.py": [("metrics", "torchmetrics")],

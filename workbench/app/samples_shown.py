@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from html import escape
-from typing import Any
+from typing import Any, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from genmend.workbench.commands.score import ScoreRun
 
 __all__ = ["GALLERIES", "gallery_of", "names_of", "place_of", "planes", "sets_table", "verdict"]
 
+Show = TypeVar("Show", bound=Callable[..., Any])
 N_SHOWN, N_NEIGHBOURS = 12, 5
 # Name of a gallery -> title, rows of an evaluation, the value behind, in words; and whose samples they are.
 GALLERIES: dict[str, tuple[str, Callable[..., np.ndarray], str, str, str]] = {
@@ -24,6 +27,20 @@ GALLERIES: dict[str, tuple[str, Callable[..., np.ndarray], str, str, str]] = {
     "missed": ("Missed by the samples, radius", galleries.worst_missed, "radius", "radius", "reference"),
 }
 _COLUMNS = ("precision", "recall", "density", "coverage", "rarity_percentile_mean")
+
+
+def _drawn_once(show: Show) -> Show:
+    """Draw once for each comparison, as long as it is kept: every session opens on the same example."""
+    kept: WeakKeyDictionary[Comparison, dict[tuple[str, ...], Any]] = WeakKeyDictionary()
+
+    @wraps(show)
+    def shown(comparison: Comparison, *names: str) -> Any:
+        drawn = kept.setdefault(comparison, {})
+        if names not in drawn:
+            drawn[names] = show(comparison, *names)
+        return drawn[names]
+
+    return cast("Show", shown)
 
 
 def verdict(comparison: Comparison, name: str) -> str:
@@ -53,6 +70,7 @@ def _yardstick(alike: float | None) -> str:
     return "" if alike is None else f" (two sets alike: {alike:.0%})"
 
 
+@_drawn_once
 def planes(comparison: Comparison) -> str:
     """Every set in the plane of precision and recall, and in that of density and coverage."""
     evaluations = {name: run.evaluation for name, run in comparison.runs.items()}
@@ -70,6 +88,7 @@ def planes(comparison: Comparison) -> str:
     return f'<div class="figures">{"".join(pictures)}</div>'
 
 
+@_drawn_once
 def sets_table(comparison: Comparison) -> str:
     """A row for each set, below what two sets alike would have."""
     k = str(comparison.k)
@@ -95,6 +114,7 @@ def names_of(comparison: Comparison) -> list[str]:
     return list(comparison.runs)[::-1]
 
 
+@_drawn_once
 def gallery_of(comparison: Comparison, name: str, kind: str) -> list[tuple[np.ndarray, str]]:
     """The pictures of a gallery with their values; none where the samples are no pictures."""
     run = comparison.runs[name]
