@@ -35,6 +35,8 @@ def make_app(context: AppContext, tabs: tuple[tuple[str, str], ...] = TABS) -> g
                 with gr.Tab(label, id=label.lower(), elem_id=f"tab-{label.lower()}") as tab:
                     build: Callable[[AppContext], None] = import_module(module).build
                     build(replace(context, page=page, tab=tab))
+        for state in context.kept:
+            state.render()
     return page
 
 

@@ -73,6 +73,8 @@ class AppContext:
         The page that is being built, for its ``load``.
     tab : gr.Tab
         The tab that is being built, for its ``select``: when it is first used.
+    kept : list of gr.BrowserState
+        What browsers keep of the page. They stand outside the tabs: a tab that is not open reads nothing.
     """
 
     out: Path
@@ -81,6 +83,7 @@ class AppContext:
     shared: Shared = field(default_factory=Shared)
     page: gr.Blocks | None = None
     tab: gr.Tab | None = None
+    kept: list[gr.BrowserState] = field(default_factory=list)
 
     @property
     def files(self) -> Path:

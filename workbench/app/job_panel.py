@@ -173,7 +173,8 @@ def job_panel(
         picture.render()
         panel.started_by(button.click, lambda n: partial(long_work, n), [number])
     """
-    kept = gr.BrowserState("", storage_key=f"genmend-{name}", secret="the id of a job")
+    kept = gr.BrowserState("", storage_key=f"genmend-{name}", secret="the id of a job", render=False)
+    context.kept.append(kept)
     with gr.Row(elem_classes="job"):
         status = gr.HTML("", padding=False, elem_id=f"{name}-status", elem_classes="status")
         cancel = gr.Button("Cancel", visible=False, size="sm", scale=0, elem_id=f"{name}-cancel")
