@@ -99,7 +99,9 @@ class JobPanel:
 
         self._begun_by(event, start, [])
 
-    def _watched(self, event: Any, key: Any) -> Any:
+    def _watched(self, event: Any, key: Any, *, anew: bool = False) -> Any:
+        """Show a job after an event; on a page loaded anew also what stood there before a job that gave no result."""
+
         async def watch(key: str | None) -> AsyncIterator[Sequence[Any]]:
             job = self.context.jobs.find(key)
             nothing = [gr.skip()] * len(self.outputs)
@@ -113,17 +115,18 @@ class JobPanel:
                     said = now
                     yield gr.skip(), said, gr.update(visible=not job.shared), *nothing
                 await asyncio.sleep(SECONDS)
-            shown = nothing
-            if job.state == "done":
+            shown, before = nothing, job.before
+            there = before if anew and job.state != "done" and before is not None else job
+            if there.state == "done":
                 try:
-                    shown = list(await asyncio.to_thread(self.show, job.result))
+                    shown = list(await asyncio.to_thread(self.show, there.result))
                 except TOLD as error:
                     job.error, job.state = one_sentence(error), "failed"
             if job.replaced:  # its browser watches another by now
                 yield [gr.skip()] * (3 + len(nothing))
                 return
-            before, job.before = job.before, None
             if job.state == "done" and before is not None:
+                job.before = None
                 self.context.jobs.forget(before.id)
             # What is on the page is still the result of the one before, where this one gave none.
             kept = before.id if job.state != "done" and before is not None else gr.skip()
@@ -189,7 +192,7 @@ def job_panel(
 
     cancel.click(stop, [kept], [status], show_progress="hidden", api_visibility="private", queue=False)
     if context.page is not None:
-        panel._watched(context.page.load, kept)
+        panel._watched(context.page.load, kept, anew=True)
         if first is not None:
             panel._first(when or context.page.load, first)
     return panel

@@ -57,7 +57,7 @@ def test_sliders_pairs_search_and_file(look, tmp_path):
         page.get_by_text("Cancelled").wait_for()
         looked.reload()
         looked.open_tab("Amplify")
-        assert "2 pairs" in shown(page)
+        page.locator("#amplify-said .verdict").get_by_text("2 pairs").wait_for()
 
 
 def test_errors_are_one_sentence_and_two_sessions_stay_apart(look):
