@@ -128,8 +128,9 @@ class JobPanel:
             if job.state == "done" and before is not None:
                 job.before = None
                 self.context.jobs.forget(before.id)
-            # What is on the page is still the result of the one before, where this one gave none.
-            kept = before.id if job.state != "done" and before is not None else gr.skip()
+            kept: Any = gr.skip()
+            if job.state != "done" and before is not None:  # what is on the page is still the result of the one before
+                before.replaced, kept = False, before.id
             yield kept, _ending(job), gr.update(visible=False), *shown
 
         return event(
