@@ -66,7 +66,7 @@ test: $(VENV)/.installed-test
 	$(PYTEST) -m "not all and not slow and not clip" $(ARGS)
 
 test-all: $(VENV)/.installed-test
-	$(GENMEND) fetch faces efficientnet-lite0 joe
+	$(GENMEND) fetch faces efficientnet-lite0 mobilenet-v2 joe
 	$(PYTEST) -m "all and not slow and not clip" $(ARGS)
 
 # The tests on real weights, CLIP's included, and the long ones.

@@ -50,7 +50,7 @@ def _known_voice(voice: str) -> str:
 
 @commands.command(rich_help_panel=SETUP, epilog="Example: genmend serve")
 def serve(
-    model: Model = "faces",
+    model: Model = "",
     *,
     port: Annotated[
         int | None, typer.Option(help="The first free one from 7860 on if not given.", min=1, max=65535)
@@ -87,6 +87,7 @@ def serve(
     if out.exists() and not out.is_dir():
         raise FileExistsError(f"--out is {out}, which is a file; give a folder, which is made where there is none.")
     options = (latent_shape, value_range, layers, device, batch_size)
-    own = model != "faces" or options != ("", "", "", "cpu", None)  # else loaded when the tab is first opened
-    generator = generator_from(model, *options, psi=psi, space=space, label=label) if own else None
+    # Faces are loaded, and fetched where they are not here yet, when the tab is first opened.
+    own = model not in ("", "faces") or options != ("", "", "", "cpu", None)
+    generator = generator_from(model or "faces", *options, psi=psi, space=space, label=label) if own else None
     run_server(out, port, models=Models(pipeline, voice, generator), said=note)
