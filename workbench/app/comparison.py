@@ -91,6 +91,7 @@ def example_comparison(out: Path) -> Comparison:
     for weights in ("faces", "efficientnet-lite0"):
         tell(f"getting the weights of {weights}", 0, 1)
         fetch_weights(weights)
+        tell(f"getting the weights of {weights}", 1, 1)
     out = out / f"of-{N_EXAMPLE}"  # a folder that has other images too is another set
     reference = _drawn(out / "reference", 0, 1.0)
     found = Comparison(

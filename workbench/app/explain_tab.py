@@ -125,6 +125,7 @@ def _classifier(context: AppContext, name: str) -> Classifier:
     def load() -> Classifier:
         tell(f"getting the weights of {name}", 0, 1)
         fetch_weights(name)
+        tell(f"getting the weights of {name}", 1, 1)
         return load_classifier(name)
 
     return context.shared(("classifier", name), load)
