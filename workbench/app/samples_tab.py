@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from genmend.storage.weights import MissingWeightsError, find_weights
+from genmend.storage.weights import has_weights
 from genmend.workbench.app.comparison import Comparison, add_set, example_comparison, report_of
 from genmend.workbench.app.context import AppContext
 from genmend.workbench.app.guard import ARRAY_SUFFIXES
@@ -155,20 +155,12 @@ def _uploads() -> dict[str, Any]:
             made["name"] = gr.Textbox("my samples", label="Name of the set", max_length=60)
             made["k"] = gr.Number(3, label="Neighbours (k)", precision=0, minimum=1, maximum=100)
             made["limit"] = gr.Number(2000, label="At most so many of each", precision=0, minimum=2, maximum=100_000)
-            made["features"] = gr.Dropdown([_USUAL, *filter(_is_here, _EXTRACTORS)], value=_USUAL, label="Features")
+            made["features"] = gr.Dropdown([_USUAL, *filter(has_weights, _EXTRACTORS)], value=_USUAL, label="Features")
         with gr.Row():
             made["score"] = gr.Button("Score", variant="primary")
             made["add"] = gr.Button("Add the samples to the table above, same reference")
             made["example"] = gr.Button("Back to the example")
     return made
-
-
-def _is_here(weights: str) -> bool:
-    try:
-        find_weights(weights)
-    except MissingWeightsError:
-        return False
-    return True
 
 
 def _settings(k: float, limit: float, features: str) -> ScoreSettings:

