@@ -130,13 +130,10 @@ def query_row(model: nn.Module, index: UnitIndex, sample: Tensor, screen: float,
         "n_roots": len(graph.roots),
         "n_edges": len(graph.edges),
     }
-    towards = graph.towards_target()
-    last = len(index.blocks) - 1
-    before = tuple(edge for edge in towards.edges if edge.target[0] < last)
-    parts = {"all": graph, "class": towards, "earlier": CircuitGraph(graph.blocks, (), before, graph.settings)}
+    parts = parts_of(graph)
     for name, part in parts.items():
         row[name] = fall(model, index, part, sample, target, n_draws)
-    row["class"]["gradient"] = fall_by_gradient(model, index, towards, sample, target)
+    row["class"]["gradient"] = fall_by_gradient(model, index, parts["class"], sample, target)
     return row
 
 
@@ -151,6 +148,14 @@ def fall_by_gradient(model: nn.Module, index: UnitIndex, part: CircuitGraph, sam
     best = {block: predicted[block].topk(size).indices.tolist() for block, size in sizes.items()}
     units = tuple((block, unit) for block, own in best.items() for unit in own)
     return ablation_drop(model, CircuitGraph(part.blocks, units, ()), index, sample, target, n_draws=0).circuit
+
+
+def parts_of(graph: CircuitGraph) -> dict[str, CircuitGraph]:
+    """All circuits of a query, those that lead to the class, and of these what lies before the last block."""
+    towards = graph.towards_target()
+    last = len(graph.blocks) - 1
+    before = tuple(edge for edge in towards.edges if edge.target[0] < last)
+    return {"all": graph, "class": towards, "earlier": CircuitGraph(graph.blocks, (), before, graph.settings)}
 
 
 def fall(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from experiments.concepts.circuits import kept_json
-from experiments.concepts.clip_circuits import fall
+from experiments.concepts.clip_circuits import fall, parts_of
 from experiments.concepts.other_networks import NOISE_STEP, NoisyUnet
 from experiments.garments.captions import add_border, held_out_images
 from experiments.garments.models import MEAN, STD
@@ -188,11 +188,7 @@ def query_row(network: nn.Module, index: UnitIndex, sample: Tensor, n_draws: int
         "n_roots": len(graph.roots),
         "n_edges": len(graph.edges),
     }
-    towards = graph.towards_target()
-    last = len(index.blocks) - 1
-    before = tuple(edge for edge in towards.edges if edge.target[0] < last)
-    parts = {"all": graph, "class": towards, "earlier": CircuitGraph(graph.blocks, (), before, graph.settings)}
-    return row | {name: fall(model, index, part, sample, 0, n_draws) for name, part in parts.items()}
+    return row | {name: fall(model, index, part, sample, 0, n_draws) for name, part in parts_of(graph).items()}
 
 
 def stability(
