@@ -22,7 +22,16 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from experiments.voices.training_speech import Utterance, folder, shards, symbol_table, training_sentences, utterances
+from experiments.voices.training_speech import (
+    SHORT,
+    Sentences,
+    Utterance,
+    folder,
+    shards,
+    symbol_table,
+    training_sentences,
+    utterances,
+)
 from genmend.tts.voices.mel import LogMel
 
 TARGET = Path(__file__).parents[2] / "tts" / "reference"
@@ -81,7 +90,7 @@ def main() -> None:
         if len(shards()) > len(paths):  # the voice may still be speaking
             paths = shards()
             data = list(utterances(paths))
-        for rows in _batches(data, rng):
+        for rows in batches(data, rng):
             spent = before + (time.monotonic() - started) / 60
             share = spent / options.minutes
             if share >= 1:
@@ -90,7 +99,7 @@ def main() -> None:
                 group["lr"] = _learning_rate(state["step"], share)
             losses.append(_step(model, optimizer, collate([data[i] for i in rows]), share))
             state["step"] += 1
-            _follow(mean, model, state["step"])
+            follow(mean, model, state["step"])
             if state["step"] % 50 == 0:
                 parts = np.mean(losses, axis=0)
                 losses = []
@@ -105,10 +114,10 @@ def main() -> None:
     write(mean, symbols, state)
 
 
-def new_model(n_symbols: int) -> nn.Module:
+def new_model(n_symbols: int, widths: dict = WIDTHS) -> nn.Module:
     from torchaudio.models import Tacotron2
 
-    return Tacotron2(n_symbol=n_symbols, **WIDTHS)
+    return Tacotron2(n_symbol=n_symbols, **widths)
 
 
 def collate(items: list[Utterance]) -> Batch:
@@ -133,7 +142,7 @@ def _guide(item: Utterance) -> Tensor:
     return torch.from_numpy(1 - np.exp(-((away / SLACK) ** 2) / 2)).float()
 
 
-def _batches(data: list[Utterance], rng: np.random.Generator) -> list[np.ndarray]:
+def batches(data: list[Utterance], rng: np.random.Generator) -> list[np.ndarray]:
     """Utterances of like length together, in random order."""
     lengths = np.array([item.mel.shape[1] for item in data])
     order = np.argsort(lengths + rng.uniform(-8, 8, len(data)))
@@ -147,24 +156,33 @@ def _learning_rate(step: int, share: float) -> float:
 
 def _step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, share: float) -> tuple[float, ...]:
     model.train()
-    before, after, gate, attention = model(batch.ids, batch.lengths, batch.mel, batch.mel_lengths)
-    inside = (torch.arange(batch.mel.shape[2]) < batch.mel_lengths[:, None])[:, None]
-    n = inside.sum() * batch.mel.shape[1]
-    mel = sum(((p - batch.mel).abs() + (p - batch.mel) ** 2).mul(inside).sum() / n for p in (before, after))
-    ends = (torch.arange(batch.mel.shape[2]) >= batch.mel_lengths[:, None] - 1).float()
-    stop = nn.functional.binary_cross_entropy_with_logits(gate, ends, pos_weight=torch.tensor(5.0))
-    guide = (attention * batch.guide).sum(2).mul(inside[:, 0]).sum() / inside.sum()
+    mels, stop, attention, inside = losses(model, batch)
+    mel = mels[0] + mels[1]
+    guide = (attention * batch.guide).sum(2).mul(inside).sum() / inside.sum()
     loss = mel + stop + (10.0 if share < 0.15 else 2.0) * guide
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
-    focus = attention.max(2).values.mul(inside[:, 0]).sum() / inside.sum()
+    focus = attention.max(2).values.mul(inside).sum() / inside.sum()
     return mel.item(), stop.item(), guide.item(), focus.item()
 
 
+def losses(model: nn.Module, batch: Batch) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor, Tensor]:
+    """Loss of the mel before and after the postnet, of the end; attention (b, t, n); which frames are spoken (b, t)."""
+    before, after, gate, attention = model(batch.ids, batch.lengths, batch.mel, batch.mel_lengths)
+    inside = torch.arange(batch.mel.shape[2]) < batch.mel_lengths[:, None]
+    n = inside.sum() * batch.mel.shape[1]
+    first, second = (
+        ((made - batch.mel).abs() + (made - batch.mel) ** 2).mul(inside[:, None]).sum() / n for made in (before, after)
+    )
+    ends = (torch.arange(batch.mel.shape[2]) >= batch.mel_lengths[:, None] - 1).float()
+    stop = nn.functional.binary_cross_entropy_with_logits(gate, ends, pos_weight=torch.tensor(5.0))
+    return (first, second), stop, attention, inside
+
+
 @torch.no_grad()
-def _follow(mean: nn.Module, model: nn.Module, step: int) -> None:
+def follow(mean: nn.Module, model: nn.Module, step: int) -> None:
     """Running mean of the weights; the running statistics of the norms are copied."""
     share = max(0.01, 1 / (1 + step))
     for kept, new in zip(mean.state_dict().values(), model.state_dict().values(), strict=True):
@@ -183,24 +201,31 @@ def _keep(path: Path, model: nn.Module, mean: nn.Module, optimizer: torch.optim.
     partial.replace(path)
 
 
-def write(model: nn.Module, symbols: list[str], state: dict) -> None:
+def write(
+    model: nn.Module,
+    symbols: list[str],
+    state: dict,
+    target: Path = TARGET / "tacotron.safetensors",
+    widths: dict = WIDTHS,
+    of: Sentences = SHORT,
+) -> None:
     """The weights in half precision, how to use them, and what they learnt from."""
-    TARGET.mkdir(parents=True, exist_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
     weights = {name: t.half() if t.is_floating_point() else t for name, t in model.state_dict().items()}
     described = {
         "symbols": symbols,
-        "widths": {**WIDTHS, "n_symbol": len(symbols)},
+        "widths": {**widths, "n_symbol": len(symbols)},
         "mel": LogMel().to_dict(),
         "mel_mean": MEAN,
         "mel_deviation": DEVIATION,
         "training": {"steps": state["step"], "minutes_on_one_core": round(state["minutes"], 1)},
     }
-    transcripts = "".join(f"{text}\t{ipa}\n" for text, ipa in training_sentences())
-    (TARGET / "tacotron.tsv").write_text(transcripts, encoding="utf-8")
-    partial = TARGET / ".partial"
+    transcripts = "".join(f"{text}\t{ipa}\n" for text, ipa in training_sentences(of))
+    target.with_suffix(".tsv").write_text(transcripts, encoding="utf-8")
+    partial = target.with_suffix(".partial")
     save_file({name: t.contiguous() for name, t in weights.items()}, partial)
-    partial.replace(TARGET / "tacotron.safetensors")
-    (TARGET / "tacotron.json").write_text(json.dumps(described, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    partial.replace(target)
+    target.with_suffix(".json").write_text(json.dumps(described, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
