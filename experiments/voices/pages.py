@@ -9,6 +9,7 @@ import numpy as np
 
 from experiments.intervals import mean_with_interval
 from experiments.markdown import document, estimate, number, percent, picture, table
+from experiments.voices.splitter_page import sentence_splitters
 from genmend.tts.measures.paired_bootstrap import paired_bootstrap
 
 _JOE = "the Piper voice joe at noise 0"
@@ -345,6 +346,7 @@ PAGES: tuple[Callable[[Any], str], ...] = (
     judge_check,
     kept_repairs,
     repair,
+    sentence_splitters,
     tacotron_check,
     withheld,
 )

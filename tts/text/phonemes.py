@@ -33,13 +33,13 @@ def espeak_phonemes(sentences: Sequence[str], language: str = "en-us") -> list[l
     RuntimeError
         If it fails, e.g. for a language it does not have.
     """
-    clauses = [_clauses(sentence) for sentence in sentences]
+    clauses = [_clauses(sentence, language) for sentence in sentences]
     spoken = iter(_run([words for parts in clauses for words, _ in parts], language))
     return [[(words, next(spoken), pause) for words, pause in parts] for parts in clauses]
 
 
-def _clauses(sentence: str) -> list[tuple[str, str]]:
-    parts = _PAUSE.split(drop_inner_stops(" ".join(sentence.split())))
+def _clauses(sentence: str, language: str) -> list[tuple[str, str]]:
+    parts = _PAUSE.split(drop_inner_stops(" ".join(sentence.split()), language))
     texts, pauses = parts[::2], [*parts[1::2], ""]
     cleaned = [re.sub(r"[\"“”()\[\]{}<>*_|`]|(?<=\s)[-–—]+(?=\s)|[–—]|\.{2,}|…", " ", text).strip() for text in texts]
     # Runs such as ?! and ... are one pause; the first mark says which.

@@ -119,7 +119,7 @@ class Voice(ABC):
         """
         if phonemes is not None:
             return [self.tokenize(text, phonemes=phonemes)]
-        sentences = split_sentences(text) or [text]
+        sentences = split_sentences(text, self.language or "en") or [text]
         parts = [split_long(s, _PART) if len(s) > MAX_CHARACTERS else [s] for s in sentences]
         return [self.tokenize(part) for of_one in parts for part in of_one]
 

@@ -1,5 +1,7 @@
 """Where sentences end."""
 
+from pathlib import Path
+
 import pytest
 
 from genmend.tts.text.sentences import drop_inner_stops, split_long, split_sentences
@@ -31,8 +33,26 @@ def test_ideographic_marks_and_line_ends_end_sentences():
     assert split_sentences(" \n") == []
 
 
+def cases():
+    for name in ("sentence_cases.tsv", "sentence_cases_later.tsv"):
+        for line in Path(__file__).with_name(name).read_text(encoding="utf-8").splitlines():
+            _, language, text = line.split("\t")
+            yield language, text.replace("⏎", "\n")
+
+
+def test_all_but_one_of_the_committed_cases_are_right():
+    wrong = [
+        marked
+        for language, marked in cases()
+        if split_sentences(marked.replace("¦", ""), language) != [part.strip() for part in marked.split("¦")]
+    ]
+    assert wrong == ["Il est 5 h. ¦M. Petit et Mme Roy dorment."]
+
+
 def test_stops_of_abbreviations_make_no_pause():
     assert drop_inner_stops("Mr. A. Smith of the U.S. Army saw No. 7.") == "Mr A Smith of the U.S Army saw No 7."
+    assert drop_inner_stops("Am 3. Mai kam er. Nie.", "de") == "Am 3 Mai kam er. Nie."
+    assert drop_inner_stops("1. Wash the rice.") == "1. Wash the rice."  # an item's number is read apart
     assert drop_inner_stops("No. He left.") == "No. He left."
 
 
