@@ -18,9 +18,9 @@ def sentence_splitters(results: dict[str, Any]) -> str:
     return document(
         "# Where do sentences end?",
         "**Asked**: is a library better than genmend's own rules, which need none?",
-        f"**On**: {cases['n']} cases of our own ([the list](../../tests/tts/text/sentence_cases.tsv)), written before "
+        f"**On**: {cases['n']} cases of our own (`tests/tts/text/sentence_cases.tsv`), written before "
         f"any splitter was run on them, and {later['n']} more "
-        "([the list](../../tests/tts/text/sentence_cases_later.tsv)), written after ours was mended by the first "
+        "(`sentence_cases_later.tsv` beside it), written after ours was mended by the first "
         f"and before it was run on them. {versions}; both are given the "
         "language and the text line by line. A case is right if all its sentences are.",
         "**Command**: `python -m experiments.voices.sentence_splitters`.",
