@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,17 +15,9 @@ from genmend.tts.text.characters import CharacterReader
 from genmend.tts.text.ipa import IpaReader, ipa_of_clauses
 from genmend.tts.text.symbol_table import Reader, SymbolTable
 from genmend.tts.text.tokens import Tokens, check_same_layout, group_by_length, pad_ids
+from genmend.tts.voices.onnx.graph import VoiceFileError, expose_layers, n_embedded, open_graph, upstream_part
 from genmend.tts.voices.options import PiperOptions, check_options
-from genmend.tts.voices.piper_graph import (
-    FRAMES,
-    PiperGraphError,
-    expose_layers,
-    expose_noise,
-    layer_tensors,
-    n_symbols,
-    open_graph,
-    read_graph,
-)
+from genmend.tts.voices.piper_graph import FRAMES, expose_noise, layer_tensors, read_graph
 from genmend.tts.voices.voice import Speech, Voice
 
 __all__ = ["PiperVoice", "ipa_of_clauses"]
@@ -53,7 +46,7 @@ class PiperVoice(Voice):
     ------
     FileNotFoundError
         If a file is missing.
-    PiperGraphError
+    VoiceFileError
         If it is damaged or no Piper voice.
     """
 
@@ -77,7 +70,7 @@ class PiperVoice(Voice):
         self._tensors = layer_tensors(self.model)
         self.layers = tuple(self._tensors)
         self._check_numbers()
-        self._session = open_graph(expose_noise(expose_layers(self.model)), self.path)
+        self._session = open_graph(expose_noise(expose_layers(self.model, self._tensors, [FRAMES])), self.path)
         self._inputs = {given.name for given in self._session.get_inputs()}
         self._encoders: dict[str, Any] = {}  # deepest layer -> session, made when it is first asked for
         self._read = _reader(self.name, self.config)
@@ -155,15 +148,15 @@ class PiperVoice(Voice):
         """The text encoder alone and no further than this layer: a twentieth of the work of speaking."""
         if deepest not in self._encoders:
             tensors = [self._tensors[layer] for layer in self.layers[: self.layers.index(deepest) + 1]]
-            self._encoders[deepest] = _encoder_session(self.model, tensors, self.path)
+            self._encoders[deepest] = open_graph(upstream_part(self.model, tensors), self.path)
         return self._encoders[deepest]
 
     def _check_numbers(self) -> None:
         """Refuse a table with numbers beyond the graph's embedding, which onnxruntime would refuse in the middle."""
-        rows = n_symbols(self.model)
+        rows = n_embedded(self.model, "input") or math.inf
         beyond = [symbol for symbol, ids in self.config["phoneme_id_map"].items() if max(ids, default=0) >= rows]
         if beyond:
-            raise PiperGraphError(
+            raise VoiceFileError(
                 f"{self.path.name}.json gives {beyond[0]!r} a number beyond the {rows} that the voice knows: "
                 "the two files do not belong together; get both again."
             )
@@ -179,7 +172,7 @@ def read_config(path: Path) -> dict[str, Any]:
     ------
     FileNotFoundError
         If it is missing.
-    PiperGraphError
+    VoiceFileError
         If it is damaged, or the .onnx beside which it should lie is no Piper voice.
     """
     beside = path.with_name(path.name + ".json")
@@ -192,15 +185,15 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(beside.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise PiperGraphError(f"{beside} is not the description of a Piper voice ({error!r}): get it again.") from error
+        raise VoiceFileError(f"{beside} is not the description of a Piper voice ({error!r}): get it again.") from error
     if not isinstance(config, dict):
-        raise PiperGraphError(f"{beside} is a {type(config).__name__}, not the description of a voice: get it again.")
+        raise VoiceFileError(f"{beside} is a {type(config).__name__}, not the description of a voice: get it again.")
 
-    def refuse(field: str, accepted: str) -> PiperGraphError:
+    def refuse(field: str, accepted: str) -> VoiceFileError:
         value: Any = config
         for part in field.split("."):
             value = value.get(part) if isinstance(value, dict) else None
-        return PiperGraphError(f"{beside} has {field} = {str(value)[:60]}, where {accepted} is needed: get it again.")
+        return VoiceFileError(f"{beside} has {field} = {str(value)[:60]}, where {accepted} is needed: get it again.")
 
     rate = _whole((config.get("audio") or {}).get("sample_rate") if isinstance(config.get("audio"), dict) else None)
     if rate is None or not 1_000 <= rate <= 384_000:
@@ -213,7 +206,7 @@ def read_config(path: Path) -> dict[str, Any]:
         raise refuse("phoneme_id_map", "a table of symbols with their numbers, among them _, ^ and $,")
     kind = config.get("phoneme_type") or "espeak"
     if kind not in ("espeak", "text"):
-        raise PiperGraphError(
+        raise VoiceFileError(
             f"{beside} has phoneme_type = {str(kind)[:60]!r}: its front end is not in genmend, which reads voices of "
             "espeak-ng and of plain text ('espeak', 'text'); take such a voice."
         )
@@ -304,10 +297,3 @@ def _speaker(config: Mapping[str, Any], speaker: int | str, *, is_read: bool) ->
 
 def _noise(generator: np.random.Generator, scale: float, shape: tuple[int, ...]) -> np.ndarray:
     return generator.standard_normal(shape, dtype=np.float32) if scale else np.zeros(shape, np.float32)
-
-
-def _encoder_session(model: Any, tensors: list[str], source: Path) -> Any:
-    import onnx
-
-    inputs = ["input", "input_lengths"]
-    return open_graph(onnx.utils.Extractor(model).extract_model(inputs, tensors), source)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from genmend.tts.voices.piper_graph import PiperGraphError
+from genmend.tts.voices.onnx.graph import VoiceFileError
 
 if TYPE_CHECKING:
     from genmend.tts.voices.piper import PiperVoice
@@ -70,7 +70,7 @@ def to_torch(voice: PiperVoice) -> Any:
 
     Raises
     ------
-    PiperGraphError
+    VoiceFileError
         If the graph lacks a weight, or one has another shape than the rest implies.
     """
     from transformers import VitsModel
@@ -85,7 +85,7 @@ def to_torch(voice: PiperVoice) -> Any:
         model.load_state_dict(_rename(weights, set(model.state_dict())))
     except (LookupError, RuntimeError, ValueError) as error:
         what = " ".join(str(error).split())
-        raise PiperGraphError(
+        raise VoiceFileError(
             f"{voice.path} cannot be read as a VITS model ({what}): give a voice as Piper's own exporter writes it."
         ) from error
     return model.eval().requires_grad_(False)

@@ -8,8 +8,8 @@ import pytest
 from genmend.tts.mending.combination import CombinationRepair, combination_repairs
 from genmend.tts.mending.repair import MovedToken, Repair
 from genmend.tts.text.tokens import Tokens
+from genmend.tts.voices.onnx.graph import VoiceFileError
 from genmend.tts.voices.piper import PiperVoice
-from genmend.tts.voices.piper_graph import PiperGraphError
 from genmend.tts.voices.piper_patch import write_into_piper
 from genmend.tts.voices.voice import MAX_CHARACTERS
 
@@ -142,7 +142,7 @@ def test_a_written_voice_needs_a_repair_and_another_name(voice, tmp_path):
 
 def test_a_missing_voice_or_json_is_named(tmp_path):
     (tmp_path / "voice.onnx").write_bytes(b"")
-    with pytest.raises(PiperGraphError, match="not a Piper voice: it takes none and gives none"):
+    with pytest.raises(VoiceFileError, match="only the beginning of one: get the voice again"):
         PiperVoice(tmp_path / "voice.onnx")
     (tmp_path / "none.onnx.json").write_text(json.dumps(description()))
     with pytest.raises(FileNotFoundError, match="There is no voice file"):
@@ -153,7 +153,7 @@ def test_a_missing_voice_or_json_is_named(tmp_path):
 def test_a_broken_graph_is_refused(tmp_path, content):
     (tmp_path / "voice.onnx").write_bytes(content)
     (tmp_path / "voice.onnx.json").write_text(json.dumps(description()))
-    with pytest.raises(PiperGraphError, match=r"get the voice again|not a Piper voice"):
+    with pytest.raises(VoiceFileError, match=r"get the voice again|not a Piper voice"):
         PiperVoice(tmp_path / "voice.onnx")
 
 
@@ -166,7 +166,7 @@ def test_a_broken_graph_is_refused(tmp_path, content):
 def test_a_description_that_is_none_is_refused(tmp_path, changed):
     (tmp_path / "voice.onnx").write_bytes(b"")
     (tmp_path / "voice.onnx.json").write_text(changed)
-    with pytest.raises(PiperGraphError, match="get it again"):
+    with pytest.raises(VoiceFileError, match="get it again"):
         PiperVoice(tmp_path / "voice.onnx")
 
 
@@ -234,7 +234,7 @@ def test_a_speaker_that_the_graph_does_not_take_is_refused(voice, tmp_path):
 
 @pytest.mark.real("joe")
 def test_numbers_beyond_the_graph_are_refused(voice, tmp_path):
-    with pytest.raises(PiperGraphError, match=r"gives 'a' a number beyond the \d+ that the voice knows"):
+    with pytest.raises(VoiceFileError, match=r"gives 'a' a number beyond the \d+ that the voice knows"):
         PiperVoice(beside_joe(tmp_path, voice, phoneme_id_map={"_": [0], "^": [1], "$": [2], "a": [100_000]}))
 
 
@@ -258,7 +258,7 @@ def test_numbers_beyond_the_graph_are_refused(voice, tmp_path):
 def test_a_wrong_field_is_named_with_the_file(tmp_path, changed, says):
     (tmp_path / "voice.onnx").write_bytes(b"")
     (tmp_path / "voice.onnx.json").write_text(json.dumps(description(**changed)))
-    with pytest.raises(PiperGraphError, match=rf"voice\.onnx\.json has {says}"):
+    with pytest.raises(VoiceFileError, match=rf"voice\.onnx\.json has {says}"):
         PiperVoice(tmp_path / "voice.onnx")
 
 

@@ -14,7 +14,7 @@ pytest.importorskip("transformers")
 from onnx import helper, numpy_helper
 from transformers import VitsConfig, VitsModel
 
-from genmend.tts.voices.piper_graph import PiperGraphError
+from genmend.tts.voices.onnx.graph import VoiceFileError
 from genmend.tts.voices.piper_torch import ShortResidualBlock, log_durations, to_torch
 
 SENTENCES = (
@@ -177,5 +177,5 @@ def test_a_graph_without_a_weight_is_refused(missing, message):
     graph = voice.model.graph
     (node,) = [node for node in graph.node if node.name == f"/{missing}/Conv"]
     graph.node.remove(node)
-    with pytest.raises(PiperGraphError, match=rf"small\.onnx cannot be read.*{re.escape(message)}"):
+    with pytest.raises(VoiceFileError, match=rf"small\.onnx cannot be read.*{re.escape(message)}"):
         to_torch(voice)
