@@ -61,7 +61,8 @@ class Classifier:
         if text.strip().isdecimal():
             return int(text)
         near = get_close_matches(text.lower(), names, cutoff=0.5) or [n for n in names if text.lower() in n][:3]
-        known = f"near are {', '.join(near)}" if near else f"give a number from 0 to {max(len(names) - 1, 0)}"
+        by_number = f"give a number from 0 to {len(names) - 1}" if names else "its classes have no names: give a number"
+        known = f"near are {', '.join(near)}" if near else by_number
         raise ValueError(f"{self.name} has no class {text!r}; {known}.")
 
 

@@ -17,8 +17,10 @@ __all__ = [
     "as_module",
     "check_inputs",
     "chosen_scores",
+    "classes_of",
     "score_and_gradient",
     "scores_of",
+    "spread_of",
     "target_scores",
     "warn_of_spread",
 ]
@@ -87,20 +89,34 @@ def chosen_scores(scores: Tensor, target: Target, n: int) -> Tensor:
             f"The model's output has shape {tuple(scores.shape)}, but a target chooses among (n, classes): "
             "leave target out, or wrap the model in a function that returns (n, classes)."
         )
-    classes = torch.as_tensor(target, device=scores.device)
+    classes = classes_of(target, n).to(scores.device)
+    wrong = classes[(classes < 0) | (classes >= scores.shape[1])]
+    if len(wrong):
+        raise ValueError(
+            f"target {int(wrong[0])} is no class of the model: it has {scores.shape[1]}, 0 to {scores.shape[1] - 1}."
+        )
+    return scores.gather(1, classes.unsqueeze(1)).squeeze(1)
+
+
+def classes_of(target: int | Sequence[int] | Tensor, n: int) -> Tensor:
+    """The class of each of n samples, int64 of shape ``(n,)``.
+
+    Raises
+    ------
+    ValueError
+        If the target is no whole number and not n of them.
+    """
+    try:
+        classes = torch.as_tensor(target)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"target is {target!r}, but whole numbers of classes are needed.") from None
     if classes.is_floating_point() or classes.is_complex() or classes.dtype == torch.bool:
         raise ValueError(f"target is of type {classes.dtype}, but whole numbers of classes are needed.")
     if classes.ndim > 1 or (classes.ndim == 1 and len(classes) != n):
         raise ValueError(
             f"target has shape {tuple(classes.shape)} for {n} samples: give one class, or one a sample, shape ({n},)."
         )
-    wrong = (classes < 0) | (classes >= scores.shape[1])
-    if bool(wrong.any()):
-        value = int(classes.reshape(-1)[wrong.reshape(-1)][0])
-        raise ValueError(
-            f"target {value} is no class of the model: it has {scores.shape[1]}, 0 to {scores.shape[1] - 1}."
-        )
-    return scores.gather(1, classes.long().expand(n).unsqueeze(1)).squeeze(1)
+    return classes.long().expand(n)
 
 
 def score_and_gradient(model: Callable[..., Any], inputs: Tensor, target: Target = None) -> tuple[Tensor, Tensor]:
@@ -178,7 +194,18 @@ def _differs_in_training(part: nn.Module) -> bool:
     return isinstance(part, _TRAINED) or not type(part).__module__.startswith("torch.nn.")
 
 
-def warn_of_spread(run: Callable[[Tensor], Tensor], inputs: Tensor, of: str = "the model") -> None:
+def spread_of(run: Callable[[Tensor], Tensor], inputs: Tensor) -> float:
+    """How far two runs on the first input differ at most; 0 where it is by no more than rounding.
+
+    Parameters are those of `warn_of_spread`.
+    """
+    with torch.no_grad():
+        first, second = (run(inputs[:1]).detach().float() for _ in range(2))
+    spread = float((first - second).abs().max())
+    return spread if spread > _ROUNDING * max(1.0, float(first.abs().max())) else 0.0
+
+
+def warn_of_spread(run: Callable[[Tensor], Tensor], inputs: Tensor, of: str = "the model") -> float:
     """Warn, with the difference, where two runs on the first input differ: what is found is then of one run.
 
     Parameters
@@ -189,14 +216,18 @@ def warn_of_spread(run: Callable[[Tensor], Tensor], inputs: Tensor, of: str = "t
         Shape ``(n, ...)``; the first is run twice.
     of
         What differs, for the message.
+
+    Returns
+    -------
+    float
+        See `spread_of`.
     """
-    with torch.no_grad():
-        first, second = (run(inputs[:1]).detach().float() for _ in range(2))
-    spread = float((first - second).abs().max())
-    if spread > _ROUNDING * max(1.0, float(first.abs().max())):
+    spread = spread_of(run, inputs)
+    if spread:
         warnings.warn(
             f"Two runs of {of} on one input differ by {spread:.2g}: what is found holds for one run; fix the model's "
             "randomness, or look at several runs.",
             NotDeterministicWarning,
             stacklevel=3,
         )
+    return spread

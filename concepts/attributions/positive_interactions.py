@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from genmend.concepts.scalar_target import (
     Target,
     as_module,
     check_inputs,
+    classes_of,
     scores_of,
     target_scores,
     warn_of_spread,
@@ -108,9 +109,10 @@ class PositiveInteractions:
         model = as_module(self.model) if isinstance(self.model, torch.nn.Module) else self.model
         warn_of_spread(lambda some: scores_of(model(some)), inputs)
         hidden = torch.as_tensor(baseline, dtype=inputs.dtype, device=inputs.device).expand(inputs.shape)
-        return [self._of_one(inputs[i], hidden[i], _target_of(target, i)) for i in range(len(inputs))]
+        classes = [None] * len(inputs) if target is None else classes_of(target, len(inputs)).tolist()
+        return [self._of_one(*each) for each in zip(inputs, hidden, classes, strict=True)]
 
-    def _of_one(self, image: Tensor, hidden: Tensor, target: Target) -> FeatureInteractions:
+    def _of_one(self, image: Tensor, hidden: Tensor, target: int | None) -> FeatureInteractions:
         groups = self._groups_of(image)
         n = int(groups.max()) + 1
         belongs = torch.as_tensor(groups, device=image.device)
@@ -139,13 +141,3 @@ class PositiveInteractions:
         if not np.array_equal(np.unique(groups), np.arange(groups.max() + 1)):
             raise ValueError("groups must count from 0 without a gap: numpy.unique(groups, return_inverse=True)[1].")
         return groups
-
-
-def _target_of(target: Target, index: int) -> Target:
-    if target is None or isinstance(target, int):
-        return target
-    if isinstance(target, Tensor) and target.ndim == 0:
-        return int(target)
-    if isinstance(target, (Tensor, Sequence, np.ndarray)):
-        return int(target[index])
-    raise TypeError(f"target is a {type(target).__name__}: give a class, one class a sample, or None.")

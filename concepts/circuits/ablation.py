@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from genmend.activations.outputs import first_tensor, with_first_tensor
 from genmend.activations.runs import hooked
-from genmend.concepts.circuits.block_calls import BlockCall, call_blocks
+from genmend.concepts.circuits.block_calls import BlockCall, call_blocks, one_sample
 from genmend.concepts.circuits.circuit import CircuitGraph, Unit
 from genmend.concepts.circuits.unit_index import UnitIndex
-from genmend.concepts.scalar_target import Target, target_scores
+from genmend.concepts.scalar_target import Target, classes_of, target_scores, warn_of_spread
 
 __all__ = ["AblationDrop", "ablation_drop", "units_in_common"]
 
@@ -97,16 +97,24 @@ def ablation_drop(
     Raises
     ------
     ValueError
-        If the graph has no unit, or the patch is another one.
+        If the graph has no unit or is of other blocks than the index, the sample is not one or holds NaN, the target is
+        no class, or the patch is another one.
     """
     if patch not in ("zero", "mean"):
         raise ValueError(f"patch is {patch!r}; accepted are 'zero' and 'mean'.")
     if not graph.units:
         raise ValueError("The graph has no unit: no unit has the sample among its top ones.")
+    if graph.blocks != index.blocks:
+        raise ValueError(
+            f"The graph is of blocks {', '.join(graph.blocks)}, but the index of {', '.join(index.blocks)}: give the "
+            "index that it was found by."
+        )
+    one_sample(sample)
     by_block: dict[int, list[int]] = {}
     for block, unit in graph.units:
         by_block.setdefault(block, []).append(unit)
     calls = call_blocks(model, index.blocks, sample)
+    warn_of_spread(lambda some: target_scores(model, some, target), sample)
     score = float(target_scores(model, sample, target))
     rng = np.random.default_rng(seed)
     random: list[Units] = []
@@ -150,8 +158,8 @@ def _scores_without(
                 lost = np.stack([np.isin(np.arange(len(others)), group[block]) for group in some])
                 hooks.enter_context(hooked(model, name, _without(name, calls[block].axis, lost, others)))
             copies = sample.expand(len(some), *sample.shape[1:])
-            targets = target if isinstance(target, int) or target is None else torch.as_tensor(target).expand(len(some))
-            scores.append(target_scores(model, copies, targets).double().cpu().numpy())
+            one = None if target is None else int(classes_of(target, 1))
+            scores.append(target_scores(model, copies, one).double().cpu().numpy())
     return np.concatenate(scores)
 
 

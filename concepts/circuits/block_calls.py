@@ -18,9 +18,10 @@ from genmend.activations.recording import record
 from genmend.activations.runs import hooked
 from genmend.concepts.circuits.trace import LayerCall, between, has_weights, maker, trace_calls
 from genmend.concepts.circuits.units import unit_means, unit_scores
-from genmend.concepts.scalar_target import as_module
+from genmend.concepts.layers_that_ran import never_ran
+from genmend.concepts.scalar_target import as_module, check_inputs
 
-__all__ = ["BlockCall", "call_blocks", "run_handed_on", "runs_instead"]
+__all__ = ["BlockCall", "call_blocks", "one_sample", "run_handed_on", "runs_instead"]
 
 Result = TypeVar("Result")
 
@@ -82,6 +83,19 @@ class BlockCall:
         return made if only is None or by_itself else made.index_select(self.axis, only)
 
 
+def one_sample(sample: Tensor) -> Tensor:
+    """The sample as it is, shape ``(1, ...)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `check_inputs`, and if there are several.
+    """
+    if len(check_inputs(sample)) != 1:
+        raise ValueError(f"sample has {len(sample)} rows, but circuits are of one sample: sample[:1].")
+    return sample
+
+
 def call_blocks(model: nn.Module, blocks: Sequence[str], sample: Tensor) -> list[BlockCall]:
     """Run the model on one sample, and keep how each block follows from the one before it.
 
@@ -110,9 +124,12 @@ def call_blocks(model: nn.Module, blocks: Sequence[str], sample: Tensor) -> list
     before: LayerCall | None = None
     for name in blocks:
         runs = [number for number, call in enumerate(trace) if call.name == name]
-        if len(runs) != 1:
+        if not runs:
+            raise never_ran(model, name, sample)
+        if len(runs) > 1:
             raise ValueError(
-                f"block {name!r} ran {len(runs)} times in one call of the model, but a block must run once."
+                f"block {name!r} ran {len(runs)} times in one call of the model, but a block must run once: name "
+                "another."
             )
         call = trace[runs[0]]
         if call.output is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from genmend.concepts.circuits.find_circuits import find_circuits
 from genmend.concepts.circuits.unit_index import UnitIndex, build_index, load_index
 from genmend.concepts.classifiers import Classifier
 from genmend.concepts.image_sources import PreparedImages, open_images, read_images
-from genmend.concepts.scalar_target import chosen_scores
+from genmend.concepts.scalar_target import NotDeterministicWarning, chosen_scores, scores_of, warn_of_spread
 from genmend.concepts.settings import CircuitSettings
 from genmend.manifold.features.feature_arrays import holds_array
 from genmend.storage.digests import sha256_of_array
@@ -71,7 +72,7 @@ class ImageCircuits:
 
 @dataclass(frozen=True, repr=False)
 class CircuitRun(NotebookResult):
-    """What `circuits_of_images` found, and of what."""
+    """What `circuits_of_images` found, and of what; `spread` is how far two runs of the model differ."""
 
     classifier: Classifier
     inputs: Tensor
@@ -79,6 +80,7 @@ class CircuitRun(NotebookResult):
     index: UnitIndex
     images: tuple[ImageCircuits, ...]
     settings: CircuitSettings
+    spread: float = 0.0
 
     def columns(self) -> dict[str, np.ndarray]:
         """One row for each image: its class and what its circuit carries of it (NaN where there is none)."""
@@ -117,6 +119,7 @@ class CircuitRun(NotebookResult):
                 }
                 for each in self.images
             ],
+            "spread": self.spread,
             "settings": asdict(self.settings),
         }
 
@@ -165,8 +168,26 @@ def circuits_of_images(
     blocks = settings.chosen_layers or find_blocks(model, inputs[:1])
     call_blocks(model, blocks, inputs[:1])  # a layer that is not there is said before an hour of indexing
     targets = _targets(classifier, inputs, target)
+    spread = warn_of_spread(lambda some: scores_of(model(some)), inputs)
     images = _reference(source, reference, classifier, settings, work)
-    index, key = _index(classifier, blocks, images, device, settings, work)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotDeterministicWarning)  # it has been said
+        index, key = _index(classifier, blocks, images, device, settings, work)
+        found = _of_all(names, inputs, targets, key, index, classifier, settings, work)
+    return CircuitRun(classifier, inputs, images, index, tuple(found), settings, spread)
+
+
+def _of_all(
+    names: list[str],
+    inputs: Tensor,
+    targets: Tensor,
+    key: str,
+    index: UnitIndex,
+    classifier: Classifier,
+    settings: CircuitSettings,
+    work: Work,
+) -> list[ImageCircuits]:
+    """The circuits of each image, or what an earlier run has left of them."""
     found = []
     facts = {"index": key, "patch": settings.patch, "chosen": settings.chosen, "seed": settings.seed}
     facts |= {} if settings.screen == 1 else {"screen": settings.screen}
@@ -184,12 +205,12 @@ def circuits_of_images(
                 load=_load,
             )
         )
-    return CircuitRun(classifier, inputs, images, index, tuple(found), settings)
+    return found
 
 
 def _targets(classifier: Classifier, inputs: Tensor, target: str) -> Tensor:
     with torch.no_grad():
-        scores = classifier.module(inputs)
+        scores = scores_of(classifier.module(inputs))
     if not torch.isfinite(scores).all():
         raise ValueError(f"{classifier.name} gave NaN or infinity: look at its weights and at the images.")
     if not target:
@@ -274,7 +295,7 @@ def _of_one(
         for part in (graph.towards_target(), graph)
     ]
     with torch.no_grad():
-        scores = model(sample)[0]
+        scores = scores_of(model(sample))[0]
     probability = float(scores.softmax(0)[target])
     seconds = time.process_time() - began
     return ImageCircuits(name, target, float(scores[target]), probability, graph, drops[0], drops[1], seconds)

@@ -9,13 +9,14 @@ import torch
 from scipy.stats import hypergeom
 from torch import Tensor, nn
 
-from genmend.concepts.circuits.block_calls import BlockCall, call_blocks
+from genmend.activations.recording import record
+from genmend.concepts.circuits.block_calls import BlockCall, call_blocks, one_sample
 from genmend.concepts.circuits.circuit import CircuitGraph, Edge, Unit
 from genmend.concepts.circuits.on_target import effects_on_target, predicted_effects
 from genmend.concepts.circuits.patching import unit_effects
-from genmend.concepts.circuits.thresholds import beyond_random_units, peaks_over_threshold
+from genmend.concepts.circuits.thresholds import N_LEAST, beyond_random_units, peaks_over_threshold
 from genmend.concepts.circuits.unit_index import UnitIndex
-from genmend.concepts.scalar_target import check_inputs
+from genmend.concepts.scalar_target import classes_of, target_scores, warn_of_spread
 
 __all__ = ["find_circuits"]
 
@@ -87,8 +88,13 @@ def find_circuits(
     Raises
     ------
     ValueError
-        If the sample is not one, holds NaN, or an option is out of range; if a block gives something else when it is
-        run again.
+        If the sample is not one or holds NaN, the target is no class, or an option is out of range; if a block cannot
+        be run again by itself.
+
+    Warns
+    -----
+    NotDeterministicWarning
+        If two runs of the model differ, with the difference.
     """
     if patch not in ("zero", "mean", "other") or chosen not in ("random", "peaks"):
         raise ValueError(
@@ -98,15 +104,23 @@ def find_circuits(
         raise ValueError("patch='other' needs other=, a sample of shape (1, ...), and no other patch takes one.")
     if not 0 < screen <= 1 or (screen < 1 and target is None):
         raise ValueError(f"screen is {screen}; accepted is a share above 0 and at most 1, below 1 only with target=.")
-    if len(check_inputs(sample)) != 1:
-        raise ValueError(f"sample has {len(sample)} rows, but circuits are of one sample: sample[:1].")
-    calls = call_blocks(model, index.blocks, sample)
-    others = None if other is None else call_blocks(model, index.blocks, check_inputs(other))
+    if n_random < N_LEAST:
+        raise ValueError(f"n_random is {n_random}, but a spread of random units needs at least {N_LEAST}.")
+    calls = call_blocks(model, index.blocks, one_sample(sample))
+    warn_of_spread(lambda some: _seen(model, index.blocks[-1], some, target), sample)
+    target = None if target is None else int(classes_of(target, 1))
+    others = None if other is None else call_blocks(model, index.blocks, one_sample(other))
     scores = [call.scores.float().cpu().numpy() for call in calls]
-    for block, own in zip(index.blocks, scores, strict=True):
+    for place, (block, own) in enumerate(zip(index.blocks, scores, strict=True)):
         if len(own) != len(index.top[block]):
             raise ValueError(
                 f"block {block!r} has {len(own)} units, but the index has {len(index.top[block])}: index anew."
+            )
+        tested = chosen == "random" if place < len(calls) - 1 else target is not None
+        if tested and len(own) < N_LEAST:
+            raise ValueError(
+                f"block {block!r} has {len(own)} units, but effects are compared with those of at least {N_LEAST} "
+                "random ones: leave it out of the index."
             )
     replacements = [_replacement(index, call, number, patch, others) for number, call in enumerate(calls)]
     allowed = [np.ones(len(own), dtype=bool) for own in scores]
@@ -185,12 +199,25 @@ def find_circuits(
     return CircuitGraph(index.blocks, tuple(roots), tuple(edges), settings, on_target)
 
 
+def _seen(model: nn.Module, block: str, sample: Tensor, target: int | None) -> Tensor:
+    """What circuits are asked about: the score of the class, or what the last block gives."""
+    if target is not None:
+        return target_scores(model, sample, target)
+    with record(model, [block], stop=True) as outputs:
+        model(sample)
+    found: Tensor = outputs[block]
+    return found
+
+
 @torch.no_grad()
 def _check_again(source: BlockCall, target: BlockCall) -> None:
-    """Raise ValueError where a block gives something else for what it was given before."""
+    """Raise ValueError where a block gives something else for what it was given before, and not by chance."""
     again = target(torch.cat([source.output] * 2))
+    least = 1e-3 * float(target.output.abs().max())
+    if float((again[0] - again[1]).abs().max()) > least:
+        return  # two runs differ, which has been said
     off = float((again - target.output).abs().max()) if again.shape[1:] == target.output.shape[1:] else float("inf")
-    if not off <= 1e-3 * float(target.output.abs().max()):
+    if not off <= least:
         raise ValueError(
             f"Block {target.name!r} gives something else when it is run again on what block {source.name!r} gave (by "
             f"up to {off:.2g}): chance is at work, such as dropout, or it cannot be run by itself; name other blocks."

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import false_discovery_control, genpareto, norm
 
-__all__ = ["beyond_random_units", "peaks_over_threshold"]
+__all__ = ["N_LEAST", "beyond_random_units", "peaks_over_threshold"]
+
+N_LEAST = 8  # random units that have a spread
 
 
 def beyond_random_units(effects: np.ndarray, random_effects: np.ndarray, *, false_share: float = 0.05) -> np.ndarray:
@@ -34,8 +36,8 @@ def beyond_random_units(effects: np.ndarray, random_effects: np.ndarray, *, fals
     ValueError
         If there are fewer than 8 random units.
     """
-    if len(random_effects) < 8:
-        raise ValueError(f"There are {len(random_effects)} random units, but a spread needs at least 8.")
+    if len(random_effects) < N_LEAST:
+        raise ValueError(f"There are {len(random_effects)} random units, but a spread needs at least {N_LEAST}.")
     centre = np.median(random_effects, axis=0)
     spread = np.median(np.abs(random_effects - centre), axis=0) / norm.ppf(0.75)
     # A unit that no random unit moves: any move counts, but by what rounding leaves of the largest.

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from genmend.activations.recording import record
 from genmend.concepts.circuits.units import last_weighted, unit_axis, unit_means, unit_scores
-from genmend.concepts.scalar_target import as_module
+from genmend.concepts.layers_that_ran import never_ran
+from genmend.concepts.scalar_target import as_module, warn_of_spread
 from genmend.storage import container
 from genmend.storage.pieces import Work
 from genmend.storage.progress import with_progress
@@ -149,13 +150,16 @@ def build_index(
     Raises
     ------
     ValueError
-        If there are fewer than 20 samples, the model is in training mode, or an output has NaN.
+        If there are fewer than 20 samples or no blocks, a block never runs, the model is in training mode, or an
+        output has NaN.
     """
     module = as_module(model)
     if n_samples < 20:
         raise ValueError(f"There are {n_samples} samples, but the top ones of a unit need at least 20: give more.")
     if work is not None and work.folder is not None and not key:
         raise ValueError("With a folder of work give key=, which tells this model and these samples from others.")
+    if not blocks:
+        raise ValueError("blocks names none: give those whose units are to be indexed, see find_blocks.")
     work = work or Work()
 
     def batches() -> Iterator[UnitBatch]:
@@ -222,6 +226,19 @@ def _scores(
     batch = samples(start, stop)
     if len(batch) != stop - start:
         raise ValueError(f"samples({start}, {stop}) gave {len(batch)} samples where {stop - start} were asked for.")
+    if not start:
+        warn_of_spread(lambda some: torch.cat([each.flatten() for each, _ in _of_units(model, blocks, some)]), batch)
+    found = {}
+    for number, (block, values) in enumerate(zip(blocks, _of_units(model, blocks, batch), strict=True)):
+        scores, means = (part.float().cpu().numpy() for part in values)
+        if not np.isfinite(scores).all():
+            raise ValueError(f"block {block!r} gave NaN or infinity: look at the inputs first.")
+        found[f"scores.{number}"], found[f"means.{number}"] = scores, means
+    return found
+
+
+def _of_units(model: nn.Module, blocks: Sequence[str], batch: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Scores and means of the units of each block, shapes ``(n, units)``."""
     with torch.no_grad(), last_weighted(model) as last:
 
         def reduce(tensor: Tensor) -> tuple[Tensor, Tensor]:
@@ -230,13 +247,10 @@ def _scores(
 
         with record(model, blocks, reduce=reduce) as outs:
             model(batch)
-    found = {}
-    for number, block in enumerate(blocks):
-        scores, means = (part.float().cpu().numpy() for part in outs[block])
-        if not np.isfinite(scores).all():
-            raise ValueError(f"block {block!r} gave NaN or infinity: look at the inputs first.")
-        found[f"scores.{number}"], found[f"means.{number}"] = scores, means
-    return found
+    for block in blocks:
+        if block not in outs:
+            raise never_ran(model, block, batch[:1])
+    return [outs[block] for block in blocks]
 
 
 def _merged(kept: Top | None, scores: np.ndarray, start: int, n_active: int) -> Top:

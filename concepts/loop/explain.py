@@ -19,7 +19,7 @@ from genmend.concepts.loop.operations import ModelFacts, trace_model
 from genmend.concepts.loop.ranking import SAME, Explained, checked_weights, pareto, ranked
 from genmend.concepts.loop.tuning import Tuned, halves
 from genmend.concepts.loop.tuning import tune as tune_settings
-from genmend.concepts.scalar_target import as_module, check_inputs, chosen_scores, scores_of, warn_of_spread
+from genmend.concepts.scalar_target import as_module, check_inputs, chosen_scores, classes_of, scores_of, warn_of_spread
 from genmend.storage.digests import sha256_of_array
 from genmend.storage.pieces import Work
 from genmend.storage.progress import with_progress
@@ -354,11 +354,8 @@ def _classes(logits: Tensor, targets: Any) -> Tensor:
     """The class of each image: the best one, or those given."""
     if targets is None:
         return logits.argmax(1)
-    classes = torch.as_tensor(targets, device=logits.device)
-    if classes.ndim and len(classes) != len(logits):
-        raise ValueError(f"There are {len(classes)} targets for {len(logits)} images: give one each, or one for all.")
-    chosen_scores(logits, classes, len(logits))  # refuses what is no class
-    return classes.expand(len(logits)).long()
+    chosen_scores(logits, targets, len(logits))  # refuses what is no class
+    return classes_of(targets, len(logits)).to(logits.device)
 
 
 def _chosen(methods: Sequence[str] | Literal["all"] | None, facts: ModelFacts) -> tuple[list[str], dict[str, str]]:

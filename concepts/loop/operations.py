@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from genmend.activations.layers import named_layers
-from genmend.concepts.scalar_target import as_module, check_inputs, scores_of
+from genmend.concepts.scalar_target import as_module, check_inputs, scores_of, spread_of
 
 __all__ = ["ModelFacts", "trace_model"]
 
@@ -61,7 +61,7 @@ class ModelFacts:
     differentiable : bool
         Whether the score has a gradient by the input.
     spread : float
-        Largest difference of two runs on the same inputs; 0 for a deterministic model.
+        Largest difference of two runs on one input, see `spread_of`; 0 for a deterministic model.
     last_maps : str or None
         The last layer whose output is maps ``(n, channels, h, w)`` of more than one position.
     n_classes : int
@@ -123,9 +123,8 @@ def trace_model(model: nn.Module, inputs: Tensor) -> ModelFacts:
         raise ValueError(
             "The model gave NaN or infinity for these inputs: look at their size, range and normalisation."
         )
-    with torch.no_grad():  # twice as it is called later: watched, an extractor may run by another engine
-        second, third = (scores_of(module(inputs)) for _ in range(2))
-    spread = float((second - third).abs().max())
+    # Twice as it is called later: watched, an extractor may run by another engine.
+    spread = spread_of(lambda some: scores_of(module(some)), inputs)
     given = inputs.clone().requires_grad_()
     with torch.enable_grad():
         differentiable = scores_of(module(given)).requires_grad

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from genmend.activations.layers import find_layer
 from genmend.activations.outputs import first_tensor
 from genmend.activations.runs import hooked
+from genmend.concepts.layers_that_ran import never_ran
 from genmend.concepts.scalar_target import as_module, warn_of_spread
 
 __all__ = [
@@ -199,7 +200,7 @@ def preactivations(
     with torch.no_grad(), hooked(model, layer, keep, before=before):
         (run or module)(inputs)
     if not seen:
-        raise ValueError(f"layer {layer!r} never ran when the model was called: name one that runs.")
+        raise never_ran(module, layer, inputs, run)
     values = seen[0]
     if len(values) != len(inputs):
         raise ValueError(

@@ -52,7 +52,8 @@ def find_region(
         If there are not more than k samples, or no neuron is in one state in the k nearest.
     """
     if not 0 <= number < len(samples):
-        raise ValueError(f"number is {number}, but there are {len(samples)} samples, from 0.")
+        n = len(samples)
+        raise ValueError(f"number is {number}, but there are {n} samples: give one from 0 to {n - 1}.")
     if len(samples) <= k:
         raise ValueError(
             f"There are {len(samples)} samples, but more than k = {k} are needed: give more, or a smaller k."

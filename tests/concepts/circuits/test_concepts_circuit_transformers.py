@@ -17,6 +17,7 @@ from genmend.concepts.circuits.patching import unit_effects
 from genmend.concepts.circuits.unit_examples import unit_examples
 from genmend.concepts.circuits.unit_index import build_index
 from genmend.concepts.circuits.units import last_weighted, unit_axis, unit_scores
+from genmend.concepts.scalar_target import NotDeterministicWarning
 from genmend.manifold.features import load_extractor
 
 
@@ -113,6 +114,19 @@ def test_a_model_in_which_chance_is_at_work_is_said():
     index = index_of(model, find_blocks(model, TOKENS[:1]))
     sample = TOKENS[int(index.top["layers.0.act"][2, 0])][None]
     model.layers[0].fc2.register_forward_hook(lambda module, args, output: output + torch.randn_like(output))
+    with pytest.warns(NotDeterministicWarning, match=r"Two runs of the model on one input differ by \d"):
+        assert find_circuits(model, index, sample).roots
+
+
+def test_a_block_that_cannot_be_run_by_itself_is_said():
+    model = tower()
+    blocks = find_blocks(model, TOKENS[:1])
+    index = index_of(model, blocks)
+    sample = TOKENS[int(index.top["layers.0.act"][2, 0])][None]
+    # What it makes of several is not what it makes of one.
+    model.layers[0].fc2.register_forward_hook(
+        lambda module, args, output: output + len(output) * torch.linspace(0, 1, output.shape[-1])
+    )
     with pytest.raises(ValueError, match="gives something else when it is run again"):
         find_circuits(model, index, sample)
 

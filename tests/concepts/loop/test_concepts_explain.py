@@ -172,7 +172,7 @@ def test_a_picture_shows_the_best(found):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"targets": [0, 1]}, "2 targets for 3 images"),
+        ({"targets": [0, 1]}, r"target has shape \(2,\) for 3 samples"),
         ({"targets": 9}, "target 9 is no class"),
         ({"methods": ["lime"]}, "'lime' is no method"),
         ({"weights": {"pretty": 1}}, "accepted are faithful"),

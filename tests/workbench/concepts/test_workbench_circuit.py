@@ -5,10 +5,12 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from genmend.concepts.scalar_target import NotDeterministicWarning
 from genmend.workbench.cli.main import app
 
 OWN = """
 import torch
+from concepts_toys import Noise
 from torch import nn
 
 
@@ -25,6 +27,10 @@ def build():
     torch.manual_seed(0)
     blocks = nn.Sequential(*(Block(32) for _ in range(3)))
     return nn.Sequential(nn.Conv2d(3, 32, 3), blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 3)).eval()
+
+
+def noisy():
+    return build().insert(2, Noise()).eval()
 """
 ARGS = ["--model", "own:build", "--side", "12", "--n-draws", "3"]
 
@@ -88,6 +94,17 @@ def test_a_folder_is_its_own_reference_and_the_class_is_chosen(here):
     totals = json.loads((here / "out" / "circuits.json").read_text())
     assert [image["target"] for image in totals["images"]] == [1, 1]
     assert "1 other image stands below" in (here / "out" / "report.html").read_text()
+
+
+def test_a_model_whose_runs_differ_is_said_with_the_spread(here):
+    with pytest.warns(NotDeterministicWarning, match=r"Two runs of the model on one input differ by \d") as said:
+        assert run("images/03.png", "--out", "out", *ARGS, "--model", "own:noisy").exit_code == 0
+    assert len([each for each in said if each.category is NotDeterministicWarning]) == 1
+    totals = json.loads((here / "out" / "circuits.json").read_text())
+    assert (
+        f"Two runs of the model on one input differ by {totals['spread']:.2g}: what stands here is of one run."
+        in (here / "out" / "report.html").read_text()
+    )
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,10 @@ def circuit_answer(totals: dict[str, Any]) -> Answer:
     more = f" {others} other image{'s stand' if others > 1 else ' stands'} below." if others else ""
     skipped = totals["skipped"]
     doubts = []
+    if totals.get("spread"):
+        doubts.append(
+            f"Two runs of the model on one input differ by {totals['spread']:.2g}: what stands here is of one run."
+        )
     if skipped:
         doubts.append(
             f"Reference images that cannot be used were left out, {len(skipped)} in all; {skipped[0][0]}: "
