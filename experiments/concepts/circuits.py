@@ -22,11 +22,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from experiments.concepts.circuit_falls import fall, parts_of
 from experiments.concepts.circuit_screening import screening
 from experiments.images.data import crops, emoji, imagenet_photographs, photographs
 from experiments.pages import write_page
 from genmend.activations.recording import record
-from genmend.concepts.circuits.ablation import ablation_drop, units_in_common
+from genmend.concepts.circuits.ablation import units_in_common
 from genmend.concepts.circuits.blocks import find_blocks
 from genmend.concepts.circuits.circuit import CircuitGraph
 from genmend.concepts.circuits.find_circuits import find_circuits
@@ -178,31 +179,14 @@ def drops(classifier: Classifier, index: UnitIndex, sample: Tensor) -> dict[str,
         began = time.process_time()
         graph = find_circuits(classifier.module, index, sample, target, chosen=chosen)
         row[f"seconds {chosen}"] = time.process_time() - began
-        for part, circuit in (("all", graph), ("class", graph.towards_target())):
-            row[f"{chosen} {part} zero"] = fall(classifier, index, circuit, sample, target, "zero")
+        of_part = partial(fall, classifier.module, index, sample=sample, target=target, n_draws=N_DRAWS)
+        parts = parts_of(graph)
+        for part in ("all", "class"):
+            row[f"{chosen} {part} zero"] = of_part(parts[part])
         if chosen == "random":
-            towards = graph.towards_target()
-            row["random class mean"] = fall(classifier, index, towards, sample, target, "mean")
-            last = len(index.blocks) - 1
-            before = tuple(edge for edge in towards.edges if edge.target[0] < last)
-            earlier = CircuitGraph(graph.blocks, (), before, graph.settings)
-            row["random earlier zero"] = fall(classifier, index, earlier, sample, target, "zero")
+            row["random class mean"] = of_part(parts["class"], patch="mean")
+            row["random earlier zero"] = of_part(parts["earlier"])
     return row
-
-
-def fall(
-    classifier: Classifier, index: UnitIndex, circuit: CircuitGraph, sample: Tensor, target: int, patch: Any
-) -> dict[str, float]:
-    """Of the circuit, of as many random units (a mean of draws), of as many others that answer to the sample."""
-    if not circuit.units:
-        return {"circuit": 0.0, "random": 0.0, "outside": 0.0, "n_units": 0}
-    found = ablation_drop(classifier.module, circuit, index, sample, target, patch=patch, n_draws=N_DRAWS)
-    return {
-        "circuit": found.circuit,
-        "random": float(found.random.mean()),
-        "outside": float(found.outside.mean()),
-        "n_units": found.n_units,
-    }
 
 
 def stability(

@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from experiments.concepts.circuit_falls import fall, parts_of
 from experiments.concepts.circuits import index_of, kept_json
 from experiments.images.data import emoji
 from genmend.activations.recording import record
 from genmend.concepts.circuits.ablation import ablation_drop, units_in_common
 from genmend.concepts.circuits.block_calls import call_blocks
 from genmend.concepts.circuits.blocks import find_blocks
-from genmend.concepts.circuits.circuit import CircuitGraph
+from genmend.concepts.circuits.circuit import CircuitGraph, read_graph
 from genmend.concepts.circuits.find_circuits import find_circuits
 from genmend.concepts.circuits.on_target import predicted_effects
 from genmend.concepts.circuits.unit_index import UnitIndex
@@ -35,10 +36,12 @@ N_RANDOM = 16  # units of a block that the significance test compares with
 SCREEN = 0.02  # of each block's units, by the gradient of the score
 
 
-def clip_rows(work: Work, n_queries: int, n_draws: int, n_stability: int, seed: int) -> dict[str, Any]:
+def clip_rows(
+    work: Work, n_queries: int, n_draws: int, n_stability: int, n_unscreened: int, seed: int
+) -> dict[str, Any]:
     """Falls of the score of the query's kind without each part of its circuits, and without its controls.
 
-    Of `n_stability` queries also the stability, and of the first the circuits without screening.
+    Of the first `n_stability` queries also the stability, and of `n_unscreened` the circuits without screening.
     """
     extractor = load_extractor(MODEL)
     assert isinstance(extractor, ImageExtractor)
@@ -58,11 +61,12 @@ def clip_rows(work: Work, n_queries: int, n_draws: int, n_stability: int, seed: 
         row = kept_json(work, f"clip-{query}", kept, partial(query_row, model, index, sample, SCREEN, n_draws))
         rows.append({"name": emoji().kinds[query], "right": row["kind"] == kind, **row})
         print(rows[-1], flush=True)
-    some = [prepared(extractor, emoji().images[query : query + 1]) for query in queries[:n_stability].tolist()]
-    for number, sample in enumerate(some[:1]):
+    some = [prepared(extractor, emoji().images[query : query + 1]) for query in queries.tolist()]
+    stable = stability(work, {**facts, "n_random": N_RANDOM}, model, blocks, renamed, some[:n_stability], seed)
+    for row, query, sample in zip(rows, queries.tolist(), some[:n_unscreened], strict=False):
         whole = partial(query_row, model, index, sample, 1.0, n_draws)
-        rows[number]["whole"] = kept_json(work, f"clip-{queries[number]}-whole", kept, whole)
-        print(rows[number]["whole"], flush=True)
+        row["whole"] = kept_json(work, f"clip-{query}-whole", kept, whole)
+        print(row["whole"], flush=True)
     return {
         "model": MODEL,
         "n_blocks": len(blocks),
@@ -74,9 +78,7 @@ def clip_rows(work: Work, n_queries: int, n_draws: int, n_stability: int, seed: 
         "right": right,
         "queries": rows,
         "index_seconds": float(values["seconds"][0]),
-        "stability": kept_json(
-            work, "clip-stability", {**facts, "n": n_stability}, partial(stability, model, blocks, renamed, some, seed)
-        ),
+        "stability": stable,
     }
 
 
@@ -150,31 +152,14 @@ def fall_by_gradient(model: nn.Module, index: UnitIndex, part: CircuitGraph, sam
     return ablation_drop(model, CircuitGraph(part.blocks, units, ()), index, sample, target, n_draws=0).circuit
 
 
-def parts_of(graph: CircuitGraph) -> dict[str, CircuitGraph]:
-    """All circuits of a query, those that lead to the class, and of these what lies before the last block."""
-    towards = graph.towards_target()
-    last = len(graph.blocks) - 1
-    before = tuple(edge for edge in towards.edges if edge.target[0] < last)
-    return {"all": graph, "class": towards, "earlier": CircuitGraph(graph.blocks, (), before, graph.settings)}
-
-
-def fall(
-    model: nn.Module, index: UnitIndex, part: CircuitGraph, sample: Tensor, target: int | None, n_draws: int
-) -> dict[str, Any]:
-    """Without the units of a part, and without as many others: means of draws; 0 where it has none."""
-    if not part.units:
-        return {"circuit": 0.0, "random": 0.0, "outside": 0.0, "n_units": 0}
-    found = ablation_drop(model, part, index, sample, target, n_draws=n_draws)
-    return {
-        "circuit": found.circuit,
-        "random": float(found.random.mean()),
-        "outside": float(found.outside.mean()),
-        "n_units": found.n_units,
-    }
-
-
 def stability(
-    model: nn.Module, blocks: list[str], values: dict[str, np.ndarray], samples: list[Tensor], seed: int
+    work: Work,
+    facts: dict[str, Any],
+    model: nn.Module,
+    blocks: list[str],
+    values: dict[str, np.ndarray],
+    samples: list[Tensor],
+    seed: int,
 ) -> list[dict[str, float]]:
     """Units in common (Jaccard) with the circuits by another seed, by 80 % of the reference, and of another query."""
     n = len(values[f"scores.{blocks[0]}"])
@@ -182,19 +167,28 @@ def stability(
     whole, part = index_of(blocks, values), index_of(blocks, values, some)
     rows = []
     before: CircuitGraph | None = None
-    for sample in samples:
-        with torch.no_grad():
-            target = int(model(sample)[0].argmax())
-        graphs = [
-            find_circuits(model, index, sample, target, screen=SCREEN, n_random=N_RANDOM, batch_size=16, seed=number)
-            for index, number in ((whole, 0), (whole, 1), (part, 0))
-        ]
-        others = {"seed": graphs[1], "subsample": graphs[2]} | ({} if before is None else {"other query": before})
-        row = {name: units_in_common(graphs[0], other) for name, other in others.items()}
+    for number, sample in enumerate(samples):
+        graphs = {
+            name: read_graph(
+                kept_json(work, f"clip-{number} {name}", facts, partial(_graph, model, index, sample, of_seed))
+            )
+            for name, index, of_seed in (("own", whole, 0), ("seed", whole, 1), ("subsample", part, 0))
+        }
+        own = graphs.pop("own")
+        others = graphs | ({} if before is None else {"other query": before})
+        row = {name: units_in_common(own, other) for name, other in others.items()}
         row |= {
-            f"{name}, class": units_in_common(graphs[0].towards_target(), other.towards_target())
+            f"{name}, class": units_in_common(own.towards_target(), other.towards_target())
             for name, other in others.items()
         }
-        before = graphs[0]
+        before = own
         rows.append(row)
+        print(row, flush=True)
     return rows
+
+
+def _graph(model: nn.Module, index: UnitIndex, sample: Tensor, seed: int) -> dict[str, Any]:
+    with torch.no_grad():
+        target = int(model(sample)[0].argmax())
+    found = find_circuits(model, index, sample, target, screen=SCREEN, n_random=N_RANDOM, batch_size=16, seed=seed)
+    return found.to_dict()

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from experiments.concepts.circuit_falls import fall, parts_of
 from experiments.concepts.circuits import kept_json
-from experiments.concepts.clip_circuits import fall, parts_of
 from experiments.concepts.other_networks import NOISE_STEP, NoisyUnet
 from experiments.garments.captions import add_border, held_out_images
 from experiments.garments.models import MEAN, STD

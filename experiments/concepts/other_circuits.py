@@ -39,7 +39,7 @@ def main() -> None:
     results |= {"seed": seed, "n_draws": N_DRAWS, "n_draws_small": N_DRAWS_SMALL}
     for part in options.parts:
         if part == "clip":
-            results[part] = clip_rows(work, options.n_clip, N_DRAWS, options.n_stability, seed)
+            results[part] = clip_rows(work, options.n_clip, N_DRAWS, options.n_stability, options.n_unscreened, seed)
         elif part == "photographs":
             results[part] = photograph_rows(work, options.n_photographs, N_DRAWS, seed)
         else:
@@ -55,6 +55,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, default=RESULTS / "cache")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--n-clip", type=int, default=20, help="queries of the CLIP tower")
+    parser.add_argument("--n-unscreened", type=int, default=1, help="of them, whose circuits are also found unscreened")
     parser.add_argument("--n-photographs", type=int, default=20)
     parser.add_argument("--n-unet", type=int, default=40)
     parser.add_argument("--n-voice", type=int, default=20)
