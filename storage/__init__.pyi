@@ -3,7 +3,7 @@ from .container import load as load
 from .container import save as save
 from .digests import digest as digest
 from .hub.repository import find_shared as find_shared
-from .hub.shareable import push_file as push_file
+from .hub.shareable import push as push
 from .pieces import Work as Work
 from .weights import cache_folder as cache_folder
 from .weights import fetch_weights as fetch_weights

@@ -90,6 +90,13 @@ class AmplifyRun(NotebookResult):
         """What the comparison says, in words; the rule is that of `search.verdict`."""
         return verdict(self.comparison, inside_measured=self.inside_measured)
 
+    @property
+    def control_pixel_change(self) -> float | None:
+        """`pixel_change` of the control's images; None where there are none."""
+        if self.control_images is None:
+            return None
+        return _mean_change(self.control_images, self.images_before)
+
     def to_dict(self) -> dict[str, Any]:
         """JSON's view, as in ``summary.json``."""
         return {
@@ -210,7 +217,7 @@ def compare_amplification(
         before,
         after,
         control_images,
-        round(float((torch.cat(after) - torch.cat(before)).abs().double().mean()), 8),
+        _mean_change(after, before),
         search,
         _settings_in_words(settings, call),
         bool(real),
@@ -282,3 +289,7 @@ def _settings_in_words(settings: AmplifySettings, call: Mapping[str, Any]) -> di
         found["gains"] = list(settings.gains)
     found["blocks"] = None if settings.blocks is None else {str(k): v for k, v in settings.blocks.items()}
     return found
+
+
+def _mean_change(after: Sequence[Tensor], before: Sequence[Tensor]) -> float:
+    return round(float((torch.cat(tuple(after)) - torch.cat(tuple(before))).abs().double().mean()), 8)

@@ -20,12 +20,13 @@ import numpy as np
 
 from genmend.diffusion.search.trials import Comparison
 
-__all__ = ["FEWEST", "KEPT", "verdict"]
+__all__ = ["FEWEST", "KEPT", "NOT_MEASURED", "verdict"]
 
 #: Share of the unamplified usability, and of the share inside the real manifold, from which on it counts as kept.
 KEPT = 0.95
 #: Pairs, and amplified samples that count, from which on something is said.
 FEWEST = 10
+NOT_MEASURED = "not measured"
 
 
 def verdict(found: Comparison, *, inside_measured: bool) -> str:
@@ -51,7 +52,7 @@ def verdict(found: Comparison, *, inside_measured: bool) -> str:
         uppers, lowers = [*uppers, found.inside_upper], [*lowers, found.inside_lower]
     measured = bool(lowers) or bool(np.isfinite(found.novelty))
     if not measured or found.n < FEWEST:
-        return f"not told from {found.n} pairs, which are too few" if measured else "not measured"
+        return f"not told from {found.n} pairs, which are too few" if measured else NOT_MEASURED
     broken = any(upper < KEPT for upper in uppers)
     if not np.isfinite(low) or found.counted * found.n < FEWEST:
         if broken:

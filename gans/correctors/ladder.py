@@ -36,6 +36,7 @@ from genmend.activations import (
 from genmend.gans.correctors.contrast import Contrast
 from genmend.gans.correctors.contrast_descent import DESCENTS, fit_descent
 from genmend.gans.detection.artifact_detector import ArtifactDetector
+from genmend.gans.detection.detect import check_detector
 from genmend.gans.detection.evidence import known_thresholds
 from genmend.gans.detection.rare_activation import RareActivation
 from genmend.gans.detection.soft_logistic import cross_validated_scores, fit_soft_logistic
@@ -171,7 +172,13 @@ def fit_correction(
     -------
     Correction
         Ladder, descent, gate, stop rule and settings; figures measured later go into its `info`.
+
+    Raises
+    ------
+    ValueError
+        If the detector was fitted on another generator.
     """
+    check_detector(detector, generator)
     rungs = default_rungs(generator.layers) if rungs is None else tuple(rungs)
     gate, contrasted, normal_scores = _gate(detector, labelled, gate_quantile)
     contrast, descent = None, None

@@ -8,12 +8,12 @@ Four scores, all finite, all higher = more broken:
   from these in the image (genmend.gans.detection.learned_score);
 - *supervised*: a linear score trained on labels (genmend.gans.detection.soft_logistic), where there are some.
 
-*Combined*, which decides, is the supervised score where there is one, else the learned one, and else (normal images
-were given, or too few own samples stand out to learn from) the weighted mean of the first two, each in standard
-deviations of the generator's own samples. A correction's gate has the same learned score and the same threshold.
+*Combined*, which decides, is the supervised score where there is one, else the learned one (a correction's gate has the
+same, and the same threshold), and else (normal images were given, or too few own samples stand out to learn from) the
+weighted mean of the first two, each in standard deviations of the generator's own samples.
 
-What is normal is learnt from the generator itself (`own-normal`): every score is relative to the model's own normal
-samples, not to photographs. That is only right where most samples are; else give images that are normal, or labels.
+What is normal is learnt from the generator itself: scores are relative to its own normal samples, not to photographs.
+That is only right where most samples are normal; else give images that are, or labels.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from genmend.gans.detection.learned_score import (
 from genmend.gans.detection.rare_activation import RareActivation
 from genmend.gans.detection.soft_logistic import LinearScore, fit_soft_logistic
 from genmend.gans.detection.tail import DOUBT, Tail, tail_of
+from genmend.gans.fitted_on import FittedOn
 from genmend.gans.generator import Generator
 from genmend.manifold import Manifold
 from genmend.manifold.engine.nearest import nearest_neighbors
@@ -142,6 +143,7 @@ class ArtifactDetector(Shareable, BaseEstimator):
 
     Attributes
     ----------
+    fitted_on_ : FittedOn or None, of a file from before it was kept
     rare_ : RareActivation
     manifold_ : Manifold
         Of the features of the own normal samples, or of the normal images that were given.
@@ -166,10 +168,8 @@ class ArtifactDetector(Shareable, BaseEstimator):
         How many of the own samples are broken beyond chance, by these scores.
     supervised_ : LinearScore or None
         On the inputs that `supervised_inputs` returns.
-    labelled_ : LabelledFeatures or None
-        What that was trained on.
-    training_ : dict or None
-        What `train_detector` measured of it, for reports.
+    labelled_ : LabelledFeatures or None, what that was trained on
+    training_ : dict or None, what `train_detector` measured of it
     threshold_ : float
     own_features_, own_counts_, own_normal_ : ndarray
         (n_reference, d), (n_reference, n_layers), (n_reference,): what was measured of the
@@ -207,6 +207,7 @@ class ArtifactDetector(Shareable, BaseEstimator):
         """
         if self.flagged_share is not None and not 0 <= self.flagged_share < 1:
             raise ValueError(f"flagged_share is {self.flagged_share}; give a share in [0, 1), e.g. 0.05, or None.")
+        self.fitted_on_: FittedOn | None = FittedOn.of(generator)
         rates = RATES if self.rate is None else (self.rate,)
         statistics = generator.latents(self.n_statistics, self.seed)
         self.rare_ = RareActivation(rates[-1]).measure_rates(generator, statistics, progress=progress)

@@ -249,7 +249,9 @@ def _measured_facts(generator: Generator, detector: AnyDetector) -> dict[str, An
 
 
 def check_detector(detector: AnyDetector, generator: Generator) -> None:
-    """Raise ValueError unless the generator has what the detector looks at: layers of the shapes it was fitted on.
+    """Raise ValueError unless it is the generator that the detector was fitted on.
+
+    A detector from before its generator was kept takes one with layers of the same names and shapes.
 
     One that looks at images alone takes any; it warns where they are of another size than those it was trained on.
     """
@@ -262,6 +264,9 @@ def check_detector(detector: AnyDetector, generator: Generator) -> None:
                 "size.",
                 stacklevel=2,
             )
+        return
+    if detector.fitted_on_ is not None:
+        detector.fitted_on_.check(generator)
         return
     wanted = {layer: tuple(rate.shape) for layer, rate in detector.rare_.rates_.items()}
     found = _shapes(generator, list(wanted))

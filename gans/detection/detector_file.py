@@ -18,6 +18,7 @@ from genmend.gans.detection.image_detector import ImageDetector
 from genmend.gans.detection.rare_activation import RareActivation
 from genmend.gans.detection.soft_logistic import LinearScore
 from genmend.gans.detection.tail import Tail
+from genmend.gans.fitted_on import FittedOn
 from genmend.manifold import Manifold
 from genmend.manifold.features import extractor_of_file
 from genmend.storage.container import finite_number, load, save, whole_number
@@ -105,7 +106,8 @@ def _contents(detector: AnyDetector) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _add_generator_side(detector: ArtifactDetector, tensors: dict[str, Any], facts: dict[str, Any]) -> None:
-    rare = detector.rare_
+    rare, fitted_on = detector.rare_, detector.fitted_on_
+    facts |= {} if fitted_on is None else {"fitted_on": fitted_on.to_dict()}
     tensors |= {f"rates/{layer}": values for layer, values in rare.rates_.items()}
     for name in ("own_features", "own_counts", "own_normal"):
         tensors[name] = torch.from_numpy(np.ascontiguousarray(getattr(detector, f"{name}_")))
@@ -145,6 +147,7 @@ def _restored(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> 
         return _image_detector(tensors, facts)
     _check_settings(facts["settings"])
     detector = ArtifactDetector(facts["extractor"], **facts["settings"])
+    detector.fitted_on_ = FittedOn.from_dict(facts["fitted_on"]) if "fitted_on" in facts else None
     rare = RareActivation(finite_number(facts.get("rate", detector.rate), "the rate"))
     rare.rates_ = {layer: tensors[f"rates/{layer}"] for layer in facts["layers"]}
     rare.n_samples_ = whole_number(facts["n_samples"], "n_samples")
@@ -244,6 +247,7 @@ def _labelled(tensors: Mapping[str, torch.Tensor]) -> LabelledFeatures:
 def describe_detector(facts: Mapping[str, Any], shapes: Mapping[str, Sequence[int]]) -> Description:
     """Say what a detector's file holds, of its facts and the shapes of its arrays alone."""
     by_images = facts.get("needs") == ["images"]
+    fitted_on = FittedOn.from_dict(facts["fitted_on"]) if "fitted_on" in facts else None
     training, learned, settings = facts.get("training") or {}, facts.get("learned"), facts.get("settings") or {}
     labelled = facts["supervised"] is not None
     does = {
@@ -262,6 +266,9 @@ def describe_detector(facts: Mapping[str, Any], shapes: Mapping[str, Sequence[in
     return Description(
         title="Detector of broken images" if by_images else "Detector of a generator's broken samples",
         what="A score of how broken a sample looks, and the threshold above which it is flagged.",
+        model={}
+        if fitted_on is None
+        else {"model": fitted_on.name, "weights": f"SHA-256 {fitted_on.weights['as_stored']}"},
         does={name: value for name, value in does.items() if value is not None},
         figures=figures,
         judged_by=""
@@ -274,6 +281,8 @@ def describe_detector(facts: Mapping[str, Any], shapes: Mapping[str, Sequence[in
         "print(run.detection.flagged)",
         not_told=["Which images it was trained on, and whether yours are of that kind."]
         if by_images
+        else []
+        if fitted_on is not None
         else [
             "Which weights its generator has: a generator is accepted where the layers have the same names and shapes."
         ],

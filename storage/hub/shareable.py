@@ -11,7 +11,58 @@ from genmend.storage.hub.kinds import KINDS
 from genmend.storage.hub.repository import find_shared, upload
 from genmend.storage.hub.shelf import write_shelf
 
-__all__ = ["Shareable", "push_file"]
+__all__ = ["Shareable", "push"]
+
+
+def push(
+    shared: Shareable | Path,
+    repo_id: str,
+    *,
+    licence: str,
+    about: str = "",
+    private: bool = False,
+    revision: str | None = None,
+    message: str = "",
+) -> str:
+    """Push it to a repository of the hub, with a card made of what the file says.
+
+    Parameters
+    ----------
+    shared
+        What can be shared, or a file of one of the `KINDS`.
+    repo_id
+        OWNER/NAME; made where it is not there.
+    licence
+        Of the file, e.g. ``mit``; look at that of the model it was made from, which may bind it.
+    about
+        Words of your own for the card.
+    private
+        Whether a repository that is made can be seen by its owner alone.
+    revision
+        The branch to push to; the main one where None.
+    message
+        Of the commit.
+
+    Returns
+    -------
+    str
+        The address of the commit.
+
+    Raises
+    ------
+    ValueError
+        If there is no licence, or the name is none of a repository.
+    storage.hub.repository.HubError
+        If the hub is not reached, or refuses.
+    ModuleNotFoundError
+        If huggingface_hub is not installed.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        written, shelf = Path(scratch) / "file", Path(scratch) / "shelf"
+        written.mkdir()
+        file = shared if isinstance(shared, Path) else shared._saved_in(written)
+        write_shelf(file, shelf, source=repo_id, licence=licence, about=about)
+        return upload(shelf, repo_id, private=private, revision=revision, message=message)
 
 
 class Shareable:
@@ -49,50 +100,7 @@ class Shareable:
             # The card names the folder and not where it lies here.
             return write_shelf(file, Path(folder), source=Path(folder).resolve().name, licence=licence, about=about)
 
-    def push_to_hub(
-        self,
-        repo_id: str,
-        *,
-        licence: str,
-        about: str = "",
-        private: bool = False,
-        revision: str | None = None,
-        message: str = "",
-    ) -> str:
-        """Push it to a repository of the hub, with a card made of what the file says.
-
-        Parameters
-        ----------
-        repo_id
-            OWNER/NAME; made where it is not there.
-        licence, about
-            As for `save_pretrained`.
-        private
-            Whether a repository that is made can be seen by its owner alone.
-        revision
-            The branch to push to; the main one where None.
-        message
-            Of the commit.
-
-        Returns
-        -------
-        str
-            The address of the commit.
-
-        Raises
-        ------
-        ValueError
-            If there is no licence, or the name is none of a repository.
-        storage.hub.repository.HubError
-            If the hub is not reached, or refuses.
-        ModuleNotFoundError
-            If huggingface_hub is not installed.
-        """
-        with tempfile.TemporaryDirectory() as scratch:
-            file = self._saved_in(Path(scratch))
-            return push_file(
-                file, repo_id, licence=licence, about=about, private=private, revision=revision, message=message
-            )
+    push_to_hub = push
 
     @classmethod
     def from_pretrained(cls, source: str | os.PathLike[str], *, revision: str | None = None) -> Self:
@@ -129,22 +137,7 @@ class Shareable:
         return loaded
 
     def _saved_in(self, folder: Path) -> Path:
+        """Write its file to a folder, by the name that files of its kind have."""
         kind = KINDS[self._kinds[0]]
         kind.function("save")(folder / kind.file, self)
         return folder / kind.file
-
-
-def push_file(
-    file: Path,
-    repo_id: str,
-    *,
-    licence: str,
-    about: str = "",
-    private: bool = False,
-    revision: str | None = None,
-    message: str = "",
-) -> str:
-    """Push a file of one of the `KINDS`; see `Shareable.push_to_hub`."""
-    with tempfile.TemporaryDirectory() as scratch:
-        write_shelf(file, Path(scratch), source=repo_id, licence=licence, about=about)
-        return upload(Path(scratch), repo_id, private=private, revision=revision, message=message)

@@ -34,7 +34,11 @@ def test_an_amplification_on_a_pipeline(tmp_path):
     page = (tmp_path / "seen" / "report.html").read_text()
     assert "genmend attach: Amplification of" in page
     assert page.index("What the file says") < page.index("Same seeds, without and with")
-    for words in ("mid_block 3.0", "control band", "are looked at, not measured", "the weights it was made for"):
+    assert "--real" not in page.split("</header>")[0]
+    for words in (
+        "whether the images are better was not measured", "the same gains in the control band", "mid_block 3.0",
+        "are looked at, not measured", "the weights it was made for",
+    ):  # fmt: skip
         assert words in page, words
     other = replace(Correction.from_pretrained(tmp_path / "a.safetensors"), weights_digests={"as_stored": "0" * 64})
     other.save_pretrained(tmp_path / "other", licence="mit")

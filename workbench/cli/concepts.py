@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from genmend.workbench.cli.options import (
+    GENERATOR,
     MEASURE,
     Device,
+    GeneratorOptions,
     Json,
-    Label,
-    LatentShape,
     Out,
-    Psi,
     Resume,
-    Space,
-    ValueRange,
     finish,
     generator_from,
     known_model,
@@ -85,6 +82,7 @@ def explain(
     panel=MEASURE,
     example="Example: genmend regions photos --query cat.jpg --out alike",
     settings="genmend.concepts.settings:RegionsSettings",
+    which=GENERATOR,
 )
 def regions(
     source: Annotated[
@@ -112,11 +110,7 @@ def regions(
     latents: Annotated[
         Path | None, typer.Option(help="Of a generator: those of genmend detect, a .npy array.", exists=True)
     ] = None,
-    latent_shape: LatentShape = "",
-    value_range: ValueRange = "",
-    psi: Psi = None,
-    space: Space = "",
-    label: Label = None,
+    which: GeneratorOptions,
     settings: RegionsSettings,
     device: Device = "cpu",
     resume: Resume = True,
@@ -132,21 +126,18 @@ def regions(
     from genmend.workbench.commands.concepts.regions import latent_samples, run_regions
     from genmend.workbench.pages.concepts.regions import regions_answer
 
-    of_classifier = {"--model": model, "--side": side}
-    of_generator = {"--latent-shape": latent_shape, "--value-range": value_range, "--psi": psi, "--space": space}
-    for_nothing = of_classifier if latents is not None else of_generator | {"--label": label}
-    for option, value in for_nothing.items():
-        if value not in ("", None):
-            of = (
-                "images, but --latents names a generator" if latents is not None else "generators, which need --latents"
-            )
-            raise ValueError(f"{option} is an option of {of}: leave it out.")
+    of_images = "images, but --latents names a generator"
+    if latents is not None and model:
+        raise ValueError(f"--model is an option of {of_images}: leave it out.")
+    if latents is not None and side is not None:
+        raise ValueError(f"--side is an option of {of_images}: leave it out.")
+    if latents is None and which.given():
+        option = next(iter(which.given()))
+        raise ValueError(f"{option} is an option of generators, which need --latents: leave it out.")
     if latents is not None:
         from genmend.gans.detection.detect import load_latents
 
-        generator = generator_from(
-            known_model(source), latent_shape, value_range, "", device, None, "", psi, space, label
-        )
+        generator = generator_from(known_model(source), which, device=device)
         samples = latent_samples(generator, load_latents(latents, generator))
     else:
         samples = image_samples(

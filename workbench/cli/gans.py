@@ -10,22 +10,19 @@ import typer
 
 from genmend.workbench.cli.duration import say_duration
 from genmend.workbench.cli.options import (
+    GENERATOR,
     MEASURE,
     MEND,
     BatchSize,
     Device,
+    GeneratorOptions,
     Json,
-    Label,
     Latents,
-    LatentShape,
     Layers,
     Model,
     N,
     Out,
-    Psi,
     Resume,
-    Space,
-    ValueRange,
     finish,
     generator_from,
     given_latents,
@@ -58,6 +55,7 @@ Normal = Annotated[
     panel=MEASURE,
     example="Example: genmend detect faces --n 500 --out found",
     settings=DETECTOR,
+    which=GENERATOR,
 )
 def detect(
     model: Model,
@@ -69,11 +67,7 @@ def detect(
     normal: Normal = None,
     threshold: Annotated[float | None, typer.Option(help="Flag above this combined score.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Exit 1 if any sample is flagged.")] = False,
-    latent_shape: LatentShape = "",
-    value_range: ValueRange = "",
-    psi: Psi = None,
-    space: Space = "",
-    label: Label = None,
+    which: GeneratorOptions,
     layers: Layers = "",
     settings: DetectorSettings,
     device: Device = "cpu",
@@ -87,7 +81,7 @@ def detect(
     from genmend.workbench.pages.gans.detect import detect_answer
 
     generator = generator_from(
-        model, latent_shape, value_range, layers, device, batch_size, settings.extractor, psi, space, label
+        model, which, layers=layers, device=device, batch_size=batch_size, extractor=settings.extractor
     )
     loaded, fitted = given_latents(latents, n, generator, out), detector is not None
     say_duration(generator, settings.extractor, lambda pace: detect_seconds(pace, settings, len(loaded), fitted=fitted))
@@ -112,6 +106,7 @@ def detect(
     panel=MEND,
     example="Example: genmend train-detector --good good_images/ --bad bad_images/ --out trained",
     settings="genmend.gans.settings:TrainSettings",
+    which=GENERATOR,
     before={"detector": "device"},
     leave_out=("flagged_share",),  # labels decide
 )
@@ -130,11 +125,7 @@ def train_detector(
     ] = None,
     good: Annotated[Path | None, typer.Option(help="Folder of good images, in place of MODEL and --labels.")] = None,
     bad: Annotated[Path | None, typer.Option(help="Folder of broken images.")] = None,
-    latent_shape: LatentShape = "",
-    value_range: ValueRange = "",
-    psi: Psi = None,
-    space: Space = "",
-    label: Label = None,
+    which: GeneratorOptions,
     layers: Layers = "",
     settings: TrainSettings,
     device: Device = "cpu",
@@ -149,12 +140,12 @@ def train_detector(
     genmend detect faces --detector trained/detector.safetensors --latents Z.npy --out found.
     """
     from genmend.workbench.commands.gans.train_detector import run_train_detector
-    from genmend.workbench.pages.gans.train_detector import in_words
+    from genmend.workbench.pages.gans.train_detector import train_detector_answer
 
     generator = None
     if model:
         generator = generator_from(
-            model, latent_shape, value_range, layers, device, batch_size, settings.detector.extractor, psi, space, label
+            model, which, layers=layers, device=device, batch_size=batch_size, extractor=settings.detector.extractor
         )
     run = run_train_detector(
         out,
@@ -166,7 +157,7 @@ def train_detector(
         resume=resume,
         progress=show_progress(),
     )
-    finish(run.to_dict(), out, as_json, in_words(run.to_dict()))
+    finish(run.to_dict(), out, as_json, train_detector_answer(run.to_dict()).in_words())
 
 
 @command(
@@ -174,6 +165,7 @@ def train_detector(
     panel=MEND,
     example="Example: genmend correct faces --n 500 --detector found/detector.safetensors --out mended",
     settings=DETECTOR,
+    which=GENERATOR,
 )
 def correct(
     model: Model,
@@ -216,11 +208,7 @@ def correct(
         ),
     ] = "",
     allow_other_weights: Annotated[bool, typer.Option(help="Use a correction made for other weights.")] = False,
-    latent_shape: LatentShape = "",
-    value_range: ValueRange = "",
-    psi: Psi = None,
-    space: Space = "",
-    label: Label = None,
+    which: GeneratorOptions,
     layers: Layers = "",
     settings: DetectorSettings,
     device: Device = "cpu",
@@ -248,7 +236,7 @@ def correct(
     wanted = MethodSettings(method, parse_parameters(parameters or ()), masks=explained)
     wanted.check_masks(drawn)
     generator = generator_from(
-        model, latent_shape, value_range, layers, device, batch_size, settings.extractor, psi, space, label
+        model, which, layers=layers, device=device, batch_size=batch_size, extractor=settings.extractor
     )
     if labels is not None:
         wanted = replace(wanted, labels=load_labelled(labels, generator, drawn))
@@ -285,6 +273,7 @@ def correct(
     panel=MEND,
     example="Example: genmend rare faces --n-references 8 --out rare",
     settings="genmend.gans.settings:RareSettings",
+    which=GENERATOR,
     before={"search": "density", "detector": "device"},
 )
 def rare(
@@ -298,11 +287,7 @@ def rare(
         int, typer.Option(help="References to draw where no --latents are given.", min=1, callback=not_too_large)
     ] = 16,
     settings: RareSettings,
-    latent_shape: LatentShape = "",
-    value_range: ValueRange = "",
-    psi: Psi = None,
-    space: Space = "",
-    label: Label = None,
+    which: GeneratorOptions,
     layers: Layers = "",
     device: Device = "cpu",
     batch_size: BatchSize = None,
@@ -316,7 +301,7 @@ def rare(
     from genmend.workbench.pages.gans.rare import rare_answer
 
     generator = generator_from(
-        model, latent_shape, value_range, layers, device, batch_size, settings.detector.extractor, psi, space, label
+        model, which, layers=layers, device=device, batch_size=batch_size, extractor=settings.detector.extractor
     )
     loaded = None if latents is None else load_latents(latents, generator)
     n = n_references if loaded is None else len(loaded)

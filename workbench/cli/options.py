@@ -4,30 +4,28 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 __all__ = [
+    "GENERATOR",
     "MEASURE",
     "MEND",
     "SETUP",
     "BatchSize",
     "Device",
+    "GeneratorOptions",
     "Json",
-    "Label",
-    "LatentShape",
     "Latents",
     "Layers",
     "Model",
     "N",
     "Out",
-    "Psi",
     "Resume",
     "Seed",
-    "Space",
-    "ValueRange",
     "be_quiet",
     "finish",
     "generator_from",
@@ -86,14 +84,6 @@ N = Annotated[
     typer.Option("--n", help="Samples to draw where no --latents are given; 500.", min=1, callback=not_too_large),
 ]
 Out = Annotated[Path, typer.Option(help="Folder for all results.")]
-LatentShape = Annotated[str, typer.Option(help="Of your own module, e.g. 128 or 64,1,1.")]
-ValueRange = Annotated[
-    str, typer.Option(help="Black and white in your own module's images, e.g. 0,1 or 0,255; -1,1 if empty.")
-]
-Psi = Annotated[
-    float | None, typer.Option(help="Truncation: psi of a converted StyleGAN2, truncation of a BigGAN-deep.")
-]
-Space = Annotated[str, typer.Option(help="Latent space of a converted StyleGAN2: z, w or w+; also of --latents.")]
 Layers = Annotated[
     str,
     typer.Option(
@@ -112,12 +102,6 @@ def usable_device(value: str) -> str:
 
 
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.", callback=usable_device)]
-Label = Annotated[
-    int | None,
-    typer.Option(
-        help="Class of every sample, of a conditional model; the latent's last number chooses it if not given."
-    ),
-]
 BatchSize = Annotated[
     int | None, typer.Option(help="Images a forward pass; the model's own: fewer of larger images.", min=1)
 ]
@@ -125,32 +109,59 @@ Resume = Annotated[bool, typer.Option(help="Go on from what an interrupted run l
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
 
+GENERATOR = "genmend.workbench.cli.options:GeneratorOptions"
+
+
+@dataclass(frozen=True)
+class GeneratorOptions:
+    """The options that say, beside MODEL, which generator is meant; every command that takes a generator has them."""
+
+    latent_shape: str = field(default="", metadata={"help": "Of your own module, e.g. 128 or 64,1,1."})
+    value_range: str = field(
+        default="",
+        metadata={"help": "Black and white in your own module's images, e.g. 0,1 or 0,255; -1,1 if empty."},
+    )
+    psi: float | None = field(
+        default=None, metadata={"help": "Truncation: psi of a converted StyleGAN2, truncation of a BigGAN-deep."}
+    )
+    space: str = field(
+        default="", metadata={"help": "Latent space of a converted StyleGAN2: z, w or w+; also of --latents."}
+    )
+    label: int | None = field(
+        default=None,
+        metadata={
+            "help": "Class of every sample, of a conditional model; the latent's last number chooses it if not given."
+        },
+    )
+
+    def given(self) -> dict[str, Any]:
+        """Those that are not at their defaults, by their names on the command line."""
+        found = {f"--{one.name.replace('_', '-')}": getattr(self, one.name) for one in fields(self)}
+        return {name: value for name, value in found.items() if value not in ("", None)}
+
+
 def generator_from(
     model: str,
-    latent_shape: str,
-    value_range: str,
-    layers: str,
-    device: str,
-    batch_size: int | None,
+    options: GeneratorOptions,
+    *,
+    layers: str = "",
+    device: str = "cpu",
+    batch_size: int | None = None,
     extractor: str = "",
-    psi: float | None = None,
-    space: str = "",
-    label: int | None = None,
 ) -> Any:
     """The generator that MODEL and its options name, on the device; a named extractor is put there too."""
-    from dataclasses import replace
-
     from genmend.gans import load_generator
     from genmend.manifold.features import load_extractor
 
+    text = options.latent_shape
     try:
-        shape = tuple(int(part) for part in latent_shape.split(",")) if latent_shape else None
+        shape = tuple(int(part) for part in text.split(",")) if text else None
     except ValueError:
-        raise ValueError(f"--latent-shape is {latent_shape!r}; give whole numbers, e.g. 128 or 64,1,1.") from None
-    black_and_white = _two_numbers(value_range) if value_range else None
+        raise ValueError(f"--latent-shape is {text!r}; give whole numbers, e.g. 128 or 64,1,1.") from None
+    black_and_white = _two_numbers(options.value_range) if options.value_range else None
     named = tuple(name.strip() for name in layers.split(",")) if layers else ()
-    options = _model_options(model, psi, space, label)
-    generator = load_generator(model, shape, named, value_range=black_and_white, **options)
+    of_family = _model_options(model, options.psi, options.space, options.label)
+    generator = load_generator(model, shape, named, value_range=black_and_white, **of_family)
     generator.module.to(device)
     features: Any = load_extractor(extractor) if extractor else None
     if hasattr(features, "to"):  # a network, not a function

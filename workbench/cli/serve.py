@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from genmend.workbench.cli.options import (
+    GENERATOR,
     SETUP,
     BatchSize,
     Device,
-    Label,
-    LatentShape,
+    GeneratorOptions,
     Layers,
     Model,
-    Psi,
-    Space,
-    ValueRange,
     generator_from,
     note,
 )
+from genmend.workbench.cli.settings_options import command
 
 __all__ = ["commands"]
 
@@ -48,7 +46,7 @@ def _known_voice(voice: str) -> str:
     return voice
 
 
-@commands.command(rich_help_panel=SETUP, epilog="Example: genmend serve")
+@command(commands, panel=SETUP, example="Example: genmend serve", which=GENERATOR)
 def serve(
     model: Model = "",
     *,
@@ -64,12 +62,8 @@ def serve(
         str,
         typer.Option(help="Of the tab Voice, beside joe: a Piper .onnx, or what speak takes.", callback=_known_voice),
     ] = "",
-    latent_shape: LatentShape = "",
-    value_range: ValueRange = "",
+    which: GeneratorOptions,
     layers: Layers = "",
-    psi: Psi = None,
-    space: Space = "",
-    label: Label = None,
     device: Device = "cpu",
     batch_size: BatchSize = None,
 ) -> None:
@@ -86,8 +80,8 @@ def serve(
 
     if out.exists() and not out.is_dir():
         raise FileExistsError(f"--out is {out}, which is a file; give a folder, which is made where there is none.")
-    options = (latent_shape, value_range, layers, device, batch_size)
+    options: dict[str, Any] = {"layers": layers, "device": device, "batch_size": batch_size}
     # Faces are loaded, and fetched where they are not here yet, when the tab is first opened.
-    own = model not in ("", "faces") or options != ("", "", "", "cpu", None)
-    generator = generator_from(model or "faces", *options, psi=psi, space=space, label=label) if own else None
+    own = model not in ("", "faces") or which.given() or options != {"layers": "", "device": "cpu", "batch_size": None}
+    generator = generator_from(model or "faces", which, **options) if own else None
     run_server(out, port, models=Models(pipeline, voice, generator), said=note)

@@ -9,17 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from genmend.workbench.cli.options import (
+    GENERATOR,
     MEND,
     SETUP,
     BatchSize,
     Device,
+    GeneratorOptions,
     Json,
-    Label,
-    LatentShape,
     Out,
-    Psi,
-    Space,
-    ValueRange,
     finish,
     generator_from,
     known_model,
@@ -60,10 +57,11 @@ def push(
     as_json: Json = False,
 ) -> None:
     """Share a file on the hub, with a card made of what stands in it."""
-    from genmend.storage import find_shared, push_file
+    from genmend.storage import find_shared
+    from genmend.storage import push as push_to_hub
 
     found = find_shared(file)
-    address = push_file(
+    address = push_to_hub(
         found.path, repository, licence=licence, about=about, private=private, revision=revision or None
     )
     if as_json:
@@ -92,6 +90,7 @@ def pull(
     panel=MEND,
     example="Example: genmend attach faces you/faces-correction --out preview",
     settings="genmend.gans.preview.settings:PreviewSettings",
+    which=GENERATOR,
 )
 def attach(
     model: Annotated[
@@ -110,11 +109,7 @@ def attach(
     text: Annotated[str, typer.Option(help="What a voice says.")] = "",
     phonemes: Annotated[str, typer.Option(help="IPA in place of what espeak-ng makes of the text.")] = "",
     revision: Revision = "",
-    latent_shape: LatentShape = "",
-    value_range: ValueRange = "",
-    psi: Psi = None,
-    space: Space = "",
-    label: Label = None,
+    which: GeneratorOptions,
     device: Device = "cpu",
     batch_size: BatchSize = None,
     as_json: Json = False,
@@ -124,9 +119,7 @@ def attach(
 
     shared = find_shared(source, revision=revision or None)
     if shared.kind.name == "correction":
-        _attach_to_generator(
-            model, shared, out, settings, latent_shape, value_range, psi, space, label, device, batch_size, as_json
-        )
+        _attach_to_generator(model, shared, out, settings, which, device, batch_size, as_json)
     elif shared.kind.name == "amplification":
         _attach_to_pipeline(model, shared, out, settings, tuple(prompt or ()), steps, device, batch_size, as_json)
     elif shared.kind.name == "voice-repairs":
@@ -140,11 +133,7 @@ def _attach_to_generator(
     shared: Shared,
     out: Path,
     settings: PreviewSettings,
-    latent_shape: str,
-    value_range: str,
-    psi: float | None,
-    space: str,
-    label: int | None,
+    which: GeneratorOptions,
     device: str,
     batch_size: int | None,
     as_json: bool,
@@ -153,7 +142,7 @@ def _attach_to_generator(
     from genmend.workbench.commands.gans.attach import run_attach
     from genmend.workbench.pages.gans.attach import attach_answer
 
-    generator = generator_from(model, latent_shape, value_range, "", device, batch_size, "", psi, space, label)
+    generator = generator_from(model, which, device=device, batch_size=batch_size)
     preview = run_attach(generator, shared, out, settings, progress=show_progress())
     finish(preview.to_dict(), out, as_json, attach_answer(preview).in_words())
 

@@ -9,18 +9,15 @@ import typer
 
 from genmend.workbench.cli.duration import say_duration
 from genmend.workbench.cli.options import (
+    GENERATOR,
     MEASURE,
     BatchSize,
     Device,
+    GeneratorOptions,
     Json,
-    Label,
-    LatentShape,
     Model,
     Out,
-    Psi,
     Resume,
-    Space,
-    ValueRange,
     finish,
     generator_from,
     not_too_large,
@@ -41,6 +38,7 @@ commands = typer.Typer()
     panel=MEASURE,
     example="Example: genmend dissect faces --layers main.5 --out dissected",
     settings="genmend.gans.settings:DissectSettings",
+    which=GENERATOR,
     before={"seed": "device"},
 )
 def dissect(
@@ -55,11 +53,7 @@ def dissect(
         ),
     ] = "",
     settings: DissectSettings,
-    latent_shape: LatentShape = "",
-    value_range: ValueRange = "",
-    psi: Psi = None,
-    space: Space = "",
-    label: Label = None,
+    which: GeneratorOptions,
     device: Device = "cpu",
     batch_size: BatchSize = None,
     resume: Resume = True,
@@ -72,7 +66,7 @@ def dissect(
 
     every = layers.strip() == "all"
     named = "" if every else layers
-    generator = generator_from(model, latent_shape, value_range, named, device, batch_size, "", psi, space, label)
+    generator = generator_from(model, which, layers=named, device=device, batch_size=batch_size)
     inspected = generator.layers if every else ()
     say_duration(generator, "", lambda pace: dissect_seconds(pace, settings))
     run = run_dissect(generator, out, layers=inspected, settings=settings, resume=resume, progress=show_progress())
@@ -84,6 +78,7 @@ def dissect(
     panel=MEASURE,
     example="Example: genmend explore faces --n-queries 2 --out explored",
     settings="genmend.gans.settings:ExploreSettings",
+    which=GENERATOR,
     before={"seed": "device"},
 )
 def explore(
@@ -98,11 +93,7 @@ def explore(
     ] = 4,
     layer: Annotated[str, typer.Option(help="Whose boundaries; the first activation layer if empty.")] = "",
     settings: ExploreSettings,
-    latent_shape: LatentShape = "",
-    value_range: ValueRange = "",
-    psi: Psi = None,
-    space: Space = "",
-    label: Label = None,
+    which: GeneratorOptions,
     device: Device = "cpu",
     batch_size: BatchSize = None,
     resume: Resume = True,
@@ -114,7 +105,7 @@ def explore(
     from genmend.workbench.pages.gans.explore import explore_answer
 
     generator = generator_from(
-        model, latent_shape, value_range, layer, device, batch_size, settings.extractor, psi, space, label
+        model, which, layers=layer, device=device, batch_size=batch_size, extractor=settings.extractor
     )
     run = run_explore(
         generator,

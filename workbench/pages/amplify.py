@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genmend.diffusion.search.trials import Comparison
-from genmend.diffusion.search.verdict import KEPT, verdict
+from genmend.diffusion.search.verdict import KEPT, NOT_MEASURED, verdict
 from genmend.workbench.pages.facts import Preface
 from genmend.workbench.pages.page import (
     Answer,
@@ -99,7 +99,9 @@ def _figures(run: AmplifyRun, settings: AmplifySettings) -> list[Any]:
         caption = f"Means over {run.comparison.n} pairs of the same prompt and seed. {BOUNDS}"
         blocks.append(Table(caption, CHANGE_HEADER, rows))
     else:
-        blocks.append(Paragraph("Neither usability nor novelty was measured; give --usability and --n-cloud."))
+        blocks.append(
+            Paragraph("Neither usability nor novelty was measured; genmend amplify --usability and --n-cloud do.")
+        )
     chart = run.plot()
     if chart is not None:
         blocks.append(Figure("Novelty of every image.", chart))
@@ -119,8 +121,20 @@ def amplify_answer(run: AmplifyRun) -> Answer:
     gains = ", ".join(f"{edit.layer} x {getattr(edit, 'gain', 1):g}" for edit in run.edits)
     if run.pixel_change == 0:
         return Answer(f"Verdict: no difference. Every image is the same; amplified were {gains}.")
+    if run.verdict == NOT_MEASURED:
+        change, other = f"{100 * run.pixel_change:.1f} %", run.control_pixel_change
+        return Answer(
+            f"Low frequencies amplified ({gains}) change the pixels of {found.n} images by {change} of their range; "
+            "whether the images are better was not measured.",
+            Number(
+                "Mean change of a pixel",
+                change,
+                "" if other is None else f"the same gains in the control band: {100 * other:.1f} %",
+            ),
+            more=RULE,
+        )
     few = f" that {found.n} pairs would show" if run.verdict == "no difference" else ""
-    blind = "Without real images (--real FOLDER) nothing here sees whether an image is torn."
+    blind = "Without real images (genmend amplify --real FOLDER) nothing here sees whether an image is torn."
     told = [
         f"Usability ({scorer_in_words(name)}) is {ratio:.3f} [{found.usability_lower[name]:.3f}, "
         f"{found.usability_upper[name]:.3f}] of the original's."

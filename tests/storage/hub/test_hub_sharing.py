@@ -22,7 +22,7 @@ from genmend.manifold.features import load_extractor
 from genmend.storage.container import ContainerError
 from genmend.storage.hub.kinds import KINDS, describe
 from genmend.storage.hub.repository import HubError, find_shared
-from genmend.storage.hub.shareable import push_file
+from genmend.storage.hub.shareable import push
 from genmend.tts import VoiceRepairs
 from genmend.tts.mending.combination import CombinationRepair
 
@@ -249,7 +249,7 @@ def test_a_pickle_is_never_opened(tmp_path):
     with pytest.raises(ContainerError, match="a pickle or an archive"):
         Correction.from_pretrained(tmp_path)
     with pytest.raises(ContainerError, match="a pickle or an archive"):
-        push_file(tmp_path / "correction.safetensors", "me/fix", licence="mit")
+        push(tmp_path / "correction.safetensors", "me/fix", licence="mit")
 
 
 def test_files_of_other_kinds_are_refused(tmp_path):

@@ -82,7 +82,10 @@ def test_the_page_shows_samples_of_the_seed(folder, converted):
         row, column = divmod(n, 8)
         assert np.array_equal(grid[20 * row + 2 : 20 * row + 18, 20 * column + 2 : 20 * column + 18], image)
     page = (folder / "out" / "report.html").read_text()
-    assert "16 samples of seed 0" in page
+    first, _, _ = page.partition("<section")
+    assert "which draws images of 16 x 16 pixels" in first
+    assert f"{len(load_generator(str(folder / 'out')).module.state_dict())} of" in first
+    assert "16 samples of seed 0" in first
     assert "main.5" in page
     assert convert(folder, "--seed", "1", out="seeded").returncode == 0
     assert (folder / "seeded" / "samples.png").read_bytes() != (folder / "out" / "samples.png").read_bytes()

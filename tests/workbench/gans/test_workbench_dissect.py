@@ -79,7 +79,12 @@ def test_the_units_that_paint_are_found(generator, tmp_path, way):
     assert "painter" in report
     assert ("is green: act unit 2" in report) == units.detector[2]
     assert report.count('class="above find"') == 1 + (way == "iqr")  # all units, and the best where there are some
-    assert "act unit 2: is green" in (tmp_path / "pages" / "act.html").read_text()
+    page = (tmp_path / "pages" / "act.html").read_text()
+    assert "act unit 2: is green" in page
+    first, _, _ = page.partition("<section")
+    assert f"{units.detector.sum()} of 8 units of act detect a concept more than chance does" in first
+    assert ("beside the masks of other samples" in first) == units.detector.any()
+    assert first.count("<img") == 1
     assert not (tmp_path / "pages" / "other.html").exists()
 
 
@@ -268,8 +273,8 @@ def test_of_a_large_model_the_best_units_are_shown(generator, tmp_path, monkeypa
     monkeypatch.setattr("genmend.workbench.pages.gans.dissect._SHOWN_OF_LARGE", 3)
     run = dissected(generator, tmp_path)
     page = (tmp_path / "pages" / "act.html").read_text()
-    assert page.count("<img") == 3
-    assert "The 3 best of 8 units of act" in page
+    assert page.count("<img") == 3 + 1  # the best of them on the first screen too
+    assert "Here are the 3 that agree most beyond chance" in page
     best = np.argsort(-run.layers["act"].above_null, kind="stable")[:3]
     assert all(f"act unit {unit}: " in page for unit in best)
     with (tmp_path / "units.csv").open(newline="") as file:

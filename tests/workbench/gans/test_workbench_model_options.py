@@ -10,7 +10,7 @@ from scratch_commands import SCRATCH, genmend
 from genmend.activations.digests import model_layout
 from genmend.gans.conversion.folder import save_generator
 from genmend.gans.families import LAYOUTS
-from genmend.workbench.cli.options import generator_from
+from genmend.workbench.cli.options import GeneratorOptions, generator_from
 
 STYLED = {
     "z_width": 6, "w_width": 5, "widths": {"4": 6, "8": 5, "16": 4}, "n_mapping": 2, "n_classes": 0, "embedded": 0,
@@ -47,7 +47,7 @@ def folder(tmp_path_factory):
 
 
 def chosen(model, psi=None, space="", label=None):
-    return generator_from(str(model), "", "", "", "cpu", 8, psi=psi, space=space, label=label)
+    return generator_from(str(model), GeneratorOptions(psi=psi, space=space, label=label), batch_size=8)
 
 
 def test_a_stylegan2_takes_both_and_a_biggan_the_truncation(folder):
@@ -127,7 +127,7 @@ def test_the_label_fixes_the_class_and_the_number_that_else_chooses_it_is_named(
 
 def test_the_batch_size_is_the_familys_unless_given(folder, monkeypatch):
     monkeypatch.setattr("genmend.gans.families.stylegan2_adapter._PIXELS_A_BATCH", 1024)
-    assert generator_from(str(folder / "styled"), "", "", "", "cpu", None).batch_size == 4
+    assert generator_from(str(folder / "styled"), GeneratorOptions()).batch_size == 4
     assert chosen(folder / "styled").batch_size == 8
 
 

@@ -86,7 +86,11 @@ def test_auroc_is_that_of_samples_which_no_model_saw(folder, trained):
     assert trained["normal_flagged"] <= 2 / 37
     assert json.loads((folder / "trained" / "summary.json").read_text()) == trained
     page = (folder / "trained" / "report.html").read_text()
-    assert f"AUROC {trained['auroc']:.3f}" in page
+    first, _, _ = page.partition("<section")
+    assert f"of {trained['n_broken']} samples labelled broken" in first
+    assert f"{trained['auroc']:.3f} [" in first
+    assert "chance: 0.5" in first
+    assert first.count("<img") == 1  # the scores by label
     assert page.count("<img") >= 4
 
 
@@ -227,8 +231,8 @@ def test_a_generator_without_the_layers_is_refused(folder, trained):
     given = ["--latents", "fresh.npy", "--latent-shape", "12", "--out", "y"]
     done = genmend(folder, "detect", "flat:build", *given, "--detector", "trained/detector.safetensors")
     assert done.returncode == 2
-    assert "none of them" in done.stderr
-    assert "good and bad images, which needs no layers" in done.stderr
+    assert "was fitted on build (weights" in done.stderr
+    assert "good and bad images, which suits any generator" in done.stderr
 
 
 def test_kept_work_is_the_same_result(folder, tmp_path, image_settings):

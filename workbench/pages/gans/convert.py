@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional
 
-from genmend.workbench.pages.page import Answer, Facts, Paragraph, Picture, Section, Table, write_report
+from genmend.workbench.pages.page import Answer, Facts, Number, Paragraph, Picture, Section, Table, write_report
 from genmend.workbench.pages.pictures import gallery
 
 __all__ = ["samples_picture", "write_convert_report", "write_misfit"]
@@ -50,8 +50,14 @@ def write_convert_report(path: Path, totals: dict[str, Any], picture: bytes) -> 
         path,
         f"genmend convert: {totals['source']}",
         Answer(
-            f"{totals['source']} is a {totals['family']} of {totals['n_parameters']:,} parameters. Do the samples look "
-            "as they should? Names and shapes that fit are no proof that the file is what it says.",
+            f"{totals['source']} holds a generator of the family {totals['family']} with {totals['n_parameters']:,} "
+            f"parameters{_draws(loaded)}.",
+            Number(
+                "Arrays of the names and shapes of that family",
+                f"{totals['n_arrays']} of {totals['n_arrays']}",
+                "a file where one does not fit is refused",
+            ),
+            ["Look whether the samples are as they should be: names and shapes that fit are no proof of what it is."],
             pictures=seen[:1],
         ),
         [
@@ -60,6 +66,13 @@ def write_convert_report(path: Path, totals: dict[str, Any], picture: bytes) -> 
             Section("How it was read", [Facts("The process that read it, and digests", totals)], True),
         ],
     )
+
+
+def _draws(loaded: dict[str, Any] | None) -> str:
+    if not loaded:
+        return ""
+    _, height, width = loaded["image_shape"]
+    return f", which draws images of {width} x {height} pixels"
 
 
 def write_misfit(path: Path, source: str, asked: dict[str, Any], message: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,9 +35,9 @@ from genmend.workbench.pages.page import (
 )
 
 if TYPE_CHECKING:
-    from genmend.gans.dissection.dissection import DissectRun
+    from genmend.gans.dissection.dissection import DissectRun, LayerUnits
 
-__all__ = ["dissect_answer", "write_dissect_report", "write_pages"]
+__all__ = ["dissect_answer", "layer_answer", "write_dissect_report", "write_pages"]
 
 UNITS_A_CONCEPT, MOST_SHOWN, MOST_ROWS = 3, 60, 3_000
 N_FAR, N_FAR_PICTURED = 20, 12
@@ -60,16 +61,33 @@ def write_pages(folder: Path, run: DissectRun, generator: Generator, *, progress
         for label in sorted(set(labels), key=lambda name: (-labels.count(name), name)):
             chosen = [unit for unit in shown if run.label(layer, unit) == label]
             sections.append(Section(f"{label} ({len(chosen)})", [pictures[unit] for unit in chosen], closed=True))
-        which = _all_or_some(n_shown, len(units.iou))
-        summary = (
-            f"{which} units of {layer}, each under the concept that it agrees with most above chance; "
-            f"{int(units.detector.sum())} detect it. {LEGEND}"
-        )
-        write_report(folder / f"{layer}.html", f"{run.model}: units of {layer}", summary, sections)
+        answer = replace(layer_answer(run, layer, n_shown), pictures=[pictures[unit] for unit in shown[:1]])
+        write_report(folder / f"{layer}.html", f"{run.model}: units of {layer}", answer, sections)
 
 
-def _all_or_some(n_shown: int, n: int) -> str:
-    return f"All {n}" if n_shown == n else f"The {n_shown} best of {n}"
+def layer_answer(run: DissectRun, layer: str, n_shown: int) -> Answer:
+    """How many units of a layer detect which concepts more than chance does."""
+    units = run.layers[layer]
+    n, found = len(units.iou), int(units.detector.sum())
+    most = [f"{name} ({count})" for name, count in run.detectors(layer).most_common(3)]
+    here = "all of them" if n_shown == n else f"the {n_shown} that agree most beyond chance"
+    return Answer(
+        f"{found} of {n} units of {layer} detect a concept more than chance does"
+        + (f", most of them {', '.join(most)}." if most else "."),
+        _typical([units]),
+        more=f"Here are {here}, each under the concept that it agrees with most above chance, whether or not it "
+        f"detects it; above the one furthest beyond chance. {LEGEND}",
+    )
+
+
+def _typical(layers: Sequence[LayerUnits]) -> Number | None:
+    """The detectors' median IoU beside that with the masks of other samples; None where there are no detectors."""
+    iou, null = (np.concatenate([getattr(units, name)[units.detector] for units in layers]) for name in ("iou", "null"))
+    if not len(iou):
+        return None
+    return Number(
+        "Their median IoU", f"{np.median(iou):.3f}", f"beside the masks of other samples: {np.median(null):.3f}"
+    )
 
 
 def write_dissect_report(path: Path, run: DissectRun, generator: Generator) -> None:
@@ -97,12 +115,6 @@ def dissect_answer(run: DissectRun) -> Answer:
     units = run.layers.values()
     total, found = sum(len(rows.iou) for rows in units), sum(int(rows.detector.sum()) for rows in units)
     judged = ", ".join(f"{n} samples for {name}" for name, n in run.n_judged.items())
-    iou, null = (np.concatenate([getattr(rows, name)[rows.detector] for rows in units]) for name in ("iou", "null"))
-    typical = (
-        Number("Their median IoU", f"{np.median(iou):.3f}", f"beside the masks of other samples: {np.median(null):.3f}")
-        if found
-        else None
-    )
     more = (
         "A unit detects a concept where the intersection over union of its mask and the concept's, pooled over all "
         f"images, is above 0.05, {_rule(run)}, and the agreement is more than chance gives: the same with the masks "
@@ -117,7 +129,7 @@ def dissect_answer(run: DissectRun) -> Answer:
     return Answer(
         f"{found} of {total} units in {', '.join(run.layers)} detect one of {len(run.concepts)} concepts more than "
         f"chance does ({judged}).",
-        typical,
+        _typical(list(units)),
         doubts,
         more=more,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from genmend.workbench.pages.page import (
 )
 from genmend.workbench.pages.pictures import thumbnails
 
-__all__ = ["in_words", "training_in_words", "write_train_detector_page"]
+__all__ = ["train_detector_answer", "training_in_words", "write_train_detector_page"]
 
 N_SHOWN, SIDE = 24, 128
 
@@ -41,16 +42,16 @@ def training_in_words(totals: Mapping[str, Any]) -> str:
     )
 
 
-def in_words(totals: dict[str, Any]) -> str:
-    """What the run found, for a reader in a hurry."""
-    low = totals["interval"][0]
-    sure = (
-        "That is no better than chance: look at the labels, or give more of them."
-        if low <= 0.5
-        else f"At its threshold it flags {totals['broken_flagged']:.0%} of the broken samples and "
-        f"{totals['normal_flagged']:.0%} of the normal ones."
+def train_detector_answer(totals: dict[str, Any]) -> Answer:
+    """How well the detector tells samples that it did not see."""
+    low, high = totals["interval"]
+    return Answer(
+        f"It flags {totals['broken_flagged']:.0%} of {totals['n_broken']} samples labelled broken and "
+        f"{totals['normal_flagged']:.0%} of {totals['n_normal']} labelled normal, each judged by a model that did not "
+        "see it.",
+        Number("AUROC", f"{totals['auroc']:.3f} [{low:.3f}, {high:.3f}]", "chance: 0.5"),
+        ["That is no better than chance: look at the labels, or give more of them."] if low <= 0.5 else (),
     )
-    return f"{training_in_words(totals)}. {sure}"
 
 
 def write_train_detector_page(path: Path, run: TrainRun) -> None:
@@ -63,10 +64,9 @@ def write_train_detector_page(path: Path, run: TrainRun) -> None:
     )
     chart = hits_and_precision_chart(measured.false_alarms, measured.hits, measured.precision)
     kinds = {"labelled normal": run.scores[run.shares == 0], "labelled broken": run.scores[run.shares == 1]}
-    low, high = totals["interval"]
-    answer = Answer(
-        in_words(totals),
-        Number("AUROC", f"{totals['auroc']:.3f} [{low:.3f}, {high:.3f}]", "chance: 0.5"),
+    answer = replace(
+        train_detector_answer(totals),
+        pictures=[Figure("Scores, higher = more broken.", series_histogram(kinds, "score", totals["threshold"]))],
         more=f"The detector looks at {looks}. detector.safetensors is used by `genmend detect MODEL --detector "
         "detector.safetensors` and by `genmend correct`, in the same way.",
     )
@@ -86,7 +86,6 @@ def write_train_detector_page(path: Path, run: TrainRun) -> None:
                         "it is lower.",
                         chart,
                     ),
-                    Figure("Scores, higher = more broken.", series_histogram(kinds, "score", totals["threshold"])),
                 ],
             ),
             Section(
@@ -112,4 +111,4 @@ def _gallery(run: TrainRun, title: str, rows: NDArray[np.int64], sign: int) -> l
     if len({image.shape for image in images}) > 1:
         images = [fitted_image(image, SIDE, SIDE)[0] for image in images]
     labels = [f"{run.scores[row]:.2f}, {run.names[row]}" for row in chosen]
-    return [thumbnails(f"{title[0].upper()}{title[1:]}, the score under each.", torch.stack(images), labels)]
+    return [thumbnails(f"{title[0].upper()}{title[1:]}, its score and number under each.", torch.stack(images), labels)]
