@@ -205,16 +205,17 @@ def dom_after(tmp_path):
 
 @pytest.mark.all
 def test_a_browser_zooms_a_drawing_and_moves_it(tmp_path, dom_after):
-    svg = ElementTree.Element("svg", viewBox="0 0 400 200")
-    section = Section("S", [Drawing("A circuit", svg)])
-    source = write_report(tmp_path / "r.html", "T", "", [section]).read_text(encoding="utf-8")
+    def page(size, closed=False):
+        section = Section("S", [Drawing("A circuit", ElementTree.Element("svg", viewBox=f"0 0 {size}"))], closed=closed)
+        return write_report(tmp_path / "r.html", "T", "", [section]).read_text(encoding="utf-8")
+
     click = "document.querySelectorAll('.zoom button')[{}].click();"
     pointer = (
         "document.querySelector('.zoom svg').dispatchEvent(new PointerEvent('pointer{}',"
         " {{clientX: {}, clientY: 50, pointerId: 1, bubbles: true}}));"
     )
 
-    def view(*actions):
+    def view(*actions, source=page("400 200")):
         found = dom_after(source, "SVGElement.prototype.setPointerCapture = () => {};" + "".join(actions))
         return [float(value) for value in re.search(r'viewBox="([^"]*)"', found)[1].split()]
 
@@ -224,6 +225,13 @@ def test_a_browser_zooms_a_drawing_and_moves_it(tmp_path, dom_after):
     left, top, width, height = view(pointer.format("down", 50), pointer.format("move", 90), pointer.format("up", 90))
     assert left < 0
     assert (top, width, height) == pytest.approx((0, 400, 200))
+    # Of one that would be too small to be read as a whole the end comes first.
+    for closed, action in ((False, ""), (True, "document.querySelector('details').open = true;")):
+        wide = page("4000 200", closed)
+        left, top, width, height = view(action, source=wide)
+        assert 300 < width < 1000
+        assert (left + width, top, height) == pytest.approx((4000, 0, 200))
+    assert view(click.format(2), source=page("4000 200")) == [0, 0, 4000, 200]
 
 
 @pytest.mark.all
