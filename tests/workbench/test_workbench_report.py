@@ -216,7 +216,9 @@ def test_a_browser_zooms_a_drawing_and_moves_it(tmp_path, dom_after):
     )
 
     def view(*actions, source=None):
-        found = dom_after(source or page("400 200"), "SVGElement.prototype.setPointerCapture = () => {};" + "".join(actions))
+        found = dom_after(
+            source or page("400 200"), "SVGElement.prototype.setPointerCapture = () => {};" + "".join(actions)
+        )
         return [float(value) for value in re.search(r'viewBox="([^"]*)"', found)[1].split()]
 
     assert view(click.format(0)) == pytest.approx([60, 30, 280, 140])
