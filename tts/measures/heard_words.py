@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from genmend.tts.measures.edit_counts import align
+from genmend.tts.text.languages import ENGLISH_CODE, UNSPACED
 from genmend.tts.text.spoken_words import spoken_words
 
 __all__ = ["WordPair", "in_words", "pair_words"]
@@ -30,13 +31,16 @@ class WordPair:
     same: bool
 
 
-def pair_words(text: str, heard: str) -> list[WordPair]:
+def pair_words(text: str, heard: str, language: str = ENGLISH_CODE) -> list[WordPair]:
     """Lay what was heard beside the text, by the alignment with the fewest wrong words.
+
+    Where the language is written without spaces between words, single characters stand for words.
 
     >>> [(one.meant, one.heard) for one in pair_words("He visited Tbilisi.", "He visited T by LSE.") if not one.same]
     [('Tbilisi.', 'T by LSE.')]
     """
-    (meant_words, meant), (heard_words, given) = _spelled(text), _spelled(heard)
+    (meant_words, meant), (heard_words, given) = _spelled(text, language), _spelled(heard, language)
+    space = "" if language in UNSPACED else " "
     rows: list[tuple[int | None, int | None, bool]] = []  # written words on either side, and whether they agree
     for i, j in align([word for word, _ in meant], [word for word, _ in given]):
         same = i is not None and j is not None and meant[i][0] == given[j][0]
@@ -49,7 +53,9 @@ def pair_words(text: str, heard: str) -> list[WordPair]:
         places = list(group)
         left = dict.fromkeys(i for i, _, _ in places if i is not None)
         right = dict.fromkeys(j for _, j, _ in places if j is not None)
-        pairs.append(WordPair(" ".join(meant_words[i] for i in left), " ".join(heard_words[j] for j in right), kind[0]))
+        pairs.append(
+            WordPair(space.join(meant_words[i] for i in left), space.join(heard_words[j] for j in right), kind[0])
+        )
     return pairs
 
 
@@ -74,8 +80,8 @@ def _bare(text: str) -> str:
     return text.strip(" .,;:!?")
 
 
-def _spelled(text: str) -> tuple[list[str], list[tuple[str, int]]]:
+def _spelled(text: str, language: str) -> tuple[list[str], list[tuple[str, int]]]:
     """The written words, and each spoken word with the number of the written one that it belongs to."""
-    written = text.split()
-    spoken = [(word, number) for number, one in enumerate(written) for word in spoken_words(one)]
+    written = spoken_words(text, language) if language in UNSPACED else text.split()
+    spoken = [(word, number) for number, one in enumerate(written) for word in spoken_words(one, language)]
     return written, spoken

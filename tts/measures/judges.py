@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genmend.tts.measures.audio_input import RATE, is_silent, missing_package, resample_to
+from genmend.tts.text.languages import ENGLISH_CODE
 
 __all__ = ["PhonemeJudge", "PocketsphinxJudge", "WhisperJudge"]
 
@@ -25,33 +26,43 @@ _LEAST_PROBABILITY = 1e-20
 
 
 class WhisperJudge:
-    """Whisper tiny.en (Radford et al., arXiv 2212.04356), by CTranslate2 on the CPU: the words, and how sure it is.
+    """Whisper (Radford et al., arXiv 2212.04356), by CTranslate2 on the CPU: the words, and how sure it is.
+
+    Of English tiny.en hears; of other languages the multilingual base, which is told what language it hears.
 
     Beam search at temperature 0, without the fallback to sampling: the same audio is always heard alike. Its language
     model knows common words; what it says of names and nonce words is a guess.
 
     Parameters
     ----------
+    language
+        Code of what is spoken, as `genmend.tts.text.languages.language_code` gives it.
     compute_type
         Of CTranslate2; "int8" is not less accurate on synthetic speech and as fast as "float32" or faster.
 
     Raises
     ------
     MissingWeightsError
-        If the weights whisper-tiny are not on this machine.
+        If the weights, whisper-tiny or whisper-base, are not on this machine.
+    ValueError
+        If Whisper does not know the language.
     """
 
-    def __init__(self, compute_type: str = "int8") -> None:
+    def __init__(self, language: str = ENGLISH_CODE, compute_type: str = "int8") -> None:
         try:
             from faster_whisper import WhisperModel
-            from faster_whisper.tokenizer import Tokenizer
+            from faster_whisper.tokenizer import _LANGUAGE_CODES, Tokenizer
         except ModuleNotFoundError as error:
             raise missing_package("faster-whisper", "WhisperJudge needs") from error
         from genmend.storage.weights import find_weights
 
-        folder = str(find_weights("whisper-tiny").parent)
+        multilingual = language != ENGLISH_CODE
+        if multilingual and language not in _LANGUAGE_CODES:
+            raise ValueError(f"Whisper knows no language {language!r}; it knows {', '.join(_LANGUAGE_CODES)}.")
+        self.language = language
+        folder = str(find_weights("whisper-base" if multilingual else "whisper-tiny").parent)
         self._whisper = WhisperModel(folder, device="cpu", compute_type=compute_type, local_files_only=True)
-        self._tokenizer = Tokenizer(self._whisper.hf_tokenizer, multilingual=False)
+        self._tokenizer = Tokenizer(self._whisper.hf_tokenizer, multilingual, "transcribe", language)
 
     def __call__(self, audio: np.ndarray, sample_rate: int) -> str:
         """Say the text heard; of audio longer than 30 s, the texts of its windows of 30 s."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from genmend.tts.measures.judges import WhisperJudge
 from genmend.tts.measures.word_errors import word_errors
+from genmend.tts.text.languages import ENGLISH_CODE
 from genmend.tts.voices.voice import Speech
 
 __all__ = ["Verdict", "is_better", "judge_by_whisper"]
@@ -31,11 +32,14 @@ class Verdict:
         Words wrong, missing or added.
     log_probability : float
         Mean natural logarithm of the true words' probabilities, each from -5 to 0; higher is better.
+    language : str
+        Code of the language in which it listened, for `pair_words`.
     """
 
     heard: str
     errors: int
     log_probability: float
+    language: str = ENGLISH_CODE
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; a sentence that could not be heard has no probability."""
@@ -45,12 +49,14 @@ class Verdict:
 
 def judge_by_whisper(judge: WhisperJudge, speech: Speech, text: str) -> Verdict:
     """Have Whisper hear a sentence and compare it with its text; of silence every word is missing."""
+    language: str = getattr(judge, "language", ENGLISH_CODE)  # a judge of one's own need not say
     try:
         heard, logs = judge.listen(speech.audio, speech.sample_rate, text)
     except ValueError:  # silence, or far too long
-        return Verdict("", word_errors(text, "").errors, -np.inf)
+        return Verdict("", word_errors(text, "", language).errors, -np.inf, language)
     # What Whisper does not recognise at all is equally wrong, however improbable: one nonsense name must not decide.
-    return Verdict(heard, word_errors(text, heard).errors, float(np.mean(np.maximum(logs, LEAST))))
+    errors = word_errors(text, heard, language).errors
+    return Verdict(heard, errors, float(np.mean(np.maximum(logs, LEAST))), language)
 
 
 def is_better(before: Verdict, after: Verdict, margin: float = 0.05) -> bool:

@@ -13,7 +13,7 @@ from genmend.storage.notebook import NotebookResult
 from genmend.storage.weights import MissingWeightsError
 from genmend.tts.measures.heard_words import WordPair, pair_words
 from genmend.tts.measures.reading_faults import ReadingFault, find_reading_faults
-from genmend.tts.measures.word_errors import word_errors
+from genmend.tts.measures.voice_judge import judge_for
 from genmend.tts.mending.acceptance import Verdict, is_better, judge_by_whisper
 from genmend.tts.mending.best_of import best_seed
 from genmend.tts.mending.cached_reference import reference_for
@@ -209,7 +209,7 @@ def mend(
     ------
     ValueError
         If the text is empty, the corpus too small, the voice to write is no Piper voice or is the one that is read, or
-        the voice speaks another language than the judge or genmend's own sentences.
+        the voice speaks a language that the judge does not know, or another than genmend's own sentences.
     MissingWeightsError, ModuleNotFoundError
         If the judge is to decide on repairs and is not on this machine; the message says how to get it, or use
         ``judge="none"``.
@@ -261,23 +261,11 @@ def load_listener(voice: Voice, settings: SpeakSettings) -> WhisperJudge | str:
     if settings.judge == "none":
         return "no judge was asked"
     try:
-        return _load_judge(voice)
+        return judge_for(voice)
     except (ValueError, MissingWeightsError, ModuleNotFoundError) as error:
         if settings.repairs or settings.best_of > 1:
             raise
         return str(error)
-
-
-def _load_judge(voice: Voice) -> WhisperJudge:
-    if not voice.speaks_english:
-        raise ValueError(
-            f"{voice.name} speaks {voice.language!r}, and the judge Whisper tiny.en knows English alone: "
-            'give judge="none" (--judge none), and listen to both.'
-        )
-    from genmend.tts.measures.judges import WhisperJudge
-
-    word_errors("word", "word")  # raises where the package that counts them is missing
-    return WhisperJudge()
 
 
 def _speak(

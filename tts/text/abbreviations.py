@@ -80,4 +80,4 @@ _ALL_STARTERS = {language: frozenset(words.split("|")) for language, words in _S
 
 def starts_sentence(word: str, language: str) -> bool:
     """Whether sentences of this language often begin with the word, which no name or unit does; unknown ones: never."""
-    return word.lower() in _ALL_STARTERS.get(language[:2].lower(), frozenset())
+    return word.lower() in _ALL_STARTERS.get(language, frozenset())

@@ -17,6 +17,7 @@ from genmend.tts.text.abbreviations import (
     UNITS,
     starts_sentence,
 )
+from genmend.tts.text.languages import language_code
 
 __all__ = ["drop_inner_stops", "split_long", "split_sentences"]
 
@@ -44,17 +45,17 @@ def split_sentences(text: str, language: str = "en") -> list[str]:
 
     An abbreviation that can end a sentence (St., Jr., U.S., initials) does so before a word that sentences often begin
     with. English abbreviations are known best; the marks of Arabic, Armenian, Chinese, Greek, Hindi, Japanese and Urdu
-    end sentences too. `language` is a code such as "de"; it says which words begin sentences, and whether "3." can be
-    an ordinal number.
+    end sentences too. `language`, as `language_code` takes it, says which words begin sentences, and whether "3." can
+    be an ordinal number.
 
     >>> split_sentences("Did he come? No. J. R. Smith of the U.S. Army left at 5 p.m. It was No. 7.")
     ['Did he come?', 'No.', 'J. R. Smith of the U.S. Army left at 5 p.m.', 'It was No. 7.']
     """
-    found = []
+    found, code = [], language_code(language)
     for line in text.splitlines():
         start = 0
         for mark in _MARK.finditer(line):
-            if mark.end() > start and not _is_enumerator(line, start, mark) and _ends_sentence(line, mark, language):
+            if mark.end() > start and not _is_enumerator(line, start, mark) and _ends_sentence(line, mark, code):
                 faces = _FACES_BEHIND.match(line, mark.end())
                 end = faces.end() if faces else mark.end()
                 found.append(line[start:end])
@@ -80,10 +81,10 @@ def split_long(sentence: str, longest: int) -> list[str]:
 
 def drop_inner_stops(sentence: str, language: str = "en") -> str:
     """Drop the full stops at which one would not pause: those of abbreviations that do not end a sentence."""
-    kept, start = [], 0
+    kept, start, code = [], 0, language_code(language)
     for mark in _MARK.finditer(sentence):
         inner = mark["mark"] == "." and not mark["closing"] and sentence[mark.end() :].strip()
-        if inner and not _is_enumerator(sentence, 0, mark) and not _ends_sentence(sentence, mark, language):
+        if inner and not _is_enumerator(sentence, 0, mark) and not _ends_sentence(sentence, mark, code):
             kept.append(sentence[start : mark.start()])
             start = mark.end()
     return "".join([*kept, sentence[start:]])
@@ -138,7 +139,7 @@ def _ends_after(word: str, before: list[str], following: str, starts: bool, lang
         return not (goes_on_small or following[0].isdecimal() or MONTHS.match(following.lower()))
     if UNITS.fullmatch(plain) and before and before[-1][-1:].isdecimal():
         return not goes_on_small
-    if word.isdecimal() and language[:2].lower() in ORDINAL_LANGUAGES:
+    if word.isdecimal() and language in ORDINAL_LANGUAGES:
         return len(word) > 2 or (starts and not goes_on_small)
     if MAYBE_LAST.fullmatch(plain) or INITIALS.fullmatch(word):
         return starts

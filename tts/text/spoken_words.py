@@ -1,9 +1,11 @@
-"""English text as spoken words, so that "Twenty-one!" and "21" agree: what word errors are counted over."""
+"""A text as spoken words, so that "Twenty-one!" and "21" agree: what word errors are counted over."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+
+from genmend.tts.text.languages import ENGLISH_CODE, UNSPACED
 
 __all__ = ["number_words", "spoken_words"]
 
@@ -37,14 +39,18 @@ _BRITISH = (
 )
 
 
-def spoken_words(text: str) -> list[str]:
+def spoken_words(text: str, language: str = ENGLISH_CODE) -> list[str]:
     """Normalise a text to lower-case words: numbers are spelled out, accents, marks and British spellings are gone.
 
-    Longer numbers are read digit by digit, years and times of day as plain numbers. Apostrophes stay inside words.
+    Longer numbers are read digit by digit, years and times of day as plain numbers. Apostrophes stay inside words. Of
+    another language than English (a code of `language_code`) numbers and accents stay as they are written, and where no
+    spaces are written between words, every character is one.
 
     >>> spoken_words("Mr. Grey paid $21, didn't he?")
     ['mister', 'gray', 'paid', 'twenty', 'one', 'dollars', "didn't", 'he']
     """
+    if language != ENGLISH_CODE:
+        return _words_of_letters(text, apart=language in UNSPACED)
     plain = unicodedata.normalize("NFKD", text.lower()).replace("’", "'")
     plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
     plain = _PRICE.sub(_price, _COMMA.sub("", plain))
@@ -72,6 +78,18 @@ def number_words(number: int) -> str:
         return _UNITS[number]
     tens = _TENS[number // 10 - 2]
     return f"{tens} {_UNITS[number % 10]}" if number % 10 else tens
+
+
+def _words_of_letters(text: str, *, apart: bool) -> list[str]:
+    """Runs of letters and digits with the marks upon them, which are no letters to `re`; or each of them alone."""
+    found = [""]
+    for character in unicodedata.normalize("NFKC", text.casefold()).replace("’", "'"):
+        kind = unicodedata.category(character)[0]
+        if (kind in "LN" and apart) or not (kind in "LNM" or character == "'"):
+            found.append("")
+        if kind in "LNM" or character == "'":
+            found[-1] += character
+    return [word for word in (one.strip("'") for one in found) if word]
 
 
 def _spell_number(match: re.Match[str]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from genmend.tts.text.ipa import IpaReader
+from genmend.tts.text.languages import ENGLISH_CODE, language_code
 from genmend.tts.text.sentences import split_long, split_sentences
 from genmend.tts.text.symbol_table import Reader
 from genmend.tts.text.tokens import Tokens
@@ -119,7 +120,7 @@ class Voice(ABC):
         """
         if phonemes is not None:
             return [self.tokenize(text, phonemes=phonemes)]
-        sentences = split_sentences(text, self.language or "en") or [text]
+        sentences = split_sentences(text, language_code(self.language)) or [text]
         parts = [split_long(s, _PART) if len(s) > MAX_CHARACTERS else [s] for s in sentences]
         return [self.tokenize(part) for of_one in parts for part in of_one]
 
@@ -141,7 +142,7 @@ class Voice(ABC):
     @property
     def speaks_english(self) -> bool:
         """Whether it does, or does not say what it speaks: then it gets the benefit of the doubt."""
-        return self.language is None or self.language.lower().startswith("en")
+        return language_code(self.language) == ENGLISH_CODE
 
     def tokenize_all(self, texts: Sequence[str], phonemes: Sequence[str] | None = None) -> list[Tokens]:
         """Lay several sentences out at once, with one run of espeak-ng where it is needed."""

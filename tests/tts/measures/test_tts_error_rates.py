@@ -8,6 +8,7 @@ import pytest
 from genmend.tts.measures.edit_counts import EditCounts, align, edit_counts
 from genmend.tts.measures.phoneme_errors import phoneme_errors, phonemes, sounds_of_words, word_phoneme_errors
 from genmend.tts.measures.word_errors import character_errors, word_errors
+from genmend.tts.text.languages import language_code
 from genmend.tts.text.spoken_words import number_words, spoken_words
 from genmend.tts.text.tokens import Tokens
 
@@ -65,6 +66,35 @@ def test_numbers_outside_the_range_are_refused(number):
 
 def test_no_two_numbers_share_their_words():
     assert len({number_words(number) for number in range(20_000)}) == 20_000
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "words"),
+    [
+        ("Die Straße, „L’été“ kostet 3,50.", "de", "die strasse l'été kostet 3 50"),
+        ("यह ठीक है।", "hi", "यह ठीक है"),
+        ("今日は3キロ。", "ja", "今 日 は 3 キ ロ"),
+        ("ที่นี่", "th", "ที่ นี่"),
+        ("Он пришёл!", "ru", "он пришёл"),
+    ],
+)
+def test_words_of_other_languages_keep_their_letters(text, language, words):
+    assert " ".join(spoken_words(text, language)) == words
+
+
+def test_errors_of_other_languages_are_counted_in_their_words():
+    pytest.importorskip("jiwer")
+    assert word_errors("Die Straße.", "die Strasse", "de").errors == 0
+    assert word_errors("你好吗？", "你好", "zh") == EditCounts(deletions=1, length=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("en-gb-x-rp", "en"), ("eng", "en"), ("enx", "enx"), ("de_DE", "de"), ("deu", "de"), ("cmn", "zh"), ("vie", "vi"),
+     ("nb", "no"), ("es-419", "es"), (None, "en")],
+)  # fmt: skip
+def test_a_language_has_one_code(name, code):
+    assert language_code(name) == code
 
 
 def test_word_errors_are_split():

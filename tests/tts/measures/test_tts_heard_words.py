@@ -23,3 +23,12 @@ def test_words_that_differ_stand_beside_each_other(text, heard, wrong, said):
     assert [(pair.meant, pair.heard) for pair in pairs if not pair.same] == wrong
     assert in_words(pairs) == said
     assert " ".join(" ".join(pair.meant for pair in pairs if pair.meant).split()) == text
+
+
+def test_without_spaces_between_words_single_characters_are_laid_side_by_side():
+    pairs = pair_words("你好吗？", "你号吗", "zh")
+    assert [(pair.meant, pair.heard, pair.same) for pair in pairs] == [
+        ("你", "你", True),
+        ("好", "号", False),
+        ("吗", "吗", True),
+    ]

@@ -1,9 +1,13 @@
 """The judges on the real voice, on what is no speech, and without their packages."""
 
+import io
+import shutil
+import subprocess
 import sys
 
 import numpy as np
 import pytest
+import soundfile
 
 from genmend.tts.measures.audio_input import is_silent, resample_to
 from genmend.tts.measures.judges import PhonemeJudge, PocketsphinxJudge, WhisperJudge
@@ -112,6 +116,27 @@ def test_whisper_grades_every_word_and_finds_the_wrong_one(spoken):
     assert (right <= 0).all()
     assert right[4] > wrong[4] + 3
     np.testing.assert_allclose(right[:4], wrong[:4], atol=0.01)  # the words before the wrong one
+
+
+@pytest.mark.slow
+@pytest.mark.real("whisper-tiny", "whisper-base")
+def test_german_is_heard_with_german_ears():
+    pytest.importorskip("faster_whisper")
+    if shutil.which("espeak-ng") is None:
+        pytest.skip("espeak-ng is not installed")
+    text = "Der Hund schläft im Garten, und die Katze sitzt auf dem Tisch."
+    command = ["espeak-ng", "-v", "de", "--stdout", text]
+    audio, rate = soundfile.read(io.BytesIO(subprocess.run(command, capture_output=True, check=True).stdout))
+    heard, logs = WhisperJudge("de").listen(audio, rate, text)
+    english, english_logs = judge_of("faster_whisper", WhisperJudge).listen(audio, rate, text)
+    assert word_errors(text, heard, "de").rate < 0.5 < word_errors(text, english, "de").rate
+    assert logs.mean() > english_logs.mean() + 3
+
+
+def test_whisper_names_the_languages_that_it_knows():
+    pytest.importorskip("faster_whisper")
+    with pytest.raises(ValueError, match="Whisper knows no language 'quz'; it knows af, am, ar"):
+        WhisperJudge("quz")
 
 
 @pytest.mark.real("whisper-tiny")

@@ -195,14 +195,47 @@ def test_every_setting_has_its_help():
 
 
 @pytest.mark.parametrize("chosen", [{"repair": True}, {"best_of": 2}])
-def test_a_judge_of_another_language_is_refused_before_anything_is_said(flagged, monkeypatch, chosen):
+@pytest.mark.parametrize(
+    ("language", "error", "says"),
+    [
+        (
+            "de",
+            MissingWeightsError,
+            "speaks 'de', which the English Whisper does not know: .*genmend fetch whisper-base",
+        ),
+        ("quz", ValueError, "speaks 'quz', which Whisper does not know: give judge="),
+    ],
+)
+def test_a_judge_of_another_language_is_refused_before_anything_is_said(
+    flagged, monkeypatch, tmp_path, chosen, language, error, says
+):
+    pytest.importorskip("faster_whisper")
     voice, reference, _ = toy_reference()
-    monkeypatch.setattr(voice, "language", "de")
+    monkeypatch.setenv("GENMEND_CACHE", str(tmp_path))
+    monkeypatch.setattr(voice, "language", language)
     monkeypatch.setattr(voice, "speak", pytest.fail)
-    with pytest.raises(
-        ValueError, match=r"speaks 'de', and the judge Whisper tiny\.en knows English alone: give judge="
-    ):
+    with pytest.raises(error, match=says):
         mend(voice, "", reference=reference, settings=SpeakSettings(phonemes=flagged[0], **chosen))
+
+
+def test_the_judge_hears_the_language_of_the_voice(flagged, monkeypatch):
+    asked = []
+
+    class German(Judge):
+        def __init__(self, language):
+            super().__init__()
+            self.language = language
+            asked.append(language)
+
+        def listen(self, audio, sample_rate, text):
+            return "STRASSE dreissig", np.zeros(2)
+
+    voice, reference, _ = toy_reference()
+    monkeypatch.setattr(voice, "language", "deu")
+    monkeypatch.setattr("genmend.tts.measures.judges.WhisperJudge", German)
+    (sentence,) = mend(voice, "Straße dreißig", reference=reference, settings=SpeakSettings(phonemes=flagged[0]))
+    assert asked == ["de"]
+    assert (sentence.heard.errors, sentence.heard.language) == (0, "de")
 
 
 def test_a_missing_counter_of_word_errors_is_told_before_anything_is_said(flagged, monkeypatch):

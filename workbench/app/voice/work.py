@@ -13,7 +13,7 @@ from genmend.storage.progress import tell
 from genmend.storage.weights import MissingWeightsError, has_weights
 from genmend.tts import Voice, load_voice
 from genmend.tts.measures.judges import WhisperJudge
-from genmend.tts.measures.word_errors import word_errors
+from genmend.tts.measures.voice_judge import judge_for
 from genmend.tts.mending.acceptance import Verdict, judge_by_whisper
 from genmend.tts.mending.cached_reference import reference_for
 from genmend.tts.mending.mend import SpeakRun
@@ -21,6 +21,7 @@ from genmend.tts.mending.reference import VoiceReference
 from genmend.tts.mending.settings import SpeakSettings
 from genmend.tts.prosody.edit_requests import request_of_word
 from genmend.tts.prosody.sentence_edits import SentenceEdits
+from genmend.tts.text.languages import language_code
 from genmend.tts.text.tokens import Tokens
 from genmend.tts.voices.voice import Speech
 from genmend.tts.voices.wav import write_wav
@@ -247,12 +248,10 @@ def _reference(context: AppContext, voice: str) -> VoiceReference:
 
 def _listener(context: AppContext, voice: str) -> WhisperJudge | str:
     """Whisper, or why nobody listens."""
-    if not _voice(context, voice).speaks_english:
-        return "Whisper tiny.en knows English alone, and this voice speaks another language."
+    spoken = _voice(context, voice)
     try:
-        word_errors("word", "word")
-        judge: WhisperJudge = context.shared("whisper", WhisperJudge)
-    except (MissingWeightsError, ModuleNotFoundError) as error:
+        judge: WhisperJudge = context.shared(("whisper", language_code(spoken.language)), lambda: judge_for(spoken))
+    except (ValueError, MissingWeightsError, ModuleNotFoundError) as error:
         return str(error)
     return judge
 

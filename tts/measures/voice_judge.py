@@ -1,0 +1,44 @@
+"""The recogniser that knows the language of a voice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from genmend.tts.measures.word_errors import word_errors
+from genmend.tts.text.languages import ENGLISH_CODE, language_code
+from genmend.tts.voices.voice import Voice
+
+if TYPE_CHECKING:
+    from genmend.tts.measures.judges import WhisperJudge
+
+__all__ = ["judge_for"]
+
+
+def judge_for(voice: Voice) -> WhisperJudge:
+    """Load Whisper for what the voice speaks: tiny.en for English, the multilingual base for all else.
+
+    Raises
+    ------
+    ValueError
+        If Whisper does not know the language.
+    MissingWeightsError, ModuleNotFoundError
+        If the weights or a package are not on this machine; the message says how to get them.
+    """
+    from genmend.storage.weights import MissingWeightsError
+    from genmend.tts.measures.judges import WhisperJudge
+
+    word_errors("word", "word")  # raises where the package that counts them is missing
+    code = language_code(voice.language)
+    if code == ENGLISH_CODE:
+        return WhisperJudge()
+    try:
+        return WhisperJudge(language=code)
+    except MissingWeightsError as error:
+        raise MissingWeightsError(
+            f"{voice.name} speaks {voice.language!r}, which the English Whisper does not know: {error}"
+        ) from error
+    except ValueError as error:
+        raise ValueError(
+            f"{voice.name} speaks {voice.language!r}, which Whisper does not know: "
+            'give judge="none" (--judge none), and listen to both.'
+        ) from error
