@@ -5,8 +5,12 @@ from torch import nn
 
 
 class Noise(nn.Module):
+    def __init__(self, size=0.1):
+        super().__init__()
+        self.size = size
+
     def forward(self, maps):
-        return maps + 0.1 * torch.randn_like(maps)
+        return maps + self.size * torch.randn_like(maps)
 
 
 class Never(nn.Module):
@@ -31,10 +35,10 @@ def gateless():
     return nn.Sequential(plain[0], *plain[3:]).eval()
 
 
-def noisy():
+def noisy(size=0.1):
     """The noise comes before the nonlinearity ``1``."""
     plain = classifier()
-    return nn.Sequential(nn.Sequential(plain[0], Noise()), *plain[1:]).eval()
+    return nn.Sequential(nn.Sequential(plain[0], Noise(size)), *plain[1:]).eval()
 
 
 def never():

@@ -23,6 +23,7 @@ from genmend.concepts import (
 )
 from genmend.concepts.circuits.block_calls import call_blocks
 from genmend.concepts.circuits.circuit import CircuitGraph
+from genmend.concepts.loop.operations import trace_model
 from genmend.concepts.regions.layer_states import layer_states
 from genmend.concepts.scalar_target import NotDeterministicWarning, as_module
 
@@ -91,6 +92,11 @@ def test_that_two_runs_differ_is_said_with_the_spread(method):
     with warnings.catch_warnings():
         warnings.simplefilter("error", NotDeterministicWarning)
         method(classifier(), IMAGES)
+
+
+def test_runs_that_differ_by_rounding_are_alike():
+    assert trace_model(noisy(1e-7), IMAGES[:2]).spread == 0
+    assert trace_model(noisy(1e-3), IMAGES[:2]).spread > 0
 
 
 @pytest.mark.parametrize("method", (ATTRIBUTIONS | CIRCUITS).values(), ids=ATTRIBUTIONS | CIRCUITS)
