@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genmend.tts.text.tokens import Tokens
+from genmend.tts.text.word_labels import is_spelled
 
 __all__ = ["UNITS", "EditRequest", "parse_edit", "request_of_word", "select_tokens"]
 
@@ -93,7 +94,8 @@ def request_of_word(tokens: Tokens, number: int, changes: Mapping[str, float]) -
         If there is no such word.
     """
     plain = [_plain(word) for word in tokens.words]
-    occurrence = plain[: number + 1].count(plain[number])
+    said = _occurrences([i for i, word in enumerate(plain) if word == plain[number]], is_spelled(plain[number]))
+    occurrence = 1 + next(i for i, numbers in enumerate(said) if number in numbers)
     checked = {name: _check_value(name, float(value)) for name, value in changes.items()}
     return EditRequest(tokens.words[number], checked, occurrence)
 
@@ -104,7 +106,8 @@ def select_tokens(tokens: Tokens, request: EditRequest) -> NDArray[np.bool_]:
     Raises
     ------
     LookupError
-        If the sentence has no such word, or not so often; the message names the words it has.
+        If the sentence has no such word, or not so often (the message names the words it has), or it can't be told for
+        sure which sounds are the word.
     """
     if request.word == "*":
         owners = np.where([kind == "special" for kind in tokens.kinds], -1, 0)
@@ -114,12 +117,18 @@ def select_tokens(tokens: Tokens, request: EditRequest) -> NDArray[np.bool_]:
         plain = [_plain(word) for word in tokens.words]
         numbers = [i for i, word in enumerate(plain) if word == _plain(request.word)]
         if request.occurrence:
-            numbers = numbers[request.occurrence - 1 : request.occurrence]
+            said = _occurrences(numbers, is_spelled(request.word))
+            numbers = next(iter(said[request.occurrence - 1 : request.occurrence]), [])
         if not numbers:
             near = get_close_matches(_plain(request.word), plain, n=3, cutoff=0.0)
             which = f"occurrence {request.occurrence} of " if request.occurrence else ""
             raise LookupError(
                 f"The sentence has no {which}word {request.word!r}; it has {', '.join(near)}; choose one."
+            )
+        if set(numbers) & set(tokens.unsure):
+            raise LookupError(
+                f"Which sounds are the word {request.word!r} can't be told for sure, for a number or sign near it is "
+                "read as words: write that as it is spoken, or leave it out."
             )
     chosen = np.isin(owners, numbers)
     # A blank belongs to the sound before it, with which it shares its time.
@@ -127,6 +136,17 @@ def select_tokens(tokens: Tokens, request: EditRequest) -> NDArray[np.bool_]:
         if kind == "blank":
             chosen[i] = i > 0 and chosen[i - 1]
     return chosen
+
+
+def _occurrences(numbers: list[int], spelled: bool) -> list[list[int]]:
+    """Each time that the word is said; 1984 and the like are read as several words, which stand side by side."""
+    found: list[list[int]] = []
+    for number in numbers:
+        if not spelled and found and found[-1][-1] == number - 1:
+            found[-1].append(number)
+        else:
+            found.append([number])
+    return found
 
 
 def _plain(word: str) -> str:

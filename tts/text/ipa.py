@@ -7,12 +7,13 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import NamedTuple
 
 from genmend.tts.text.lexicon import split_at_words
-from genmend.tts.text.phonemes import espeak_phonemes
+from genmend.tts.text.phonemes import espeak_phonemes, phonemes_alone
 from genmend.tts.text.symbol_table import Spoken, SymbolTable
 from genmend.tts.text.tokens import Tokens
-from genmend.tts.text.word_labels import word_labels
+from genmend.tts.text.word_labels import Alone, is_spelled, label_words
 
 __all__ = ["IpaReader", "ipa_of_clauses"]
 
@@ -28,7 +29,14 @@ _ALIKE = {"g": "ɡ", "ʤ": "dʒ", "ʧ": "tʃ", "ʦ": "ts", "ʣ": "dz",
 _SAMPA = {"I": "ɪ", "E": "ɛ", "U": "ʊ", "A": "ɑ", "O": "ɔ", "V": "ʌ", "Q": "ɒ", "N": "ŋ", "S": "ʃ", "Z": "ʒ", "T": "θ",
           "D": "ð", "@": "ə", "3": "ɜ", "{": "æ", "%": "ˌ", '"': "ˈ"}  # fmt: skip
 
-_Clause = tuple[list[str], list[str], str]  # a label and the sounds of each word, the pause after them
+
+class _Clause(NamedTuple):
+    """A label and the sounds of each word, whether each label is sure, and the pause after them."""
+
+    labels: Sequence[str]
+    sounds: Sequence[str]
+    sure: Sequence[bool]
+    pause: str
 
 
 @dataclass(frozen=True)
@@ -74,17 +82,24 @@ class IpaReader:
         """Clauses by espeak-ng, but for what stands in ``[[ ]]`` or in the lexicon."""
         parts = [self._parts(text) for text in texts]
         asked = [part for split in parts for part, phonemes in split if phonemes is None]
-        spoken = iter(espeak_phonemes(asked, self.language))
+        read = espeak_phonemes(asked, self.language)
+        alone = self._read_alone([words for clauses in read for words, _, _ in clauses])
+        spoken = iter(read)
         found: list[list[_Clause]] = []
         for split in parts:
             clauses: list[_Clause] = []
             for i, (part, phonemes) in enumerate(split):
                 mark = _PAUSES.match(part.lstrip())
-                if i and mark and clauses and not clauses[-1][2]:  # behind a closing ]] or a word of the lexicon
-                    clauses[-1] = (*clauses[-1][:2], mark[1])
-                clauses += _label_clauses(next(spoken)) if phonemes is None else _given_clauses(part, phonemes)
+                if i and mark and clauses and not clauses[-1].pause:  # behind a closing ]] or a word of the lexicon
+                    clauses[-1] = clauses[-1]._replace(pause=mark[1])
+                clauses += _label_clauses(next(spoken), alone) if phonemes is None else _given_clauses(part, phonemes)
             found.append(clauses)
         return found
+
+    def _read_alone(self, clauses: Sequence[str]) -> dict[str, list[str]]:
+        """How espeak-ng reads what letters do not spell, so that the labels of the words beside it don't slip."""
+        odd = [word for clause in clauses for word in clause.split() if not is_spelled(word)]
+        return phonemes_alone(odd, self.language) if odd else {}
 
     def _parts(self, text: str) -> list[tuple[str, str | None]]:
         """A text in parts: words with their phonemes where these are known, "" for the words of ``[[ ]]``."""
@@ -99,6 +114,7 @@ class IpaReader:
 
     def _tokens(self, text: str, clauses: Sequence[_Clause]) -> Tokens:
         tokens = self.table.tokens(text, *self._symbols(clauses))
+        sure = [one for clause in clauses for one in clause.sure]
         known = self.table.numbers
         dropped = (
             replace(lost, reason=f"{lost.reason}; write {_SAMPA[lost.symbol]} for it")
@@ -106,12 +122,13 @@ class IpaReader:
             else lost
             for lost in tokens.dropped
         )
-        return replace(tokens, dropped=tuple(dropped))
+        unsure = tuple(number for number, one in enumerate(sure) if not one)
+        return replace(tokens, dropped=tuple(dropped), unsure=unsure)
 
     def _symbols(self, clauses: Sequence[_Clause]) -> tuple[list[Spoken], list[str]]:
         spoken: list[Spoken] = []
         words: list[str] = []
-        for number, (labels, sounds, pause) in enumerate(clauses):
+        for number, (labels, sounds, _, pause) in enumerate(clauses):
             for i, (label, sound) in enumerate(zip(labels, sounds, strict=True)):
                 if i or number:
                     spoken.append(Spoken(" ", "punctuation"))
@@ -150,8 +167,12 @@ def ipa_of_clauses(clauses: Sequence[tuple[str, str, str]]) -> str:
     return " ".join(sounds + pause for _, sounds, pause in clauses)
 
 
-def _label_clauses(clauses: Sequence[tuple[str, str, str]]) -> list[_Clause]:
-    return [(word_labels(text.split(), ipa.split()), ipa.split(), pause) for text, ipa, pause in clauses]
+def _label_clauses(clauses: Sequence[tuple[str, str, str]], alone: Alone) -> list[_Clause]:
+    found = []
+    for text, ipa, pause in clauses:
+        labels, sure = label_words(text.split(), ipa.split(), alone)
+        found.append(_Clause(labels, ipa.split(), sure, pause))
+    return found
 
 
 def _given_clauses(text: str, phonemes: str) -> list[_Clause]:
@@ -159,8 +180,11 @@ def _given_clauses(text: str, phonemes: str) -> list[_Clause]:
     parts = _PAUSES.split(phonemes)
     clauses = [(ipa.split(), pause) for ipa, pause in zip(parts[::2], [*parts[1::2], ""], strict=True) if ipa.strip()]
     words = [word.strip('.,;:!?"()') for word in text.split()]
-    labels = iter(word_labels(words, [sound for sounds, _ in clauses for sound in sounds]))
-    return [([next(labels) for _ in sounds], sounds, pause) for sounds, pause in clauses]
+    labels, sure = map(iter, label_words(words, [sound for sounds, _ in clauses for sound in sounds]))
+    return [
+        _Clause([next(labels) for _ in sounds], sounds, [next(sure) for _ in sounds], pause)
+        for sounds, pause in clauses
+    ]
 
 
 def _kind(symbol: str) -> str:

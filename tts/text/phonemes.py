@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from genmend.tts.text.sentences import drop_inner_stops
 
-__all__ = ["espeak_phonemes"]
+__all__ = ["espeak_phonemes", "phonemes_alone"]
 
 # Where espeak-ng would pause; inside numbers (1,000 and 3.5) it does not.
 _PAUSE = re.compile(r"([.,;:!?]+)(?=\s|$)")
@@ -36,6 +36,12 @@ def espeak_phonemes(sentences: Sequence[str], language: str = "en-us") -> list[l
     clauses = [_clauses(sentence, language) for sentence in sentences]
     spoken = iter(_run([words for parts in clauses for words, _ in parts], language))
     return [[(words, next(spoken), pause) for words, pause in parts] for parts in clauses]
+
+
+def phonemes_alone(words: Sequence[str], language: str = "en-us") -> dict[str, list[str]]:
+    """The groups of sounds that espeak-ng makes of each word when it stands alone; raises as `espeak_phonemes`."""
+    asked = list(dict.fromkeys(words))
+    return dict(zip(asked, (sounds.split() for sounds in _run(asked, language)), strict=True))
 
 
 def _clauses(sentence: str, language: str) -> list[tuple[str, str]]:

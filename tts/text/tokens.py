@@ -53,6 +53,8 @@ class Tokens:
         The words as a reader knows them: those of the text where they can be matched, else their phonemes.
     dropped : tuple of Dropped
         What the front end left out.
+    unsure : tuple of int
+        Indices into `words` of those that another word of the text may stand for, beside a number or a sign.
     """
 
     text: str
@@ -62,6 +64,7 @@ class Tokens:
     word_of: tuple[int, ...]
     words: tuple[str, ...]
     dropped: tuple[Dropped, ...] = ()
+    unsure: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -1,5 +1,7 @@
 """Edits as they are typed, and the tokens they mean."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from prosody_toys import hummed_tokens
@@ -65,3 +67,16 @@ def test_words_that_are_not_there_are_named():
         select_tokens(tokens, EditRequest("drm", {}))
     with pytest.raises(LookupError, match="no occurrence 2 of word 'hum'"):
         select_tokens(tokens, EditRequest("hum", {}, 2))
+
+
+def test_a_word_of_which_the_sounds_are_not_sure_is_refused():
+    tokens = replace(hummed_tokens(("hum", "drum")), unsure=(1,))
+    assert letters(tokens, select_tokens(tokens, EditRequest("hum", {}))) == "h_u_m_"
+    with pytest.raises(LookupError, match="Which sounds are the word 'drum' can't be told for sure"):
+        select_tokens(tokens, EditRequest("drum", {}))
+
+
+def test_an_occurrence_of_a_number_is_all_its_words():
+    tokens = replace(hummed_tokens(("hum", "m", "u", "hum", "m")), words=("1984", "21", "21", "1984", "21"))
+    assert letters(tokens, select_tokens(tokens, EditRequest("21", {}, 1))) == "m_u_"
+    assert letters(tokens, select_tokens(tokens, EditRequest("21", {}, 2))) == "m_"
