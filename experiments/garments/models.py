@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
@@ -28,6 +29,26 @@ CARRIER = 32.0  # of the autoencoder's constant channels
 
 def build_pipeline(words: list[str], folder: Path, blocks: tuple[int, int] = (16, 48)) -> StableDiffusionPipeline:
     """An untrained pipeline; the tokenizer's files are written into `folder` (torch's seed decides the weights)."""
+    unet = partial(
+        UNet2DConditionModel,
+        sample_size=32,
+        in_channels=1,
+        out_channels=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("UpBlock2D", "UpBlock2D"),
+        block_out_channels=blocks,
+        layers_per_block=1,
+        cross_attention_dim=WIDTH,
+        attention_head_dim=4,  # heads, as in Stable Diffusion 1.5's configuration
+        norm_num_groups=8,
+    )
+    return join_parts(words, folder, unet, pixel_autoencoder())
+
+
+def join_parts(
+    words: list[str], folder: Path, build_unet: Callable[[], UNet2DConditionModel], vae: AutoencoderKL
+) -> StableDiffusionPipeline:
+    """An untrained pipeline of a U-Net, an autoencoder, and a text encoder and tokenizer that know `words`."""
     tokenizer = build_tokenizer(words, folder)
     text_encoder = CLIPTextModel(
         CLIPTextConfig(
@@ -43,18 +64,6 @@ def build_pipeline(words: list[str], folder: Path, blocks: tuple[int, int] = (16
             pad_token_id=tokenizer.pad_token_id,
         )
     )
-    unet = UNet2DConditionModel(
-        sample_size=32,
-        in_channels=1,
-        out_channels=1,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("UpBlock2D", "UpBlock2D"),
-        block_out_channels=blocks,
-        layers_per_block=1,
-        cross_attention_dim=WIDTH,
-        attention_head_dim=4,  # heads, as in Stable Diffusion 1.5's configuration
-        norm_num_groups=8,
-    )
     scheduler = DDIMScheduler(
         beta_start=0.00085,
         beta_end=0.012,
@@ -67,10 +76,10 @@ def build_pipeline(words: list[str], folder: Path, blocks: tuple[int, int] = (16
         set_alpha_to_one=True,
     )
     return StableDiffusionPipeline(
-        vae=pixel_autoencoder(),
+        vae=vae,
         text_encoder=text_encoder,
         tokenizer=tokenizer,
-        unet=unet,
+        unet=build_unet(),
         scheduler=scheduler,
         safety_checker=None,
         feature_extractor=None,
@@ -125,23 +134,23 @@ def _merge(tokens: list[str], pair: tuple[str, str]) -> list[str]:
 
 
 @torch.no_grad()
-def pixel_autoencoder() -> AutoencoderKL:
-    """An autoencoder whose latent is the picture's grey value, (v - MEAN) / STD, and whose picture is grey.
+def pixel_autoencoder(colours: int = 1, mean: float = MEAN, std: float = STD, side: int = 32) -> AutoencoderKL:
+    """An autoencoder whose latent is the picture's own values, (v - mean) / std: one grey, or three colours.
 
-    Exact up to 0.05 % of the value. The value x travels as the channels x, -x, C, -C: their mean is zero and their
-    spread nearly constant, so that the group normalisation only scales them, and SiLU(z) - SiLU(-z) = z undoes the last
-    activation. Residual branches are zero.
+    Exact up to 0.05 % of a grey value and 0.15 % of a colour's. A value x travels as the channels x and -x, beside C and -C: their mean is zero and
+    their spread nearly constant, so that the group normalisation only scales them, and SiLU(z) - SiLU(-z) = z undoes
+    the last activation. Residual branches are zero.
     """
     vae = AutoencoderKL(
         in_channels=3,
         out_channels=3,
         down_block_types=("DownEncoderBlock2D",),
         up_block_types=("UpDecoderBlock2D",),
-        block_out_channels=(4,),
+        block_out_channels=(2 * colours + 2,),
         layers_per_block=1,
-        latent_channels=1,
+        latent_channels=colours,
         norm_num_groups=1,
-        sample_size=32,
+        sample_size=side,
         scaling_factor=1.0,
         use_quant_conv=False,
         use_post_quant_conv=False,
@@ -149,20 +158,26 @@ def pixel_autoencoder() -> AutoencoderKL:
     )
     for parameter in vae.parameters():
         parameter.zero_()
-    carrier = torch.tensor([0.0, 0.0, CARRIER, -CARRIER])
-    spread = ((CARRIER**2 + MEAN**2 + STD**2) / 2) ** 0.5
+    carrier = torch.tensor([0.0] * 2 * colours + [CARRIER, -CARRIER])
+    spread = ((CARRIER**2 + colours * (mean**2 + std**2)) / (colours + 1)) ** 0.5
     for part in (vae.encoder, vae.decoder):
         part.conv_norm_out.weight.fill_(spread)
         part.conv_in.bias.copy_(carrier)
-    _centre(vae.encoder.conv_in, [[1 / 3] * 3, [-1 / 3] * 3, [0] * 3, [0] * 3])
-    _centre(vae.encoder.conv_out, [[1 / STD, -1 / STD, 0, 0], [0, 0, 0, 0]])
-    vae.encoder.conv_out.bias.copy_(torch.tensor([-MEAN / STD, -30.0]))  # -30: the log of no variance
-    _centre(vae.decoder.conv_in, [[STD], [-STD], [0], [0]])
-    vae.decoder.conv_in.bias.add_(torch.tensor([MEAN, -MEAN, 0, 0]))
-    _centre(vae.decoder.conv_out, [[1, -1, 0, 0]] * 3)
+    one = torch.eye(colours)
+    read = one if colours == 3 else torch.full((1, 3), 1 / 3)  # (colours, 3) what of the picture is a value
+    there_and_back = torch.stack([one, -one], dim=1).flatten(0, 1)  # (2 colours, colours) x, -x of each
+    rest = torch.zeros(2, colours)
+    _centre(vae.encoder.conv_in, torch.cat([there_and_back @ read, torch.zeros(2, 3)]))
+    latent = torch.cat([there_and_back.T, torch.zeros(colours, 2)], dim=1) / std
+    _centre(vae.encoder.conv_out, torch.cat([latent, torch.zeros_like(latent)]))
+    vae.encoder.conv_out.bias.copy_(torch.tensor([-mean / std] * colours + [-30.0] * colours))  # log of no variance
+    _centre(vae.decoder.conv_in, torch.cat([there_and_back * std, rest]))
+    vae.decoder.conv_in.bias.add_(torch.cat([there_and_back.sum(1) * mean, rest[:, 0]]))
+    shown = torch.cat([there_and_back.T, torch.zeros(colours, 2)], dim=1)
+    _centre(vae.decoder.conv_out, shown if colours == 3 else shown.expand(3, -1))
     return vae
 
 
-def _centre(layer: nn.Conv2d, matrix: list[list[Any]]) -> None:
+def _centre(layer: nn.Conv2d, matrix: torch.Tensor) -> None:
     """Make the 3x3 convolution one of single pixels, by the matrix (out, in)."""
-    layer.weight[:, :, 1, 1] = torch.tensor(matrix, dtype=torch.float32)
+    layer.weight[:, :, 1, 1] = matrix

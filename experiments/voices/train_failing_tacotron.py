@@ -1,7 +1,7 @@
 """Train a Tacotron 2 whose attention fails now and then, as that of published voices does.
 
     python -m experiments.voices.training_speech --sentences long
-    python -m experiments.voices.train_failing_tacotron [--steps 2250]
+    python -m experiments.voices.train_failing_tacotron [--steps 3500]
 
 The reference voice (train_tacotron.py) hardly ever skips a word, so that no cure can be told from another on it. This
 one starts from its acoustic half, which is frozen at first, and learns a new encoder and a new attention without any
@@ -31,7 +31,7 @@ LEARNING_RATES, EVERY = (1e-3, 5e-5), 250
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=2_250)
+    parser.add_argument("--steps", type=int, default=3_500)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)

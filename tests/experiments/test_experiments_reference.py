@@ -98,15 +98,18 @@ def test_the_tokenizer_keeps_its_words_and_spells_others(tmp_path):
     assert len(padded) == WORDS
 
 
-@pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 1e-3), (torch.float16, 1e-2)])
-def test_the_autoencoder_changes_only_the_scale(dtype, error):
-    vae = pixel_autoencoder().to(dtype)
-    grey = torch.rand(4, 1, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+@pytest.mark.parametrize(
+    ("colours", "dtype", "error"), [(1, torch.float32, 1e-3), (3, torch.float32, 2e-3), (1, torch.float16, 1e-2)]
+)
+def test_the_autoencoder_changes_only_the_scale(colours, dtype, error):
+    vae = pixel_autoencoder(colours).to(dtype)
+    values = torch.rand(4, colours, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    given = values.expand(4, 3, 32, 32)
     with torch.no_grad():
-        latents = vae.encode(grey.repeat(1, 3, 1, 1).to(dtype)).latent_dist
+        latents = vae.encode(given.to(dtype)).latent_dist
         pictures = vae.decode(latents.mean).sample.float()
-    torch.testing.assert_close(latents.mean.float(), (grey - MEAN) / STD, atol=2 * error, rtol=0)
-    torch.testing.assert_close(pictures, grey.repeat(1, 3, 1, 1), atol=error, rtol=0)
+    torch.testing.assert_close(latents.mean.float(), (values - MEAN) / STD, atol=2 * error, rtol=0)
+    torch.testing.assert_close(pictures, given, atol=error, rtol=0)
     assert latents.std.max() < 1e-4
 
 

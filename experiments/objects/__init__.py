@@ -1,0 +1,1 @@
+"""A world of rendered vessels in which what is new, and what is broken, is known exactly."""
