@@ -137,9 +137,9 @@ def _merge(tokens: list[str], pair: tuple[str, str]) -> list[str]:
 def pixel_autoencoder(colours: int = 1, mean: float = MEAN, std: float = STD, side: int = 32) -> AutoencoderKL:
     """An autoencoder whose latent is the picture's own values, (v - mean) / std: one grey, or three colours.
 
-    Exact up to 0.05 % of a grey value and 0.15 % of a colour's. A value x travels as the channels x and -x, beside C and -C: their mean is zero and
-    their spread nearly constant, so that the group normalisation only scales them, and SiLU(z) - SiLU(-z) = z undoes
-    the last activation. Residual branches are zero.
+    Exact up to 0.05 % of a grey value and 0.15 % of a colour's. A value x travels as the channels x and -x, beside C
+    and -C: their mean is zero and their spread nearly constant, so that the group normalisation only scales them, and
+    SiLU(z) - SiLU(-z) = z undoes the last activation. Residual branches are zero.
     """
     vae = AutoencoderKL(
         in_channels=3,

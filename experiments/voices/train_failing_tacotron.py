@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from torch import nn
 from experiments.voices.train_tacotron import TARGET, WIDTHS, batches, collate, follow, losses, new_model, write
 from experiments.voices.training_speech import LONG, folder, shards, symbol_table, utterances
 
+FAILING = Path(__file__).parents[1] / "data" / "failing_tacotron.safetensors"
 WIDTHS_OF_FAILING = {**WIDTHS, "attention_location_n_filter": 3, "attention_location_kernel_size": 7}
 LEARNT_ANEW = ("embedding.", "encoder.", "decoder.attention_layer.")
 N_FROZEN, FIRST_OF_MEAN = 400, 300  # steps with the acoustic half frozen; the step at which the running mean begins
