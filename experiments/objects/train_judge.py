@@ -3,8 +3,8 @@
     python -m experiments.objects.train_judge [--minutes 15]
 
 All valid vessels of all kinds equally often, rare and held-out ones among them, some a little blurred and noisy, as
-what a pipeline draws is. Writes experiments/data/vessel_reader.safetensors, and results/judge/: how well factors are read on
-2,000 new vessels, how large the residual of intact ones is, and of ones that were broken on purpose.
+what a pipeline draws is. Writes experiments/data/vessel_reader.safetensors, and results/judge/: how well factors are
+read on 2,000 new vessels, how large the residual of intact ones is, and of ones that were broken on purpose.
 """
 
 from __future__ import annotations
