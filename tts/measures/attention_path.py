@@ -8,9 +8,10 @@ import numpy as np
 
 from genmend.tts.measures.alignment_result import Alignment, positions, sounding_tokens
 
-__all__ = ["attention_alignment", "repeated_tokens"]
+__all__ = ["Stretch", "attention_alignment", "repeated_stretches", "repeated_tokens", "stalled_stretches"]
 
 STALL_SECONDS = 1.0
+Stretch = tuple[int, int, int]  # a token, and the first frame and the frame after the last one
 _JUMP = 3  # tokens: a step forward of more is a jump
 _PATIENCE = 2  # frames: a visit that lasts no longer is a flicker of the attention
 
@@ -64,7 +65,7 @@ def attention_alignment(
     return Alignment(
         n=int(sounding.sum()),
         skipped=positions(sounding & ~reached),
-        stalled=_find_stalls(path, stall_seconds / frame_seconds),
+        stalled=tuple(token for token, _, _ in _find_stalls(path, stall_seconds / frame_seconds)),
         repeats=len(_returns(path)),
         finished=bool(finished),
         jumps=int((np.diff(path) > _JUMP).sum()),
@@ -75,27 +76,42 @@ def attention_alignment(
     )
 
 
-def _find_stalls(path: np.ndarray, limit: float) -> tuple[int, ...]:
+def stalled_stretches(
+    attention: np.ndarray, *, frame_seconds: float, stall_seconds: float = STALL_SECONDS
+) -> tuple[Stretch, ...]:
+    """Find where the path of an attention matrix (frames, n) rests on a token; errors as above."""
+    return tuple(_find_stalls(_weights(attention).argmax(axis=1), stall_seconds / frame_seconds))
+
+
+def _find_stalls(path: np.ndarray, limit: float) -> list[Stretch]:
     starts = np.flatnonzero(np.diff(path, prepend=-1))
-    lasting = np.diff([*starts, len(path)])
+    ends = np.array([*starts[1:], len(path)])
     # A hair of tolerance: 1 s of frames of 0.02 s is 50 of them, not 49.99.
-    return tuple(int(token) for token in path[starts[lasting > limit + 1e-6]])
+    long = np.flatnonzero(ends - starts > limit + 1e-6)
+    return [(int(path[starts[i]]), int(starts[i]), int(ends[i])) for i in long]
 
 
 def repeated_tokens(attention: np.ndarray) -> tuple[int, ...]:
     """Tokens that the path of an attention matrix (frames, n) went back to, one a repeat; errors as above."""
+    return tuple(token for token, _, _ in repeated_stretches(attention))
+
+
+def repeated_stretches(attention: np.ndarray) -> tuple[Stretch, ...]:
+    """Tokens that the path went back to, and the frames until it was as far as before, or fell again."""
     return tuple(_returns(_weights(attention).argmax(axis=1)))
 
 
-def _returns(path: np.ndarray) -> list[int]:
-    """Where each fall behind what the path had held ends."""
+def _returns(path: np.ndarray) -> list[Stretch]:
+    """Each fall behind what the path had held: where it ends, and how long it takes to come back."""
     if len(path) <= _PATIENCE:
         return []
     furthest, found = int(path[0]), []
-    for window in np.lib.stride_tricks.sliding_window_view(path, _PATIENCE + 1):
+    for start, window in enumerate(np.lib.stride_tricks.sliding_window_view(path, _PATIENCE + 1)):
         if window.max() < furthest - 1:
+            back = np.flatnonzero(path[start:] >= furthest)
+            end = start + int(back[0]) if len(back) else len(path)
             furthest = int(window.max())
-            found.append(furthest)
+            found.append((furthest, start, end))
         else:
             furthest = max(furthest, int(window.min()))
     return found

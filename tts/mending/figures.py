@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from genmend.tts.mending.diagnosis import Diagnosis
     from genmend.tts.voices.voice import Speech
 
-__all__ = ["STATE_COLOURS", "diagnosis_figure", "outside_histogram", "score_heat_map", "visible_symbol"]
+__all__ = [
+    "STATE_COLOURS",
+    "diagnosis_figure",
+    "draw_waveform",
+    "outside_histogram",
+    "score_heat_map",
+    "visible_symbol",
+]
 
 _VISIBLE = {" ": "␣"}  # symbols that would not be seen
 FAULT_COLOURS = {"skipped": "#b2182b", "stalled": "#f4a582", "went back to": "#762a83"}
@@ -37,7 +44,7 @@ def diagnosis_figure(diagnosis: Diagnosis, speech: Speech) -> Figure:
     width = float(np.clip(2.2 + 2.6 * speech.seconds, 7.0, 22.0))
     figure = Figure(figsize=(width, 1.25 * sum(heights)), layout="constrained")
     axes = figure.subplots(n_rows, 1, sharex=True, height_ratios=heights)
-    _waveform(axes[0], speech)
+    draw_waveform(axes[0], speech)
     _spectrogram(axes[1], speech)
     _lane(axes[2], diagnosis, speech)
     if speech.attention is not None:
@@ -86,7 +93,8 @@ def visible_symbol(symbol: str) -> str:
     return _VISIBLE.get(symbol, symbol)
 
 
-def _waveform(axes: Any, speech: Speech) -> None:
+def draw_waveform(axes: Any, speech: Speech) -> None:
+    """Draw the waveform along time into some axes."""
     from genmend.manifold.features.audio_extractor import resample
 
     # Peaks of short pieces: a line through every sample would be one block of ink.

@@ -1,177 +1,37 @@
-"""Say a text, diagnose it, repair it, let a judge decide, and keep the repairs that serve other sentences."""
+"""Say a text, find what is wrong, mend or repair it, let a judge decide; keep repairs that serve other sentences."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from genmend.storage.notebook import NotebookResult
 from genmend.storage.weights import MissingWeightsError
-from genmend.tts.measures.heard_words import WordPair, pair_words
-from genmend.tts.measures.reading_faults import ReadingFault, find_reading_faults
+from genmend.tts.cures.case import Case, Reading, read
+from genmend.tts.cures.mending import mend_sentence
+from genmend.tts.cures.way import Way
 from genmend.tts.measures.voice_judge import judge_for
-from genmend.tts.mending.acceptance import Verdict, is_better, judge_by_whisper
+from genmend.tts.mending.acceptance import is_better, judge_by_whisper
 from genmend.tts.mending.best_of import best_seed
 from genmend.tts.mending.cached_reference import reference_for
 from genmend.tts.mending.combination import CombinationRepair, apply_repairs
 from genmend.tts.mending.combination_file import load_repairs, save_repairs
 from genmend.tts.mending.diagnosis import Diagnosis, diagnose
-from genmend.tts.mending.kept_repairs import KeptRepair, read_carriers, select_repairs
+from genmend.tts.mending.kept_repairs import read_carriers, select_repairs
 from genmend.tts.mending.reference import VoiceReference
-from genmend.tts.mending.repair import Repair, repair
+from genmend.tts.mending.repair import repair
 from genmend.tts.mending.settings import SpeakSettings
+from genmend.tts.mending.spoken import SpeakRun, SpokenSentence
 from genmend.tts.text.tokens import Tokens
 from genmend.tts.voices.voice import Speech, Voice
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from genmend.tts.measures.judges import WhisperJudge
 
-__all__ = ["SpeakRun", "SpokenSentence", "mend"]
+__all__ = ["load_listener", "mend"]
 
-_REPAIR = SpeakSettings(repair=True)
-
-
-@dataclass(frozen=True)
-class SpokenSentence:
-    """One sentence: said and diagnosed, and repaired and judged where that was asked for.
-
-    Attributes
-    ----------
-    diagnosis : Diagnosis
-    speech : Speech
-        As the voice says it.
-    repair : Repair or None
-        None where no repair was asked for.
-    repaired : Speech or None
-        With the repaired vectors; None where nothing was moved.
-    verdicts : tuple of Verdict or None
-        On `speech` and on `repaired`; None where no judge was asked.
-    heard : Verdict or None
-        On `speech`; None where nobody listened.
-    accepted : bool or None
-        None where no judge was asked, or nothing was repaired.
-    kept : tuple of KeptRepair
-        Its moves, tried in other sentences; empty where they were neither to be saved nor to be written.
-    """
-
-    diagnosis: Diagnosis
-    speech: Speech
-    repair: Repair | None = None
-    repaired: Speech | None = None
-    verdicts: tuple[Verdict, Verdict] | None = None
-    accepted: bool | None = None
-    kept: tuple[KeptRepair, ...] = ()
-    heard: Verdict | None = None
-
-    @property
-    def heard_words(self) -> list[WordPair]:
-        """What was heard of `speech` beside what was meant, word by word; empty where nobody listened."""
-        return [] if self.heard is None else pair_words(self.diagnosis.tokens.text, self.heard.heard)
-
-    @property
-    def reading_faults(self) -> tuple[ReadingFault, ...]:
-        """What a voice that attends did wrong by its attention, word by word; empty for voices with durations."""
-        return find_reading_faults(self.diagnosis.tokens, self.speech)
-
-    @property
-    def final(self) -> Speech:
-        """What a listener should get: the repaired speech if it was accepted, or if nobody judged it."""
-        return self.speech if self.repaired is None or self.accepted is False else self.repaired
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON's view."""
-        return {
-            **self.diagnosis.to_dict(),
-            "seconds": self.speech.seconds,
-            "finished": self.speech.finished,
-            "reading_faults": [vars(fault) for fault in self.reading_faults],
-            "repair": None if self.repair is None else self.repair.to_dict(),
-            "accepted": self.accepted,
-            "heard": [verdict.to_dict() for verdict in self.verdicts or ((self.heard,) if self.heard else ())] or None,
-            "misheard": [[pair.meant, pair.heard] for pair in self.heard_words if not pair.same],
-        }
-
-
-@dataclass(frozen=True, repr=False)
-class SpeakRun(NotebookResult, Sequence[SpokenSentence]):
-    """What `mend` did to a text: a sequence of its sentences, with the settings they were made by.
-
-    Attributes
-    ----------
-    voice : str
-    sentences : tuple of SpokenSentence
-    settings : dict
-        As JSON's view, and what the reference was made of.
-    """
-
-    voice: str
-    sentences: tuple[SpokenSentence, ...]
-    settings: dict[str, Any] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.sentences)
-
-    @overload
-    def __getitem__(self, index: int) -> SpokenSentence: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[SpokenSentence]: ...
-
-    def __getitem__(self, index: int | slice) -> SpokenSentence | Sequence[SpokenSentence]:
-        return self.sentences[index]
-
-    def __iter__(self) -> Iterator[SpokenSentence]:
-        return iter(self.sentences)
-
-    @property
-    def kept(self) -> tuple[KeptRepair, ...]:
-        """The moves of all sentences that were tried in others."""
-        return tuple(one for sentence in self.sentences for one in sentence.kept)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON's view, as in ``summary.json``."""
-        found = [sentence.to_dict() for sentence in self.sentences]
-        kept = [one.to_dict() for one in self.kept]
-        return {"voice": self.voice, "sentences": found, "combinations": kept, "settings": self.settings}
-
-    def columns(self) -> dict[str, np.ndarray]:
-        """One row for each spoken token: `token_columns`."""
-        return self.token_columns()
-
-    def plot(self) -> Figure:
-        """Draw the first sentence along time, each symbol coloured by where the voice is lost."""
-        from genmend.tts.mending.figures import diagnosis_figure
-
-        return diagnosis_figure(self[0].diagnosis, self[0].speech)
-
-    def token_columns(self) -> dict[str, np.ndarray]:
-        """Make one row for each spoken token, as in ``tokens.csv``: name of the column -> (rows,)."""
-        rows: list[dict[str, Any]] = []
-        for number, sentence in enumerate(self.sentences):
-            diagnosis, tokens = sentence.diagnosis, sentence.diagnosis.tokens
-            spans = sentence.speech.spans
-            for i in np.flatnonzero(tokens.spoken).tolist():
-                word = tokens.word_of[i]
-                rows.append(
-                    {
-                        "sentence": number,
-                        "position": i,
-                        "symbol": tokens.symbols[i],
-                        "word": tokens.words[word] if word >= 0 else "",
-                        "state": diagnosis.states[i],
-                        "begin_s": np.nan if spans is None else float(spans[i, 0]),
-                        "end_s": np.nan if spans is None else float(spans[i, 1]),
-                        **{f"score_{layer}": float(row[i]) for layer, row in diagnosis.scores.items()},
-                        "nearest": " | ".join(diagnosis.nearest[i]),
-                    }
-                )
-        return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+_MEND = SpeakSettings(mend=True)
 
 
 def mend(
@@ -179,13 +39,15 @@ def mend(
     text: str,
     *,
     reference: VoiceReference | None = None,
-    settings: SpeakSettings = _REPAIR,
+    settings: SpeakSettings = _MEND,
     progress: bool = False,
 ) -> SpeakRun:
-    """Say a text; find where the voice is lost; repair that; keep a repair only if a judge hears it as better.
+    """Say a text; find what is wrong with each sentence; try the cures that fit; keep the best reading.
 
-    It does what ``genmend speak`` does, but for the page. The settings of the command have no repair unless it is asked
-    for; here they have.
+    A reading is kept only if it is better than the original: fewer words skipped, repeated or stalled on, as the
+    voice's own attention or durations show, and no more words heard wrongly, or the other way round. A sentence with
+    nothing wrong is left alone. It does what ``genmend speak`` does, but for the page; the settings of the command
+    have no mending unless it is asked for, here they have.
 
     Parameters
     ----------
@@ -196,7 +58,8 @@ def mend(
     reference
         Of this voice; by default the one that is kept in the user's cache, fitted the first time (about a minute).
     settings
-        What to do. ``SpeakSettings()`` says and diagnoses only.
+        What to do. ``SpeakSettings()`` says and diagnoses only; ``SpeakSettings(repair=True)`` moves vectors that lie
+        outside back, and nothing else.
     progress
         Whether to show a bar while a reference is fitted.
 
@@ -211,15 +74,17 @@ def mend(
         If the text is empty, the corpus too small, the voice to write is no Piper voice or is the one that is read, or
         the voice speaks a language that the judge does not know, or another than genmend's own sentences.
     MissingWeightsError, ModuleNotFoundError
-        If the judge is to decide on repairs and is not on this machine; the message says how to get it, or use
+        If the judge is to decide on attempts and is not on this machine; the message says how to get it, or use
         ``judge="none"``.
 
     Examples
     --------
     >>> from genmend.tts import load_voice, mend
     >>> sentences = mend(load_voice("joe"), "Nguyen left.")  # doctest: +SKIP
-    >>> [(word.word, word.state) for word in sentences[0].diagnosis.words]  # doctest: +SKIP
-    [('Nguyen', 'outside'), ('left.', 'inside')]
+    >>> [(fault.word, fault.fault) for fault in sentences[0].faults]  # doctest: +SKIP
+    [('Nguyen', 'heard otherwise')]
+    >>> sentences[0].mending.in_words()  # doctest: +SKIP
+    'Nothing was better than the original, which is kept (9 readings were tried in 14 s).'
     """
     _check_target(voice, settings.write_voice)
     listener = load_listener(voice, settings)
@@ -263,7 +128,9 @@ def load_listener(voice: Voice, settings: SpeakSettings) -> WhisperJudge | str:
     try:
         return judge_for(voice)
     except (ValueError, MissingWeightsError, ModuleNotFoundError) as error:
-        if settings.repairs or settings.best_of > 1:
+        # Where Whisper does not know the language, cures are judged by the voice's own attention or durations.
+        packages = isinstance(error, MissingWeightsError | ModuleNotFoundError)
+        if settings.repairs or settings.best_of > 1 or (settings.mend and packages):
             raise
         return str(error)
 
@@ -276,12 +143,17 @@ def _speak(
     known: Sequence[CombinationRepair] | None,
     judge: WhisperJudge | None,
 ) -> SpokenSentence:
-    """Say a diagnosed sentence, and again with its vectors repaired, by known repairs where they are given."""
+    """Say a diagnosed sentence; mend it, or say it again with its vectors repaired, where that is asked for."""
     tokens = diagnosis.tokens
     seed, speech = _speak_best(voice, tokens, settings, judge)
-    heard = None if judge is None else judge_by_whisper(judge, speech, tokens.text)
+    if settings.phonemes is not None and tokens.text == settings.phonemes:
+        judge = judge if settings.repairs else None  # phonemes alone are no text to be heard
+    reading = read(tokens, speech, reference, judge=judge, text=tokens.text)
+    heard, faults = reading.verdict, reading.faults
+    if settings.mend:
+        return _mend(voice, reference, diagnosis, settings, judge, seed, reading)
     if not settings.repairs:
-        return SpokenSentence(diagnosis, speech, heard=heard)
+        return SpokenSentence(diagnosis, speech, heard=heard, faults=faults)
     done = (
         apply_repairs(voice, reference, tokens, known)
         if known is not None
@@ -297,12 +169,30 @@ def _speak(
         )
     )
     if not done.changed:
-        return SpokenSentence(diagnosis, speech, done, heard=heard)
+        return SpokenSentence(diagnosis, speech, done, heard=heard, faults=faults)
     repaired = voice.speak(tokens, {done.layer: done.vectors}, seed=seed)
     if judge is None or heard is None:
-        return SpokenSentence(diagnosis, speech, done, repaired)
+        return SpokenSentence(diagnosis, speech, done, repaired, faults=faults)
     after = judge_by_whisper(judge, repaired, tokens.text)
-    return SpokenSentence(diagnosis, speech, done, repaired, (heard, after), is_better(heard, after), heard=heard)
+    accepted = is_better(heard, after)
+    return SpokenSentence(diagnosis, speech, done, repaired, (heard, after), accepted, heard=heard, faults=faults)
+
+
+def _mend(
+    voice: Voice,
+    reference: VoiceReference,
+    diagnosis: Diagnosis,
+    settings: SpeakSettings,
+    judge: WhisperJudge | None,
+    seed: int,
+    reading: Reading,
+) -> SpokenSentence:
+    """Try the cures on a sentence that was said and heard."""
+    tokens = diagnosis.tokens
+    flagged = frozenset(diagnosis.flagged.tolist())
+    case = Case(Way(voice, (tokens,), seed), reading, reference, settings, flagged, judge is not None)
+    done = mend_sentence(case, judge=judge, text=tokens.text, try_all=settings.try_all)
+    return SpokenSentence(diagnosis, reading.speech, heard=reading.verdict, faults=reading.faults, mending=done)
 
 
 def _speak_best(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -49,6 +49,9 @@ class VoiceReference:
     k : int
     corpus : str
         SHA-256 of the file of reference sentences; empty where that is not known.
+    lengths : dict
+        How long each sound lasts, as `measure_lengths` gives it; empty for voices that do not decide durations, and in
+        references made before this was measured.
     """
 
     regions: dict[str, NormalRegion]
@@ -61,6 +64,7 @@ class VoiceReference:
     kinds: dict[str, str]
     k: int
     corpus: str = ""
+    lengths: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def layers(self) -> tuple[str, ...]:

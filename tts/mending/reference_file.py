@@ -19,7 +19,7 @@ __all__ = ["ReferenceFileError", "is_unfinished", "load_reference", "save_refere
 
 _SCHEMA = 1
 _DESCRIPTION = "reference.json"
-_LATER = {"corpus": ""}  # with what files from before they had them mean
+_LATER: dict[str, Any] = {"corpus": "", "lengths": {}}  # with what files from before they had them mean
 _PLAIN = ("base_rates", "counts", "following", "ids", "kinds", "k")
 
 

@@ -25,8 +25,12 @@ class SpeakSettings:
     ----------
     phonemes
         IPA of one sentence, in place of what the front end makes of the text.
+    mend
+        Whether to find what is wrong with each sentence, try the cures that fit, and keep the best reading.
+    try_all
+        Of `mend`: whether every cure is tried, also where one before it left nothing wrong.
     repair
-        Whether to repair what lies outside.
+        Whether to repair what lies outside, in place of the cures of `mend`.
     layer
         The layer that decides and is repaired; "" for the middle one.
     k
@@ -59,6 +63,17 @@ class SpeakSettings:
     """
 
     phonemes: str | None = field(default=None, metadata={"help": "IPA in place of what espeak-ng makes of the text."})
+    mend: bool = field(
+        default=False,
+        metadata={"help": "Try cures on what is wrong, and keep what is heard as best.", "option": "--mend"},
+    )
+    try_all: bool = field(
+        default=False,
+        metadata={
+            "help": "With --mend: try every cure, also after one that leaves nothing wrong.",
+            "option": "--try-all",
+        },
+    )
     repair: bool = field(default=False, metadata={"help": "Repair the flagged symbols too.", "option": "--repair"})
     layer: str = field(default="", metadata={"help": "Layer that decides and is repaired; the middle one if empty."})
     k: int = field(default=5, metadata={"help": "Neighbours that a ball of the normal region reaches to.", "min": 1})
@@ -112,6 +127,10 @@ class SpeakSettings:
                 raise ValueError(f"{name} needs repair: there is nothing to write without a repair.")
         if self.use_repairs is not None and self.repair:
             raise ValueError("use_repairs and repair are two ways to repair: give one of them.")
+        if self.mend and self.repairs:
+            raise ValueError("mend and repair are two ways to mend: give one of them; mend tries repairs too.")
+        if self.try_all and not self.mend:
+            raise ValueError("try_all needs mend: there are no cures to try without it.")
         if self.best_of > 1 and self.judge == "none":
             raise ValueError("best_of needs a judge to say which is best; leave judge at whisper.")
 

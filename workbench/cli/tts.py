@@ -28,9 +28,16 @@ def _known_voice(voice: str) -> str:
 @command(
     commands,
     panel=MEND,
-    example='Example: genmend speak joe "Doctor Krzysztof Nguyen visited Tbilisi." --repair --out spoken',
+    example='Example: genmend speak joe "Doctor Krzysztof Nguyen visited Tbilisi." --mend --out spoken',
     settings="genmend.tts.mending.settings:SpeakSettings",
-    before={"repair": "edit", "reference": "best_of", "attention_window": "save_repairs", "speaker": "seed"},
+    before={
+        "mend": "edit",
+        "try_all": "edit",
+        "repair": "edit",
+        "reference": "best_of",
+        "attention_window": "save_repairs",
+        "speaker": "seed",
+    },
     leave_out=("copies", "window"),
 )
 def speak(
@@ -66,7 +73,7 @@ def speak(
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Say a text: diagnose where the voice is lost, repair it, edit its prosody, with audio and a page."""
+    """Say a text: find what is wrong with it, mend it, edit its prosody, with audio and a page."""
     from genmend.tts import load_voice
     from genmend.workbench.commands.rank_sentences import run_speak_batch
     from genmend.workbench.commands.speak import run_speak
@@ -84,13 +91,13 @@ def speak(
     if attention_window:
         loaded = _with_window(loaded, attention_window)
     if file is not None:
-        if settings.repairs or edit:
-            raise ValueError("--file ranks sentences and takes neither repairs nor --edit; give one text for those.")
+        if settings.mend or settings.repairs or edit:
+            raise ValueError("--file ranks sentences and takes no --mend, --repair or --edit; give one text for those.")
         batch = run_speak_batch(loaded, file, out, settings, progress=show_progress())
         finish(batch.to_dict(), out, as_json, ranking_answer(batch).in_words())
     elif edit:
-        if settings.repairs:
-            raise ValueError("--edit and --repair are two runs: give one of them.")
+        if settings.mend or settings.repairs:
+            raise ValueError("--edit and --mend or --repair are two runs: give one of them.")
         edits = run_speak_edit(loaded, text, out, settings, edit, progress=show_progress())
         finish(edits.to_dict(), out, as_json, edit_answer(edits).in_words())
     else:

@@ -30,6 +30,7 @@ __all__ = [
     "Number",
     "Paragraph",
     "Picture",
+    "Players",
     "Section",
     "Table",
     "Thumbnails",
@@ -183,6 +184,14 @@ class Audio:
 
 
 @dataclass(frozen=True)
+class Players:
+    """Sounds to be compared, each with a player and its caption, beside each other."""
+
+    caption: str
+    sounds: Sequence[Audio]
+
+
+@dataclass(frozen=True)
 class Figure:
     """A matplotlib figure, drawn when the report is written; it is never shown and stays the caller's."""
 
@@ -229,7 +238,18 @@ class Drawing:
 
 
 Block: TypeAlias = (
-    Paragraph | Table | Facts | Picture | Thumbnails | Comparison | Beside | Gallery | Audio | Figure | Drawing
+    Paragraph
+    | Table
+    | Facts
+    | Picture
+    | Thumbnails
+    | Comparison
+    | Beside
+    | Gallery
+    | Audio
+    | Players
+    | Figure
+    | Drawing
 )
 
 

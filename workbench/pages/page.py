@@ -32,6 +32,7 @@ from genmend.workbench.pages.blocks import (
     Number,
     Paragraph,
     Picture,
+    Players,
     Section,
     Table,
     Thumbnails,
@@ -54,6 +55,7 @@ __all__ = [
     "Number",
     "Paragraph",
     "Picture",
+    "Players",
     "Section",
     "Table",
     "Thumbnails",
@@ -239,6 +241,8 @@ def _view(block: Block) -> dict[str, Any]:
         }
     if isinstance(block, Audio):
         return {"kind": "audio", "caption": block.caption, "uri": block.data_uri}
+    if isinstance(block, Players):
+        return {"kind": "players", "caption": block.caption, "sounds": [_view(sound) for sound in block.sounds]}
     if isinstance(block, Figure):
         try:
             drawn = block.picture()
@@ -296,8 +300,8 @@ def _view(block: Block) -> dict[str, Any]:
         }
     raise TypeError(
         f"A section holds a {type(block).__name__}; its blocks are Paragraph, Table, Facts, Figure, Picture, "
-        "Thumbnails, Comparison, Beside, Gallery, Drawing and Audio of genmend.workbench.pages.page: wrap it in one "
-        "of them."
+        "Thumbnails, Comparison, Beside, Gallery, Drawing, Audio and Players of genmend.workbench.pages.page: wrap it "
+        "in one of them."
     )
 
 

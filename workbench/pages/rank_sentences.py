@@ -11,7 +11,8 @@ from genmend.tts import Speech
 from genmend.tts.measures.heard_words import pair_words
 from genmend.tts.mending.ranking import RiskyPair, SentenceRanking, sentence_columns
 from genmend.workbench.pages.page import Answer, Facts, Figure, Number, Paragraph, Section, Table, write_report
-from genmend.workbench.pages.speak import audio_block, heard_table, misheard
+from genmend.workbench.pages.speak import heard_table, misheard
+from genmend.workbench.pages.speak_mending import audio_block
 
 __all__ = ["N_PLAYED", "ranking_answer", "write_ranking_report"]
 

@@ -1,4 +1,4 @@
-"""The page of ``genmend speak``: listen first, then see where the voice is lost, then what was done about it."""
+"""The page of ``genmend speak``: players, what was heard, what is wrong, what was done; the science behind a fold."""
 
 from __future__ import annotations
 
@@ -9,31 +9,24 @@ from typing import Any
 
 import numpy as np
 
-from genmend.tts import Speech
 from genmend.tts.measures.heard_words import WordPair, in_words
+from genmend.tts.measures.sentence_faults import faults_in_words
 from genmend.tts.mending.diagnosis import STATES
 from genmend.tts.mending.figures import diagnosis_figure, score_heat_map, visible_symbol
-from genmend.tts.mending.mend import SpeakRun, SpokenSentence
-from genmend.tts.voices.wav import wav_bytes
+from genmend.tts.mending.spoken import SpeakRun, SpokenSentence
 from genmend.workbench.pages.facts import Preface
-from genmend.workbench.pages.page import Answer, Audio, Facts, Figure, Number, Paragraph, Section, Table, write_report
+from genmend.workbench.pages.page import Answer, Facts, Figure, Number, Paragraph, Section, Table, write_report
+from genmend.workbench.pages.speak_mending import (
+    attempts_section,
+    audio_block,
+    fault_blocks,
+    mending_blocks,
+    players,
+)
 
-__all__ = ["audio_block", "heard_table", "misheard", "speak_answer", "write_speak_report"]
+__all__ = ["heard_table", "misheard", "speak_answer", "write_speak_report"]
 
 N_OPEN = 3  # sentences that are told at once
-
-
-def audio_block(caption: str, speech: Speech) -> Audio:
-    """A player of one spoken sentence."""
-    return Audio(caption, wav_bytes(speech.audio, speech.sample_rate))
-
-
-_DONE = {
-    "skipped": "skipped",
-    "partly skipped": "skipped a part of",
-    "stalled": "stayed for more than a second on",
-    "repeated": "went back to",
-}
 
 
 _LEXICON = (
@@ -48,14 +41,18 @@ def write_speak_report(path: Path, run: SpeakRun, preface: Preface | None = None
     sections = list(preface.sections if preface else ())
     for number, sentence in enumerate(run, start=1):
         name = f"Sentence {number}: " if many else ""
-        said = _said(sentence) if many else []
-        title = f"{name}{_short(sentence.diagnosis.tokens.text)}" if many else "Where the voice is lost"
-        sections.append(Section(title, [*said, *_sentence(sentence)], closed=not many or number > N_OPEN))
+        if many or sentence.mending is not None or sentence.reading_faults:
+            title = f"{name}{_short(sentence.diagnosis.tokens.text)}" if many else "What is wrong, and what was done"
+            told = [*(_said(sentence) if many else ()), *_wrong(sentence)]
+            sections.append(Section(title, told, closed=number > N_OPEN))
+        if sentence.mending is not None and sentence.mending.attempts:
+            sections.append(attempts_section(f"{name}{'what' if many else 'What'} was tried", sentence.mending))
         if sentence.repair is not None:
             sections.append(
                 Section(f"{name}{'repair' if many else 'Repair'}", _repair(sentence), closed=sentence.accepted is False)
             )
-        sections.append(Section(f"{name}{'every' if many else 'Every'} layer", _layers(sentence), closed=True))
+        where = f"{name}{'where' if many else 'Where'} the voice has not been"
+        sections.append(Section(where, [*_science(sentence), *_layers(sentence)], closed=True))
     if run.kept:
         sections.append(Section("Kept for other sentences", [_kept(run)]))
     settings = {key: value for key, value in run.settings.items() if value is not None}
@@ -95,10 +92,12 @@ def speak_answer(run: SpeakRun) -> Answer:
     said = []
     for sentence in run:
         told = in_words(sentence.heard_words)
-        faults = f" {_faults_in_words(sentence)}" if sentence.reading_faults else ""
-        repaired = {True: " The repair was accepted.", False: " The repair was refused.", None: ""}[sentence.accepted]
+        faults = faults_in_words(sentence.reading_faults)
+        done = {True: "The repair was accepted.", False: "The repair was refused.", None: ""}[sentence.accepted]
+        if sentence.mending is not None and not sentence.mending.before.is_right:
+            done = sentence.mending.in_words()
         begins = f"{_short(sentence.diagnosis.tokens.text, 40)}: " if len(run) > 1 else ""
-        said.append(f"{begins}{told}{faults}{repaired}")
+        said.append(begins + " ".join(part for part in (told, faults, done) if part))
     outside = _outside(run)
     return Answer(
         " ".join(said[:N_OPEN]) + (f" {len(said) - N_OPEN} more sentences below." if len(said) > N_OPEN else ""),
@@ -117,10 +116,16 @@ def _outside(run: SpeakRun) -> Number:
 
 
 def _said(sentence: SpokenSentence) -> list[Any]:
-    return [audio_block(sentence.diagnosis.tokens.text, sentence.speech), *heard_table(sentence.heard_words)]
+    return [*players(sentence), *heard_table(sentence.heard_words)]
 
 
-def _sentence(sentence: SpokenSentence) -> list[Any]:
+def _wrong(sentence: SpokenSentence) -> list[Any]:
+    if sentence.mending is not None:
+        return mending_blocks(sentence)
+    return fault_blocks(sentence.reading_faults, "What the voice did wrong, word by word.")
+
+
+def _science(sentence: SpokenSentence) -> list[Any]:
     diagnosis = sentence.diagnosis
     caption = (
         f"Along time: waveform, mel spectrogram, phonemes. Coloured by what {diagnosis.layer} says of each: "
@@ -128,11 +133,6 @@ def _sentence(sentence: SpokenSentence) -> list[Any]:
         f"{100 * diagnosis.base_rate:.0f} % are not."
     )
     blocks: list[Any] = []
-    if not sentence.speech.finished:
-        blocks.append(Paragraph("The voice did not find the end of this sentence and was stopped at its limit."))
-    faults = [[fault.word or "between words", fault.fault] for fault in sentence.reading_faults]
-    if faults:
-        blocks.append(Table("What the attention of the voice did wrong, word by word.", ["word", "fault"], faults))
     blocks.append(Figure(caption, diagnosis_figure(diagnosis, sentence.speech)))
     words = sorted(diagnosis.words, key=lambda word: (STATES.index(word.state), -np.nan_to_num(word.score)))
     rows = [[w.word, w.state, f"{100 * w.outside:.0f} %", None if np.isnan(w.score) else w.score] for w in words]
@@ -220,8 +220,10 @@ def _in_words(run: SpeakRun) -> str:
     for sentence in run:
         found = [word for word in sentence.diagnosis.words if word.state != "inside"]
         text = _short(sentence.diagnosis.tokens.text)
-        if sentence.reading_faults:
-            words.append(f'"{text}" {_faults_in_words(sentence)}')
+        if sentence.heard is None and (wrong := faults_in_words(sentence.faults)):
+            words.append(f'"{text}" {wrong}')
+        if sentence.heard is None and sentence.mending is not None:
+            words.append(sentence.mending.in_words())
         if not found:
             words.append(f'"{text}" Every symbol is where the voice has been before.')
             continue
@@ -230,13 +232,6 @@ def _in_words(run: SpeakRun) -> str:
         if sentence.accepted is not None:
             words[-1] += " The repair was accepted." if sentence.accepted else " The repair was refused."
     return "\n\n".join(words)
-
-
-def _faults_in_words(sentence: SpokenSentence) -> str:
-    by_fault: dict[str, list[str]] = {}
-    for fault in sentence.reading_faults:
-        by_fault.setdefault(fault.fault, []).append(fault.word or "a pause")
-    return "The voice " + "; ".join(f"{_DONE[fault]} {', '.join(found[:6])}" for fault, found in by_fault.items()) + "."
 
 
 def _short(text: str, most: int = 70) -> str:

@@ -11,7 +11,7 @@ from genmend.tts.prosody.edit_requests import UNITS
 from genmend.tts.prosody.prosody import ProsodyEdit
 from genmend.tts.prosody.sentence_edits import SentenceEdits
 from genmend.workbench.pages.page import Answer, Facts, Figure, Number, Paragraph, Section, Table, write_report
-from genmend.workbench.pages.speak import audio_block
+from genmend.workbench.pages.speak_mending import audio_block
 
 __all__ = ["edit_answer", "write_edit_report"]
 

@@ -10,8 +10,8 @@ from genmend.tts.measures.heard_words import in_words, pair_words
 from genmend.tts.mending.acceptance import Verdict
 from genmend.tts.mending.diagnosis import STATES, Diagnosis
 from genmend.tts.mending.figures import diagnosis_figure, visible_symbol
-from genmend.tts.mending.mend import SpokenSentence
 from genmend.tts.mending.repair import Repair
+from genmend.tts.mending.spoken import SpokenSentence
 from genmend.workbench.app.page_parts import figure_html, note_html, table_html
 from genmend.workbench.app.voice.work import Edited, Mended, Said
 from genmend.workbench.pages.speak_edit import edit_answer

@@ -16,9 +16,9 @@ from genmend.tts.measures.judges import WhisperJudge
 from genmend.tts.measures.voice_judge import judge_for
 from genmend.tts.mending.acceptance import Verdict, judge_by_whisper
 from genmend.tts.mending.cached_reference import reference_for
-from genmend.tts.mending.mend import SpeakRun
 from genmend.tts.mending.reference import VoiceReference
 from genmend.tts.mending.settings import SpeakSettings
+from genmend.tts.mending.spoken import SpeakRun
 from genmend.tts.prosody.edit_requests import request_of_word
 from genmend.tts.prosody.sentence_edits import SentenceEdits
 from genmend.tts.text.languages import language_code
