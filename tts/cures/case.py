@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from genmend.tts.cures.way import Way
 from genmend.tts.measures.alignment import alignment_of
+from genmend.tts.measures.heard_words import pair_words
 from genmend.tts.measures.judges import WhisperJudge
 from genmend.tts.measures.reading_faults import ReadingFault
 from genmend.tts.measures.sentence_faults import find_faults
@@ -108,7 +109,8 @@ def read(
     if judge is None or (most_misread is not None and n_misread > most_misread):
         return Reading(tokens, speech, own, n_misread)
     verdict = judge_by_whisper(judge, speech, text)
-    faults = find_faults(tokens, speech, lengths=lengths, text=text, heard=verdict.heard)
+    heard = pair_words(text, verdict.heard, verdict.language)
+    faults = find_faults(tokens, speech, lengths=lengths, heard=heard)
     return Reading(tokens, speech, faults, n_misread, verdict)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from genmend.tts.measures.heard_words import WordPair, pair_words
+from genmend.tts.measures.heard_words import WordPair
 from genmend.tts.measures.reading_faults import ATTENTION_FAULTS, ReadingFault, find_reading_faults, seconds_of
 from genmend.tts.measures.sound_lengths import DURATION_FAULTS, SoundLengths, find_duration_faults
 from genmend.tts.text.tokens import Tokens
@@ -30,7 +30,7 @@ _DONE = {
 
 
 def find_faults(
-    tokens: Tokens, speech: Speech, *, lengths: SoundLengths | None = None, text: str = "", heard: str | None = None
+    tokens: Tokens, speech: Speech, *, lengths: SoundLengths | None = None, heard: Sequence[WordPair] = ()
 ) -> tuple[ReadingFault, ...]:
     """List what is wrong with a spoken sentence, in the order of its words.
 
@@ -42,16 +42,15 @@ def find_faults(
     ----------
     lengths
         How long the voice's sounds usually last (`measure_lengths`); without it no durations are judged.
-    text, heard
-        What should have been said, and what was heard; None where nobody listened.
+    heard
+        What was heard beside what was meant (`pair_words`); empty where nobody listened.
     """
     found = [*find_reading_faults(tokens, speech), *find_duration_faults(tokens, speech, lengths or {})]
     for lost in tokens.dropped:
         word = tokens.words[lost.word] if lost.word >= 0 else ""
         told = f"{lost.symbol}: {lost.reason}"
         found.append(ReadingFault(word, lost.word, "dropped", seconds_of(tokens, speech, lost.word), (), told))
-    if heard is not None:
-        found += _misheard(tokens, speech, pair_words(text or tokens.text, heard))
+    found += _misheard(tokens, speech, heard)
     return tuple(sorted(found, key=lambda fault: fault.number))
 
 

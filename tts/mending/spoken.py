@@ -66,7 +66,9 @@ class SpokenSentence:
     @property
     def heard_words(self) -> list[WordPair]:
         """What was heard of `speech` beside what was meant, word by word; empty where nobody listened."""
-        return [] if self.heard is None else pair_words(self.diagnosis.tokens.text, self.heard.heard)
+        if self.heard is None:
+            return []
+        return pair_words(self.diagnosis.tokens.text, self.heard.heard, self.heard.language)
 
     @property
     def reading_faults(self) -> tuple[ReadingFault, ...]:

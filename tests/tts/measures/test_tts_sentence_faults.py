@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from genmend.tts.measures.heard_words import pair_words
 from genmend.tts.measures.sentence_faults import faults_in_words, find_faults
 from genmend.tts.measures.sound_lengths import find_duration_faults, measure_lengths
 from genmend.tts.text.tokens import Dropped, Tokens
@@ -23,7 +24,7 @@ def spoken(frames):
 
 
 def heard(words):
-    found = find_faults(TOKENS, spoken([10] * 7), text=TOKENS.text, heard=words)
+    found = find_faults(TOKENS, spoken([10] * 7), heard=pair_words(TOKENS.text, words))
     return [(fault.word, fault.number, fault.fault, fault.detail, fault.seconds) for fault in found]
 
 
