@@ -18,7 +18,7 @@ from genmend.tts.mending.reference_file import (
     save_reference,
     voice_digest,
 )
-from genmend.tts.text.corpus import ENGLISH, read_sentences, tokenize_corpus
+from genmend.tts.text.corpus import corpus_for, read_sentences, tokenize_corpus
 from genmend.tts.voices.voice import Voice
 
 __all__ = ["reference_for"]
@@ -57,12 +57,7 @@ def reference_for(
         If the corpus holds fewer than 20 sentences that this voice can read, none is given and the voice speaks
         another language than English, or `folder` holds a reference of another `k` or another `corpus`.
     """
-    if corpus is None and voice.transcripts is None and not voice.speaks_english:
-        raise ValueError(
-            f"{voice.name} speaks {voice.language!r}, and genmend's own reference sentences are English: give at least "
-            "20 ordinary sentences of its language, one a line, as corpus= (--corpus FILE)."
-        )
-    given, corpus = corpus is not None, corpus or voice.transcripts or ENGLISH
+    given, corpus = corpus is not None, corpus_for(voice, corpus)
     content = sha256_of_file(corpus)
     facts: dict[str, Any] = {"voice": voice_digest(voice), "corpus": content, "k": k, "seed": seed, "made": _REVISION}
     kept = cache_folder() / "voices" / settings_key(facts) if folder is None else folder

@@ -12,7 +12,7 @@ from genmend.tts.mending.combination import CombinationRepair, apply_repairs, co
 from genmend.tts.mending.generalisation import Generalisation, average_repair, measure_generalisation
 from genmend.tts.mending.reference import VoiceReference
 from genmend.tts.mending.repair import Repair
-from genmend.tts.text.corpus import ENGLISH, read_sentences, tokenize_corpus
+from genmend.tts.text.corpus import corpus_for, read_sentences, tokenize_corpus
 from genmend.tts.text.tokens import Tokens
 from genmend.tts.voices.voice import Voice
 
@@ -55,7 +55,7 @@ def read_carriers(voice: Voice, corpus: Path | None = None) -> list[Tokens]:
     corpus
         The voice's own transcripts, or genmend's English text, if None.
     """
-    text = read_sentences(corpus or voice.transcripts or ENGLISH)
+    text = read_sentences(corpus_for(voice, corpus))
     return tokenize_corpus(voice, text[:: max(1, len(text) // N_CARRIERS)])
 
 

@@ -10,7 +10,7 @@ from genmend.storage.progress import with_progress
 from genmend.storage.weights import cache_folder
 from genmend.tts.mending.reference_file import voice_digest
 from genmend.tts.prosody.probe_moves import ProbeMoves, fit_moves, label_sentences
-from genmend.tts.text.corpus import ENGLISH, read_sentences, tokenize_corpus
+from genmend.tts.text.corpus import corpus_for, read_sentences, tokenize_corpus
 from genmend.tts.voices.voice import Voice
 
 __all__ = ["N_LABELLED", "load_or_fit_moves"]
@@ -26,11 +26,16 @@ def load_or_fit_moves(voice: Voice, corpus: Path | None = None, *, progress: boo
     voice
         One whose speech says how long each token lasts.
     corpus
-        Sentences for the voice to say; genmend's English text by default.
+        Sentences for the voice to say; by default as `corpus_for` chooses them.
     progress
         Whether to show a bar while it is learnt.
+
+    Raises
+    ------
+    ValueError
+        As `corpus_for`.
     """
-    corpus = corpus or ENGLISH
+    corpus = corpus_for(voice, corpus)
     facts = {"voice": voice_digest(voice), "corpus": settings_key({"text": corpus.read_text(encoding="utf-8")})}
 
     def learn() -> ProbeMoves:

@@ -8,7 +8,7 @@ from pathlib import Path
 from genmend.tts.text.tokens import Tokens
 from genmend.tts.voices.voice import Voice
 
-__all__ = ["ENGLISH", "read_sentences", "tokenize_corpus"]
+__all__ = ["ENGLISH", "corpus_for", "read_sentences", "tokenize_corpus"]
 
 ENGLISH = Path(__file__).parents[1] / "corpus" / "english.tsv"  # made by experiments/voices/make_corpus.py
 
@@ -35,6 +35,22 @@ def read_sentences(path: str | Path = ENGLISH) -> list[tuple[str, str | None]]:
         raise ValueError(f"{path} holds no sentence: give a text file, one sentence a line.")
     split = (line.partition("\t") for line in pairs)
     return [(text.strip(), phonemes.strip() or None) for text, _, phonemes in split]
+
+
+def corpus_for(voice: Voice, given: Path | None = None) -> Path:
+    """Choose the sentences for a voice: the given ones, its own transcripts, or genmend's for one that speaks English.
+
+    Raises
+    ------
+    ValueError
+        If none are given, and genmend's are of another language than the voice.
+    """
+    if given is None and voice.transcripts is None and not voice.speaks_english:
+        raise ValueError(
+            f"{voice.name} speaks {voice.language!r}, and genmend's own reference sentences are English: give at least "
+            "20 ordinary sentences of its language, one a line, as corpus= (--corpus FILE)."
+        )
+    return given or voice.transcripts or ENGLISH
 
 
 def tokenize_corpus(voice: Voice, sentences: Sequence[tuple[str, str | None]]) -> list[Tokens]:

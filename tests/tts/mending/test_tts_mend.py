@@ -13,6 +13,7 @@ from genmend.tts.mending.cached_reference import reference_for
 from genmend.tts.mending.combination_file import load_repairs
 from genmend.tts.mending.ranking import rank_sentences, sentence_columns
 from genmend.tts.mending.settings import SpeakSettings
+from genmend.tts.prosody.cached_moves import load_or_fit_moves
 from genmend.tts.voices.wav import write_wav
 
 SETTINGS = {"repair": True, "layer": "convolutions.0", "copies": 6, "judge": "none"}
@@ -246,8 +247,9 @@ def test_a_missing_counter_of_word_errors_is_told_before_anything_is_said(flagge
         mend(voice, "", reference=reference, settings=SpeakSettings(phonemes=flagged[0], repair=True))
 
 
-def test_english_sentences_are_no_reference_for_another_language(monkeypatch):
+@pytest.mark.parametrize("use", [reference_for, read_carriers, load_or_fit_moves])
+def test_english_sentences_are_none_of_another_language(monkeypatch, use):
     voice, _, _ = toy_reference()
     monkeypatch.setattr(voice, "language", "deu")
     with pytest.raises(ValueError, match="speaks 'deu', and genmend's own reference sentences are English"):
-        reference_for(voice)
+        use(voice)
