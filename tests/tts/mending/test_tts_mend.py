@@ -11,6 +11,7 @@ from genmend.storage.weights import MissingWeightsError
 from genmend.tts import diagnose, mend, repair
 from genmend.tts.mending.cached_reference import reference_for
 from genmend.tts.mending.combination_file import load_repairs
+from genmend.tts.mending.kept_repairs import read_carriers
 from genmend.tts.mending.ranking import rank_sentences, sentence_columns
 from genmend.tts.mending.settings import SpeakSettings
 from genmend.tts.prosody.cached_moves import load_or_fit_moves
