@@ -71,7 +71,8 @@ test-all: $(VENV)/.installed-test
 
 # The tests on real weights, CLIP's included, and the long ones.
 real: $(VENV)/.installed-real
-	$(GENMEND) fetch faces eyes portraits efficientnet-lite0 clip-vit-b16 mobilenet-v2 whisper-tiny speaker terrain joe
+	$(GENMEND) fetch faces eyes portraits efficientnet-lite0 clip-vit-b16 mobilenet-v2 whisper-tiny speaker terrain joe \
+	  hibari kokoro
 	$(BIN)/python -m pytest -m "real or slow or clip" $(ARGS)
 
 lint: $(VENV)/.installed-test

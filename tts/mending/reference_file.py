@@ -28,10 +28,12 @@ class ReferenceFileError(ValueError):
 
 
 def voice_digest(voice: Voice) -> str:
-    """Digest a voice's weights (SHA-256): what a reference, a repair or a correction file belongs to."""
+    """Digest a voice's weights and variant (SHA-256): what a reference, a repair or a correction file belongs to."""
     model: Any = voice.model  # type: ignore[attr-defined]
     if hasattr(model, "SerializeToString"):
-        return sha256_of([model.SerializeToString(deterministic=True)])
+        return sha256_of(
+            [model.SerializeToString(deterministic=True), *([voice.variant.encode()] if voice.variant else [])]
+        )
     from genmend.activations.digests import weights_digest
 
     return weights_digest(model)

@@ -8,18 +8,18 @@ from typing import Any, Unpack
 
 from genmend.storage.plug_ins import PlugIn, find_plug_in
 from genmend.tts.text.lexicon import read_lexicon
-from genmend.tts.voices.options import PiperOptions, VoiceOptions, check_options
+from genmend.tts.voices.options import OnnxOptions, PiperOptions, VoiceOptions, check_options
 from genmend.tts.voices.voice import Voice
 
 __all__ = ["EMBEDDED", "check_voice", "load_voice"]
 
-EMBEDDED = ("joe", "tacotron")
+EMBEDDED = ("joe", "hibari", "kokoro", "tacotron")
 
 _BUNDLE = "torchaudio:"
 _ACCEPTED = (
-    "'joe', 'tacotron', a plug-in (see `genmend list`), the .onnx file of a Piper voice, the .safetensors file of a "
-    "Tacotron 2 of ours, 'torchaudio:' and a bundle, or the folder or hub name of a VITS, FastSpeech2Conformer or "
-    "SpeechT5 model of transformers"
+    "'joe', 'hibari', 'kokoro', 'tacotron', a plug-in (`genmend list`), the .onnx file of a voice, the .safetensors "
+    "file of a Tacotron 2 of ours, 'torchaudio:' and a bundle, or the folder or hub name of a VITS, "
+    "FastSpeech2Conformer or SpeechT5 model of transformers"
 )
 
 
@@ -39,15 +39,18 @@ def load_voice(
         One of these:
 
         - ``joe``: the embedded Piper voice (``genmend fetch joe``);
+        - ``hibari`` and ``kokoro``: two more that ``genmend fetch`` gets (English at 24 kHz; with ``language="ja"``
+          Kokoro reads Japanese in kana);
         - ``tacotron``: the small Tacotron 2 of this project;
-        - the .onnx file of a Piper voice, or the .safetensors file of a Tacotron 2 trained here;
+        - the .onnx file of a Piper voice, of Kokoro, of a Matcha, VITS or MMS export, or of another voice with its
+          description beside it (see `OnnxVoice`), or the .safetensors file of a Tacotron 2 trained here;
         - the name of a plug-in, whose callable is given the options;
         - ``torchaudio:TACOTRON2_GRIFFINLIM_CHAR_LJSPEECH``, or another of its bundles;
         - the folder or the hub name of a transformers model: VITS (with MMS), FastSpeech2Conformer, SpeechT5.
     download
         Whether bundles and hub models may be fetched; else they must be in their libraries' caches.
     device
-        Where the model and a vocoder that is a module run, as torch names it; a Piper voice runs on the CPU alone.
+        Where the model and a vocoder that is a module run, as torch names it; ONNX voices run on the CPU alone.
     lexicon
         File of words with their phonemes, WORD tab IPA, for names that espeak-ng misreads.
     **options
@@ -58,7 +61,7 @@ def load_voice(
     TypeError
         For an option that this kind of voice does not have; the message lists those that it has.
     ValueError
-        If it is none of these, a Piper voice and another device than the CPU, or a lexicon and a voice that does not
+        If it is none of these, an ONNX voice and another device than the CPU, or a lexicon and a voice that does not
         read by espeak-ng.
     FileNotFoundError
         If a file of it is missing.
@@ -66,7 +69,7 @@ def load_voice(
         If it needs a package that is not installed.
     """
     name = str(name_or_path)
-    if device != "cpu" and _is_piper(name):
+    if device != "cpu" and _is_onnx(name):
         raise ValueError(f"{name} runs by onnxruntime, on the CPU; the device is {device!r}: leave it out.")
     words = None if lexicon is None else read_lexicon(lexicon)
     voice = _loaded(name, download, dict(options))
@@ -80,17 +83,35 @@ def load_voice(
     return voice
 
 
-def _is_piper(name: str) -> bool:
-    return name == "joe" or name.endswith(".onnx")
+def _is_onnx(name: str) -> bool:
+    return name in ("joe", "hibari", "kokoro") or name.endswith(".onnx")
+
+
+def _load_onnx(name: str, given: dict[str, Any]) -> Voice:
+    """A Piper voice, or one that is described; the graph says which, before its .json is asked for."""
+    from genmend.tts.voices.onnx.graph import read_onnx
+    from genmend.tts.voices.onnx.onnx_voice import OnnxVoice
+    from genmend.tts.voices.piper import PiperVoice
+    from genmend.tts.voices.piper_graph import is_piper
+
+    if name == "joe":
+        return PiperVoice.joe(**given)
+    if name in EMBEDDED:
+        return OnnxVoice.fetched(name, **given)
+    check_options("OnnxVoice", given, OnnxOptions)
+    path = Path(name)
+    # sherpa-onnx has Piper voices with tokens.txt in the place of their .json.
+    described = path.with_name(path.name + ".json").is_file() or not path.with_name("tokens.txt").is_file()
+    if is_piper(read_onnx(path)) and described:
+        check_options("PiperVoice", given, PiperOptions)
+        return PiperVoice(path, **given)
+    return OnnxVoice(path, **given)
 
 
 def _loaded(name: str, download: bool, given: dict[str, Any]) -> Voice:
     """The voice on the CPU; each kind checks its own options."""
-    if _is_piper(name):
-        from genmend.tts.voices.piper import PiperVoice
-
-        check_options("PiperVoice", given, PiperOptions)
-        return PiperVoice.joe(**given) if name == "joe" else PiperVoice(name, **given)
+    if _is_onnx(name):
+        return _load_onnx(name, given)
     if name == "tacotron" or name.endswith(".safetensors") or name.startswith(_BUNDLE):
         if name.startswith(_BUNDLE):
             from genmend.tts.voices.tacotron_bundles import load_bundle

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FastSpeechOptions",
+    "OnnxOptions",
     "PiperOptions",
     "SpeechT5Options",
     "TacotronOptions",
@@ -29,6 +30,17 @@ class PiperOptions(TypedDict, total=False):
     duration_noise: float
     length: float
     speaker: int | str
+
+
+class OnnxOptions(TypedDict, total=False):
+    """Options of `OnnxVoice`."""
+
+    name: str
+    noise: float
+    duration_noise: float
+    length: float
+    speaker: int | str | None
+    language: str
 
 
 class VitsOptions(TypedDict, total=False):

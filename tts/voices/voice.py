@@ -80,6 +80,8 @@ class Voice(ABC):
         What the voice was trained on, as `read_sentences` takes it, where that is known: its best reference text.
     language : str or None
         Code of the language it speaks, e.g. "en-us", "de" or "deu"; None where its files do not say.
+    variant : str
+        Which of several voices in the same weights it is, where its encoder or its tokens depend on that.
     """
 
     name: str
@@ -87,6 +89,7 @@ class Voice(ABC):
     layers: tuple[str, ...]
     transcripts: Path | None = None
     language: str | None = None
+    variant: str = ""
 
     _read: Reader  # texts and phonemes to tokens; set by every voice
 

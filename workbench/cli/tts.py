@@ -44,7 +44,7 @@ def speak(
     voice: Annotated[
         str,
         typer.Argument(
-            help="joe, tacotron, a plug-in, a Piper .onnx, torchaudio:BUNDLE, a folder or hub name of transformers.",
+            help="joe, hibari, kokoro, tacotron, a plug-in, FILE.onnx, torchaudio:BUNDLE, or a model of transformers.",
             callback=_known_voice,
         ),
     ],
@@ -69,6 +69,9 @@ def speak(
         str, typer.Option(help="BACK,AHEAD tokens that attention may move to in a frame; Tacotron 2 only.")
     ] = "",
     speaker: Annotated[str, typer.Option(help="Name or number, of voices with several speakers.")] = "",
+    language: Annotated[
+        str, typer.Option(help="That the voice reads, of voices that know several; ja of kokoro.")
+    ] = "",
     noise: Annotated[float, typer.Option(help="Randomness of voices that have it; 0 compares best.", min=0)] = 0.0,
     device: Device = "cpu",
     as_json: Json = False,
@@ -87,6 +90,8 @@ def speak(
     options: dict[str, Any] = {"noise": noise} if noise else {}
     if speaker:
         options["speaker"] = int(speaker) if speaker.isdecimal() else speaker
+    if language:
+        options["language"] = language
     loaded = load_voice(voice, device=device, lexicon=lexicon, **options)
     if attention_window:
         loaded = _with_window(loaded, attention_window)

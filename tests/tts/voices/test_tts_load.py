@@ -126,7 +126,7 @@ def test_missing_and_foreign_files_are_named(tmp_path):
     ("name", "accepted"),
     [
         ("joe", "duration_noise, length, noise, speaker"),
-        ("none.onnx", "duration_noise, length, noise, speaker"),
+        ("none.onnx", "duration_noise, language, length, name, noise, speaker"),
         ("tacotron", "attention_window, language, mel_deviation, mel_mean, name, reads, vocoder"),
         ("none.safetensors", "attention_window, language, mel_deviation, mel_mean, name, reads, vocoder"),
         ("torchaudio:TACOTRON2_GRIFFINLIM_CHAR_LJSPEECH", "attention_window, language"),

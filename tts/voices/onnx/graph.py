@@ -168,19 +168,34 @@ def seed_randomness(model: Any, seed: int) -> Any | None:
 
 def upstream_part(model: Any, tensors: list[str]) -> Any:
     """The part of a model that these tensors are computed by, with those of its inputs that they need."""
-    import onnx
+    from onnx import ModelProto, helper
 
-    made_by = {name: node for node in model.graph.node for name in node.output}
-    inputs = [given.name for given in graph_ends(model)[0]]
+    made_by = {name: i for i, node in enumerate(model.graph.node) for name in node.output}
     needed: set[str] = set()
     left = list(tensors)
     while left:
         name = left.pop()
-        if name in needed:
-            continue
-        needed.add(name)
-        left += made_by[name].input if name in made_by else ()
-    return onnx.utils.Extractor(model).extract_model([name for name in inputs if name in needed], tensors)
+        if name not in needed:
+            needed.add(name)
+            left += _read_by(model.graph.node[made_by[name]]) if name in made_by else ()
+    part = ModelProto()
+    part.CopyFrom(model)
+    graph = part.graph
+    for field in ("node", "initializer", "sparse_initializer", "input", "output", "value_info"):
+        graph.ClearField(field)
+    kept = {made_by[name] for name in needed if name in made_by}
+    graph.node.extend(node for i, node in enumerate(model.graph.node) if i in kept)
+    graph.initializer.extend(weights for weights in model.graph.initializer if weights.name in needed)
+    graph.sparse_initializer.extend(w for w in model.graph.sparse_initializer if w.values.name in needed)
+    graph.input.extend(given for given in model.graph.input if given.name in needed)
+    graph.output.extend(helper.make_empty_tensor_value_info(tensor) for tensor in tensors)
+    return part
+
+
+def _read_by(node: Any) -> list[str]:
+    """What a node reads, also from within its branches and loops."""
+    inner = [part for attribute in node.attribute for part in (attribute.g, *attribute.graphs)]
+    return [*node.input, *(name for graph in inner for one in graph.node for name in _read_by(one))]
 
 
 def open_graph(model: Any, source: str | Path) -> Any:

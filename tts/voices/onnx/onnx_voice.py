@@ -1,0 +1,336 @@
+"""Voices that are ONNX graphs which read tokens: Kokoro, hibari, exports of Matcha, VITS and MMS, or described ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Unpack
+
+import numpy as np
+
+from genmend.tts.text.characters import CharacterReader
+from genmend.tts.text.ipa import IpaReader
+from genmend.tts.text.kana import KanaReader
+from genmend.tts.text.symbol_table import Reader, SymbolTable
+from genmend.tts.text.tokens import Tokens, check_same_layout, group_by_length, pad_ids
+from genmend.tts.voices.onnx.description import Description, describe
+from genmend.tts.voices.onnx.graph import (
+    VoiceFileError,
+    expose_layers,
+    graph_ends,
+    n_embedded,
+    open_graph,
+    read_onnx,
+    seed_randomness,
+    upstream_part,
+)
+from genmend.tts.voices.onnx.styles import read_style, style_names
+from genmend.tts.voices.onnx.waveforms import audio_of_mel, audio_of_spectra
+from genmend.tts.voices.options import OnnxOptions, check_options
+from genmend.tts.voices.voice import Speech, Voice
+
+__all__ = ["OnnxVoice"]
+
+_ROUNDING = 1e-5  # a row that differs by less of its length is the voice's own
+
+
+class OnnxVoice(Voice):
+    """A voice that is an ONNX graph, with its description: where its tokens go in, its layers are, its audio comes out.
+
+    Parameters
+    ----------
+    path
+        The .onnx file. Its description is NAME.onnx.json or NAME.json beside it, sherpa-onnx' metadata with tokens.txt,
+        or, for Kokoro and hibari, nothing.
+    noise, duration_noise
+        Standard deviations of its randomness, at least 0, where its graph takes them.
+    length
+        Slowness, above 0: 1 is the voice's own.
+    speaker
+        Name or number, of voices with several; of Kokoro a voice's name, or the file of one; the first if None.
+    language
+        That it reads, of voices that know several; "ja" reads kana.
+    name
+        What it is called; the file's name by default.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the file is missing.
+    VoiceFileError
+        If it is damaged, too little is known of it, or its files do not go together.
+    ValueError
+        For a speaker or a language that it does not have.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        noise: float = 0.0,
+        duration_noise: float = 0.0,
+        length: float = 1.0,
+        speaker: int | str | None = None,
+        language: str | None = None,
+        name: str = "",
+    ) -> None:
+        self.path = Path(path)
+        self.model = read_onnx(self.path)
+        self.description = known = describe(self.path, self.model)
+        self.name = name or known.name
+        self.sample_rate = known.sample_rate
+        self.noise, self.duration_noise, self.length = _scales(known, noise, duration_noise, length)
+        self._tensors = {layer: tensor for layer, (tensor, _) in (known.layers or {}).items()}
+        self.layers = tuple(self._tensors)
+        self._tokens = known.input_of("tokens") or ""
+        self._check_numbers()
+        self._choose_speaker(speaker)
+        self.language = language or known.language
+        self._read = _reader(known, self.name, self.language)
+        self.variant = f"{self.speaker_name} {self.language}".strip() if self._style is not None else ""
+        frames = [known.frames] if known.frames else []
+        self._exposed = expose_layers(self.model, self._tensors, [*known.output[1], *frames])
+        self._session = open_graph(self._exposed, self.path)
+        self._vocoder = None if known.vocoder is None else open_graph(read_onnx(known.vocoder), known.vocoder)
+        self._encoders: dict[str, Any] = {}  # deepest layer -> session, made when it is first asked for
+        self._alone = known.batch == 1 or not _encodes_batches(self.model, known)
+
+    @classmethod
+    def fetched(cls, name: str, **options: Unpack[OnnxOptions]) -> OnnxVoice:
+        """Load a voice that ``genmend fetch`` has got: hibari or kokoro.
+
+        Raises
+        ------
+        MissingWeightsError
+            If it is not on this machine.
+        TypeError
+            For another option.
+        """
+        check_options("OnnxVoice", options, OnnxOptions)
+        from genmend.storage.weights import find_weights
+
+        return cls(find_weights(name), **{"name": name, **options})
+
+    def encode(self, batch: Sequence[Tokens], layers: Sequence[str] | None = None) -> list[dict[str, np.ndarray]]:
+        """Encode as `Voice.encode` says; one by one where the graph takes no lengths, or computes in 8 bits."""
+        asked = self.check_layers(layers)
+        vectors: list[dict[str, np.ndarray]] = [{} for _ in batch]
+        if not batch or not asked:
+            return vectors
+        encoder = self._encoder_up_to(max(asked, key=self.layers.index))
+        takes = {given.name for given in encoder.get_inputs()}
+        for rows in [[i] for i in range(len(batch))] if self._alone else group_by_length(batch):
+            feeds = self._feeds([batch[i] for i in rows])
+            outputs = encoder.run([self._tensors[layer] for layer in asked], {k: feeds[k] for k in takes})
+            for layer, output in zip(asked, outputs, strict=True):
+                for i, found in zip(rows, self._rows(layer, output, len(rows), feeds[self._tokens]), strict=True):
+                    vectors[i][layer] = np.ascontiguousarray(found[: len(batch[i])])
+        return vectors
+
+    def speak(self, tokens: Tokens, vectors: Mapping[str, np.ndarray] | None = None, *, seed: int = 0) -> Speech:
+        """Speak as `Voice.speak` says; `Speech.frames` are the model's own durations, where it tells them.
+
+        A voice whose graph draws its noise itself is opened anew for each sentence with noise (about a second).
+        """
+        if seed < 0:
+            raise ValueError(f"seed is {seed}, but a number of at least 0 is needed; choose another.")
+        known, (kind, names) = self.description, self.description.output
+        feeds = self._feeds([tokens])
+        feeds |= self._deltas(tokens, vectors or {}, feeds)
+        session = self._session
+        if self.noise or self.duration_noise:
+            seeded = seed_randomness(self._exposed, seed)
+            session = session if seeded is None else open_graph(seeded, self.path)
+        *made, told = session.run([*names, known.frames or names[0]], feeds)
+        if kind == "audio":
+            audio, hop = np.asarray(made[0], np.float32).reshape(-1), known.hop
+        elif kind == "mel":
+            hop = known.hop or 256
+            audio = audio_of_mel(made[0][0], self.sample_rate, hop, self._vocoder)
+        else:
+            hop = known.hop
+            audio = audio_of_spectra(*(part[0] for part in made), self.sample_rate, np.random.default_rng(seed))
+        audio = np.clip(audio, -1, 1)  # 8 bits overshoot by some thousandths
+        frames = None if known.frames is None else _whole_frames(told, known.frames_unit, hop, self.sample_rate)
+        if frames is not None and len(frames) != len(tokens):
+            raise VoiceFileError(
+                f"{self.path.name}'s tensor {known.frames!r} has {len(frames)} values for {len(tokens)} tokens: "
+                "it holds no durations; name another as frames in its .json, or none."
+            )
+        if hop is None:
+            hop = 1 if frames is None or not frames.sum() else round(len(audio) / int(frames.sum()))
+        mel = np.asarray(made[0][0], np.float32) if kind == "mel" else None
+        return Speech(audio, self.sample_rate, hop, frames=frames, mel=mel)
+
+    def _feeds(self, batch: Sequence[Tokens]) -> dict[str, np.ndarray]:
+        """What each input of the graph takes, in its own type and shape."""
+        longest = self.description.longest
+        for tokens in batch:
+            if longest and len(tokens) > longest:
+                raise ValueError(
+                    f"The sentence has {len(tokens)} symbols, and {self.name} takes {longest} at most: split it at a "
+                    "comma, and speak the parts."
+                )
+        ids, lengths = pad_ids(batch)
+        values = {"tokens": ids, "lengths": lengths, "mask": np.ones_like(ids), "length": self.length,
+                  "speed": 1 / self.length, "noise": self.noise, "duration_noise": self.duration_noise,
+                  "speaker": np.full(len(batch), self.speaker)}  # fmt: skip
+        if self._style is not None:
+            ends = (self.description.begin is not None) + (self.description.end is not None)
+            row = min(max(len(batch[0]) - ends, 1), len(self._style)) - 1
+            values["style"] = self._style[row : row + 1]
+        feeds = {}
+        for given in graph_ends(self.model)[0]:
+            kind = self.description.inputs[given.name]
+            parts = [values.get(one, one) if isinstance(one, str) else one for one in _listed(kind)]
+            feeds[given.name] = _as_input(given, parts if isinstance(kind, list) else parts[0])
+        return feeds
+
+    def _rows(self, layer: str, output: np.ndarray, n: int, ids: np.ndarray) -> np.ndarray:
+        """A layer's vectors as (sentences, tokens, units), whatever the order of its axes."""
+        axes = (self.description.layers or {})[layer][1]
+        rows = np.asarray(output)
+        if rows.ndim == 3:
+            rows = rows.transpose([axes.index(axis) for axis in "bnd"])
+        if rows.ndim != 3 or rows.shape[:2] != (n, ids.shape[1]):
+            raise VoiceFileError(
+                f"{self.path.name} gives the layer {layer!r} in shape {output.shape} for {n} sentences of "
+                f"{ids.shape[1]} tokens, which does not fit its axes {axes!r}: correct them in its .json."
+            )
+        return rows.astype(np.float32)
+
+    def _deltas(
+        self, tokens: Tokens, vectors: Mapping[str, np.ndarray], feeds: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """What to add to each layer for it to give these vectors; deeper layers see the shallower ones' edits."""
+        deltas: dict[str, np.ndarray] = {}
+        for layer in sorted(self.check_layers(tuple(vectors)), key=self.layers.index):
+            wanted = check_same_layout(tokens, vectors[layer], layer)
+            output = self._session.run([self._tensors[layer]], {**feeds, **deltas})[0]
+            given = self._rows(layer, output, 1, feeds[self._tokens])[0]
+            if wanted.shape != given.shape:
+                raise ValueError(f"vectors of {layer!r} have shape {wanted.shape}, but the voice has {given.shape}.")
+            delta = wanted - given
+            near = np.linalg.norm(delta, axis=1) <= _ROUNDING * np.linalg.norm(given, axis=1)
+            delta = np.where(near[:, None], 0, delta)[None]
+            axes = (self.description.layers or {})[layer][1]
+            deltas[f"delta.{layer}"] = np.ascontiguousarray(delta.transpose(["bnd".index(axis) for axis in axes]))
+        return deltas
+
+    def _encoder_up_to(self, deepest: str) -> Any:
+        """What gives the layers up to this one, without all that comes after."""
+        if deepest not in self._encoders:
+            tensors = [self._tensors[layer] for layer in self.layers[: self.layers.index(deepest) + 1]]
+            self._encoders[deepest] = open_graph(upstream_part(self.model, tensors), self.path)
+        return self._encoders[deepest]
+
+    def _check_numbers(self) -> None:
+        """Refuse a table with numbers beyond the graph's embedding, which onnxruntime would refuse in the middle."""
+        rows = n_embedded(self.model, self._tokens)
+        for symbol, ids in self.description.symbols.items():
+            if rows is not None and max(ids, default=0) >= rows:
+                raise VoiceFileError(
+                    f"The table of symbols of {self.path} gives {symbol!r} the number {max(ids)}, and the voice knows "
+                    f"{rows}: the two do not belong together; get both again."
+                )
+
+    def _choose_speaker(self, speaker: int | str | None) -> None:
+        """The number of a speaker, or the vectors of a style; refused where it would have no effect."""
+        known = self.description
+        self.speaker, self.speaker_name, self._style = 0, "", None
+        style = known.input_of("style")
+        if style is not None:
+            assert known.styles is not None
+            source, names = known.styles, style_names(known.styles, known.style_names)
+            if isinstance(speaker, str) and speaker not in names and Path(speaker).is_file():
+                source, names = Path(speaker), style_names(Path(speaker))
+                speaker = None
+            chosen = _chosen(self.name, names, speaker)
+            size = (
+                next(v for v in graph_ends(self.model)[0] if v.name == style).type.tensor_type.shape.dim[-1].dim_value
+            )
+            self._style = read_style(source, chosen, size or 256, known.style_names if names != [source.stem] else ())
+            self.speaker_name = chosen
+            return
+        if known.input_of("speaker") is None:
+            if speaker not in (None, 0, "0"):
+                raise ValueError(
+                    f"speaker is {speaker!r}, but the graph of {self.name} takes no speaker, so it would have no "
+                    "effect; leave it out."
+                )
+            return
+        speakers = dict(known.speakers or {})
+        number = speaker if isinstance(speaker, int) and speaker in speakers.values() else None
+        self.speaker = number if number is not None else speakers[_chosen(self.name, list(speakers), speaker)]
+
+
+def _chosen(voice: str, names: list[str], speaker: int | str | None) -> str:
+    if speaker is None:
+        return names[0]
+    if isinstance(speaker, int) and 0 <= speaker < len(names):
+        return names[speaker]
+    if speaker not in names:
+        shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+        raise ValueError(f"speaker is {speaker!r}, but {voice} has {shown}; give one of these, or its number from 0.")
+    return str(speaker)
+
+
+def _reader(known: Description, name: str, language: str | None) -> Reader:
+    """What reads text for the voice."""
+    table = SymbolTable(name, known.symbols, known.begin, known.end, known.blank, known.blank_outside)
+    if known.reads == "characters":
+        return CharacterReader(table)
+    if known.reads == "kana" or (language == "ja" and known.reads == "ipa"):
+        return KanaReader(table)
+    replaced = dict(known.replace or {})
+    if any(isinstance(value, dict) for value in replaced.values()):
+        replaced = replaced.get(language or "", replaced.get("", {}))
+    return IpaReader(table, language or "en-us", as_written=known.reads == "phonemes", replaced=replaced)
+
+
+def _scales(known: Description, noise: float, duration_noise: float, length: float) -> tuple[float, float, float]:
+    """Check each, and that the graph takes it: what has no effect is refused."""
+    for name, value, usual in (("noise", noise, 0), ("duration_noise", duration_noise, 0), ("length", length, 1)):
+        if not (np.isfinite(value) and value >= 0) or (name == "length" and value == 0):
+            raise ValueError(
+                f"{name} is {value}; a number {'above' if name == 'length' else 'of at least'} 0 is needed."
+            )
+        taken = known.input_of(name) or (name == "length" and known.input_of("speed"))
+        if value != usual and not taken:
+            raise ValueError(f"{name} is {value}, but the graph of {known.name} does not take it; leave it out.")
+    return float(noise), float(duration_noise), float(length)
+
+
+def _encodes_batches(model: Any, known: Description) -> bool:
+    """Whether sentences can be padded: the graph takes their lengths, any number of them, and scales none by others."""
+    tokens = next(value for value in graph_ends(model)[0] if value.name == known.input_of("tokens"))
+    in_8_bits = any(node.op_type.startswith("Dynamic") for node in model.graph.node)
+    one = tokens.type.tensor_type.shape.dim[0].dim_value == 1 if tokens.type.tensor_type.shape.dim else False
+    return known.input_of("lengths") is not None and known.input_of("style") is None and not in_8_bits and not one
+
+
+def _listed(kind: Any) -> list[Any]:
+    return kind if isinstance(kind, list) else [kind]
+
+
+def _as_input(given: Any, value: Any) -> np.ndarray:
+    """A value in the type and the number of axes that an input of the graph has."""
+    from onnx import helper
+
+    tensor = given.type.tensor_type
+    array = np.asarray(value, dtype=helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+    axes = len(tensor.shape.dim) if tensor.HasField("shape") else max(array.ndim, 1)
+    while array.ndim > axes and array.shape[0] == 1:
+        array = array[0]
+    return array.reshape((1,) * (axes - array.ndim) + array.shape) if array.ndim < axes else array
+
+
+def _whole_frames(told: np.ndarray, unit: str, hop: int | None, sample_rate: int) -> np.ndarray:
+    """Durations of tokens in whole frames; rounded so that their sums are, where they are not whole."""
+    values = np.asarray(told, np.float64).reshape(-1)
+    if unit == "log frames":
+        values = np.exp(values)
+    elif unit in ("samples", "seconds"):
+        values = values * (sample_rate if unit == "seconds" else 1) / (hop or 1)
+    ends = np.round(np.cumsum(values)).astype(np.int64)
+    return np.diff(ends, prepend=0)
