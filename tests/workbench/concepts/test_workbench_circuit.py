@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from genmend.concepts.scalar_target import NotDeterministicWarning
 from genmend.workbench.cli.main import app
+from genmend.workbench.pages.concepts.circuit_drawing import short_names
 
 OWN = """
 import torch
@@ -105,6 +106,14 @@ def test_a_model_whose_runs_differ_is_said_with_the_spread(here):
         f"Two runs of the model on one input differ by {totals['spread']:.2g}: what stands here is of one run."
         in (here / "out" / "report.html").read_text()
     )
+
+
+def test_long_names_of_blocks_fit_their_columns():
+    tower = [f"0.tower.vision_model.encoder.layers.{n}.mlp.activation_fn" for n in (9, 10)]
+    assert short_names(tower) == ["layers.9", "layers.10"]
+    assert short_names(["features.9", "features.10"]) == ["features.9", "features.10"]
+    for names in (["down_blocks.0.attentions.0.ff.net.0", "mid_block.resnets.1.conv1"], ["a" * 40]):
+        assert all(0 < len(name) <= 26 for name in short_names(names))
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,11 @@ from PIL import Image
 from genmend.concepts.circuits.circuit import CircuitGraph, Edge, Unit
 from genmend.concepts.circuits.unit_examples import UnitExample
 
-__all__ = ["draw_circuit", "shown_units"]
+__all__ = ["draw_circuit", "short_names", "shown_units"]
 
 N_UNITS = 7  # of each block, that are drawn
 N_LINES = 4  # that leave a unit
+N_LETTERS = 26  # of a block's name, that fit a column
 CROP, GAP = 44, 4  # pixels of an example, between two
 ROW, COLUMN, TOP = 92, 250, 60
 EXCITES, INHIBITS = "#c2410c", "#1d4ed8"
@@ -96,11 +97,35 @@ def draw_circuit(
     for number, block in enumerate(columns):
         n_all = sum(1 for unit in graph.units if unit[0] == block)
         n_shown = sum(1 for unit in units if unit[0] == block)
-        _text(svg, COLUMN * number + 20, 24, graph.blocks[block], size=15)
+        title = _text(svg, COLUMN * number + 20, 24, short_names(graph.blocks)[block], size=15)
+        _say(title, "title", graph.blocks[block])
         _text(svg, COLUMN * number + 20, 42, f"{n_shown} of {n_all} units", size=11, soft=True)
     for unit in units:
         _box(svg, graph, unit, centres[unit], examples[unit], images)
     return svg
+
+
+def short_names(blocks: Sequence[str]) -> list[str]:
+    """Names of blocks that fit a column: without what they share at the end, and at the beginning but its last part.
+
+    Names that fit stay whole.
+
+    >>> short_names(["tower.encoder.layers.10.mlp.activation", "tower.encoder.layers.11.mlp.activation"])
+    ['layers.10', 'layers.11']
+    """
+    if max(map(len, blocks)) <= N_LETTERS:
+        return list(blocks)
+    parts = [name.split(".") for name in blocks]
+    n_first, n_last = (_shared([own[::step] for own in parts]) for step in (1, -1))
+    short = [
+        ".".join(own[max(n_first - 1, 0) : len(own) - n_last]) or name for own, name in zip(parts, blocks, strict=True)
+    ]
+    return [name if len(name) <= N_LETTERS else f"\N{HORIZONTAL ELLIPSIS}{name[1 - N_LETTERS :]}" for name in short]
+
+
+def _shared(parts: Sequence[Sequence[str]]) -> int:
+    """How many of the first parts all share."""
+    return next((n for n, own in enumerate(zip(*parts, strict=False)) if len(set(own)) > 1), min(map(len, parts)))
 
 
 def _centres(units: Sequence[Unit], columns: Sequence[int]) -> dict[Unit, tuple[float, float]]:
@@ -188,10 +213,16 @@ def _crop_uri(image: np.ndarray, place: tuple[float, float] | None) -> str:
     return "data:image/jpeg;base64," + b64encode(buffer.getvalue()).decode("ascii")
 
 
-def _text(parent: ElementTree.Element, x: float, y: float, text: str, *, size: int, soft: bool = False) -> None:
+def _text(
+    parent: ElementTree.Element, x: float, y: float, text: str, *, size: int, soft: bool = False
+) -> ElementTree.Element:
     place = {"x": f"{x:.0f}", "y": f"{y:.0f}", "font-size": str(size)}
-    _say(parent, "text", text, place | ({"class": "soft"} if soft else {}))
+    return _say(parent, "text", text, place | ({"class": "soft"} if soft else {}))
 
 
-def _say(parent: ElementTree.Element, tag: str, text: str, attributes: Mapping[str, str] | None = None) -> None:
-    ElementTree.SubElement(parent, tag, dict(attributes or {})).text = text
+def _say(
+    parent: ElementTree.Element, tag: str, text: str, attributes: Mapping[str, str] | None = None
+) -> ElementTree.Element:
+    made = ElementTree.SubElement(parent, tag, dict(attributes or {}))
+    made.text = text
+    return made

@@ -13,7 +13,7 @@ from genmend.concepts.circuits.circuit import CircuitGraph, merge_alike
 from genmend.concepts.circuits.circuit_images import CircuitRun, ImageCircuits
 from genmend.concepts.circuits.unit_examples import unit_examples
 from genmend.manifold.figures.image_grid import png
-from genmend.workbench.pages.concepts.circuit_drawing import draw_circuit, shown_units
+from genmend.workbench.pages.concepts.circuit_drawing import draw_circuit, short_names, shown_units
 from genmend.workbench.pages.page import (
     Answer,
     Drawing,
@@ -173,9 +173,11 @@ def _circuits(graph: CircuitGraph) -> list[Table]:
     merged = merge_alike(graph.circuits())[:N_CIRCUITS]
     if not merged:
         return []
+    names = short_names(graph.blocks)
     rows = [
         [
-            ", ".join(graph.name(root) for root in each.roots[:3]) + (", ..." if len(each.roots) > 3 else ""),
+            ", ".join(f"{names[block]}:{unit}" for block, unit in each.roots[:3])
+            + (", ..." if len(each.roots) > 3 else ""),
             len(each.roots),
             len(each.units),
             len(each.edges),
