@@ -74,7 +74,8 @@ def draw_circuit(
     on_target = {unit: graph.on_target[unit] for unit in units if unit in graph.on_target}
     centres = _centres(units, columns)
     n_rows = max(sum(1 for unit in units if unit[0] == block) for block in columns)
-    width, height = COLUMN * (len(columns) + bool(on_target)), TOP + ROW * n_rows
+    width, height = COLUMN * len(columns), TOP + ROW * n_rows
+    width += 60 + 10 * len(target) if on_target else 0
     svg = ElementTree.Element(
         "svg", {"xmlns": "http://www.w3.org/2000/svg", "viewBox": f"0 0 {width} {height}", "role": "img"}
     )

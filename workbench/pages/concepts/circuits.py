@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,19 +53,20 @@ def circuit_answer(totals: dict[str, Any]) -> Answer:
             f"Reference images that cannot be used were left out, {len(skipped)} in all; {skipped[0][0]}: "
             f"{skipped[0][1]}."
         )
-    number = None
+    number, digits = None, _digits(first["score"])
     if first["drop"] is not None:
         random = np.array(first["drop"]["random"])
         number = Number(
             "Fall of the score without the circuit",
-            f"{first['drop']['circuit']:.1f}",
-            f"as many random units: {random.mean():.1f} ({random.min():.1f} to {random.max():.1f})",
+            digits(first["drop"]["circuit"]),
+            f"as many random units: {digits(random.mean())} ({digits(random.min())} to {digits(random.max())})",
         )
     return Answer(f"{_said(totals['model'], first)}{more}", number, doubts, more=totals["classes"] or "")
 
 
 def _said(model: str, image: dict[str, Any]) -> str:
-    begins = f"{model} gives {image['name']} the class {image['class']} a score of {image['score']:.1f}"
+    digits = _digits(image["score"])
+    begins = f"{model} gives {image['name']} the class {image['class']} a score of {digits(image['score'])}"
     drop = image["drop"]
     if drop is None:
         return (
@@ -76,10 +78,16 @@ def _said(model: str, image: dict[str, Any]) -> str:
     carries = drop["circuit"] > max(high, outside.max())
     doubt = "" if carries else " Chance does as much in some draws: do not read a reason into this circuit."
     return (
-        f"{begins}. Without the {drop['n_units']} units of its circuit it falls by {drop['circuit']:.1f}; without as "
-        f"many random units of the same blocks by {random.mean():.1f} ({low:.1f} to {high:.1f} in {len(random)} "
-        f"draws), without as many others that answer to the image by {outside.mean():.1f}.{doubt}"
+        f"{begins}. Without the {drop['n_units']} units of its circuit it falls by {digits(drop['circuit'])}; without "
+        f"as many random units of the same blocks by {digits(random.mean())} ({digits(low)} to {digits(high)} in "
+        f"{len(random)} draws), without as many others that answer to the image by {digits(outside.mean())}.{doubt}"
     )
+
+
+def _digits(score: float) -> Callable[[float], str]:
+    """How numbers beside a score are written: a small one, as of a linear probe, with a digit more."""
+    places = 1 if abs(score) >= 10 else 2
+    return lambda value: f"{round(float(value), places) + 0.0:.{places}f}"  # -0.00 is 0.00
 
 
 def write_circuit_page(path: Path, run: CircuitRun) -> None:
@@ -149,7 +157,7 @@ def drawn_circuit(run: CircuitRun, found: ImageCircuits, target: str) -> Element
 
 
 def _falls(image: dict[str, Any]) -> Table:
-    rows = []
+    rows, digits = [], _digits(0)
     for name, drop in (("speaks for the class", image["drop"]), ("all of the image's circuits", image["drop_of_all"])):
         if drop is not None:
             controls = [np.array(drop[control]) for control in ("random", "outside")]
@@ -158,7 +166,7 @@ def _falls(image: dict[str, Any]) -> Table:
                     name,
                     drop["n_units"],
                     drop["circuit"],
-                    *(f"{falls.mean():.2f} ({falls.min():.2f} to {falls.max():.2f})" for falls in controls),
+                    *(f"{digits(falls.mean())} ({digits(falls.min())} to {digits(falls.max())})" for falls in controls),
                 ]
             )
     return Table(
