@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from genmend.tts.text.symbol_table import Spoken, SymbolTable
@@ -24,14 +24,14 @@ class CharacterReader:
     lower : bool
         Whether capitals are read as small letters, where the table does not hold them.
     replaced : mapping
-        Characters that the table writes otherwise, e.g. ``{" ": "▁"}``.
+        Characters -> the symbol, or the symbols, that the table has for them, e.g. ``{" ": "▁"}``.
     romanize : bool
         Whether the model was trained on romanised text: letters beyond ASCII are romanised by the package uroman.
     """
 
     table: SymbolTable
     lower: bool = True
-    replaced: Mapping[str, str] = field(default_factory=dict)
+    replaced: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     romanize: bool = False
 
     def __call__(self, texts: Sequence[str], phonemes: Sequence[str] | None = None) -> list[Tokens]:
@@ -46,21 +46,47 @@ class CharacterReader:
         words = written.split()
         for number, word in enumerate(words):
             if number:
-                spoken.append(Spoken(self.replaced.get(" ", " "), "punctuation"))
-            spoken += [Spoken(self._known_form(character), _kind(character), number) for character in word]
+                spoken.append(Spoken(next(iter(self._known_symbols(" ")), " "), "punctuation"))
+            spoken += [Spoken(symbol, _kind(character), number) for character, symbol in self._spell(word)]
         return self.table.tokens(text, spoken, [word.strip(".,;:!?\"'()") or word for word in words])
 
-    def _known_form(self, character: str) -> str:
-        for form in (character, character.lower()) if self.lower else (character,):
-            form = self.replaced.get(form, form)
-            if form in self.table.numbers:
-                return form
-        return character
+    @cached_property
+    def _longest(self) -> int:
+        """Characters of the longest symbol; names such as <pad> are never written."""
+        return max((len(symbol) for symbol in (*self.table.numbers, *self.replaced) if symbol[:1] != "<"), default=1)
+
+    def _spell(self, word: str) -> list[tuple[str, str]]:
+        """A word as what is written and the symbol for it: the longest that the table holds, or else the character."""
+        left = unicodedata.normalize("NFC", word)
+        found: list[tuple[str, str]] = []
+        while left:
+            for n in range(min(self._longest, len(left)), 0, -1):
+                symbols = self._known_symbols(left[:n])
+                if symbols:
+                    break
+            else:
+                n, symbols = 1, self._decomposed(left[0])
+            found += [(left[:n], symbol) for symbol in symbols]
+            left = left[n:]
+        return found
+
+    def _known_symbols(self, written: str) -> list[str]:
+        for form in (written, written.lower()) if self.lower else (written,):
+            given = self.replaced.get(form, form)
+            symbols = [given] if isinstance(given, str) else list(given)
+            if all(symbol in self.table.numbers for symbol in symbols):
+                return symbols
+        return []
+
+    def _decomposed(self, character: str) -> list[str]:
+        """A letter and its accents apart, where the table holds them so."""
+        parts = [self._known_symbols(part) for part in unicodedata.normalize("NFD", character)]
+        return [symbol for part in parts for symbol in part] if all(parts) else [character]
 
 
 def _kind(character: str) -> str:
     # Vowel signs and other combining marks are letters to those who write them.
-    letter = character.isalnum() or unicodedata.category(character).startswith("M")
+    letter = any(one.isalnum() or unicodedata.category(one).startswith("M") for one in character)
     return "character" if letter else "punctuation"
 
 

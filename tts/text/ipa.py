@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from genmend.tts.text.lexicon import split_at_words
 from genmend.tts.text.phonemes import espeak_phonemes, phonemes_alone
+from genmend.tts.text.sentences import PHONEMES
 from genmend.tts.text.symbol_table import Spoken, SymbolTable
 from genmend.tts.text.tokens import Tokens
 from genmend.tts.text.word_labels import Alone, is_spelled, label_words
@@ -18,13 +19,14 @@ from genmend.tts.text.word_labels import Alone, is_spelled, label_words
 __all__ = ["IpaReader", "ipa_of_clauses"]
 
 _MARKS = set("ˈˌːˑ")
-_PAUSES = re.compile(r"([.,;:!?])")
-_INLINE = re.compile(r"\[\[(.*?)\]\]")  # phonemes within a text, as Piper takes them
-_APOSTROPHE = re.compile(r"['\N{RIGHT SINGLE QUOTATION MARK}](?=[^\W\d_])")  # typed for the mark of stress
+_PAUSES = re.compile(r"([.,;!?]|:(?![^\W\d_]))")
+_APOSTROPHE = re.compile(r"['\u2019\u2032\u02b9\u00b4](?=[^\W\d_])")  # typed for the mark of stress
+_COLON = re.compile(r"(?<=[^\W\d_]):(?=[^\W\d_])")  # typed for the mark of length
 _TIES = "\u0361\u035c"  # over or under the two letters of one sound
 # Other ways to write a symbol: the same sound, another code point, as keyboards and other tables have it.
-_ALIKE = {"g": "ɡ", "ʤ": "dʒ", "ʧ": "tʃ", "ʦ": "ts", "ʣ": "dz",
-          "ɝ": "ɜɹ", "ɫ": "l"}  # fmt: skip
+_ALIKE = {"g": "ɡ", "ʤ": "dʒ", "ʧ": "tʃ", "ʦ": "ts", "ʣ": "dz", "ʨ": "tɕ", "ʥ": "dʑ", "ɝ": "ɜɹ", "ɚ": "əɹ", "ɫ": "l",
+          "ɩ": "ɪ", "ı": "ɪ", "ɷ": "ʊ", "ε": "ɛ", "α": "ɑ", "γ": "ɣ", "ϑ": "θ", "∫": "ʃ", "ǝ": "ə", "ә": "ə",
+          "꞉": "ː", "∶": "ː", "ß": "β"}  # fmt: skip
 # Capitals and signs of X-SAMPA, which people type for lack of the letter; they could mean something else.
 _SAMPA = {"I": "ɪ", "E": "ɛ", "U": "ʊ", "A": "ɑ", "O": "ɔ", "V": "ʌ", "Q": "ɒ", "N": "ŋ", "S": "ʃ", "Z": "ʒ", "T": "θ",
           "D": "ð", "@": "ə", "3": "ɜ", "{": "æ", "%": "ˌ", '"': "ˈ"}  # fmt: skip
@@ -104,7 +106,7 @@ class IpaReader:
     def _parts(self, text: str) -> list[tuple[str, str | None]]:
         """A text in parts: words with their phonemes where these are known, "" for the words of ``[[ ]]``."""
         found: list[tuple[str, str | None]] = []
-        for i, part in enumerate(_INLINE.split(text)):
+        for i, part in enumerate(PHONEMES.split(text)):
             if i % 2:
                 found.append(("", part))
                 continue
@@ -148,6 +150,8 @@ class IpaReader:
         symbols: list[str] = []
         if "ˈ" in self.table.numbers:
             left = _APOSTROPHE.sub("ˈ", left)
+        if "ː" in self.table.numbers:
+            left = _COLON.sub("ː", left)
         while left:
             heads = (left[:n] for n in range(min(self._longest, len(left)), 0, -1))
             head = next((head for head in heads if head in self.replaced or head in self.table.numbers), left[0])

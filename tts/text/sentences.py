@@ -19,8 +19,9 @@ from genmend.tts.text.abbreviations import (
 )
 from genmend.tts.text.languages import language_code
 
-__all__ = ["drop_inner_stops", "split_long", "split_sentences"]
+__all__ = ["PHONEMES", "drop_inner_stops", "split_long", "split_sentences"]
 
+PHONEMES = re.compile(r"\[\[(.*?)\]\]")  # within a text, as Piper takes them
 _EMOJI = "\u2600-\u27bf\u2b00-\u2bff\u200d\ufe0f\U0001f000-\U0001faff"
 _FACE = rf"(?:[{_EMOJI}]+|[:;=8]['’]?[-^o]?[()DPp/|*](?![^\W_]))"
 # Behind a mark: what closes with it, the number of a footnote, and a face, which belongs to what was said.
@@ -54,8 +55,14 @@ def split_sentences(text: str, language: str = "en") -> list[str]:
     found, code = [], language_code(language)
     for line in text.splitlines():
         start = 0
+        phonemes = [place for given in PHONEMES.finditer(line) for place in range(*given.span())]
         for mark in _MARK.finditer(line):
-            if mark.end() > start and not _is_enumerator(line, start, mark) and _ends_sentence(line, mark, code):
+            if (
+                mark.end() > start
+                and mark.start() not in phonemes
+                and not _is_enumerator(line, start, mark)
+                and _ends_sentence(line, mark, code)
+            ):
                 faces = _FACES_BEHIND.match(line, mark.end())
                 end = faces.end() if faces else mark.end()
                 found.append(line[start:end])

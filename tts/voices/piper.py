@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -66,10 +65,10 @@ class PiperVoice(Voice):
         self.language = self.config["language"]
         self.noise, self.duration_noise, self.length = _scales(noise, duration_noise, length)
         self.model = read_graph(self.path)
-        self.speaker = _speaker(self.config, speaker, is_read=any(i.name == "sid" for i in self.model.graph.input))
         self._tensors = layer_tensors(self.model)
         self.layers = tuple(self._tensors)
         self._check_numbers()
+        self.speaker = _speaker(self.config, speaker, self._n_speakers())
         self._session = open_graph(expose_noise(expose_layers(self.model, self._tensors, [FRAMES])), self.path)
         self._inputs = {given.name for given in self._session.get_inputs()}
         self._encoders: dict[str, Any] = {}  # deepest layer -> session, made when it is first asked for
@@ -153,13 +152,24 @@ class PiperVoice(Voice):
 
     def _check_numbers(self) -> None:
         """Refuse a table with numbers beyond the graph's embedding, which onnxruntime would refuse in the middle."""
-        rows = n_embedded(self.model, "input") or math.inf
-        beyond = [symbol for symbol, ids in self.config["phoneme_id_map"].items() if max(ids, default=0) >= rows]
-        if beyond:
-            raise VoiceFileError(
-                f"{self.path.name}.json gives {beyond[0]!r} a number beyond the {rows} that the voice knows: "
-                "the two files do not belong together; get both again."
-            )
+        symbols = {symbol: max(ids, default=0) for symbol, ids in self.config["phoneme_id_map"].items()}
+        for rows, numbers in (
+            (n_embedded(self.model, "input"), symbols),
+            (self._n_speakers(), self.config["speaker_id_map"]),
+        ):
+            beyond = [name for name, number in numbers.items() if rows is not None and number >= rows]
+            if beyond:
+                raise VoiceFileError(
+                    f"{self.path.name}.json gives {beyond[0]!r} a number beyond the {rows} that the voice knows: "
+                    "the two files do not belong together; get both again."
+                )
+
+    def _n_speakers(self) -> int | None:
+        """How many speakers the graph knows, None where it takes none."""
+        if not any(given.name == "sid" for given in self.model.graph.input):
+            return None
+        n: int = n_embedded(self.model, "sid") or self.config["num_speakers"]
+        return n
 
     def _latents(self) -> int:
         return next(int(w.dims[0]) // 2 for w in self.model.graph.initializer if w.name == "enc_p.proj.weight")
@@ -218,7 +228,8 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(replaced, dict) or not all(map(_is_list_of_text, replaced.values())):
         raise refuse("phoneme_map", "symbols, each with a list of those in its place,")
     names = config.get("speaker_id_map") or {}
-    if not isinstance(names, dict) or not all(_whole(number) is not None for number in names.values()):
+    wholes = [_whole(number) for number in names.values()] if isinstance(names, dict) else [None]
+    if not all(number is not None and number >= 0 for number in wholes):
         raise refuse("speaker_id_map", "names with their numbers")
     return config | {
         "audio": {**config["audio"], "sample_rate": rate},
@@ -227,7 +238,7 @@ def read_config(path: Path) -> dict[str, Any]:
         "phoneme_type": kind,
         "language": language if kind == "espeak" else _language_of(config.get("language")),
         "phoneme_map": replaced,
-        "speaker_id_map": names,
+        "speaker_id_map": {name: int(number) for name, number in names.items()},
     }
 
 
@@ -268,7 +279,7 @@ def _reader(name: str, config: Mapping[str, Any]) -> Reader:
         return IpaReader(table, config["language"], replaced=config["phoneme_map"])
     if "ˈ" in numbers:  # texts that are phonemes
         return IpaReader(table, as_written=True, replaced=config["phoneme_map"])
-    return CharacterReader(table)
+    return CharacterReader(table, replaced=config["phoneme_map"])
 
 
 def _scales(*values: float) -> tuple[float, ...]:
@@ -281,18 +292,21 @@ def _scales(*values: float) -> tuple[float, ...]:
     return tuple(map(float, values))
 
 
-def _speaker(config: Mapping[str, Any], speaker: int | str, *, is_read: bool) -> int:
-    """The number of a speaker, given by number or name; `is_read` says whether the graph takes one."""
-    n, names = config["num_speakers"], config["speaker_id_map"]
-    number = names.get(speaker, speaker)
-    if isinstance(number, str) or not 0 <= number < n:
-        known = f" or one of {', '.join(list(names)[:8])}" if names else ""
+def _speaker(config: Mapping[str, Any], speaker: int | str, n_of_graph: int | None) -> int:
+    """The number of a speaker, given by number or name; `n_of_graph` is how many the graph knows, None if none."""
+    names = config["speaker_id_map"]
+    n = config["num_speakers"] if n_of_graph is None else n_of_graph
+    number = _whole(speaker if speaker not in names and not isinstance(speaker, str) else names.get(speaker))
+    if number is None or not 0 <= number < n:  # names can be digits: "3922"
+        number = _whole(names.get(str(speaker)))
+    if number is None or not 0 <= number < n:
+        known = f" or one of {', '.join(list(names)[:8])}{', ...' * (len(names) > 8)}" if names else ""
         raise ValueError(f"speaker is {speaker!r}, but the voice has {n}; give a number from 0 to {n - 1}{known}.")
-    if number and not is_read:
+    if number and n_of_graph is None:
         raise ValueError(
             f"speaker is {speaker!r}, but the voice's graph takes no speaker, so it would have no effect; leave it out."
         )
-    return int(number)
+    return number
 
 
 def _noise(generator: np.random.Generator, scale: float, shape: tuple[int, ...]) -> np.ndarray:

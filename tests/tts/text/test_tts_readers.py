@@ -107,6 +107,15 @@ def ipa_reader(symbols, **options):
     return IpaReader(SymbolTable("v", {symbol: (i,) for i, symbol in enumerate(symbols)}), **options)
 
 
+def test_characters_are_read_by_the_longest_symbol_replaced_and_decomposed():
+    numbers = {symbol: (i,) for i, symbol in enumerate(["c", "h", "ch", "e", "\u0301", "x", "<pad>"])}
+    reader = CharacterReader(SymbolTable("v", numbers), replaced={"qu": ["c", "x"]})
+    tokens = reader(["Chéqu"])[0]
+    assert tokens.symbols == ("ch", "e", "\u0301", "c", "x")
+    assert set(tokens.kinds) == {"character"}
+    assert [one.symbol for one in reader(["xç"])[0].dropped] == ["ç"]
+
+
 def test_phonemes_stand_within_a_text(monkeypatch):
     asked = []
 
@@ -154,6 +163,21 @@ def test_a_lexicon_is_a_file_of_two_columns(tmp_path):
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match="is not UTF-8 text"):
         read_lexicon(path)
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("kɑ:ɹ kæt", "kɑːɹ kæt"),
+        ("ka: kat", "ka: kat"),  # a pause
+        ("ʨa ʥa t͜ʃa", "tɕa dʑa tʃa"),
+        ("k´at k′at k’at", "kˈat kˈat kˈat"),
+        ("sεt kɩt ǝt әt", "sɛt kɪt ət ət"),
+    ],
+)
+def test_letters_that_look_alike_are_read_as_those_of_the_table(given, read):
+    tokens = ipa_reader("kɑːɹætaɕdʑʃsɛɪəˈ :")([""], [given])[0]
+    assert (tokens.phonemes, tokens.dropped) == (read, ())
 
 
 def test_symbols_written_otherwise_are_read_as_their_like():

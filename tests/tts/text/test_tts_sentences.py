@@ -27,6 +27,11 @@ def test_a_text_is_split_into_its_sentences_and_nothing_of_it_changes(sentences)
     assert split_sentences(" ".join(sentences)) == sentences
 
 
+def test_phonemes_within_a_text_are_never_split():
+    sentences = ["Call [[ ɡaɪs. nˈaʊ! ]] now.", "Then [[ ɡoʊ ]]."]
+    assert split_sentences(" ".join(sentences)) == sentences
+
+
 def test_ideographic_marks_and_line_ends_end_sentences():
     assert split_sentences("你好。你好吗？「我很好！」他说。") == ["你好。", "你好吗？", "「我很好！」", "他说。"]
     assert split_sentences("one\n\n two ") == ["one", "two"]
