@@ -296,10 +296,12 @@ def _speaker(config: Mapping[str, Any], speaker: int | str, n_of_graph: int | No
     """The number of a speaker, given by number or name; `n_of_graph` is how many the graph knows, None if none."""
     names = config["speaker_id_map"]
     n = config["num_speakers"] if n_of_graph is None else n_of_graph
-    number = _whole(speaker if speaker not in names and not isinstance(speaker, str) else names.get(speaker))
-    if number is None or not 0 <= number < n:  # names can be digits: "3922"
-        number = _whole(names.get(str(speaker)))
-    if number is None or not 0 <= number < n:
+    written = str(speaker)
+    # A number of one's own stands above a name that is written so, but names such as "3922" are numbers too large.
+    tried = [names.get(written), int(written) if written.isdecimal() else None]
+    tried = tried if isinstance(speaker, str) else [_whole(speaker), *tried]
+    number = next((one for one in tried if one is not None and 0 <= one < n), None)
+    if number is None:
         known = f" or one of {', '.join(list(names)[:8])}{', ...' * (len(names) > 8)}" if names else ""
         raise ValueError(f"speaker is {speaker!r}, but the voice has {n}; give a number from 0 to {n - 1}{known}.")
     if number and n_of_graph is None:

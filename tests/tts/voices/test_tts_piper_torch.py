@@ -15,7 +15,7 @@ from onnx import helper, numpy_helper
 from transformers import VitsConfig, VitsModel
 
 from genmend.tts.voices.onnx.graph import VoiceFileError
-from genmend.tts.voices.piper_torch import ShortResidualBlock, log_durations, to_torch
+from genmend.tts.voices.piper_torch import ShortResidualBlock, _use_short_blocks, log_durations, to_torch
 
 SENTENCES = (
     ("A bald porcine old man.", "ɐ bˈɔːld pˈoːɹsiːn ˈoʊld mˈæn."),
@@ -112,26 +112,54 @@ def written(model):
     return helper.make_model(helper.make_graph(nodes, "voice", [], [], given))
 
 
-def small_voice(speakers):
-    """A random model with long residual blocks, and the voice whose graph holds it."""
+# Piper's quality levels with an eighth and less of their channels: x_low (16 kHz) is narrower, low and medium differ in
+# the sample rate alone, high has long blocks and four steps up.
+_SHORT = {
+    "upsample_rates": [8, 8, 4],
+    "upsample_kernel_sizes": [16, 16, 8],
+    "resblock_kernel_sizes": [3, 5, 7],
+    "resblock_dilation_sizes": [[1, 2], [2, 6], [3, 12]],
+    "upsample_initial_channel": 32,
+}
+QUALITIES = {
+    "x_low": _SHORT | {"hidden_size": 12, "flow_size": 12, "ffn_dim": 48},
+    "medium": _SHORT | {"hidden_size": 24, "flow_size": 24, "ffn_dim": 96},
+    "high": {
+        "hidden_size": 24,
+        "flow_size": 24,
+        "ffn_dim": 96,
+        "upsample_rates": [8, 8, 2, 2],
+        "upsample_kernel_sizes": [16, 16, 4, 4],
+        "resblock_kernel_sizes": [3, 7, 11],
+        "resblock_dilation_sizes": [[1, 3, 5], [1, 3, 5], [1, 3, 5]],
+        "upsample_initial_channel": 64,
+    },
+}
+
+
+def small_voice(speakers, *, short=False, **changed):
+    """A random model, with long residual blocks unless short ones are asked for, and the voice whose graph holds it."""
     torch.manual_seed(0)
+    layout = {
+        "hidden_size": 8,
+        "ffn_dim": 12,
+        "flow_size": 6,
+        "upsample_initial_channel": 16,
+        "upsample_rates": [4, 2],
+        "upsample_kernel_sizes": [8, 4],
+        "resblock_kernel_sizes": [3, 5],
+        "resblock_dilation_sizes": [[1, 3, 5], [1, 2, 3]],
+    }
     config = VitsConfig(
+        **layout | changed,
         vocab_size=11,
-        hidden_size=8,
         num_hidden_layers=3,
         num_attention_heads=2,
         window_size=3,
-        ffn_dim=12,
-        flow_size=6,
         spectrogram_bins=5,
         posterior_encoder_num_wavenet_layers=1,
         num_speakers=speakers,
         speaker_embedding_size=4 if speakers > 1 else 0,
-        upsample_initial_channel=16,
-        upsample_rates=[4, 2],
-        upsample_kernel_sizes=[8, 4],
-        resblock_kernel_sizes=[3, 5],
-        resblock_dilation_sizes=[[1, 3, 5], [1, 2, 3]],
         prior_encoder_num_flows=2,
         prior_encoder_num_wavenet_layers=3,
         wavenet_dilation_rate=2,
@@ -139,10 +167,39 @@ def small_voice(speakers):
         noise_scale_duration=0.0,
     )
     model = VitsModel(config).eval()
+    if short:
+        _use_short_blocks(model)
     for parameter in model.parameters():  # what starts at 0 or 1 would hide a weight that was not read
         torch.nn.init.normal_(parameter, std=0.3)
     options = {"path": "small.onnx", "length": 1.0, "noise": 0.0, "duration_noise": 0.0, "sample_rate": 16_000}
     return model, SimpleNamespace(model=written(model), **options)
+
+
+@pytest.mark.parametrize("quality", ["x_low", "medium", "high"])
+@pytest.mark.parametrize("speakers", [1, 3])
+def test_every_quality_of_piper_is_read(quality, speakers):
+    layout, short = QUALITIES[quality], quality != "high"
+    model, voice = small_voice(speakers, short=short, **layout)
+    read = to_torch(voice)
+    assert {name: getattr(read.config, name) for name in layout} == layout
+    assert isinstance(read.decoder.resblocks[0], ShortResidualBlock) == short
+    speaker = {} if speakers == 1 else {"speaker_id": 1}
+    ids = torch.tensor([[1, 4, 0, 7, 10, 3]])
+    with torch.no_grad():
+        expected, found = model(ids, **speaker), read(ids, **speaker)
+    assert expected.waveform.std() > 1e-3
+    assert expected.waveform.shape[1] % 256 == 0
+    torch.testing.assert_close(found.waveform, expected.waveform, atol=1e-5, rtol=1e-4)
+
+
+def test_a_short_block_adds_each_dilation_to_what_went_in():
+    block = ShortResidualBlock(1, 3, [1, 2], 0.1)
+    for conv, weights in zip(block.convs, ([0.0, 1.0, 0.0], [1.0, 0.0, 0.0]), strict=True):
+        torch.nn.init.zeros_(conv.bias)
+        conv.weight.data[:] = torch.tensor(weights)
+    given = torch.tensor([[[1.0, -10.0, 3.0]]])
+    # x + leaky(x) = [2, -11, 6]; then each gets the leaky value two frames before it: [2, -11, 6 + 2].
+    torch.testing.assert_close(block(given), torch.tensor([[[2.0, -11.0, 8.0]]]))
 
 
 @pytest.mark.parametrize("speakers", [1, 3])
