@@ -65,8 +65,8 @@ def to_torch(voice: PiperVoice) -> Any:
 
     At noise 0 it gives the durations of the ONNX voice, and its waveform within 1e-4 (measured on en_US-joe-medium:
     short residual blocks, one speaker). The other qualities, x_low to high (long blocks), and several speakers are
-    tested on random models of their layout, named as the exporter does; not on real files. What only training needs is left out, so
-    `from_pretrained` cannot load it again.
+    tested on random models of their layout, named as the exporter does; not on real files. What only training needs is
+    left out, so `from_pretrained` cannot load it again.
 
     Raises
     ------
