@@ -24,6 +24,7 @@ from genmend.tts.prosody.predictor_edits import edit_through
 from genmend.tts.prosody.probe_moves import ProbeMoves
 from genmend.tts.prosody.token_labels import frame_measures, median_pitch
 from genmend.tts.text.tokens import Tokens
+from genmend.tts.voices.onnx.onnx_voice import OnnxVoice
 from genmend.tts.voices.piper import PiperVoice
 from genmend.tts.voices.piper_torch import log_durations
 from genmend.tts.voices.voice import Speech
@@ -134,7 +135,7 @@ class ProsodyEdit:
 
 
 def edit_prosody(
-    voice: PiperVoice | VitsVoice,
+    voice: PiperVoice | VitsVoice | OnnxVoice,
     tokens: Tokens,
     request: EditRequest,
     *,
@@ -148,12 +149,13 @@ def edit_prosody(
     """Change the last encoder layer's vectors of a word until it sounds as asked for.
 
     The duration comes first, for it moves the rest most, then pitch, energy and tilt one after the other, then what
-    these did to the duration is undone. Each is measured against the sentence as it was.
+    these did to the duration is undone. Each is measured against the sentence as it was. An ONNX voice is told its
+    durations themselves; the other tokens keep theirs.
 
     Parameters
     ----------
     model
-        A Piper voice as `to_torch` gives it, the `model` of a `VitsVoice`; needed for durations.
+        A Piper voice as `to_torch` gives it, the `model` of a `VitsVoice`; needed for durations, but of an ONNX voice.
     moves
         From `fit_moves`; needed for all else.
     n_trials
@@ -166,7 +168,8 @@ def edit_prosody(
     LookupError
         If the sentence has no such word.
     ValueError
-        If `model` or `moves` is needed and not given, or the moves are of another layer than the last.
+        If `model` or `moves` is needed and not given, the moves are of another layer than the last, or an ONNX voice
+        does not tell its durations.
     """
     layer = voice.layers[-1]
     where = select_tokens(tokens, request)
@@ -176,7 +179,8 @@ def edit_prosody(
             f"{', '.join(others)} needs moves of the layer {layer!r}; fit them with load_or_fit_moves of "
             "genmend.tts.prosody.cached_moves."
         )
-    if "duration" in request.changes and model is None:
+    is_onnx = isinstance(voice, OnnxVoice)
+    if "duration" in request.changes and model is None and not is_onnx:
         raise ValueError(
             "duration needs the voice as a torch model; give model=to_torch(voice), or voice.model of VITS."
         )
@@ -185,13 +189,19 @@ def edit_prosody(
     levels = partial(attribute_levels, where=where, lowest=lowest, highest=highest)
     old = levels(before)
     found: dict[str, Calibration] = {}
+    held: dict[str, NDArray[np.float32]] = {}
+    if is_onnx:
+        frames, found_duration = lengthen(before.frames, where, request.changes.get("duration", 1.0))
+        held = {"frames": frames[:, None].astype(np.float32)}
+        found |= {"duration": found_duration} if "duration" in request.changes else {}
 
     def spoken(given: np.ndarray) -> Speech:
-        return voice.speak(tokens, {layer: given}, seed=seed)
+        return voice.speak(tokens, {layer: given, **held}, seed=seed)
 
     def with_duration(given: NDArray[np.float32]) -> NDArray[np.float32]:
-        if "duration" not in request.changes:
+        if "duration" not in request.changes or is_onnx:
             return given
+        assert not isinstance(voice, OnnxVoice)
         speaker = voice.speaker if model.config.num_speakers > 1 else None
         length = voice.length / model.speaking_rate
         given, found["duration"] = stretch(
@@ -212,7 +222,7 @@ def edit_prosody(
         vectors = with_duration(vectors)
     after = spoken(vectors)
     achieved, elsewhere = (attribute_change(*pair) for pair in zip(old, levels(after), strict=True))
-    return ProsodyEdit(tokens.text, request, achieved, elsewhere, found, {layer: vectors}, before, after)
+    return ProsodyEdit(tokens.text, request, achieved, elsewhere, found, {layer: vectors, **held}, before, after)
 
 
 def _calibrate_move(
@@ -297,6 +307,27 @@ def stretch(
 
     found = calibrate(change, factor - 1, tolerance=0.5 / whole, n_trials=12, largest=3.0)
     return at(found.gain), found
+
+
+def lengthen(
+    frames: NDArray[np.int64] | None, where: np.ndarray, factor: float
+) -> tuple[NDArray[np.int64], Calibration]:
+    """Give the chosen tokens `factor` times their frames, whole ones, and at least 1 to those that have any.
+
+    Returns
+    -------
+    frames : ndarray
+        (n,) of all tokens.
+    calibration : Calibration
+        Its target and what it achieved are the factor minus 1.
+    """
+    if frames is None:
+        raise ValueError("The speech has no frames of its tokens; only a voice with durations can be edited.")
+    own = frames[where]
+    new = frames.copy()
+    new[where] = np.maximum(np.diff(np.round(np.cumsum(own * factor)), prepend=0), np.minimum(own, 1))
+    achieved = float(new[where].sum() / own.sum()) - 1
+    return new, Calibration(factor - 1, 0.5 / float(own.sum()), 1.0, achieved, ((1.0, achieved),))
 
 
 def attribute_levels(

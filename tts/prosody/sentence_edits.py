@@ -17,6 +17,7 @@ from genmend.tts.prosody.prosody import ProsodyEdit, edit_prosody
 from genmend.tts.voices.voice import Voice
 
 if TYPE_CHECKING:
+    from genmend.tts.voices.onnx.onnx_voice import OnnxVoice
     from genmend.tts.voices.piper import PiperVoice
     from genmend.tts.voices.vits import VitsVoice
 
@@ -80,7 +81,7 @@ def edit_sentence(
     Parameters
     ----------
     voice
-        A Piper voice or a VITS voice.
+        A Piper voice, a VITS voice, or an ONNX voice that tells its durations.
     text
         One sentence.
     edits
@@ -122,8 +123,9 @@ def edit_sentence(
     return SentenceEdits(voice.name, done, {"text": text, "edits": asked, "seed": seed})
 
 
-def _load_editable(voice: Voice, with_model: bool) -> tuple[PiperVoice | VitsVoice, Any]:
+def _load_editable(voice: Voice, with_model: bool) -> tuple[PiperVoice | VitsVoice | OnnxVoice, Any]:
     """Give the voice, and the torch model that predicts its durations; None where no request needs it."""
+    from genmend.tts.voices.onnx.onnx_voice import OnnxVoice
     from genmend.tts.voices.piper import PiperVoice
     from genmend.tts.voices.piper_torch import to_torch
     from genmend.tts.voices.vits import VitsVoice
@@ -132,7 +134,9 @@ def _load_editable(voice: Voice, with_model: bool) -> tuple[PiperVoice | VitsVoi
         return voice, to_torch(voice) if with_model else None
     if isinstance(voice, VitsVoice):
         return voice, voice.model
+    if isinstance(voice, OnnxVoice):
+        return voice, None
     raise ValueError(
-        f"Edits change Piper and VITS voices, and {voice.name} is none; genmend.tts.prosody.predictor_edits."
+        f"Edits change Piper, VITS and ONNX voices, and {voice.name} is none; genmend.tts.prosody.predictor_edits."
         "edit_through takes any predictor."
     )

@@ -37,7 +37,7 @@ def test_each_request_is_made_of_the_sentence_as_it_was(vits, monkeypatch):
 
 
 def test_what_cannot_be_edited_is_refused(vits):
-    with pytest.raises(ValueError, match="Edits change Piper and VITS voices, and hum is none"):
+    with pytest.raises(ValueError, match="Edits change Piper, VITS and ONNX voices, and hum is none"):
         edit_sentence(Hum(), "hum drum", ["hum:duration=1.5"])
     with pytest.raises(ValueError, match="takes one sentence, and the text has 2"):
         edit_sentence(vits, "a dab.\nbad cage.", ["dab:duration=1.5"])

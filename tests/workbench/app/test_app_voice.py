@@ -72,5 +72,5 @@ def test_a_voice_that_attends_on_a_phone_and_errors_of_one_sentence(look):
         page.locator("#voice-edit-start").click()
         alert = page.locator("#voice-edit-status [role=alert]")
         alert.wait_for()
-        assert alert.inner_text().startswith("Edits change Piper and VITS voices")
+        assert alert.inner_text().startswith("Edits change Piper, VITS and ONNX voices")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -12,6 +12,7 @@ __all__ = [
     "VoiceFileError",
     "expose_layers",
     "graph_ends",
+    "let_durations_be_edited",
     "n_embedded",
     "open_graph",
     "read_onnx",
@@ -215,6 +216,25 @@ def open_graph(model: Any, source: str | Path) -> Any:
         return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own exception classes are not public
         raise VoiceFileError(f"{source} cannot be run by onnxruntime ({error}): get the voice again.") from error
+
+
+def let_durations_be_edited(model: Any, frames: str) -> None:
+    """Change a model in place: an input ``delta.frames``, 0 if not given, is added to the durations of its tokens."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    made = next(node for node in model.graph.node if frames in node.output)
+    casts = [attribute.i for attribute in made.attribute if made.op_type == "Cast" and attribute.name == "to"]
+    kind = casts[0] if casts else TensorProto.FLOAT
+    edited = f"{frames}/edited"
+    for node in model.graph.node:
+        for i, name in enumerate(node.input):
+            if name == frames:
+                node.input[i] = edited
+    # No axes: any shape of durations can be given, and 0 alone changes none.
+    zero = np.zeros((), helper.tensor_dtype_to_np_dtype(kind))
+    model.graph.initializer.append(numpy_helper.from_array(zero, "delta.frames"))
+    model.graph.input.append(helper.make_tensor_value_info("delta.frames", kind, None))
+    _insert_after(model.graph, frames, [helper.make_node("Add", [frames, "delta.frames"], [edited])])
 
 
 def _insert_after(graph: Any, tensor: str, nodes: list[Any]) -> None:

@@ -18,6 +18,7 @@ from genmend.tts.voices.onnx.graph import (
     VoiceFileError,
     expose_layers,
     graph_ends,
+    let_durations_be_edited,
     n_embedded,
     open_graph,
     read_onnx,
@@ -90,6 +91,8 @@ class OnnxVoice(Voice):
         self.variant = f"{self.speaker_name} {self.language}".strip() if self._style is not None else ""
         frames = [known.frames] if known.frames else []
         self._exposed = expose_layers(self.model, self._tensors, [*known.output[1], *frames])
+        if known.frames and known.frames_unit == "frames":
+            let_durations_be_edited(self._exposed, known.frames)
         self._session = open_graph(self._exposed, self.path)
         self._vocoder = None if known.vocoder is None else open_graph(read_onnx(known.vocoder), known.vocoder)
         self._encoders: dict[str, Any] = {}  # deepest layer -> session, made when it is first asked for
@@ -130,13 +133,21 @@ class OnnxVoice(Voice):
     def speak(self, tokens: Tokens, vectors: Mapping[str, np.ndarray] | None = None, *, seed: int = 0) -> Speech:
         """Speak as `Voice.speak` says; `Speech.frames` are the model's own durations, where it tells them.
 
+        Beside layers, `vectors` may hold "frames", (n, 1) whole numbers from 0: how long each token lasts, in the place
+        of what the model finds.
+
         A voice whose graph draws its noise itself is opened anew for each sentence with noise (about a second).
         """
         if seed < 0:
             raise ValueError(f"seed is {seed}, but a number of at least 0 is needed; choose another.")
         known, (kind, names) = self.description, self.description.output
         feeds = self._feeds([tokens])
-        feeds |= self._deltas(tokens, vectors or {}, feeds)
+        asked = dict(vectors or {})
+        wanted = None if "frames" not in asked else self._checked_frames(tokens, asked.pop("frames"))
+        feeds |= self._deltas(tokens, asked, feeds)
+        if wanted is not None:
+            own = self._session.run([known.frames], feeds)[0]
+            feeds["delta.frames"] = (wanted.reshape(own.shape) - own).astype(own.dtype)
         session = self._session
         if self.noise or self.duration_noise:
             seeded = seed_randomness(self._exposed, seed)
@@ -151,7 +162,9 @@ class OnnxVoice(Voice):
             hop = known.hop
             audio = audio_of_spectra(*(part[0] for part in made), self.sample_rate, np.random.default_rng(seed))
         audio = np.clip(audio, -1, 1)  # 8 bits overshoot by some thousandths
-        frames = None if known.frames is None else _whole_frames(told, known.frames_unit, hop, self.sample_rate)
+        frames = wanted
+        if known.frames is not None and frames is None:
+            frames = _whole_frames(told, known.frames_unit, hop, self.sample_rate)
         if frames is not None and len(frames) != len(tokens):
             raise VoiceFileError(
                 f"{self.path.name}'s tensor {known.frames!r} has {len(frames)} values for {len(tokens)} tokens: "
@@ -216,6 +229,20 @@ class OnnxVoice(Voice):
             axes = (self.description.layers or {})[layer][1]
             deltas[f"delta.{layer}"] = np.ascontiguousarray(delta.transpose(["bnd".index(axis) for axis in axes]))
         return deltas
+
+    def _checked_frames(self, tokens: Tokens, given: np.ndarray) -> np.ndarray:
+        """Durations that were asked for: (n,) whole numbers."""
+        if self.description.frames is None or self.description.frames_unit != "frames":
+            raise LookupError(
+                f"{self.name} tells no whole frames of its tokens, so they cannot be set; leave them out."
+            )
+        frames = np.asarray(given, np.float64).reshape(-1)
+        if len(frames) != len(tokens) or not (np.isfinite(frames).all() and (frames >= 0).all() and frames.sum() >= 1):
+            raise ValueError(
+                f"frames have shape {np.shape(given)}, but the sentence has {len(tokens)} tokens; give one "
+                "of each, (n, 1) whole numbers from 0, at least one above it."
+            )
+        return np.round(frames).astype(np.int64)
 
     def _encoder_up_to(self, deepest: str) -> Any:
         """What gives the layers up to this one, without all that comes after."""

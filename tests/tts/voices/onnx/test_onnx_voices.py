@@ -10,6 +10,7 @@ pytest.importorskip("onnxruntime")
 onnx = pytest.importorskip("onnx")
 
 from genmend.tts import diagnose, fit_reference, load_voice, repair  # noqa: E402
+from genmend.tts.prosody.sentence_edits import edit_sentence  # noqa: E402
 from genmend.tts.voices.onnx.graph import read_onnx  # noqa: E402
 from genmend.tts.voices.onnx.kinds import graph_kind  # noqa: E402
 from genmend.tts.voices.onnx.onnx_voice import OnnxVoice  # noqa: E402
@@ -224,3 +225,34 @@ def test_it_is_read_as_it_was_written(tmp_path):
     voice, other = load_voice(path), load_voice(tmp_path / "big.onnx")
     tokens = given(voice)
     np.testing.assert_array_equal(voice.speak(tokens).audio, other.speak(tokens).audio)
+
+
+def test_durations_are_said_as_they_are_given(layout):
+    _, _, voice = layout
+    tokens = given(voice)
+    own = voice.speak(tokens)
+    np.testing.assert_array_equal(voice.speak(tokens, {"frames": own.frames[:, None]}).audio, own.audio)
+    wanted = own.frames + (np.arange(len(tokens)) == 4) * 5
+    slow = voice.speak(tokens, {"frames": wanted[:, None]})
+    np.testing.assert_array_equal(slow.frames, wanted)
+    assert len(slow.audio) - len(own.audio) == 5 * own.hop
+
+
+def test_durations_that_cannot_be_are_refused(tmp_path):
+    voice = load_voice(kokoro(tmp_path))
+    tokens = given(voice)
+    for wrong in (np.ones(3), np.full(len(tokens), -1), np.zeros(len(tokens)), np.full(len(tokens), np.nan)):
+        with pytest.raises(ValueError, match=f"the sentence has {len(tokens)} tokens; give one of each"):
+            voice.speak(tokens, {"frames": wrong})
+    voice = load_voice(described(toys.matcha, frames="mel_lengths", frames_unit="samples")(tmp_path))
+    with pytest.raises(LookupError, match="tells no whole frames of its tokens"):
+        voice.speak(given(voice), {"frames": np.ones(5)})
+
+
+def test_a_word_is_lengthened_and_the_rest_keeps_its_durations(tmp_path):
+    voice = load_voice(kokoro(tmp_path))
+    (edit,) = edit_sentence(voice, SENTENCE, ["dab:duration=2"], phonemes=SENTENCE).edits
+    assert edit.achieved["duration"] == 2
+    assert edit.elsewhere["duration"] == 1
+    word = np.array([word == 1 for word in voice.tokenize(phonemes=SENTENCE).word_of])
+    np.testing.assert_array_equal(edit.after.frames[~word], edit.before.frames[~word])
