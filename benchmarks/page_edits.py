@@ -6,7 +6,9 @@
 
 The face generator, 24 samples, another unit of main.5 at each click. The page shows the samples first, then their
 scores, then the same of random units. "Everything again" is what a page that keeps nothing does at each click: samples
-before and after, both scored, the random units, and the pictures of the units. Rounds are interleaved.
+before and after, both scored, the random units, and the pictures of the units. The page keeps the scores of random
+units, which are often the same ones at another click: "when they are new" is without what was kept. Rounds are
+interleaved.
 """
 
 from __future__ import annotations
@@ -82,7 +84,11 @@ def in_process(inspected: Inspected, rounds: int) -> None:
         edited = timed("samples changed", shown)[0]
         judged = timed("their scores", lambda edited=edited: scored(inspected, edited))
         timed("random units beside them", lambda judged=judged: control(inspected, judged))
+        kept, inspected._found = inspected._found, (None, {})
+        timed("the same when they are new", lambda judged=judged: control(inspected, judged))
+        inspected._found = None, {}
         timed("everything again", lambda unit=unit: everything(unit))
+        inspected._found = kept
     typical = {name: statistics.median(values[1:]) for name, values in steps.items()}  # the first warms up
     whole = typical["everything again"]
     say(f"{len(session.rows)} samples of {inspected.name}, median of {rounds} clicks; CPU seconds of one thread")

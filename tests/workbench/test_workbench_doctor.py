@@ -42,7 +42,7 @@ def quick(monkeypatch, tmp_path):
 
 def as_wheel(monkeypatch):
     """The lines to type of an installation from a wheel, whose pip is on the PATH."""
-    monkeypatch.setattr(extras, "_checkout", lambda: (None, False))
+    monkeypatch.setattr(extras, "_origin", lambda: (None, False))
     monkeypatch.setattr(extras, "pip", lambda: "pip")
     monkeypatch.setattr(imports, "pip", lambda: "pip")
 

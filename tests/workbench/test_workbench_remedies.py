@@ -59,6 +59,7 @@ def installed(monkeypatch):
         monkeypatch.setattr(extras.metadata, "version", version)
         monkeypatch.setattr(extras.metadata, "requires", lambda name: REQUIREMENTS)
         monkeypatch.setattr(extras, "pip", lambda: "pip")
+        monkeypatch.setattr(extras, "find_spec", lambda name: True)
 
     return install
 
@@ -94,6 +95,29 @@ def test_a_checkout_is_installed_from_where_it_lies(installed, monkeypatch, tmp_
     assert extras.install_command("tts") == "pip install '.[tts]'"
     installed("https://somewhere/genmend.git")
     assert extras.install_command("tts") == "pip install 'genmend[tts]'"
+
+
+def test_a_wheel_is_installed_anew_by_what_made_the_environment(installed, monkeypatch, tmp_path):
+    """Environments of pipx and uv have no pip, and what they run is not changed from within."""
+    wheel = tmp_path / "genmend-0.1.0-py3-none-any.whl"
+    wheel.touch()
+    installed()
+    origin = json.dumps({"url": wheel.as_uri(), "archive_info": {}})
+    monkeypatch.setattr(extras.metadata, "distribution", lambda name: SimpleNamespace(read_text=lambda file: origin))
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    assert extras.install_command("ui") == f"pip install '{wheel}[ui]'"
+    for sign, line in (("uv-receipt.toml", "uv tool"), ("pipx_metadata.json", "pipx")):
+        (tmp_path / sign).touch()
+        assert extras.install_command("ui") == f"{line} install --force '{wheel}[ui]'"
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "archive-v0" / "xyz"))
+    assert extras.install_command() == f"uv tool install --force {wheel}"
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "made-by-uv"))
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    monkeypatch.setattr(extras.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "made-by-uv" / "bin" / "python"))
+    assert extras.install_command("ui") == f"uv pip install --python {sys.executable} '{wheel}[ui]'"
+    wheel.unlink()
+    assert extras.install_command("ui").endswith(" 'genmend[ui]'")
 
 
 def test_without_a_distribution_nothing_is_advised(monkeypatch):

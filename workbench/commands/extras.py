@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlparse
 from urllib.request import url2pathname
@@ -25,6 +26,7 @@ __all__ = [
     "distribution_of",
     "install_command",
     "installed_extras",
+    "installer",
     "normalised",
     "pip",
     "remedy",
@@ -133,13 +135,25 @@ def installed_extras(requirements: Sequence[str] | None = None) -> tuple[Extra, 
 def install_command(extra: str = "") -> str:
     """The line that installs an extra (or the core) the way genmend itself was installed."""
     suffix = f"[{extra}]" if extra else ""
-    folder, editable = _checkout()
-    if folder is None:
-        target = f"{DISTRIBUTION}{suffix}"
-        return f"{pip()} install {shlex.quote(target)}"
-    here = "." if folder == Path.cwd() else str(folder)
+    origin, editable = _origin()
+    if origin is None:
+        return f"{installer()} {shlex.quote(DISTRIBUTION + suffix)}"
+    here = "." if origin == Path.cwd() else str(origin)
     options = "--config-settings editable_mode=strict -e " if editable else ""
-    return f"{pip()} install {options}{shlex.quote(here + suffix)}"
+    return f"{installer()} {options}{shlex.quote(here + suffix)}"
+
+
+def installer() -> str:
+    """What installs into the environment that genmend runs in: pip, or pipx or uv where one of them has made it."""
+    environment = Path(sys.prefix)
+    if (environment / "pipx_metadata.json").is_file():
+        return "pipx install --force"
+    # uvx runs it from uv's own cache, into which nothing is installed: a tool of the same name takes its place.
+    if (environment / "uv-receipt.toml").is_file() or "archive-v0" in environment.parts:
+        return "uv tool install --force"
+    if find_spec("pip") is None and shutil.which("uv"):
+        return f"uv pip install --python {_python()}"
+    return f"{pip()} install"
 
 
 def remedy(module: str, command: str = "", requirements: Sequence[str] | None = None) -> str | None:
@@ -173,11 +187,15 @@ def remedy(module: str, command: str = "", requirements: Sequence[str] | None = 
 def pip() -> str:
     """How this Python's pip is called: ``pip`` only where that is the one on the PATH."""
     found = shutil.which("pip")
-    python = Path(sys.executable)
-    if found and Path(found).parent == python.parent:
+    if found and Path(found).parent == Path(sys.executable).parent:
         return "pip"
+    return f"{_python()} -m pip"
+
+
+def _python() -> str:
+    python = Path(sys.executable)
     near = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
-    return f"{shlex.quote(os.fspath(near))} -m pip"
+    return shlex.quote(os.fspath(near))
 
 
 def distribution_of(module: str) -> str:
@@ -191,17 +209,18 @@ def normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _checkout() -> tuple[Path | None, bool]:
-    """The folder that genmend was installed from, if it was one, and whether as editable."""
+def _origin() -> tuple[Path | None, bool]:
+    """The folder or the wheel that genmend was installed from, if it is here, and whether as editable."""
     try:
         text = metadata.distribution(DISTRIBUTION).read_text("direct_url.json")
     except metadata.PackageNotFoundError:
         return None, False
     origin = json.loads(text) if text else {}
     url = urlparse(origin.get("url", ""))
-    if url.scheme != "file" or "dir_info" not in origin:
+    path = Path(url2pathname(url.path))
+    if url.scheme != "file" or ("dir_info" not in origin and not path.is_file()):
         return None, False
-    return Path(url2pathname(url.path)), bool(origin["dir_info"].get("editable"))
+    return path, bool(origin.get("dir_info", {}).get("editable"))
 
 
 def _extra_names(requirements: Sequence[Requirement]) -> list[str]:

@@ -248,7 +248,7 @@ def _view(block: Block) -> dict[str, Any]:
             drawn = block.picture()
         except ModuleNotFoundError as error:
             raise _missing("matplotlib") from error
-        return _view(drawn) | {"chart": block.is_chart}
+        return _view(drawn) | {"chart": block.is_chart, "drawn": True}
     if isinstance(block, Thumbnails):
         return {
             "kind": "thumbnails",
@@ -296,6 +296,7 @@ def _view(block: Block) -> dict[str, Any]:
             "width": width,
             "height": height,
             "chart": False,
+            "drawn": False,
             "enlarges": True,
         }
     raise TypeError(

@@ -6,6 +6,7 @@ tests of what a person does meanwhile.
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from genmend.storage.progress import with_progress
@@ -13,6 +14,7 @@ from genmend.tts.mending.reference import fit_reference
 from genmend.tts.text.corpus import ENGLISH, read_sentences, tokenize_corpus
 from genmend.workbench.app import comparison, explain_tab
 from genmend.workbench.app.amplify import work as amplify_work
+from genmend.workbench.app.generator import inspected
 from genmend.workbench.app.voice import work as voice_work
 from genmend.workbench.cli.main import main
 
@@ -33,6 +35,8 @@ def made_small():
     explain_tab.METHODS = ("grad-cam", "saliency")
     amplify_work.EXAMPLE |= {"n": 4, "steps": 4}
     voice_work.reference_for = reference_of_few
+    inspected.SCORE = replace(inspected.SCORE, n_statistics=100, n_reference=100)
+    inspected.LABELS = replace(inspected.LABELS, n_statistics=32, n_images=32)
     compute, go_on = comparison.compute_score, Path(sys.argv[sys.argv.index("--out") + 1], "go-on")
 
     def slowly(reference, query, **options):

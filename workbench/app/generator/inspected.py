@@ -7,13 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genmend.activations import Gate, StopRule
+from genmend.activations import Gate, ScaleUnits, StopRule
 from genmend.gans import Generator, dissect
 from genmend.gans.correctors.ladder import gate_and_stop_rule
 from genmend.gans.detection.detect import fit_detector
@@ -30,6 +31,7 @@ __all__ = ["Inspected"]
 MOST_SHOWN, FEWEST_SHOWN = 24, 4
 GRID_SECONDS = 2.0  # that the grid may take to generate
 LOOK_SECONDS = 4.0  # that may pass before the first screen of a generator nobody has dissected
+MOST_KEPT = 4096  # scores of a grid of samples; a few hundred bytes each
 MOST_LOOKED_AT, FEWEST_LOOKED_AT = 128, 16
 # Fewer than the commands' defaults: somebody waits.
 SCORE = DetectorSettings(n_statistics=2_000, n_reference=1_000)
@@ -58,6 +60,7 @@ class Inspected:
         self._drawing, self._ranking = threading.Lock(), threading.Lock()
         self._mosaics: dict[tuple[str, int], str] = {}
         self._ranked: dict[int, NDArray[np.int64]] = {}
+        self._found: tuple[Gate | None, dict[Any, NDArray[np.float64]]] = (None, {})
         labels = known_labels(generator)
         if labels is None or not set(generator.layers) <= set(labels.layers):
             labels = unlabelled_units(generator, n=self._n_looked_at)
@@ -80,6 +83,31 @@ class Inspected:
     def scores(self, images: Tensor) -> NDArray[np.float64] | None:
         """Artifact scores (n,), higher = more broken; None where nobody has learnt what is normal."""
         return None if self.gate is None else gate_scores(self.gate, images)
+
+    def scores_with(
+        self, seed: int, rows: Sequence[int], latents: Tensor, edits: Sequence[ScaleUnits], images: Tensor | None = None
+    ) -> NDArray[np.float64] | None:
+        """Artifact scores of these samples of a seed with edits of units; they are found once for all sessions.
+
+        Parameters
+        ----------
+        seed, rows, latents
+            The samples, and the latents that they are made of.
+        edits
+            Of units, as `EditHistory` gives them.
+        images
+            The samples with these edits; they are generated where None.
+        """
+        gate = self.gate
+        if gate is None:
+            return None
+        if self._found[0] is not gate or len(self._found[1]) >= MOST_KEPT:
+            self._found = gate, {}
+        found = self._found[1]
+        key = seed, tuple(rows), tuple(_in_numbers(edit) for edit in edits)
+        if key not in found:
+            found[key] = gate_scores(gate, self.shared.images(latents, edits) if images is None else images)
+        return found[key]
 
     def most_broken(self, seed: int) -> tuple[NDArray[np.int64], int]:
         """Samples of the seed, the most broken first, and of how many they are.
@@ -145,6 +173,11 @@ class Inspected:
         """One that long work may run while the sessions run theirs."""
         with self.shared.edited():
             return self._generator.with_module(copy.deepcopy(self._generator.module))
+
+
+def _in_numbers(edit: ScaleUnits) -> tuple[Any, ...]:
+    """All that an edit is, to be looked up by."""
+    return edit.layer, tuple(edit.units), tuple(torch.as_tensor(edit.scale).reshape(-1).tolist()), edit.strength
 
 
 def _seconds_a_sample(generator: Generator) -> float:

@@ -27,6 +27,9 @@ TOLD = (ValueError, TypeError, LookupError, OSError, RuntimeError, ImportError)
 ALL = "all, the best first"
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "multiple", "api_visibility": "private"}
 
+# Scores take several times as long as samples: one at a time, so that a click of another session is not behind ten.
+_BEHIND: dict[str, Any] = {"concurrency_id": "generator-scores", "concurrency_limit": 1}
+
 
 class Place:
     """Where one browser's session is kept, with what it has measured and uploaded; its events take turns."""
@@ -126,8 +129,8 @@ class Parts:
             return views.verdict(self.inspected(), session, effect)
 
         shown = self.on(trigger, step, inputs)
-        found = shown.then(score, [self.place], self.shown, **_QUIET)
-        return found.then(compare, [self.place], [self.verdict], **_QUIET)
+        found = shown.then(score, [self.place], self.shown, **_QUIET, **_BEHIND)
+        return found.then(compare, [self.place], [self.verdict], **_QUIET, **_BEHIND)
 
     def _drawn(self, inspected: Inspected, old: Session | None, new: Session) -> dict[Any, Any]:
         """New values of what differs between two sessions."""

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genmend.activations import Correction, Edit, Gate
+from genmend.activations import Correction, Edit, Gate, ScaleUnits
 from genmend.gans import corrected
-from genmend.gans.editing.edit_effect import EditEffect, gate_scores, random_units
+from genmend.gans.editing.edit_effect import EditEffect, random_units
 from genmend.gans.editing.history import EditHistory
 from genmend.gans.editing.unit_labels import UnitLabels
 from genmend.workbench.app.generator.inspected import Inspected
@@ -102,7 +102,7 @@ def with_rows(
     """Show other samples; the edits stay."""
     latents = inspected.rows(seed, rows)
     before = inspected.shared.images(latents)
-    scores = inspected.scores(before)
+    scores = inspected.scores_with(seed, rows, latents, (), before)
     kept = tuple(map(int, rows))
     if session is None:
         units = tuple(inspected.labels.units(layer)[:UNITS_SHOWN])
@@ -142,7 +142,15 @@ def scored(inspected: Inspected, session: Session) -> Session:
     """Score the samples with the edits, where that is still to be done."""
     if session.scores_after is not None or inspected.gate is None:
         return session
-    return replace(session, scores_after=inspected.scores(session.after))
+    if session.correction is not None:
+        return replace(session, scores_after=inspected.scores(session.after))
+    return replace(session, scores_after=_scores_with(inspected, session, session.history.edits(), session.after))
+
+
+def _scores_with(
+    inspected: Inspected, session: Session, edits: Sequence[ScaleUnits], images: Tensor | None = None
+) -> NDArray[np.float64] | None:
+    return inspected.scores_with(session.seed, session.rows, session.latents, edits, images)
 
 
 def refreshed(inspected: Inspected, session: Session) -> Session:
@@ -162,9 +170,11 @@ def control(inspected: Inspected, session: Session) -> EditEffect | None:
         return None
     if session.scores_after is None:
         return None
-    shared, gate = inspected.shared, inspected.gate
+    # A draw of one unit is one of two, whichever unit was clicked: most clicks find its scores here.
     random = [
-        gate_scores(gate, shared.images(session.latents, random_units(shared, edits, seed)))
-        for seed in range(N_CONTROLS)
+        _scores_with(inspected, session, random_units(inspected.shared, edits, seed)) for seed in range(N_CONTROLS)
     ]
-    return EditEffect(session.scores_before, session.scores_after, np.stack(random), gate.threshold)
+    known = [scores for scores in random if scores is not None]
+    if len(known) < N_CONTROLS:
+        return None
+    return EditEffect(session.scores_before, session.scores_after, np.stack(known), inspected.gate.threshold)

@@ -31,7 +31,8 @@ class Mine(nn.Module):
 
     def forward(self, latents):
         maps = self.first(latents).view(-1, 8, 8, 8)
-        return torch.tanh(3 * self.paint(self.third(self.second(maps))))
+        drawn = self.paint(self.third(self.second(maps)))
+        return torch.tanh(30 * (drawn - drawn.mean((1, 2, 3), keepdim=True)))
 
 
 def build():
@@ -174,6 +175,42 @@ def test_two_sessions_do_not_see_each_others_edits(chromium, own):
         until(first, lambda: pictures(first) == start)
         assert said(second, "edited").count(" off") == 3
         assert one.errors == two.errors == []
+
+
+def test_units_are_labelled_in_the_queue_for_all_sessions(chromium, own):
+    with looking(chromium, own) as looked:
+        page = opened(looked)
+        page.locator("#generator-learn button").first.click()
+        page.locator("#generator-label-units").click()
+        until(page, lambda: "Done." in said(page, "learn"))
+        until(page, lambda: re.search(r"IoU \d\.\d\d, by chance", said(page, "units")))
+        labelled = said(page, "units")
+        page.locator("#generator-units button").first.click()
+        until(page, lambda: " off" in said(page, "edited"))
+        assert looked.errors == []
+    with looking(chromium, own) as other:
+        assert said(opened(other), "units") == labelled
+
+
+@pytest.mark.real("efficientnet-lite0")
+def test_what_is_normal_is_learnt_in_the_queue_and_samples_are_scored_from_then_on(chromium, own):
+    with looking(chromium, own) as looked:
+        page = opened(looked)
+        page.locator("#generator-worst").click()
+        until(page, lambda: "press Learn what is normal" in said(page, "problem"))
+        page.locator("#generator-learn button").first.click()
+        page.locator("#generator-normal").click()
+        until(page, lambda: re.search(r"\d+ of 24 samples look broken", said(page, "verdict")))
+        page.locator("#generator-units button").first.click()
+        until(page, lambda: "as many random units" in said(page, "verdict"))
+        page.locator("#generator-reset").click()
+        until(page, lambda: "No unit is edited" in said(page, "edited"))
+        start = pictures(page)
+        page.locator("#generator-worst").click()
+        until(page, lambda: pictures(page) != start)
+        scores = [float(text.replace("−", "-")) for text in re.findall("[+−]\\d+\\.\\d", said(page, "samples"))]
+        assert scores == sorted(scores, reverse=True)
+        assert looked.errors == []
 
 
 @pytest.mark.real("faces", "efficientnet-lite0")

@@ -7,6 +7,7 @@ import pytest
 import torch
 from gans_toys import EXTRACTOR, LAYERS, snapshot, toy_correction, toy_generator
 
+from genmend.gans.editing.edit_effect import random_units
 from genmend.gans.editing.unit_labels import LayerLabels
 from genmend.gans.settings import DissectSettings
 from genmend.manifold.features import load_extractor
@@ -75,6 +76,35 @@ def test_a_unit_is_switched_off_and_on_again(judged):
     assert undone.scores_after is undone.scores_before
     assert control(judged, undone) is None
     assert snapshot(judged.shared._generator.module) == before
+
+
+def test_scores_are_found_once_for_all_sessions_and_anew_with_another_gate(judged, monkeypatch):
+    asked = []
+    real = inspected_module.gate_scores
+    monkeypatch.setattr(
+        inspected_module, "gate_scores", lambda gate, images: asked.append(len(images)) or real(gate, images)
+    )
+
+    def clicked(unit):
+        off = scored(judged, with_units(judged, begun(judged), [unit], 0.0))
+        return off, control(judged, off)
+
+    first, effect = clicked(1)
+    n_asked = len(asked)
+    second, again = clicked(1)
+    assert len(asked) == n_asked
+    np.testing.assert_array_equal(second.scores_after, real(judged.gate, first.after))
+    np.testing.assert_array_equal(again.random, effect.random)
+    other, of_other = clicked(3)
+    assert not np.array_equal(other.scores_after, first.scores_after)
+    edits = random_units(judged.shared, other.history.edits(), 0)
+    np.testing.assert_array_equal(of_other.random[0], real(judged.gate, judged.shared.images(other.latents, edits)))
+    stronger = scored(judged, with_units(judged, begun(judged), [1], 0.5))
+    assert not np.array_equal(stronger.scores_after, first.scores_after)
+    judged.gate = replace(judged.gate, threshold=judged.gate.threshold + 1)
+    n_asked = len(asked)
+    assert clicked(1)[1].threshold == judged.gate.threshold
+    assert len(asked) > n_asked
 
 
 def test_other_samples_keep_the_edits(judged):
