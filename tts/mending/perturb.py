@@ -13,7 +13,7 @@ import numpy as np
 from genmend.tts.mending.reference import VoiceReference
 from genmend.tts.text.tokens import Tokens
 
-__all__ = ["SUBSTITUTES", "perturb"]
+__all__ = ["SUBSTITUTES", "is_vowel", "perturb"]
 
 # by pairs: next to the token as often as ordinary text has that pair, further out as often as the sound itself;
 # same class: vowels for vowels; uniform: any sound.
@@ -67,6 +67,11 @@ def perturb(
     return made
 
 
+def is_vowel(symbol: str) -> bool:
+    """Whether a sound is a vowel of the IPA."""
+    return symbol in _VOWELS
+
+
 def _sounds_around(tokens: Tokens, position: int, window: int) -> tuple[list[int], list[int]]:
     """Positions of the nearest sounds before and after, nearest first."""
     before = [i for i in reversed(tokens.sounds) if i < position][:window]
@@ -96,7 +101,7 @@ def _weights(old: str, center: str, side: str, substitutes: str, reference: Voic
     if substitutes == "uniform":
         return dict.fromkeys(sounds, 1.0)
     if substitutes == "same class":
-        return {s: float(n) for s, n in sounds.items() if (s in _VOWELS) == (old in _VOWELS)}
+        return {s: float(n) for s, n in sounds.items() if is_vowel(s) == is_vowel(old)}
     if side == "after" and reference.following.get(center):
         return {s: float(n) for s, n in reference.following[center].items()}
     if side == "before":
