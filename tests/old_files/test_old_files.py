@@ -221,8 +221,9 @@ def voices(folder):
     judged = diagnose(voice, reference, sentences, layer="lstm", n_nearest=2)
     mended = [apply_repairs(voice, reference, sentence, repairs) for sentence in sentences]
     where = np.ones(len(vectors), dtype=bool)
+    assert reference.lengths == {}  # measured only later
     return {
-        "reference": {name: value for name, value in vars(reference).items() if name != "regions"},
+        "reference": {name: value for name, value in vars(reference).items() if name not in ("regions", "lengths")},
         "regions": {layer: [r.vectors_, r.rows_, r.radii_] for layer, r in reference.regions.items()},
         "asked": [region.contains(vectors[: len(asked)], asked), region.move_inside(vectors[: len(asked)], asked).rows],
         "states": [list(diagnosis.states) for diagnosis in judged],

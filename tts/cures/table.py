@@ -10,9 +10,11 @@ from genmend.tts.cures.repair_layers import repaired_layers
 from genmend.tts.cures.respell import other_spellings
 from genmend.tts.cures.say_again import has_seeds, has_window, other_seeds, other_windows
 from genmend.tts.cures.split import split_at_clauses
+from genmend.tts.cures.stretch import can_stretch, usual_durations
 from genmend.tts.cures.way import Way
 from genmend.tts.measures.reading_faults import ATTENTION_FAULTS
 from genmend.tts.measures.sentence_faults import HEARD_FAULTS, READ_FAULTS
+from genmend.tts.measures.sound_lengths import DURATION_FAULTS
 from genmend.tts.voices.voice import Voice
 
 __all__ = ["CURES", "Cure"]
@@ -58,6 +60,7 @@ CURES = (
     Cure("attention window", "holds the attention near where it was", ATTENTION_FAULTS, other_windows, has_window),
     Cure("other seed", "says the sentence with another seed", _ALL, other_seeds, has_seeds),
     Cure("local repair", "moves flagged vectors back to where the voice has been", _ALL, repaired_layers),
+    Cure("duration", "makes sounds as long as they usually are", DURATION_FAULTS, usual_durations, can_stretch),
     Cure("split", "says a long sentence in parts, cut at clauses", _ALL, split_at_clauses),
     Cure("respelling", "asks for other sounds or a pause", _ALL, other_spellings, changes_phonemes=True),
 )

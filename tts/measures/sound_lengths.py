@@ -21,7 +21,7 @@ __all__ = ["DURATION_FAULTS", "SoundLengths", "find_duration_faults", "measure_l
 DURATION_FAULTS = ("too short", "too long")
 #: symbol -> how many sounds were measured, and 0.1 % quantile, median and 99.9 % quantile of their frames.
 SoundLengths = Mapping[str, Sequence[float]]
-FAR_SHORT, FAR_LONG = 0.67, 1.5
+FAR_SHORT, FAR_LONG = 0.8, 1.25
 _FEWEST = 20  # sounds, below which nothing is known of a symbol
 
 

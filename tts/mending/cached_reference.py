@@ -10,13 +10,14 @@ from typing import Any
 from genmend.storage.digests import settings_key, sha256_of_file
 from genmend.storage.progress import with_progress
 from genmend.storage.weights import cache_folder
-from genmend.tts.mending.reference import VoiceReference, fit_reference
+from genmend.tts.mending.reference import N_LENGTHS, VoiceReference, fit_reference, usual_lengths
 from genmend.tts.mending.reference_file import (
     ReferenceFileError,
     is_unfinished,
     load_reference,
     save_reference,
     voice_digest,
+    write_description,
 )
 from genmend.tts.text.corpus import corpus_for, read_sentences, tokenize_corpus
 from genmend.tts.voices.voice import Voice
@@ -69,6 +70,13 @@ def reference_for(
                 raise
         else:
             _check_asked(reference, kept, k, content if given else "")
+            if reference.lengths or voice.durations([]) is None:
+                return reference
+            # Made before durations were measured.
+            text = read_sentences(corpus)
+            some = tokenize_corpus(voice, text[:: max(1, len(text) // N_LENGTHS)])
+            reference = replace(reference, lengths=usual_lengths(voice, some))
+            write_description(kept, reference, voice)
             return reference
     sentences = tokenize_corpus(voice, read_sentences(corpus))
 

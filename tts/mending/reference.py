@@ -16,11 +16,13 @@ import numpy as np
 
 from genmend.manifold import NormalRegion
 from genmend.storage.progress import with_progress
+from genmend.tts.measures.sound_lengths import measure_lengths
 from genmend.tts.text.tokens import Tokens
 from genmend.tts.voices.voice import Voice
 
-__all__ = ["VoiceReference", "fit_reference"]
+__all__ = ["VoiceReference", "fit_reference", "scores_of", "usual_lengths"]
 
+N_LENGTHS = 800  # sentences that durations are measured on: 20 s of a Piper voice
 _AT_ONCE = 64
 
 
@@ -136,7 +138,15 @@ def fit_reference(
         ids={s: i for tokens in kept for s, i in zip(tokens.symbols, tokens.ids, strict=True)},
         kinds={s: kind for tokens in kept for s, kind in zip(tokens.symbols, tokens.kinds, strict=True)},
         k=k,
+        lengths=usual_lengths(voice, kept),
     )
+
+
+def usual_lengths(voice: Voice, sentences: Sequence[Tokens]) -> dict[str, list[float]]:
+    """Measure how long a voice's sounds last in ordinary sentences; empty where it does not decide that."""
+    asked = sentences[:N_LENGTHS]
+    frames = voice.durations(asked)
+    return {} if frames is None else measure_lengths(asked, frames)
 
 
 def scores_of(region: NormalRegion, tokens: Tokens, vectors: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:

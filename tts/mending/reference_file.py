@@ -15,7 +15,14 @@ from genmend.storage.digests import sha256_of
 from genmend.tts.mending.reference import VoiceReference
 from genmend.tts.voices.voice import Voice
 
-__all__ = ["ReferenceFileError", "is_unfinished", "load_reference", "save_reference", "voice_digest"]
+__all__ = [
+    "ReferenceFileError",
+    "is_unfinished",
+    "load_reference",
+    "save_reference",
+    "voice_digest",
+    "write_description",
+]
 
 _SCHEMA = 1
 _DESCRIPTION = "reference.json"
@@ -52,6 +59,11 @@ def save_reference(folder: str | os.PathLike[str], reference: VoiceReference, vo
     (folder / _DESCRIPTION).unlink(missing_ok=True)
     for layer, region in reference.regions.items():
         save_normal_region(folder / f"{layer}.safetensors", region)
+    write_description(folder, reference, voice)
+
+
+def write_description(folder: str | os.PathLike[str], reference: VoiceReference, voice: Voice) -> None:
+    """Write all of a reference but its regions, which lie in the folder already."""
     described = {
         "schema": _SCHEMA,
         "voice": voice_digest(voice),
@@ -60,7 +72,7 @@ def save_reference(folder: str | os.PathLike[str], reference: VoiceReference, vo
         "places": reference.places.tolist(),
         **{name: getattr(reference, name) for name in (*_PLAIN, *_LATER)},
     }
-    with whole_file(folder / _DESCRIPTION) as temporary:
+    with whole_file(Path(folder) / _DESCRIPTION) as temporary:
         temporary.write_text(json.dumps(described, ensure_ascii=False), encoding="utf-8")
 
 

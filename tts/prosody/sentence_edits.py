@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from genmend.tts.voices.piper import PiperVoice
     from genmend.tts.voices.vits import VitsVoice
 
-__all__ = ["SentenceEdits", "edit_sentence"]
+__all__ = ["SentenceEdits", "edit_sentence", "load_editable"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -110,7 +110,7 @@ def edit_sentence(
     1.5
     """
     requests = [parse_edit(edit) if isinstance(edit, str) else edit for edit in edits]
-    editable, model = _load_editable(voice, any("duration" in request.changes for request in requests))
+    editable, model = load_editable(voice, any("duration" in request.changes for request in requests))
     sentences = voice.tokenize_sentences(text, phonemes=phonemes)
     if len(sentences) > 1:
         raise ValueError(f"An edit takes one sentence, and the text has {len(sentences)}; give one of them.")
@@ -123,8 +123,14 @@ def edit_sentence(
     return SentenceEdits(voice.name, done, {"text": text, "edits": asked, "seed": seed})
 
 
-def _load_editable(voice: Voice, with_model: bool) -> tuple[PiperVoice | VitsVoice | OnnxVoice, Any]:
-    """Give the voice, and the torch model that predicts its durations; None where no request needs it."""
+def load_editable(voice: Voice, with_model: bool) -> tuple[PiperVoice | VitsVoice | OnnxVoice, Any]:
+    """Give the voice, and the torch model that predicts its durations; None where it is not needed or not known.
+
+    Raises
+    ------
+    ValueError
+        For a voice of another kind.
+    """
     from genmend.tts.voices.onnx.onnx_voice import OnnxVoice
     from genmend.tts.voices.piper import PiperVoice
     from genmend.tts.voices.piper_torch import to_torch

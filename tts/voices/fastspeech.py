@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Unpack
@@ -122,14 +122,25 @@ class FastSpeechVoice(TransformersVoice):
     @torch.no_grad()
     def speak(self, tokens: Tokens, vectors: Mapping[str, np.ndarray] | None = None, *, seed: int = 0) -> Speech:
         """Speak as `Voice.speak` says; nothing of it is random. `Speech.frames` are the model's own durations."""
-        with use_seed(seed, self.model.device), self._replacing(tokens, vectors):
+        with self._replacing(tokens, vectors):
+            spectrogram, frames = self._run(tokens, seed)
+        audio = run_vocoder(self.vocoder, spectrogram)
+        return Speech(audio, self.sample_rate, self.hop, frames)
+
+    @torch.no_grad()
+    def durations(self, batch: Sequence[Tokens], *, seed: int = 0) -> list[np.ndarray]:
+        """Say durations as `Voice.durations` says, without the vocoder."""
+        return [self._run(tokens, seed)[1] for tokens in batch]
+
+    def _run(self, tokens: Tokens, seed: int) -> tuple[Tensor, np.ndarray]:
+        """The spectrogram (frames, bins), and the frames of each token."""
+        with use_seed(seed, self.model.device):
             conditions = {name: tensor.to(self.model.device) for name, tensor in self.conditions.items()}
             spoken = self.model(self._ids(tokens), return_dict=True, **conditions)
-        audio = run_vocoder(self.vocoder, spoken.spectrogram[0])
         frames = spoken.duration_outputs[0]
         if self.model.config.speaking_speed != 1.0:
             frames = torch.round(frames.float() * self.model.config.speaking_speed)
-        return Speech(audio, self.sample_rate, self.hop, frames.cpu().numpy().astype(np.int64))
+        return spoken.spectrogram[0], frames.cpu().numpy().astype(np.int64)
 
 
 def fastspeech_reader(numbers: Mapping[str, int], name: str = "FastSpeech 2", end: str = "<sos/eos>") -> ArpabetReader:

@@ -113,12 +113,8 @@ class PiperVoice(Voice):
 
     def speak(self, tokens: Tokens, vectors: Mapping[str, np.ndarray] | None = None, *, seed: int = 0) -> Speech:
         """Speak as `Voice.speak` says; `Speech.frames` are the model's own durations, of tokens and blanks."""
-        feeds = {"input": np.array([tokens.ids], np.int64), "input_lengths": np.array([len(tokens)], np.int64)}
-        feeds["scales"] = np.array([self.noise, self.length, self.duration_noise], np.float32)
-        if "sid" in self._inputs:
-            feeds["sid"] = np.array([self.speaker], np.int64)
         generator = np.random.default_rng(seed)
-        feeds["noise.durations"] = _noise(generator, self.duration_noise, (1, 2, len(tokens)))
+        feeds = self._feeds(tokens, generator)
         feeds["noise.latents"] = np.zeros((1, 1, 1), np.float32)
         feeds |= self._deltas(tokens, vectors or {}, feeds)
         if self.noise:
@@ -126,6 +122,28 @@ class PiperVoice(Voice):
             feeds["noise.latents"] = _noise(generator, self.noise, (1, self._latents(), frames))
         audio, frames = self._session.run(["output", FRAMES], feeds)
         return Speech(audio.reshape(-1), self.sample_rate, HOP, frames=frames.reshape(-1).astype(np.int64))
+
+    def durations(self, batch: Sequence[Tokens], *, seed: int = 0) -> list[np.ndarray]:
+        """Say durations as `Voice.durations` says, by the part of the graph that decides them."""
+        if not batch:
+            return []
+        graph = open_graph(upstream_part(expose_noise(self.model), [FRAMES]), self.path)
+        taken = {given.name for given in graph.get_inputs()}
+        lasting = []
+        for number, tokens in enumerate(batch):
+            feeds = self._feeds(tokens, np.random.default_rng((seed, number)))
+            (frames,) = graph.run([FRAMES], {name: value for name, value in feeds.items() if name in taken})
+            lasting.append(frames.reshape(-1).astype(np.int64))
+        return lasting
+
+    def _feeds(self, tokens: Tokens, generator: np.random.Generator) -> dict[str, np.ndarray]:
+        """What the graph takes for a sentence, all but the noise of its latent frames."""
+        feeds = {"input": np.array([tokens.ids], np.int64), "input_lengths": np.array([len(tokens)], np.int64)}
+        feeds["scales"] = np.array([self.noise, self.length, self.duration_noise], np.float32)
+        if "sid" in self._inputs:
+            feeds["sid"] = np.array([self.speaker], np.int64)
+        feeds["noise.durations"] = _noise(generator, self.duration_noise, (1, 2, len(tokens)))
+        return feeds
 
     def _deltas(
         self, tokens: Tokens, vectors: Mapping[str, np.ndarray], feeds: Mapping[str, np.ndarray]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Unpack
@@ -111,19 +111,26 @@ class VitsVoice(TransformersVoice):
     @torch.no_grad()
     def speak(self, tokens: Tokens, vectors: Mapping[str, np.ndarray] | None = None, *, seed: int = 0) -> Speech:
         """Speak as `Voice.speak` says; `Speech.frames` are the model's own durations, of tokens and blanks."""
+        with self._noise_set(), self._replacing(tokens, vectors):
+            audio, frames = self._run(tokens, seed, stop=False)
+        return Speech(audio.reshape(-1).float().cpu().numpy(), self.sample_rate, self.hop, frames)
+
+    @torch.no_grad()
+    def durations(self, batch: Sequence[Tokens], *, seed: int = 0) -> list[np.ndarray]:
+        """Say durations as `Voice.durations` says: the model runs no further than its duration predictor."""
+        with self._noise_set():
+            return [self._run(tokens, seed + number, stop=True)[1] for number, tokens in enumerate(batch)]
+
+    def _run(self, tokens: Tokens, seed: int, *, stop: bool) -> tuple[Any, np.ndarray]:
+        """The waveform, None with `stop`, and the frames of each token."""
         rate = self.model.speaking_rate / self.length
-        with (
-            use_seed(seed, self.model.device),
-            self._noise_set(),
-            self._replacing(tokens, vectors),
-            record(self.model, ["duration_predictor"]) as outputs,
-        ):
-            speaker = self.speaker if self.model.config.num_speakers > 1 else None
+        speaker = self.speaker if self.model.config.num_speakers > 1 else None
+        audio = None
+        with use_seed(seed, self.model.device), record(self.model, ["duration_predictor"], stop=stop) as outputs:
             audio = self.model(self._ids(tokens), speaker_id=speaker, speaking_rate=rate).waveform
         # As the model itself rounds them.
         lasting = torch.ceil(torch.exp(outputs["duration_predictor"]) * (1.0 / rate))
-        frames = lasting.reshape(-1).cpu().numpy().astype(np.int64)
-        return Speech(audio.reshape(-1).float().cpu().numpy(), self.sample_rate, self.hop, frames)
+        return audio, lasting.reshape(-1).cpu().numpy().astype(np.int64)
 
     @contextmanager
     def _noise_set(self) -> Iterator[None]:

@@ -175,6 +175,13 @@ class Voice(ABC):
             Of all randomness; the same seed speaks the same samples.
         """
 
+    def durations(self, batch: Sequence[Tokens], *, seed: int = 0) -> list[np.ndarray] | None:
+        """Say how many frames each token of some sentences would last, (n,) for each, without speaking them.
+
+        None for a voice that does not decide durations beforehand, or cannot tell them alone.
+        """
+        return None
+
     def check_layers(self, layers: Sequence[str] | None) -> tuple[str, ...]:
         """Check the layers asked for, all by default; LookupError for one that is not there."""
         asked = self.layers if layers is None else tuple(layers)

@@ -1,6 +1,7 @@
 """Cures that move vectors back, respell words, and split sentences, on the toy voice and its reference."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,12 +9,14 @@ from spoken_toys import random_sentences, toy_reference
 
 from genmend.tts import diagnose
 from genmend.tts.cures.case import Case, read
+from genmend.tts.cures.mending import mend_sentence
 from genmend.tts.cures.repair_layers import repaired_layers
 from genmend.tts.cures.respell import other_spellings, troubled_words
 from genmend.tts.cures.split import split_at_clauses
 from genmend.tts.cures.table import CURES
 from genmend.tts.cures.way import Way
 from genmend.tts.measures.reading_faults import ReadingFault
+from genmend.tts.measures.sound_lengths import measure_lengths
 from genmend.tts.mending.settings import SpeakSettings
 
 PHONEMES = "dˈasət mˈɔn bˈos ɐ nəbˈit."
@@ -90,3 +93,21 @@ def test_every_cure_has_a_name_and_says_what_it_does_and_only_respelling_changes
     assert len({cure.name for cure in CURES}) == len(CURES)
     assert all(cure.does and cure.faults for cure in CURES)
     assert [cure.name for cure in CURES if cure.changes_phonemes] == ["respelling"]
+
+
+@pytest.mark.all
+@pytest.mark.real("joe")
+def test_a_sound_of_a_real_voice_that_is_far_too_long_is_shortened(joe):
+    tokens = joe.tokenize(phonemes="ðə kˈɑːɹ lˈɛft.")
+    lengths = measure_lengths([tokens] * 30, [joe.speak(tokens).frames] * 30)
+    place = tokens.symbols.index("ɛ")
+    lengths["ɛ"] = [30, *(value / 2 for value in lengths["ɛ"][1:])]
+    reference = SimpleNamespace(lengths=lengths)
+    way = Way(joe, (tokens,))
+    case = Case(way, read(*way.say(), reference), reference, SpeakSettings())
+    assert [(fault.fault, fault.tokens) for fault in case.reading.faults] == [("too long", (place,))]
+    cures = [cure for cure in CURES if cure.name == "duration"]
+    done = mend_sentence(case, cures=cures)
+    assert done.changed
+    assert done.after.is_right
+    assert done.kept[0].how == "ɛ ×0.50"

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from spoken_toys import random_sentences
 from voice_toys import toy_voice
@@ -68,3 +69,14 @@ def test_another_k_or_corpus_than_the_kept_one_is_told_and_without_them_it_is_us
     del described["corpus"]  # as older versions wrote it
     (folder / "reference.json").write_text(json.dumps(described), encoding="utf-8")
     assert reference_for(voice, other, folder=folder).corpus == ""
+
+
+def test_a_reference_from_before_durations_were_measured_gets_them(tmp_path, corpus, monkeypatch):
+    voice, folder = toy_voice(), tmp_path / "kept"
+    assert reference_for(voice, corpus, folder=folder).lengths == {}  # it attends
+    lasting = [np.arange(1, 1 + len(tokens)) for tokens in random_sentences(30, seed=3)]
+    monkeypatch.setattr(voice, "durations", lambda batch, seed=0: lasting[: len(batch)])
+    found = reference_for(voice, corpus, folder=folder)
+    assert sum(n for n, *_ in found.lengths.values()) == sum(len(t.sounds) for t in random_sentences(30, seed=3))
+    monkeypatch.setattr(voice, "durations", lambda batch, seed=0: [] if not batch else pytest.fail("measured again"))
+    assert reference_for(voice, corpus, folder=folder).lengths == found.lengths

@@ -84,6 +84,11 @@ def test_the_same_seed_says_the_same_and_noise_differs(voice, sentences):
 
 
 @pytest.mark.real("joe")
+def test_durations_are_told_without_speaking(voice, sentences):
+    told = voice.durations(sentences)
+    assert [one.tolist() for one in told] == [voice.speak(tokens).frames.tolist() for tokens in sentences]
+
+
 def test_symbols_outside_the_voice_are_dropped_and_named(voice):
     tokens = voice.tokenize("guys", phonemes="g'aIs")
     assert [(lost.symbol, lost.word) for lost in tokens.dropped] == [("I", 0)]

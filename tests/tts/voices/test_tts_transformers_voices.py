@@ -167,6 +167,15 @@ def test_frames_add_up_to_the_audio(voice, batch):
 # VITS
 
 
+def test_durations_are_told_without_speaking_where_the_voice_decides_them(kind, voice, batch):
+    told = voice.durations(batch, seed=0)
+    if kind == "speecht5":
+        assert told is None
+        return
+    frames = [voice.speak(tokens, seed=number).frames for number, tokens in enumerate(batch)]
+    assert [one.tolist() for one in told] == [one.tolist() for one in frames]
+
+
 def test_vits_reads_as_its_tokenizer_does(tmp_path):
     for options in ({}, {"add_blank": False}):
         tokenizer = toys.vits_tokenizer(tmp_path, **options)

@@ -175,6 +175,20 @@ class OnnxVoice(Voice):
         mel = np.asarray(made[0][0], np.float32) if kind == "mel" else None
         return Speech(audio, self.sample_rate, hop, frames=frames, mel=mel)
 
+    def durations(self, batch: Sequence[Tokens], *, seed: int = 0) -> list[np.ndarray] | None:
+        """Say durations as `Voice.durations` says, by the part of the graph that decides them."""
+        known = self.description
+        if known.frames is None or not batch:
+            return None if known.frames is None else []
+        graph = open_graph(upstream_part(self.model, [known.frames]), self.path)
+        takes = {given.name for given in graph.get_inputs()}
+        lasting = []
+        for tokens in batch:
+            feeds = self._feeds([tokens])
+            (told,) = graph.run([known.frames], {name: feeds[name] for name in takes})
+            lasting.append(_whole_frames(told, known.frames_unit, known.hop, self.sample_rate))
+        return lasting
+
     def _feeds(self, batch: Sequence[Tokens]) -> dict[str, np.ndarray]:
         """What each input of the graph takes, in its own type and shape."""
         longest = self.description.longest
