@@ -45,7 +45,10 @@ def usual_durations(case: Case) -> Iterator[tuple[str, Way]]:
         usual = case.reference.lengths[tokens.symbols[place]][2]
         factor = float(np.clip(usual / max(whole[place], 1.0), 1 / _LARGEST, _LARGEST))
         if isinstance(voice, OnnxVoice):
-            frames = lengthen(frames, where, factor)[0]
+            if whole[place]:
+                frames = lengthen(frames, where, factor)[0]
+            else:
+                frames = np.where(np.arange(len(tokens)) == place, round(usual), frames)
             vectors["frames"] = frames[:, None].astype(np.float32)
         else:
             given = vectors[layer] if layer in vectors else voice.encode([tokens], [layer])[0][layer]
