@@ -184,11 +184,13 @@ def _given_clauses(text: str, phonemes: str) -> list[_Clause]:
     parts = _PAUSES.split(phonemes)
     clauses = [(ipa.split(), pause) for ipa, pause in zip(parts[::2], [*parts[1::2], ""], strict=True) if ipa.strip()]
     words = [word.strip('.,;:!?"()') for word in text.split()]
-    labels, sure = map(iter, label_words(words, [sound for sounds, _ in clauses for sound in sounds]))
-    return [
-        _Clause([next(labels) for _ in sounds], sounds, [next(sure) for _ in sounds], pause)
-        for sounds, pause in clauses
-    ]
+    labels, sure = label_words(words, [sound for sounds, _ in clauses for sound in sounds])
+    found, at = [], 0
+    for sounds, pause in clauses:
+        here = slice(at, at + len(sounds))
+        found.append(_Clause(labels[here], sounds, sure[here], pause))
+        at = here.stop
+    return found
 
 
 def _kind(symbol: str) -> str:
