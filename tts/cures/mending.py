@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from genmend.storage.progress import tell
 from genmend.tts.cures.case import Case, Reading, is_improvement, read
 from genmend.tts.cures.table import CURES, Cure
 from genmend.tts.cures.way import Way
@@ -161,6 +162,7 @@ def mend_sentence(
         if (best.reading.is_right and not try_all) or not cure.fits(start):
             continue
         for how, way in cure.ways(start):
+            tell(f"trying cures: {cure.name}", list(cures).index(cure), len(cures))
             begun = time.perf_counter()
             reading = _try(start, way, best.reading, judge, text)
             better = is_improvement(best.reading, reading, by_probability=bool(steps))

@@ -98,6 +98,7 @@ def repair(
     psi: float = 0.3,
     center: str = "local",
     positions: Sequence[int] | None = None,
+    neighbours: int = 0,
     copies: int = 24,
     window: int = 2,
     substitutes: str = "pairs",
@@ -114,7 +115,9 @@ def repair(
     center
         One of `CENTERS`.
     positions
-        Tokens to move; all that are outside by default. Tokens inside, or without a reference, are never moved.
+        Tokens to move; all that are outside by default. Tokens inside, or without a reference, are not moved.
+    neighbours
+        How many spoken tokens on each side of these are moved too, although they are inside.
     copies, window, substitutes
         See `genmend.tts.mending.perturb.perturb`. Where none of the copies is inside, the window grows by 1 up to 4;
         then there are twice as many copies; then the nearest reference vectors take their place.
@@ -136,6 +139,10 @@ def repair(
     vectors = voice.encode([tokens], [layer])[0][layer]
     scores = scores_of(reference.regions[layer], tokens, vectors)
     flagged = [i for i in np.flatnonzero(scores > 1).tolist() if positions is None or i in set(positions)]
+    if neighbours:
+        known = np.flatnonzero(np.isfinite(scores)).tolist()
+        around = {at + step for at in map(known.index, flagged) for step in range(-neighbours, neighbours + 1)}
+        flagged = [known[at] for at in sorted(around) if 0 <= at < len(known)]
     rng = np.random.default_rng(seed)
     job = _Job(voice, reference, tokens, layer, vectors, rng, copies, window, substitutes)
     centers = job.local_centers(flagged)

@@ -6,7 +6,9 @@ from html import escape
 
 import numpy as np
 
+from genmend.tts.cures.mending import Mending
 from genmend.tts.measures.heard_words import in_words, pair_words
+from genmend.tts.measures.sentence_faults import faults_in_words
 from genmend.tts.mending.acceptance import Verdict
 from genmend.tts.mending.diagnosis import STATES, Diagnosis
 from genmend.tts.mending.figures import diagnosis_figure, visible_symbol
@@ -80,22 +82,12 @@ def _sentence(sentence: SpokenSentence) -> str:
 
 
 def _faults(sentence: SpokenSentence) -> list[str]:
-    said = [f"The attention {_FAULTS[fault.fault]} {fault.word or 'a pause'}." for fault in sentence.reading_faults]
+    said = [faults_in_words([fault]) for fault in sentence.reading_faults]
     tokens = sentence.diagnosis.tokens
     for lost in tokens.dropped:
         of = f" of {tokens.words[lost.word]}" if lost.word >= 0 else ""
         said.append(f"The front end dropped {lost.symbol!r}{of}: {lost.reason}.")
-    if not sentence.speech.finished:
-        said.append("The voice did not find the end of this sentence and was stopped at its limit.")
     return said
-
-
-_FAULTS = {
-    "skipped": "skipped",
-    "partly skipped": "skipped a part of",
-    "stalled": "stayed for more than a second on",
-    "repeated": "went back to",
-}
 
 
 def _word(diagnosis: Diagnosis, number: int, word: str) -> str:
@@ -158,6 +150,10 @@ def mended_in_words(found: Mended) -> str:
         if found.way == "attention" and after is not None:
             pairs = list(zip((found.before, found.after), ("Before", "After"), strict=True))
             parts += [_heard(text, one.heard[number], f"{when}, heard") for one, when in pairs if one and one.heard]
+        elif sentence.mending is not None:
+            parts.append(f"<p>{escape(sentence.mending.in_words())}</p>")
+            both = (sentence.mending.before, "Before"), (sentence.mending.after, "After")
+            parts += [_heard(text, one.verdict, f"{when}, heard") for one, when in both if one.verdict is not None]
         elif sentence.verdicts is not None:
             parts += [
                 _heard(text, verdict, f"{when}, heard")
@@ -169,6 +165,14 @@ def mended_in_words(found: Mended) -> str:
 
 
 def _outcome(found: Mended) -> str:
+    if found.way == "cures":
+        done = [sentence.mending for sentence in found.before.run if sentence.mending is not None]
+        changed = sum(one.changed for one in done)
+        if all(one.before.is_right for one in done):
+            return "Nothing was wrong, so nothing was changed."
+        if len(done) == 1:
+            return "Mended: another reading is better." if changed else "Nothing was better, so the original is kept."
+        return f"{changed} of {len(done)} sentences are mended; the others are kept as they are."
     if found.after is None:
         return "Nothing was changed: no symbol that a repair is known for lies outside."
     if found.way == "attention":
@@ -187,9 +191,10 @@ def _outcome(found: Mended) -> str:
 
 
 def moved_tables(found: Mended) -> str:
-    """What was moved of every sentence, and which moves hold in other sentences."""
+    """What was tried or moved of every sentence, and which moves hold in other sentences."""
     repairs = [sentence.repair for sentence in found.before.run if sentence.repair is not None]
     tables = [_moved(repair) for repair in repairs if repair.moved]
+    tables += [_attempts(one.mending) for one in found.before.run if one.mending is not None and one.mending.attempts]
     kept = [one.to_dict() for one in found.before.run.kept]
     if kept:
         names = ["combination", "symbol", "outside_before", "outside_after", "nearer", "learnt_from"]
@@ -197,6 +202,15 @@ def moved_tables(found: Mended) -> str:
         header = ["combination", "symbol", "outside before", "outside after", "came nearer", "learnt from", "kept"]
         tables.append(table_html(header, rows, "The moves in other ordinary sentences; those that hold are kept."))
     return "".join(tables)
+
+
+def _attempts(mending: Mending) -> str:
+    rows = [
+        [one.cure, one.how, one.n_misread, None if one.verdict is None else one.verdict.errors, one.outcome]
+        for one in mending.attempts
+    ]
+    header = ["cure", "how", "faults of reading", "words heard wrongly", "outcome"]
+    return table_html(header, rows, "Each reading in the order it was tried.")
 
 
 def _moved(repair: Repair) -> str:

@@ -23,6 +23,7 @@ from genmend.workbench.app.voice.work import (
     Said,
     edit,
     hold,
+    mend_by_cures,
     mend_text,
     say,
     say_at_once,
@@ -37,6 +38,7 @@ _ABOUT = (
     "was chosen because its repair is, and most are refused."
 )
 _WAYS = {
+    "Find what is wrong, try the cures, keep the best reading": "cures",
     "Move the flagged sounds back to where the voice knows its way": "repair",
     "Hold the attention in a window (Tacotron 2)": "hold",
 }
@@ -142,7 +144,7 @@ def _mending(context: AppContext, typed: list[Any]) -> None:
 
     def show(found: Mended) -> list[Any]:
         late = found.after
-        name = "original.wav" if found.way == "attention" else "repaired.wav"
+        name = {"attention": "original.wav", "cures": "mended.wav"}.get(found.way, "repaired.wav")
         heard = None if late is None else str(late.folder.path / name)
         return [
             shown.mended_in_words(found),
@@ -154,11 +156,13 @@ def _mending(context: AppContext, typed: list[Any]) -> None:
 
     with gr.Accordion("Mend it", open=True, elem_id="voice-mend"):
         with gr.Row():
-            way = gr.Radio(list(_WAYS.items()), value="repair", label="How", scale=3, min_width=260)
-            psi = gr.Slider(0, 1, 0.3, step=0.05, label="Share that stays", info="0 moves all the way.", min_width=200)
+            way = gr.Radio(list(_WAYS.items()), value="cures", label="How", scale=3, min_width=260)
+            psi = gr.Slider(
+                0, 1, 0.3, step=0.05, label="Share that stays", info="0 moves all the way.", visible=False, min_width=200
+            )  # fmt: skip
         keep = gr.Checkbox(
             False, label="Also try the moves in other sentences, and keep those that hold as a file (longer)",
-            elem_id="voice-keep",
+            elem_id="voice-keep", visible=False,
         )  # fmt: skip
         with gr.Row():
             begin = gr.Button("Mend", variant="primary", elem_id="voice-mend-start")
@@ -176,6 +180,8 @@ def _mending(context: AppContext, typed: list[Any]) -> None:
 
     def mending(chosen: str, share: float, keeps: bool, name: str, words: str, given: str) -> Callable[[], Mended]:
         text, phonemes = _like_example(*_typed(words, given))
+        if chosen == "cures":
+            return partial(mend_by_cures, context, name, text, phonemes)
         if chosen == "hold":
             return partial(hold, context, name, text, phonemes)
         return partial(mend_text, context, name, text, phonemes, psi=share, keep=keeps)
@@ -194,6 +200,10 @@ def _mending(context: AppContext, typed: list[Any]) -> None:
         except TOLD as error:
             return f'<p role="alert" class="error">{escape(one_sentence(error))}</p>', gr.update(interactive=False)
 
+    def fit(chosen: str) -> list[Any]:
+        return [gr.update(visible=chosen == "repair")] * 2
+
+    way.change(fit, [way], [psi, keep], show_progress="hidden", api_visibility="private")
     panel.started_by(begin.click, mending, [way, psi, keep, *typed])
     panel.started_by(use.click, using, [file, *typed])
     file.change(tell, [file], [facts, use], show_progress="hidden", api_visibility="private")

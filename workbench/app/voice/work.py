@@ -30,8 +30,8 @@ from genmend.workbench.app.uploads import OwnFolder
 from genmend.workbench.commands.speak import run_speak
 from genmend.workbench.commands.speak_edit import run_speak_edit
 
-__all__ = ["EXAMPLE", "EXAMPLE_PHONEMES", "Edited", "Mended", "Said", "edit", "hold", "mend_text", "say", "say_at_once",
-           "voices_of"]  # fmt: skip
+__all__ = ["EXAMPLE", "EXAMPLE_PHONEMES", "Edited", "Mended", "Said", "edit", "hold", "mend_by_cures", "mend_text",
+           "say", "say_at_once", "voices_of"]  # fmt: skip
 
 #: What the tab opens with, and how espeak-ng reads it, so that the example needs none.
 EXAMPLE = "Please ask Krzysztof about the kayak."
@@ -83,7 +83,7 @@ class Mended:
     before, after : Said
         The second is None where nothing was changed.
     way : str
-        "repair", "kept repairs" or "attention".
+        "cures", "repair", "kept repairs" or "attention".
     repairs : Path or None
         The file of moves that hold in other sentences, too.
     """
@@ -138,6 +138,14 @@ def say_at_once(context: AppContext, voice: str, text: str, phonemes: str | None
 def say(context: AppContext, voice: str, text: str, phonemes: str | None = None) -> Said:
     """Say a text, diagnose it, and listen to it."""
     return _said(context, voice, text, SpeakSettings(phonemes=phonemes, judge="none"))
+
+
+def mend_by_cures(context: AppContext, voice: str, text: str, phonemes: str | None = None) -> Mended:
+    """Find what is wrong, try the cures that fit, and keep the best reading; a judge listens where one is there."""
+    judge = "none" if isinstance(_listener(context, voice), str) else "whisper"
+    said = _said(context, voice, text, SpeakSettings(phonemes=phonemes, mend=True, judge=judge))
+    changed = any(sentence.mending is not None and sentence.mending.changed for sentence in said.run)
+    return Mended(said, said if changed else None, "cures")
 
 
 def mend_text(
