@@ -158,7 +158,8 @@ def _mending(context: AppContext, typed: list[Any]) -> None:
         with gr.Row():
             way = gr.Radio(list(_WAYS.items()), value="cures", label="How", scale=3, min_width=260)
             psi = gr.Slider(
-                0, 1, 0.3, step=0.05, label="Share that stays", info="0 moves all the way.", visible=False, min_width=200
+                0, 1, 0.3, step=0.05, label="Share that stays", info="0 moves all the way.", min_width=200,
+                visible=False,
             )  # fmt: skip
         keep = gr.Checkbox(
             False, label="Also try the moves in other sentences, and keep those that hold as a file (longer)",
