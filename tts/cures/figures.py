@@ -8,6 +8,7 @@ import numpy as np
 
 from genmend.tts.cures.case import Reading
 from genmend.tts.measures.reading_faults import seconds_of
+from genmend.tts.measures.sentence_faults import HEARD_FAULTS
 from genmend.tts.mending.figures import draw_waveform, visible_symbol
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def reading_figure(reading: Reading, *, seconds: float | None = None) -> Figure:
 
     tokens, speech = reading.tokens, reading.speech
     attends = speech.attention is not None
-    heights = [0.7, 0.9, 2.6] if attends else [0.7, 0.9]
+    heights = [0.7, 1.1, 2.6] if attends else [0.7, 1.1]
     width = float(np.clip(2.2 + 2.2 * (seconds or speech.seconds), 6.0, 16.0))
     figure = Figure(figsize=(width, 1.25 * sum(heights)), layout="constrained")
     axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
@@ -59,24 +60,24 @@ def reading_figure(reading: Reading, *, seconds: float | None = None) -> Figure:
 
 
 def _draw_words(axes: Any, reading: Reading) -> None:
-    """A lane of words where they are said; what is wrong below, in its colour."""
+    """A lane of words where they are said; what is wrong below in its colour: what was read, then what was heard."""
     for number, word in enumerate(reading.tokens.words):
         place = seconds_of(reading.tokens, reading.speech, number)
         if place is not None:
-            axes.axvline(place[0], 0.55, 1, color="0.75", linewidth=0.8)
-            axes.text(sum(place) / 2, 0.78, word, ha="center", va="center", fontsize=8)
+            axes.axvline(place[0], 2 / 3, 1, color="0.75", linewidth=0.8)
+            axes.text(sum(place) / 2, 5 / 6, word, ha="center", va="center", fontsize=8, clip_on=True)
     seen = set()
     for fault in reading.faults:
         if fault.seconds is None:
             continue
         begin, end = fault.seconds
-        colour = FAULT_COLOURS[fault.fault]
+        low = 0.0 if fault.fault in HEARD_FAULTS else 1 / 3
         label = None if fault.fault in seen else fault.fault
         seen.add(fault.fault)
-        axes.axvspan(begin - _INSTANT / 2, max(end, begin + _INSTANT / 2), 0, 0.55, color=colour, alpha=0.85, lw=0,
-                     label=label)  # fmt: skip
-        if fault.word:
-            axes.text((begin + end) / 2, 0.27, fault.word, ha="center", va="center", fontsize=7, clip_on=True)
+        axes.axvspan(begin - _INSTANT / 2, max(end, begin + _INSTANT / 2), low, low + 1 / 3, lw=0, alpha=0.85,
+                     color=FAULT_COLOURS[fault.fault], label=label)  # fmt: skip
+        told = fault.detail if fault.fault in HEARD_FAULTS else fault.word
+        axes.text((begin + end) / 2, low + 1 / 6, told, ha="center", va="center", fontsize=7, clip_on=True)
     if seen:
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, fontsize=7, frameon=False)
     axes.set_ylim(0, 1)

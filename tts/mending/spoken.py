@@ -66,9 +66,17 @@ class SpokenSentence:
     @property
     def heard_words(self) -> list[WordPair]:
         """What was heard of `speech` beside what was meant, word by word; empty where nobody listened."""
-        if self.heard is None:
-            return []
-        return pair_words(self.diagnosis.tokens.text, self.heard.heard, self.heard.language)
+        return self._pairs(self.heard)
+
+    @property
+    def final_words(self) -> list[WordPair]:
+        """The same of `final`."""
+        if self.mending is not None:
+            return self._pairs(self.mending.after.verdict)
+        return self._pairs(self.verdicts[1] if self.accepted and self.verdicts else self.heard)
+
+    def _pairs(self, verdict: Verdict | None) -> list[WordPair]:
+        return [] if verdict is None else pair_words(self.diagnosis.tokens.text, verdict.heard, verdict.language)
 
     @property
     def reading_faults(self) -> tuple[ReadingFault, ...]:

@@ -43,7 +43,7 @@ def write_speak_report(path: Path, run: SpeakRun, preface: Preface | None = None
         name = f"Sentence {number}: " if many else ""
         if many or sentence.mending is not None or sentence.reading_faults:
             title = f"{name}{_short(sentence.diagnosis.tokens.text)}" if many else "What is wrong, and what was done"
-            told = [*(_said(sentence) if many else ()), *_wrong(sentence)]
+            told = [*(_said(sentence) if many else ()), *_wrong(sentence, many)]
             sections.append(Section(title, told, closed=number > N_OPEN))
         if sentence.mending is not None and sentence.mending.attempts:
             sections.append(attempts_section(f"{name}{'what' if many else 'What'} was tried", sentence.mending))
@@ -99,9 +99,13 @@ def speak_answer(run: SpeakRun) -> Answer:
         begins = f"{_short(sentence.diagnosis.tokens.text, 40)}: " if len(run) > 1 else ""
         said.append(begins + " ".join(part for part in (told, faults, done) if part))
     outside = _outside(run)
+    control = f"{outside.name}: {outside.value} ({outside.control})"
+    if any(sentence.mending is not None and sentence.mending.changed for sentence in run):
+        control = f"{wrong} before anything was mended"
+        wrong = sum(misheard(sentence.final_words)[0] for sentence in heard)
     return Answer(
         " ".join(said[:N_OPEN]) + (f" {len(said) - N_OPEN} more sentences below." if len(said) > N_OPEN else ""),
-        Number("Words heard wrongly", f"{wrong} of {n}", f"{outside.name}: {outside.value} ({outside.control})"),
+        Number("Words heard wrongly", f"{wrong} of {n}", control),
         doubts,
         more=f"{_LEXICON}\n\n{_in_words(run)}" if wrong else _in_words(run),
     )
@@ -116,12 +120,15 @@ def _outside(run: SpeakRun) -> Number:
 
 
 def _said(sentence: SpokenSentence) -> list[Any]:
-    return [*players(sentence), *heard_table(sentence.heard_words)]
+    """Players; what was heard word by word where it does not stand among the faults."""
+    return [*players(sentence), *(heard_table(sentence.heard_words) if sentence.mending is None else ())]
 
 
-def _wrong(sentence: SpokenSentence) -> list[Any]:
+def _wrong(sentence: SpokenSentence, many: bool) -> list[Any]:
     if sentence.mending is not None:
-        return mending_blocks(sentence)
+        # Of one sentence what was done stands on the first screen.
+        done = [Paragraph(sentence.mending.in_words())] if many else []
+        return [*done, *mending_blocks(sentence.mending)]
     return fault_blocks(sentence.reading_faults, "What the voice did wrong, word by word.")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from genmend.tts import Speech
+from genmend.tts.cures.case import Reading
 from genmend.tts.cures.figures import reading_figure
 from genmend.tts.cures.mending import Mending
 from genmend.tts.measures.reading_faults import ReadingFault
@@ -41,8 +42,12 @@ def players(sentence: SpokenSentence) -> list[Any]:
     text, mending = sentence.diagnosis.tokens.text, sentence.mending
     if mending is None or not mending.changed:
         return [audio_block(text, sentence.speech)]
-    both = [audio_block("Original", sentence.speech), audio_block("Mended", mending.after.speech)]
-    return [Players(text, both)]
+    both = [(name, one) for name, one in (("Original", mending.before), ("Mended", mending.after))]
+    return [Players(text, [audio_block(f"{name}{_heard(one)}", one.speech) for name, one in both])]
+
+
+def _heard(reading: Reading) -> str:
+    return "" if reading.verdict is None else f', heard as "{reading.verdict.heard}"'
 
 
 def fault_blocks(faults: Sequence[ReadingFault], caption: str) -> list[Any]:
@@ -54,18 +59,15 @@ def fault_blocks(faults: Sequence[ReadingFault], caption: str) -> list[Any]:
     return [Table(caption, ["word", "what", "seconds", "more"], rows)] if rows else []
 
 
-def mending_blocks(sentence: SpokenSentence) -> list[Any]:
-    """What was wrong and what was done: faults, cure and why, and both readings along time."""
-    mending = sentence.mending
-    assert mending is not None
+def mending_blocks(mending: Mending) -> list[Any]:
+    """What was wrong, and what still is: word by word, and both readings along time."""
     before, after = mending.before, mending.after
-    blocks: list[Any] = [Paragraph(mending.in_words())]
-    blocks += fault_blocks(before.faults, "What is wrong with the original, word by word.")
+    blocks = fault_blocks(before.faults, "What is wrong with the original, word by word.")
     if before.is_right and not before.faults:
-        return blocks
+        return [Paragraph("Nothing is wrong with it.")]
     longest = max(before.speech.seconds, after.speech.seconds)
-    attends = " and the path of the attention" if before.speech.attention is not None else ""
-    caption = f"The {{}} along time: what is wrong is coloured{attends and f', below is{attends[4:]}'}."
+    attends = ", below is the path of the attention" if before.speech.attention is not None else ""
+    caption = f"The {{}} along time: what is wrong is coloured{attends}."
     blocks.append(Figure(caption.format("original"), reading_figure(before, seconds=longest)))
     if mending.changed:
         blocks += fault_blocks(after.faults, "What is still wrong with the mended reading.")
