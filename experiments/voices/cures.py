@@ -78,7 +78,8 @@ def main() -> None:
     torch.set_num_threads(1)
     n_failing, n_ordinary = (3, 5) if options.quick else (options.failing, options.ordinary)
     voice = weakened_tacotron() if options.weights is None else TacotronVoice.from_files(options.weights)
-    reference = fit_reference(voice, tokenize_corpus(voice, read_sentences(voice.transcripts)[:N_REFERENCE]), k=K)
+    text = read_sentences(voice.transcripts)[: 500 if options.quick else N_REFERENCE]
+    reference = fit_reference(voice, tokenize_corpus(voice, text), k=K)
     bench = Bench(voice, reference, WhisperJudge(), PhonemeJudge())
     options.out.mkdir(parents=True, exist_ok=True)
     kept = options.out / "results.json"
