@@ -9,7 +9,6 @@ import numpy as np
 
 from experiments.intervals import mean_with_interval
 from experiments.markdown import document, estimate, number, percent, picture, table
-from experiments.voices.cures_page import cures
 from experiments.voices.splitter_page import sentence_splitters
 from genmend.tts.measures.paired_bootstrap import paired_bootstrap
 
@@ -355,7 +354,6 @@ def _lines(lines: Sequence[str]) -> str:
 
 
 PAGES: tuple[Callable[[Any], str], ...] = (
-    cures,
     detection,
     edits,
     judge_check,
