@@ -73,7 +73,7 @@ def layer_answer(run: DissectRun, layer: str, n_shown: int) -> Answer:
     here = "all of them" if n_shown == n else f"the {n_shown} that agree most beyond chance"
     return Answer(
         f"{found} of {n} units of {layer} detect a concept more than chance does"
-        + (f", most of them {', '.join(most)}." if most else "."),
+        + (f"; most often: {', '.join(most)}." if most else "."),
         _typical([units]),
         more=f"Here are {here}, each under the concept that it agrees with most above chance, whether or not it "
         f"detects it; above the one furthest beyond chance. {LEGEND}",
