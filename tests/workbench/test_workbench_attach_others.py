@@ -1,6 +1,8 @@
 """genmend attach for a pipeline and a voice: the facts of the file first, then the same prompt or text with it."""
 
+import html
 import json
+import re
 from dataclasses import replace
 
 import diffusion_toys
@@ -71,8 +73,10 @@ def test_repairs_of_a_voice(tmp_path):
     told = run_attach_repairs(voice, shared, "", tmp_path / "seen", settings=settings, progress=False)
     assert told["fit"] == "the weights it was made for"
     page = (tmp_path / "seen" / "report.html").read_text(encoding="utf-8")
-    assert page.count("<audio") == 2
-    assert page.index("What the file says") < page.index("<audio")
+    first, _, _ = page.partition("<section")
+    assert first.count("<audio") == 2
+    assert "The file's repairs move 1 of" in html.unescape(first)
+    assert re.search("Of these outside.*of 1.*before: ", first, re.DOTALL)
     assert "no judge was asked. Listen to both" in page
     replace(VoiceRepairs.from_pretrained(tmp_path / "shared"), voice="0" * 64).save_pretrained(
         tmp_path / "other", licence="mit"

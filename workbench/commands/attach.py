@@ -23,6 +23,7 @@ from genmend.tts.mending.reference_file import voice_digest
 from genmend.tts.mending.settings import SpeakSettings
 from genmend.workbench.commands.amplify import run_amplify
 from genmend.workbench.commands.speak import run_speak
+from genmend.workbench.pages.attach_voice import repairs_answer
 from genmend.workbench.pages.facts import Preface, fact_sections
 from genmend.workbench.pages.page import need_packages, write_report
 
@@ -101,7 +102,8 @@ def run_attach_repairs(
     if fit == _OTHER:
         return _nothing_tried(shared, fit, out)
     settings = replace(settings or SpeakSettings(), use_repairs=shared.path, judge="none")
-    run = run_speak(voice, text, out, settings, progress=progress, preface=_preface(shared, fit, _UNHEARD))
+    preface = replace(_preface(shared, fit, _UNHEARD), answer=repairs_answer)
+    run = run_speak(voice, text, out, settings, progress=progress, preface=preface)
     return run.to_dict() | {"fit": fit, "source": shared.source, "commit": shared.commit}
 
 

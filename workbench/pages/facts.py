@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from genmend.storage.hub.kinds import Description
 from genmend.storage.hub.repository import Shared
-from genmend.workbench.pages.page import Facts, Paragraph, Section
+from genmend.workbench.pages.page import Answer, Facts, Paragraph, Section
 
 __all__ = ["Preface", "fact_sections"]
 
 
 @dataclass(frozen=True)
 class Preface:
-    """What stands before a page of another command: a title in place of its own, and sections before its others."""
+    """What stands before a page of another command: a title in place of its own, and sections before its others.
+
+    `answer` says of the run what stands on the first screen, in place of the command's own where it is given.
+    """
 
     title: str
     sections: Sequence[Section]
+    answer: Callable[[Any], Answer] | None = None
 
 
 def fact_sections(shared: Shared, described: Description, fit: str, not_checked: tuple[str, ...] = ()) -> list[Section]:

@@ -57,7 +57,10 @@ def write_speak_report(path: Path, run: SpeakRun, preface: Preface | None = None
         sections.append(Section("Kept for other sentences", [_kept(run)]))
     settings = {key: value for key, value in run.settings.items() if value is not None}
     sections.append(Section("Settings", [Facts("What this run used", settings)], closed=True))
-    answer = replace(speak_answer(run), pictures=[] if many else _said(run[0]))
+    if preface and preface.answer:
+        answer = preface.answer(run)
+    else:
+        answer = replace(speak_answer(run), pictures=[] if many else _said(run[0]))
     write_report(path, preface.title if preface else f"genmend speak: {run.voice}", answer, sections)
 
 
@@ -93,7 +96,7 @@ def speak_answer(run: SpeakRun) -> Answer:
     for sentence in run:
         told = in_words(sentence.heard_words)
         faults = faults_in_words(sentence.reading_faults)
-        done = {True: "The repair was accepted.", False: "The repair was refused.", None: ""}[sentence.accepted]
+        done = _repair_in_words(sentence)
         if sentence.mending is not None and not sentence.mending.before.is_right:
             done = sentence.mending.in_words()
         begins = f"{_short(sentence.diagnosis.tokens.text, 40)}: " if len(run) > 1 else ""
@@ -109,6 +112,16 @@ def speak_answer(run: SpeakRun) -> Answer:
         doubts,
         more=f"{_LEXICON}\n\n{_in_words(run)}" if wrong else _in_words(run),
     )
+
+
+def _repair_in_words(sentence: SpokenSentence) -> str:
+    if sentence.accepted is None:
+        return ""
+    if not sentence.accepted or sentence.verdicts is None:
+        return f"The repair was {'accepted' if sentence.accepted else 'refused'}."
+    before, after = (verdict.errors for verdict in sentence.verdicts)
+    told = "as many words" if before == after else f"{after} in place of {before} words"
+    return f"The repair was accepted: with it {told} are heard wrongly."
 
 
 def _outside(run: SpeakRun) -> Number:

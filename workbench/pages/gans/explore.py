@@ -114,20 +114,33 @@ def explore_answer(summary: dict[str, Any], queries: Sequence[QueryRegion]) -> A
     verdict = "more alike than its size alone explains" if ratio < 1 else "no more alike than its size explains"
     return Answer(
         f"{mean['n_members']:.0f} of {mean['n_candidates']:.0f} active {summary['settings']['granularity']}s of layer "
-        f"{summary['layer']} (mean over {n} queries) alone reproduce the image within an RMSE of "
-        f"{summary['settings']['tolerance']}; the samples on the query's side of all their boundaries are {verdict}.",
+        f"{summary['layer']}{f' (mean over {n} queries)' if n > 1 else ''} alone reproduce the image, to a root mean "
+        f"square error of {summary['settings']['tolerance']} of 0..1; the samples on its side of all their boundaries "
+        f"are {verdict}.",
         Number(
             "Pixel variance, of that of the same samples rotated round the query", f"{ratio:.2f}", _beside_random(mean)
         ),
-        doubts=[text for text in (_not_mixed(mean), _left_out(queries)) if text],
+        doubts=[text for text in (_no_better(mean, ratio), _not_mixed(mean), _left_out(queries)) if text],
     )
 
 
-def _beside_random(mean: dict[str, Any]) -> str:
+def _random_ratio(mean: dict[str, Any]) -> float | None:
+    """The same of a region of as many boundaries by lot; None where it was not measured."""
     if mean["random_set_pixel_variance"] is None:
+        return None
+    return float(mean["random_set_pixel_variance"] / max(mean["random_set_rotated_pixel_variance"], 1e-12))
+
+
+def _beside_random(mean: dict[str, Any]) -> str:
+    ratio = _random_ratio(mean)
+    return "" if ratio is None else f"as many active ones chosen at random: {ratio:.2f}"
+
+
+def _no_better(mean: dict[str, Any], ratio: float) -> str:
+    random = _random_ratio(mean)
+    if random is None or random > ratio or ratio >= 1:
         return ""
-    ratio = mean["random_set_pixel_variance"] / max(mean["random_set_rotated_pixel_variance"], 1e-12)
-    return f"as many active members chosen at random: {ratio:.2f}"
+    return "As many boundaries chosen at random hold samples that are as alike: it is not these that make them so."
 
 
 def _not_mixed(mean: dict[str, Any]) -> str:
