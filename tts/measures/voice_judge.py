@@ -20,7 +20,7 @@ def judge_for(voice: Voice) -> WhisperJudge:
     Raises
     ------
     ValueError
-        If Whisper does not know the language.
+        If Whisper does not know the language, or the voice reads texts that are phonemes.
     MissingWeightsError, ModuleNotFoundError
         If the weights or a package are not on this machine; the message says how to get them.
     """
@@ -28,6 +28,11 @@ def judge_for(voice: Voice) -> WhisperJudge:
     from genmend.tts.measures.judges import WhisperJudge
 
     word_errors("word", "word")  # raises where the package that counts them is missing
+    if voice.texts_are_phonemes:
+        raise ValueError(
+            f"{voice.name} reads texts that are phonemes, which can't be compared with the words that Whisper hears: "
+            'give judge="none" (--judge none), and listen.'
+        )
     code = language_code(voice.language)
     if code == ENGLISH_CODE:
         return WhisperJudge()

@@ -143,6 +143,12 @@ class Voice(ABC):
         self._read = replace(self._read, lexicon=dict(lexicon))
 
     @property
+    def texts_are_phonemes(self) -> bool:
+        """Whether it reads texts that are phonemes themselves, in which nobody finds the words that he hears."""
+        reader = getattr(self, "_read", None)
+        return isinstance(reader, IpaReader) and reader.as_written
+
+    @property
     def speaks_english(self) -> bool:
         """Whether it does, or does not say what it speaks: then it gets the benefit of the doubt."""
         return language_code(self.language) == ENGLISH_CODE

@@ -9,6 +9,7 @@ pytest.importorskip("onnxruntime")
 from piper_toys import piper_graph, write_piper
 
 from genmend.tts import load_voice
+from genmend.tts.measures.voice_judge import judge_for
 from genmend.tts.voices.onnx.graph import VoiceFileError
 from genmend.tts.voices.piper import PiperVoice
 
@@ -97,3 +98,11 @@ def test_texts_of_characters_obey_the_map_of_the_voice(tmp_path):
     tokens = PiperVoice(path).tokenize("Schub.")
     assert [tokens.symbols[i] for i in np.flatnonzero(tokens.spoken)] == ["sch", "o", "o", "b", "."]
     assert tokens.dropped == ()
+
+
+def test_nobody_looks_for_words_in_a_text_that_is_phonemes(tmp_path):
+    pytest.importorskip("jiwer")
+    voice = PiperVoice(write_piper(tmp_path, phoneme_type="text", espeak=None))
+    assert voice.tokenize("ˈabta dɔː.").words == ("ˈabta", "dɔː")
+    with pytest.raises(ValueError, match="toy reads texts that are phonemes, which can't be compared with the words"):
+        judge_for(voice)
