@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.intervals import mean_with_interval
 from experiments.markdown import document, estimate, number, percent, picture, table
-from experiments.voices.splitter_page import sentence_splitters
+from experiments.voices.page_texts.sentence_splitters import sentence_splitters
 from genmend.tts.measures.paired_bootstrap import paired_bootstrap
 
 _JOE = "the Piper voice joe at noise 0"

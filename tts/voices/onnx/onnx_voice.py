@@ -301,15 +301,18 @@ class OnnxVoice(Voice):
                 )
             return
         speakers = dict(known.speakers or {})
-        number = speaker if isinstance(speaker, int) and speaker in speakers.values() else None
-        self.speaker = number if number is not None else speakers[_chosen(self.name, list(speakers), speaker)]
+        number = str(speaker) if speaker not in speakers and str(speaker).isdecimal() else ""
+        if number and int(number) in speakers.values():
+            self.speaker = int(number)
+        else:
+            self.speaker = speakers[_chosen(self.name, list(speakers), speaker)]
 
 
 def _chosen(voice: str, names: list[str], speaker: int | str | None) -> str:
     if speaker is None:
         return names[0]
-    if isinstance(speaker, int) and 0 <= speaker < len(names):
-        return names[speaker]
+    if speaker not in names and str(speaker).isdecimal() and int(speaker) < len(names):
+        return names[int(speaker)]
     if speaker not in names:
         shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
         raise ValueError(f"speaker is {speaker!r}, but {voice} has {shown}; give one of these, or its number from 0.")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from genmend.storage.progress import tell
-from genmend.storage.weights import MissingWeightsError, has_weights
+from genmend.storage.weights import PACKAGES, MissingWeightsError, has_weights
 from genmend.tts import Voice, load_voice
 from genmend.tts.measures.judges import WhisperJudge
 from genmend.tts.measures.voice_judge import judge_for
@@ -23,6 +23,7 @@ from genmend.tts.prosody.edit_requests import request_of_word
 from genmend.tts.prosody.sentence_edits import SentenceEdits
 from genmend.tts.text.languages import language_code
 from genmend.tts.text.tokens import Tokens
+from genmend.tts.voices.load import EMBEDDED
 from genmend.tts.voices.voice import Speech
 from genmend.tts.voices.wav import write_wav
 from genmend.workbench.app.context import AppContext
@@ -117,10 +118,9 @@ class Edited:
 def voices_of(context: AppContext) -> dict[str, str]:
     """Voices that can be chosen: how each is called -> what `load_voice` takes; the first is the one to begin with."""
     given = context.models.voice
-    own = {} if given in ("", "joe", "tacotron") else {Path(given).name or given: given}
-    if has_weights("joe"):
-        own["joe"] = "joe"
-    return own | {"tacotron": "tacotron"}
+    here = [name for name in EMBEDDED if name not in PACKAGES or has_weights(name)]
+    own = {} if not given or given in set(EMBEDDED) - set(here) else {Path(given).name or given: given}
+    return own | {name: name for name in here}
 
 
 def say_at_once(context: AppContext, voice: str, text: str, phonemes: str | None) -> Path | None:

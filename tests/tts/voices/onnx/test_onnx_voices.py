@@ -167,7 +167,8 @@ def test_speakers_by_name_and_number(tmp_path):
     tokens = given(first)
     assert np.abs(first.speak(tokens).audio - third.speak(tokens).audio).max() > 1e-3
     (tmp_path / "v.onnx.json").write_text(json.dumps({"speakers": {"ann": 0, "bob": 2}}))
-    np.testing.assert_array_equal(OnnxVoice(path, speaker="bob").speak(tokens).audio, third.speak(tokens).audio)
+    for named in ("bob", "2", 2):
+        np.testing.assert_array_equal(OnnxVoice(path, speaker=named).speak(tokens).audio, third.speak(tokens).audio)
     with pytest.raises(ValueError, match=r"speaker is 'eve', but v has ann, bob; give one of these"):
         OnnxVoice(path, speaker="eve")
 
@@ -175,6 +176,7 @@ def test_speakers_by_name_and_number(tmp_path):
 def test_kokoro_has_a_style_for_each_voice_and_length(tmp_path):
     path = kokoro(tmp_path)
     one, other = OnnxVoice(path), OnnxVoice(path, speaker="bm_b")
+    assert OnnxVoice(path, speaker=1).speaker_name == OnnxVoice(path, speaker="1").speaker_name == "bm_b"
     assert (one.speaker_name, other.speaker_name) == ("af_a", "bm_b")
     assert one.variant != other.variant
     tokens = given(one)

@@ -1,0 +1,1 @@
+"""Pages of single experiments, which pages.py gathers."""
