@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -277,7 +278,12 @@ def _name(weights: Path | None) -> str:
 
 
 def _write(path: Path, results: dict[str, Any]) -> None:
-    partial = path.with_suffix(".partial")
+    # Another run may have measured other rows of the same sentences meanwhile.
+    others = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if all(others.get(name) == results[name] for name in ("weights", "asked", "failing")):
+        results["rows"] = others["rows"] | results["rows"]
+        results |= {name: value for name, value in others.items() if name not in results}
+    partial = path.with_suffix(f".{os.getpid()}.partial")
     partial.write_text(json.dumps(results, ensure_ascii=False) + "\n", encoding="utf-8")
     partial.replace(path)
 
