@@ -31,9 +31,8 @@ def other_windows(case: Case) -> Iterator[tuple[str, Way]]:
 
 
 def has_seeds(voice: Voice) -> bool:
-    """Whether another seed is another reading: not of a voice with noise that is set to 0."""
-    noises = [getattr(voice, name) for name in ("noise", "duration_noise") if hasattr(voice, name)]
-    return any(noises) if noises else getattr(voice, "is_random", True)
+    """Whether another seed may be another reading of the voice."""
+    return voice.is_random
 
 
 def other_seeds(case: Case) -> Iterator[tuple[str, Way]]:

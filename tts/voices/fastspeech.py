@@ -119,6 +119,11 @@ class FastSpeechVoice(TransformersVoice):
     def _run_encoder(self, ids: Tensor, inside: Tensor) -> None:
         self.model.encoder(ids)
 
+    @property
+    def is_random(self) -> bool:
+        """Nothing of it is random."""
+        return False
+
     @torch.no_grad()
     def speak(self, tokens: Tokens, vectors: Mapping[str, np.ndarray] | None = None, *, seed: int = 0) -> Speech:
         """Speak as `Voice.speak` says; nothing of it is random. `Speech.frames` are the model's own durations."""

@@ -181,6 +181,12 @@ class Voice(ABC):
             Of all randomness; the same seed speaks the same samples.
         """
 
+    @property
+    def is_random(self) -> bool:
+        """Whether another seed may be another reading; not of a voice with noise that is set to 0."""
+        noises = [getattr(self, name) for name in ("noise", "duration_noise") if hasattr(self, name)]
+        return any(noises) if noises else True
+
     def durations(self, batch: Sequence[Tokens], *, seed: int = 0) -> list[np.ndarray] | None:
         """Say how many frames each token of some sentences would last, (n,) for each, without speaking them.
 
