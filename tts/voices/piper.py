@@ -13,7 +13,8 @@ import numpy as np
 from genmend.tts.text.characters import CharacterReader
 from genmend.tts.text.ipa import IpaReader, ipa_of_clauses
 from genmend.tts.text.symbol_table import Reader, SymbolTable
-from genmend.tts.text.tokens import Tokens, check_same_layout, group_by_length, pad_ids
+from genmend.tts.text.tokens import Tokens, group_by_length, pad_ids
+from genmend.tts.voices.onnx.edited_layers import find_deltas
 from genmend.tts.voices.onnx.graph import VoiceFileError, expose_layers, n_embedded, open_graph, upstream_part
 from genmend.tts.voices.options import PiperOptions, check_options
 from genmend.tts.voices.piper_graph import FRAMES, expose_noise, layer_tensors, read_graph
@@ -116,7 +117,14 @@ class PiperVoice(Voice):
         generator = np.random.default_rng(seed)
         feeds = self._feeds(tokens, generator)
         feeds["noise.latents"] = np.zeros((1, 1, 1), np.float32)
-        feeds |= self._deltas(tokens, vectors or {}, feeds)
+        self.check_layers(tuple(vectors or {}))
+        feeds |= find_deltas(
+            tokens,
+            vectors or {},
+            self.layers,
+            dict.fromkeys(self.layers, "bdn"),
+            lambda layer, deltas: self._session.run([self._tensors[layer]], {**feeds, **deltas})[0],
+        )
         if self.noise:
             frames = int(self._session.run([FRAMES], feeds)[0].sum())
             feeds["noise.latents"] = _noise(generator, self.noise, (1, self._latents(), frames))
@@ -144,22 +152,6 @@ class PiperVoice(Voice):
             feeds["sid"] = np.array([self.speaker], np.int64)
         feeds["noise.durations"] = _noise(generator, self.duration_noise, (1, 2, len(tokens)))
         return feeds
-
-    def _deltas(
-        self, tokens: Tokens, vectors: Mapping[str, np.ndarray], feeds: Mapping[str, np.ndarray]
-    ) -> dict[str, np.ndarray]:
-        """What to add to each layer for it to give these vectors; deeper layers see the shallower ones' edits."""
-        deltas: dict[str, np.ndarray] = {}
-        for layer in sorted(self.check_layers(tuple(vectors)), key=self.layers.index):
-            wanted = check_same_layout(tokens, vectors[layer], layer)
-            given = self._session.run([self._tensors[layer]], {**feeds, **deltas})[0][0].T
-            if wanted.shape != given.shape:
-                raise ValueError(f"vectors of {layer!r} have shape {wanted.shape}, but the voice has {given.shape}.")
-            delta = wanted - given
-            # Encoded alone or in a batch, a row differs by rounding; that is no edit, and must not change a sample.
-            near = np.linalg.norm(delta, axis=1) <= 1e-5 * np.linalg.norm(given, axis=1)
-            deltas[f"delta.{layer}"] = np.ascontiguousarray(np.where(near[:, None], 0, delta).T[None])
-        return deltas
 
     def _encoder_up_to(self, deepest: str) -> Any:
         """The text encoder alone and no further than this layer: a twentieth of the work of speaking."""

@@ -12,8 +12,9 @@ from genmend.tts.text.characters import CharacterReader
 from genmend.tts.text.ipa import IpaReader
 from genmend.tts.text.kana import KanaReader
 from genmend.tts.text.symbol_table import Reader, SymbolTable
-from genmend.tts.text.tokens import Tokens, check_same_layout, group_by_length, pad_ids
+from genmend.tts.text.tokens import Tokens, group_by_length, pad_ids
 from genmend.tts.voices.onnx.description import Description, describe
+from genmend.tts.voices.onnx.edited_layers import find_deltas, vectors_of
 from genmend.tts.voices.onnx.graph import (
     VoiceFileError,
     expose_layers,
@@ -25,14 +26,12 @@ from genmend.tts.voices.onnx.graph import (
     seed_randomness,
     upstream_part,
 )
-from genmend.tts.voices.onnx.styles import read_style, style_names
+from genmend.tts.voices.onnx.speakers import choose_number, choose_style
 from genmend.tts.voices.onnx.waveforms import audio_of_mel, audio_of_spectra
 from genmend.tts.voices.options import OnnxOptions, check_options
 from genmend.tts.voices.voice import Speech, Voice
 
 __all__ = ["OnnxVoice"]
-
-_ROUNDING = 1e-5  # a row that differs by less of its length is the voice's own
 
 
 class OnnxVoice(Voice):
@@ -82,10 +81,13 @@ class OnnxVoice(Voice):
         self.sample_rate = known.sample_rate
         self.noise, self.duration_noise, self.length = _scales(known, noise, duration_noise, length)
         self._tensors = {layer: tensor for layer, (tensor, _) in (known.layers or {}).items()}
+        self._axes = {layer: axes for layer, (_, axes) in (known.layers or {}).items()}
         self.layers = tuple(self._tensors)
         self._tokens = known.input_of("tokens") or ""
         self._check_numbers()
-        self._choose_speaker(speaker)
+        style = known.input_of("style")
+        self.speaker = 0 if style else choose_number(known, speaker)
+        self.speaker_name, self._style = choose_style(known, speaker, self._size_of(style)) if style else ("", None)
         self.language = language or known.language
         self._read = _reader(known, self.name, self.language)
         self.variant = f"{self.speaker_name} {self.language}".strip() if self._style is not None else ""
@@ -144,15 +146,18 @@ class OnnxVoice(Voice):
         feeds = self._feeds([tokens])
         asked = dict(vectors or {})
         wanted = None if "frames" not in asked else self._checked_frames(tokens, asked.pop("frames"))
-        feeds |= self._deltas(tokens, asked, feeds)
+        self.check_layers(tuple(asked))
+        feeds |= find_deltas(
+            tokens,
+            asked,
+            self.layers,
+            self._axes,
+            lambda layer, deltas: self._session.run([self._tensors[layer]], {**feeds, **deltas})[0],
+        )
         if wanted is not None:
-            own = self._session.run([known.frames], feeds)[0]
+            own = self._opened(seed).run([known.frames], feeds)[0]
             feeds["delta.frames"] = (wanted.reshape(own.shape) - own).astype(own.dtype)
-        session = self._session
-        if self.noise or self.duration_noise:
-            seeded = seed_randomness(self._exposed, seed)
-            session = session if seeded is None else open_graph(seeded, self.path)
-        *made, told = session.run([*names, known.frames or names[0]], feeds)
+        *made, told = self._opened(seed).run([*names, known.frames or names[0]], feeds)
         if kind == "audio":
             audio, hop = np.asarray(made[0], np.float32).reshape(-1), known.hop
         elif kind == "mel":
@@ -175,12 +180,17 @@ class OnnxVoice(Voice):
         mel = np.asarray(made[0][0], np.float32) if kind == "mel" else None
         return Speech(audio, self.sample_rate, hop, frames=frames, mel=mel)
 
+    def _opened(self, seed: int) -> Any:
+        """A session that draws the noise of this seed: a new one, where any is drawn."""
+        seeded = seed_randomness(self._exposed, seed) if self.noise or self.duration_noise else None
+        return self._session if seeded is None else open_graph(seeded, self.path)
+
     def durations(self, batch: Sequence[Tokens], *, seed: int = 0) -> list[np.ndarray] | None:
         """Say durations as `Voice.durations` says, by the part of the graph that decides them."""
         known = self.description
         if known.frames is None or not batch:
             return None if known.frames is None else []
-        graph = open_graph(upstream_part(self.model, [known.frames]), self.path)
+        graph = open_graph(upstream_part(seed_randomness(self.model, seed) or self.model, [known.frames]), self.path)
         takes = {given.name for given in graph.get_inputs()}
         lasting = []
         for tokens in batch:
@@ -214,35 +224,15 @@ class OnnxVoice(Voice):
         return feeds
 
     def _rows(self, layer: str, output: np.ndarray, n: int, ids: np.ndarray) -> np.ndarray:
-        """A layer's vectors as (sentences, tokens, units), whatever the order of its axes."""
-        axes = (self.description.layers or {})[layer][1]
-        rows = np.asarray(output)
-        if rows.ndim == 3:
-            rows = rows.transpose([axes.index(axis) for axis in "bnd"])
+        """A layer's vectors as (sentences, tokens, units); refused where its axes are not what the description says."""
+        axes = self._axes[layer]
+        rows = vectors_of(output, axes) if output.ndim == 3 else output
         if rows.ndim != 3 or rows.shape[:2] != (n, ids.shape[1]):
             raise VoiceFileError(
                 f"{self.path.name} gives the layer {layer!r} in shape {output.shape} for {n} sentences of "
                 f"{ids.shape[1]} tokens, which does not fit its axes {axes!r}: correct them in its .json."
             )
-        return rows.astype(np.float32)
-
-    def _deltas(
-        self, tokens: Tokens, vectors: Mapping[str, np.ndarray], feeds: Mapping[str, np.ndarray]
-    ) -> dict[str, np.ndarray]:
-        """What to add to each layer for it to give these vectors; deeper layers see the shallower ones' edits."""
-        deltas: dict[str, np.ndarray] = {}
-        for layer in sorted(self.check_layers(tuple(vectors)), key=self.layers.index):
-            wanted = check_same_layout(tokens, vectors[layer], layer)
-            output = self._session.run([self._tensors[layer]], {**feeds, **deltas})[0]
-            given = self._rows(layer, output, 1, feeds[self._tokens])[0]
-            if wanted.shape != given.shape:
-                raise ValueError(f"vectors of {layer!r} have shape {wanted.shape}, but the voice has {given.shape}.")
-            delta = wanted - given
-            near = np.linalg.norm(delta, axis=1) <= _ROUNDING * np.linalg.norm(given, axis=1)
-            delta = np.where(near[:, None], 0, delta)[None]
-            axes = (self.description.layers or {})[layer][1]
-            deltas[f"delta.{layer}"] = np.ascontiguousarray(delta.transpose(["bnd".index(axis) for axis in axes]))
-        return deltas
+        return rows
 
     def _checked_frames(self, tokens: Tokens, given: np.ndarray) -> np.ndarray:
         """Durations that were asked for: (n,) whole numbers."""
@@ -265,6 +255,11 @@ class OnnxVoice(Voice):
             self._encoders[deepest] = open_graph(upstream_part(self.model, tensors), self.path)
         return self._encoders[deepest]
 
+    def _size_of(self, name: str) -> int:
+        """The last axis of an input of the graph."""
+        given = next(value for value in graph_ends(self.model)[0] if value.name == name)
+        return int(given.type.tensor_type.shape.dim[-1].dim_value) or 256
+
     def _check_numbers(self) -> None:
         """Refuse a table with numbers beyond the graph's embedding, which onnxruntime would refuse in the middle."""
         rows = n_embedded(self.model, self._tokens)
@@ -274,49 +269,6 @@ class OnnxVoice(Voice):
                     f"The table of symbols of {self.path} gives {symbol!r} the number {max(ids)}, and the voice knows "
                     f"{rows}: the two do not belong together; get both again."
                 )
-
-    def _choose_speaker(self, speaker: int | str | None) -> None:
-        """The number of a speaker, or the vectors of a style; refused where it would have no effect."""
-        known = self.description
-        self.speaker, self.speaker_name, self._style = 0, "", None
-        style = known.input_of("style")
-        if style is not None:
-            assert known.styles is not None
-            source, names = known.styles, style_names(known.styles, known.style_names)
-            if isinstance(speaker, str) and speaker not in names and Path(speaker).is_file():
-                source, names = Path(speaker), style_names(Path(speaker))
-                speaker = None
-            chosen = _chosen(self.name, names, speaker)
-            size = (
-                next(v for v in graph_ends(self.model)[0] if v.name == style).type.tensor_type.shape.dim[-1].dim_value
-            )
-            self._style = read_style(source, chosen, size or 256, known.style_names if names != [source.stem] else ())
-            self.speaker_name = chosen
-            return
-        if known.input_of("speaker") is None:
-            if speaker not in (None, 0, "0"):
-                raise ValueError(
-                    f"speaker is {speaker!r}, but the graph of {self.name} takes no speaker, so it would have no "
-                    "effect; leave it out."
-                )
-            return
-        speakers = dict(known.speakers or {})
-        number = str(speaker) if speaker not in speakers and str(speaker).isdecimal() else ""
-        if number and int(number) in speakers.values():
-            self.speaker = int(number)
-        else:
-            self.speaker = speakers[_chosen(self.name, list(speakers), speaker)]
-
-
-def _chosen(voice: str, names: list[str], speaker: int | str | None) -> str:
-    if speaker is None:
-        return names[0]
-    if speaker not in names and str(speaker).isdecimal() and int(speaker) < len(names):
-        return names[int(speaker)]
-    if speaker not in names:
-        shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-        raise ValueError(f"speaker is {speaker!r}, but {voice} has {shown}; give one of these, or its number from 0.")
-    return str(speaker)
 
 
 def _reader(known: Description, name: str, language: str | None) -> Reader:

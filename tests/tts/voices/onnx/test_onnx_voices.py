@@ -150,6 +150,16 @@ def test_a_seed_repeats_the_noise_of_the_graph(name, tmp_path):
     assert np.abs(one - other).max() > 1e-3
 
 
+def test_durations_that_are_given_hold_against_their_noise(tmp_path):
+    voice = OnnxVoice(mms(tmp_path), duration_noise=3.0)
+    tokens = given(voice)
+    own = voice.speak(tokens, seed=3)
+    assert own.frames.tolist() != voice.speak(tokens, seed=4).frames.tolist()
+    np.testing.assert_array_equal(voice.speak(tokens, {"frames": own.frames[:, None]}, seed=3).audio, own.audio)
+    wanted = np.full(len(tokens), 2)
+    assert len(voice.speak(tokens, {"frames": wanted}, seed=3).audio) == wanted.sum() * own.hop
+
+
 def test_what_the_graph_does_not_take_is_refused(tmp_path):
     path = kokoro(tmp_path)
     with pytest.raises(ValueError, match=r"noise is 0\.5, but the graph of kokoro does not take it"):
