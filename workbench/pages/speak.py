@@ -41,9 +41,9 @@ def write_speak_report(path: Path, run: SpeakRun, preface: Preface | None = None
     sections = list(preface.sections if preface else ())
     for number, sentence in enumerate(run, start=1):
         name = f"Sentence {number}: " if many else ""
-        if many or sentence.mending is not None or sentence.reading_faults:
-            title = f"{name}{_short(sentence.diagnosis.tokens.text)}" if many else "What is wrong, and what was done"
-            told = [*(_said(sentence) if many else ()), *_wrong(sentence, many)]
+        told = [*(_said(sentence) if many else ()), *_wrong(sentence, many)]
+        if told:
+            title = f"{name}{_short(sentence.diagnosis.tokens.text)}" if many else "What is wrong"
             sections.append(Section(title, told, closed=number > N_OPEN))
         if sentence.mending is not None and sentence.mending.attempts:
             sections.append(attempts_section(f"{name}{'what' if many else 'What'} was tried", sentence.mending))
@@ -88,26 +88,28 @@ def speak_answer(run: SpeakRun) -> Answer:
     heard = [sentence for sentence in run if sentence.heard is not None]
     because = run.settings.get("not_heard_because")
     doubts = [f"Nobody listened: {str(because).rstrip('.')}."] if because else []
-    if not heard:
+    if not heard and not any(sentence.mending is not None for sentence in run):
         return Answer(_in_words(run), _outside(run), doubts)
     pairs = [pair for sentence in heard for pair in sentence.heard_words]
     wrong, n = misheard(pairs)
     said = []
     for sentence in run:
-        told = in_words(sentence.heard_words)
+        told = "" if sentence.heard is None else in_words(sentence.heard_words)
         faults = faults_in_words(sentence.reading_faults)
         done = _repair_in_words(sentence)
-        if sentence.mending is not None and not sentence.mending.before.is_right:
+        if sentence.mending is not None and not (told and sentence.mending.before.is_right):
             done = sentence.mending.in_words()
         begins = f"{_short(sentence.diagnosis.tokens.text, 40)}: " if len(run) > 1 else ""
         said.append(begins + " ".join(part for part in (told, faults, done) if part))
     outside = _outside(run)
+    if not heard:
+        return Answer(_first(said), outside, doubts, more=_in_words(run))
     control = f"{outside.name}: {outside.value} ({outside.control})"
     if any(sentence.mending is not None and sentence.mending.changed for sentence in run):
         control = f"{wrong} before anything was mended"
         wrong = sum(misheard(sentence.final_words)[0] for sentence in heard)
     return Answer(
-        " ".join(said[:N_OPEN]) + (f" {len(said) - N_OPEN} more sentences below." if len(said) > N_OPEN else ""),
+        _first(said),
         Number("Words heard wrongly", f"{wrong} of {n}", control),
         doubts,
         more=f"{_LEXICON}\n\n{_in_words(run)}" if wrong else _in_words(run),
@@ -122,6 +124,11 @@ def _repair_in_words(sentence: SpokenSentence) -> str:
     before, after = (verdict.errors for verdict in sentence.verdicts)
     told = "as many words" if before == after else f"{after} in place of {before} words"
     return f"The repair was accepted: with it {told} are heard wrongly."
+
+
+def _first(said: Sequence[str]) -> str:
+    """What is said of the first sentences, and how many more there are."""
+    return " ".join(said[:N_OPEN]) + (f" {len(said) - N_OPEN} more sentences below." if len(said) > N_OPEN else "")
 
 
 def _outside(run: SpeakRun) -> Number:
@@ -240,10 +247,8 @@ def _in_words(run: SpeakRun) -> str:
     for sentence in run:
         found = [word for word in sentence.diagnosis.words if word.state != "inside"]
         text = _short(sentence.diagnosis.tokens.text)
-        if sentence.heard is None and (wrong := faults_in_words(sentence.faults)):
+        if sentence.heard is None and sentence.mending is None and (wrong := faults_in_words(sentence.faults)):
             words.append(f'"{text}" {wrong}')
-        if sentence.heard is None and sentence.mending is not None:
-            words.append(sentence.mending.in_words())
         if not found:
             words.append(f'"{text}" Every symbol is where the voice has been before.')
             continue

@@ -12,7 +12,7 @@ from genmend.tts.cures.mending import Mending
 from genmend.tts.measures.reading_faults import ReadingFault
 from genmend.tts.mending.spoken import SpokenSentence
 from genmend.tts.voices.wav import wav_bytes
-from genmend.workbench.pages.page import Audio, Figure, Paragraph, Players, Section, Table
+from genmend.workbench.pages.page import Audio, Figure, Players, Section, Table
 
 __all__ = ["attempts_section", "audio_block", "fault_blocks", "mending_blocks", "players"]
 
@@ -60,11 +60,11 @@ def fault_blocks(faults: Sequence[ReadingFault], caption: str) -> list[Any]:
 
 
 def mending_blocks(mending: Mending) -> list[Any]:
-    """What was wrong, and what still is: word by word, and both readings along time."""
+    """What was wrong, and what still is: word by word, and both readings along time; nothing where nothing was."""
     before, after = mending.before, mending.after
     blocks = fault_blocks(before.faults, "What is wrong with the original, word by word.")
     if before.is_right and not before.faults:
-        return [Paragraph("Nothing is wrong with it.")]
+        return []
     longest = max(before.speech.seconds, after.speech.seconds)
     attends = ", below is the path of the attention" if before.speech.attention is not None else ""
     caption = f"The {{}} along time: what is wrong is coloured{attends}."
