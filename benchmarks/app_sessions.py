@@ -1,9 +1,10 @@
 """Sessions of the page at once on loopback: errors, how long an answer takes, and the server's memory.
 
 Every session opens the page, looks at the example of the Samples tab, chooses another set, clicks pictures, then opens
-the Generator tab, draws samples, switches a unit off and takes it back, in rounds; all of them at the same time, each
-with seeds and a unit of its own. They
-talk to the server as a browser does, without drawing anything. *Memory* is the server's resident memory (VmRSS).
+the Generator tab, switches a unit off and takes it back, draws samples and does it again, in rounds; all of them at the
+same time, each with seeds and a unit of its own. They talk to the server as a browser does, without drawing anything;
+an action lasts until all that follows it is there, the scores of random units too. *Memory* is the server's resident
+memory (VmRSS).
 
     python benchmarks/app_sessions.py                      # 20 sessions, 3 rounds: some minutes on two cores
     python benchmarks/app_sessions.py --sessions 5 --save  # also in benchmarks/results/app-sessions-<CPU>.json
@@ -160,9 +161,11 @@ def one_session(url: str, n_rounds: int, seconds: dict[str, list[float]], errors
             act("click a picture", send(f"samples-{kind}", "select", {"index": number, "value": None}))
         if generator is not None:
             act("open the generator" if not number else "open it again", lambda: client.send(generator))
+            act("switch a unit off", send("generator-units", "select", {"index": person % 24}))
+            act("undo", send("generator-undo", "click"))
             client.values[seed] = 1000 * person + number
             act("new samples", send("generator-new", "click"))
-            act("switch a unit off", send("generator-units", "select", {"index": person % 24}))
+            act("and one of theirs", send("generator-units", "select", {"index": person % 24}))
             act("undo", send("generator-undo", "click"))
     errors += client.errors
 

@@ -47,6 +47,12 @@ class Inspected:
         Nobody else may run it from now on.
     folder : Path
         Where long work keeps what it has done.
+
+    Attributes
+    ----------
+    scoring : Lock
+        Held while what is shown already is scored. Scores take several times as long as samples: one session's at a
+        time, so that a click is not behind those of ten others, and what the first has found the others find.
     """
 
     def __init__(self, generator: Generator, folder: Path) -> None:
@@ -57,6 +63,7 @@ class Inspected:
         self._n_looked_at = _between(FEWEST_LOOKED_AT, LOOK_SECONDS / 2 / seconds, MOST_LOOKED_AT)
         self.gate: Gate | None = known_gate(generator)
         self.stop_rule: StopRule | None = None
+        self.scoring = threading.Lock()
         self._drawing, self._ranking = threading.Lock(), threading.Lock()
         self._mosaics: dict[tuple[str, int], str] = {}
         self._ranked: dict[int, NDArray[np.int64]] = {}

@@ -27,8 +27,7 @@ TOLD = (ValueError, TypeError, LookupError, OSError, RuntimeError, ImportError)
 ALL = "all, the best first"
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "multiple", "api_visibility": "private"}
 
-# Scores take several times as long as samples: one at a time, so that a click of another session is not behind ten.
-_BEHIND: dict[str, Any] = {"concurrency_id": "generator-scores", "concurrency_limit": 1}
+_BEHIND: dict[str, Any] = {"concurrency_limit": 2}  # of each event's scores, which wait in threads for their turn
 
 
 class Place:
@@ -107,11 +106,14 @@ class Parts:
 
         def score(place: Place) -> dict[Any, Any]:
             session = place.session
+            if session is None or session.scores_after is not None:
+                return {self.problem: gr.skip()}
             try:
-                new = None if session is None else scored(self.inspected(), session)
+                with self.inspected().scoring:
+                    new = scored(self.inspected(), session) if place.session is session else session
                 with place.lock:
                     # Another step may have been taken meanwhile, which is scored by its own event.
-                    if new is None or new is session or place.session is not session:
+                    if new is session or place.session is not session:
                         return {self.problem: gr.skip()}
                     place.session = new
                     return self._drawn(self.inspected(), session, new)
@@ -120,11 +122,14 @@ class Parts:
 
         def compare(place: Place) -> Any:
             session = place.session
+            if session is None or not session.is_edited:
+                return gr.skip()
             try:
-                effect = None if session is None else control(self.inspected(), session)
+                with self.inspected().scoring:
+                    effect = control(self.inspected(), session) if place.session is session else None
             except TOLD as error:
                 return problem_box(error)
-            if effect is None or session is None or place.session is not session:
+            if effect is None or place.session is not session:
                 return gr.skip()
             return views.verdict(self.inspected(), session, effect)
 
