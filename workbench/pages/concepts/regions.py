@@ -51,7 +51,9 @@ def regions_answer(totals: dict[str, Any]) -> Answer:
                 f"as many nearest by distance {purity['euclidean']:.0%}, by angle {purity['cosine']:.0%}, all "
                 f"{purity['base']:.0%}"
             )
-            numbers.append(Number(f"Of the region have its {totals['label_is']}", f"{purity['region']:.0%}", control))
+            numbers.append(
+                Number(f"Members of the region with its {totals['label_is']}", f"{purity['region']:.0%}", control)
+            )
     if flagged is not None:
         parts.append(_kinds_in_words(flagged, totals["layer"]))
         control = f"random sets of as many samples: {flagged['random_kinds']:.1f}"
