@@ -15,7 +15,7 @@ from genmend.tts.measures.paired_bootstrap import PairedDifference, paired_boots
 
 def cures(results: dict[str, Any]) -> str:
     """Which cure mends, and does any spoil?"""
-    measured = results["rows"]
+    measured = dict(sorted(results["rows"].items(), key=lambda item: _place(item[0])))
     plain = measured["as it is"]
     n, n_seeds = np.shape(plain["bad"])
     seeds = ", ".join(map(str, results["seeds"]))
@@ -56,6 +56,13 @@ def cures(results: dict[str, Any]) -> str:
         f"As it is {percent(_share(plain))} of the readings are bad; after `mend` {_left(measured)}. The best single "
         f"row is {best} with {percent(_share(measured[best]))}. {_repair(measured, plain)}",
     )
+
+
+def _place(name: str) -> tuple[int, str]:
+    """Where a row stands, in whatever order the rows were measured: repairs layer after layer."""
+    kinds = ("as it is", "mend", "attention", "best of", "split", "respelling")
+    kind = next((number for number, begins in enumerate(kinds) if name.startswith(begins)), len(kinds))
+    return kind, ",".join(reversed(name.split(", "))) if kind == len(kinds) else name
 
 
 def _row(name: str, row: Mapping[str, Any], plain: Mapping[str, Any]) -> tuple[str, ...]:

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from spoken_toys import toy_reference
 from voice_toys import SYMBOLS, shared_voice, toy_tacotron
 
+from genmend.tts import mend
 from genmend.tts.cures.case import Case, read
 from genmend.tts.cures.mending import mend_sentence
 from genmend.tts.cures.say_again import WINDOWS, has_seeds
@@ -168,3 +170,23 @@ def test_windows_and_seeds_are_tried_on_a_voice_that_attends():
 @pytest.mark.parametrize(("noise", "expected"), [({}, True), ({"noise": 0.0}, False), ({"noise": 0.3}, True)])
 def test_a_voice_without_noise_says_the_same_with_every_seed(noise, expected):
     assert has_seeds(type("Quiet", (TacotronVoice,), noise)(toy_tacotron(), SYMBOLS, shared_voice().mel)) is expected
+
+
+def test_a_language_that_whisper_does_not_know_is_mended_by_the_attention_alone(monkeypatch):
+    def unknown(voice):
+        raise ValueError("Whisper does not know it")
+
+    monkeypatch.setattr("genmend.tts.mending.mend.judge_for", unknown)
+    voice, reference, _ = toy_reference()
+    settings = SpeakSettings(mend=True, phonemes="nəbˈita sˈudə.", copies=2)
+    run = mend(voice, "two words", reference=reference, settings=settings)
+    assert run.settings["not_heard_because"] == "Whisper does not know it"
+    assert run[0].mending.attempts
+    assert all(attempt.verdict is None for attempt in run[0].mending.attempts)
+
+
+def test_phonemes_alone_are_no_text_to_be_heard(monkeypatch, judge):
+    monkeypatch.setattr("genmend.tts.mending.mend.judge_for", lambda voice: judge)
+    voice, reference, _ = toy_reference()
+    mend(voice, "", reference=reference, settings=SpeakSettings(mend=True, phonemes="nəbˈita sˈudə.", copies=2))
+    assert judge.asked == 0
