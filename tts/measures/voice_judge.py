@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from genmend.tts.measures.word_errors import word_errors
+from genmend.tts.text.ipa import IpaReader
 from genmend.tts.text.languages import ENGLISH_CODE, language_code
 from genmend.tts.voices.voice import Voice
 
 if TYPE_CHECKING:
-    from genmend.tts.measures.judges import WhisperJudge
+    from genmend.tts.measures.judges import PhonemeJudge, WhisperJudge
 
-__all__ = ["judge_for"]
+__all__ = ["judge_for", "phoneme_judge_for"]
 
 
 def judge_for(voice: Voice) -> WhisperJudge:
@@ -47,3 +48,25 @@ def judge_for(voice: Voice) -> WhisperJudge:
             f"{voice.name} speaks {voice.language!r}, which Whisper does not know: "
             'give judge="none" (--judge none), and listen to both.'
         ) from error
+
+
+def phoneme_judge_for(voice: Voice) -> PhonemeJudge:
+    """Load hama for a voice of English phonemes.
+
+    Raises
+    ------
+    ValueError
+        If the voice speaks another language, or does not read phonemes.
+    ModuleNotFoundError
+        If the package is not installed.
+    """
+    from genmend.tts.measures.judges import PhonemeJudge
+
+    if not voice.speaks_english:
+        raise ValueError(
+            f"{voice.name} speaks {voice.language!r}, and the judge hama hears English phonemes: "
+            "give judge whisper (--judge whisper) or none."
+        )
+    if not isinstance(voice._read, IpaReader):
+        raise ValueError(f"{voice.name} reads no IPA, by which the judge hama listens: give judge whisper or none.")
+    return PhonemeJudge()

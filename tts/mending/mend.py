@@ -11,8 +11,8 @@ from genmend.storage.weights import MissingWeightsError
 from genmend.tts.cures.case import Case, Reading, read
 from genmend.tts.cures.mending import mend_sentence
 from genmend.tts.cures.way import Way
-from genmend.tts.measures.voice_judge import judge_for
-from genmend.tts.mending.acceptance import is_better, judge_by_whisper
+from genmend.tts.measures.voice_judge import judge_for, phoneme_judge_for
+from genmend.tts.mending.acceptance import HAMA, is_better, judge_by_phonemes, judge_by_whisper
 from genmend.tts.mending.best_of import best_seed
 from genmend.tts.mending.cached_reference import reference_for
 from genmend.tts.mending.combination import CombinationRepair, apply_repairs
@@ -27,7 +27,7 @@ from genmend.tts.text.tokens import Tokens
 from genmend.tts.voices.voice import Speech, Voice
 
 if TYPE_CHECKING:
-    from genmend.tts.measures.judges import WhisperJudge
+    from genmend.tts.measures.judges import PhonemeJudge, WhisperJudge
 
 __all__ = ["load_listener", "mend"]
 
@@ -89,6 +89,7 @@ def mend(
     _check_target(voice, settings.write_voice)
     listener = load_listener(voice, settings)
     judge = None if isinstance(listener, str) else listener
+    phonemes = phoneme_judge_for(voice) if settings.judge == HAMA else None
     known = None if settings.use_repairs is None else load_repairs(settings.use_repairs, voice)
     sentences = voice.tokenize_sentences(text, phonemes=settings.phonemes)
     if reference is None:
@@ -96,7 +97,7 @@ def mend(
             voice, settings.corpus, k=settings.k, seed=settings.seed, folder=settings.reference, progress=progress
         )
     found = diagnose(voice, reference, sentences, layer=settings.layer or None)
-    spoken = [_speak(voice, reference, diagnosis, settings, known, judge) for diagnosis in found]
+    spoken = [_speak(voice, reference, diagnosis, settings, known, judge, phonemes) for diagnosis in found]
     if settings.save_repairs is not None or settings.write_voice is not None:
         spoken = _keep(voice, reference, spoken, settings, judge)
     unheard = {"not_heard_because": listener} if isinstance(listener, str) else {}
@@ -130,7 +131,7 @@ def load_listener(voice: Voice, settings: SpeakSettings) -> WhisperJudge | str:
     except (ValueError, MissingWeightsError, ModuleNotFoundError) as error:
         # Where Whisper does not know the language, cures are judged by the voice's own attention or durations.
         packages = isinstance(error, MissingWeightsError | ModuleNotFoundError)
-        if settings.repairs or settings.best_of > 1 or (settings.mend and packages):
+        if (settings.repairs and settings.judge != HAMA) or settings.best_of > 1 or (settings.mend and packages):
             raise
         return str(error)
 
@@ -142,6 +143,7 @@ def _speak(
     settings: SpeakSettings,
     known: Sequence[CombinationRepair] | None,
     judge: WhisperJudge | None,
+    phonemes: PhonemeJudge | None,
 ) -> SpokenSentence:
     """Say a diagnosed sentence; mend it, or say it again with its vectors repaired, where that is asked for."""
     tokens = diagnosis.tokens
@@ -171,11 +173,14 @@ def _speak(
     if not done.changed:
         return SpokenSentence(diagnosis, speech, done, heard=heard, faults=faults)
     repaired = voice.speak(tokens, {done.layer: done.vectors}, seed=seed)
-    if judge is None or heard is None:
+    if phonemes is not None:
+        verdicts = judge_by_phonemes(phonemes, speech, tokens), judge_by_phonemes(phonemes, repaired, tokens)
+    elif judge is not None and heard is not None:
+        verdicts = heard, judge_by_whisper(judge, repaired, tokens.text)
+    else:
         return SpokenSentence(diagnosis, speech, done, repaired, faults=faults)
-    after = judge_by_whisper(judge, repaired, tokens.text)
-    accepted = is_better(heard, after)
-    return SpokenSentence(diagnosis, speech, done, repaired, (heard, after), accepted, heard=heard, faults=faults)
+    accepted = is_better(*verdicts)
+    return SpokenSentence(diagnosis, speech, done, repaired, verdicts, accepted, heard=heard, faults=faults)
 
 
 def _mend(

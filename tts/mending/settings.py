@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["JUDGES", "SpeakSettings"]
 
-JUDGES = ("whisper", "none")
+JUDGES = ("whisper", "hama", "none")
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,11 @@ class SpeakSettings:
     copies: int = field(default=24, metadata={"help": "Perturbed copies of a sentence behind each move.", "min": 1})
     window: int = field(default=2, metadata={"help": "Sounds on each side that the copies may change.", "min": 1})
     judge: str = field(
-        default="whisper", metadata={"help": "Who accepts or refuses a repair: whisper, or none.", "choices": JUDGES}
+        default="whisper",
+        metadata={
+            "help": "Who accepts or refuses a repair: whisper, hama (phonemes, for names), or none.",
+            "choices": JUDGES,
+        },
     )
     corpus: Path | None = field(
         default=None, metadata={"help": "Ordinary sentences for the reference: TEXT, or TEXT tab IPA.", "exists": True}
@@ -127,6 +131,11 @@ class SpeakSettings:
                 raise ValueError(f"{name} needs repair: there is nothing to write without a repair.")
         if self.use_repairs is not None and self.repair:
             raise ValueError("use_repairs and repair are two ways to repair: give one of them.")
+        if self.judge == "hama" and (not self.repairs or self.best_of > 1 or self.save_repairs or self.write_voice):
+            raise ValueError(
+                "judge hama hears phonemes and decides on repair alone: give repair, without best_of, save_repairs and "
+                "write_voice, or take whisper."
+            )
         if self.mend and self.repairs:
             raise ValueError("mend and repair are two ways to mend: give one of them; mend tries repairs too.")
         if self.try_all and not self.mend:

@@ -11,6 +11,7 @@ import numpy as np
 
 from genmend.tts.measures.heard_words import WordPair, in_words
 from genmend.tts.measures.sentence_faults import faults_in_words
+from genmend.tts.mending.acceptance import HAMA
 from genmend.tts.mending.diagnosis import STATES
 from genmend.tts.mending.figures import diagnosis_figure, score_heat_map, visible_symbol
 from genmend.tts.mending.spoken import SpeakRun, SpokenSentence
@@ -71,7 +72,7 @@ def heard_table(words: Sequence[WordPair]) -> list[Table]:
     rows = [[pair.meant or None, pair.heard or None] for pair in words]
     marked = [(row, column) for row, pair in enumerate(words) if not pair.same for column in (0, 1)]
     caption = (
-        "What Whisper tiny heard beside what was meant; what differs is marked. It knows common words: of a rare name "
+        "What Whisper heard beside what was meant; what differs is marked. It knows common words: of a rare name "
         "its spelling is a guess."
     )
     return [Table(caption, ["meant", "heard"], rows, marked=marked)]
@@ -206,8 +207,9 @@ def _repair(sentence: SpokenSentence) -> list[Any]:
             for name, verdict in (("original", before), ("repaired", after))
         ]
         outcome = "accepted" if sentence.accepted else "refused, the original is kept"
-        caption = f"What Whisper tiny heard. The repair was {outcome}."
-        blocks.append(Table(caption, ["", "heard", "word errors", "mean log probability"], rows))
+        caption = f"What {before.judge} heard. The repair was {outcome}."
+        unit = "phoneme errors" if before.judge == HAMA else "word errors"
+        blocks.append(Table(caption, ["", "heard", unit, "mean log probability"], rows))
     header = ["symbol", "position", "score before", "after", "moved by", "normal copies", "center"]
     moved = [
         [

@@ -87,6 +87,38 @@ def test_a_repair_is_taken_only_if_the_judge_hears_it_better(flagged, monkeypatc
     assert sentence.final is (sentence.repaired if right else sentence.speech)
 
 
+@pytest.mark.parametrize(("extra", "accepted"), [(0, False), (1, False), (2, True)])
+def test_hama_decides_by_phonemes_and_a_single_one_does_not_count(flagged, monkeypatch, extra, accepted):
+    class Phonemes:
+        n_heard = 0
+
+        def __call__(self, audio, sample_rate):
+            Phonemes.n_heard += 1
+            return ipa if Phonemes.n_heard % 2 == 0 else ipa + "m" * extra  # first the original
+
+    ipa = flagged[0]
+    voice, reference, _ = toy_reference()
+    monkeypatch.setattr("genmend.tts.measures.judges.PhonemeJudge", Phonemes)
+    monkeypatch.setattr("genmend.tts.measures.judges.WhisperJudge", Judge)
+    settings = SpeakSettings(phonemes=ipa, **SETTINGS | {"judge": "hama"})
+    (sentence,) = mend(voice, "two words", reference=reference, settings=settings)
+    assert sentence.accepted is accepted
+    assert sentence.verdicts[0].errors - sentence.verdicts[1].errors == extra
+    assert {verdict.judge for verdict in sentence.verdicts} == {"hama"}
+    assert sentence.to_dict()["heard"][0]["log_probability"] is None
+
+
+def test_hama_is_refused_where_it_cannot_decide(flagged, monkeypatch):
+    with pytest.raises(ValueError, match="judge hama hears phonemes and decides on repair alone"):
+        SpeakSettings(judge="hama", best_of=2, repair=True)
+    voice, reference, _ = toy_reference()
+    monkeypatch.setattr(voice, "language", "deu")
+    monkeypatch.setattr(voice, "speak", pytest.fail)
+    settings = SpeakSettings(phonemes=flagged[0], **SETTINGS | {"judge": "hama"})
+    with pytest.raises(ValueError, match="speaks 'deu', and the judge hama hears English phonemes"):
+        mend(voice, "two words", reference=reference, settings=settings)
+
+
 def test_of_several_tries_the_best_heard_is_kept(flagged, monkeypatch):
     pytest.importorskip("jiwer")
     voice, reference, _ = toy_reference()

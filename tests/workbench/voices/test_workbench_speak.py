@@ -119,7 +119,7 @@ def test_a_file_is_ranked_by_what_lies_outside(voice, settings, tmp_path):
 
 
 def test_settings_that_do_not_go_together_are_refused(voice, tmp_path):
-    with pytest.raises(ValueError, match="judge is 'me'; accepted are whisper, none"):
+    with pytest.raises(ValueError, match="judge is 'me'; accepted are whisper, hama, none"):
         SpeakSettings(judge="me")
     with pytest.raises(ValueError, match="write_voice needs repair"):
         SpeakSettings(write_voice=tmp_path / "new.onnx")

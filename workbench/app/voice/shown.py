@@ -47,8 +47,9 @@ def heard_text(said: Said) -> str:
     return "".join(_heard(text, verdict) for text, verdict in zip(texts, said.heard, strict=True))
 
 
-def _heard(text: str, verdict: Verdict, who: str = "Whisper tiny heard") -> str:
-    pairs = pair_words(text, verdict.heard)
+def _heard(text: str, verdict: Verdict, who: str = "") -> str:
+    who = who or f"{verdict.judge} heard"
+    pairs = pair_words(text, verdict.heard, verdict.language)
     shown = " ".join(
         f"<span>{escape(pair.meant)}</span>"
         if pair.same
