@@ -17,10 +17,10 @@ def onnx_voices(results: dict[str, Any]) -> str:
     """Kokoro and hibari spoken, diagnosed and edited."""
     voices, n = results["voices"], results["n"]
     kinds = ("ordinary", "names", "shuffled")
-    rows = [(_NAMES[name], voices[name]) for name in _NAMES]
+    rows = [(_NAMES[name], voices[name]) for name in _NAMES if name in voices]
 
     def share(values: Sequence[float]) -> str:
-        mean, ends = mean_with_interval(np.array(values), seed=results["seed"])
+        mean, *ends = mean_with_interval(np.array(values))
         return estimate(mean, ends)
 
     def errors(counts: Sequence[Sequence[int]]) -> str:
@@ -39,7 +39,8 @@ def onnx_voices(results: dict[str, Any]) -> str:
         f"each voice's reference is {n['reference']} sentences of genmend's English text; k = 5, the middle layer, no "
         "noise.",
         "**Command**: `python -m experiments.voices.onnx_voices` (seed 0).",
-        "**Controls**: the voice joe; the ordinary sentences with their sounds in another order.",
+        "**Controls**: the ordinary sentences with their sounds in another order"
+        f"{'; the voice joe' if 'joe' in voices else ''}.",
         table(
             (
                 "CPU seconds of one thread",
@@ -91,13 +92,18 @@ def onnx_voices(results: dict[str, Any]) -> str:
                 for name, of in rows
             ),
         ),
-        "## Kokoro's Japanese, given in kana",
-        table(
-            ("meant", "heard (Whisper base)", "seconds"),
-            ((of["written"], of["heard"], number(of["seconds"], 1)) for of in voices["kokoro"]["japanese"]),
-        ),
+        *_japanese(voices),
         "## What it shows",
         f"Symbols of shuffled sentences lie outside more often than those of ordinary ones: {'; '.join(told)}. "
-        "A word's duration is said as asked for, by whole frames, and the other tokens keep theirs where durations are "
-        "set themselves (hibari, Kokoro); joe's are moved through its predictor.",
+        "A word's duration is said as asked for, by whole frames, and the other tokens keep theirs: in hibari and "
+        "Kokoro durations are set themselves"
+        f"{', in joe they are moved through its predictor' if 'joe' in voices else ''}.",
     )
+
+
+def _japanese(voices: dict[str, Any]) -> tuple[str, ...]:
+    heard = voices.get("kokoro", {}).get("japanese", ())
+    if not heard:
+        return ()
+    rows = ((of["written"], of["heard"], number(of["seconds"], 1)) for of in heard)
+    return ("## Kokoro's Japanese, given in kana", table(("meant", "heard (Whisper base)", "seconds"), rows))
