@@ -17,7 +17,6 @@ FAILING = (
 )
 ORDINARY = (
     ("A rightful inheritance.", "ɐ ɹˈaɪtfəl ɪnhˈɛɹɪtəns."),
-    ("An uncluttered room.", "ɐn ʌŋklˈʌɾɚd ɹˈuːm."),
     ("A legato passage.", "ɐ lɛɡˈɑːɾoʊ pˈæsɪdʒ."),
 )
 
