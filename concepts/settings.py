@@ -7,6 +7,9 @@ from typing import Literal
 
 __all__ = ["CircuitSettings", "ExplainSettings", "RegionsSettings"]
 
+# A block of a transformer has thousands of units; to test all of them exactly takes minutes an image.
+WIDE, SCREEN_OF_WIDE = 1_500, 0.02
+
 
 @dataclass(frozen=True)
 class ExplainSettings:
@@ -116,11 +119,11 @@ class CircuitSettings:
             "keeps a twentieth whatever happens."
         },
     )
-    screen: float = field(
-        default=1.0,
+    screen: float | None = field(
+        default=None,
         metadata={
             "help": "Share of each block's units that circuits may hold: those that a gradient of the class's score "
-            "points at; 1: all.",
+            f"points at; by default 1, all, and {SCREEN_OF_WIDE:g} where a block has more than {WIDE:,} units.",
             "min": 0.0,
             "max": 1.0,
         },
@@ -134,10 +137,16 @@ class CircuitSettings:
             raise ValueError(f"patch is {self.patch!r}; accepted are 'zero' and 'mean'.")
         if self.chosen not in ("random", "peaks"):
             raise ValueError(f"chosen is {self.chosen!r}; accepted are 'random' and 'peaks'.")
-        if not 0 < self.screen <= 1:
+        if self.screen is not None and not 0 < self.screen <= 1:
             raise ValueError(f"screen is {self.screen}; give a share above 0 and at most 1, e.g. 0.05.")
 
     @property
     def chosen_layers(self) -> list[str]:
         """Their names; empty: the longest chain."""
         return [name.strip() for name in self.layers.split(",") if name.strip()]
+
+    def share_of(self, most_units: int) -> float:
+        """Share of units that circuits may hold in a network whose widest block has so many."""
+        if self.screen is not None:
+            return self.screen
+        return SCREEN_OF_WIDE if most_units > WIDE else 1.0

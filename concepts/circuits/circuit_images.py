@@ -190,7 +190,8 @@ def _of_all(
     """The circuits of each image, or what an earlier run has left of them."""
     found = []
     facts = {"index": key, "patch": settings.patch, "chosen": settings.chosen, "seed": settings.seed}
-    facts |= {} if settings.screen == 1 else {"screen": settings.screen}
+    screen = _screen(settings, index)
+    facts |= {} if screen == 1 else {"screen": screen}
     rows = list(zip(names, inputs, targets.tolist(), strict=True))
     for name, image, number in with_progress(rows, "finding circuits", len(rows), show=work.progress):
         own = {**facts, "n_draws": settings.n_draws, "target": number, "image": sha256_of_array(image.cpu().numpy())}
@@ -272,6 +273,10 @@ def _index(
     return index, f"{key} {blocks}"
 
 
+def _screen(settings: CircuitSettings, index: UnitIndex) -> float:
+    return settings.share_of(max(map(len, index.top.values())))
+
+
 def _of_one(
     name: str, sample: Tensor, target: int, classifier: Classifier, index: UnitIndex, settings: CircuitSettings
 ) -> ImageCircuits:
@@ -283,7 +288,7 @@ def _of_one(
         target,
         patch=settings.patch,
         chosen=settings.chosen,
-        screen=settings.screen,
+        screen=_screen(settings, index),
         seed=settings.seed,
     )
     drops = [

@@ -5,7 +5,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from genmend.concepts.circuits import circuit_images
 from genmend.concepts.scalar_target import NotDeterministicWarning
+from genmend.concepts.settings import SCREEN_OF_WIDE
 from genmend.workbench.cli.main import app
 from genmend.workbench.pages.concepts.circuit_drawing import short_names
 
@@ -95,6 +97,16 @@ def test_a_folder_is_its_own_reference_and_the_class_is_chosen(here):
     totals = json.loads((here / "out" / "circuits.json").read_text())
     assert [image["target"] for image in totals["images"]] == [1, 1]
     assert "1 other image stands below" in (here / "out" / "report.html").read_text()
+
+
+def test_wide_blocks_are_screened_unless_the_user_says_a_share(here, monkeypatch):
+    used = []
+    found = circuit_images.find_circuits
+    monkeypatch.setattr(circuit_images, "find_circuits", lambda *a, **k: used.append(k["screen"]) or found(*a, **k))
+    for wide, more in ((1_500, ()), (2, ()), (2, ("--screen", "0.9"))):
+        monkeypatch.setattr("genmend.concepts.settings.WIDE", wide)
+        assert run("images/03.png", "--out", f"out-{len(used)}", *ARGS, *more).exit_code == 0
+    assert used == [1.0, SCREEN_OF_WIDE, 0.9]
 
 
 def test_a_model_whose_runs_differ_is_said_with_the_spread(here):
