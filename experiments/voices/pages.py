@@ -9,6 +9,7 @@ import numpy as np
 
 from experiments.intervals import mean_with_interval
 from experiments.markdown import document, estimate, number, percent, picture, table
+from experiments.voices.page_texts.cures import cures
 from experiments.voices.page_texts.onnx_voices import onnx_voices
 from experiments.voices.page_texts.sentence_splitters import sentence_splitters
 from genmend.tts.measures.paired_bootstrap import paired_bootstrap
@@ -355,6 +356,7 @@ def _lines(lines: Sequence[str]) -> str:
 
 
 PAGES: tuple[Callable[[Any], str], ...] = (
+    cures,
     detection,
     edits,
     judge_check,
