@@ -1,8 +1,9 @@
 """Which cure mends a voice whose attention fails, and does any of them spoil what was right?
 
-    python -m experiments.voices.cures [--weights VOICE.safetensors] [--quick] [--rows NAME ...]
+    python -m experiments.voices.cures [--weakened] [--quick] [--rows NAME ...]
 
-Without weights: the shipped reference Tacotron 2 with its location features weakened (`location_dense.weight` x 0.45).
+On the voice of train_failing_tacotron.py, whose encoder and attention learnt without a guide; with ``--weakened`` on
+the shipped reference Tacotron 2 with its location features weakened (`location_dense.weight` x 0.45).
 Bad is a reading with a skip, repeat or stall of its attention, or without an end. The failing sentences are the first
 with a withheld pair that are read badly with seed 0; every row reads them with three other seeds. Rows: the sentence as
 it is; each attention window, the best of five other seeds by attention, a split, a respelling; local repair of every
@@ -30,6 +31,7 @@ import torch
 from tqdm import tqdm
 
 from experiments.pages import write_page
+from experiments.voices.train_failing_tacotron import FAILING
 from experiments.voices.training_speech import unseen_sentences, withheld_pairs
 from genmend.tts import Speech, Tokens, VoiceReference, diagnose, fit_reference, load_voice, repair
 from genmend.tts.cures.case import Case, Reading, read
@@ -70,7 +72,8 @@ Row = Callable[[Bench, Tokens, int], tuple[Tokens, Speech]]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", type=Path, help="a Tacotron 2 of train_failing_tacotron.py")
+    parser.add_argument("--weakened", action="store_true", help="the shipped voice, weakened")
+    parser.add_argument("--weights", type=Path, default=FAILING, help="another Tacotron 2 of ours")
     parser.add_argument("--rows", nargs="+", help="those whose names begin so; all by default")
     parser.add_argument("--failing", type=int, default=45)
     parser.add_argument("--ordinary", type=int, default=200)
@@ -79,7 +82,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     n_failing, n_ordinary = (3, 5) if options.quick else (options.failing, options.ordinary)
-    voice = weakened_tacotron() if options.weights is None else TacotronVoice.from_files(options.weights)
+    voice = weakened_tacotron() if options.weakened else TacotronVoice.from_files(options.weights)
     text = read_sentences(voice.transcripts)[: 500 if options.quick else N_REFERENCE]
     reference = fit_reference(voice, tokenize_corpus(voice, text), k=K)
     seeds = READ_BY[:1] if options.quick else READ_BY
@@ -87,7 +90,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     kept = options.out / "results.json"
     about = {
-        "voice": _name(options.weights),
+        "voice": _name(None if options.weakened else options.weights),
         "weights": voice_digest(voice),
         "seeds": list(READ_BY),
         "k": K,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.voices.cures_page import cures
+from experiments.voices.page_texts.cures import cures
 
 
 def row(bad, seconds=0.5):
