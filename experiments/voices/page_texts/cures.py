@@ -12,10 +12,7 @@ from scipy.stats import beta
 from experiments.markdown import document, estimate, number, percent, table
 from genmend.tts.measures.paired_bootstrap import PairedDifference, paired_bootstrap
 
-
-_VOICES = {
-    "failing_tacotron": "the [failing Tacotron 2](voices-tacotron_check.md), whose encoder and attention never had a guide"
-}
+_VOICES = {"failing_tacotron": "the [failing Tacotron 2](voices-tacotron_check.md), which learnt without a guide"}
 
 
 def cures(results: dict[str, Any]) -> str:
@@ -36,7 +33,8 @@ def cures(results: dict[str, Any]) -> str:
         "# Which cure mends a voice whose attention fails?",
         "**Asked**: does `mend`, or any of its cures alone, mend sentences that are read badly, and does it spoil what "
         "was right? Does local repair win anywhere, against vectors moved elsewhere?",
-        f"**On**: {_VOICES.get(results['voice'], results['voice'])}; the first {n} of {results['tried_for_failing']} sentences with a withheld pair "
+        f"**On**: {_VOICES.get(results['voice'], results['voice'])}; the first {n} of {results['tried_for_failing']} "
+        "sentences with a withheld pair "
         f"that are read badly with seed 0, each read with {n_seeds} other seeds ({seeds}); k = {results['k']}, psi = "
         f"{results['psi']:g} for repairs alone. Bad: a skip, repeat or stall of the attention, or no end.",
         "**Command**: `python -m experiments.voices.cures`.",
