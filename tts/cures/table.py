@@ -62,5 +62,6 @@ CURES = (
     Cure("local repair", "moves flagged vectors back to where the voice has been", _ALL, repaired_layers),
     Cure("duration", "makes sounds as long as they usually are", DURATION_FAULTS, usual_durations, can_stretch),
     Cure("split", "says a long sentence in parts, cut at clauses", _ALL, split_at_clauses),
-    Cure("respelling", "asks for other sounds or a pause", _ALL, other_spellings, changes_phonemes=True),
+    # Not for what was only heard otherwise: a recogniser may like wrong sounds better than a rare name.
+    Cure("respelling", "asks for other sounds or a pause", READ_FAULTS, other_spellings, changes_phonemes=True),
 )
