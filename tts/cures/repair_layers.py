@@ -15,7 +15,9 @@ __all__ = ["repaired_layers"]
 def repaired_layers(case: Case) -> Iterator[tuple[str, Way]]:
     """Local repair in each layer of the reference, those where nothing is moved left out."""
     tokens, settings = case.tokens, case.settings
-    for layer in () if tokens is None else case.reference.layers:
+    if tokens is None:
+        return
+    for layer in case.reference.layers:
         done = repair(
             case.way.voice,
             case.reference,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from typing import Any
 
 import numpy as np
 
@@ -46,11 +47,11 @@ def join_tokens(parts: Sequence[Tokens]) -> Tokens:
     if len(parts) == 1:
         return parts[0]
 
-    def joined(name: str) -> tuple:  # type: ignore[type-arg]
-        return tuple(chain.from_iterable(getattr(part, name) for part in parts))
-
-    names = ("ids", "symbols", "kinds", "word_of")
-    return replace(parts[0], **{name: joined(name) for name in names})
+    joined: dict[str, Any] = {
+        name: tuple(chain.from_iterable(getattr(part, name) for part in parts))
+        for name in ("ids", "symbols", "kinds", "word_of")
+    }
+    return replace(parts[0], **joined)
 
 
 def join_speech(said: Sequence[Speech], silence: float = _SILENCE) -> Speech:

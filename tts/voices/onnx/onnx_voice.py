@@ -87,7 +87,10 @@ class OnnxVoice(Voice):
         self._check_numbers()
         style = known.input_of("style")
         self.speaker = 0 if style else choose_number(known, speaker)
-        self.speaker_name, self._style = choose_style(known, speaker, self._size_of(style)) if style else ("", None)
+        self.speaker_name = ""
+        self._style: np.ndarray | None = None
+        if style:
+            self.speaker_name, self._style = choose_style(known, speaker, self._size_of(style))
         self.language = language or known.language
         self._read = _reader(known, self.name, self.language)
         self.variant = f"{self.speaker_name} {self.language}".strip() if self._style is not None else ""
@@ -101,7 +104,7 @@ class OnnxVoice(Voice):
         self._alone = known.batch == 1 or not _encodes_batches(self.model, known)
 
     @classmethod
-    def fetched(cls, name: str, **options: Unpack[OnnxOptions]) -> OnnxVoice:
+    def fetched(cls, voice: str, **options: Unpack[OnnxOptions]) -> OnnxVoice:
         """Load a voice that ``genmend fetch`` has got: hibari or kokoro.
 
         Raises
@@ -114,7 +117,8 @@ class OnnxVoice(Voice):
         check_options("OnnxVoice", options, OnnxOptions)
         from genmend.storage.weights import find_weights
 
-        return cls(find_weights(name), **{"name": name, **options})
+        named: OnnxOptions = {"name": voice, **options}
+        return cls(find_weights(voice), **named)
 
     def encode(self, batch: Sequence[Tokens], layers: Sequence[str] | None = None) -> list[dict[str, np.ndarray]]:
         """Encode as `Voice.encode` says; one by one where the graph takes no lengths, or computes in 8 bits."""
@@ -165,7 +169,9 @@ class OnnxVoice(Voice):
             audio = audio_of_mel(made[0][0], self.sample_rate, hop, self._vocoder)
         else:
             hop = known.hop
-            audio = audio_of_spectra(*(part[0] for part in made), self.sample_rate, np.random.default_rng(seed))
+            harmonic, angle, noise, rest, phase, pitch = (part[0] for part in made)
+            generator = np.random.default_rng(seed)
+            audio = audio_of_spectra(harmonic, angle, noise, rest, phase, pitch, self.sample_rate, generator)
         audio = np.clip(audio, -1, 1)  # 8 bits overshoot by some thousandths
         frames = wanted
         if known.frames is not None and frames is None:
