@@ -244,7 +244,8 @@ def test_gains_in_order_are_told_by_name(places, tmp_path, capsys):
     assert genmend("amplify", places["sdxl"], *options) == 0
     said = capsys.readouterr().err
     assert "down_blocks.0 x 1.1, down_blocks.1 x 1.2, down_blocks.2 x 1.3, mid_block x 1.4" in said
-    assert "Verdict: not measured" in said
+    assert "change the pixels of 1 image by" in said
+    assert "whether the images are better was not measured" in said
     assert "Verdict: not measured" in (tmp_path / "report.html").read_text()
 
 
