@@ -123,9 +123,10 @@ def amplify_answer(run: AmplifyRun) -> Answer:
         return Answer(f"Verdict: no difference. Every image is the same; amplified were {gains}.")
     if run.verdict == NOT_MEASURED:
         change, other = f"{100 * run.pixel_change:.1f} %", run.control_pixel_change
+        images = "1 image" if found.n == 1 else f"{found.n} images"
         return Answer(
-            f"Low frequencies amplified ({gains}) change the pixels of {found.n} {'image' if found.n == 1 else 'images'} "
-            f"by {change} of their range; whether the images are better was not measured.",
+            f"Low frequencies amplified ({gains}) change the pixels of {images} by {change} of their range; "
+            "whether the images are better was not measured.",
             Number(
                 "Mean change of a pixel",
                 change,
