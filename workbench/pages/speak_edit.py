@@ -89,7 +89,7 @@ def _in_words(edit: ProsodyEdit) -> str:
         *(f"{_name(one)}, for the word has nothing to measure it on" for one in edit.unmeasured),
     ]
     reached = f"not reached: {'; '.join(unmet)}" if unmet else "reached"
-    said = f"{_asked(edit)}: {reached}"
+    said = f"{_asked(edit)}, {reached}"
     unasked = edit.largest_unasked
     if unasked is None:
         return f"{said}."

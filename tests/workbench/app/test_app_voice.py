@@ -47,11 +47,11 @@ def test_say_mend_and_lengthen_a_word(look):
         length = page.get_by_label("number input for Duration")
         length.fill("1.5")
         length.press("Tab")  # as letting go of the slider does
-        page.get_by_text("kayak: duration ×1.5, reached").wait_for()
+        page.get_by_text("kayak: duration ×1.50, reached").wait_for()
 
         looked.reload()
         looked.open_tab("Voice")
-        page.get_by_text("kayak: duration ×1.5, reached").wait_for()
+        page.get_by_text("kayak: duration ×1.50, reached").wait_for()
         with page.expect_download() as download:
             page.locator("#voice-report").click()
         assert "genmend speak" in download.value.path().read_text(encoding="utf-8")
