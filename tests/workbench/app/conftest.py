@@ -11,9 +11,9 @@ def chromium():
         yield launched
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    """The page as `genmend serve` has it, on a free port."""
+    """The page as `genmend serve` has it, on a free port; one for each file: no job of another is in its queue."""
     with server(tmp_path_factory.mktemp("served") / "out") as running:
         yield running
 
