@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -33,6 +32,7 @@ from tqdm import tqdm
 from experiments.pages import write_page
 from experiments.voices.train_failing_tacotron import FAILING
 from experiments.voices.training_speech import unseen_sentences, withheld_pairs
+from genmend.storage.atomic import whole_file
 from genmend.tts import Speech, Tokens, VoiceReference, diagnose, fit_reference, load_voice, repair
 from genmend.tts.cures.case import Case, Reading, read
 from genmend.tts.cures.mending import mend_sentence
@@ -288,9 +288,8 @@ def _write(path: Path, results: dict[str, Any]) -> None:
     if all(others.get(name) == results[name] for name in ("weights", "asked", "failing")):
         results["rows"] = others["rows"] | results["rows"]
         results |= {name: value for name, value in others.items() if name not in results}
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    partial.write_text(json.dumps(results, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    with whole_file(path) as temporary:
+        Path(temporary).write_text(json.dumps(results, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from torch import nn
 
 from experiments.voices.train_tacotron import TARGET, WIDTHS, batches, collate, follow, losses, new_model, write
 from experiments.voices.training_speech import LONG, folder, shards, symbol_table, utterances
+from genmend.storage.atomic import whole_file
 
 FAILING = Path(__file__).parents[1] / "data" / "failing_tacotron.safetensors"
 WIDTHS_OF_FAILING = {**WIDTHS, "attention_location_n_filter": 3, "attention_location_kernel_size": 7}
@@ -67,9 +68,8 @@ def main() -> None:
                 heard = []
             if state["step"] % EVERY == 0 or state["step"] == options.steps:
                 parts = {"model": model, "mean": mean, "optimizer": optimizer}
-                partial = kept.with_suffix(".partial")
-                torch.save({name: one.state_dict() for name, one in parts.items()} | {"state": state}, partial)
-                partial.replace(kept)
+                with whole_file(kept) as temporary:
+                    torch.save({name: one.state_dict() for name, one in parts.items()} | {"state": state}, temporary)
                 copy = folder(LONG) / f"failing-{state['step']:04d}.safetensors"
                 write(mean, symbols, state, copy, WIDTHS_OF_FAILING, LONG)
             if state["step"] == options.steps:
