@@ -31,7 +31,7 @@ def build_pipeline(folder: Path, blocks: tuple[int, int, int] = BLOCKS) -> Stabl
         block_out_channels=blocks,
         layers_per_block=1,
         cross_attention_dim=WIDTH,
-        attention_head_dim=4,  # heads, as in Stable Diffusion 1.5's configuration
+        attention_head_dim=(1, 2, 2),  # heads, as diffusers reads this name
         norm_num_groups=8,
     )
     return join_parts(vocabulary(), folder, unet, pixel_autoencoder(3, MEAN, STD, SIDE))
