@@ -1,9 +1,9 @@
 """Train the pipeline that draws vessels, on pictures rendered as it goes, on one CPU core.
 
-    python -m experiments.objects.train_pipeline --minutes 90
+    python -m experiments.objects.train_pipeline --minutes 70
 
 95 % of the pictures are typical of their kind, 5 % are rare ones captioned "creative", and none is of the part of the
-valid vessels that is held out. Writes diffusion/reference/objects/ (averaged weights, half precision, a usable state
+valid vessels that is held out. Writes experiments/data/vessels/ (averaged weights, half precision, a usable state
 every 30 minutes), and results/training/log.csv and curve.png. The state to go on from lies in the user's cache: run the
 same command again after an interruption.
 """
@@ -21,11 +21,10 @@ from experiments.objects.captions import caption
 from experiments.objects.models import MEAN, STD, build_pipeline
 from experiments.objects.world import KINDS, draw_factors, render
 from experiments.pipeline_training import begin, publish, train
-from genmend.diffusion.reference.networks import WEIGHTS
 from genmend.storage.weights import cache_folder
 
 FOLDER = Path(__file__).with_name("results") / "training"
-TARGET = WEIGHTS / "objects"
+TARGET = Path(__file__).parents[1] / "data" / "vessels"
 BATCH, RARE = 32, 0.05
 WITHOUT_PROMPT = 0.1  # share of captions left empty: what classifier-free guidance guides away from
 
@@ -44,7 +43,7 @@ def draw_batch(step: int, rng: np.random.Generator) -> tuple[Tensor, list[str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=90)
+    parser.add_argument("--minutes", type=float, default=70)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
