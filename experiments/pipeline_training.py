@@ -1,8 +1,8 @@
 """Train a small text-to-image pipeline on one CPU core, so that an interrupted training goes on exactly.
 
-What is trained, and on which pictures, is said by ``experiments.garments.train_pipeline`` and
-``experiments.objects.train_pipeline``. The state to go on from is a checkpoint in the user's cache; the weights that
-are published are a running mean, in half precision.
+What is trained, and on which pictures, is said by ``experiments.garments.train_pipeline``,
+``experiments.objects.train_pipeline`` and ``experiments.objects.distil``. The state to go on from is a checkpoint in
+the user's cache; the weights that are published are a running mean, in half precision.
 """
 
 from __future__ import annotations
@@ -37,11 +37,12 @@ DrawBatch = Callable[[int, np.random.Generator], tuple[Tensor, list[str]]]
 
 @dataclass
 class Training:
-    """All that an interrupted training goes on from."""
+    """All that an interrupted training goes on from; a critic, where there is one, learns beside the pipeline."""
 
     pipeline: StableDiffusionPipeline
     seed: int
     peak_rate: float = 1.5e-3
+    critic: nn.Module | None = None
     optimizer: torch.optim.Optimizer = field(init=False)
     networks: nn.ModuleDict = field(init=False)
     averages: dict[str, Tensor] = field(init=False)
@@ -51,7 +52,10 @@ class Training:
     log: list[list[float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.networks = nn.ModuleDict({"unet": self.pipeline.unet, "text_encoder": self.pipeline.text_encoder}).train()
+        self.networks = nn.ModuleDict({"unet": self.pipeline.unet, "text_encoder": self.pipeline.text_encoder})
+        if self.critic is not None:
+            self.networks["critic"] = self.critic
+        self.networks.train()
         weights = self.networks.parameters()
         self.optimizer = torch.optim.AdamW(weights, lr=self.peak_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
         self.averages = {name: value.detach().clone() for name, value in self.networks.state_dict().items()}
@@ -81,7 +85,7 @@ def begin(build: Callable[[Path], StableDiffusionPipeline], seed: int) -> Traini
         return Training(build(Path(folder)), seed)
 
 
-def train_step(training: Training, draw_batch: DrawBatch, progress: float) -> float:
+def train_step(training: Training, progress: float, draw_batch: DrawBatch) -> float:
     """One step on the velocity loss; all its chance is drawn from the seed and the step. Returns the loss.
 
     Source: Salimans and Ho (2022), Progressive distillation, appendix D (v = alpha noise - sigma x).
@@ -92,21 +96,32 @@ def train_step(training: Training, draw_batch: DrawBatch, progress: float) -> fl
     noise = torch.from_numpy(rng.standard_normal(x.shape, dtype=np.float32))
     # one time from each of as many equal spans as there are pictures: less noise in the gradient than independent ones
     t = torch.from_numpy(((np.arange(len(x)) + rng.random(len(x))) / len(x) * 1000).astype(np.int64))
-    ids = pipeline.tokenizer(texts, padding="max_length", max_length=pipeline.tokenizer.model_max_length)["input_ids"]
-    for group in training.optimizer.param_groups:
-        fall = 0.5 * (1 + math.cos(math.pi * min(1, progress)))
-        group["lr"] = training.peak_rate * min(1, (step + 1) / WARM_UP) * fall
-    tokens = pipeline.text_encoder(torch.tensor(ids))[0]
+    tokens = encode(pipeline, texts)
     predicted = pipeline.unet(pipeline.scheduler.add_noise(x, noise, t), t, tokens).sample
     loss = nn.functional.mse_loss(predicted, pipeline.scheduler.get_velocity(x, noise, t))
+    descend(training, loss, progress, len(x))
+    return loss.item()
+
+
+def encode(pipeline: StableDiffusionPipeline, texts: list[str]) -> Tensor:
+    """Vectors (n, tokens, width) of the texts' tokens."""
+    ids = pipeline.tokenizer(texts, padding="max_length", max_length=pipeline.tokenizer.model_max_length)["input_ids"]
+    tokens: Tensor = pipeline.text_encoder(torch.tensor(ids))[0]
+    return tokens
+
+
+def descend(training: Training, loss: Tensor, progress: float, n_seen: int) -> None:
+    """One step of gradient descent; the rate warms up, then falls along a cosine."""
+    for group in training.optimizer.param_groups:
+        fall = 0.5 * (1 + math.cos(math.pi * min(1, progress)))
+        group["lr"] = training.peak_rate * min(1, (training.step + 1) / WARM_UP) * fall
     training.optimizer.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_(training.networks.parameters(), 1.0)
     training.optimizer.step()
     training.step += 1
-    training.n_seen += len(x)
+    training.n_seen += n_seen
     _average(training)
-    return loss.item()
 
 
 @torch.no_grad()
@@ -120,17 +135,17 @@ def _average(training: Training) -> None:
 
 def train(
     training: Training,
-    draw_batch: DrawBatch,
+    take_step: Callable[[Training, float], float],
     progress: Callable[[Training], float],
     checkpoint: Path,
     publish: Callable[[Training], None],
 ) -> None:
-    """Until `progress` reaches 1; checkpoints and publishes on the way and at the end."""
+    """Take steps, each at a progress of 0 to 1 and with a loss; checkpoint and publish on the way and at the end."""
     losses: list[float] = []
     checkpointed = published = training.seconds
     while progress(training) < 1:
         started = time.perf_counter()
-        losses.append(train_step(training, draw_batch, progress(training)))
+        losses.append(take_step(training, progress(training)))
         training.seconds += min(time.perf_counter() - started, LONGEST_STEP)
         if training.step % LOG_EVERY == 0:
             rate = training.optimizer.param_groups[0]["lr"]
@@ -158,7 +173,8 @@ def publish(
         vocab = Path(temporary) / "tokenizer"
         pipeline = build(vocab)
         networks = nn.ModuleDict({"unet": pipeline.unet, "text_encoder": pipeline.text_encoder})
-        networks.load_state_dict(training.averages)
+        averages = {name: value for name, value in training.averages.items() if not name.startswith("critic.")}
+        networks.load_state_dict(averages)
         pipeline.unet.half()
         pipeline.vae.half()
         pipeline.save_pretrained(Path(temporary) / "pipeline")

@@ -59,7 +59,8 @@ def train(
         texts = [caption(int(labels[row]), trait[row], rng) if rng.random() > WITHOUT_PROMPT else "" for row in rows]
         return (torch.from_numpy(add_border(images[rows]))[:, None] - MEAN) / STD, texts
 
-    pipeline_training.train(training, draw_batch, progress, checkpoint, lambda now: publish(now, folder, weights))
+    take_step = partial(pipeline_training.train_step, draw_batch=draw_batch)
+    pipeline_training.train(training, take_step, progress, checkpoint, lambda now: publish(now, folder, weights))
 
 
 def publish(training: Training, folder: Path, weights: Path) -> None:

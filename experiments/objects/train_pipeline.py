@@ -11,6 +11,7 @@ same command again after an interruption.
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from torch import Tensor
 from experiments.objects.captions import caption
 from experiments.objects.models import MEAN, STD, build_pipeline
 from experiments.objects.world import KINDS, draw_factors, render
-from experiments.pipeline_training import begin, publish, train
+from experiments.pipeline_training import begin, publish, train, train_step
 from genmend.storage.weights import cache_folder
 
 FOLDER = Path(__file__).with_name("results") / "training"
@@ -55,7 +56,7 @@ def main() -> None:
         print(f"going on from step {training.step}, {training.seconds / 60:.1f} minutes", flush=True)
     train(
         training,
-        draw_batch,
+        partial(train_step, draw_batch=draw_batch),
         lambda now: now.seconds / (60 * options.minutes),
         checkpoint,
         lambda now: publish(now, build_pipeline, FOLDER, TARGET, "The pipeline that draws vessels"),

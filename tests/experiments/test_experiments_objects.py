@@ -1,12 +1,17 @@
 """The world of vessels: regions that do not overlap, pictures that follow their factors, a judge that sees breakage."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
 pytest.importorskip("diffusers")
 
+from diffusers import StableDiffusionPipeline
+
 from experiments.objects.captions import caption, vocabulary
+from experiments.objects.distil import Critic, draw_in_one_step, noise_and_texts, pair_piece, take_step
 from experiments.objects.judge import (
     BOUNDS,
     CLASSES,
@@ -32,6 +37,7 @@ from experiments.objects.world import (
     is_valid,
     render,
 )
+from experiments.pipeline_training import Training, encode, publish
 from genmend.diffusion.amplification.gains import edits_by_slot
 
 
@@ -128,3 +134,33 @@ def test_published_gains_fit_the_pipeline_slot_by_slot(tmp_path):
     pipeline = build_pipeline(tmp_path, blocks=(8, 8, 8))
     edits = edits_by_slot(pipeline.unet, {"down0": 1.1, "down1": 1.2, "down2": 1.3, "mid": 1.4}, cutoff=5)
     assert [edit.layer for edit in edits] == ["down_blocks.0", "down_blocks.1", "down_blocks.2", "mid_block"]
+
+
+def test_a_distillation_learns_from_pairs_and_goes_on_exactly(tmp_path):
+    def begun():
+        torch.manual_seed(0)
+        pipe = build_pipeline(tmp_path / "words", (8, 16, 16))
+        pipe.set_progress_bar_config(disable=True)
+        pipe.text_encoder.requires_grad_(False)
+        return Training(pipe, 0, 3e-3, Critic())
+
+    training = begun()
+    pictures = pair_piece(training.pipeline, 0, 0, {"num_inference_steps": 2, "guidance_scale": 1.0})["pictures"]
+    noise, texts = noise_and_texts(0, 0)
+    step = partial(take_step, noise=noise, wanted=torch.from_numpy(pictures), texts=texts)
+    words = training.pipeline.text_encoder.state_dict()
+    kept = {name: value.clone() for name, value in words.items()}
+    losses = [step(training, 0.1) for _ in range(12)]
+    assert losses[-1] < losses[0]
+    untaught = [value.clone() for value in training.networks["critic"].parameters()]
+    training.save(tmp_path / "state.pt")
+    other = begun()
+    other.load(tmp_path / "state.pt")
+    assert step(training, 0.5) == step(other, 0.5)
+    taught = list(training.networks["critic"].parameters())
+    assert not all(torch.equal(old, new) for old, new in zip(untaught, taught, strict=True))
+    assert all(torch.equal(kept[name], value) for name, value in words.items())  # captions mean what they meant
+    publish(training, lambda folder: build_pipeline(folder, (8, 16, 16)), tmp_path, tmp_path / "one_step", "")
+    pipe = StableDiffusionPipeline.from_pretrained(tmp_path / "one_step", dtype=torch.float32)
+    drawn = pipe(texts[:2], latents=noise[:2], num_inference_steps=1, guidance_scale=0.0, output_type="latent").images
+    torch.testing.assert_close(drawn, draw_in_one_step(pipe.unet, noise[:2], encode(pipe, texts[:2])))
