@@ -53,7 +53,22 @@ def novelty() -> nn.Module:
     return nn.Sequential(code, back.extend([nn.ConvTranspose2d(16, 1, 4, 2, 1)]))
 
 
-BUILDERS: dict[str, Callable[[], nn.Module]] = {"judge": judge, "guide": guide, "novelty": novelty}
+def contrastive() -> nn.Module:
+    """Aligned pictures (n, 1, 32, 32) in -1..1 to vectors (n, 64): alike for trivial changes of a garment alone."""
+
+    def block(before: int, after: int, stride: int = 1) -> list[nn.Module]:
+        return [nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+
+    body = [*block(4, 32), *block(32, 64, 2), *block(64, 96), *block(96, 128, 2), nn.Flatten()]
+    return nn.Sequential(nn.PixelUnshuffle(2), *body, nn.Linear(128 * 16, 96), nn.ReLU(), nn.Linear(96, 64))
+
+
+BUILDERS: dict[str, Callable[[], nn.Module]] = {
+    "judge": judge,
+    "guide": guide,
+    "novelty": novelty,
+    "contrastive": contrastive,
+}
 
 
 def load_network(name: str, folder: Path = WEIGHTS) -> nn.Module:

@@ -80,7 +80,7 @@ def main() -> None:
     torch.set_num_threads(parser.parse_args().threads)
     FOLDER.mkdir(parents=True, exist_ok=True)
     found = {}
-    for name in BUILDERS:
+    for name in SEEDS:
         file = WEIGHTS / f"{name}.safetensors"
         if not file.is_file():
             started = time.perf_counter()

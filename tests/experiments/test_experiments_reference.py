@@ -27,7 +27,7 @@ from experiments.garments.models import (
 from experiments.garments.train_judges import measure, train_network
 from experiments.garments.train_pipeline import BATCH, batch_rows, begin, publish, train
 from genmend.diffusion import draw
-from genmend.diffusion.reference.networks import BUILDERS, garment_probabilities, novelty_features
+from genmend.diffusion.reference.networks import garment_probabilities, novelty_features
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_what_is_published_is_a_pipeline_of_the_averaged_weights(tmp_path):
     assert (image.size, image.mode) == ((32, 32), "RGB")
 
 
-@pytest.mark.parametrize("name", BUILDERS)
+@pytest.mark.parametrize("name", reference_classifier.SEEDS)
 @pytest.mark.all
 def test_the_networks_learn_what_they_are_for(name, monkeypatch):
     monkeypatch.setattr(reference_classifier, "BATCH", 8)
