@@ -4,6 +4,7 @@ from .metrics.evaluation import evaluate as evaluate
 from .metrics.evaluation_result import Evaluation as Evaluation
 from .metrics.frechet import frechet_distance as frechet_distance
 from .metrics.kernel_distance import kid as kid
+from .metrics.single import compute_prdc as compute_prdc
 from .metrics.single import coverage as coverage
 from .metrics.single import density as density
 from .metrics.single import prdc as prdc

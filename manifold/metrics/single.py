@@ -10,7 +10,7 @@ from genmend.manifold.engine.radii import BLOCK_SIZE
 from genmend.manifold.metrics.evaluation import evaluate
 from genmend.manifold.metrics.evaluation_result import Evaluation
 
-__all__ = ["PRDC_METRICS", "coverage", "density", "prdc", "precision", "recall"]
+__all__ = ["PRDC_METRICS", "compute_prdc", "coverage", "density", "prdc", "precision", "recall"]
 
 # The metrics of `prdc`.
 PRDC_METRICS = ("precision", "recall", "density", "coverage")
@@ -121,3 +121,42 @@ def prdc(
     """
     found = evaluate(reference, query, k, PRDC_METRICS, closed=closed, block_size=block_size)
     return found.with_arrays_like(reference, query)
+
+
+def compute_prdc(real_features: Any, fake_features: Any, nearest_k: int) -> dict[str, float]:
+    """Precision, recall, density and coverage with the name, the arguments and the result of the prdc package.
+
+    For scripts written for it: `from genmend.manifold import compute_prdc` in place of `from prdc import compute_prdc`.
+    Balls are open, as there. Decisions are those of float64, so a value may differ from the package's by the samples
+    within its rounding of a sphere; nothing is printed, and no matrix of all pairs is held.
+
+    Parameters
+    ----------
+    real_features, fake_features
+        (n, d) and (m, d) features of the same extractor, n and m at least nearest_k + 1; numpy or torch.
+    nearest_k
+        Number of neighbours.
+
+    Returns
+    -------
+    dict
+        "precision", "recall" and "coverage" in [0, 1], "density" from 0; higher is better.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For fewer than nearest_k + 1 samples, different widths, or features that are not finite real numbers.
+
+    Notes
+    -----
+    Source: https://github.com/clovaai/generative-evaluation-prdc, `prdc/prdc.py`. `prdc` has the per-sample parts,
+    several numbers of neighbours, and closed balls.
+
+    Examples
+    --------
+    >>> compute_prdc([[0.0], [1.0], [3.0], [7.0]], [[0.5], [2.0], [5.5], [12.0]], nearest_k=1)
+    {'precision': 0.75, 'recall': 1.0, 'density': 1.0, 'coverage': 1.0}
+    """
+    nearest_k = as_count(nearest_k, "nearest_k")
+    totals = evaluate(real_features, fake_features, nearest_k, PRDC_METRICS, closed=False)[nearest_k].totals
+    return {name: totals[name] for name in PRDC_METRICS}

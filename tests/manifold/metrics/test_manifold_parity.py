@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from genmend.manifold import Manifold, knn_radii, prdc
+from genmend.manifold import Manifold, compute_prdc, knn_radii, prdc
 from genmend.manifold.engine.distances import pair_distances
 
 
@@ -137,13 +137,31 @@ def test_radii_equal_scikit_learn(make):
 
 @pytest.mark.parametrize("k", [1, 3, 5])
 def test_equal_to_prdc_with_open_balls(k):
-    compute_prdc = pytest.importorskip("prdc").compute_prdc
+    package = pytest.importorskip("prdc")
     x, y = clustered(11, 500, 64).astype(np.float64), clustered(12, 400, 64).astype(np.float64)
     with contextlib.redirect_stdout(io.StringIO()):
-        theirs = compute_prdc(x, y, k)
+        theirs = package.compute_prdc(x, y, k)
     ours = prdc(x, y, k, closed=False)[k]
     for name, value in theirs.items():
         assert getattr(ours, name) == pytest.approx(float(value), abs=1e-12), name
+    assert compute_prdc(x, y, k) == {name: getattr(ours, name) for name in theirs}
+
+
+def test_compute_prdc_takes_the_place_of_the_packages(capsys):
+    """The call of its README, a tenth as large; and integers, where open balls and closed ones differ."""
+    package = pytest.importorskip("prdc")
+    rng = np.random.default_rng(0)
+    for real, fake in (rng.normal(loc=0.0, scale=1.0, size=[2, 1000, 100]), rng.integers(0, 3, (2, 300, 4))):
+        with contextlib.redirect_stdout(io.StringIO()):
+            theirs = package.compute_prdc(real_features=real, fake_features=fake, nearest_k=5)
+        ours = compute_prdc(real_features=real, fake_features=fake, nearest_k=5)
+        assert list(ours) == list(theirs)
+        assert ours == pytest.approx({name: float(value) for name, value in theirs.items()}, abs=1e-12)
+        assert type(ours) is dict and {type(value) for value in ours.values()} == {float}
+    assert capsys.readouterr().out == ""
+    assert ours["density"] < prdc(real, fake, 5)[5].density
+    with pytest.raises(ValueError, match="nearest_k is 0"):
+        compute_prdc(real, fake, 0)
 
 
 @pytest.mark.parametrize("k", [1, 3, 5])
