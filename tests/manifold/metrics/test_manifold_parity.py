@@ -157,7 +157,8 @@ def test_compute_prdc_takes_the_place_of_the_packages(capsys):
         ours = compute_prdc(real_features=real, fake_features=fake, nearest_k=5)
         assert list(ours) == list(theirs)
         assert ours == pytest.approx({name: float(value) for name, value in theirs.items()}, abs=1e-12)
-        assert type(ours) is dict and {type(value) for value in ours.values()} == {float}
+        assert type(ours) is dict
+        assert {type(value) for value in ours.values()} == {float}
     assert capsys.readouterr().out == ""
     assert ours["density"] < prdc(real, fake, 5)[5].density
     with pytest.raises(ValueError, match="nearest_k is 0"):
