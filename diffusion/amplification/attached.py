@@ -18,8 +18,9 @@ from torch.utils.hooks import RemovableHandle
 from genmend.activations import Edit, attach
 from genmend.activations.contract import field_names
 from genmend.activations.layers import find_layer, plain_name
+from genmend.diffusion.amplification.families import stream_of
 from genmend.diffusion.amplification.low_frequencies import AmplifyLowFrequencies
-from genmend.diffusion.amplification.token_layouts import is_known, token_grid, transformer_layers
+from genmend.diffusion.amplification.token_layouts import TokenGrid, is_known, token_grid, transformer_layers
 from genmend.diffusion.amplification.token_update import AmplifyTokenUpdate, FittedTokenUpdate
 from genmend.diffusion.pipeline_parts import denoiser_of, plain_module
 from genmend.diffusion.running_pipeline import noise_level, row_groups
@@ -237,8 +238,14 @@ def _check_tokens(network: nn.Module, edits: Sequence[Edit]) -> None:
     for edit in edits:
         if not isinstance(edit, AmplifyTokenUpdate) or (edit.height and not is_known(network)):
             continue
-        known = transformer_layers(network).get(plain_name(edit.layer))
-        if known is not None and known != edit.stream:
+        layers, name = transformer_layers(network), plain_name(edit.layer)
+        if name not in layers:
+            raise ValueError(
+                f"Layer {edit.layer!r} of {type(network).__name__} is none of its {len(layers)} blocks with image "
+                f"tokens, {next(iter(layers))} to {list(layers)[-1]}; name one of them."
+            )
+        if stream_of(layers[name]) != edit.stream:
+            known = stream_of(layers[name])
             raise ValueError(
                 f"Layer {edit.layer!r} of {type(network).__name__} has its image tokens in stream {known}, but the "
                 f"edit takes stream {edit.stream}; give stream={known}."
@@ -255,8 +262,20 @@ def _fitted(edit: Edit, pipe: Any, denoiser: nn.Module, inputs: tuple[Any, ...],
         if len(set(chosen)) == 1:
             return replace(edit, rows="both", strength=edit.strength * chosen[0])
         return replace(edit, rows=chosen)
-    if isinstance(edit, AmplifyTokenUpdate) and edit.height == 0:
-        grid = token_grid(denoiser, inputs, named_inputs)
-        given = {name: getattr(edit, name) for name in field_names(AmplifyTokenUpdate)}
-        return FittedTokenUpdate(**given | vars(grid))
+    if isinstance(edit, AmplifyTokenUpdate) and is_known(denoiser):
+        return _on_grid(edit, denoiser, token_grid(denoiser, inputs, named_inputs))
     return edit
+
+
+def _on_grid(edit: AmplifyTokenUpdate, denoiser: nn.Module, grid: TokenGrid) -> FittedTokenUpdate:
+    network = plain_module(denoiser)
+    name = type(network).__name__
+    if edit.height and (edit.height, edit.width) != (grid.height, grid.width):
+        raise ValueError(
+            f"The edit of {edit.layer!r} is for {edit.height} x {edit.width} image tokens, but {name} "
+            f"was called with {grid.height} x {grid.width}; leave height and width out, they are found."
+        )
+    starts = grid.first_tokens(transformer_layers(network)[plain_name(edit.layer)])
+    given = {name: getattr(edit, name) for name in field_names(AmplifyTokenUpdate)}
+    given |= {name: getattr(grid, name) for name in ("frames", "height", "width", "count")}
+    return FittedTokenUpdate(**given, starts=starts)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from genmend.activations import Edit
 from genmend.activations.layers import find_layer
+from genmend.diffusion.amplification.families import stream_of
 from genmend.diffusion.amplification.frequency_bands import CutoffUnit
 from genmend.diffusion.amplification.low_frequencies import AmplifyLowFrequencies, Rows
 from genmend.diffusion.amplification.presets import PRESETS, Preset, preset_named
@@ -186,7 +187,7 @@ def _token_edits(
         raise ValueError("A transformer's blocks share one cutoff; give one number.")
     names = list(layers)
     return tuple(
-        AmplifyTokenUpdate(names[number], gain, float(cutoff), stream=layers[names[number]], **options)
+        AmplifyTokenUpdate(names[number], gain, float(cutoff), stream=stream_of(layers[names[number]]), **options)
         for number, gain in sorted(blocks.items())
         if gain != 1
     )

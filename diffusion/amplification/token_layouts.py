@@ -1,19 +1,20 @@
-"""Where a transformer's image tokens are: which output of a block, which part of it, on which grid.
+"""Where a transformer's image tokens are in a call: which output of a block, which part of it, on which grid.
 
 Told from what the denoiser is given (the ids or shapes of its tokens, its latents), never from how many tokens there
-are, which as well may be text. The layouts are those of diffusers 0.42's classes; another class is refused.
+are, which as well may be text. `families.FAMILIES` says which of these holds for which class.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from genmend.diffusion.amplification.families import FAMILIES, REFUSED, Family, Grid, Place
 from genmend.diffusion.pipeline_parts import call_arguments, plain_module
 
 __all__ = ["TokenGrid", "is_known", "token_grid", "transformer_layers"]
@@ -23,26 +24,35 @@ __all__ = ["TokenGrid", "is_known", "token_grid", "transformer_layers"]
 class TokenGrid:
     """The tokens of what is drawn, ``frames x height x width`` in row-major order.
 
-    `count` is the length of the image stream: tokens of reference images may follow in it.
+    Attributes
+    ----------
+    count : int
+        Length of the image stream, in which tokens of reference images may stand beside the drawn ones.
+    start : int
+        The first of the drawn ones in it.
+    texts : tuple of int
+        Of each row how many text tokens it has, where rows differ in that and the call says so.
     """
 
     frames: int
     height: int
     width: int
     count: int
+    start: int = 0
+    texts: tuple[int, ...] = ()
+
+    def first_tokens(self, place: Place) -> tuple[int, ...]:
+        """First drawn token in what a block returns, of each row or of all; negative: counted from the end."""
+        if place == "behind its text":
+            return tuple(text + self.start for text in self.texts)
+        return (self.start - self.count,) if place == "last" else (self.start,)
 
 
 Arguments = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class _Layout:
-    blocks: Mapping[str, int]  # list of blocks -> `AmplifyTokenUpdate.stream` of each
-    grid: Callable[[Any, Arguments], TokenGrid]
-
-
-def transformer_layers(transformer: nn.Module) -> dict[str, int]:
-    """Layer name of each block of a diffusion transformer, in the order they run -> its `AmplifyTokenUpdate.stream`.
+def transformer_layers(transformer: nn.Module) -> dict[str, Place]:
+    """Layer name of each block of a diffusion transformer, in the order they run -> place of its image tokens.
 
     Raises
     ------
@@ -50,15 +60,15 @@ def transformer_layers(transformer: nn.Module) -> dict[str, int]:
         If the class is not known: which of its tokens are the image's would be a guess.
     """
     plain: Any = plain_module(transformer)
-    blocks = _layout(plain).blocks
+    blocks = _family(plain).blocks
     return {
-        f"{name}.{i}": stream for name, stream in blocks.items() for i in range(len(getattr(plain, name, None) or ()))
+        f"{name}.{i}": place for name, place in blocks.items() for i in range(len(getattr(plain, name, None) or ()))
     }
 
 
 def is_known(transformer: nn.Module) -> bool:
     """Whether the layout of this class is known."""
-    return any(cls.__name__ in _LAYOUTS for cls in type(plain_module(transformer)).__mro__)
+    return _known(plain_module(transformer)) is not None
 
 
 def token_grid(denoiser: nn.Module, inputs: tuple[Any, ...], named_inputs: dict[str, Any]) -> TokenGrid:
@@ -70,21 +80,35 @@ def token_grid(denoiser: nn.Module, inputs: tuple[Any, ...], named_inputs: dict[
         If the class is not known, or the call does not say.
     """
     plain: Any = plain_module(denoiser)
-    return _layout(plain).grid(plain, call_arguments(denoiser, inputs, named_inputs))
+    family, given = _family(plain), call_arguments(denoiser, inputs, named_inputs)
+    grid = _RULES[family.grid](plain, given)
+    if "behind its text" in family.blocks.values():
+        mask = given.get("encoder_attention_mask")
+        if not isinstance(mask, Tensor):
+            raise _unclear(plain, "encoder_attention_mask, which tells the length of each text")
+        grid = replace(grid, texts=tuple(map(int, mask.sum(1).tolist())))
+    return grid
 
 
-def _layout(plain: nn.Module) -> _Layout:
-    for cls in type(plain).__mro__:
-        if cls.__name__ in _LAYOUTS:
-            return _LAYOUTS[cls.__name__]
-    raise ValueError(
-        f"{type(plain).__name__} is a transformer whose image tokens are not known apart from its text; accepted are "
-        f"{', '.join(_LAYOUTS)}; for another one give edits=[AmplifyTokenUpdate(layer, gain, cutoff, height, width, "
-        "stream)] yourself."
-    )
+def _known(plain: nn.Module) -> Family | None:
+    return next((FAMILIES[cls.__name__] for cls in type(plain).__mro__ if cls.__name__ in FAMILIES), None)
 
 
-def _by_patches(denoiser: Any, given: Arguments) -> TokenGrid:
+def _family(plain: nn.Module) -> Family:
+    family = _known(plain)
+    if family is None:
+        name = type(plain).__name__
+        refused = next((REFUSED[cls.__name__][1] for cls in type(plain).__mro__ if cls.__name__ in REFUSED), "")
+        raise ValueError(
+            f"{name} is a transformer whose image tokens are not known apart from its text"
+            + (f" ({refused})" if refused else "")
+            + f"; accepted are {', '.join(FAMILIES)}; for another one give edits=[AmplifyTokenUpdate(layer, gain, "
+            "cutoff, height, width, stream)] yourself."
+        )
+    return family
+
+
+def _of_latents(denoiser: Any, given: Arguments) -> TokenGrid:
     """Latents ``(n, channels, height, width)``, cut into squares."""
     latents, patch = given.get("hidden_states"), int(denoiser.config.get("patch_size") or 1)
     if not isinstance(latents, Tensor) or latents.dim() != 4:
@@ -93,7 +117,7 @@ def _by_patches(denoiser: Any, given: Arguments) -> TokenGrid:
     return TokenGrid(1, height, width, height * width)
 
 
-def _by_frames(frames_axis: int) -> Callable[[Any, Arguments], TokenGrid]:
+def _of_frames(frames_axis: int) -> Callable[[Any, Arguments], TokenGrid]:
     """Latents of five axes, the frames in front of the channels or behind them."""
 
     def grid(denoiser: Any, given: Arguments) -> TokenGrid:
@@ -111,7 +135,21 @@ def _by_frames(frames_axis: int) -> Callable[[Any, Arguments], TokenGrid]:
     return grid
 
 
-def _by_ids(denoiser: Any, given: Arguments) -> TokenGrid:
+def _of_a_list(denoiser: Any, given: Arguments) -> TokenGrid:
+    """A list of latents ``(channels, frames, height, width)``; lists of lists hold reference images too (Omni)."""
+    latents = given.get("x")
+    if not isinstance(latents, list) or not all(isinstance(one, Tensor) and one.dim() == 4 for one in latents):
+        raise _unclear(denoiser, "one latent (channels, frames, height, width) for each image")
+    shapes = {tuple(one.shape) for one in latents}
+    if len(shapes) != 1:
+        raise _unclear(denoiser, "latents of one size")
+    patch, along = given.get("patch_size") or 2, given.get("f_patch_size") or 1
+    _, frames, height, width = shapes.pop()
+    frames, height, width = frames // along, height // patch, width // patch
+    return TokenGrid(frames, height, width, frames * height * width)
+
+
+def _of_ids(denoiser: Any, given: Arguments) -> TokenGrid:
     """Packed latents with the place of each token beside them: (image, row, column), or (image, row, column, layer).
 
     What is drawn has the lowest number of image and stands first; reference images follow (Flux Kontext, Flux.2).
@@ -125,21 +163,29 @@ def _by_ids(denoiser: Any, given: Arguments) -> TokenGrid:
     height, width = int(bottom - top) + 1, int(right - left) + 1
     places = torch.cartesian_prod(torch.arange(height), torch.arange(width)).view(-1, 2)
     whole = drawn == height * width and torch.equal(ids[:drawn, 1:3] - ids[0, 1:3], places)
-    if not whole or len(ids) != latents.shape[1] or (ids[drawn:, 0] <= ids[0, 0]).any():
+    # From 0 on: several images of which each is drawn are numbered from 1 (VisualCloze).
+    if not whole or len(ids) != latents.shape[1] or ids[0, 0] != 0 or (ids[drawn:, 0] <= 0).any():
         raise _unclear(denoiser, "img_ids that begin with a whole grid")
     return TokenGrid(1, height, width, len(ids))
 
 
-def _by_shapes(denoiser: Any, given: Arguments) -> TokenGrid:
-    """Packed latents with ``img_shapes``: for each sample (frames, height, width) of what is drawn, then references."""
-    shapes, latents = given.get("img_shapes"), given.get("hidden_states")
-    if not shapes or not isinstance(latents, Tensor) or given.get("additional_t_cond") is not None:
-        raise _unclear(denoiser, "img_shapes")
-    each = [[tuple(map(int, shape)) for shape in (one if isinstance(one, list) else [one])] for one in shapes]
-    if any(one != each[0] for one in each) or sum(map(prod, each[0])) != latents.shape[1]:
-        raise _unclear(denoiser, "img_shapes that are those of its tokens")
-    frames, height, width = each[0][0]
-    return TokenGrid(frames, height, width, latents.shape[1])
+def _of_shapes(drawn: int) -> Callable[[Any, Arguments], TokenGrid]:
+    """Packed latents with ``img_shapes``: for each sample (frames, height, width) of its images.
+
+    The drawn one is the first of them (0), references follow; or the last (-1).
+    """
+
+    def grid(denoiser: Any, given: Arguments) -> TokenGrid:
+        shapes, latents = given.get("img_shapes"), given.get("hidden_states")
+        if not shapes or not isinstance(latents, Tensor) or given.get("additional_t_cond") is not None:
+            raise _unclear(denoiser, "img_shapes of one image that is drawn")
+        each = [[tuple(map(int, shape)) for shape in (one if isinstance(one, list) else [one])] for one in shapes]
+        if any(one != each[0] for one in each) or sum(map(prod, each[0])) != latents.shape[1]:
+            raise _unclear(denoiser, "img_shapes that are those of its tokens")
+        frames, height, width = each[0][drawn]
+        return TokenGrid(frames, height, width, prod(each[0][drawn]) if drawn else latents.shape[1])
+
+    return grid
 
 
 def _unclear(denoiser: Any, wanted: str) -> ValueError:
@@ -149,20 +195,12 @@ def _unclear(denoiser: Any, wanted: str) -> ValueError:
     )
 
 
-_ALONE, _SECOND, _JOINED = 0, 1, -1
-_LAYOUTS: Mapping[str, _Layout] = {
-    "SD3Transformer2DModel": _Layout({"transformer_blocks": _SECOND}, _by_patches),
-    "FluxTransformer2DModel": _Layout({"transformer_blocks": _SECOND, "single_transformer_blocks": _SECOND}, _by_ids),
-    "Flux2Transformer2DModel": _Layout({"transformer_blocks": _SECOND, "single_transformer_blocks": _JOINED}, _by_ids),
-    "ChromaTransformer2DModel": _Layout({"transformer_blocks": _SECOND, "single_transformer_blocks": _JOINED}, _by_ids),
-    "QwenImageTransformer2DModel": _Layout({"transformer_blocks": _SECOND}, _by_shapes),
-    "AuraFlowTransformer2DModel": _Layout(
-        {"joint_transformer_blocks": _SECOND, "single_transformer_blocks": _JOINED}, _by_patches
-    ),
-    "PixArtTransformer2DModel": _Layout({"transformer_blocks": _ALONE}, _by_patches),
-    "DiTTransformer2DModel": _Layout({"transformer_blocks": _ALONE}, _by_patches),
-    "SanaTransformer2DModel": _Layout({"transformer_blocks": _ALONE}, _by_patches),
-    "HunyuanDiT2DModel": _Layout({"blocks": _ALONE}, _by_patches),
-    "CogVideoXTransformer3DModel": _Layout({"transformer_blocks": _ALONE}, _by_frames(1)),
-    "WanTransformer3DModel": _Layout({"blocks": _ALONE}, _by_frames(2)),
+_RULES: Mapping[Grid, Callable[[Any, Arguments], TokenGrid]] = {
+    "latents": _of_latents,
+    "frames first": _of_frames(1),
+    "channels first": _of_frames(2),
+    "list of latents": _of_a_list,
+    "ids": _of_ids,
+    "shapes": _of_shapes(0),
+    "shapes, drawn last": _of_shapes(-1),
 }

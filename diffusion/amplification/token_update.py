@@ -39,7 +39,8 @@ class AmplifyTokenUpdate(Edit):
         The grid of tokens (latent size / patch size); 0, 0 for a square one.
     stream : int
         Which tensor of the block's output the image tokens are: 1 in SD3 and Flux, which return (text, image); -1 where
-        text and image tokens are in one tensor, the image's last, as in the single blocks of Flux.2 and Chroma.
+        text and image tokens are in one tensor, as in the single blocks of Flux.2 and Chroma: the image's last, where
+        the denoiser's class does not tell.
     cutoff_unit : "bins" or "nyquist"
     strength : float
         In [0, 1].
@@ -68,9 +69,9 @@ class AmplifyTokenUpdate(Edit):
         return self._amplified(output, torch.zeros_like(output), self.strength if strength is None else strength)
 
     @property
-    def _frames_and_count(self) -> tuple[int, int]:
-        """How many maps follow each other, and how many tokens the image stream has; 0: those of the maps."""
-        return 1, 0
+    def _layout(self) -> tuple[int, int, tuple[int, ...]]:
+        """Maps that follow each other, length of the image stream (0: that of the maps), first drawn token by row."""
+        return 1, 0, ()
 
     def edit_output(self, output: Any, inputs: tuple[Any, ...], named_inputs: dict[str, Any], strength: Tensor) -> Any:
         """Replace the image tokens of the block's output."""
@@ -89,34 +90,52 @@ class AmplifyTokenUpdate(Edit):
 
     def _amplified(self, after: Tensor, before: Tensor, strength: Tensor | float) -> Tensor:
         dtype = working_dtype(after, self.layer)
-        height, width, image = self._places(after)
+        frames, height, width, first = self._places(after)
         if self.gain == 1:
             return after
-        n_maps = self._frames_and_count[0]
+        drawn = frames * height * width
         maps, update = (
-            values[:, image].transpose(1, 2).reshape(len(after), -1, n_maps, height, width).flatten(1, 2)
+            _from(values, first, drawn).transpose(1, 2).reshape(len(after), -1, frames, height, width).flatten(1, 2)
             for values in (after, after.to(dtype) - before)
         )
         amount = torch.as_tensor(strength, dtype=dtype, device=after.device)
         change = low_change(update, Band(self.cutoff, self.cutoff_unit), self.gain - 1)
-        made = added(maps, change, amount).reshape(len(after), -1, n_maps * height * width).transpose(1, 2)
-        if made.shape == after.shape:
-            return made
-        return torch.cat((after[:, : image.start], made, after[:, image.stop :]), 1)
+        made = added(maps, change, amount).reshape(len(after), -1, drawn).transpose(1, 2)
+        return _with(after, first, made)
 
-    def _places(self, tokens: Tensor) -> tuple[int, int, slice]:
-        """Height and width of the grid, and which tokens are on it."""
-        n, (frames, count) = tokens.shape[1] if tokens.dim() == 3 else 0, self._frames_and_count
+    def _places(self, tokens: Tensor) -> tuple[int, int, int, tuple[int, ...]]:
+        """Frames, height and width of the grid, and the first token on it: one for all rows, or of each."""
+        n, (frames, count, starts) = tokens.shape[1] if tokens.dim() == 3 else 0, self._layout
         height, width = (self.height, self.width) if self.height else (round(n**0.5),) * 2
         drawn = frames * height * width
         count = count or drawn
-        fits = count < n and self.height > 0 if self.stream == -1 else count == n
-        if n == 0 or drawn > count or not fits:
+        first = tuple(start % n if n else 0 for start in starts or (0 if self.stream >= 0 else -drawn,))
+        fits = count == n if self.stream >= 0 else count <= n and self.height > 0
+        if n == 0 or not fits or max(first) + drawn > n or len(first) not in (1, len(tokens)):
             raise ValueError(
                 f"Layer {self.layer!r} returned {tuple(tokens.shape)}, but (n, {count}, channels) is needed, "
                 f"{frames} * {height} * {width} of them drawn; give the grid of image tokens as height and width."
             )
-        return height, width, slice(n - count, n - count + drawn)
+        return frames, height, width, first if len(set(first)) > 1 else first[:1]
+
+
+def _from(tokens: Tensor, first: tuple[int, ...], n: int) -> Tensor:
+    """The `n` tokens from the first on, whose place is one for all rows or of each."""
+    if len(first) == 1:
+        return tokens[:, first[0] : first[0] + n]
+    return torch.stack([row[start : start + n] for row, start in zip(tokens, first, strict=True)])
+
+
+def _with(tokens: Tensor, first: tuple[int, ...], made: Tensor) -> Tensor:
+    """The tokens with those from the first on replaced."""
+    if made.shape == tokens.shape:
+        return made
+    starts = first * len(tokens) if len(first) == 1 else first
+    rows = [
+        torch.cat((row[:start], new, row[start + len(new) :]))
+        for row, new, start in zip(tokens, made, starts, strict=True)
+    ]
+    return torch.stack(rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,12 +147,15 @@ class FittedTokenUpdate(AmplifyTokenUpdate):
     frames : int
         Of a video; the tokens of the first come first.
     count : int
-        Length of the image stream, where tokens of reference images follow in it.
+        Length of the image stream, where tokens of reference images stand in it too.
+    starts : tuple of int
+        First drawn token, of each row or one for all; negative: counted from the end.
     """
 
     frames: int = 1
     count: int = 0
+    starts: tuple[int, ...] = ()
 
     @property
-    def _frames_and_count(self) -> tuple[int, int]:
-        return self.frames, self.count
+    def _layout(self) -> tuple[int, int, tuple[int, ...]]:
+        return self.frames, self.count, self.starts

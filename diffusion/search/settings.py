@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genmend.diffusion.amplification.families import supported
+
 if TYPE_CHECKING:
     from genmend.diffusion.amplification.gains import EditOptions
 
@@ -43,7 +45,7 @@ class AmplifySettings:
         default=False, metadata={"help": "Search the gains that are newest and still usable.", "option": "--search"}
     )
     blocks: Mapping[int, float] | None = field(
-        default=None, metadata={"help": "Of a transformer: 14=1.05,15=1.05 (experimental)."}
+        default=None, metadata={"help": f"Of a transformer: 14=1.05,15=1.05 (experimental). Known are {supported()}."}
     )
     cutoff: float | None = field(
         default=None, metadata={"help": "Where the low band ends; by default the preset's, or 5."}
