@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,9 @@ from genmend.manifold.features.feature_tables import is_table, read_table
 from genmend.manifold.features.image_extractor import ImageExtractor, digest_of_pipeline
 from genmend.manifold.features.sources import Samples, image_samples, samples_of
 from genmend.manifold.features.unusable import UnusableSampleError
+from genmend.manifold.kept_features.feature_file import is_kept, kept_kind
+from genmend.manifold.kept_features.feature_set import FeatureSet
+from genmend.manifold.kept_features.opened import drawn_rows, open_kept
 from genmend.manifold.sharded.mapped_features import open_features
 from genmend.storage.progress import counted
 
@@ -33,63 +35,6 @@ __all__ = ["FeatureSet", "features_of", "kind_of"]
 _log = logging.getLogger(__name__)
 
 _EXTRACTOR_OF_KIND = {"images": "efficientnet-lite0", "audio": "whisper-tiny"}
-
-
-@dataclass(frozen=True, repr=False)
-class FeatureSet:
-    """Features of one source, and everything that made them.
-
-    Attributes
-    ----------
-    values : ndarray (n, d)
-        float32; for kind "array" the file's own dtype, memory-mapped where the format allows.
-    names : list of n str
-        File names relative to the folder, as given in a list, or indices.
-    kind : "images", "audio" or "array"
-    pipeline : dict
-        Everything that makes the feature space: extractor, weights digest, layer, resizing, normalisation, dtype,
-        versions. Two sets may be compared where these are equal. Of an array only ``{"extractor": None}`` is known.
-    skipped : list of (name, reason)
-        Samples that could not be used, in order.
-    source : str
-    drawn : dict or None
-        With a limit: n_given, how many there were, the seed of the choice, and folders_left_out, the subfolders that
-        none was drawn of.
-    sample : callable or None
-        Takes a row and returns the sample itself: an image (3, h, w) in [0, 1], or a wave and its sample rate. None of
-        features that were given.
-    """
-
-    values: np.ndarray
-    names: list[str]
-    kind: str
-    pipeline: dict[str, Any]
-    skipped: list[tuple[str, str]] = field(default_factory=list)
-    source: str = ""
-    drawn: dict[str, Any] | None = None
-    sample: Callable[[int], Any] | None = field(default=None, compare=False)
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __repr__(self) -> str:
-        n, d = self.values.shape
-        skipped = f", {len(self.skipped)} left out" if self.skipped else ""
-        made_by = self.pipeline.get("extractor")
-        return f"FeatureSet({n} of kind {self.kind!r}, {d} features by {made_by}{skipped}: {self.source})"
-
-    def to_dict(self) -> dict[str, Any]:
-        """All but the values and names, ready for JSON."""
-        return {
-            "source": self.source,
-            "kind": self.kind,
-            "n": len(self.values),
-            "d": self.values.shape[1],
-            "n_skipped": len(self.skipped),
-            "skipped": [list(entry) for entry in self.skipped],
-            "drawn": self.drawn,
-            "pipeline": self.pipeline,
-        }
 
 
 def features_of(
@@ -115,7 +60,8 @@ def features_of(
         in [0, 1], uint8, uint16 or bool, or a list of such single ones or of Pillow's, or as the array of a .npy, .npz
         or .safetensors file; waves with `sample_rate`, a list of 1-D ones or an array (n, samples); features (n, d), as
         an array, as the path of a .npy, .npz, .safetensors or .csv file, or as a folder or list of .npy and
-        .safetensors files, for which `extractor` is not used. ``FILE.npz:KEY`` names one array of several.
+        .safetensors files, for which `extractor` is not used, nor for a file that `FeatureSet.save` wrote.
+        ``FILE.npz:KEY`` names one array of several.
     extractor : str or callable
         As `load_extractor` takes it; where empty efficientnet-lite0 of images, whisper-tiny of audio.
     sample_rate : int, optional
@@ -153,11 +99,13 @@ def features_of(
         raise ValueError(f"on_error is {on_error!r}; 'raise', 'skip' and 'report' are accepted.")
     batch_size = as_count(batch_size, "batch_size")
     limit = None if limit is None else as_count(limit, "limit")
+    if is_kept(source):
+        return open_kept(source, limit, seed)
     row_names: list[str] = []
     given = _array_given(source, row_names) if sample_rate is None else None
     if given is not None and given[0].ndim == 2:
         values, name = given
-        chosen = _chosen(len(values), limit, seed)
+        chosen = drawn_rows(len(values), limit, seed)
         names = [row_names[index] for index in chosen] if row_names else [str(index) for index in chosen]
         if len(chosen) < len(values):
             drawn = {"n_given": len(values), "seed": seed, "folders_left_out": []}
@@ -178,7 +126,7 @@ def features_of(
         if on_error == "report":
             _log.warning("%s is left out: %s", path, failed[index])
 
-    indices = _chosen(len(samples.names), limit, seed)
+    indices = drawn_rows(len(samples.names), limit, seed)
     places = {index: place for place, index in enumerate(indices)}
     folder = None
     rows: dict[int, NDArray[np.float32]] = {}
@@ -233,16 +181,11 @@ def kind_of(source: Any) -> str:
     ValueError, TypeError, FileNotFoundError
         As `features_of` does for what it does not take.
     """
+    if (kept := kept_kind(source)) is not None:
+        return kept
     if holds_array(source):
         return "array" if open_array(source).ndim < 3 else "images"
     return "array" if shard_paths(source) else samples_of(source).kind
-
-
-def _chosen(n: int, limit: int | None, seed: int) -> list[int]:
-    """All of n samples, or `limit` of them drawn at random, ascending."""
-    if limit is None or limit >= n:
-        return list(range(n))
-    return sorted(np.random.default_rng(seed).choice(n, limit, replace=False).tolist())
 
 
 def _what_was_drawn(samples: Samples, indices: Sequence[int], seed: int) -> dict[str, Any] | None:

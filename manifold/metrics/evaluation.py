@@ -11,6 +11,8 @@ import numpy as np
 
 from genmend.manifold.engine.inputs import as_closed, as_count, as_features, device_of, need_samples
 from genmend.manifold.engine.radii import BLOCK_SIZE, counts
+from genmend.manifold.kept_features.given import given_features
+from genmend.manifold.kept_features.same_space import check_same_space
 from genmend.manifold.metrics.evaluation_result import Evaluation, EvaluationAtK
 from genmend.manifold.metrics.evaluation_sweep import per_sample_arrays
 from genmend.manifold.metrics.frechet import frechet_distance, frechet_function
@@ -52,7 +54,8 @@ def evaluate(
     reference, query
         (n, d) and (m, d) features of the same extractor, real and generated samples; n at least k + 1, and so m where
         the query's own balls are asked for (recall, the symmetric pair, P-recall). Numpy or torch; results are numpy,
-        to be saved.
+        to be saved. Also a fitted `Manifold`, what `features_of` returns, or the path of a file of features: radii that
+        come along are not computed again, and where both pipelines are known they have to be one.
     k
         One number of neighbours or several.
     metrics
@@ -77,7 +80,8 @@ def evaluate(
     Raises
     ------
     ValueError, TypeError
-        For an unknown metric, fewer than k + 1 samples, different widths, or features that are not finite real numbers.
+        For an unknown metric, fewer than k + 1 samples, different widths, features that are not finite real numbers, or
+        (`kept_features.same_space.OtherPipelineError`) sets of two pipelines.
     ModuleNotFoundError
         For "frechet" without a package that computes it.
 
@@ -102,8 +106,10 @@ def evaluate(
     closed, n_subsamples, seed = as_closed(closed), _natural(bootstrap, "bootstrap"), _natural(seed, "seed")
     if n_subsamples == 1:
         raise ValueError("bootstrap is 1, and one subsample has no spread; 0 or at least 2 is accepted, 200 is usual")
-    x = as_features(reference, "reference")
-    y = as_features(query, "query", x.shape[1])
+    ours, theirs = given_features(reference, closed=closed), given_features(query)
+    notes = check_same_space(ours.pipeline, theirs.pipeline)
+    x = as_features(ours.values, "reference")
+    y = as_features(theirs.values, "query", x.shape[1])
     if "frechet" in asked:
         frechet_function()  # missing packages are to be noticed before the work
     at: dict[int, EvaluationAtK] = {}
@@ -121,10 +127,10 @@ def evaluate(
             ratios="realism" in at_k,
             probabilistic=not {"p_precision", "p_recall"}.isdisjoint(at_k),
             leave_one_out=not {"rarity", "clipped_density"}.isdisjoint(at_k),
-            device=device_of(reference),
+            device=device_of(ours.values),
             block_size=block,
         )
-        arrays = sweep(x, y)
+        arrays = sweep(x, y, known=ours.radii)
         totals_of = _totals_of(arrays, at_k)
         intervals: dict[int, dict[str, tuple[float, float]]] = {}
         if n_subsamples:
@@ -150,7 +156,7 @@ def evaluate(
         seed=seed,
         at=at,
         totals=totals,
-        warnings=reading_notes(x, y, asked, at),
+        warnings=(*notes, *reading_notes(x, y, asked, at)),
         interval_method=words,
     )
 

@@ -35,6 +35,7 @@ def per_sample_arrays(
     leave_one_out: bool,
     device: str,
     block_size: int,
+    known: Mapping[int, np.ndarray] | None = None,
 ) -> dict[int, dict[str, np.ndarray]]:
     """For each k of `several` (ascending) the arrays by name; `Evaluation.per_sample` says what they are.
 
@@ -47,6 +48,8 @@ def per_sample_arrays(
         P-precision and, with the query's balls, of P-recall; those of the reference itself.
     device
         Where the features came from; see `engine.screens.screen_of`.
+    known
+        Radii (n,) of the reference by k; computed unless those of every k are there.
     """
     n, m = len(reference), len(query)
     query_radii = query_screen = None
@@ -55,7 +58,10 @@ def per_sample_arrays(
         query_radii = radii_of(query_screen, query, several, block_size)
     else:
         screen = screen_of(reference, device)
-    radii = radii_of(screen, reference, several, block_size)
+    if known is not None and set(several) <= set(known):
+        radii = np.column_stack([known[k] for k in several])
+    else:
+        radii = radii_of(screen, reference, several, block_size)
     balls = [
         Balls.of(
             radii[:, c],

@@ -25,6 +25,8 @@ except ImportError:
 from genmend.manifold.engine.inputs import as_count
 from genmend.manifold.features import FeatureSet, features_of
 from genmend.manifold.figures.galleries import off_manifold_gallery, rare_gallery
+from genmend.manifold.kept_features.feature_file import is_kept
+from genmend.manifold.kept_features.opened import extractor_beside
 from genmend.manifold.metrics.evaluation import evaluate
 from genmend.manifold.metrics.evaluation_result import Evaluation
 from genmend.storage.loggers import Logger, logger_for
@@ -48,7 +50,8 @@ class ScoreSamples(Callback):
     ----------
     reference
         Real samples: a folder, a file or an array, as `genmend.manifold.features.features_of` takes it. Features are
-        extracted once, when training starts, and cached.
+        extracted once, when training starts, and cached; or a file of ``genmend features``, whose extractor samples are
+        read with where none is given.
     sample : callable, optional
         Called as ``sample(module, n)``; returns n samples: images (n, 3, h, w) in [0, 1] or uint8, or features (n, d)
         if the reference is such. Left out, the module's own method ``sample(n)`` is called.
@@ -171,8 +174,9 @@ class ScoreSamples(Callback):
 
     def _scored(self, samples: NDArray[Any]) -> dict[str, float]:
         assert self._real is not None
-        generated = features_of(samples, self.extractor, cache=False)
-        self.evaluation = evaluate(self._real.values, generated.values, self.k, self.metrics)
+        extractor = self.extractor or (extractor_beside(self._real) if is_kept(self.reference) else "")
+        generated = features_of(samples, extractor, cache=False)
+        self.evaluation = evaluate(self._real, generated, self.k, self.metrics)
         totals = self.evaluation.to_dict()["k"][str(self.k)]
         return {self.prefix + name: float("nan") if value is None else float(value) for name, value in totals.items()}
 

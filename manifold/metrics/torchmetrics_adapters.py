@@ -21,8 +21,9 @@ except ImportError as error:
         "the torchmetrics classes need torchmetrics, which is not installed: pip install 'genmend[metrics]'"
     ) from error
 
-from genmend.manifold.engine.inputs import as_closed, as_count
+from genmend.manifold.engine.inputs import as_closed, as_count, as_features
 from genmend.manifold.engine.radii import BLOCK_SIZE
+from genmend.manifold.kept_features.given import Given, given_features
 from genmend.manifold.metrics.single import coverage, density, precision, recall
 from genmend.manifold.regions.manifold import Manifold
 
@@ -63,12 +64,21 @@ class _FeatureSets(Metric):
         closed: bool = True,
         *,
         block_size: int = BLOCK_SIZE,
+        real_features: Any = None,
+        reset_real_features: bool = True,
         **options: Unpack[MetricOptions],
     ) -> None:
         super().__init__(**options)
         self.k = as_count(self.default_k if k is None else k, "k")
         self.closed = as_closed(closed)
         self.block_size = as_count(block_size, "block_size")
+        if not isinstance(reset_real_features, bool):
+            raise ValueError(f"reset_real_features is {reset_real_features!r}; True or False is accepted")
+        self.reset_real_features = reset_real_features
+        self._given: Given | None = None
+        if real_features is not None:  # no state: every process has all of them, and none is to be gathered
+            given = given_features(real_features, closed=self.closed)
+            self._given = given._replace(values=as_features(given.values, "real_features"))
         self.add_state("reference", [], dist_reduce_fx="cat")
         self.add_state("query", [], dist_reduce_fx="cat")
         self.add_state("columns", torch.tensor(0), dist_reduce_fx=None)
@@ -92,7 +102,10 @@ class _FeatureSets(Metric):
         if not isinstance(features, Tensor) or not features.is_floating_point():
             raise TypeError(f"features is a {getattr(features, 'dtype', type(features).__name__)}; a floating-point "
                             f"tensor (samples, features) is accepted")  # fmt: skip
-        width = int(self.columns)
+        if real and self._given is not None:
+            raise ValueError("this metric was given its real features; update(features, real=False) is accepted, or "
+                             "a metric made without real_features")  # fmt: skip
+        width = int(self.columns) or (0 if self._given is None else self._given.values.shape[1])
         if features.ndim != 2 or not features.shape[1] or features.shape[1] != (width or features.shape[1]):
             raise ValueError(
                 f"features has shape {tuple(features.shape)}; (samples, {width or 'features'}) is accepted"
@@ -105,6 +118,13 @@ class _FeatureSets(Metric):
         self.columns = torch.full_like(self.columns, features.shape[1])
         kept = features.detach().to(self.dtype, copy=True).reshape(-1)
         (self.reference if real else self.query).append(kept)
+
+    def reset(self) -> None:
+        """Forget all features, of real samples only with `reset_real_features`."""
+        kept, columns = list(self.reference), self.columns
+        super().reset()
+        if not self.reset_real_features and kept:
+            self.reference, self.columns = kept, columns
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Refused: a batch of one of the two sets has no value of its own."""
@@ -124,8 +144,8 @@ class _FeatureSets(Metric):
         widths = set(self.columns.reshape(-1).tolist()) - {0}
         if len(widths) > 1:
             raise ValueError(f"features are {sorted(widths)} wide on different processes; one width is accepted")
-        sets = []
-        for name, flat in (("real", self.reference), ("generated", self.query)):
+        sets: list[Any] = [] if self._given is None else [self._given]
+        for name, flat in (("real", self.reference), ("generated", self.query))[len(sets) :]:
             if not sum(part.numel() for part in flat):
                 raise ValueError(f"there are no {name} features; call update(features, real={name == 'real'}) before "
                                  f"compute")  # fmt: skip
@@ -138,7 +158,7 @@ class _FeatureSets(Metric):
         """Figure and axes with the value, or with `val`, one or several results of `compute` (needs matplotlib)."""
         return self._plot(val, ax)
 
-    def _value(self, reference: Tensor, query: Tensor) -> float:
+    def _value(self, reference: Tensor | Given, query: Tensor) -> float:
         raise NotImplementedError
 
 
@@ -151,6 +171,11 @@ class ManifoldPrecision(_FeatureSets):
     ----------
     k, closed, block_size
         As for `manifold.precision`.
+    real_features
+        The real samples, once and for all, in place of ``update(features, real=True)``: an array, a fitted `Manifold`,
+        or the path of a file of ``genmend features``. Every process takes them as they are.
+    reset_real_features
+        Whether `reset` forgets the real samples too, as in torchmetrics' FID; `real_features` it never forgets.
     **options
         As for `torchmetrics.Metric`: those of `MetricOptions`.
 
@@ -168,7 +193,7 @@ class ManifoldPrecision(_FeatureSets):
     plot_upper_bound: float = 1.0
     default_k = 3
 
-    def _value(self, reference: Tensor, query: Tensor) -> float:
+    def _value(self, reference: Tensor | Given, query: Tensor) -> float:
         return precision(reference, query, self.k, self.closed, block_size=self.block_size)
 
 
@@ -182,7 +207,7 @@ class ManifoldRecall(_FeatureSets):
     plot_upper_bound: float = 1.0
     default_k = 3
 
-    def _value(self, reference: Tensor, query: Tensor) -> float:
+    def _value(self, reference: Tensor | Given, query: Tensor) -> float:
         return recall(reference, query, self.k, self.closed, block_size=self.block_size)
 
 
@@ -196,7 +221,7 @@ class ManifoldDensity(_FeatureSets):
     higher_is_better: bool = True
     default_k = 5
 
-    def _value(self, reference: Tensor, query: Tensor) -> float:
+    def _value(self, reference: Tensor | Given, query: Tensor) -> float:
         return density(reference, query, self.k, self.closed, block_size=self.block_size)
 
 
@@ -211,7 +236,7 @@ class ManifoldCoverage(_FeatureSets):
     plot_upper_bound: float = 1.0
     default_k = 5
 
-    def _value(self, reference: Tensor, query: Tensor) -> float:
+    def _value(self, reference: Tensor | Given, query: Tensor) -> float:
         return coverage(reference, query, self.k, self.closed, block_size=self.block_size)
 
 
@@ -225,8 +250,9 @@ class ManifoldRarity(_FeatureSets):
     higher_is_better: bool | None = None
     default_k = 3
 
-    def _value(self, reference: Tensor, query: Tensor) -> float:
-        manifold = Manifold(self.k, closed=self.closed, block_size=self.block_size).fit(reference)
+    def _value(self, reference: Tensor | Given, query: Tensor) -> float:
+        given = given_features(reference)
+        manifold = Manifold(self.k, closed=self.closed, block_size=self.block_size).fit(given.values)
         rarity = np.asarray(manifold.rarity(query.cpu().numpy()))
         inside = np.sort(rarity[~np.isnan(rarity)])  # sorted, so that no order of the batches shows in the last bit
         return float(inside.mean()) if len(inside) else float("nan")

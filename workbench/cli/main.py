@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -20,27 +20,15 @@ from genmend.workbench.cli.concepts import commands as concept_commands
 from genmend.workbench.cli.conversion import commands as conversion_commands
 from genmend.workbench.cli.diffusion import commands as diffusion_commands
 from genmend.workbench.cli.gans import commands as gan_commands
-from genmend.workbench.cli.options import (
-    MEASURE,
-    Json,
-    Out,
-    be_quiet,
-    finish,
-    note,
-    show_progress,
-    usable_device,
-)
+from genmend.workbench.cli.options import be_quiet, note
 from genmend.workbench.cli.report import commands as report_commands
+from genmend.workbench.cli.samples import commands as sample_commands
 from genmend.workbench.cli.serve import commands as serve_commands
-from genmend.workbench.cli.settings_options import command
 from genmend.workbench.cli.setup import commands as setup_commands
 from genmend.workbench.cli.sharing import commands as sharing_commands
 from genmend.workbench.cli.tts import commands as speech_commands
 from genmend.workbench.cli.units import commands as unit_commands
 from genmend.workbench.command_line import typed
-
-if TYPE_CHECKING:
-    from genmend.workbench.commands.score_settings import ScoreSettings
 
 __all__ = ["app", "main"]
 
@@ -51,6 +39,7 @@ app = typer.Typer(
     epilog="genmend COMMAND --help ends with an example of each.",
     pretty_exceptions_enable=False,
 )
+app.add_typer(sample_commands)  # the first of the help's panels
 app.add_typer(gan_commands)
 app.add_typer(unit_commands)
 app.add_typer(conversion_commands)
@@ -82,58 +71,6 @@ def _before_the_command(
     ] = False,
 ) -> None:
     pass
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise ValueError(f"--k is {text!r}; give whole numbers, e.g. 3 or 3,5.") from None
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(","))
-
-
-def _there(path: Path) -> Path:
-    """Refuse a path that is not there; FILE.npz:KEY is where the file is."""
-    if not path.exists() and not Path(str(path).rpartition(":")[0] or path).is_file():
-        raise FileNotFoundError(
-            f"There is no {path}; give a folder of images or audio files, or a .npy, .npz, .safetensors or .csv file."
-        )
-    return path
-
-
-@command(
-    app,
-    panel=MEASURE,
-    example="Example: genmend score photographs/ samples/ --bootstrap 200 --out scored",
-    settings="genmend.workbench.commands.score_settings:ScoreSettings",
-    texts={"k": _numbers, "metrics": _names, "device": usable_device},
-)
-def score(
-    reference: Annotated[
-        Path,
-        typer.Argument(
-            help="Folder of images or audio, or a .npy, .npz, .safetensors or .csv file of features, or of images; "
-            "FILE.npz:KEY names one array of several.",
-            callback=_there,
-        ),
-    ],
-    query: Annotated[Path, typer.Argument(help="What to score against it: the same kinds.", callback=_there)],
-    out: Out,
-    *,
-    settings: ScoreSettings,
-    resume: Annotated[bool, typer.Option(help="Use features that the cache holds, and keep new ones there.")] = True,
-    as_json: Json = False,
-) -> None:
-    """Precision, recall, density, coverage, rarity and their kin of one set against another."""
-    from genmend.workbench.commands.score import run_score
-    from genmend.workbench.pages.score import score_answer
-
-    run = run_score(reference, query, out, settings=settings, resume=resume, progress=show_progress())
-    result = run.to_dict()
-    finish(result, out, as_json, score_answer(result).in_words())
 
 
 def main() -> None:

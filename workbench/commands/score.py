@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from genmend.manifold.engine.screens import choose_engine
 from genmend.manifold.features import FeatureSet, features_of
 from genmend.manifold.features.feature_set import kind_of
+from genmend.manifold.kept_features.feature_file import is_kept
+from genmend.manifold.kept_features.opened import extractor_beside
 from genmend.manifold.metrics.evaluation import evaluate
 from genmend.manifold.metrics.evaluation_result import Evaluation
 from genmend.storage.tables import write_json, write_npz
@@ -39,7 +41,7 @@ class ScoreRun:
                 given = len(features) + len(features.skipped)
                 found.append(f"{len(features.skipped)} of the {given} files of the {role} were left out: unusable")
             found += _drawn(features, role)
-        if "array" in (self.reference.kind, self.query.kind):
+        if None in (self.reference.pipeline.get("extractor"), self.query.pipeline.get("extractor")):
             found.append("nothing says how the features of an array were made: both sets need the same extractor")
         if _UNPUBLISHED in (self.reference.pipeline.get("extractor"), self.query.pipeline.get("extractor")):
             found.append(f"no paper publishes values of features by {_UNPUBLISHED}: they compare with each other, not "
@@ -81,7 +83,8 @@ def run_score(
     Parameters
     ----------
     reference, query : Path
-        Folders of images or of audio files, or .npy, .npz, .safetensors or .csv files of features or of images.
+        Folders of images or of audio files, or .npy, .npz, .safetensors or .csv files of features or of images; a file
+        of ``genmend features`` is read with all that it says of itself.
     out : Path
         Made only when all is computed.
     resume : bool
@@ -115,11 +118,11 @@ def compute_score(
     kinds = [kind_of(source) for source in (reference, query)]
     if set(kinds) == {"images", "audio"}:
         raise ValueError(f"{reference} holds {kinds[0]} and {query} holds {kinds[1]}; give two sets of one kind.")
-    x, y = (_features(source, settings, resume, progress) for source in (reference, query))
+    x, y = _both(reference, query, settings, resume, progress)
     extractor = next((s.pipeline.get("extractor") for s in (x, y) if s.kind != "array"), None)
     evaluation = evaluate(
-        x.values,
-        y.values,
+        x,
+        y,
         settings.k,
         settings.metrics,
         closed=settings.closed,
@@ -150,6 +153,23 @@ def _drawn(features: FeatureSet, role: str) -> list[str]:
         more = f" and {len(left_out) - 8} more" if len(left_out) > 8 else ""
         found.append(f"none was drawn of these subfolders of the {role}: {named}{more}")
     return found
+
+
+def _both(
+    reference: Path, query: Path, settings: ScoreSettings, resume: bool, progress: bool
+) -> tuple[FeatureSet, FeatureSet]:
+    """Both sets. Where the features of one were kept, the other is read with their extractor if none is named."""
+    if is_kept(query) and not is_kept(reference):
+        y = _features(query, settings, resume, progress)
+        return _features(reference, _beside(y, settings), resume, progress), y
+    x = _features(reference, settings, resume, progress)
+    return x, _features(
+        query, _beside(x, settings) if is_kept(reference) and not is_kept(query) else settings, resume, progress
+    )
+
+
+def _beside(kept: FeatureSet, settings: ScoreSettings) -> ScoreSettings:
+    return settings if settings.features else replace(settings, features=extractor_beside(kept))
 
 
 def _features(source: Path, settings: ScoreSettings, resume: bool, progress: bool) -> FeatureSet:

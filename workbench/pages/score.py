@@ -168,9 +168,9 @@ def _samples(run: Any) -> list[Any]:
             rows = choose(evaluation, k)
         except ValueError:  # its metric was not asked for
             continue
-        if features.kind == "images" and len(rows):
+        if features.kind == "images" and features.sample is not None and len(rows):
             blocks.append(Figure(f"{title}.", draw(evaluation, _Images(features), k)))
-        if features.kind == "audio":
+        if features.kind == "audio" and features.sample is not None:
             blocks += [_clip(f"{title}: {features.names[row]}", features.sample(row)) for row in rows[:N_CLIPS]]
         named = [[int(row), str(features.names[row]), float(arrays[f"k{k}_{value}"][row])] for row in rows[:N_NAMED]]
         if named:

@@ -12,6 +12,7 @@ import torch
 torchmetrics = pytest.importorskip("torchmetrics")
 
 from genmend.manifold import Manifold, coverage, density, precision, recall  # noqa: E402
+from genmend.manifold.features import features_of  # noqa: E402
 from genmend.manifold.metrics.torchmetrics_adapters import (  # noqa: E402
     ManifoldCoverage,
     ManifoldDensity,
@@ -199,6 +200,48 @@ def test_plot():
     assert axes.get_ylim()[0] <= 0
     assert figure is axes.figure
     matplotlib.pyplot.close(figure)
+
+
+@pytest.mark.parametrize("metric_class", FUNCTIONS)
+def test_real_features_are_given_once_or_kept_over_a_reset(metric_class, tmp_path):
+    real, generated = two_sets()
+    features_of(real.numpy()).save(tmp_path / "ref.safetensors")
+    expected = FUNCTIONS[metric_class](real.numpy(), generated.numpy(), 4, True)
+    for given in (real, tmp_path / "ref.safetensors", Manifold(4).fit(real.numpy())):
+        metric = metric_class(k=4, real_features=given)
+        for _ in range(2):
+            metric.update(generated, real=False)
+            assert metric.compute().item() == expected
+            metric.reset()
+    with pytest.raises(ValueError, match="was given its real features"):
+        metric.update(real, real=True)
+    with pytest.raises(ValueError, match=r"6\) is accepted"):
+        metric.update(generated[:, :3], real=False)
+    kept, forgetful = metric_class(k=4, reset_real_features=False), metric_class(k=4)
+    for metric in (kept, forgetful):
+        fed(metric, real, generated[:30])
+        metric.reset()
+        metric.update(generated, real=False)
+    assert kept.compute().item() == expected
+    with pytest.raises(ValueError, match="there are no real features"):
+        forgetful.compute()
+    with pytest.raises(ValueError, match="reset_real_features is 'no'"):
+        metric_class(reset_real_features="no")
+
+
+def test_a_collection_keeps_the_real_samples_of_all_its_metrics():
+    real, generated = two_sets()
+    both = torchmetrics.MetricCollection(
+        [metric_class(k=4, reset_real_features=False) for metric_class in (ManifoldPrecision, ManifoldRecall)]
+    )
+    for _ in range(3):
+        if not any(len(metric.reference) for metric in both.values()):
+            both.update(real, real=True)
+        both.update(generated, real=False)
+        values = both.compute()
+        both.reset()
+    assert values["ManifoldPrecision"].item() == precision(real.numpy(), generated.numpy(), 4)
+    assert values["ManifoldRecall"].item() == recall(real.numpy(), generated.numpy(), 4)
 
 
 def test_missing_torchmetrics_names_the_extra():

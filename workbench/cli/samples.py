@@ -1,0 +1,101 @@
+"""``genmend score`` and ``genmend features``: sets of samples against each other, and a reference kept for it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from genmend.workbench.cli.options import MEASURE, Json, Out, finish, note, show_progress, usable_device
+from genmend.workbench.cli.settings_options import command
+
+if TYPE_CHECKING:
+    from genmend.workbench.commands.features_settings import FeaturesSettings
+    from genmend.workbench.commands.score_settings import ScoreSettings
+
+__all__ = ["commands"]
+
+commands = typer.Typer()
+
+Resume = Annotated[bool, typer.Option(help="Use features that the cache holds, and keep new ones there.")]
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"--k is {text!r}; give whole numbers, e.g. 3 or 3,5.") from None
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
+
+
+def _there(path: Path) -> Path:
+    """Refuse a path that is not there; FILE.npz:KEY is where the file is."""
+    if not path.exists() and not Path(str(path).rpartition(":")[0] or path).is_file():
+        raise FileNotFoundError(
+            f"There is no {path}; give a folder of images or audio files, or a .npy, .npz, .safetensors or .csv file."
+        )
+    return path
+
+
+@command(
+    commands,
+    panel=MEASURE,
+    example="Example: genmend score photographs/ samples/ --bootstrap 200 --out scored",
+    settings="genmend.workbench.commands.score_settings:ScoreSettings",
+    texts={"k": _numbers, "metrics": _names, "device": usable_device},
+)
+def score(
+    reference: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of images or audio, or a .npy, .npz, .safetensors or .csv file of features, or of images; "
+            "FILE.npz:KEY names one array of several.",
+            callback=_there,
+        ),
+    ],
+    query: Annotated[Path, typer.Argument(help="What to score against it: the same kinds.", callback=_there)],
+    out: Out,
+    *,
+    settings: ScoreSettings,
+    resume: Resume = True,
+    as_json: Json = False,
+) -> None:
+    """Precision, recall, density, coverage, rarity and their kin of one set against another."""
+    from genmend.workbench.commands.score import run_score
+    from genmend.workbench.pages.score import score_answer
+
+    run = run_score(reference, query, out, settings=settings, resume=resume, progress=show_progress())
+    result = run.to_dict()
+    finish(result, out, as_json, score_answer(result).in_words())
+
+
+@command(
+    commands,
+    panel=MEASURE,
+    example="Example: genmend features photographs/ --out ref.safetensors",
+    settings="genmend.workbench.commands.features_settings:FeaturesSettings",
+    texts={"device": usable_device},
+)
+def features(
+    source: Annotated[
+        Path, typer.Argument(help="Folder of images or audio, or a file, as genmend score takes it.", callback=_there)
+    ],
+    out: Annotated[Path, typer.Option(help="The .safetensors file, to be a reference or a query of genmend score.")],
+    *,
+    settings: FeaturesSettings,
+    resume: Resume = True,
+    as_json: Json = False,
+) -> None:
+    """Keep the features of a set in a file, with what made them: a reference that is computed once."""
+    from genmend.workbench.commands.features import features_in_words, features_summary, run_features
+
+    found = run_features(source, out, settings=settings, resume=resume, progress=show_progress())
+    summary = features_summary(found, out, settings.most_k)
+    note(features_in_words(summary))
+    if as_json:
+        typer.echo(json.dumps(summary, allow_nan=False))
