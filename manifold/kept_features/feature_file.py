@@ -16,8 +16,9 @@ import numpy as np
 
 from genmend.manifold.engine.inputs import as_count, as_features
 from genmend.manifold.engine.radii import knn_radii
+from genmend.manifold.kept_features.same_space import pipeline_digest
 from genmend.storage.container import ContainerError, load, read_facts, save
-from genmend.storage.digests import digest, sha256_of_json
+from genmend.storage.digests import digest
 
 __all__ = [
     "MOST_K",
@@ -26,7 +27,6 @@ __all__ = [
     "is_kept",
     "kept_kind",
     "load_features",
-    "pipeline_digest",
     "save_features",
 ]
 
@@ -158,11 +158,6 @@ def kept_kind(source: Any) -> str | None:
     except ContainerError:
         return None
     return str(facts.get("kind")) if kind == _KIND else None
-
-
-def pipeline_digest(pipeline: Mapping[str, Any]) -> str:
-    """SHA-256 of what makes a feature space, whatever the engine and the versions of the libraries."""
-    return sha256_of_json({name: value for name, value in pipeline.items() if name not in ("engine", "versions")})
 
 
 def _built(arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> KeptFeatures:

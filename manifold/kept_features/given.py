@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from genmend.manifold.kept_features.feature_file import is_kept, load_features
-
 __all__ = ["Given", "given_features"]
 
 
@@ -54,6 +52,8 @@ def given_features(given: Any, *, closed: bool | None = None) -> Given:
 
 
 def _of_file(path: str | os.PathLike[str]) -> Given:
+    from genmend.manifold.kept_features.feature_file import is_kept, load_features
+
     if is_kept(path):
         kept = load_features(path)
         return Given(kept.values, kept.pipeline, kept.radii)

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from genmend.manifold.kept_features.feature_file import pipeline_digest
+from genmend.storage.digests import sha256_of_json
 
-__all__ = ["OtherPipelineError", "check_same_space"]
+__all__ = ["OtherPipelineError", "check_same_space", "pipeline_digest"]
 
 # What changes features by rounding at most: the engine, and releases of the libraries.
 _ROUNDING = ("engine", "versions")
@@ -17,6 +17,11 @@ _SHOWN = 60  # characters
 
 class OtherPipelineError(ValueError):
     """Two sets have features of two pipelines; the message names both."""
+
+
+def pipeline_digest(pipeline: Mapping[str, Any]) -> str:
+    """SHA-256 of what makes a feature space, whatever the engine and the versions of the libraries."""
+    return sha256_of_json({name: value for name, value in pipeline.items() if name not in _ROUNDING})
 
 
 def check_same_space(

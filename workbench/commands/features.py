@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from genmend.manifold.features import FeatureSet, features_of
-from genmend.manifold.kept_features.feature_file import SUFFIX, pipeline_digest
+from genmend.manifold.kept_features.feature_file import SUFFIX
+from genmend.manifold.kept_features.same_space import pipeline_digest
 from genmend.workbench.commands.features_settings import FeaturesSettings
 
 __all__ = ["features_in_words", "features_summary", "run_features"]
