@@ -2,9 +2,10 @@
 
 `evaluate` compares two sets by every metric at once, with per-sample arrays and intervals; `prdc`, `precision`,
 `recall`, `density`, `coverage`, `kid`, `frechet_distance` and `vendi_score` are single ones; `compute_prdc` takes the
-place of the prdc package's. Per-sample answers come from `Manifold` (a scikit-learn estimator), `NormalRegion` (one for
-each group of vectors) and `ShardedManifold` (a reference larger than memory, or than a machine). All equal a float64
-brute-force check. `manifold.features` turns images and recordings into features, `manifold.figures` draws.
+place of the prdc package's; `memorisation` says whether a generator repeats its training set. Per-sample answers come
+from `Manifold` (a scikit-learn estimator), `NormalRegion` (one for each group of vectors) and `ShardedManifold` (a
+reference larger than memory, or than a machine). All equal a float64 brute-force check. `manifold.features` turns
+images and recordings into features, `manifold.figures` draws.
 """
 
 import lazy_loader

@@ -1,3 +1,5 @@
+from .copying.memorisation import auth_pct as auth_pct
+from .copying.memorisation import memorisation as memorisation
 from .engine.nearest import nearest_neighbors as nearest_neighbors
 from .engine.radii import knn_radii as knn_radii
 from .metrics.evaluation import evaluate as evaluate

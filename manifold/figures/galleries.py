@@ -29,6 +29,7 @@ __all__ = [
     "per_sample",
     "rare_gallery",
     "rarest",
+    "thumbnail",
     "value",
     "worst_missed",
     "worst_outside",
@@ -188,7 +189,7 @@ def gallery(images: Sequence[Any], rows: np.ndarray, title: str, values: np.ndar
     left = (width - _CELL_WIDTH * columns) / 2
     for place, row in enumerate(rows):
         line, column = divmod(place, columns)
-        pixels = _thumbnail(images[int(row)])
+        pixels = thumbnail(images[int(row)])
         x, y = left + (column + 0.5) * _CELL_WIDTH, height - _HEAD - (line + 1) * _CELL_HEIGHT + _SIDE / 2
         half_height, half_width = (_SIDE / 2 * length / max(pixels.shape[:2]) for length in pixels.shape[:2])
         extent = (x - half_width, x + half_width, y - half_height, y + half_height)
@@ -205,7 +206,7 @@ def _inside_by_rarity(evaluation: Any, k: int | None) -> np.ndarray:
     return order[: int(np.isfinite(rarity).sum())]
 
 
-def _thumbnail(image: Any) -> np.ndarray:
+def thumbnail(image: Any) -> np.ndarray:
     """(h, w) or (h, w, 3) uint8, no side above LARGEST."""
     from PIL import Image
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from hashlib import blake2b
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from genmend.manifold.copying.identical_rows import row_keys
 from genmend.manifold.engine.radii import knn_radii
 from genmend.manifold.metrics.evaluation_result import EvaluationAtK
 from genmend.manifold.metrics.kernel_distance import SUBSET_SIZE, subset_size
@@ -19,7 +19,6 @@ FEW_SAMPLES = 1000
 _HIGH_DENSITY, _STANDARD_ERRORS = 1.1, 4.0
 # Of a ball's radius: closer than chance brings two samples together, unless the reference itself has such pairs.
 _NEAR = 0.1
-_ROWS = 512
 
 
 def reading_notes(
@@ -61,8 +60,7 @@ def _sizes(n: int, m: int) -> list[str]:
 
 def _copies(reference: np.ndarray, query: np.ndarray, at: Mapping[int, EvaluationAtK]) -> tuple[int, int, list[str]]:
     """Numbers of exact and of near copies of the reference among the query, and what to say of doubles in one set."""
-    single = np.float32 in (reference.dtype, query.dtype)  # an array and its copy in half the precision are copies, too
-    ours, theirs = _row_keys((reference, query), np.float32 if single else np.float64)
+    ours, theirs = row_keys((reference, query))
     known = set(ours)
     exact = np.array([digest in known for digest in theirs])
     doubles = [
@@ -80,23 +78,6 @@ def _copies(reference: np.ndarray, query: np.ndarray, at: Mapping[int, Evaluatio
         expected = own * len(query)
         near = near if near > 3 * expected + 3 * np.sqrt(expected) else 0
     return int(exact.sum()), near, doubles
-
-
-def _row_keys(sets: Sequence[np.ndarray], dtype: type) -> list[list[float | bytes]]:
-    """For the rows of each set what only equal rows share: their sum or, where others have that too, a digest."""
-    with np.errstate(over="ignore"):
-        sums = [np.concatenate([np.ascontiguousarray(part, dtype).sum(axis=1) for part in _parts(z)]) for z in sets]
-    values, counts = np.unique(np.concatenate(sums), return_counts=True)
-    keys: list[list[float | bytes]] = [one.tolist() for one in sums]
-    for of_set, one, z in zip(keys, sums, sets, strict=True):
-        for i in np.flatnonzero(np.isin(one, values[counts > 1]) | ~np.isfinite(one)):
-            # + 0: -0 is 0
-            of_set[i] = blake2b((z[i].astype(dtype) + 0).tobytes(), digest_size=16).digest()
-    return keys
-
-
-def _parts(features: np.ndarray) -> Iterator[np.ndarray]:
-    return (features[start : start + _ROWS] for start in range(0, len(features), _ROWS))
 
 
 def _is_crowded(values: EvaluationAtK, m: int, copied: float) -> bool:
