@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -20,10 +20,8 @@ from genmend.storage.notebook import NotebookResult
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["NEAR_RATIO", "Memorisation", "auth_pct", "memorisation"]
+__all__ = ["Memorisation", "auth_pct", "memorisation"]
 
-# Nearest over second nearest distance, below which a sample counts as a near copy of the nearest one.
-NEAR_RATIO = 1 / 3
 N_NEAREST = 3
 
 
@@ -33,6 +31,8 @@ class Memorisation(NotebookResult):
 
     Attributes
     ----------
+    near_ratio
+        A `ratio` below it makes a sample a near copy of the nearest training sample.
     n_train, n_test, n_query
         Sizes of the sets; n_test is 0 without a test set.
     seed
@@ -52,6 +52,8 @@ class Memorisation(NotebookResult):
     warnings
         Sentences for whoever shows the result.
     """
+
+    near_ratio: ClassVar[float] = 1 / 3
 
     n_train: int
     n_test: int
@@ -145,12 +147,14 @@ def memorisation(train: Any, query: Any, test: Any = None, *, gap: bool = False,
     distances, nearest, ratio = found[0]
     authentic = own[kept[nearest[:, 0]]] < distances[:, 0]
     totals: dict[str, float] = {"auth_pct": 100 * float(np.mean(authentic))}
-    near = int(np.sum((ratio < NEAR_RATIO) & ~exact[0]))
+    near = int(np.sum((ratio < Memorisation.near_ratio) & ~exact[0]))
     if t is None:
         share = _own_share(searched, distinct)
     else:
         totals["auth_pct_test"] = 100 * float(np.mean(own[kept[found[1][1][:, 0]]] < found[1][0][:, 0]))
-        share = float(np.mean((found[1][2] < NEAR_RATIO)[~exact[1]])) if not exact[1].all() else float("nan")
+        share = (
+            float(np.mean((found[1][2] < Memorisation.near_ratio)[~exact[1]])) if not exact[1].all() else float("nan")
+        )
     totals |= {
         "exact_copies": int(exact[0].sum()),
         "near_copies": near,
@@ -223,7 +227,7 @@ def _own_share(screen: Any, distinct: np.ndarray) -> float:
     if len(distinct) < 3:
         return float("nan")
     radii = radii_of(screen, distinct, (1, 2), BLOCK_SIZE)
-    return float(np.mean(radii[:, 0] < NEAR_RATIO * radii[:, 1]))
+    return float(np.mean(radii[:, 0] < Memorisation.near_ratio * radii[:, 1]))
 
 
 def _notes(totals: Mapping[str, float], doubles: int, n_train: int, m: int, shared: int) -> tuple[str, ...]:

@@ -34,8 +34,6 @@ def ratio_histogram(memorisation: Any, *, ax: Axes | None = None) -> Figure:
     """
     from matplotlib.figure import Figure
 
-    from genmend.manifold.copying.memorisation import NEAR_RATIO
-
     if ax is None:
         ax = Figure(figsize=(6.0, 3.4), layout="constrained").add_subplot()
     drawn = [("held-out samples", memorisation.test_ratio, "tab:blue"), ("query", memorisation.ratio, "tab:orange")]
@@ -43,7 +41,7 @@ def ratio_histogram(memorisation: Any, *, ax: Axes | None = None) -> Figure:
         if len(values):
             weights = np.full(len(values), 100 / len(values))
             ax.hist(values, _BINS, weights=weights, histtype="step", linewidth=1.6, color=colour, label=name)
-    ax.axvline(NEAR_RATIO, color="black", linewidth=0.8, linestyle=":")
+    ax.axvline(memorisation.near_ratio, color="black", linewidth=0.8, linestyle=":")
     ax.set(xlim=(0, 1), xlabel="nearest / second nearest distance to the training set", ylabel="% of the set")
     ax.legend(frameon=False, loc="upper left")
     figure = ax.get_figure()
