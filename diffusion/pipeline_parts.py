@@ -18,6 +18,7 @@ __all__ = [
     "block_layers",
     "call_arguments",
     "denoiser_of",
+    "denoisers_of",
     "is_transformer",
     "plain_module",
     "sigma_of",
@@ -47,13 +48,24 @@ def denoiser_of(pipe: Any) -> nn.Module:
     TypeError
         If there is none.
     """
-    if isinstance(pipe, nn.Module):
-        return pipe
-    for name in ("unet", "transformer", "decoder", "prior"):  # the last two: Stable Cascade's
-        found = getattr(pipe, name, None)
-        if isinstance(found, nn.Module):
-            return found
+    for found in denoisers_of(pipe).values():
+        return found
     raise TypeError(f"{type(pipe).__name__} has neither unet nor transformer; give a diffusers pipeline or a module.")
+
+
+def denoisers_of(pipe: Any) -> dict[str, nn.Module]:
+    """Return the U-Nets and transformers of a diffusers pipeline by name.
+
+    Most have one; Wan 2.2 has one for low noise and one for high noise, Stable Cascade's whole pipeline two stages.
+    """
+    if isinstance(pipe, nn.Module):
+        return {"": pipe}
+    found = {name: getattr(pipe, name, None) for name in _DENOISERS}
+    return {name: part for name, part in found.items() if isinstance(part, nn.Module)}
+
+
+# The last three: Stable Cascade's, and of both its stages together.
+_DENOISERS = ("unet", "transformer", "transformer_2", "decoder", "prior", "prior_prior")
 
 
 def plain_module(module: nn.Module) -> nn.Module:

@@ -22,7 +22,7 @@ from genmend.diffusion.amplification.families import stream_of
 from genmend.diffusion.amplification.low_frequencies import AmplifyLowFrequencies
 from genmend.diffusion.amplification.token_layouts import TokenGrid, is_known, token_grid, transformer_layers
 from genmend.diffusion.amplification.token_update import AmplifyTokenUpdate, FittedTokenUpdate
-from genmend.diffusion.pipeline_parts import denoiser_of, plain_module
+from genmend.diffusion.pipeline_parts import denoiser_of, denoisers_of, plain_module
 from genmend.diffusion.running_pipeline import noise_level, row_groups
 
 __all__ = ["Amplification", "Schedule", "enabled_by", "enabled_on"]
@@ -51,6 +51,7 @@ class Amplification:
         self.edits = tuple(edits)
         self.schedule = schedule
         denoiser = denoiser_of(pipe)
+        _check_alone(pipe, denoiser)
         self._bare = isinstance(pipe, nn.Module)
         if schedule is not None and self._bare:
             raise ValueError("A bare module has no scheduler, so no noise level is known; give the pipeline.")
@@ -214,14 +215,22 @@ def enabled_on(denoiser: nn.Module) -> Amplification | None:
 
 
 def enabled_by(pipe: Any) -> list[Amplification]:
-    """What is on the pipeline's denoiser, and what this pipeline switched on where its denoiser was another."""
-    try:
-        found = [enabled_on(denoiser_of(pipe))]
-    except TypeError:  # it has been taken out
-        found = []
+    """What is on the pipeline's denoisers, and what this pipeline switched on where its denoiser was another."""
+    found = [enabled_on(denoiser) for denoiser in denoisers_of(pipe).values()]
     if not isinstance(pipe, nn.Module) and pipe in _by_pipe:
         found.append(_by_pipe[pipe]())
     return list({id(one): one for one in found if one is not None and one.is_on}.values())
+
+
+def _check_alone(pipe: Any, denoiser: nn.Module) -> None:
+    """Refuse a pipeline that draws some of its steps with another denoiser: those would stay plain, unsaid."""
+    kind = type(plain_module(denoiser))
+    names = [name for name, part in denoisers_of(pipe).items() if type(plain_module(part)) is kind]
+    if len(names) > 1:
+        raise ValueError(
+            f"{type(pipe).__name__} draws with {len(names)} denoisers, {' and '.join(names)}; enable on each by "
+            "itself: " + ", ".join(f"enable_amplification(pipe.{name}, ...)" for name in names) + "."
+        )
 
 
 def _check_layers(network: nn.Module, edits: Sequence[Edit]) -> None:

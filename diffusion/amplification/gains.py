@@ -14,7 +14,7 @@ from genmend.diffusion.amplification.families import stream_of
 from genmend.diffusion.amplification.frequency_bands import CutoffUnit
 from genmend.diffusion.amplification.low_frequencies import AmplifyLowFrequencies, Rows
 from genmend.diffusion.amplification.presets import PRESETS, Preset, preset_named
-from genmend.diffusion.amplification.token_layouts import transformer_layers
+from genmend.diffusion.amplification.token_layouts import default_blocks, transformer_layers
 from genmend.diffusion.amplification.token_update import AmplifyTokenUpdate
 from genmend.diffusion.pipeline_parts import block_layers, is_transformer, plain_module
 
@@ -83,8 +83,10 @@ def amplification_edits(
     if is_transformer(denoiser):
         _check_options(options, AmplifyTokenUpdate)
         if preset is not None or down is not None or mid is not None or up is not None:
+            what = "down, mid and up are" if preset is None else f"preset {preset!r} is"
             raise ValueError(
-                "A transformer has neither down, mid and up blocks nor a preset; give blocks={14: 1.05, ...}."
+                f"{what} for U-Nets, and {type(plain_module(denoiser)).__name__} is a transformer; give blocks="
+                f"{default_blocks(denoiser)}, or others with their gains."
             )
         return _token_edits(denoiser, dict(blocks or {}), 0.25 if cutoff is None else cutoff, options)
     if blocks is not None:

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from genmend.activations import Correction, Edit, load_correction, save_correction
+from genmend.activations.correction import CorrectionMismatchError
 from genmend.activations.digests import model_layout
 from genmend.activations.layers import plain_name
 from genmend.diffusion.amplification.attached import Amplification, Schedule, enabled_by, enabled_on
@@ -112,7 +113,7 @@ def _in_place_of(
     if (correction is not None) + (edits is not None) + bool(preset is not None or choice) != 1:
         raise ValueError("Give one of: gains or a preset, correction=, edits=.")
     if correction is not None:
-        edits, window = read_amplification(denoiser, correction, allow_other_weights=allow_other_weights)
+        edits, window = read_amplification(pipe, correction, allow_other_weights=allow_other_weights)
         schedule = window if schedule is None else schedule
     elif edits is None:
         edits = amplification_edits(denoiser, preset, **choice)
@@ -225,34 +226,51 @@ def _as_correction(
 ) -> Correction:
     if schedule is not None and not isinstance(schedule, SigmaWindow):
         raise ValueError("The schedule is a function, which a file cannot hold; use a SigmaWindow.")
-    facts: dict[str, Any] = {"pipeline": type(pipe).__name__} | (info or {})
+    plain = plain_module(denoiser_of(pipe))
+    named = {
+        "pipeline": type(plain if isinstance(pipe, nn.Module) else pipe).__name__,
+        "denoiser": type(plain).__name__,
+    }
+    facts: dict[str, Any] = named | (info or {})
     window = None if schedule is None else (schedule.low, schedule.high)
-    return Correction.of(plain_module(denoiser_of(pipe)), [edits], info=facts, preset=any_weights, sigma_window=window)
+    return Correction.of(plain, [edits], info=facts, preset=any_weights, sigma_window=window)
 
 
 def read_amplification(
-    denoiser: nn.Module, correction: Correction | str | os.PathLike[str], *, allow_other_weights: bool = False
+    pipe: Any, correction: Correction | str | os.PathLike[str], *, allow_other_weights: bool = False
 ) -> tuple[tuple[Edit, ...], SigmaWindow | None]:
-    """Edits and window of what `save_amplification` wrote, once they are known to be for this denoiser.
+    """Edits and window of what `save_amplification` wrote, once they are known to be for this pipeline or denoiser.
 
-    A denoiser that differs in other layers than the edited ones, such as one that takes a mask beside the latents, is
-    accepted with a warning.
+    A denoiser of the same class that differs in other layers than the edited ones, such as one that takes a mask beside
+    the latents, is accepted with a warning.
+
+    Raises
+    ------
+    CorrectionMismatchError
+        If it was made for another family, which is named, or for other weights.
     """
     made = correction if isinstance(correction, Correction) else load_correction(correction)
-    plain = plain_module(denoiser)
-    if not _differs_elsewhere(made, plain):
+    plain = plain_module(denoiser_of(pipe))
+    if not _differs_elsewhere(made, pipe, plain):
         made.check(plain, allow_other_weights=allow_other_weights)
     return made.ladder[0], None if made.sigma_window is None else SigmaWindow(*made.sigma_window)
 
 
-def _differs_elsewhere(made: Correction, denoiser: nn.Module) -> bool:
+def _differs_elsewhere(made: Correction, pipe: Any, denoiser: nn.Module) -> bool:
     """Whether the denoiser is another one, and the same in the edited layers; that is said."""
-    layout = model_layout(denoiser)
+    layout, wanted = model_layout(denoiser), made.info.get("denoiser")
     other = [name for name in made.layout.keys() | layout.keys() if made.layout.get(name) != layout.get(name)]
     edited = [f"{plain_name(edit.layer)}." for edit in made.ladder[0]]
-    if not other or any(name.startswith(layer) for name in other for layer in edited):
-        return False
-    if not all(any(name.startswith(layer) for name in layout) for layer in edited):
+    inside = sorted(name for name in other if any(name.startswith(layer) for layer in edited))
+    of_its_class = wanted is None or any(cls.__name__ == wanted for cls in type(denoiser).__mro__)
+    if inside or not of_its_class:
+        what = f"differ in {inside[0]}" if inside else "only look alike"
+        raise CorrectionMismatchError(
+            f"The amplification was made for another layout, {_named(made.info.get('pipeline'), wanted)}, and this is "
+            f"{_named(None if isinstance(pipe, nn.Module) else type(pipe).__name__, type(denoiser).__name__)}, where "
+            f"the amplified layers {what}; enable it on the former, or choose gains for the latter."
+        )
+    if not other or not all(any(name.startswith(layer) for name in layout) for layer in edited):
         return False
     warnings.warn(
         f"The amplification was made for another denoiser, which differs in {', '.join(sorted(other)[:3])} and not in "
@@ -260,3 +278,8 @@ def _differs_elsewhere(made: Correction, denoiser: nn.Module) -> bool:
         stacklevel=4,
     )
     return True
+
+
+def _named(pipeline: Any, denoiser: Any) -> str:
+    both = [str(name) for name in dict.fromkeys((denoiser, pipeline)) if name]
+    return f"the {' of a '.join(both)}" if both else "a model without a name"

@@ -97,7 +97,7 @@ def planned(
             raise ValueError("A search needs a usability scorer and a novelty cloud; give --usability and --n-cloud.")
         block_layers(denoiser)
     real = _own_real(model, settings)
-    edits, window = _edits(denoiser, settings)
+    edits, window = _edits(model.pipe, settings)
     if settings.control:
         control_edits(edits, settings.control, settings.seed)
     if settings.real is not None:
@@ -125,12 +125,13 @@ def _call(model: TextToImage, settings: AmplifySettings) -> dict[str, Any]:
     return call
 
 
-def _edits(denoiser: nn.Module, settings: AmplifySettings) -> tuple[tuple[Edit, ...], SigmaWindow | None]:
+def _edits(pipe: Any, settings: AmplifySettings) -> tuple[tuple[Edit, ...], SigmaWindow | None]:
+    denoiser = denoiser_of(pipe)
     options, cutoff = settings.edit_options(), settings.cutoff
     if settings.search:
         return (), None
     if settings.correction is not None:
-        return read_amplification(denoiser, settings.correction)
+        return read_amplification(pipe, settings.correction)
     if settings.blocks:
         return amplification_edits(denoiser, blocks=settings.blocks, cutoff=cutoff, **options), None
     if settings.preset:

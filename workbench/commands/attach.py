@@ -57,7 +57,7 @@ def run_attach_amplification(
     correction, denoiser = load_correction(shared.path), plain_module(denoiser_of(model.pipe))
     fit = model_fit(correction, denoiser)
     try:
-        read_amplification(denoiser, correction)
+        read_amplification(model.pipe, correction)
     except CorrectionMismatchError:
         return _nothing_tried(shared, fit, out)
     settings = AmplifySettings(

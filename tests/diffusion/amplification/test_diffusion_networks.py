@@ -1,9 +1,12 @@
 """Networks that amplification fits, and those it is not for: said at enabling, never while a pipeline runs."""
 
+import copy
+
 import diffusers
 import diffusion_toys
 import pytest
 import torch
+from tiny_transformers import TINY
 
 from genmend.activations.correction import CorrectionMismatchError
 from genmend.activations.digests import weights_digests
@@ -63,6 +66,23 @@ class TestOtherLayouts:
             enable_amplification(unet, edits=[AmplifyLowFrequencies("down_blocks.1", 1.5, 2)])
         with amplified(unet, edits=[AmplifyLowFrequencies("down_blocks.0.0", 1.5, 2)]) as active:
             assert active.edits
+
+
+class TestTwoDenoisers:
+    """Wan 2.2: one for high noise, one for low noise."""
+
+    def test_refused_until_each_is_named(self):
+        pipe, _ = TINY["Wan"].made(4, 6, 1)
+        pipe.register_modules(transformer_2=copy.deepcopy(pipe.transformer))
+        with pytest.raises(ValueError, match=r"2 denoisers, transformer and transformer_2; enable on each by itself"):
+            enable_amplification(pipe, blocks={0: 1.2})
+        both = (pipe.transformer, pipe.transformer_2)
+        for network in both:
+            enable_amplification(network, blocks={0: 1.2})
+        disable_amplification(pipe)
+        assert not any(network._forward_pre_hooks or network.blocks[0]._forward_hooks for network in both)
+        pipe.register_modules(transformer=None)  # low noise alone
+        assert denoiser_of(pipe) is both[1]
 
 
 class TestAdapters:
@@ -183,6 +203,33 @@ class TestFiles:
         with pytest.warns(UserWarning, match="conv_in.weight"):
             edits, _ = read_amplification(diffusion_toys.sd15_unet(in_channels=9), written[1])
         assert len(edits) == 2
+
+    def test_another_family_is_refused_with_both_names(self, written, tmp_path):
+        (flux, _), (pixart, _) = TINY["FLUX.1"].made(4, 6, 1), TINY["PixArt-sigma"].made(4, 6, 1)
+        enable_amplification(flux, blocks={0: 1.2})
+        save_amplification(tmp_path / "flux", flux, any_weights=True)
+        sdxl = diffusion_toys.sdxl(tmp_path)
+        enable_amplification(sdxl, **GAINS)
+        save_amplification(tmp_path / "sdxl", sdxl, any_weights=True)
+        disable_amplification(sdxl)
+        for pipe, path, made_for, this in (
+            (pixart, "flux", "FluxTransformer2DModel of a FluxPipeline", "PixArtTransformer2DModel of a PixArtSigmaP"),
+            (sdxl, "flux", "FluxTransformer2DModel of a FluxPipeline", "UNet2DConditionModel of a StableDiffusionXL"),
+            (flux, "sdxl", "UNet2DConditionModel of a StableDiffusionXLPipeline", "FluxTransformer2DModel of a FluxPi"),
+            (written[0], "sdxl", "UNet2DConditionModel of a StableDiffusionXLPipeline", "the UNet2DConditionModel, "),
+        ):
+            with pytest.raises(CorrectionMismatchError, match=f"was made for another layout, the {made_for}, and this"):
+                enable_amplification(pipe, correction=tmp_path / path)
+            with pytest.raises(CorrectionMismatchError, match=f"and this is .*{this}"):
+                read_amplification(pipe, tmp_path / path)
+        with pytest.raises(ValueError, match="preset 'sdxl' is for U-Nets, and FluxTransformer2DModel is"):
+            enable_amplification(flux, "sdxl")
+
+    def test_another_class_that_looks_alike_is_refused(self, written):
+        other = diffusion_toys.sd15_unet(in_channels=9)
+        other.__class__ = type("AnotherUNet", (diffusers.UNet2DModel,), {})
+        with pytest.raises(CorrectionMismatchError, match="the UNet2DConditionModel, and this is the AnotherUNet, whe"):
+            read_amplification(other, written[1])
 
     def test_another_network_is_still_refused(self, written, tmp_path):
         with pytest.raises(CorrectionMismatchError, match="another layout"):

@@ -13,6 +13,7 @@ from tiny_transformers import TINY
 from genmend.diffusion import amplified, disable_amplification, enable_amplification
 from genmend.diffusion.amplification.attached import enabled_on
 from genmend.diffusion.amplification.families import FAMILIES, REFUSED, family_table, supported
+from genmend.diffusion.amplification.token_layouts import default_blocks
 from genmend.diffusion.amplification.token_update import AmplifyTokenUpdate
 from genmend.diffusion.pipeline_parts import is_transformer
 from genmend.diffusion.search.settings import AmplifySettings
@@ -108,6 +109,13 @@ def test_the_table_is_of_the_families_that_are_tried_here():
     assert {type(tiny.called(6, 6)[0]).__name__ for tiny in TINY.values()} == set(FAMILIES)
     names = ", ".join(family.names for family in FAMILIES.values())
     assert set(names.split(", ")) >= {name for name in TINY if name != "FLUX.2 with references"}
+
+
+def test_the_middle_third_where_nobody_says_more():
+    for n, expected in ((1, [0]), (2, [0, 1]), (3, [1]), (6, [2, 3]), (57, list(range(19, 38)))):
+        network = type("FluxTransformer2DModel", (torch.nn.Module,), {})()
+        network.transformer_blocks = torch.nn.ModuleList(torch.nn.Identity() for _ in range(n))
+        assert list(default_blocks(network)) == expected
 
 
 def test_the_docs_and_the_help_hold_the_table():
