@@ -18,7 +18,13 @@ from genmend.manifold.metrics.evaluation_sweep import per_sample_arrays
 from genmend.manifold.metrics.frechet import frechet_distance, frechet_function
 from genmend.manifold.metrics.kernel_distance import kid_over_subsets
 from genmend.manifold.metrics.reading_notes import reading_notes
-from genmend.manifold.metrics.subsampling import INTERVAL_WORDS, subsample_intervals, subsample_sizes
+from genmend.manifold.metrics.subsampling import (
+    INTERVAL_WORDS,
+    other_draws,
+    subsample_intervals,
+    subsample_sizes,
+    subsampled_totals,
+)
 from genmend.manifold.metrics.totals import TOTALS_OF, totals_at_k
 from genmend.manifold.metrics.vendi import vendi_over_subsets, vendi_score
 
@@ -133,13 +139,20 @@ def evaluate(
         arrays = sweep(x, y, known=ours.radii)
         totals_of = _totals_of(arrays, at_k)
         intervals: dict[int, dict[str, tuple[float, float]]] = {}
+        draws: dict[int, dict[str, np.ndarray]] = {}
         if n_subsamples:
             part = subsample_sizes(len(x), len(y), several[-1])
             words = INTERVAL_WORDS.format(n=n_subsamples, reference=part[0], query=part[1])
-            intervals = subsample_intervals(
-                totals_of, lambda i, j: _totals_of(sweep(x[i], y[j]), at_k), (len(x), len(y)), part, n_subsamples, seed
+            sizes = len(x), len(y)
+            replicates = subsampled_totals(
+                lambda i, j: _totals_of(sweep(x[i], y[j]), at_k), sizes, part, n_subsamples, seed
             )
-        at = {one: EvaluationAtK(one, totals_of[one], of, intervals.get(one, {})) for one, of in arrays.items()}
+            intervals = subsample_intervals(totals_of, replicates, sizes, part)
+            draws = other_draws(totals_of, replicates, sizes, part)
+        at = {
+            one: EvaluationAtK(one, totals_of[one], of, intervals.get(one, {}), draws.get(one, {}))
+            for one, of in arrays.items()
+        }
     totals: dict[str, float] = {}
     if "vendi" in asked:
         totals |= {"vendi": vendi_score(y), "vendi_reference": vendi_score(x)}

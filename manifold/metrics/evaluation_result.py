@@ -41,12 +41,16 @@ class EvaluationAtK:
         Per-sample arrays by name, as in `Evaluation.per_sample`; those of `prdc` are tensors for tensors.
     intervals
         Low and high end by name, where they were asked for.
+    draws
+        Behind them: values by name, (n_subsamples,), that scatter as those of other draws would. Of two queries
+        evaluated with one seed they belong together, draw by draw.
     """
 
     k: int
     totals: Mapping[str, float]
     arrays: Mapping[str, Any]
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    draws: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __getattr__(self, name: str) -> Any:
         for values in (self.__dict__.get("totals", {}), self.__dict__.get("arrays", {})):

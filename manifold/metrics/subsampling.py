@@ -7,14 +7,14 @@ all is computed anew on subsamples without replacement, with radii of their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from genmend.manifold.metrics.calibration import calibrated_clipped_coverage
 
-__all__ = ["INTERVAL_WORDS", "subsample_intervals", "subsample_sizes"]
+__all__ = ["INTERVAL_WORDS", "other_draws", "subsample_intervals", "subsample_sizes", "subsampled_totals"]
 
 LEVEL = 0.95
 # The share of each set in a subsample. Small ones have wider balls and, in many dimensions, fewer hubs, which makes
@@ -41,13 +41,43 @@ def subsample_sizes(n: int, m: int, k: int) -> tuple[int, int]:
     return (sizes[0], sizes[1]) if sizes[0] < n and sizes[1] < m else (0, 0)
 
 
-def subsample_intervals(
-    totals: Totals,
+def subsampled_totals(
     compute: Callable[[np.ndarray, np.ndarray], Totals],
     sizes: tuple[int, int],
     of_subsamples: tuple[int, int],
     n_subsamples: int,
     seed: int,
+) -> list[Totals]:
+    """Totals of random subsamples of both sets, by k and name; none where a set is too small to leave any out.
+
+    The rows drawn of one set depend on its size and the seed alone: two queries are compared with the same parts of a
+    reference, and, where they are equally many, by the same rows.
+
+    Parameters
+    ----------
+    compute
+        Gives the totals for the rows of the reference and of the query that it is called with, ascending.
+    sizes, of_subsamples
+        Numbers of reference and query samples: of all, and of a subsample (`subsample_sizes`).
+    n_subsamples
+        At least 2.
+    seed
+        Of the draws.
+    """
+    if not all(of_subsamples):
+        return []
+    rngs = [np.random.default_rng([seed, side]) for side in range(2)]
+    found = []
+    for _ in range(n_subsamples):
+        rows = [
+            np.sort(rng.choice(size, b, replace=False)) for rng, size, b in zip(rngs, sizes, of_subsamples, strict=True)
+        ]
+        found.append(compute(*rows))
+    return found
+
+
+def subsample_intervals(
+    totals: Totals, replicates: Sequence[Totals], sizes: tuple[int, int], of_subsamples: tuple[int, int]
 ) -> dict[Any, dict[str, tuple[float, float]]]:
     """95 % intervals of the mean of each total over draws of both sets, by k and name; NaN where undefined.
 
@@ -55,14 +85,10 @@ def subsample_intervals(
     ----------
     totals
         By k and name: of all samples.
-    compute
-        Gives the same for the rows of the reference and of the query that it is called with, ascending.
+    replicates
+        The same of subsamples, as `subsampled_totals` gives them.
     sizes, of_subsamples
-        Numbers of reference and query samples: of all, and of a subsample (`subsample_sizes`).
-    n_subsamples
-        At least 2.
-    seed
-        Of the draws.
+        Numbers of reference and query samples: of all, and of a subsample.
 
     Notes
     -----
@@ -76,15 +102,9 @@ def subsample_intervals(
     the correction for what is left out: Shao and Wu 1989, "A general theory for jackknife variance estimation"
     (delete-d jackknife).
     """
-    if not all(of_subsamples):
+    if not replicates:
         return {k: {name: (np.nan, np.nan) for name in at if name not in _NOT_ESTIMATED} for k, at in totals.items()}
-    rng = np.random.default_rng(seed)
-    replicates = []
-    for _ in range(n_subsamples):
-        rows = [np.sort(rng.choice(size, b, replace=False)) for size, b in zip(sizes, of_subsamples, strict=True)]
-        replicates.append(compute(*rows))
-    share = of_subsamples[0] / sizes[0]
-    factor, quantile = float(np.sqrt(share / (1 - share))), _quantile_of_t(n_subsamples - 1)
+    factor, quantile = _factor(sizes, of_subsamples), _quantile_of_t(len(replicates) - 1)
     found: dict[Any, dict[str, tuple[float, float]]] = {}
     for k, at in totals.items():
         ends = found[k] = {
@@ -97,6 +117,33 @@ def subsample_intervals(
                 values = np.array([one[k][of] for one in replicates])
                 ends[name] = _interval_of_function(at[name], at[of], values, factor, quantile, function)
     return found
+
+
+def other_draws(
+    totals: Totals, replicates: Sequence[Totals], sizes: tuple[int, int], of_subsamples: tuple[int, int]
+) -> dict[Any, dict[str, np.ndarray]]:
+    """(n_subsamples,) values of each total, by k and name, that scatter as those of other draws of these sizes would.
+
+    What a subsample has beyond the mean of all of them, shrunk to the full size, round the total. Those of two queries
+    belong to the same draws of the reference: their differences scatter as the difference would.
+    """
+    found: dict[Any, dict[str, np.ndarray]] = {}
+    for k, at in totals.items() if replicates else ():
+        here = found[k] = {}
+        for name, total in at.items():
+            if name not in _NOT_ESTIMATED:
+                values = np.array([one[k][name] for one in replicates])
+                with np.errstate(invalid="ignore"):
+                    here[name] = total + _factor(sizes, of_subsamples) * (values - values.mean())
+        for name, (of, function) in _functions(sizes, k).items():
+            if name in here and np.isfinite(here[of]).all():
+                here[name] = function(here[of])
+    return found
+
+
+def _factor(sizes: tuple[int, int], of_subsamples: tuple[int, int]) -> float:
+    share = of_subsamples[0] / sizes[0]
+    return float(np.sqrt(share / (1 - share)))
 
 
 # What the others are compared with.

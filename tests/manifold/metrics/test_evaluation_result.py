@@ -14,7 +14,12 @@ from genmend.manifold.metrics.bootstrap import percentile_interval, resampled_me
 from genmend.manifold.metrics.calibration import calibrated_clipped_coverage
 from genmend.manifold.metrics.evaluation import METRICS, evaluate
 from genmend.manifold.metrics.evaluation_result import Evaluation
-from genmend.manifold.metrics.subsampling import subsample_intervals, subsample_sizes
+from genmend.manifold.metrics.subsampling import (
+    other_draws,
+    subsample_intervals,
+    subsample_sizes,
+    subsampled_totals,
+)
 
 TOTALS = {
     "precision", "expected_precision", "recall", "density", "coverage", "expected_coverage", "realism_median",
@@ -289,11 +294,10 @@ def test_subsamples_have_neighbours_enough_and_the_same_share_of_both_sets():
 def test_subsamples_and_their_scale():
     """A mean of values that do not know of each other: its interval is the textbook's."""
     values = np.random.default_rng(0).standard_normal(400)
-    found = subsample_intervals(
-        {5: {"density": values.mean()}},
-        lambda i, j: {5: {"density": values[i].mean()}},
-        (400, 300), subsample_sizes(400, 300, 5), 2000, seed=0,
-    )  # fmt: skip
+    sizes, part, total = (400, 300), subsample_sizes(400, 300, 5), {5: {"density": values.mean()}}
+    replicates = subsampled_totals(lambda i, j: {5: {"density": values[i].mean()}}, sizes, part, 2000, seed=0)
+    found = subsample_intervals(total, replicates, sizes, part)
+    assert other_draws(total, replicates, sizes, part)[5]["density"].std() == pytest.approx(values.std() / 20, rel=0.05)
     low, high = found[5]["density"]
     assert high - values.mean() == pytest.approx(1.96 * values.std() / np.sqrt(400), rel=0.05)
     assert low == 0  # density is never below it
