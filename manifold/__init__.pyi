@@ -1,8 +1,8 @@
-from .copying.memorisation import auth_pct as auth_pct
-from .copying.memorisation import memorisation as memorisation
 from .comparison.by_class import evaluate_by_class as evaluate_by_class
 from .comparison.compare import Comparison as Comparison
 from .comparison.compare import compare as compare
+from .copying.memorisation import auth_pct as auth_pct
+from .copying.memorisation import memorisation as memorisation
 from .engine.nearest import nearest_neighbors as nearest_neighbors
 from .engine.radii import knn_radii as knn_radii
 from .metrics.evaluation import evaluate as evaluate
