@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -20,6 +21,7 @@ __all__ = [
     "VitsOptions",
     "VoiceOptions",
     "check_options",
+    "check_scales",
 ]
 
 
@@ -126,3 +128,19 @@ def check_options(voice: str, options: Mapping[str, object], *accepted: type | s
             near = get_close_matches(name, known, n=1)
             meant = f" Did you mean {near[0]}?" if near else ""
             raise TypeError(f"{voice} has no option {name!r}; accepted are {', '.join(sorted(known))}.{meant}")
+
+
+def check_scales(noise: float, duration_noise: float, length: float) -> tuple[float, float, float]:
+    """Give a voice's noise, its durations' noise and its slowness as floats.
+
+    Raises
+    ------
+    ValueError
+        If one is not finite or below 0, or the slowness is 0.
+    """
+    for name, value in (("noise", noise), ("duration_noise", duration_noise), ("length", length)):
+        if not (math.isfinite(value) and value >= 0) or (name == "length" and value == 0):
+            raise ValueError(
+                f"{name} is {value}; a number {'above' if name == 'length' else 'of at least'} 0 is needed."
+            )
+    return float(noise), float(duration_noise), float(length)

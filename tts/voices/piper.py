@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,9 +13,11 @@ from genmend.tts.text.characters import CharacterReader
 from genmend.tts.text.ipa import IpaReader, ipa_of_clauses
 from genmend.tts.text.symbol_table import Reader, SymbolTable
 from genmend.tts.text.tokens import Tokens, group_by_length, pad_ids
+from genmend.tts.voices.onnx.beside import check_numbers, read_beside
 from genmend.tts.voices.onnx.edited_layers import find_deltas
+from genmend.tts.voices.onnx.encoders import Encoders
 from genmend.tts.voices.onnx.graph import VoiceFileError, expose_layers, n_embedded, open_graph, upstream_part
-from genmend.tts.voices.options import PiperOptions, check_options
+from genmend.tts.voices.options import PiperOptions, check_options, check_scales
 from genmend.tts.voices.piper_graph import FRAMES, expose_noise, layer_tensors, read_graph
 from genmend.tts.voices.voice import Speech, Voice
 
@@ -64,7 +65,7 @@ class PiperVoice(Voice):
         self.config = read_config(self.path)
         self.sample_rate = self.config["audio"]["sample_rate"]
         self.language = self.config["language"]
-        self.noise, self.duration_noise, self.length = _scales(noise, duration_noise, length)
+        self.noise, self.duration_noise, self.length = check_scales(noise, duration_noise, length)
         self.model = read_graph(self.path)
         self._tensors = layer_tensors(self.model)
         self.layers = tuple(self._tensors)
@@ -72,7 +73,7 @@ class PiperVoice(Voice):
         self.speaker = _speaker(self.config, speaker, self._n_speakers())
         self._session = open_graph(expose_noise(expose_layers(self.model, self._tensors, [FRAMES])), self.path)
         self._inputs = {given.name for given in self._session.get_inputs()}
-        self._encoders: dict[str, Any] = {}  # deepest layer -> session, made when it is first asked for
+        self._encoders = Encoders(self.model, self._tensors, self.path)
         self._read = _reader(self.name, self.config)
 
     @classmethod
@@ -103,7 +104,7 @@ class PiperVoice(Voice):
         vectors: list[dict[str, np.ndarray]] = [{} for _ in batch]
         if not batch or not asked:
             return vectors
-        encoder = self._encoder_up_to(max(asked, key=self.layers.index))
+        encoder = self._encoders.up_to(asked)
         for rows in group_by_length(batch):
             ids, lengths = pad_ids([batch[i] for i in rows])
             outputs = encoder.run(names, {"input": ids, "input_lengths": lengths})
@@ -153,26 +154,12 @@ class PiperVoice(Voice):
         feeds["noise.durations"] = _noise(generator, self.duration_noise, (1, 2, len(tokens)))
         return feeds
 
-    def _encoder_up_to(self, deepest: str) -> Any:
-        """The text encoder alone and no further than this layer: a twentieth of the work of speaking."""
-        if deepest not in self._encoders:
-            tensors = [self._tensors[layer] for layer in self.layers[: self.layers.index(deepest) + 1]]
-            self._encoders[deepest] = open_graph(upstream_part(self.model, tensors), self.path)
-        return self._encoders[deepest]
-
     def _check_numbers(self) -> None:
-        """Refuse a table with numbers beyond the graph's embedding, which onnxruntime would refuse in the middle."""
+        """Refuse symbols and speakers that the graph does not know."""
+        beside = f"{self.path.name}.json"
         symbols = {symbol: max(ids, default=0) for symbol, ids in self.config["phoneme_id_map"].items()}
-        for rows, numbers in (
-            (n_embedded(self.model, "input"), symbols),
-            (self._n_speakers(), self.config["speaker_id_map"]),
-        ):
-            beyond = [name for name, number in numbers.items() if rows is not None and number >= rows]
-            if beyond:
-                raise VoiceFileError(
-                    f"{self.path.name}.json gives {beyond[0]!r} a number beyond the {rows} that the voice knows: "
-                    "the two files do not belong together; get both again."
-                )
+        check_numbers(beside, symbols, n_embedded(self.model, "input"))
+        check_numbers(beside, self.config["speaker_id_map"], self._n_speakers())
 
     def _n_speakers(self) -> int | None:
         """How many speakers the graph knows, None where it takes none."""
@@ -202,12 +189,7 @@ def read_config(path: Path) -> dict[str, Any]:
             f"The voice {path} has no {beside.name} beside it: get that file from where the voice came from; "
             f"it holds the table of symbols."
         )
-    try:
-        config = json.loads(beside.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise VoiceFileError(f"{beside} is not the description of a Piper voice ({error!r}): get it again.") from error
-    if not isinstance(config, dict):
-        raise VoiceFileError(f"{beside} is a {type(config).__name__}, not the description of a voice: get it again.")
+    config = read_beside(beside)
 
     def refuse(field: str, accepted: str) -> VoiceFileError:
         value: Any = config
@@ -290,16 +272,6 @@ def _reader(name: str, config: Mapping[str, Any]) -> Reader:
     if "ˈ" in numbers:  # texts that are phonemes
         return IpaReader(table, as_written=True, replaced=config["phoneme_map"])
     return CharacterReader(table, replaced=config["phoneme_map"])
-
-
-def _scales(*values: float) -> tuple[float, ...]:
-    names = ("noise", "duration_noise", "length")
-    for name, value in zip(names, values, strict=True):
-        if not (np.isfinite(value) and value >= 0) or (name == "length" and value == 0):
-            raise ValueError(
-                f"{name} is {value}; a number {'above' if name == 'length' else 'of at least'} 0 is needed."
-            )
-    return tuple(map(float, values))
 
 
 def _speaker(config: Mapping[str, Any], speaker: int | str, n_of_graph: int | None) -> int:

@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from genmend.tts.voices.onnx.beside import read_beside
 from genmend.tts.voices.onnx.graph import VoiceFileError, graph_ends
 from genmend.tts.voices.onnx.kinds import KINDS, graph_kind, layout_of
 from genmend.tts.voices.onnx.metadata import read_metadata, read_tokens
@@ -137,12 +138,7 @@ def _read_own(path: Path) -> tuple[Path, dict[str, Any]]:
     for source in (path.with_name(path.name + ".json"), path.with_suffix(".json")):
         if not source.is_file():
             continue
-        try:
-            own = json.loads(source.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise VoiceFileError(f"{source} is not the description of a voice ({error!r}): write it again.") from error
-        if not isinstance(own, dict):
-            raise VoiceFileError(f"{source} is a {type(own).__name__}, not the description of a voice: write it again.")
+        own = read_beside(source)
         if "phoneme_id_map" in own and "inputs" not in own:
             raise VoiceFileError(
                 f"{source} is the description of a Piper voice, and {path.name} is not one: the two files do not "

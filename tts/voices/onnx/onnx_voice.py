@@ -13,8 +13,10 @@ from genmend.tts.text.ipa import IpaReader
 from genmend.tts.text.kana import KanaReader
 from genmend.tts.text.symbol_table import Reader, SymbolTable
 from genmend.tts.text.tokens import Tokens, group_by_length, pad_ids
+from genmend.tts.voices.onnx.beside import check_numbers
 from genmend.tts.voices.onnx.description import Description, describe
 from genmend.tts.voices.onnx.edited_layers import find_deltas, vectors_of
+from genmend.tts.voices.onnx.encoders import Encoders
 from genmend.tts.voices.onnx.graph import (
     VoiceFileError,
     expose_layers,
@@ -28,7 +30,7 @@ from genmend.tts.voices.onnx.graph import (
 )
 from genmend.tts.voices.onnx.speakers import choose_number, choose_style
 from genmend.tts.voices.onnx.waveforms import audio_of_mel, audio_of_spectra
-from genmend.tts.voices.options import OnnxOptions, check_options
+from genmend.tts.voices.options import OnnxOptions, check_options, check_scales
 from genmend.tts.voices.voice import Speech, Voice
 
 __all__ = ["OnnxVoice"]
@@ -84,7 +86,8 @@ class OnnxVoice(Voice):
         self._axes = {layer: axes for layer, (_, axes) in (known.layers or {}).items()}
         self.layers = tuple(self._tensors)
         self._tokens = known.input_of("tokens") or ""
-        self._check_numbers()
+        symbols = {symbol: max(ids, default=0) for symbol, ids in known.symbols.items()}
+        check_numbers(f"The table of symbols of {self.path}", symbols, n_embedded(self.model, self._tokens))
         style = known.input_of("style")
         self.speaker = 0 if style else choose_number(known, speaker)
         self.speaker_name = ""
@@ -100,7 +103,7 @@ class OnnxVoice(Voice):
             let_durations_be_edited(self._exposed, known.frames)
         self._session = open_graph(self._exposed, self.path)
         self._vocoder = None if known.vocoder is None else open_graph(read_onnx(known.vocoder), known.vocoder)
-        self._encoders: dict[str, Any] = {}  # deepest layer -> session, made when it is first asked for
+        self._encoders = Encoders(self.model, self._tensors, self.path)
         self._alone = known.batch == 1 or not _encodes_batches(self.model, known)
 
     @classmethod
@@ -126,7 +129,7 @@ class OnnxVoice(Voice):
         vectors: list[dict[str, np.ndarray]] = [{} for _ in batch]
         if not batch or not asked:
             return vectors
-        encoder = self._encoder_up_to(max(asked, key=self.layers.index))
+        encoder = self._encoders.up_to(asked)
         takes = {given.name for given in encoder.get_inputs()}
         for rows in [[i] for i in range(len(batch))] if self._alone else group_by_length(batch):
             feeds = self._feeds([batch[i] for i in rows])
@@ -254,27 +257,10 @@ class OnnxVoice(Voice):
             )
         return np.round(frames).astype(np.int64)
 
-    def _encoder_up_to(self, deepest: str) -> Any:
-        """What gives the layers up to this one, without all that comes after."""
-        if deepest not in self._encoders:
-            tensors = [self._tensors[layer] for layer in self.layers[: self.layers.index(deepest) + 1]]
-            self._encoders[deepest] = open_graph(upstream_part(self.model, tensors), self.path)
-        return self._encoders[deepest]
-
     def _size_of(self, name: str) -> int:
         """The last axis of an input of the graph."""
         given = next(value for value in graph_ends(self.model)[0] if value.name == name)
         return int(given.type.tensor_type.shape.dim[-1].dim_value) or 256
-
-    def _check_numbers(self) -> None:
-        """Refuse a table with numbers beyond the graph's embedding, which onnxruntime would refuse in the middle."""
-        rows = n_embedded(self.model, self._tokens)
-        for symbol, ids in self.description.symbols.items():
-            if rows is not None and max(ids, default=0) >= rows:
-                raise VoiceFileError(
-                    f"The table of symbols of {self.path} gives {symbol!r} the number {max(ids)}, and the voice knows "
-                    f"{rows}: the two do not belong together; get both again."
-                )
 
 
 def _reader(known: Description, name: str, language: str | None) -> Reader:
@@ -292,15 +278,12 @@ def _reader(known: Description, name: str, language: str | None) -> Reader:
 
 def _scales(known: Description, noise: float, duration_noise: float, length: float) -> tuple[float, float, float]:
     """Check each, and that the graph takes it: what has no effect is refused."""
-    for name, value, usual in (("noise", noise, 0), ("duration_noise", duration_noise, 0), ("length", length, 1)):
-        if not (np.isfinite(value) and value >= 0) or (name == "length" and value == 0):
-            raise ValueError(
-                f"{name} is {value}; a number {'above' if name == 'length' else 'of at least'} 0 is needed."
-            )
+    checked = check_scales(noise, duration_noise, length)
+    for name, value, usual in zip(("noise", "duration_noise", "length"), checked, (0, 0, 1), strict=True):
         taken = known.input_of(name) or (name == "length" and known.input_of("speed"))
         if value != usual and not taken:
             raise ValueError(f"{name} is {value}, but the graph of {known.name} does not take it; leave it out.")
-    return float(noise), float(duration_noise), float(length)
+    return checked
 
 
 def _encodes_batches(model: Any, known: Description) -> bool:
