@@ -27,12 +27,12 @@ from genmend.tts.text.tokens import Tokens
 from genmend.tts.voices.onnx.onnx_voice import OnnxVoice
 from genmend.tts.voices.piper import PiperVoice
 from genmend.tts.voices.piper_torch import log_durations
-from genmend.tts.voices.voice import Speech
+from genmend.tts.voices.voice import Speech, Voice
 
 if TYPE_CHECKING:
     from genmend.tts.voices.vits import VitsVoice
 
-__all__ = ["ProsodyEdit", "attribute_change", "attribute_levels", "edit_prosody", "stretch"]
+__all__ = ["ProsodyEdit", "attribute_change", "attribute_levels", "edit_prosody", "moved_attributes", "stretch"]
 
 SEMITONE = math.log(2) / 12
 # How near to what was asked for a measured change must come: semitones and dB.
@@ -150,14 +150,14 @@ def edit_prosody(
 
     The duration comes first, for it moves the rest most, then pitch, energy and tilt one after the other, then what
     these did to the duration is undone. Each is measured against the sentence as it was. An ONNX voice is told its
-    durations themselves; the other tokens keep theirs.
+    durations themselves, and its pitch where it has one of its own; the other tokens keep theirs.
 
     Parameters
     ----------
     model
         A Piper voice as `to_torch` gives it, the `model` of a `VitsVoice`; needed for durations, but of an ONNX voice.
     moves
-        From `fit_moves`; needed for all else.
+        From `fit_moves`; needed for all of `moved_attributes`.
     n_trials
         Times that the voice speaks to find each strength, at most.
     lowest, highest
@@ -174,9 +174,10 @@ def edit_prosody(
     layer = voice.layers[-1]
     where = select_tokens(tokens, request)
     others = {name: value for name, value in request.changes.items() if name != "duration"}
-    if others and (moves is None or moves.layer != layer):
+    moved = moved_attributes(voice, request)
+    if moved and (moves is None or moves.layer != layer):
         raise ValueError(
-            f"{', '.join(others)} needs moves of the layer {layer!r}; fit them with load_or_fit_moves of "
+            f"{', '.join(moved)} needs moves of the layer {layer!r}; fit them with load_or_fit_moves of "
             "genmend.tts.prosody.cached_moves."
         )
     is_onnx = isinstance(voice, OnnxVoice)
@@ -210,19 +211,41 @@ def edit_prosody(
         return given
 
     vectors = with_duration(vectors)
-    for name, target in others.items():
+    if "pitch" in others and "pitch" not in moved:
+
+        def change_of_set(given: np.ndarray) -> float:
+            speech = voice.speak(tokens, {layer: vectors, **held, "pitch": given}, seed=seed)
+            return attribute_change(old[0], levels(speech)[0])["pitch"]
+
+        step = partial(_semitones, where)
+        as_it_is = np.zeros((len(tokens), 1), np.float32)
+        held["pitch"], found["pitch"] = _calibrate_move(
+            change_of_set, step, as_it_is, others["pitch"], "pitch", n_trials
+        )
+    for name in moved:
         assert moves is not None
         step = partial(moves.move, tokens, vectors, where, name)
 
         def change(given: np.ndarray, name: str = name) -> float:
             return attribute_change(old[0], levels(spoken(given))[0])[name]
 
-        vectors, found[name] = _calibrate_move(change, step, vectors, target, name, n_trials)
+        vectors, found[name] = _calibrate_move(change, step, vectors, others[name], name, n_trials)
     if others:
         vectors = with_duration(vectors)
     after = spoken(vectors)
     achieved, elsewhere = (attribute_change(*pair) for pair in zip(old, levels(after), strict=True))
     return ProsodyEdit(tokens.text, request, achieved, elsewhere, found, {layer: vectors, **held}, before, after)
+
+
+def moved_attributes(voice: Voice, request: EditRequest) -> list[str]:
+    """What of a request is reached by moving vectors, which are learnt: not durations, nor a pitch that is set."""
+    is_set = {"duration"} | ({"pitch"} if isinstance(voice, OnnxVoice) and voice.sets_pitch else set())
+    return [name for name in request.changes if name not in is_set]
+
+
+def _semitones(where: np.ndarray, amount: float) -> NDArray[np.float32]:
+    """A change of log pitch of the chosen tokens as semitones of each, (n, 1)."""
+    return (where * (amount / SEMITONE))[:, None].astype(np.float32)
 
 
 def _calibrate_move(

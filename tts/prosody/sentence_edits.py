@@ -13,7 +13,7 @@ from genmend.storage.notebook import NotebookResult
 from genmend.storage.tables import without_nan
 from genmend.tts.prosody.cached_moves import load_or_fit_moves
 from genmend.tts.prosody.edit_requests import EditRequest, parse_edit
-from genmend.tts.prosody.prosody import ProsodyEdit, edit_prosody
+from genmend.tts.prosody.prosody import ProsodyEdit, edit_prosody, moved_attributes
 from genmend.tts.voices.voice import Voice
 
 if TYPE_CHECKING:
@@ -114,8 +114,8 @@ def edit_sentence(
     sentences = voice.tokenize_sentences(text, phonemes=phonemes)
     if len(sentences) > 1:
         raise ValueError(f"An edit takes one sentence, and the text has {len(sentences)}; give one of them.")
-    others = any(set(request.changes) - {"duration"} for request in requests)
-    moves = load_or_fit_moves(voice, corpus, progress=progress) if others else None
+    moved = any(moved_attributes(voice, request) for request in requests)
+    moves = load_or_fit_moves(voice, corpus, progress=progress) if moved else None
     done = tuple(
         edit_prosody(editable, sentences[0], request, model=model, moves=moves, seed=seed) for request in requests
     )

@@ -26,8 +26,8 @@ AXES = ("bnd", "bdn", "nbd")
 _OUTPUTS = ("audio", "mel", "spectra")
 _FIELDS = {
     "name", "sample_rate", "inputs", "symbols", "begin", "end", "blank", "blank_outside", "reads", "language",
-    "replace", "layers", "frames", "frames_unit", "hop", *_OUTPUTS, "vocoder", "styles", "style_names", "speakers",
-    "longest", "batch",
+    "replace", "layers", "frames", "frames_unit", "pitch", "hop", *_OUTPUTS, "vocoder", "styles",
+    "style_names", "speakers", "longest", "batch",
 }  # fmt: skip
 
 
@@ -57,6 +57,8 @@ class Description:
         Tensor of how long each token lasts.
     frames_unit : str
         One of `UNITS`.
+    pitch : str or None
+        Tensor of the pitch along time, in Hz, 0 where there is no voice; whatever number of them a frame has.
     hop : int or None
         Samples of a frame; None where they are counted.
     output : tuple
@@ -88,6 +90,7 @@ class Description:
     layers: Mapping[str, tuple[str, str]] | None = None
     frames: str | None = None
     frames_unit: str = "frames"
+    pitch: str | None = None
     hop: int | None = None
     vocoder: Path | None = None
     styles: Path | None = None
@@ -187,7 +190,7 @@ class _Reader:
         tensors = [
             *names,
             *(tensor for tensor, _ in layers.values()),
-            *([found["frames"]] if found.get("frames") else []),
+            *(found[name] for name in ("frames", "pitch") if found.get(name)),
         ]
         self.check_tensors(tensors)
         styles = self.file("styles", found.get("styles")) or find_styles(self.path.parent)
@@ -213,6 +216,7 @@ class _Reader:
             layers=layers,
             frames=found.get("frames"),
             frames_unit=self.one_of("frames_unit", found.get("frames_unit", "frames"), UNITS),
+            pitch=found.get("pitch"),
             hop=None if found.get("hop") is None else self.whole("hop", found["hop"], 1, 100_000),
             vocoder=self.file("vocoder", found.get("vocoder")),
             styles=styles,

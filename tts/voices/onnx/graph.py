@@ -12,7 +12,8 @@ __all__ = [
     "VoiceFileError",
     "expose_layers",
     "graph_ends",
-    "let_durations_be_edited",
+    "lay_open",
+    "let_be_edited",
     "n_embedded",
     "open_graph",
     "read_onnx",
@@ -131,7 +132,6 @@ def expose_layers(model: Any, layers: Mapping[str, str], outputs: Iterable[str] 
     copy = ModelProto()
     copy.CopyFrom(model)
     graph = copy.graph
-    known = {value.name for value in graph.output}
     for layer, tensor in layers.items():
         edited, delta = f"{tensor}/edited", f"delta.{layer}"
         for node in graph.node:
@@ -141,10 +141,18 @@ def expose_layers(model: Any, layers: Mapping[str, str], outputs: Iterable[str] 
         graph.initializer.append(numpy_helper.from_array(np.zeros((1, 1, 1), dtype=np.float32), delta))
         graph.input.append(helper.make_tensor_value_info(delta, TensorProto.FLOAT, [f"{delta}.{i}" for i in range(3)]))
         _insert_after(graph, tensor, [helper.make_node("Add", [tensor, delta], [edited], name=f"/genmend/{delta}")])
-    for tensor in dict.fromkeys((*layers.values(), *outputs)):
-        if tensor not in known:
-            graph.output.append(helper.make_empty_tensor_value_info(tensor))
+    lay_open(copy, (*layers.values(), *outputs))
     return copy
+
+
+def lay_open(model: Any, tensors: Iterable[str]) -> None:
+    """Change a model in place: these tensors are outputs too."""
+    from onnx import helper
+
+    known = {value.name for value in model.graph.output}
+    for tensor in dict.fromkeys(tensors):
+        if tensor not in known:
+            model.graph.output.append(helper.make_empty_tensor_value_info(tensor))
 
 
 def seed_randomness(model: Any, seed: int) -> Any | None:
@@ -218,23 +226,30 @@ def open_graph(model: Any, source: str | Path) -> Any:
         raise VoiceFileError(f"{source} cannot be run by onnxruntime ({error}): get the voice again.") from error
 
 
-def let_durations_be_edited(model: Any, frames: str) -> None:
-    """Change a model in place: an input ``delta.frames``, 0 if not given, is added to the durations of its tokens."""
+def let_be_edited(model: Any, tensor: str, name: str) -> str:
+    """Change a model in place: an input ``delta.NAME``, 0 if not given, is added to a tensor; what reads it reads that.
+
+    Returns
+    -------
+    str
+        The tensor with what was added.
+    """
     from onnx import TensorProto, helper, numpy_helper
 
-    made = next(node for node in model.graph.node if frames in node.output)
+    made = next(node for node in model.graph.node if tensor in node.output)
     casts = [attribute.i for attribute in made.attribute if made.op_type == "Cast" and attribute.name == "to"]
     kind = casts[0] if casts else TensorProto.FLOAT
-    edited = f"{frames}/edited"
+    edited, delta = f"{tensor}/edited", f"delta.{name}"
     for node in model.graph.node:
-        for i, name in enumerate(node.input):
-            if name == frames:
+        for i, read in enumerate(node.input):
+            if read == tensor:
                 node.input[i] = edited
-    # No axes: any shape of durations can be given, and 0 alone changes none.
+    # No axes: any shape can be given, and 0 alone changes none.
     zero = np.zeros((), helper.tensor_dtype_to_np_dtype(kind))
-    model.graph.initializer.append(numpy_helper.from_array(zero, "delta.frames"))
-    model.graph.input.append(helper.make_tensor_value_info("delta.frames", kind, None))
-    _insert_after(model.graph, frames, [helper.make_node("Add", [frames, "delta.frames"], [edited])])
+    model.graph.initializer.append(numpy_helper.from_array(zero, delta))
+    model.graph.input.append(helper.make_tensor_value_info(delta, kind, None))
+    _insert_after(model.graph, tensor, [helper.make_node("Add", [tensor, delta], [edited])])
+    return edited
 
 
 def _insert_after(graph: Any, tensor: str, nodes: list[Any]) -> None:

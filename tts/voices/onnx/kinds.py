@@ -58,11 +58,12 @@ def layout_of(kind: str, model: Any) -> dict[str, Any]:
     inputs, outputs = ([value.name for value in found] for found in graph_ends(model))
     if kind == "hibari":
         return {**_FIXED_KOKORO, **kokoro_table(), "inputs": {"ids": "tokens", "speed": "speed"}, "spectra": _SPECTRA,
-                "layers": _hibari_layers(model), "frames": _frames(model)}  # fmt: skip
+                "layers": _hibari_layers(model), "frames": _frames(model), "pitch": "f0"}  # fmt: skip
     if kind == "kokoro":
         meanings = {"tokens": "tokens", "input_ids": "tokens", "style": "style", "speed": "speed"}
         return {**_FIXED_KOKORO, **kokoro_table(), "inputs": _given(meanings, inputs), "audio": outputs[0],
-                "layers": _kokoro_layers(model), "frames": _frames(model), "longest": 512}  # fmt: skip
+                "layers": _kokoro_layers(model), "frames": _frames(model), "longest": 512,
+                **_kokoro_pitch(model)}  # fmt: skip
     output: dict[str, Any]
     lengths = {"x_lengths": "lengths", "x_length": "lengths", "input_lengths": "lengths", "sid": "speaker"}
     named: dict[str, Any] = {"x": "tokens", **lengths, "spks": "speaker", "speaker": "speaker"}
@@ -140,6 +141,12 @@ def _kokoro_layers(model: Any) -> dict[str, list[str]]:
         "prosody.2": ["/encoder/predictor/text_encoder/lstms.5/Add_2_output_0", "bnd"],
     }
     return {name: found for name, found in named.items() if found[0] in tensors}
+
+
+def _kokoro_pitch(model: Any) -> dict[str, str]:
+    """Where the pitch that its predictor gives enters the decoder."""
+    tensor = "/encoder/F0_proj/Conv_output_0"
+    return {"pitch": tensor} if any(tensor in node.output for node in model.graph.node) else {}
 
 
 def _hibari_layers(model: Any) -> dict[str, list[str]]:

@@ -21,7 +21,8 @@ from genmend.tts.voices.onnx.graph import (
     VoiceFileError,
     expose_layers,
     graph_ends,
-    let_durations_be_edited,
+    lay_open,
+    let_be_edited,
     n_embedded,
     open_graph,
     read_onnx,
@@ -34,6 +35,8 @@ from genmend.tts.voices.options import OnnxOptions, check_options, check_scales
 from genmend.tts.voices.voice import Speech, Voice
 
 __all__ = ["OnnxVoice"]
+
+_LARGEST_STEP = 36.0  # semitones: three octaves
 
 
 class OnnxVoice(Voice):
@@ -97,10 +100,16 @@ class OnnxVoice(Voice):
         self.language = language or known.language
         self._read = _reader(known, self.name, self.language)
         self.variant = f"{self.speaker_name} {self.language}".strip() if self._style is not None else ""
-        frames = [known.frames] if known.frames else []
-        self._exposed = expose_layers(self.model, self._tensors, [*known.output[1], *frames])
+        frames, pitch = ([tensor] if tensor else [] for tensor in (known.frames, known.pitch))
+        self._exposed = expose_layers(self.model, self._tensors, [*known.output[1], *frames, *pitch])
         if known.frames and known.frames_unit == "frames":
-            let_durations_be_edited(self._exposed, known.frames)
+            let_be_edited(self._exposed, known.frames, "frames")
+        self._made = list(known.output[1])  # the tensors that the audio is made of
+        if self.sets_pitch:
+            edited = let_be_edited(self._exposed, str(known.pitch), "pitch")
+            if known.pitch in self._made:
+                self._made[self._made.index(str(known.pitch))] = edited
+                lay_open(self._exposed, [edited])
         self._session = open_graph(self._exposed, self.path)
         self._vocoder = None if known.vocoder is None else open_graph(read_onnx(known.vocoder), known.vocoder)
         self._encoders = Encoders(self.model, self._tensors, self.path)
@@ -143,16 +152,17 @@ class OnnxVoice(Voice):
         """Speak as `Voice.speak` says; `Speech.frames` are the model's own durations, where it tells them.
 
         Beside layers, `vectors` may hold "frames", (n, 1) whole numbers from 0: how long each token lasts, in the place
-        of what the model finds.
+        of what the model finds; and, where `sets_pitch`, "pitch", (n, 1): how many semitones higher each is said.
 
         A voice whose graph draws its noise itself is opened anew for each sentence with noise (about a second).
         """
         if seed < 0:
             raise ValueError(f"seed is {seed}, but a number of at least 0 is needed; choose another.")
-        known, (kind, names) = self.description, self.description.output
+        known, kind = self.description, self.description.output[0]
         feeds = self._feeds([tokens])
         asked = dict(vectors or {})
         wanted = None if "frames" not in asked else self._checked_frames(tokens, asked.pop("frames"))
+        higher = None if "pitch" not in asked else self._checked_pitch(tokens, asked.pop("pitch"))
         self.check_layers(tuple(asked))
         feeds |= find_deltas(
             tokens,
@@ -164,7 +174,9 @@ class OnnxVoice(Voice):
         if wanted is not None:
             own = self._opened(seed).run([known.frames], feeds)[0]
             feeds["delta.frames"] = (wanted.reshape(own.shape) - own).astype(own.dtype)
-        *made, told = self._opened(seed).run([*names, known.frames or names[0]], feeds)
+        if higher is not None and higher.any():
+            feeds["delta.pitch"] = self._pitch_delta(higher, wanted, feeds, seed)
+        *made, told = self._opened(seed).run([*self._made, known.frames or self._made[0]], feeds)
         if kind == "audio":
             audio, hop = np.asarray(made[0], np.float32).reshape(-1), known.hop
         elif kind == "mel":
@@ -242,6 +254,36 @@ class OnnxVoice(Voice):
                 f"{ids.shape[1]} tokens, which does not fit its axes {axes!r}: correct them in its .json."
             )
         return rows
+
+    @property
+    def sets_pitch(self) -> bool:
+        """Whether its pitch can be set itself, as its durations can: the graph tells both."""
+        return self.description.pitch is not None and self.description.frames is not None
+
+    def _pitch_delta(
+        self, higher: np.ndarray, frames: np.ndarray | None, feeds: Mapping[str, np.ndarray], seed: int
+    ) -> np.ndarray:
+        """What to add to the pitch along time for each token to be said so many semitones higher."""
+        known = self.description
+        own, told = self._opened(seed).run([known.pitch, known.frames], dict(feeds))
+        if frames is None:
+            frames = _whole_frames(told, known.frames_unit, known.hop, self.sample_rate)
+        along = np.repeat(higher, frames)
+        n = own.shape[-1]
+        places = ((np.arange(n) + 0.5) * len(along) / n).astype(np.int64)
+        return np.asarray(np.maximum(own, 0) * (2 ** (along[places] / 12) - 1), own.dtype)
+
+    def _checked_pitch(self, tokens: Tokens, given: np.ndarray) -> np.ndarray:
+        """Changes of pitch that were asked for: (n,) semitones."""
+        if not self.sets_pitch:
+            raise LookupError(f"{self.name} tells no pitch of its tokens, so it cannot be set; leave it out.")
+        higher = np.asarray(given, np.float64).reshape(-1)
+        if len(higher) != len(tokens) or not (np.abs(higher) <= _LARGEST_STEP).all():
+            raise ValueError(
+                f"pitch has shape {np.shape(given)}, but the sentence has {len(tokens)} tokens; give one of each, "
+                f"(n, 1) semitones from -{_LARGEST_STEP:g} to {_LARGEST_STEP:g}."
+            )
+        return higher
 
     def _checked_frames(self, tokens: Tokens, given: np.ndarray) -> np.ndarray:
         """Durations that were asked for: (n,) whole numbers."""

@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("onnxruntime")
 
 from genmend.tts import load_voice
+from genmend.tts.prosody.sentence_edits import edit_sentence
 from genmend.tts.voices.onnx.kinds import kokoro_table
 
 IPA = "ðə kwˈɪk bɹˈaʊn fˈɑːks dʒˈʌmps ˌoʊvɚ ðə lˈeɪzi dˈɔɡ."
@@ -78,3 +79,11 @@ def test_kokoro_has_five_voices_and_reads_kana():
     assert 1 < voice.speak(tokens).seconds < 4
     with pytest.raises(ValueError, match="has jf_alpha, jf_gongitsune, jf_nezumi, jf_tebukuro, jm_kumo"):
         load_voice("kokoro", speaker="af_heart")
+
+
+@pytest.mark.parametrize("asked", [-3, 2])
+def test_a_word_is_said_higher_or_lower_and_nothing_else_moves(voice, asked):
+    edit = edit_sentence(voice, "The car left.", [f"car:pitch={asked:+}st"], phonemes="ðə kˈɑːɹ lˈɛft.").edits[0]
+    assert abs(edit.achieved["pitch"] - asked) < 0.5
+    assert abs(edit.elsewhere["pitch"]) < 0.5
+    np.testing.assert_array_equal(edit.after.frames, edit.before.frames)

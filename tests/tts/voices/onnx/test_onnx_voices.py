@@ -10,6 +10,8 @@ pytest.importorskip("onnxruntime")
 onnx = pytest.importorskip("onnx")
 
 from genmend.tts import diagnose, fit_reference, load_voice, repair  # noqa: E402
+from genmend.tts.prosody.edit_requests import EditRequest  # noqa: E402
+from genmend.tts.prosody.prosody import moved_attributes  # noqa: E402
 from genmend.tts.prosody.sentence_edits import edit_sentence  # noqa: E402
 from genmend.tts.voices.onnx.graph import read_onnx  # noqa: E402
 from genmend.tts.voices.onnx.kinds import graph_kind  # noqa: E402
@@ -268,3 +270,34 @@ def test_a_word_is_lengthened_and_the_rest_keeps_its_durations(tmp_path):
     assert edit.elsewhere["duration"] == 1
     word = np.array([word == 1 for word in voice.tokenize(phonemes=SENTENCE).word_of])
     np.testing.assert_array_equal(edit.after.frames[~word], edit.before.frames[~word])
+
+
+def test_pitch_is_set_where_the_graph_tells_it_and_refused_elsewhere(tmp_path):
+    voice = load_voice(toys.hibari(tmp_path / "hibari.onnx"))
+    tokens = given(voice)
+    own = voice.speak(tokens)
+    same = voice.speak(tokens, {"pitch": np.zeros((len(tokens), 1))})
+    np.testing.assert_array_equal(same.audio, own.audio)
+    higher = np.zeros(len(tokens))
+    higher[2] = 12
+    feeds = voice._feeds([tokens])
+    hertz = voice._opened(0).run(["f0"], feeds)[0][0]
+    added = voice._pitch_delta(higher, None, feeds, 0)[0]
+    here = np.repeat(higher > 0, own.frames)
+    np.testing.assert_allclose(added, np.where(here, np.maximum(hertz, 0), 0), rtol=1e-5)
+    said = voice.speak(tokens, {"pitch": higher[:, None]})
+    np.testing.assert_array_equal(said.frames, own.frames)
+    assert np.abs(said.audio - own.audio).max() > 0
+    for wrong in (np.ones(3), np.full(len(tokens), np.nan), np.full(len(tokens), 40.0)):
+        with pytest.raises(ValueError, match="semitones from -36 to 36"):
+            voice.speak(tokens, {"pitch": wrong})
+    other = load_voice(kokoro(tmp_path))
+    with pytest.raises(LookupError, match="tells no pitch of its tokens"):
+        other.speak(given(other), {"pitch": np.zeros(5)})
+
+
+def test_an_edit_of_a_pitch_that_is_set_needs_nothing_learnt(tmp_path):
+    voice = load_voice(toys.hibari(tmp_path / "hibari.onnx"))
+    request = EditRequest("aˈbad", {"pitch": 2.0, "duration": 2.0}, 0)
+    assert moved_attributes(voice, request) == []
+    assert moved_attributes(load_voice(kokoro(tmp_path)), request) == ["pitch"]
