@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 
@@ -72,6 +72,17 @@ class FeatureSet:
             "drawn": self.drawn,
             "pipeline": self.pipeline,
         }
+
+    def drawn_at_random(self, n: int, seed: int) -> Self:
+        """The set with n of its samples, drawn without replacement, in their order; itself where it has no more."""
+        if n >= len(self):
+            return self
+        rows = np.sort(np.random.default_rng(seed).choice(len(self), n, replace=False))
+        names, load = [self.names[row] for row in rows], self.sample
+        folders, seen = ({name.rpartition("/")[0] for name in some} for some in (self.names, names))
+        drawn = {"n_given": len(self), "seed": seed, "folders_left_out": sorted(folders - seen)}
+        sample = None if load is None else lambda row: load(int(rows[row]))
+        return replace(self, values=self.values[rows], names=names, drawn=drawn, sample=sample, radii={})
 
     def save(self, path: str | os.PathLike[str], *, most_k: int = MOST_K) -> None:
         """Keep the features in one ``.safetensors`` file, whole or not at all, to be a reference again and again.

@@ -33,6 +33,10 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(","))
 
 
+def _all_there(paths: list[Path]) -> list[Path]:
+    return [_there(path) for path in paths]
+
+
 def _there(path: Path) -> Path:
     """Refuse a path that is not there; FILE.npz:KEY is where the file is."""
     if not path.exists() and not Path(str(path).rpartition(":")[0] or path).is_file():
@@ -58,20 +62,49 @@ def score(
             callback=_there,
         ),
     ],
-    query: Annotated[Path, typer.Argument(help="What to score against it: the same kinds.", callback=_there)],
+    queries: Annotated[
+        list[Path],
+        typer.Argument(
+            help="What to score against it: the same kinds. Several are compared with each other.", callback=_all_there
+        ),
+    ],
     out: Out,
     *,
     settings: ScoreSettings,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit 1 if a set is worse than the first by more than chance.")
+    ] = False,
     resume: Resume = True,
     as_json: Json = False,
 ) -> None:
-    """Precision, recall, density, coverage, rarity and their kin of one set against another."""
+    """Precision, recall, density, coverage, rarity and their kin of one set against another, or of several."""
+    if len(queries) > 1:
+        _compare(reference, queries, out, settings, check, resume, as_json)
+        return
+    if check:
+        raise ValueError("--check says whether a set is worse than the first: give two or more behind the reference.")
     from genmend.workbench.commands.score import run_score
     from genmend.workbench.pages.score import score_answer
 
-    run = run_score(reference, query, out, settings=settings, resume=resume, progress=show_progress())
+    run = run_score(reference, queries[0], out, settings=settings, resume=resume, progress=show_progress())
     result = run.to_dict()
     finish(result, out, as_json, score_answer(result).in_words())
+
+
+def _compare(
+    reference: Path, queries: list[Path], out: Path, settings: ScoreSettings, check: bool, resume: bool, as_json: bool
+) -> None:
+    from genmend.workbench.commands.compare import run_compare
+    from genmend.workbench.pages.compare import compare_answer, worse_in_words
+
+    run = run_compare(reference, queries, out, settings=settings, resume=resume, progress=show_progress())
+    result = run.to_dict()
+    finish(result, out, as_json, compare_answer(result).in_words())
+    if check and result["worse_than_first"]:
+        note(worse_in_words(result))
+        raise typer.Exit(1)
+    if check and not result["ranks"]:
+        raise ValueError("--check found nothing that can be ranked: ask for a metric that can, with --bootstrap 50.")
 
 
 @command(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from genmend.manifold.comparison.by_class import ByClass, evaluate_by_class, labels_of_folders
 from genmend.manifold.engine.screens import choose_engine
 from genmend.manifold.features import FeatureSet, features_of
 from genmend.manifold.features.feature_set import kind_of
@@ -18,7 +20,15 @@ from genmend.workbench.commands.score_settings import ScoreSettings
 from genmend.workbench.pages.page import need_packages
 from genmend.workbench.pages.score import write_score_report
 
-__all__ = ["ScoreRun", "compute_score", "run_score", "write_score"]
+__all__ = [
+    "ScoreRun",
+    "class_by_class",
+    "compute_score",
+    "evaluate_options",
+    "read_sets",
+    "run_score",
+    "write_score",
+]
 
 _UNPUBLISHED = "efficientnet-lite0"
 
@@ -31,6 +41,7 @@ class ScoreRun:
     query: FeatureSet
     evaluation: Evaluation
     settings: ScoreSettings
+    by_class: ByClass | None = None
 
     @property
     def warnings(self) -> list[str]:
@@ -41,6 +52,10 @@ class ScoreRun:
                 given = len(features) + len(features.skipped)
                 found.append(f"{len(features.skipped)} of the {given} files of the {role} were left out: unusable")
             found += _drawn(features, role)
+        if self.by_class is not None and self.by_class.left_out:
+            named = ", ".join(list(self.by_class.left_out)[:8])
+            more = f" and {len(self.by_class.left_out) - 8} more" if len(self.by_class.left_out) > 8 else ""
+            found.append(f"{len(self.by_class.left_out)} classes have too few samples to be told alone: {named}{more}")
         if None in (self.reference.pipeline.get("extractor"), self.query.pipeline.get("extractor")):
             found.append("nothing says how the features of an array were made: both sets need the same extractor")
         if _UNPUBLISHED in (self.reference.pipeline.get("extractor"), self.query.pipeline.get("extractor")):
@@ -58,6 +73,7 @@ class ScoreRun:
             "sources": {role: features.to_dict() for role, features in sources.items()},
             "settings": settings | {name: list(settings[name]) for name in ("k", "metrics") if settings[name]},
             "engine": choose_engine()._asdict(),
+            **({} if self.by_class is None else self.by_class.to_dict()),
         }
 
     def per_sample(self) -> dict[str, Any]:
@@ -115,22 +131,66 @@ def compute_score(
 ) -> ScoreRun:
     """Read both sets and evaluate; as `run_score`, without files of its own."""
     settings = settings or ScoreSettings()
-    kinds = [kind_of(source) for source in (reference, query)]
-    if set(kinds) == {"images", "audio"}:
-        raise ValueError(f"{reference} holds {kinds[0]} and {query} holds {kinds[1]}; give two sets of one kind.")
-    x, y = _both(reference, query, settings, resume, progress)
-    extractor = next((s.pipeline.get("extractor") for s in (x, y) if s.kind != "array"), None)
-    evaluation = evaluate(
-        x,
-        y,
-        settings.k,
-        settings.metrics,
-        closed=settings.closed,
-        bootstrap=settings.bootstrap,
-        seed=settings.seed,
-        features=extractor or "features",
-    )
-    return ScoreRun(x, y, evaluation, settings)
+    settings = replace(settings, bootstrap=settings.bootstrap or 0)
+    x, (y,) = read_sets(reference, [query], settings, resume, progress)
+    options = evaluate_options(x, y, settings)
+    evaluation = evaluate(x, y, settings.k, settings.metrics, **options)
+    return ScoreRun(x, y, evaluation, settings, class_by_class(x, y, settings, options) if settings.by_folder else None)
+
+
+def read_sets(
+    reference: Path, queries: Sequence[Path], settings: ScoreSettings, resume: bool, progress: bool
+) -> tuple[FeatureSet, list[FeatureSet]]:
+    """The reference and each query; where the features of one were kept, the others are read with their extractor.
+
+    Raises
+    ------
+    ValueError, TypeError, OSError
+        For what cannot be read, and sets of different kinds.
+    """
+    sources = [reference, *queries]
+    kinds = [kind_of(source) for source in sources]
+    if {"images", "audio"} <= set(kinds):
+        other = next(place for place, kind in enumerate(kinds) if {kind, kinds[0]} == {"images", "audio"})
+        raise ValueError(
+            f"{reference} holds {kinds[0]} and {sources[other]} holds {kinds[other]}; give two sets of one kind."
+        )
+    found: dict[Path, FeatureSet] = {}
+    for source in sorted(sources, key=lambda one: not is_kept(one)):  # kept ones first: they say how to read the others
+        kept = next((one for one in found.values() if one.pipeline.get("extractor")), None)
+        if kept is not None and not settings.features and not is_kept(source):
+            settings = replace(settings, features=extractor_beside(kept) if is_kept(kept.source) else "")
+        if source not in found:
+            found[source] = _features(source, settings, resume, progress)
+    return found[reference], [found[query] for query in queries]
+
+
+def evaluate_options(x: FeatureSet, y: FeatureSet, settings: ScoreSettings) -> dict[str, Any]:
+    """What `evaluate` is called with beside the sets, k and metrics."""
+    extractor = next((s.pipeline.get("extractor") for s in (x, y) if s.pipeline.get("extractor")), None)
+    return {
+        "closed": settings.closed,
+        "bootstrap": settings.bootstrap or 0,
+        "seed": settings.seed,
+        "features": extractor or "features",
+    }
+
+
+def class_by_class(x: FeatureSet, y: FeatureSet, settings: ScoreSettings, options: dict[str, Any]) -> ByClass:
+    """Each class apart, where the first folder in a name is the class.
+
+    Raises
+    ------
+    ValueError
+        If a set has no subfolders, or no class has enough samples.
+    """
+    for features in (x, y):
+        if not any("/" in name for name in features.names):
+            raise ValueError(
+                f"--by-folder: the samples of {features.source} lie in no subfolders; give a folder with one a class."
+            )
+    labels = labels_of_folders(x.names), labels_of_folders(y.names)
+    return evaluate_by_class(x, y, labels, settings.k, settings.metrics, **options)
 
 
 def write_score(out: Path, run: ScoreRun) -> None:
@@ -153,23 +213,6 @@ def _drawn(features: FeatureSet, role: str) -> list[str]:
         more = f" and {len(left_out) - 8} more" if len(left_out) > 8 else ""
         found.append(f"none was drawn of these subfolders of the {role}: {named}{more}")
     return found
-
-
-def _both(
-    reference: Path, query: Path, settings: ScoreSettings, resume: bool, progress: bool
-) -> tuple[FeatureSet, FeatureSet]:
-    """Both sets. Where the features of one were kept, the other is read with their extractor if none is named."""
-    if is_kept(query) and not is_kept(reference):
-        y = _features(query, settings, resume, progress)
-        return _features(reference, _beside(y, settings), resume, progress), y
-    x = _features(reference, settings, resume, progress)
-    return x, _features(
-        query, _beside(x, settings) if is_kept(reference) and not is_kept(query) else settings, resume, progress
-    )
-
-
-def _beside(kept: FeatureSet, settings: ScoreSettings) -> ScoreSettings:
-    return settings if settings.features else replace(settings, features=extractor_beside(kept))
 
 
 def _features(source: Path, settings: ScoreSettings, resume: bool, progress: bool) -> FeatureSet:

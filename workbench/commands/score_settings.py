@@ -29,11 +29,23 @@ class ScoreSettings:
     closed: bool = field(
         default=True, metadata={"help": "distance < radius, as the prdc package.", "option": "--open-balls"}
     )
-    bootstrap: int = field(
-        default=0,
+    bootstrap: int | None = field(
+        default=None,
         metadata={
-            "help": "Subsamples behind the 95 % intervals, usually 200, as long as some 20 runs; 0: none.",
+            "help": "Subsamples behind the 95 % intervals, usually 200, as long as some 20 runs; 0: none, as for one "
+            "set if not given; of several 50, which tell ties.",
             "min": 0,
+        },
+    )
+    by_folder: bool = field(
+        default=False,
+        metadata={"help": "Each class apart, too: the first folder in a sample's name.", "option": "--by-folder"},
+    )
+    equal_sizes: bool = field(
+        default=False,
+        metadata={
+            "help": "Of several sets take as many samples, drawn with --seed, as the smallest has.",
+            "option": "--equal-sizes",
         },
     )
     on_error: str = field(default="raise", metadata={"help": "A file that cannot be read: raise, skip or report."})

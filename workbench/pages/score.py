@@ -16,8 +16,9 @@ from genmend.manifold.figures import charts as figures
 from genmend.manifold.figures.galleries import most_common, rarest, worst_missed, worst_outside
 from genmend.manifold.metrics.meanings import MEANINGS, meaning_of
 from genmend.workbench.pages.page import Answer, Audio, Facts, Figure, Number, Paragraph, Section, Table, write_report
+from genmend.workbench.pages.score_classes import class_tables
 
-__all__ = ["score_answer", "write_score_report"]
+__all__ = ["clip", "score_answer", "write_score_report"]
 
 N_NAMED, N_CLIPS, CLIP_SECONDS = 10, 3, 4.0
 
@@ -31,11 +32,11 @@ def write_score_report(path: Path, run: Any) -> None:
         Section("Samples", _samples(run), True),
         Section("Metrics", [_metric_table(result), *_set_table(result)], True),
         Section("Figures", _charts(run.evaluation), True),
+        Section("Classes", class_tables({_name(run.query): run.by_class}), True),
         Section(f"Notes ({len(result['warnings'])})", [Paragraph(f"{note}.") for note in result["warnings"]], True),
         Section("How it was made", _provenance(run, result), True),
     ]
-    if not result["warnings"]:
-        sections.pop(-2)
+    sections = [section for section in sections if section.blocks]
     title = f"genmend score: {_name(run.query)} against {_name(run.reference)}"
     answer = score_answer(result)
     write_report(path, title, replace(answer, doubts=(), pictures=_glance(run.evaluation)), sections)
@@ -171,7 +172,7 @@ def _samples(run: Any) -> list[Any]:
         if features.kind == "images" and features.sample is not None and len(rows):
             blocks.append(Figure(f"{title}.", draw(evaluation, _Images(features), k)))
         if features.kind == "audio" and features.sample is not None:
-            blocks += [_clip(f"{title}: {features.names[row]}", features.sample(row)) for row in rows[:N_CLIPS]]
+            blocks += [clip(f"{title}: {features.names[row]}", features.sample(row)) for row in rows[:N_CLIPS]]
         named = [[int(row), str(features.names[row]), float(arrays[f"k{k}_{value}"][row])] for row in rows[:N_NAMED]]
         if named:
             blocks.append(Table(f"{title}: the first {len(named)}.", ["row", "name", f"{value} (k = {k})"], named))
@@ -193,7 +194,7 @@ class _Images(Sequence[Any]):
         return self._features.sample(row)
 
 
-def _clip(caption: str, sound: tuple[np.ndarray, int]) -> Audio:
+def clip(caption: str, sound: tuple[np.ndarray, int]) -> Audio:
     """The first seconds of a sound as 16-bit mono WAV."""
     samples, rate = sound
     mono = np.asarray(samples, dtype=np.float64)[: int(CLIP_SECONDS * rate)]

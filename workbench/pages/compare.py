@@ -1,0 +1,250 @@
+"""The page of ``genmend score`` of several sets: one table with ranks, samples side by side, what is chance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genmend.manifold.comparison.directions import RANKED
+from genmend.manifold.figures.charts import precision_recall_plane
+from genmend.manifold.figures.galleries import most_common, rarest, thumbnail, worst_missed, worst_outside
+from genmend.manifold.figures.image_grid import png
+from genmend.manifold.metrics.meanings import MEANINGS, meaning_of
+from genmend.workbench.pages.page import (
+    Answer,
+    Beside,
+    Facts,
+    Figure,
+    Paragraph,
+    Picture,
+    Players,
+    Section,
+    Table,
+    write_report,
+)
+from genmend.workbench.pages.score import clip
+from genmend.workbench.pages.score_classes import class_tables
+
+__all__ = ["compare_answer", "worse_in_words", "write_compare_report"]
+
+N_SHOWN = 9  # samples of each set in a gallery
+NAMED = ("precision", "recall", "coverage")  # in the first sentence
+
+Choose = Callable[[Any, int, int], np.ndarray]
+
+
+def write_compare_report(path: Path, run: Any) -> None:
+    """Write ``report.html`` of a `genmend.workbench.commands.compare.CompareRun`."""
+    result = run.to_dict()
+    answer = compare_answer(result)
+    sections = [
+        Section("Samples side by side", _side_by_side(run)),
+        Section("Differences", _differences(result)),
+        Section("All metrics", _all_metrics(result), True),
+        Section("Classes", class_tables({name: one.by_class for name, one in run.runs.items()})),
+        Section(f"Notes ({len(result['warnings'])})", [Paragraph(f"{note}.") for note in result["warnings"]], True),
+        Section("How it was made", _provenance(run, result), True),
+    ]
+    shown = Answer(answer.sentence, pictures=[_overview(result), *_plane(run)])
+    title = f"genmend score: {_listed(list(run.runs))} against {Path(run.reference.source).name}"
+    write_report(path, title, shown, [section for section in sections if section.blocks])
+
+
+def compare_answer(result: Mapping[str, Any]) -> Answer:
+    """What ``summary.json`` says: who is best in what, and where that is a tie."""
+    names = list(result["models"])
+    n = result["reference"]["n"]
+    sizes = {name: one["n_query"] for name, one in result["models"].items()}
+    counted = ", ".join(f"{name} ({size} samples)" for name, size in sizes.items())
+    k, ranks = next(iter(result["ranks"].items()), ("", {}))
+    told = [f"{metric}: {_best_in_words(ranks[metric])}" for metric in NAMED if metric in ranks]
+    said = f" With k = {k}, the best {'; '.join(told)}." if told else " Nothing is ranked: see the notes."
+    doubts = [f"{note}." for note in result["warnings"]]
+    return Answer(f"{len(names)} sets against {n} reference samples: {counted}.{said}", doubts=doubts)
+
+
+def worse_in_words(result: Mapping[str, Any]) -> str:
+    """Where sets are worse than the first by more than chance, a line each."""
+    first = next(iter(result["models"]))
+    lines = []
+    for one in result["worse_than_first"]:
+        other, turn = (one["second"], 1) if one["first"] == first else (one["first"], -1)
+        ends = sorted(turn * one[end] for end in ("low", "high"))
+        lines.append(
+            f"Worse than {first}: {other} in {one['metric']}, k = {one['k']}, by {turn * one['value']:.3f} "
+            f"[{ends[0]:.3f}, {ends[1]:.3f}]."
+        )
+    return "\n".join(lines)
+
+
+def _best_in_words(ranks: Mapping[str, Any]) -> str:
+    best = [name for name, one in ranks.items() if one["rank"] == 1]
+    if len(best) == len(ranks):
+        return "none, all tie"
+    return f"{_listed(best)}{' (a tie)' if len(best) > 1 else ''}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _overview(result: Mapping[str, Any]) -> Table:
+    """What has a better direction, at the smallest k that it was computed for, each value with its rank."""
+    names, rows, marked = list(result["models"]), [], set()
+    for k, ranks in list(result["ranks"].items())[:1]:
+        for metric in [name for name in RANKED if name in ranks]:
+            cells = []
+            for column, name in enumerate(names, 1):
+                value = result["models"][name]["k"][k][metric]
+                rank = ranks[metric].get(name)
+                cells.append(f"{_text(value)} {_rank_words(rank)}")
+                if rank is not None and rank["rank"] == 1:
+                    marked.add((len(rows), column))
+            rows.append([metric, *cells, meaning_of(metric).words])
+    k = next(iter(result["ranks"]), "")
+    caption = (
+        f"At k = {k}, with the rank in brackets; = marks a tie, no difference beyond chance. Marked: nobody is better."
+        if rows
+        else "Nothing is ranked: see the notes."
+    )
+    return Table(caption, ["metric", *names, "what it says"], rows, marked=marked)
+
+
+def _rank_words(rank: Mapping[str, Any] | None) -> str:
+    return "(not ranked)" if rank is None else f"({rank['rank']}{' =' if rank['tied_with'] else ''})"
+
+
+def _plane(run: Any) -> list[Figure]:
+    evaluations = run.comparison.evaluations
+    first = next(iter(evaluations.values()))
+    k = next(iter(first.at), None)
+    if k is None or not {"precision", "recall"} <= set(first[k].totals):
+        return []
+    return [Figure(f"Fidelity to the right, diversity upwards; k = {k}. Bars: 95 % intervals of each set alone.",
+                   precision_recall_plane(evaluations, k))]  # fmt: skip
+
+
+def _side_by_side(run: Any) -> list[Any]:
+    """The same kinds of samples of each set, beside each other."""
+    evaluations = run.comparison.evaluations
+    k = min(next(iter(evaluations.values())).at, default=0)
+    kinds: list[tuple[str, str, Choose | None, str]] = [
+        ("The first samples of each, as they were given.", "query", None, ""),
+        ("Farthest off the manifold of the reference: distance / radius of the nearest ball.", "query", worst_outside,
+         "score"),
+        ("The rarest on the manifold: rarity, in feature units.", "query", rarest, "rarity"),
+        ("The most common on the manifold: rarity, in feature units.", "query", most_common, "rarity"),
+        ("Reference samples that no sample of the set is near: radius, in feature units.", "reference", worst_missed,
+         "radius"),
+    ]  # fmt: skip
+    blocks: list[Any] = []
+    for caption, role, choose, value in kinds:
+        columns, sounds = [], []
+        for name, one in run.runs.items():
+            features = one.query if role == "query" else one.reference
+            rows, labels = _chosen(one.evaluation, features, choose, k, value)
+            if features.sample is None or rows is None:
+                continue
+            if features.kind == "images":
+                shown = [
+                    Picture(label, png(_coloured(thumbnail(features.sample(int(row))))))
+                    for row, label in zip(rows, labels, strict=True)
+                ]
+                columns.append((name if len(rows) else f"{name}: none", shown))
+            elif features.kind == "audio" and len(rows):
+                sounds.append(clip(f"{name}: {features.names[int(rows[0])]}", features.sample(int(rows[0]))))
+        if any(shown for _, shown in columns):
+            blocks.append(Beside(caption, columns))
+        if sounds:
+            blocks.append(Players(caption, sounds))
+    if not blocks:
+        return []
+    return [*blocks, Paragraph("Every set has a page of its own, with more of them, in the folder of its name.")]
+
+
+def _chosen(
+    evaluation: Any, features: Any, choose: Choose | None, k: int, value: str
+) -> tuple[np.ndarray | None, list[str]]:
+    """Rows of a gallery, and a line under each; None where its metric was not asked for."""
+    if choose is None:
+        rows = np.arange(min(N_SHOWN, len(features)))
+        return rows, [features.names[int(row)] for row in rows]
+    try:
+        rows = choose(evaluation, k, N_SHOWN)
+    except ValueError:
+        return None, []
+    values = evaluation[k].arrays[value]
+    return rows, [f"{values[row]:.3g}" for row in rows]
+
+
+def _coloured(pixels: np.ndarray) -> np.ndarray:
+    return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
+
+
+def _differences(result: Mapping[str, Any]) -> list[Any]:
+    rows, marked = [], set()
+    for one in result["differences"]:
+        if one["metric"] not in RANKED:
+            continue
+        if one["better"]:
+            verdict = f"{one['better']} is better"
+            marked.add((len(rows), 4))
+        else:
+            verdict = "a tie" if one["tie"] else "sizes differ" if not one["comparable"] else "not known"
+        pair = f"{one['first']} \N{MINUS SIGN} {one['second']}"
+        rows.append([one["metric"], one["k"], pair, _with_ends(one["value"], one["low"], one["high"]), verdict])
+    if not rows:
+        return []
+    caption = "Differences of the sets, two by two." + (
+        f" In brackets: {result['difference_method']}." if result["difference_method"] else ""
+    )
+    heads = ["metric", "k", "first \N{MINUS SIGN} second", "difference", "so"]
+    return [Table(caption, heads, rows, searchable=True, marked=marked)]
+
+
+def _all_metrics(result: Mapping[str, Any]) -> list[Any]:
+    """For each k a table of all totals, with the intervals of each set alone; then what needs no k."""
+    models, tables = result["models"], []
+    first = next(iter(models.values()))
+    for k, totals in first["k"].items():
+        rows = []
+        for name in [*(one for one in MEANINGS if one in totals), *(one for one in totals if one not in MEANINGS)]:
+            cells = []
+            for model in models.values():
+                ends = ((model.get("intervals") or {}).get(k) or {}).get(name) or (None, None)
+                cells.append(_with_ends(model["k"][k][name], *ends))
+            rows.append([name, *cells, meaning_of(name).better])
+        method = f" In brackets: {first['interval_method']}." if first.get("interval_method") else ""
+        tables.append(Table(f"k = {k}.{method}", ["metric", *models, "better"], rows))
+    others = [name for name in first if name in MEANINGS or name.startswith("frechet_")]
+    if others:
+        rows = [[name, *(model[name] for model in models.values()), meaning_of(name).better] for name in others]
+        caption = "Metrics without neighbours; no interval of their differences is known, so they have no ranks."
+        tables.append(Table(caption, ["metric", *models, "better"], rows))
+    return tables
+
+
+def _with_ends(value: float | None, low: float | None, high: float | None) -> str:
+    if value is None or low is None or high is None:
+        return _text(value)
+    return f"{value:.3f} [{low:.3f},\N{NO-BREAK SPACE}{high:.3f}]"
+
+
+def _text(value: float | None) -> str:
+    return "\N{EN DASH}" if value is None else f"{value:.3f}"
+
+
+def _provenance(run: Any, result: Mapping[str, Any]) -> list[Any]:
+    sources = {"reference": result["reference"]} | {name: one["source"] for name, one in result["models"].items()}
+    rows = [[name, one["source"], one["kind"], one["n"], one["n_skipped"]] for name, one in sources.items()]
+    blocks: list[Any] = [Table("The sets.", ["set", "source", "kind", "samples", "left out"], rows)]
+    skipped = [[name, *entry] for name, one in sources.items() for entry in one["skipped"]]
+    if skipped:
+        blocks.append(Table("Files that were left out.", ["set", "file", "why"], skipped))
+    blocks.append(Facts("What turned samples into features.", result["reference"]["pipeline"]))
+    balls = "closed (distance <= radius)" if run.settings.closed else "open (distance < radius)"
+    engine = "{name} ({reason})".format(**result["engine"])
+    return [*blocks, Facts("Settings of this run.", {"balls": balls, **result["settings"], "engine": engine})]
