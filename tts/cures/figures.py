@@ -9,7 +9,7 @@ import numpy as np
 from genmend.tts.cures.case import Reading
 from genmend.tts.measures.reading_faults import seconds_of
 from genmend.tts.measures.sentence_faults import HEARD_FAULTS
-from genmend.tts.mending.figures import draw_waveform, visible_symbol
+from genmend.tts.mending.figures import can_draw, draw_waveform, visible_symbol, visible_word
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,10 +61,11 @@ def reading_figure(reading: Reading, *, seconds: float | None = None) -> Figure:
 
 def _draw_words(axes: Any, reading: Reading) -> None:
     """A lane of words where they are said; what is wrong below in its colour: what was read, then what was heard."""
-    for number, word in enumerate(reading.tokens.words):
+    for number in range(len(reading.tokens.words)):
         place = seconds_of(reading.tokens, reading.speech, number)
         if place is not None:
             axes.axvline(place[0], 2 / 3, 1, color="0.75", linewidth=0.8)
+            word = visible_word(reading.tokens, number)
             axes.text(sum(place) / 2, 5 / 6, word, ha="center", va="center", fontsize=8, clip_on=True)
     seen = set()
     for fault in reading.faults:
@@ -77,6 +78,8 @@ def _draw_words(axes: Any, reading: Reading) -> None:
         axes.axvspan(begin - _INSTANT / 2, max(end, begin + _INSTANT / 2), low, low + 1 / 3, lw=0, alpha=0.85,
                      color=FAULT_COLOURS[fault.fault], label=label)  # fmt: skip
         told = fault.detail if fault.fault in HEARD_FAULTS else fault.word
+        if not can_draw(told):
+            told = visible_word(reading.tokens, fault.number) if fault.number >= 0 else ""
         axes.text((begin + end) / 2, low + 1 / 6, told, ha="center", va="center", fontsize=7, clip_on=True)
     if seen:
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, fontsize=7, frameon=False)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genmend.tts.measures.audio_input import RATE, is_silent, missing_package, resample_to
+from genmend.tts.measures.kana_tokens import tokens_beyond_kana
 from genmend.tts.text.languages import ENGLISH_CODE
 
 __all__ = ["PhonemeJudge", "PocketsphinxJudge", "WhisperJudge"]
@@ -37,6 +38,8 @@ class WhisperJudge:
     ----------
     language
         Code of what is spoken, as `genmend.tts.text.languages.language_code` gives it.
+    kana
+        Whether it writes Japanese in kana alone, which can be compared with sentences given so.
     compute_type
         Of CTranslate2; "int8" is not less accurate on synthetic speech and as fast as "float32" or faster.
 
@@ -48,7 +51,7 @@ class WhisperJudge:
         If Whisper does not know the language.
     """
 
-    def __init__(self, language: str = ENGLISH_CODE, compute_type: str = "int8") -> None:
+    def __init__(self, language: str = ENGLISH_CODE, compute_type: str = "int8", *, kana: bool = False) -> None:
         try:
             from faster_whisper import WhisperModel
             from faster_whisper.tokenizer import _LANGUAGE_CODES, Tokenizer
@@ -63,6 +66,7 @@ class WhisperJudge:
         folder = str(find_weights("whisper-base" if multilingual else "whisper-tiny").parent)
         self._whisper = WhisperModel(folder, device="cpu", compute_type=compute_type, local_files_only=True)
         self._tokenizer = Tokenizer(self._whisper.hf_tokenizer, multilingual, "transcribe", language)
+        self._never = tokens_beyond_kana(self._tokenizer) if kana else []
 
     def __call__(self, audio: np.ndarray, sample_rate: int) -> str:
         """Say the text heard; of audio longer than 30 s, the texts of its windows of 30 s."""
@@ -125,6 +129,7 @@ class WhisperJudge:
             max_length=_LONGEST_TEXT + len(prompt),
             return_scores=True,
             return_no_speech_prob=True,
+            suppress_tokens=[-1, *self._never],  # -1: those that Whisper never writes anyway
         )
         # Whisper's own rule for windows without speech.
         if found.no_speech_prob > 0.6 and found.scores[0] < -1:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from genmend.tts.measures.word_errors import word_errors
 from genmend.tts.text.ipa import IpaReader
+from genmend.tts.text.kana import KanaReader
 from genmend.tts.text.languages import ENGLISH_CODE, language_code
 from genmend.tts.voices.voice import Voice
 
@@ -38,7 +39,7 @@ def judge_for(voice: Voice) -> WhisperJudge:
     if code == ENGLISH_CODE:
         return WhisperJudge()
     try:
-        return WhisperJudge(language=code)
+        return WhisperJudge(language=code, kana=isinstance(voice._read, KanaReader))
     except MissingWeightsError as error:
         raise MissingWeightsError(
             f"{voice.name} speaks {voice.language!r}, which the English Whisper does not know: {error}"

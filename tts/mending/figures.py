@@ -15,15 +15,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from genmend.tts.mending.diagnosis import Diagnosis
+    from genmend.tts.text.tokens import Tokens
     from genmend.tts.voices.voice import Speech
 
 __all__ = [
     "STATE_COLOURS",
+    "can_draw",
     "diagnosis_figure",
     "draw_waveform",
     "outside_histogram",
     "score_heat_map",
     "visible_symbol",
+    "visible_word",
 ]
 
 _VISIBLE = {" ": "␣"}  # symbols that would not be seen
@@ -93,6 +96,22 @@ def visible_symbol(symbol: str) -> str:
     return _VISIBLE.get(symbol, symbol)
 
 
+def can_draw(text: str) -> bool:
+    """Whether the font of pictures has a sign for each character."""
+    from matplotlib.font_manager import findfont, get_font
+
+    font = get_font(findfont("sans"))
+    return all(font.get_char_index(ord(sign)) for sign in text)
+
+
+def visible_word(tokens: Tokens, number: int) -> str:
+    """A word as pictures write it: by its phonemes where their font has no signs for it, as for kana."""
+    word = tokens.words[number]
+    if can_draw(word):
+        return word
+    return "".join(tokens.symbols[i] for i, of in enumerate(tokens.word_of) if of == number).strip()
+
+
 def draw_waveform(axes: Any, speech: Speech) -> None:
     """Draw the waveform along time into some axes."""
     from genmend.manifold.features.audio_extractor import resample
@@ -132,11 +151,12 @@ def _lane(axes: Any, diagnosis: Diagnosis, speech: Speech) -> None:
         axes.text(
             (start + stop) / 2, 0.71, visible_symbol(diagnosis.tokens.symbols[i]), ha="center", va="center", fontsize=8
         )
-    for number, word in enumerate(diagnosis.tokens.words):
+    for number in range(len(diagnosis.tokens.words)):
         places = [i for i, w in enumerate(diagnosis.tokens.word_of) if w == number]
         if places:
             start, stop = spans[places, 0].min(), spans[np.isin(owner, places), 1].max()
             axes.axvline(start, 0, 0.42, color="0.7", linewidth=0.8)
+            word = visible_word(diagnosis.tokens, number)
             axes.text((start + stop) / 2, 0.2, word, ha="center", va="center", fontsize=8)
     shown = [state for state in STATE_COLOURS if state in diagnosis.states]
     patches = [Patch(color=STATE_COLOURS[state], label=state) for state in shown]

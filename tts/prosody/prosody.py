@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from genmend.storage.tables import without_nan
+from genmend.tts.mending.figures import can_draw
 from genmend.tts.prosody.calibration import Calibration, calibrate
 from genmend.tts.prosody.edit_requests import UNITS, EditRequest, select_tokens
 from genmend.tts.prosody.predictor_edits import edit_through
@@ -129,6 +130,7 @@ class ProsodyEdit:
             track = np.exp(frame_measures(speech)["pitch"])
             axes.plot(np.arange(len(track)) * speech.hop / speech.sample_rate, track, ".", markersize=4, label=label)
         title = f"{self.text}  ({self.request.word}: {self.request.description})"
+        title = title if can_draw(title) else self.request.description
         axes.set(title=title, xlabel="seconds", ylabel="pitch in Hz")
         axes.legend()
         return figure

@@ -38,6 +38,7 @@ _MARKS = str.maketrans(
     {"。": ".", "、": ",", "！": "!", "？": "?", "・": " ", "　": " ", "「": " ", "」": " ", "…": "."}
 )
 _PARTICLES = re.compile(r"(?<![^\W\d_])[はへ](?![^\W\d_])")  # which alone are read wa and e
+_LETTERS = re.compile(r"[A-Za-zÀ-ɏͰ-ӿ]+")
 _KANJI = re.compile(r"[\u3400-\u9fff々]")
 
 
@@ -58,10 +59,15 @@ class KanaReader:
         Raises
         ------
         ValueError
-            If a text holds kanji, whose reading depends on more than the sign.
+            If a text holds kanji, whose reading depends on more than the sign, or letters, which are no kana.
         """
         read = IpaReader(self.table, as_written=True)
         if phonemes is None:
+            for letters in filter(None, map(_LETTERS.search, texts)):
+                raise ValueError(
+                    f"The text holds {letters[0]!r}, and kana are read here: give it as it is said, in katakana "
+                    "(ハロー), or give phonemes (--phonemes)."
+                )
             phonemes = [kana_to_ipa(text) for text in texts]
         return read(texts, phonemes)
 

@@ -44,7 +44,7 @@ def spoken_words(text: str, language: str = ENGLISH_CODE) -> list[str]:
 
     Longer numbers are read digit by digit, years and times of day as plain numbers. Apostrophes stay inside words. Of
     another language than English (a code of `language_code`) numbers and accents stay as they are written, and where no
-    spaces are written between words, every character is one.
+    spaces are written between words, every character is one; katakana become hiragana, which sound alike.
 
     >>> spoken_words("Mr. Grey paid $21, didn't he?")
     ['mister', 'gray', 'paid', 'twenty', 'one', 'dollars', "didn't", 'he']
@@ -84,6 +84,7 @@ def _words_of_letters(text: str, *, apart: bool) -> list[str]:
     """Runs of letters and digits with the marks upon them, which are no letters to `re`; or each of them alone."""
     found = [""]
     for character in unicodedata.normalize("NFKC", text.casefold()).replace("’", "'"):
+        character = chr(ord(character) - 0x60) if "ァ" <= character <= "ヶ" else character
         kind = unicodedata.category(character)[0]
         if (kind in "LN" and apart) or not (kind in "LNM" or character == "'"):
             found.append("")

@@ -3,7 +3,7 @@
 import numpy as np
 
 from genmend.tts.mending.diagnosis import Diagnosis
-from genmend.tts.mending.figures import diagnosis_figure
+from genmend.tts.mending.figures import can_draw, diagnosis_figure, visible_word
 from genmend.tts.text.tokens import Tokens
 from genmend.tts.voices.voice import Speech
 
@@ -23,3 +23,10 @@ def test_faults_of_the_attention_are_marked_at_their_tokens():
     assert drawn([0, 3, 3]) == (["skipped"], 2)
     assert drawn([0, 1, *[2] * 6, 3]) == (["stalled"], 1)
     assert drawn([0, 1, 2, 3, 3, 3, 0, 0, 0, 3]) == (["went back to"], 1)
+
+
+def test_words_that_the_font_of_pictures_cannot_write_are_drawn_by_their_phonemes():
+    tokens = Tokens("ねこ left", tuple(range(4)), tuple("neko"), ("phoneme",) * 4, (0, 0, 0, 0), ("ねこ", "left"))
+    assert visible_word(tokens, 0) == "neko"
+    assert visible_word(tokens, 1) == "left"
+    assert can_draw("ˈɔɪʒ naïve")
