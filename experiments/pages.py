@@ -73,6 +73,11 @@ PAGES: dict[str, Callable[[Any], str]] = {
     },
 }
 
+# Pages of several experiments: their name, what they say, and of which experiments.
+SUMMARIES: dict[str, tuple[Callable[[Any], str], tuple[str, ...]]] = {
+    "voices": (voices.summary, ("voices/cures", "voices/onnx_voices", "voices/tacotron_check")),
+}
+
 
 def results_folder(name: str) -> Path:
     """Where the experiment "room/script" keeps its results.json, tables.txt and pictures."""
@@ -81,13 +86,21 @@ def results_folder(name: str) -> Path:
 
 
 def page_text(name: str) -> str:
-    """The page of the experiment "room/script", from its results.json."""
-    folder = results_folder(name)
-    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    text = PAGES[name](results).replace("{pictures}", file_stem(name))
+    """The page of the experiment "room/script", from its results.json, or of several."""
+    if name in SUMMARIES:
+        say, parts = SUMMARIES[name]
+        sources = ", ".join(f"`experiments/{part.replace('/', '/results/', 1)}/results.json`" for part in parts)
+        made = f"*Written by `python -m experiments.pages {name}` from {sources}.*"
+        return f"{say({part.partition('/')[2]: read_results(part) for part in parts})}\n{made}\n"
+    text = PAGES[name](read_results(name)).replace("{pictures}", file_stem(name))
     source = f"experiments/{name.replace('/', '/results/', 1)}"
     made = f"*Written by `python -m experiments.{name.replace('/', '.')}` from `{source}/results.json`.*"
     return f"{text}\n{made}\n"
+
+
+def read_results(name: str) -> Any:
+    """What the experiment "room/script" left."""
+    return json.loads((results_folder(name) / "results.json").read_text(encoding="utf-8"))
 
 
 def file_stem(name: str) -> str:
@@ -100,7 +113,7 @@ def shown_pictures(text: str) -> list[str]:
 
 
 def write_page(name: str, docs: Path = DOCS) -> Path:
-    """Write the page of the experiment "room/script" and copy the pictures that it shows beside it."""
+    """Write the page of the experiment "room/script", copy the pictures that it shows beside it, and the summaries."""
     text = page_text(name)
     shutil.rmtree(docs / file_stem(name), ignore_errors=True)
     for path in shown_pictures(text):
@@ -108,24 +121,30 @@ def write_page(name: str, docs: Path = DOCS) -> Path:
         shutil.copyfile(results_folder(name) / Path(path).name, docs / path)
     page = docs / f"{file_stem(name)}.md"
     page.write_text(text, encoding="utf-8")
+    for summary, (_, parts) in SUMMARIES.items():
+        if name in parts:
+            write_page(summary, docs)
     return page
 
 
 def index_text() -> str:
     """The list of all pages, by room, under the questions that they answer; their titles are read from the pages."""
-    parts = ["# Results\n\nOne page an experiment, each written from the results.json that the experiment left.\n"]
+    parts = [
+        "# Results\n\nOne page an experiment, each written from the results.json that the experiment left, and some "
+        "that gather several.\n"
+    ]
     for room, about in ROOMS.items():
         parts.append(f"\n## {about}\n\n")
-        for name in PAGES:
-            if name.startswith(f"{room}/"):
+        for name in (*SUMMARIES, *PAGES):
+            if name == room or name.startswith(f"{room}/"):
                 title = (DOCS / f"{file_stem(name)}.md").read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
                 parts.append(f"* [{title}]({file_stem(name)}.md)\n")
     return "".join(parts)
 
 
 def main() -> None:
-    for name in sys.argv[1:] or PAGES:
-        if name not in PAGES:
+    for name in sys.argv[1:] or (*PAGES, *SUMMARIES):
+        if name not in PAGES and name not in SUMMARIES:
             raise SystemExit(f"There is no experiment {name!r} with a page; name one of {', '.join(PAGES)}.")
         print(write_page(name).relative_to(ROOT))
     (DOCS / "index.md").write_text(index_text(), encoding="utf-8")

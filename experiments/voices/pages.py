@@ -12,6 +12,7 @@ from experiments.markdown import document, estimate, number, percent, picture, t
 from experiments.voices.page_texts.cures import cures
 from experiments.voices.page_texts.onnx_voices import onnx_voices
 from experiments.voices.page_texts.sentence_splitters import sentence_splitters
+from experiments.voices.page_texts.summary import voices as summary
 from genmend.tts.measures.paired_bootstrap import paired_bootstrap
 
 _JOE = "the Piper voice joe at noise 0"
@@ -354,6 +355,8 @@ def judge_check(results: dict[str, Any]) -> str:
 def _lines(lines: Sequence[str]) -> str:
     return "```text\n" + "\n".join(lines) + "\n```"
 
+
+__all__ = ["PAGES", "summary"]
 
 PAGES: tuple[Callable[[Any], str], ...] = (
     cures,

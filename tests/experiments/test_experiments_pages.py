@@ -10,6 +10,7 @@ from experiments.pages import (
     PAGES,
     ROOT,
     SPEED,
+    SUMMARIES,
     file_stem,
     index_text,
     main,
@@ -21,7 +22,7 @@ from experiments.pages import (
 from experiments.speed_page import speed_text
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", [*PAGES, *SUMMARIES])
 def test_the_committed_page_is_what_its_results_say(name):
     assert page_text(name) == (DOCS / f"{file_stem(name)}.md").read_text(encoding="utf-8")
 
@@ -37,7 +38,7 @@ def test_the_page_on_speed_is_what_the_benchmarks_left():
 def test_every_result_file_has_a_page_and_every_page_an_experiment():
     folders = {path.parent for path in ROOT.glob("experiments/*/results/*/results.json")}
     assert folders == {results_folder(name) for name in PAGES}
-    assert {path.stem for path in DOCS.glob("*.md")} == {file_stem(name) for name in PAGES} | {"index"}
+    assert {path.stem for path in DOCS.glob("*.md")} == {file_stem(name) for name in (*PAGES, *SUMMARIES)} | {"index"}
     for name in PAGES:
         script = (ROOT / "experiments" / f"{name}.py").read_text(encoding="utf-8")
         assert f'write_page("{name}")' in script

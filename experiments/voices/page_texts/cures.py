@@ -23,8 +23,8 @@ def cures(results: dict[str, Any]) -> str:
     seeds = ", ".join(map(str, results["seeds"]))
     ordinary = results["ordinary mended"]
     bad_before, bad_after = np.array(ordinary["bad"]).T
-    spoiled = int(((bad_before == 0) & (bad_after == 1)).sum())
-    sounds = _difference(*np.array(ordinary["sounds"]).T)
+    spoiled = count_spoiled(ordinary)
+    sounds = change_of(*np.array(ordinary["sounds"]).T)
     kept = Counter(cure for cures in ordinary["cures"] for cure in cures)
     told = ", ".join(f"{cure} {count}" for cure, count in kept.most_common()) or "none"
     worse = int((np.diff(np.array(ordinary["words"]), axis=1) > 0).sum())
@@ -51,14 +51,20 @@ def cures(results: dict[str, Any]) -> str:
         "## Ordinary sentences",
         f"Of {len(bad_before)} ordinary sentences that were never learnt {int(bad_before.sum())} are read badly; after "
         f"`mend` {int(bad_after.sum())}. **Spoiled by their attention: {spoiled}** "
-        f"({_interval(spoiled, len(bad_before))}), with more words heard wrongly: {worse}. "
+        f"({share_interval(spoiled, len(bad_before))}), with more words heard wrongly: {worse}. "
         f"{sum(ordinary['changed'])} were changed (kept: {told}), after {np.mean(ordinary['readings']):.1f} further "
-        f"readings a sentence; phoneme errors, which `mend` never asks for, change by {_change(sounds)}. It takes "
+        f"readings a sentence; phoneme errors, which `mend` never asks for, change by {sounds}. It takes "
         f"{ordinary['cpu_seconds']:.1f} CPU seconds a sentence, judges of this experiment included.",
         "## What it shows",
         f"As it is {percent(_share(plain))} of the readings are bad; after `mend` {_left(measured)}. The best single "
-        f"row is {best} with {percent(_share(measured[best]))}. {_repair(measured, plain)}",
+        f"row is {best} with {percent(_share(measured[best]))}. {repair_wins(measured, plain)}",
     )
+
+
+def count_spoiled(ordinary: Mapping[str, Any]) -> int:
+    """Ordinary sentences that were read well and are read badly after `mend`."""
+    before, after = np.array(ordinary["bad"]).T
+    return int(((before == 0) & (after == 1)).sum())
 
 
 def _place(name: str) -> tuple[int, str]:
@@ -93,6 +99,11 @@ def _change(found: PairedDifference) -> str:
     return estimate(found.difference, (found.low, found.high), sign=True)
 
 
+def change_of(before: np.ndarray, after: np.ndarray) -> str:
+    """The mean change with its interval, sentences drawn again in pairs."""
+    return _change(_difference(before, after))
+
+
 def _share(row: Mapping[str, Any]) -> float:
     return float(np.mean(row["bad"]))
 
@@ -104,7 +115,7 @@ def _left(measured: Mapping[str, Any]) -> str:
     return f"{percent(bad.mean())} ({int(bad.sum())} of {bad.size})"
 
 
-def _repair(measured: Mapping[str, Any], plain: Mapping[str, Any]) -> str:
+def repair_wins(measured: Mapping[str, Any], plain: Mapping[str, Any]) -> str:
     """Where local repair beats every control of its layer, if anywhere."""
     wins, layers = [], [name.removeprefix("local, ") for name in measured if name.startswith("local, ")]
     for layer in layers:
@@ -122,7 +133,7 @@ def _repair(measured: Mapping[str, Any], plain: Mapping[str, Any]) -> str:
     return "Local repair beats the reading as it is and all its controls, intervals apart from 0, in no layer."
 
 
-def _interval(count: int, n: int) -> str:
+def share_interval(count: int, n: int) -> str:
     """Clopper and Pearson, 1934: exact 95 % interval of a share."""
     low = 0.0 if count == 0 else float(beta.ppf(0.025, count, n - count + 1))
     high = 1.0 if count == n else float(beta.ppf(0.975, count + 1, n - count))

@@ -9,8 +9,9 @@ import numpy as np
 
 from experiments.intervals import mean_with_interval
 from experiments.markdown import document, estimate, number, percent, table
-from experiments.voices.page_texts.cures import change_of, count_spoiled, share_interval
+from experiments.voices.page_texts.cures import change_of, count_spoiled, repair_wins, share_interval
 from experiments.voices.page_texts.onnx_voices import NAMES, both, wrong
+from genmend.tts.cures.say_again import N_SEEDS
 
 _PLAIN = "as it is"
 
@@ -32,9 +33,10 @@ def voices(results: Mapping[str, Any]) -> str:
         "# Voices: what mends them, and what it costs",
         "**Asked**: does `genmend speak --mend` mend what a voice reads wrongly, does it leave right sentences alone, "
         "how long does it take, and on which voices?",
-        f"**Short**: of readings that fail it leaves {percent(left.mean())} bad where {percent(_share(plain))} were; "
-        f"of {said} ordinary sentences it spoils {spoiled}. Saying a sentence again and keeping the best is most of "
-        "it; local repair of encoder vectors is within chance.",
+        f"**Short**: of the readings of failing sentences {percent(_share(plain))} are bad, after it "
+        f"{percent(left.mean())} ({int(left.sum())} of {left.size}); of {said} ordinary sentences it spoils {spoiled}. "
+        f"The best of {N_SEEDS} other seeds alone leaves {percent(_share(rows[f'best of {N_SEEDS} other seeds']))}. "
+        f"{repair_wins(rows, plain)}",
         "## Cures on a voice that fails",
         f"A small [Tacotron 2 that learnt without a guide](voices-tacotron_check.md) (words heard wrongly "
         f"{number(failing['word_error_rate'], 2)}); {n} sentences that it reads badly with one seed, each read with "
@@ -69,7 +71,7 @@ def voices(results: Mapping[str, Any]) -> str:
         "## Voices that people use",
         table(
             ("voice", "words heard wrongly", "flagged: ordinary", "flagged: sounds shuffled",
-             f"a word {onnx['factor']:g} times as long", f"a word {onnx['semitones']:g} semitones higher",
+             f"a word {onnx['factor']:g} times as long", f"a word {onnx.get('semitones', 0):g} semitones higher",
              "mended: words heard wrongly", "phoneme errors (hama)"),
             ((name, *_tested(of)) for name, of in tested),
         ),

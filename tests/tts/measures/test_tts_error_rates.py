@@ -73,7 +73,7 @@ def test_no_two_numbers_share_their_words():
     [
         ("Die Straße, „L’été“ kostet 3,50.", "de", "die strasse l'été kostet 3 50"),
         ("यह ठीक है।", "hi", "यह ठीक है"),
-        ("今日は3キロ。", "ja", "今 日 は 3 キ ロ"),
+        ("今日は3キロ。", "ja", "今 日 は 3 き ろ"),
         ("ที่นี่", "th", "ที่ นี่"),
         ("Он пришёл!", "ru", "он пришёл"),
     ],
