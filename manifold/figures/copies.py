@@ -17,7 +17,7 @@ __all__ = ["copies_gallery", "ratio_histogram"]
 
 N_SHOWN, PAIRS_A_LINE = 10, 2
 _CELL, _HEAD, _ABOVE, _GAP = 1.2, 0.55, 0.2, 0.5  # inches
-_BINS = np.linspace(0, 1, 41)
+_BINS = np.linspace(0, 1, 41).tolist()
 
 
 def ratio_histogram(memorisation: Any, *, ax: Axes | None = None) -> Figure:

@@ -72,10 +72,10 @@ def evaluate(
         Whether balls contain their sphere: of every metric here, for the papers disagree. `True` is that of the first
         papers; with `False`, that of the prdc package, leave-one-out values are mostly undefined for small k.
     bootstrap
-        Number of subsamples behind the 95 % intervals, 0 for none, else at least 2; 200 is usual. Each is computed
-        anew, balls and all, from a share of both sets (`metrics.subsampling`), so the interval holds the mean over
-        other draws of both sets of these sizes; 200 of them take as long as some 20 evaluations. Of every total that
-        depends on k; undefined where that of a subsample is.
+        Number of subsamples behind the 95 % intervals, 0 for none, else at least 2; 40 is usual. Each is computed anew,
+        balls and all, from half of both sets (`metrics.subsampling`), so the interval holds the mean over other draws
+        of both sets of these sizes; 40 of them take as long as some 10 evaluations. Of every total that depends on k;
+        undefined where that of a subsample is, or where half a set has no more than k samples.
     seed
         Chooses the subsamples, and those of KID and of the Vendi score.
     features
@@ -111,7 +111,7 @@ def evaluate(
     several, block = tuple(sorted(set(counts(k)))), as_count(block_size, "block_size")
     closed, n_subsamples, seed = as_closed(closed), _natural(bootstrap, "bootstrap"), _natural(seed, "seed")
     if n_subsamples == 1:
-        raise ValueError("bootstrap is 1, and one subsample has no spread; 0 or at least 2 is accepted, 200 is usual")
+        raise ValueError("bootstrap is 1, and one subsample has no spread; 0 or at least 2 is accepted, 40 is usual")
     ours, theirs = given_features(reference, closed=closed), given_features(query)
     notes = check_same_space(ours.pipeline, theirs.pipeline)
     x = as_features(ours.values, "reference")
@@ -142,7 +142,7 @@ def evaluate(
         draws: dict[int, dict[str, np.ndarray]] = {}
         if n_subsamples:
             part = subsample_sizes(len(x), len(y), several[-1])
-            words = INTERVAL_WORDS.format(n=n_subsamples, reference=part[0], query=part[1])
+            words = INTERVAL_WORDS.format(n=n_subsamples // 2 * 2, reference=part[0], query=part[1])
             sizes = len(x), len(y)
             replicates = subsampled_totals(
                 lambda i, j: _totals_of(sweep(x[i], y[j]), at_k), sizes, part, n_subsamples, seed

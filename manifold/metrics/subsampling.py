@@ -1,8 +1,10 @@
-"""How far totals would move had other samples been drawn: intervals from subsamples of both sets.
+"""How far totals would move had other samples been drawn: intervals from halves of both sets.
 
 A total depends on every sample twice: as one of those it averages over, and through the balls, which move with their
-neighbours. Drawing per-sample values again would hold the balls fixed and give intervals that are too narrow. So
-all is computed anew on subsamples without replacement, with radii of their own.
+neighbours. Drawing per-sample values again would hold the balls fixed and give intervals that are too narrow; drawing
+samples with replacement would fill the balls with copies. So all is computed anew on random halves without
+replacement, with radii of their own. The two halves of a split have no sample in common, so that their totals are as
+independent as those of two other draws half as large.
 """
 
 from __future__ import annotations
@@ -17,28 +19,23 @@ from genmend.manifold.metrics.calibration import calibrated_clipped_coverage
 __all__ = ["INTERVAL_WORDS", "other_draws", "subsample_intervals", "subsample_sizes", "subsampled_totals"]
 
 LEVEL = 0.95
-# The share of each set in a subsample. Small ones have wider balls and, in many dimensions, fewer hubs, which makes
-# intervals too narrow; large ones overlap, which makes them too wide (see `subsample_intervals`).
-SHARE, LARGEST_SHARE = 0.3, 0.5
 _QUANTILES = 201  # of a normal distribution, over which a function's mean is taken
-LEAST_NEIGHBORHOODS = 10  # samples of a subsample for each neighbour, where the set has them
+# Deviations of halves, times this: in clusters, and in many dimensions, a total of n samples scatters a little more
+# than two of its halves say, density most of all, whose hubs grow with n. From simulations; see `subsample_intervals`.
+_LARGER, _LARGER_OF_DENSITY = 1.04, 1.08
+_FEW = 10  # samples that miss: with fewer a share is too near its end for a normal law
 
 INTERVAL_WORDS = (
-    "95 % intervals of the mean over other samples as many as these: from {n} subsamples without replacement, "
-    "{reference} reference and {query} query samples each, with balls of their own"
+    "95 % intervals of the mean over other samples as many as these: from {n} random halves of both sets, {reference} "
+    "reference and {query} query samples each, with balls of their own"
 )
 
 Totals = Mapping[Any, Mapping[str, float]]
 
 
 def subsample_sizes(n: int, m: int, k: int) -> tuple[int, int]:
-    """Samples of a subsample of n reference and of m query samples: the same share of both, each more than k.
-
-    0, 0 where a set is too small to leave any out.
-    """
-    wanted = [max(SHARE, min(LARGEST_SHARE, LEAST_NEIGHBORHOODS * k / size), (k + 1) / size) for size in (n, m)]
-    sizes = [max(k + 1, round(max(wanted) * size)) for size in (n, m)]
-    return (sizes[0], sizes[1]) if sizes[0] < n and sizes[1] < m else (0, 0)
+    """Samples of a half of n reference and of m query samples; 0, 0 where one would have no more than k."""
+    return (n // 2, m // 2) if min(n, m) // 2 > k else (0, 0)
 
 
 def subsampled_totals(
@@ -47,37 +44,37 @@ def subsampled_totals(
     of_subsamples: tuple[int, int],
     n_subsamples: int,
     seed: int,
-) -> list[Totals]:
-    """Totals of random subsamples of both sets, by k and name; none where a set is too small to leave any out.
+) -> list[tuple[Totals, Totals]]:
+    """Totals of both halves of random splits, by k and name; none where a set is too small to be split.
 
-    The rows drawn of one set depend on its size and the seed alone: two queries are compared with the same parts of a
-    reference, and, where they are equally many, by the same rows.
+    The rows of a half of one set depend on its size and the seed alone: two queries are compared with the same parts of
+    a reference, and, where they are equally many, by the same rows.
 
     Parameters
     ----------
     compute
         Gives the totals for the rows of the reference and of the query that it is called with, ascending.
     sizes, of_subsamples
-        Numbers of reference and query samples: of all, and of a subsample (`subsample_sizes`).
+        Numbers of reference and query samples: of all, and of a half (`subsample_sizes`).
     n_subsamples
-        At least 2.
+        Halves, at least 2; of an odd number one is left out.
     seed
-        Of the draws.
+        Of the splits.
     """
     if not all(of_subsamples):
         return []
     rngs = [np.random.default_rng([seed, side]) for side in range(2)]
     found = []
-    for _ in range(n_subsamples):
-        rows = [
-            np.sort(rng.choice(size, b, replace=False)) for rng, size, b in zip(rngs, sizes, of_subsamples, strict=True)
-        ]
-        found.append(compute(*rows))
+    for _ in range(n_subsamples // 2):
+        orders = [rng.permutation(size) for rng, size in zip(rngs, sizes, strict=True)]
+        first = compute(*(np.sort(order[:b]) for order, b in zip(orders, of_subsamples, strict=True)))
+        second = compute(*(np.sort(order[b : 2 * b]) for order, b in zip(orders, of_subsamples, strict=True)))
+        found.append((first, second))
     return found
 
 
 def subsample_intervals(
-    totals: Totals, replicates: Sequence[Totals], sizes: tuple[int, int], of_subsamples: tuple[int, int]
+    totals: Totals, replicates: Sequence[tuple[Totals, Totals]], sizes: tuple[int, int], of_subsamples: tuple[int, int]
 ) -> dict[Any, dict[str, tuple[float, float]]]:
     """95 % intervals of the mean of each total over draws of both sets, by k and name; NaN where undefined.
 
@@ -86,92 +83,131 @@ def subsample_intervals(
     totals
         By k and name: of all samples.
     replicates
-        The same of subsamples, as `subsampled_totals` gives them.
+        The same of both halves of each split, as `subsampled_totals` gives them.
     sizes, of_subsamples
-        Numbers of reference and query samples: of all, and of a subsample.
+        Numbers of reference and query samples: of all, and of a half.
 
     Notes
     -----
-    With b of n samples the variance of a mean over subsamples is that over sets of b, less the share b / n that the
-    subsamples have in common; so sd_n = sd_b sqrt(b / (n - b)), and the interval is total +- t sd_n with Student's t.
-    For a total in which samples act together by k-th order terms, as neighbours do, the factor is too large by up to
-    (1 - r^k) / (1 - r) in variance, r = b / n, and it grows with n in many dimensions: at r = 0.3 the two nearly
-    cancel. experiments/images/interval_coverage.py counts how often the intervals hold: 93 to 99 % for sets of one
-    distribution, 89 to 92 % for density and coverage of a query that crowds the reference's middle.
+    Half the squared difference of the two halves of a split is an unbiased estimate of the variance of a half's total,
+    whatever the total is, for they are independent. A set of n has its share b / n, where b is the size of a half, as
+    totals of local values have. To come nearer to that, and to a normal law, shares are compared by the arcsine of
+    their root and positive totals by their logarithm. What is left is in the factors 1.04 and, for densities, 1.08. The
+    interval is the total +- t deviations with Student's t, on that scale. One of a share within ten samples of 0 or 1
+    holds Wilson's interval, too.
+
+    Compared with the scatter of overlapping subsamples round their mean this counts no dependence twice, and its balls
+    are nearly those of all samples. experiments/images/interval_coverage.py counts how often the intervals hold.
+
     Sources: Politis and Romano 1994, "Large sample confidence regions based on subsamples under minimal assumptions";
-    the correction for what is left out: Shao and Wu 1989, "A general theory for jackknife variance estimation"
-    (delete-d jackknife).
+    McCarthy 1969, "Pseudo-replication: half samples" (differences of half samples); Wilson 1927.
     """
     if not replicates:
         return {k: {name: (np.nan, np.nan) for name in at if name not in _NOT_ESTIMATED} for k, at in totals.items()}
-    factor, quantile = _factor(sizes, of_subsamples), _quantile_of_t(len(replicates) - 1)
+    quantile = _quantile_of_t(len(replicates))
     found: dict[Any, dict[str, tuple[float, float]]] = {}
     for k, at in totals.items():
-        ends = found[k] = {
-            name: _interval(name, total, np.array([one[k][name] for one in replicates]), factor * quantile)
-            for name, total in at.items()
-            if name not in _NOT_ESTIMATED
-        }
-        for name, (of, function) in _functions(sizes, k).items():
-            if name in ends:
-                values = np.array([one[k][of] for one in replicates])
-                ends[name] = _interval_of_function(at[name], at[of], values, factor, quantile, function)
+        functions = _functions(sizes, k)
+        found[k] = {}
+        for name, total in at.items():
+            if name in _NOT_ESTIMATED:
+                continue
+            of, function = functions.get(name, (name, None))
+            halves = _of_halves(replicates, k, of)
+            if np.isnan([total, at[of]]).any() or np.isnan(halves).any():
+                ends = np.nan, np.nan
+            elif np.isinf(at[of]) or np.isinf(halves).any():  # both ends are known only where nothing varies
+                ends = (total, total) if (halves == at[of]).all() else (np.nan, np.nan)
+            else:
+                scale, unscale = _scale(of, at[of], halves)
+                differences = _differences(of, scale, halves, of_subsamples[0] / sizes[0])
+                deviation = float(np.sqrt(np.mean(differences**2)))
+                middles = scale(at[of]) + quantile * deviation * np.array([-1.0, 1.0])
+                if function is None:
+                    low, high = (float(end) for end in unscale(middles))
+                    ends = _with_wilson(name, total, (low, high), sizes)
+                else:
+                    low, high = (_mean_of_function(function, unscale, middle, deviation) for middle in middles)
+                    ends = min(low, total), max(high, total)
+            found[k][name] = ends
     return found
 
 
 def other_draws(
-    totals: Totals, replicates: Sequence[Totals], sizes: tuple[int, int], of_subsamples: tuple[int, int]
+    totals: Totals, replicates: Sequence[tuple[Totals, Totals]], sizes: tuple[int, int], of_subsamples: tuple[int, int]
 ) -> dict[Any, dict[str, np.ndarray]]:
-    """(n_subsamples,) values of each total, by k and name, that scatter as those of other draws of these sizes would.
+    """(n_splits,) values of each total, by k and name, that scatter as those of other draws of these sizes would.
 
-    What a subsample has beyond the mean of all of them, shrunk to the full size, round the total. Those of two queries
-    belong to the same draws of the reference: their differences scatter as the difference would.
+    The difference of the two halves of each split, shrunk to the full size, round the total. Those of two queries
+    belong to the same splits of the reference: their differences scatter as the difference would.
     """
     found: dict[Any, dict[str, np.ndarray]] = {}
     for k, at in totals.items() if replicates else ():
         here = found[k] = {}
-        for name, total in at.items():
-            if name not in _NOT_ESTIMATED:
-                values = np.array([one[k][name] for one in replicates])
-                with np.errstate(invalid="ignore"):
-                    here[name] = total + _factor(sizes, of_subsamples) * (values - values.mean())
-        for name, (of, function) in _functions(sizes, k).items():
-            if name in here and np.isfinite(here[of]).all():
-                here[name] = function(here[of])
+        functions = _functions(sizes, k)
+        for name in at:
+            if name in _NOT_ESTIMATED:
+                continue
+            of, function = functions.get(name, (name, None))
+            halves = _of_halves(replicates, k, of)
+            if not (np.isfinite(at[of]) and np.isfinite(halves).all()):
+                here[name] = np.full(len(replicates), np.nan)
+                continue
+            scale, unscale = _scale(of, at[of], halves)
+            values = unscale(scale(at[of]) + _differences(of, scale, halves, of_subsamples[0] / sizes[0]))
+            here[name] = values if function is None else function(values)
     return found
 
 
-def _factor(sizes: tuple[int, int], of_subsamples: tuple[int, int]) -> float:
-    share = of_subsamples[0] / sizes[0]
-    return float(np.sqrt(share / (1 - share)))
-
-
+Function = Callable[[Any], Any]
 # What the others are compared with.
 _NOT_ESTIMATED = frozenset({"expected_precision", "expected_coverage"})
-# In feature units: they scale with the radii, which are wider in a subsample, so their ratios are what scatters alike.
-_SCALES = frozenset({"rarity_mean", "rarity_median", "rarity_top10"})
-_SHARES = frozenset(
-    {
-        "precision", "recall", "coverage", "realism_share", "rarity_percentile_mean", "clipped_coverage_raw",
-        "symmetric_precision", "symmetric_recall", "p_precision", "p_recall",
-    }
-)  # fmt: skip
+# Shares of the query (1) and of the reference (0), or of both, and means of values in [0, 1].
+_COUNTED = {
+    "precision": (1,), "realism_share": (1,), "recall": (0,), "coverage": (0,),
+    "symmetric_precision": (0, 1), "symmetric_recall": (0, 1),
+}  # fmt: skip
+_SHARES = frozenset(_COUNTED) | {"rarity_percentile_mean", "clipped_coverage_raw", "p_precision", "p_recall"}
 
 
-def _interval(name: str, total: float, replicates: np.ndarray, factor: float) -> tuple[float, float]:
-    if np.isnan(total) or np.isnan(replicates).any():
-        return float("nan"), float("nan")
-    if np.isinf(total) or np.isinf(replicates).any():  # both ends are known only where nothing varies
-        return (total, total) if (replicates == total).all() else (float("nan"), float("nan"))
-    if name in _SCALES and total > 0 and (replicates > 0).all():
-        half = factor * float(np.std(np.log(replicates), ddof=1))
-        return float(total * np.exp(-half)), float(total * np.exp(half))
-    half = factor * float(np.std(replicates, ddof=1))
-    low, high = max(total - half, 0.0), total + half
-    return float(low), float(min(high, 1.0) if name in _SHARES else high)
+def _of_halves(replicates: Sequence[tuple[Totals, Totals]], k: Any, name: str) -> np.ndarray:
+    """(n_splits, 2)."""
+    return np.array([[half[k][name] for half in pair] for pair in replicates])
 
 
-def _functions(sizes: tuple[int, int], k: int) -> dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]]:
+def _scale(name: str, total: float, halves: np.ndarray) -> tuple[Function, Function]:
+    """The scale that a total is compared on, and back from it."""
+    if name in _SHARES:
+        return lambda share: np.arcsin(np.sqrt(np.clip(share, 0, 1))), _share_of_angle
+    if total > 0 and (halves > 0).all():
+        return np.log, np.exp
+    return lambda value: value, lambda value: np.maximum(value, 0)
+
+
+def _share_of_angle(angle: Any) -> Any:
+    return np.square(np.sin(np.clip(angle, 0, np.pi / 2)))
+
+
+def _differences(name: str, scale: Function, halves: np.ndarray, share: float) -> np.ndarray:
+    """(n_splits,) differences of the halves, on the scale, as large as deviations of the total of all samples."""
+    larger = _LARGER_OF_DENSITY if "density" in name else _LARGER
+    return np.diff(scale(halves), axis=1)[:, 0] * (larger * np.sqrt(share / 2))
+
+
+def _with_wilson(name: str, total: float, ends: tuple[float, float], sizes: tuple[int, int]) -> tuple[float, float]:
+    """For a share that nearly all samples have, or nearly none, ends at least as far apart as Wilson's."""
+    n = min((sizes[side] for side in _COUNTED.get(name, ())), default=0)
+    if not n or _FEW <= n * total <= n - _FEW:
+        return ends
+    from scipy.special import ndtri
+
+    z = float(ndtri((1 + LEVEL) / 2))
+    middle = (total + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(total * (1 - total) / n + z**2 / (4 * n**2))
+    return min(ends[0], max(middle - half, 0.0)), max(ends[1], min(middle + half, 1.0))
+
+
+def _functions(sizes: tuple[int, int], k: int) -> dict[str, tuple[str, Function]]:
     """Totals that are a rising function of another one and end at 1: that one, and the function."""
     return {
         "clipped_density": ("clipped_density_unclipped", lambda values: np.minimum(values, 1)),
@@ -179,27 +215,16 @@ def _functions(sizes: tuple[int, int], k: int) -> dict[str, tuple[str, Callable[
     }
 
 
-def _interval_of_function(
-    total: float,
-    of: float,
-    replicates: np.ndarray,
-    factor: float,
-    quantile: float,
-    function: Callable[[np.ndarray], np.ndarray],
-) -> tuple[float, float]:
-    """The interval of the mean of `function` of a total, `of` here.
+def _mean_of_function(function: Function, unscale: Function, middle: float, deviation: float) -> float:
+    """Of normal variables on the scale of another total.
 
-    That mean lies below the function of the mean where the function ends at 1. It rises with it, so its ends are the
-    means of the function of normal variables round the ends of the other's interval.
+    Where a function ends at 1 its mean lies below the function of the mean. It rises with it, so that the ends of the
+    one interval are those of the other.
     """
-    if not (np.isfinite(of) and np.isfinite(replicates).all()):
-        return float("nan"), float("nan")
     from scipy.special import ndtri
 
-    deviation = factor * float(np.std(replicates, ddof=1))
-    round_the_end = deviation * ndtri((np.arange(_QUANTILES) + 0.5) / _QUANTILES)
-    low, high = (float(np.mean(function(of + sign * quantile * deviation + round_the_end))) for sign in (-1, 1))
-    return min(low, total), max(high, total)
+    around = middle + deviation * ndtri((np.arange(_QUANTILES) + 0.5) / _QUANTILES)
+    return float(np.mean(function(unscale(around))))
 
 
 def _quantile_of_t(degrees: int) -> float:

@@ -49,7 +49,7 @@ def _there(path: Path) -> Path:
 @command(
     commands,
     panel=MEASURE,
-    example="Example: genmend score photographs/ samples/ --bootstrap 200 --out scored",
+    example="Example: genmend score photographs/ samples/ --bootstrap 40 --out scored",
     settings="genmend.workbench.commands.score_settings:ScoreSettings",
     texts={"k": _numbers, "metrics": _names, "device": usable_device},
 )

@@ -58,8 +58,8 @@ def test_json(everything):
     assert all(set(at) == TOTALS - ON_REQUEST for at in found["k"].values())
     assert set(found["intervals"]["5"]) == TOTALS - ON_REQUEST - NOT_ESTIMATED
     assert found["interval_method"] == (
-        "95 % intervals of the mean over other samples as many as these: from 40 subsamples without replacement, "
-        "66 reference and 54 query samples each, with balls of their own"
+        "95 % intervals of the mean over other samples as many as these: from 40 random halves of both sets, "
+        "110 reference and 90 query samples each, with balls of their own"
     )
     assert {*WITHOUT_K, "warnings"} < set(found)
     assert not any(name.startswith("frechet") for name in found)
@@ -281,26 +281,67 @@ def test_intervals_of_functions_that_end_at_one(everything):
         assert all(ends[name][0] >= 0 and ends[name][1] <= 1 for name in ("precision", "coverage", "symmetric_recall"))
 
 
-def test_subsamples_have_neighbours_enough_and_the_same_share_of_both_sets():
-    assert subsample_sizes(10_000, 10_000, 5) == (3000, 3000)
-    assert subsample_sizes(10_000, 200, 5) == (3000, 60)
-    assert subsample_sizes(100, 100, 5) == (50, 50)
-    assert subsample_sizes(8, 10, 5) == (6, 8)
-    assert subsample_sizes(6, 6, 5) == (0, 0)  # none can be left out
-    few = evaluate(*np.random.default_rng(0).standard_normal((2, 6, 3)), 5, ("precision",), bootstrap=5)
+def test_halves_have_more_samples_than_neighbours():
+    assert subsample_sizes(10_000, 10_001, 5) == (5000, 5000)
+    assert subsample_sizes(10_000, 200, 5) == (5000, 100)
+    assert subsample_sizes(12, 13, 5) == (6, 6)
+    assert subsample_sizes(11, 100, 5) == (0, 0)
+    few = evaluate(*np.random.default_rng(0).standard_normal((2, 11, 3)), 5, ("precision",), bootstrap=6)
     assert few.to_dict()["intervals"]["5"]["precision"] == [None, None]
 
 
-def test_subsamples_and_their_scale():
-    """A mean of values that do not know of each other: its interval is the textbook's."""
-    values = np.random.default_rng(0).standard_normal(400)
-    sizes, part, total = (400, 300), subsample_sizes(400, 300, 5), {5: {"density": values.mean()}}
-    replicates = subsampled_totals(lambda i, j: {5: {"density": values[i].mean()}}, sizes, part, 2000, seed=0)
-    found = subsample_intervals(total, replicates, sizes, part)
-    assert other_draws(total, replicates, sizes, part)[5]["density"].std() == pytest.approx(values.std() / 20, rel=0.05)
-    low, high = found[5]["density"]
-    assert high - values.mean() == pytest.approx(1.96 * values.std() / np.sqrt(400), rel=0.05)
-    assert low == 0  # density is never below it
+def intervals_of(compute, sizes, n_subsamples, seed=0):
+    part = subsample_sizes(*sizes, 5)
+    whole = compute(*(np.arange(size) for size in sizes))
+    halves = subsampled_totals(compute, sizes, part, n_subsamples, seed)
+    return whole[5], subsample_intervals(whole, halves, sizes, part)[5], other_draws(whole, halves, sizes, part)[5]
+
+
+def test_the_interval_of_a_mean_is_the_textbooks():
+    """Of values that do not know of each other."""
+    rng = np.random.default_rng(0)
+    values, some = 3 + rng.standard_normal(400), rng.random((2, 400)) < 0.3
+
+    def compute(i, j):
+        return {5: {"density": values[i].mean(), "coverage": some[0, i].mean(), "recall": float(some[1, i][0] * 0)}}
+
+    whole, ends, draws = intervals_of(compute, (400, 300), 2000)
+    half = 1.96 * values.std() / 20
+    np.testing.assert_allclose(ends["density"], whole["density"] + np.array([-half, half]), rtol=0.01)
+    share = whole["coverage"]
+    half = 1.96 * np.sqrt(share * (1 - share) / 400)
+    np.testing.assert_allclose(ends["coverage"], share + np.array([-half, half]), atol=0.005)
+    assert draws["density"].std() == pytest.approx(values.std() / 20, rel=0.12)  # larger by 8 %
+    assert ends["recall"][0] == 0  # no sample of 400, and perhaps 1 of 100 of others
+    assert ends["recall"][1] == pytest.approx(0.0095, abs=1e-4)
+
+
+def test_halves_have_no_sample_in_common_and_are_those_of_the_seed():
+    seen = []
+
+    def compute(i, j):
+        seen.append((i, j))
+        return {5: {"density": 1.0}}
+
+    halves = [subsampled_totals(compute, (31, size), (15, size // 2), 4, seed=3) for size in (20, 26)]
+    assert [len(one) for one in halves] == [2, 2]
+    for (a, b), (c, d) in zip(seen[::2], seen[1::2], strict=True):
+        assert not set(a) & set(c)
+        assert not set(b) & set(d)
+        assert (np.diff(a) > 0).all()
+    for first, second in zip(seen[:4], seen[4:], strict=True):  # of the reference the same, whatever the query
+        np.testing.assert_array_equal(first[0], second[0])
+
+
+def test_what_is_undefined_or_infinite_has_no_interval():
+    def compute(i, j):
+        return {5: {"density": np.inf, "rarity_mean": np.nan, "realism_median": np.inf if 0 in i else 1.0}}
+
+    _, ends, draws = intervals_of(compute, (40, 40), 20)
+    assert ends["density"] == (np.inf, np.inf)
+    assert np.isnan(ends["rarity_mean"]).all()
+    assert np.isnan(ends["realism_median"]).all()
+    assert np.isnan(draws["rarity_mean"]).all()
 
 
 def test_undefined_intervals_are_null():
@@ -308,7 +349,7 @@ def test_undefined_intervals_are_null():
     found = evaluate(x, x + 100, 1, ("precision", "rarity"), bootstrap=10).to_dict()
     assert found["k"]["1"]["rarity_mean"] is None
     assert found["intervals"]["1"] == {
-        "precision": [0, 0],
+        "precision": [0, pytest.approx(1.96**2 / (5 + 1.96**2), abs=1e-4)],  # none of 5 is not none of all
         **{f"rarity_{name}": [None, None] for name in ("mean", "median", "top10", "percentile_mean")},
     }
 
