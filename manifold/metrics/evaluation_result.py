@@ -42,8 +42,8 @@ class EvaluationAtK:
     intervals
         Low and high end by name, where they were asked for.
     draws
-        Behind them: values by name, one for each split into halves, that scatter as those of other draws would. Of two queries
-        evaluated with one seed they belong together, draw by draw.
+        Behind them: values by name, one for each split into halves, that scatter as those of other draws would. Of two
+        queries evaluated with one seed they belong together, draw by draw.
     """
 
     k: int
