@@ -34,6 +34,7 @@ _BLOCK_LISTS = (
     "visual_transformer_blocks",
     "double_stream_blocks",
     "double_blocks",
+    "transformer_layers",
     "blocks",
     "layers",
 )

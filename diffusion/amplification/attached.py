@@ -276,9 +276,26 @@ def _fitted(edit: Edit, pipe: Any, denoiser: nn.Module, inputs: tuple[Any, ...],
     return edit
 
 
+def _check_cache(network: nn.Module, layer: str) -> None:
+    """Refuse the first and the last of blocks that a cache of diffusers skips: it keeps their change from step to step.
+
+    The first one adds what all of them changed at an earlier step, with its edit, which would be amplified once more;
+    the last one's edit would be left out.
+    """
+    found = getattr(network.get_submodule(layer), "_diffusers_hook", None)
+    hooks: dict[str, Any] = getattr(found, "hooks", {})
+    caches = [name for name, hook in hooks.items() if "leader" in name or getattr(hook, "is_tail", False)]
+    if caches:
+        raise ValueError(
+            f"Layer {layer!r} is at an end of the blocks that a cache skips ({caches[0]}), which keeps its change from "
+            "step to step; amplify blocks in between, or call disable_cache()."
+        )
+
+
 def _on_grid(edit: AmplifyTokenUpdate, denoiser: nn.Module, grid: TokenGrid) -> FittedTokenUpdate:
     network = plain_module(denoiser)
     name = type(network).__name__
+    _check_cache(network, plain_name(edit.layer))
     if edit.height and (edit.height, edit.width) != (grid.height, grid.width):
         raise ValueError(
             f"The edit of {edit.layer!r} is for {edit.height} x {edit.width} image tokens, but {name} "

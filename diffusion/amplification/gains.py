@@ -90,7 +90,11 @@ def amplification_edits(
             )
         return _token_edits(denoiser, dict(blocks or {}), 0.25 if cutoff is None else cutoff, options)
     if blocks is not None:
-        raise ValueError("blocks is for transformers, but the denoiser is a U-Net; give down, mid and up.")
+        what = "a U-Net" if hasattr(plain_module(denoiser), "down_blocks") else "neither one that is known nor a U-Net"
+        raise ValueError(
+            f"blocks is for transformers, but {type(plain_module(denoiser)).__name__} is {what}; give "
+            + ("down, mid and up." if what == "a U-Net" else "edits= of layers by name.")
+        )
     if preset is not None:
         chosen = preset_named(preset)
         _check_family(denoiser, preset, chosen)
@@ -125,7 +129,7 @@ def edits_by_slot(
     known = {slot: gain for slot, gain in gains.items() if slot in slots}
     for slot, gain in known.items():
         if gain != 1:
-            _check_block(unet, slots[slot])
+            _check_block(plain_module(unet), slots[slot])
     cutoffs = _cutoff_by_slot(known, 5.0 if cutoff is None else cutoff)
     return tuple(
         AmplifyLowFrequencies(slots[slot], gain, cutoffs[slot], **options)

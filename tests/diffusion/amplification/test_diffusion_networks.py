@@ -67,6 +67,30 @@ class TestOtherLayouts:
         with amplified(unet, edits=[AmplifyLowFrequencies("down_blocks.0.0", 1.5, 2)]) as active:
             assert active.edits
 
+    def test_what_is_neither_a_u_net_nor_a_transformer(self):
+        class Original(torch.nn.Module):
+            """Block names of before diffusers."""
+
+            def __init__(self):
+                super().__init__()
+                self.input_blocks = torch.nn.ModuleList([torch.nn.Conv2d(4, 4, 1)])
+
+        for gains, error, words in (
+            ({"blocks": {0: 1.1}}, ValueError, "Original is neither one that is known nor a U-Net"),
+            ({"down": (1.1,)}, TypeError, "Original has no down_blocks"),
+            ({"preset": "sdxl"}, ValueError, "this Original has 0"),
+        ):
+            with pytest.raises(error, match=words):
+                enable_amplification(Original(), **gains)
+
+    def test_within_a_wrapper_from_the_start(self):
+        unet = diffusion_toys.sd15_unet()
+        wrapped = torch.nn.DataParallel(unet)
+        with amplified(wrapped, **GAINS) as active:
+            assert [edit.layer for edit in active.edits] == ["down_blocks.0", "mid_block"]
+            assert unet.mid_block._forward_hooks
+        assert not unet.mid_block._forward_hooks
+
 
 class TestTwoDenoisers:
     """Wan 2.2: one for high noise, one for low noise."""

@@ -216,6 +216,36 @@ def test_an_edit_of_the_text_is_refused():
         AmplifyTokenUpdate("0", 1.5, 0.3, stream=-1).apply(torch.ones(1, 36, 4))
 
 
+@pytest.mark.parametrize("cached_first", [True, False])
+def test_the_ends_of_cached_blocks_are_refused(cached_first):
+    """The first block returns what all changed at an earlier step, the last one's edit would not be kept."""
+    pipe, given = TINY["FLUX.1"].made(4, 6, 1)
+    pipe.transformer = tiny_transformers.shaken(
+        type(pipe.transformer).from_config({**pipe.transformer.config, "num_layers": 2})
+    )
+    cache = diffusers.FirstBlockCacheConfig(threshold=1e9)
+
+    def drawn():
+        draw = torch.Generator().manual_seed(0)
+        return pipe(**given, num_inference_steps=3, output_type="latent", generator=draw)[0]
+
+    plain = drawn()
+    for number, fits in enumerate([False, True, False]):
+        if cached_first:
+            pipe.transformer.enable_cache(cache)
+        enable_amplification(pipe, blocks={number: 3.0})
+        if not cached_first:
+            pipe.transformer.enable_cache(cache)
+        if fits:
+            assert not torch.equal(drawn(), plain)
+        else:
+            with pytest.raises(ValueError, match="at an end of the blocks that a cache skips"):
+                drawn()
+        pipe.transformer.disable_cache()
+        disable_amplification(pipe)
+    assert torch.equal(drawn(), plain)
+
+
 def test_references_are_no_part_of_the_grid():
     """Wherever they stand, whatever the user says of the grid."""
     network, given = tiny_transformers.flux2_references(3, 12)
