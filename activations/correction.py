@@ -20,6 +20,7 @@ from genmend.activations.digests import (
     layout_difference,
     layout_digest,
     model_layout,
+    same_but_for_dtype,
     weights_digest,
     weights_digests,
 )
@@ -316,7 +317,7 @@ class Correction(Shareable):
         digest = weights_digest(model)
         if digest == self.weights_digests.get(AS_STORED):
             return
-        if digest not in self.weights_digests.values():
+        if not same_but_for_dtype(model, self.weights_digests):
             raise CorrectionMismatchError(
                 f"The correction was made for other weights: this model's digest {digest[:12]}... is none of the "
                 f"{len(self.weights_digests)} recorded; load the right weights, or pass allow_other_weights=True."

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from genmend.activations.correction import Correction
-from genmend.activations.digests import AS_STORED, layout_difference, model_layout, weights_digest
+from genmend.activations.digests import AS_STORED, layout_difference, model_layout, same_but_for_dtype, weights_digest
 from genmend.storage.hub.kinds import Description, plain_word
 
 __all__ = [
@@ -110,7 +110,7 @@ def model_fit(correction: Correction, model: nn.Module) -> str:
     digest = weights_digest(model)
     if digest == correction.weights_digests.get(AS_STORED):
         return "the weights it was made for"
-    in_other_dtype = digest in correction.weights_digests.values()
+    in_other_dtype = same_but_for_dtype(model, correction.weights_digests)
     return "the weights it was made for, in another dtype" if in_other_dtype else OTHER_WEIGHTS
 
 

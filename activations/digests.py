@@ -18,6 +18,7 @@ __all__ = [
     "layout_difference",
     "layout_digest",
     "model_layout",
+    "same_but_for_dtype",
     "weights_digest",
     "weights_digests",
 ]
@@ -50,21 +51,24 @@ def layout_difference(wanted: Mapping[str, Sequence[int]], given: Mapping[str, S
     return missing + unexpected + wrong
 
 
-def weights_digest(model: nn.Module, dtype: torch.dtype | None = None) -> str:
+def weights_digest(model: nn.Module, *dtypes: torch.dtype) -> str:
     """Return the SHA-256, in hexadecimal, of sorted names and contents.
 
     Parameters
     ----------
     model
         Any module; its ``state_dict()`` is read.
-    dtype
-        Cast floating tensors to this first; None takes them as they are. Integer tensors are never cast.
+    *dtypes
+        Cast floating tensors to these first, one after the other; none takes them as they are. Integer tensors are
+        never cast.
     """
 
     def parts() -> Iterator[str | Tensor]:
         for name, tensor in _contents(model):
-            if dtype is not None and tensor.is_floating_point():
-                tensor = tensor.detach().cpu().to(dtype)
+            if dtypes and tensor.is_floating_point():
+                tensor = tensor.detach().cpu()
+                for dtype in dtypes:
+                    tensor = tensor.to(dtype)
             yield f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|"
             yield tensor
 
@@ -75,6 +79,18 @@ def weights_digests(model: nn.Module) -> dict[str, str]:
     """Return the digest as stored and one for each common dtype, so that a model in another one can be recognised."""
     casts = {str(dtype).removeprefix("torch."): weights_digest(model, dtype) for dtype in _CASTS}
     return {AS_STORED: weights_digest(model), **casts}
+
+
+def same_but_for_dtype(model: nn.Module, digests: Mapping[str, str]) -> bool:
+    """Whether the weights are those of `weights_digests`, one of the two cast to another dtype, or rounded to 16 bits.
+
+    Half precision is what large models are shipped in and bfloat16 what they often run in, so a digest of weights that
+    went through both is known too.
+    """
+    if weights_digest(model) in digests.values():
+        return True
+    roundings = ((torch.float16,), (torch.bfloat16,), (torch.float16, torch.bfloat16))
+    return any(weights_digest(model, *dtypes) == digests.get(AS_STORED) for dtypes in roundings)
 
 
 def has_adapters(model: nn.Module) -> bool:

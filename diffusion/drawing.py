@@ -36,7 +36,7 @@ def draw(
         The noise of image i comes from a CPU generator with this seed, so it is the same for every prompt, batch size
         and amplification.
     batch_size
-        Images a call.
+        Images a call; fewer where the memory is too small for them.
     **settings
         Arguments of the pipeline's call: ``num_inference_steps``, ``guidance_scale``, ``height``, ...
 
@@ -45,7 +45,8 @@ def draw(
     TypeError
         If the pipeline's call has no such argument.
     ValueError
-        If there is no prompt, no seed, or the pipeline returns values that are not finite.
+        If there is no prompt, no seed, the memory is too small for a single image, or the pipeline returns values that
+        are not finite.
     """
     check_settings(pipe, settings)
     if "callback_on_step_end" in signature(type(pipe).__call__).parameters:
@@ -60,16 +61,41 @@ def draw(
         parts = []
         batches = [pairs[start : start + batch_size] for start in range(0, len(pairs), batch_size)]
         for batch in with_progress(batches, "images", len(batches), show=progress):
-            generators = [torch.Generator().manual_seed(seed) for _, seed in batch]
-            words = [prompt for prompt, _ in batch]
-            made = pipe(prompt=words, generator=generators, output_type="pt", **settings).images
-            parts.append(made.float().cpu())
+            parts.append(_drawn(pipe, batch, settings))
     finally:
         pipe.set_progress_bar_config(**was_quiet)
     images = torch.cat(parts)
     if not torch.isfinite(images).all():
         raise ValueError("The pipeline drew values that are not finite; use bfloat16 or float32, or smaller gains.")
     return images
+
+
+def _drawn(pipe: Any, batch: Sequence[tuple[str, int]], settings: dict[str, Any]) -> Tensor:
+    """One batch; where the memory is too small for it, half of it and then the other half."""
+    generators = [torch.Generator().manual_seed(seed) for _, seed in batch]
+    words = [prompt for prompt, _ in batch]
+    try:
+        return pipe(prompt=words, generator=generators, output_type="pt", **settings).images.float().cpu()
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        if len(batch) == 1:
+            raise ValueError(
+                "The memory is too small for one image; give a smaller height and width, a 16-bit dtype, or offloading "
+                "(--offload sequential keeps least on the device)."
+            ) from error
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()  # out of the handler: the error held the tensors of the failed call
+    half = len(batch) // 2
+    return torch.cat([_drawn(pipe, batch[:half], settings), _drawn(pipe, batch[half:], settings)])
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Of CUDA it is an error of its own; of the CPU and of Apple's devices a RuntimeError that says so."""
+    told = str(error)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        sign in told for sign in ("out of memory", "can't allocate memory", "not enough memory")
+    )
 
 
 def _tell_step(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:

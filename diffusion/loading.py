@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from genmend.diffusion.hub_pipeline import fetch_pipeline
+from genmend.diffusion.lora import attach_lora
 from genmend.diffusion.pipeline_folder import check_model, check_pipeline_folder
+from genmend.diffusion.pipeline_weights import DTYPE_BYTES, bytes_in_memory, components_of, variant_of
+from genmend.diffusion.placement import OFFLOADS, best_device, place, usual_dtype
 from genmend.diffusion.search.scorers import Scorer
 
 __all__ = ["TextToImage", "load_text_to_image"]
-
-DTYPES = ("float32", "bfloat16", "float16")
-OFFLOADS = ("none", "model", "sequential")
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,10 @@ class TextToImage:
         Prompt -> that extractor's features ``(n, d)`` of real images of what it names, likewise.
     device : str
         Where it runs, and scorers with it.
+    name : str
+        MODEL, as it was given.
+    gains : dict or None
+        Slot -> gain, of what is amplified where the user says nothing; only of the reference pipeline.
     """
 
     pipe: Any
@@ -46,6 +52,8 @@ class TextToImage:
     extractor: Callable[[Tensor], Tensor] | None = None
     real: Callable[[str], NDArray[np.floating]] | None = None
     device: str = "cpu"
+    name: str = ""
+    gains: Mapping[str, float] | None = None
 
     @property
     def own_size(self) -> int | None:
@@ -56,72 +64,101 @@ class TextToImage:
         scale = getattr(self.pipe, "vae_scale_factor", None)
         return latents * scale if isinstance(latents, int) and isinstance(scale, int) else None
 
+    def batch_size(self, call: Mapping[str, Any]) -> int:
+        """Images a call: one of large images on a CPU, where more at once are no faster; else 8."""
+        side = max(call.get("height") or 0, call.get("width") or 0) or self.own_size or 512
+        return 1 if self.device == "cpu" and side > 128 else 8
+
 
 def load_text_to_image(
-    model: str, *, device: str = "cpu", dtype: str = "float32", variant: str = "", offload: str = "none"
+    model: str,
+    *,
+    device: str = "",
+    dtype: str = "",
+    variant: str = "",
+    offload: str = "auto",
+    lora: str = "",
+    say: Callable[[str], None] | None = None,
 ) -> TextToImage:
-    """Load the pipeline that MODEL names; only safetensors are read from a folder.
+    """Load the pipeline that MODEL names; only safetensors are read.
 
     Parameters
     ----------
     model
         "reference", a folder, or a hub name.
     device, dtype
-        Where it runs, and in which precision.
+        Where it runs, and in which precision; "" for the fastest device there is, and what is usual on it.
     variant
-        Of the weights' files, such as "fp16".
+        Of the weights' files, such as "fp16"; "" for fp16 where there are such and the dtype has 16 bits.
     offload
-        "model" keeps one of its parts on the device at a time, "sequential" one layer; "none" all of it.
+        "model" keeps one of its parts on the device at a time, "sequential" one layer, "none" all of it; "auto" as
+        much as its memory admits.
+    lora
+        A file or hub name of a LoRA, which is attached with all of its strength; "" for none.
+    say
+        Told how much is downloaded, before that begins, and what goes where.
 
     Raises
     ------
     ValueError
-        If the dtype or the offloading is unknown, or the folder holds no text-to-image pipeline with a U-Net or
-        transformer; of a folder that is checked before diffusers reads it.
-    OSError
-        If there is no such folder, or the hub cannot be reached.
+        If the dtype or the offloading is unknown, the memory or the disk too small, or there is no text-to-image
+        pipeline with a U-Net or transformer; a folder is checked before diffusers reads it.
+    HubError, OSError
+        If there is no such model, or the hub is not reached and the cache does not have it.
     """
     import torch
 
-    if dtype not in DTYPES:
-        raise ValueError(f"--dtype is {dtype!r}; accepted are {', '.join(DTYPES)}.")
+    device = device or best_device()
+    if dtype and dtype not in DTYPE_BYTES:
+        raise ValueError(f"--dtype is {dtype!r}; accepted are {', '.join(DTYPE_BYTES)}.")
     if offload not in OFFLOADS:
         raise ValueError(f"--offload is {offload!r}; accepted are {', '.join(OFFLOADS)}.")
-    if offload != "none" and device == "cpu":
-        raise ValueError("--offload is for a device with little memory and --device is cpu; give --device cuda.")
+    if offload in ("model", "sequential") and device == "cpu":
+        raise ValueError("--offload is for a device with little memory and the device is cpu; give --device cuda.")
     if model == "reference":
         from genmend.diffusion.reference import guide_usability, load_reference, novelty_extractor, real_garments
 
-        pipe: Any = load_reference(getattr(torch, dtype))
+        pipe: Any = load_reference(getattr(torch, dtype or "float32"))
         pipe = pipe.to(device)
         settings = {"num_inference_steps": 20, "guidance_scale": 3.0}
-        return TextToImage(pipe, settings, guide_usability, novelty_extractor(), real_garments, device)
+        own = {"mid": 3.0}
+        return TextToImage(pipe, settings, guide_usability, novelty_extractor(), real_garments, device, model, own)
     check_model(model)
+    dtype = dtype or usual_dtype(device)
     folder = Path(model).expanduser()
-    if folder.exists():
-        check_pipeline_folder(folder)
-    pipe = _from_diffusers(str(folder) if folder.exists() else model, getattr(torch, dtype), variant)
-    if offload == "model":
+    if not folder.exists():
+        folder = fetch_pipeline(model, dtype=dtype, variant=variant, say=say)
+    check_pipeline_folder(folder)
+    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    files = [path.relative_to(folder).as_posix() for path in folder.glob("*/*")]
+    variant = variant_of(files, components_of(index), dtype, variant)
+    placed = place(bytes_in_memory(folder, variant, dtype), device, dtype, offload)
+    if say is not None:
+        say(f"{model} {placed.words}.")
+    pipe = _from_diffusers(model, folder, getattr(torch, dtype), variant)
+    if lora:
+        attach_lora(pipe, lora)
+    if placed.offload == "model":
         pipe.enable_model_cpu_offload(device=device)
-    elif offload == "sequential":
+    elif placed.offload == "sequential":
         pipe.enable_sequential_cpu_offload(device=device)
     else:
         pipe = pipe.to(device)
-    return TextToImage(pipe, device=device)
+    return TextToImage(pipe, device=device, name=model)
 
 
-def _from_diffusers(model: str, dtype: Any, variant: str) -> Any:
+def _from_diffusers(model: str, folder: Path, dtype: Any, variant: str) -> Any:
     from diffusers import DiffusionPipeline
 
     from genmend.diffusion.pipeline_parts import denoiser_of
 
     named = {"variant": variant} if variant else {}
     try:
-        # Pickled weights could run code: they are never read.
-        pipe = DiffusionPipeline.from_pretrained(model, dtype=dtype, use_safetensors=True, **named)
+        # Pickled weights could run code: they are never read. What is needed is in the folder: nothing is fetched.
+        pipe = DiffusionPipeline.from_pretrained(
+            str(folder), dtype=dtype, use_safetensors=True, local_files_only=True, **named
+        )
         denoiser_of(pipe)
-    except OSError:
-        raise  # no such file, no network: its message says so
     except Exception as error:  # whatever diffusers stumbles over in files that are not its own
         told = str(error).strip().splitlines()
         raise ValueError(

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["REFERENCE", "check_model", "check_pipeline_folder", "slots_of_folder"]
+__all__ = ["REFERENCE", "check_model", "check_pipeline_folder", "safetensors_header", "slots_of_folder"]
 
 REFERENCE = Path(__file__).parent / "reference" / "pipeline"  # the folder of the pipeline that comes with genmend
 
@@ -130,14 +130,15 @@ def _weights(folder: Path) -> tuple[int, int]:
     """Largest size of an axis, and number of tensors, of the weights beside a configuration."""
     largest = count = 0
     for path in folder.glob("*.safetensors"):
-        for name, tensor in _header(path).items():
+        for name, tensor in safetensors_header(path).items():
             if name != "__metadata__" and isinstance(tensor, dict) and isinstance(tensor.get("shape"), list):
                 count += 1
                 largest = max([largest, *(size for size in tensor["shape"] if isinstance(size, int))])
     return largest, count
 
 
-def _header(path: Path) -> dict[str, Any]:
+def safetensors_header(path: Path) -> dict[str, Any]:
+    """Tensor -> its type, shape and place, as the head of a safetensors file has them; ValueError if it is damaged."""
     with path.open("rb") as file:
         start = file.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0

@@ -103,9 +103,17 @@ def with_progress(
 
 @contextmanager
 def counted(
-    description: str, total: int, *, done: int = 0, costs: Sequence[float] | None = None, show: bool = True
+    description: str,
+    total: int,
+    *,
+    done: int = 0,
+    costs: Sequence[float] | None = None,
+    unit: str = "",
+    show: bool = True,
 ) -> Iterator[Callable[..., None]]:
     """Give a function to call with how much more is done (1 if nothing is said), and say how far the work is.
+
+    That function takes ``before=True`` for what an earlier run had done: it takes no time and counts for no estimate.
 
     Parameters
     ----------
@@ -113,12 +121,16 @@ def counted(
         As `with_progress` takes them.
     done : int
         What was done before, by an earlier run.
+    unit : str
+        What one is, e.g. "image": then seconds for each are said too.
     """
     bar = _bar() if show else None
     if bar is not None:
-        with bar(desc=description, total=total, initial=done, leave=False) as shown:
+        with bar(desc=description, total=total, initial=done, leave=False, unit=f" {unit}" if unit else "it") as shown:
 
-            def update(more: int = 1) -> None:
+            def update(more: int = 1, *, before: bool = False) -> None:
+                if before:
+                    shown.initial += more
                 shown.update(more)
                 tell(description, shown.n, total)
 
@@ -127,17 +139,20 @@ def counted(
     first, finished = done, done
     began = said = time.monotonic()
 
-    def advance(more: int = 1) -> None:
-        nonlocal finished, said
+    def advance(more: int = 1, *, before: bool = False) -> None:
+        nonlocal finished, first, said
         finished += more
+        if before:
+            first += more
         tell(description, finished, total)
         now = time.monotonic()
-        if show and finished < total and now - said >= SECONDS:
+        n = finished - first
+        if show and n and finished < total and now - said >= SECONDS:
             said = now
-            n = finished - first
             ahead = (total - finished) / n if costs is None else sum(costs[n:]) / max(sum(costs[:n]), 1e-9)
             left = in_words((now - began) * ahead)
-            print(f"{description}: {finished} of {total} done, about {left} left", file=sys.stderr, flush=True)
+            each = f", {(now - began) / n:.1f} s for each {unit}" if unit else ""
+            print(f"{description}: {finished} of {total} done{each}, about {left} left", file=sys.stderr, flush=True)
 
     yield advance
     if show and said > began:

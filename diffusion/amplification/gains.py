@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, TypedDict, Unpack
 
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from genmend.diffusion.amplification.token_layouts import default_blocks, transf
 from genmend.diffusion.amplification.token_update import AmplifyTokenUpdate
 from genmend.diffusion.pipeline_parts import block_layers, is_transformer, plain_module
 
-__all__ = ["Choice", "EditOptions", "amplification_edits", "edits_by_slot"]
+__all__ = ["Choice", "EditOptions", "amplification_edits", "edits_by_slot", "stronger"]
 
 Cutoffs = float | Sequence[float] | Mapping[str, float]
 
@@ -205,3 +205,10 @@ def _check_options(options: Mapping[str, Any], cls: type[Edit]) -> None:
     unknown = sorted(set(options) - set(accepted))
     if unknown:
         raise TypeError(f"{', '.join(unknown)} is no option; accepted are {', '.join(accepted)}; check the spelling.")
+
+
+def stronger(edit: Edit, times: float) -> Edit:
+    """The edit with so many times what its gains add to 1, and nothing below 0: 0 is no amplification, 1 the same."""
+    found = {"gain": edit.gain, "mean_gain": getattr(edit, "mean_gain", None)}  # type: ignore[attr-defined]
+    changed = {name: max(0.0, 1 + times * (gain - 1)) for name, gain in found.items() if gain is not None}
+    return replace(edit, **changed)  # type: ignore[type-var]

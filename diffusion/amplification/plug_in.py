@@ -47,7 +47,7 @@ class EnableSettings(Choice, total=False):
 
 def enable_amplification(
     pipe: Any,
-    preset: str | None = None,
+    preset: str | os.PathLike[str] | Correction | None = None,
     *,
     correction: Correction | str | os.PathLike[str] | None = None,
     edits: Sequence[Edit] | None = None,
@@ -62,7 +62,8 @@ def enable_amplification(
     pipe
         Any diffusers pipeline with a U-Net (or a transformer: experimental), or its denoiser.
     preset, **choice
-        Gains and further settings; see `diffusion.amplification_edits`.
+        Gains and further settings; see `diffusion.amplification_edits`. A ``.safetensors`` file in place of a preset's
+        name is a correction.
     correction
         In their place, a correction or its file, as `save_amplification` writes it.
     edits
@@ -100,7 +101,7 @@ def enable_amplification(
 def _in_place_of(
     before: Sequence[Amplification],
     pipe: Any,
-    preset: str | None = None,
+    preset: str | os.PathLike[str] | Correction | None = None,
     correction: Correction | str | os.PathLike[str] | None = None,
     edits: Sequence[Edit] | None = None,
     schedule: Schedule | None = None,
@@ -110,13 +111,15 @@ def _in_place_of(
 ) -> Amplification:
     """Suspend what is on and put another on, or on any error leave all as it is."""
     denoiser = denoiser_of(pipe)
+    if correction is None and preset is not None and not (isinstance(preset, str) and _is_name(preset)):
+        preset, correction = None, preset
     if (correction is not None) + (edits is not None) + bool(preset is not None or choice) != 1:
         raise ValueError("Give one of: gains or a preset, correction=, edits=.")
     if correction is not None:
         edits, window = read_amplification(pipe, correction, allow_other_weights=allow_other_weights)
         schedule = window if schedule is None else schedule
     elif edits is None:
-        edits = amplification_edits(denoiser, preset, **choice)
+        edits = amplification_edits(denoiser, None if preset is None else str(preset), **choice)
     for active in before:
         active.suspend()
     try:
@@ -126,6 +129,11 @@ def _in_place_of(
         for active in before:
             active.resume()
         raise
+
+
+def _is_name(preset: str) -> bool:
+    """Of a preset, not of a file."""
+    return not preset.endswith(".safetensors") and not os.path.isfile(preset)
 
 
 def disable_amplification(pipe: Any) -> None:
@@ -152,7 +160,9 @@ def _graphs(pipe: Any) -> list[str]:
 
 
 @contextmanager
-def amplified(pipe: Any, preset: str | None = None, **settings: Unpack[EnableSettings]) -> Iterator[Amplification]:
+def amplified(
+    pipe: Any, preset: str | os.PathLike[str] | Correction | None = None, **settings: Unpack[EnableSettings]
+) -> Iterator[Amplification]:
     """Amplify for the length of a block; arguments and errors are those of `enable_amplification`.
 
     What was enabled before is suspended, and on again afterwards; its handle stays good.

@@ -6,7 +6,8 @@ run.comparison.novelty, run.images, run.images_before
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,23 +17,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genmend.activations import Edit
-from genmend.activations.digests import weights_digest
-from genmend.diffusion.amplification.plug_in import amplified
-from genmend.diffusion.drawing import draw
+from genmend.diffusion.amplification.gains import stronger
 from genmend.diffusion.loading import TextToImage
-from genmend.diffusion.pipeline_parts import SigmaWindow, denoiser_of
+from genmend.diffusion.pipeline_fingerprint import pipeline_fingerprint
+from genmend.diffusion.pipeline_parts import SigmaWindow
+from genmend.diffusion.search.default_gains import settled
 from genmend.diffusion.search.gain_search import GainSearch, search_gains
+from genmend.diffusion.search.keepers import keepers
+from genmend.diffusion.search.kept_images import image_source
 from genmend.diffusion.search.novelty import Novelty
 from genmend.diffusion.search.plan import Plan, control_edits, planned
 from genmend.diffusion.search.real_images import read_real_images
 from genmend.diffusion.search.scorers import Scorer, clip_score
 from genmend.diffusion.search.settings import AmplifySettings
-from genmend.diffusion.search.trials import Comparison, Scores, compare_scores, describe_edit
+from genmend.diffusion.search.trials import Comparison, Scores, compare_scores
 from genmend.diffusion.search.verdict import verdict
-from genmend.manifold.figures.image_grid import to_pixels
 from genmend.storage.digests import settings_key, sha256_of_array
 from genmend.storage.notebook import NotebookResult
 from genmend.storage.pieces import Work
+from genmend.storage.progress import counted
 from genmend.storage.tables import without_nan
 
 if TYPE_CHECKING:
@@ -68,6 +71,13 @@ class AmplifyRun(NotebookResult):
         Whether real images say which samples are inside their manifold.
     control_scores : Scores or None
         Of the control's images.
+    because : str
+        Where the gains are from, in a sentence, if none were given; else "".
+    strengths : dict
+        Strength -> images ``(n, 3, height, width)`` of the first prompt's first seeds, with edits as strong as that.
+    keepers : dict
+        "original", "amplified" and, with a control, "control" -> whether each image is worth keeping ``(n,)``; see
+        `search.keepers`.
     """
 
     model: str
@@ -84,6 +94,9 @@ class AmplifyRun(NotebookResult):
     settings: dict[str, Any]
     inside_measured: bool = False
     control_scores: Scores | None = None
+    because: str = ""
+    strengths: Mapping[float, Tensor] = field(default_factory=dict, repr=False)
+    keepers: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict, repr=False)
 
     @property
     def verdict(self) -> str:
@@ -106,6 +119,7 @@ class AmplifyRun(NotebookResult):
             "cutoffs": {edit.layer: getattr(edit, "cutoff", None) for edit in self.edits},
             **self.figures(),
             "pixel_change": self.pixel_change,
+            "keepers": {kind: int(found.sum()) for kind, found in self.keepers.items()},
             "control": None if self.control is None else without_nan(asdict(self.control)),
             "search": None if self.search is None else without_nan(self.search.to_dict()),
             "settings": self.settings,
@@ -139,11 +153,18 @@ class AmplifyRun(NotebookResult):
                 continue
             found |= {f"{key}_{name}": values for key, values in scores.usability.items()}
             found[f"novelty_{name}"] = scores.novelty
+            found[f"keeper_{name}"] = self.keepers[name]
         return found
 
 
 def compare_amplification(
-    model: TextToImage, settings: AmplifySettings, *, name: str = "", batch_size: int = 8, work: Work | None = None
+    model: TextToImage,
+    settings: AmplifySettings,
+    *,
+    name: str = "",
+    batch_size: int | None = None,
+    work: Work | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> AmplifyRun:
     """Draw the same seeds with and without amplification, and measure both.
 
@@ -156,57 +177,72 @@ def compare_amplification(
     name
         Of the model, for the result.
     batch_size
-        Images a call.
+        Images a call; by default `TextToImage.batch_size`.
     work
-        Keeps the images and the scores of a search, so that an interrupted run goes on; nothing is kept without it.
+        Keeps the images, batch by batch, and the scores of a search, so that an interrupted run goes on; nothing is
+        kept without it.
+    say
+        Told, before anything is drawn, which gains were taken where none were given, and how many images it will be.
 
     Raises
     ------
     TypeError, ValueError
-        Of what `planned` refuses, before anything is drawn.
+        Of what `settled` and `planned` refuse, before anything is drawn.
     """
-    work, plan = work or Work(), planned(model, settings, _usability)
-    usability, call = plan.usability, plan.call
-    facts = {"weights": weights_digest(denoiser_of(model.pipe)), "call": {key: repr(call[key]) for key in sorted(call)}}
+    work, say = work or Work(), say or (lambda told: None)
+    settings, because = settled(model, settings)
+    plan = planned(model, settings, _usability)
+    usability = plan.usability
+    batch_size = batch_size or model.batch_size(plan.call)
+    say(" ".join([because, _to_draw(settings, plan)]).strip())
+    of_cloud = settings.n_cloud * len(settings.prompts)
+    counters: list[Callable[..., None]] = []
+    with ExitStack() as counting:
 
-    def images(edits: Sequence[Edit], window: SigmaWindow | None, prompt: str, seeds: range) -> Tensor:
-        """Kept as uint8, and rounded so at once: a resumed run sees what the first one saw."""
-        about = {"edits": [describe_edit(edit) for edit in edits], "window": repr(window) if edits else ""}
+        def count(total: int) -> None:
+            counting.close()
+            counters.append(counting.enter_context(counted("images", total, unit="image", show=work.progress)))
 
-        def compute() -> dict[str, Any]:
-            options = {"batch_size": batch_size, "progress": work.progress, **call}
-            with amplified(model.pipe, edits=edits, schedule=window if edits else None):
-                drawn = draw(model.pipe, prompt, seeds, **options)
-            return {"images": to_pixels(drawn)}
-
-        kept = facts | about | {"prompt": prompt, "seeds": [seeds.start, seeds.stop]}
-        pixels = work.kept("images", kept, compute)["images"]
-        return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().float() / 255
-
-    novelty: Scorer = _no_novelty
-    real: Mapping[str, Tensor | NDArray[Any]] = plan.real
-    if plan.extractor is not None:
-        cloud = settings.seeds_from(CLOUD_SEED, settings.n_cloud)
-        clouds = {prompt: images((), None, prompt, cloud) for prompt in settings.prompts}
-        if settings.real is not None:
-            read = read_real_images(settings.real, *clouds[settings.prompts[0]].shape[2:])
-            real = dict.fromkeys(clouds, read)
-        novelty = Novelty(plan.extractor).fit(clouds, real)
-    search, window = None, None
-    if settings.search:
-        search = _search(model, settings, plan, novelty, real, facts, batch_size, work)
-        edits = search.edits
-    else:
-        edits, window = plan.edits, plan.window
-    before = tuple(images((), None, prompt, settings.seeds) for prompt in settings.prompts)
-    after = tuple(images(edits, window, prompt, settings.seeds) for prompt in settings.prompts)
+        images = image_source(
+            model.pipe, plan.call, batch_size, work, lambda more, before: counters[-1](more, before=before)
+        )
+        count(of_cloud if settings.search else _n_images(settings))
+        novelty: Scorer = _no_novelty
+        newest = np.full(len(settings.prompts), np.nan)
+        real: Mapping[str, Tensor | NDArray[Any]] = plan.real
+        if plan.extractor is not None:
+            cloud = settings.seeds_from(CLOUD_SEED, settings.n_cloud)
+            clouds = {prompt: images((), None, prompt, cloud) for prompt in settings.prompts}
+            if settings.real is not None:
+                read = read_real_images(settings.real, *clouds[settings.prompts[0]].shape[2:])
+                real = dict.fromkeys(clouds, read)
+            novelty = Novelty(plan.extractor).fit(clouds, real)
+            newest = np.array([novelty.newest(prompt) for prompt in settings.prompts])
+        search, window = None, None
+        if settings.search:
+            counting.close()
+            search = _search(model, settings, plan, novelty, real, batch_size, work)
+            edits = search.edits
+            count(_n_images(settings) - of_cloud)
+        else:
+            edits, window = plan.edits, plan.window
+        before = tuple(images((), None, prompt, settings.seeds) for prompt in settings.prompts)
+        after = tuple(images(edits, window, prompt, settings.seeds) for prompt in settings.prompts)
+        control_images = None
+        if settings.control:
+            others = control_edits(edits, settings.control, settings.seed)
+            control_images = tuple(images(others, window, prompt, settings.seeds) for prompt in settings.prompts)
+        shown = settings.seeds[: settings.n_shown]
+        strengths = {
+            strength: images([stronger(edit, strength) for edit in edits], window, settings.prompts[0], shown)
+            for strength in (settings.strengths if edits else ())
+        }
     plain, changed = (_scores(found, settings.prompts, usability, novelty) for found in (before, after))
-    control, control_images, control_scores = None, None, None
-    if settings.control:
-        others = control_edits(edits, settings.control, settings.seed)
-        control_images = tuple(images(others, window, prompt, settings.seeds) for prompt in settings.prompts)
+    control, control_scores = None, None
+    if control_images is not None:
         control_scores = _scores(control_images, settings.prompts, usability, novelty)
         control = compare_scores(control_scores, plain, seed=settings.seed)
+    kept = {"original": plain, "amplified": changed, "control": control_scores}
     return AmplifyRun(
         name,
         edits,
@@ -219,10 +255,27 @@ def compare_amplification(
         control_images,
         _mean_change(after, before),
         search,
-        _settings_in_words(settings, call),
+        _settings_in_words(settings, plan.call),
         bool(real),
         control_scores,
+        because,
+        strengths,
+        {kind: keepers(found, plain, newest) for kind, found in kept.items() if found is not None},
     )
+
+
+def _n_images(settings: AmplifySettings) -> int:
+    """Of a run, beside those of a search; where a search finds nothing, those of the slider are not drawn."""
+    of_each = settings.n_cloud + settings.n * (3 if settings.control else 2)
+    return len(settings.prompts) * of_each + len(settings.strengths) * min(settings.n, settings.n_shown)
+
+
+def _to_draw(settings: AmplifySettings, plan: Plan) -> str:
+    steps, sides = plan.call.get("num_inference_steps"), (plan.call.get("height"), plan.call.get("width"))
+    size = f", {sides[1]} x {sides[0]} pixels" if all(sides) else ""
+    of = "" if steps is None else f", {steps} step{'s' * (steps != 1)} each"
+    searched = ", and those of the search" if settings.search else ""
+    return f"{_n_images(settings)} images are to be drawn{searched}{of}{size}."
 
 
 def _search(
@@ -231,11 +284,15 @@ def _search(
     plan: Plan,
     novelty: Scorer,
     real: Mapping[str, Tensor | NDArray[Any]],
-    facts: Mapping[str, Any],
     batch_size: int,
     work: Work,
 ) -> GainSearch:
-    scorers = {**facts, "features": settings.features, "cloud": settings.n_cloud, "seed": settings.seed}
+    scorers = {
+        **pipeline_fingerprint(model.pipe),
+        "features": settings.features,
+        "cloud": settings.n_cloud,
+        "seed": settings.seed,
+    }
     digests = sorted({sha256_of_array(values)[:16] for values in real.values()})
     key = "-".join([settings_key(scorers), *digests])
     return search_gains(
@@ -287,6 +344,7 @@ def _settings_in_words(settings: AmplifySettings, call: Mapping[str, Any]) -> di
     found["real"] = None if settings.real is None else settings.real.name
     if settings.gains is not None and not isinstance(settings.gains, Mapping):
         found["gains"] = list(settings.gains)
+    found["strengths"] = list(settings.strengths)
     found["blocks"] = None if settings.blocks is None else {str(k): v for k, v in settings.blocks.items()}
     return found
 

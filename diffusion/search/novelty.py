@@ -67,6 +67,12 @@ class Novelty:
         }
         return self
 
+    def newest(self, prompt: str, share: float = 0.95) -> float:
+        """Return the novelty that this share of the cloud's own samples, each beside the others, does not exceed."""
+        cloud = self.clouds_[prompt]
+        found = nearest_neighbors(cloud, cloud, self.k + 1).distances[:, -1].astype(np.float64)  # itself is the first
+        return float(np.quantile(found, share))
+
     def __call__(self, images: Tensor, prompt: str) -> NDArray[np.floating]:
         """Distance to the k-th nearest unamplified sample; NaN for samples outside the real class manifold."""
         if prompt not in self.clouds_:

@@ -6,7 +6,7 @@ Images are ``(n, 3, height, width)`` in 0..1. Hub models load by name or path an
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from genmend.manifold.features.extractor_device import at_extractor
 
-__all__ = ["Scorer", "aesthetic_score", "class_probability", "clip_score", "lpips_change"]
+__all__ = ["Scorer", "class_probability", "clip_score"]
 
 Scorer = Callable[[Tensor, str], NDArray[np.floating]]
 
@@ -75,67 +75,6 @@ def clip_score(model: str = "openai/clip-vit-base-patch32", *, device: str = "cp
         return cosines
 
     return score
-
-
-def aesthetic_score(
-    predictor: str | None = None, encoder: str = "google/siglip-so400m-patch14-384", *, device: str = "cpu"
-) -> Scorer:
-    """Aesthetic predictor v2.5, about 1..10 (5.5 and more is called great); in float32, since bfloat16 rounds it.
-
-    It favours saturated, centred, painterly images, which low-frequency gain produces: always check content as well.
-
-    Parameters
-    ----------
-    predictor, encoder
-        Hub names or paths, as the package aesthetic-predictor-v2-5 has them.
-
-    Raises
-    ------
-    ModuleNotFoundError
-        If that package is not installed.
-    """
-    try:
-        from aesthetic_predictor_v2_5 import convert_v2_5_from_siglip
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "The aesthetic score needs the package aesthetic-predictor-v2-5; pip install aesthetic-predictor-v2-5."
-        ) from error
-    settings: dict[str, Any] = {} if predictor is None else {"predictor_name_or_path": predictor}
-    network, processor = convert_v2_5_from_siglip(encoder_model_name=encoder, **settings)
-    network = network.float().eval().to(device)
-
-    @torch.no_grad()
-    def score(images: Tensor, prompt: str) -> NDArray[np.floating]:
-        found = []
-        for image in images:
-            pixels = processor(images=image, return_tensors="pt", do_rescale=False).pixel_values.to(device)
-            found.append(float(network(pixels).logits.squeeze()))
-        return np.array(found)
-
-    return score
-
-
-def lpips_change(
-    originals: Tensor, *, net: Literal["alex", "vgg"] = "alex", side: int = 256
-) -> Callable[[Tensor], NDArray[np.floating]]:
-    """How far images have moved from the same-seed originals, by LPIPS at one fixed size; 0 is no change.
-
-    Higher also where noise or artifacts were added: read it beside usability. By torchmetrics, whose backbone weights
-    come from torchvision's hub.
-    """
-    from torchmetrics.functional.image import learned_perceptual_image_patch_similarity as lpips
-
-    @torch.no_grad()
-    def change(images: Tensor) -> NDArray[np.floating]:
-        if images.shape != originals.shape:
-            raise ValueError(f"Images are {tuple(images.shape)}, originals {tuple(originals.shape)}; give same seeds.")
-        sized = [
-            nn.functional.interpolate(x, (side, side), mode="bilinear") for x in (images, originals.to(images.device))
-        ]
-        pairs = zip(*(x.clamp(0, 1).split(1) for x in sized), strict=True)
-        return np.array([float(lpips(one, other, net_type=net, normalize=True)) for one, other in pairs])
-
-    return change
 
 
 def _vectors(found: Any) -> Tensor:

@@ -14,14 +14,17 @@ if TYPE_CHECKING:
 
 __all__ = ["AmplifySettings"]
 
+MOST_STRENGTH = 10.0
+
 
 @dataclass(frozen=True)
 class AmplifySettings:
     """What to amplify by how much, and how to measure it.
 
-    Give exactly one of `gains` (slot -> gain; or a gain for each down block and the middle one, in this order),
-    `preset`, `correction` (a file), `search` and `blocks` (of a transformer: number -> gain). `usability` is "" for the
-    model's own scorer, "none", or "clip:MODEL"; `features` an extractor's name, "" for the model's own; `control` "" or
+    Give one of `gains` (slot -> gain; or a gain for each down block and the middle one, in this order), `preset`,
+    `correction` (a file), `search` and `blocks` (of a transformer: number -> gain); or none of them for the preset of
+    the model's family, or the model's own gains (`search.default_gains`). `usability` is "" for the model's own
+    scorer, "none", or "clip:MODEL"; `features` an extractor's name, "" for the model's own; `control` "" or
     a band of `AmplifyBand`, drawn with the same gains. `call` holds arguments of the pipeline; what it leaves out is
     the model's own, then the preset's. `keep_inside` is None for 0.9 where real images are known, else 0.
 
@@ -78,17 +81,22 @@ class AmplifySettings:
             "max": 1,
         },
     )
+    strengths: tuple[float, ...] = field(
+        default=(0.5, 1.5, 2.0),
+        metadata={"help": "Of the slider on the page, beside 0 and 1, on the first 8 seeds; or none."},
+    )
     seed: int = field(
         default=0, metadata={"help": "Of the first image; cloud and search use seeds far above.", "min": 0}
     )
     call: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        ways = [self.gains is not None, bool(self.preset), self.correction is not None, self.search, bool(self.blocks)]
-        if sum(ways) != 1:
-            raise ValueError("Give exactly one of --gains, --preset, --search, --correction, --blocks.")
+        if len(self._ways()) > 1:
+            raise ValueError(f"{' and '.join(self._ways())} both say what is amplified; give one of them.")
         if not self.prompts or any(not prompt.strip() for prompt in self.prompts):
             raise ValueError(f"The prompts are {list(self.prompts)}; give --prompt with words, again for more.")
+        if any(not 0 < strength <= MOST_STRENGTH for strength in self.strengths):
+            raise ValueError(f"--strengths are {list(self.strengths)}; give numbers above 0, to {MOST_STRENGTH:g}.")
         if self.n < 1 or (0 < self.n_cloud <= 5):
             raise ValueError(f"--n is {self.n} and --n-cloud {self.n_cloud}; give at least 1, and 0 or at least 6.")
         if self.real is not None and not self.n_cloud:
@@ -98,6 +106,21 @@ class AmplifySettings:
         if self.control not in ("", "full", "high", "random", "noise"):
             raise ValueError(f"--control is {self.control!r}; accepted are full, high, random and noise.")
 
+    def _ways(self) -> list[str]:
+        given = {
+            "--gains": self.gains is not None,
+            "--preset": bool(self.preset),
+            "--search": self.search,
+            "--correction": self.correction is not None,
+            "--blocks": bool(self.blocks),
+        }
+        return [name for name, there in given.items() if there]
+
+    @property
+    def way(self) -> str:
+        """Which option says what is amplified; "" if none does."""
+        return next(iter(self._ways()), "")
+
     @property
     def seeds(self) -> range:
         """Of the images of each prompt."""
@@ -106,6 +129,11 @@ class AmplifySettings:
     def seeds_from(self, start: int, n: int) -> range:
         """`n` seeds, `start` above the first."""
         return range(self.seed + start, self.seed + start + n)
+
+    @property
+    def n_shown(self) -> int:
+        """Of the seeds that the page shows first."""
+        return min(self.n, 8)
 
     def edit_options(self) -> EditOptions:
         """Fields of the edits beside layer, gain and cutoff."""

@@ -17,13 +17,21 @@ from genmend import __version__
 from genmend.storage.hub.kinds import KINDS, Kind, kind_of
 from genmend.storage.hub.shelf import CARD, INDEX, MOST_OF_INDEX, checked_file, read_index
 
-__all__ = ["HubError", "Shared", "find_shared", "is_repository", "upload"]
+__all__ = ["HubError", "Shared", "find_shared", "is_repository", "told_in_one_sentence", "upload"]
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 
 
 class HubError(RuntimeError):
-    """The hub could not be asked, or refused; the message says which and what to do."""
+    """The hub could not be asked, or refused; the message says which and what to do.
+
+    Attributes
+    ----------
+    not_reached : bool
+        Whether the hub did not answer at all.
+    """
+
+    not_reached = False
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,7 @@ def upload(folder: Path, repo_id: str, *, private: bool, revision: str | None, m
     operations = [
         hub.CommitOperationAdd(path_in_repo=name, path_or_fileobj=folder / name) for name in (CARD, INDEX, entry.file)
     ]
-    with _told(repo_id, "pushed to"):
+    with told_in_one_sentence(repo_id, "pushed to"):
         api.create_repo(repo_id, private=private, exist_ok=True)
         done = api.create_commit(
             repo_id,
@@ -118,7 +126,7 @@ def _in_folder(folder: Path) -> Path:
 
 def _fetched(repo_id: str, revision: str | None) -> Shared:
     _library()
-    with _told(repo_id, "fetched from"):
+    with told_in_one_sentence(repo_id, "fetched from"):
         index, commit = _download(repo_id, INDEX, revision, MOST_OF_INDEX)
         entry = read_index(index, repo_id)
         path, _ = _download(repo_id, entry.file, commit or revision, entry.n_bytes)
@@ -162,8 +170,16 @@ def _library() -> Any:
 
 
 @contextmanager
-def _told(repo_id: str, done: str) -> Iterator[None]:
-    """Turn what huggingface_hub and its transport raise into one sentence."""
+def told_in_one_sentence(repo_id: str, done: str, lacks: str = "") -> Iterator[None]:
+    """Turn what huggingface_hub and its transport raise into a `HubError` of one sentence.
+
+    Parameters
+    ----------
+    repo_id, done
+        The repository, and what is done with it: "fetched from" or "pushed to".
+    lacks
+        Said where the repository lacks a file that is asked for; by default, that genmend did not push it.
+    """
     from huggingface_hub import errors
     from huggingface_hub.constants import ENDPOINT
 
@@ -186,15 +202,22 @@ def _told(repo_id: str, done: str) -> Iterator[None]:
     except errors.RevisionNotFoundError as error:
         raise HubError(f"{repo_id} has no such revision; give a branch, tag or commit of it, or none.") from error
     except (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError) as error:
-        raise HubError(not_reached) from error
+        raise _unreached(not_reached) from error
     except errors.EntryNotFoundError as error:
-        raise HubError(f"{repo_id} holds no {INDEX}, or not the file it names: genmend did not push it.") from error
+        told = lacks or f"{repo_id} holds no {INDEX}, or not the file it names: genmend did not push it"
+        raise HubError(f"{told}.") from error
     except (errors.HfHubHTTPError, RuntimeError) as error:
         raise HubError(
             f"{repo_id} cannot be {done}: {_first_line(error)}; check your login and your rights."
         ) from error
     except _transport_error() as error:
-        raise HubError(not_reached) from error
+        raise _unreached(not_reached) from error
+
+
+def _unreached(message: str) -> HubError:
+    error = HubError(message)
+    error.not_reached = True
+    return error
 
 
 def _transport_error() -> type[Exception]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genmend.workbench.cli.options import MEND, Device, Json, Out, Resume, finish, show_progress
+from genmend.workbench.cli.options import MEND, Json, Out, Resume, finish, note, show_progress, usable_device
 from genmend.workbench.cli.settings_options import command
 
 if TYPE_CHECKING:
@@ -47,11 +47,24 @@ def _blocks_of(text: str) -> dict[int, float]:
     return {_number(key): gain for key, gain in gains_of(text).items()}
 
 
+def _strengths_of(text: str) -> tuple[float, ...]:
+    if text.strip() == "none":
+        return ()
+    try:
+        return tuple(float(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise ValueError(f"--strengths is {text!r}; give numbers with a comma between them, or none.") from None
+
+
 def _number(text: str) -> int:
     try:
         return int(text)
     except ValueError:
         raise ValueError(f"--blocks names {text!r}; give numbers of blocks, e.g. 14=1.05.") from None
+
+
+def _device(value: str) -> str:
+    return usable_device(value) if value else value
 
 
 def _known_pipeline(model: str) -> str:
@@ -64,9 +77,9 @@ def _known_pipeline(model: str) -> str:
 @command(
     commands,
     panel=MEND,
-    example='Example: genmend amplify reference --prompt "a creative dress" --gains 1,1,3 --out amplified',
+    example='Example: genmend amplify reference --prompt "a creative dress" --out amplified',
     settings="genmend.diffusion.search.settings:AmplifySettings",
-    texts={"gains": _named_or_in_order, "blocks": _blocks_of},
+    texts={"gains": _named_or_in_order, "blocks": _blocks_of, "strengths": _strengths_of},
     before={"search": "correction", "seed": "device"},
 )
 def amplify(
@@ -81,20 +94,29 @@ def amplify(
     guidance: Annotated[float | None, typer.Option(help="Guidance scale; the preset's or the model's own.")] = None,
     height: Annotated[int | None, typer.Option(help="Of the images, in pixels.", min=8)] = None,
     width: Annotated[int | None, typer.Option(help="Of the images, in pixels.", min=8)] = None,
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
-    variant: Annotated[str, typer.Option(help="Of the weights' files, such as fp16.")] = "",
+    dtype: Annotated[
+        str, typer.Option(help="float32, bfloat16 or float16; on a GPU 16 bits and on a CPU 32 if not given.")
+    ] = "",
+    variant: Annotated[
+        str, typer.Option(help="Of the weights' files; fp16 if not given, where there are such and dtype has 16 bits.")
+    ] = "",
     offload: Annotated[
-        str, typer.Option(help="model or sequential: parts wait off the device (needs one; saves memory); or none.")
-    ] = "none",
-    device: Device = "cpu",
-    batch_size: Annotated[int, typer.Option(help="Images a call.", min=1)] = 8,
+        str, typer.Option(help="model or sequential: parts wait off the device; none; auto: as the memory asks.")
+    ] = "auto",
+    lora: Annotated[str, typer.Option(help="A LoRA to attach first: a .safetensors file, or a hub name.")] = "",
+    device: Annotated[
+        str, typer.Option(help="cpu, cuda, cuda:1, mps; a GPU where there is one if not given.", callback=_device)
+    ] = "",
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images a call; 8, and 1 of large images on a CPU, if not given.", min=1)
+    ] = None,
     resume: Resume = True,
     as_json: Json = False,
 ) -> None:
     """Amplify low frequencies in a diffusion pipeline: same-seed pairs, and in words whether they are newer or broken.
 
-    A large model on one GPU: genmend amplify stabilityai/sdxl-turbo --preset sdxl-turbo --prompt "a creative chair"
-    --variant fp16 --dtype bfloat16 --device cuda --offload model --out chairs
+    A model of the hub: genmend amplify stabilityai/sdxl-turbo --prompt "a creative chair" --out chairs. Its size is
+    said before it is downloaded; gains, steps and size are its family's, device and precision the machine's.
     """
     from genmend.diffusion.loading import load_text_to_image
     from genmend.workbench.commands.amplify import run_amplify
@@ -102,6 +124,10 @@ def amplify(
 
     named = {"num_inference_steps": steps, "guidance_scale": guidance, "height": height, "width": width}
     settings = replace(settings, call={key: value for key, value in named.items() if value is not None})
-    loaded = load_text_to_image(model, device=device, dtype=dtype, variant=variant, offload=offload)
-    run = run_amplify(model, loaded, out, settings, batch_size=batch_size, resume=resume, progress=show_progress())
+    loaded = load_text_to_image(
+        model, device=device, dtype=dtype, variant=variant, offload=offload, lora=lora, say=note
+    )
+    run = run_amplify(
+        model, loaded, out, settings, batch_size=batch_size, resume=resume, progress=show_progress(), say=note
+    )
     finish(run.to_dict(), out, as_json, amplify_answer(run).in_words())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from genmend.diffusion.amplification.plug_in import write_amplification
@@ -28,21 +29,22 @@ def run_amplify(
     out: Path,
     settings: AmplifySettings,
     *,
-    batch_size: int = 8,
+    batch_size: int | None = None,
     resume: bool = True,
     progress: bool = True,
     work: Path | None = None,
     preface: Preface | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> AmplifyRun:
     """Draw, measure, and write everything to `out`.
 
     Files: ``original/`` and ``amplified/`` with a PNG for each prompt and seed, ``pairs.png``, ``samples.csv``,
     ``summary.json``, ``report.html``, ``amplification.safetensors``; ``work/``, or the folder `work`, holds what an
-    interrupted run goes on from. `preface` stands first on the page.
+    interrupted run goes on from. `preface` stands first on the page; `say` is told what is going to be done.
     """
     need_packages()
     kept = Work(out / "work" if work is None else work, resume, progress)
-    run = compare_amplification(model, settings, name=name, batch_size=batch_size, work=kept)
+    run = compare_amplification(model, settings, name=name, batch_size=batch_size, work=kept, say=say)
     out.mkdir(parents=True, exist_ok=True)
     pairs = _write_images(out, run)
     write_csv(out / "samples.csv", run.columns())

@@ -67,6 +67,7 @@ def run_attach_amplification(
         n_cloud=0,
         usability="none",
         control="high",
+        strengths=(),
         seed=seed,
         call=call,
     )

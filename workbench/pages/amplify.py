@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from genmend.diffusion.search.trials import Comparison
 from genmend.diffusion.search.verdict import KEPT, NOT_MEASURED, verdict
+from genmend.workbench.pages.amplify_pictures import first_picture, keeper_blocks
 from genmend.workbench.pages.facts import Preface
 from genmend.workbench.pages.page import (
     Answer,
@@ -23,7 +25,6 @@ from genmend.workbench.pages.page import (
     Table,
     write_report,
 )
-from genmend.workbench.pages.pictures import before_after
 
 if TYPE_CHECKING:
     from genmend.diffusion.search.comparison import AmplifyRun
@@ -35,13 +36,14 @@ __all__ = [
     "RULE",
     "amplify_answer",
     "change_rows",
+    "next_steps",
     "scorer_in_words",
     "write_amplify_report",
 ]
 
 CHANGE_HEADER = ("amplified / original", "ratio", "lower", "upper")
 BOUNDS = "Bounds of usability and of the share: one-sided 95 %; of novelty: 95 %; bootstrap over pairs."
-N_SHOWN = 8  # pairs of the first prompt
+_NAMES = {"original": "unamplified", "amplified": "amplified", "control": "of the control"}
 
 
 def write_amplify_report(
@@ -54,10 +56,12 @@ def write_amplify_report(
         Picture(f"{prompt!r}, seeds from {settings.seed} on; {rows}.", picture)
         for prompt, picture in zip(settings.prompts, pairs, strict=True)
     ]
-    first = run.images_before[0][:N_SHOWN], run.images[0][:N_SHOWN]
-    caption = f"{settings.prompts[0]!r}: the same seeds without and with amplified low frequencies."
-    sections = [
-        *(preface.sections if preface else ()),
+    sections = [*(preface.sections if preface else ())]
+    if np.isfinite(run.comparison.novelty) and run.edits:
+        sections.append(Section("Keepers", keeper_blocks(run)))
+    if run.edits:
+        sections.append(Section("What next", [Facts("With this choice of gains", next_steps(run, path.parent))]))
+    sections += [
         Section("Same seeds, without and with", pictures, True),
         Section("What changed", _figures(run, settings), True),
     ]
@@ -70,8 +74,22 @@ def write_amplify_report(
     sections.append(
         Section("Settings", [Facts("What this run used", summary["settings"]), Facts("Gains", summary["gains"])], True)
     )
-    answer = replace(amplify_answer(run), pictures=[before_after(caption, *first)])
+    answer = replace(amplify_answer(run), pictures=[first_picture(run)])
     write_report(path, preface.title if preface else f"genmend amplify: {run.model}", answer, sections)
+
+
+def next_steps(run: AmplifyRun, out: Path) -> dict[str, str]:
+    """What can be done with the file of the gains: more images, other programs, other people."""
+    file = out / "amplification.safetensors"
+    more = f"genmend amplify {quote(run.model)} --correction {quote(str(file))} --prompt ... --out more"
+    return {
+        "in Python": "from genmend.diffusion import disable_amplification, enable_amplification",
+        "on a pipeline": f'enable_amplification(pipe, "{file}")',
+        "weaker or stronger": f'enable_amplification(pipe, "{file}").set(strength=0.5)',
+        "off again": "disable_amplification(pipe)",
+        "other prompts": more,
+        "to share it": f"genmend push {quote(str(file))} you/name --licence mit",
+    }
 
 
 def change_rows(found: Comparison, *, inside_measured: bool) -> list[list[Any]]:
@@ -135,23 +153,28 @@ def amplify_answer(run: AmplifyRun) -> Answer:
             more=RULE,
         )
     few = f" that {found.n} pairs would show" if run.verdict == "no difference" else ""
+    kept = f"{_counted_keepers(run)} " if np.isfinite(found.novelty) else ""
     blind = "Without real images (genmend amplify --real FOLDER) nothing here sees whether an image is torn."
-    told = [
-        f"Usability ({scorer_in_words(name)}) is {ratio:.3f} [{found.usability_lower[name]:.3f}, "
-        f"{found.usability_upper[name]:.3f}] of the original's."
+    ratios = [
+        f"usability ({name}) {ratio:.3f} [{found.usability_lower[name]:.3f}, {found.usability_upper[name]:.3f}]"
         for name, ratio in found.usability.items()
     ]
+    what = [f"Usability by {scorer_in_words(name)}." for name in found.usability]
     if run.inside_measured:
-        told.append(
-            f"The share of samples among real images is {found.inside:.3f} [{found.inside_lower:.3f}, "
-            f"{found.inside_upper:.3f}] of the original's, {found.counted:.3f} in all; novelty counts there alone."
-        )
+        ratios.append(f"share among real images {found.inside:.3f} [{found.inside_lower:.3f}, {found.inside_upper:.3f}]")
+        what.append(f"Among real images lie {found.counted:.3f} of all amplified samples; novelty counts there alone.")
+    told = [f"Of the original's: {', '.join(ratios)}."] if ratios else []
     return Answer(
-        " ".join([f"Verdict: {run.verdict}{few}.", f"Low frequencies amplified: {gains}.", *told]),
+        " ".join([f"Verdict: {run.verdict}{few}.", f"{kept}Low frequencies amplified: {gains}.", *told]),
         _novelty(run),
         [] if run.inside_measured else [blind],
-        more=RULE,
+        more="\n\n".join([*what, RULE]),
     )
+
+
+def _counted_keepers(run: AmplifyRun) -> str:
+    counts = [f"{found.sum()} of {len(found)} {_NAMES[kind]}" for kind, found in run.keepers.items()]
+    return f"Keepers: {', '.join(reversed(counts[:2]))}{''.join(f', {one}' for one in counts[2:])}."
 
 
 def _novelty(run: AmplifyRun) -> Number | None:

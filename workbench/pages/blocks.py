@@ -32,6 +32,7 @@ __all__ = [
     "Picture",
     "Players",
     "Section",
+    "Stages",
     "Table",
     "Thumbnails",
     "cell_text",
@@ -131,6 +132,36 @@ class Comparison:
                 f"The pictures of {self.caption!r} are {self.before.size} and {self.after.size} pixels large: give two "
                 "of the same size."
             )
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Pictures of one size that a slider goes through, one seen at a time; on paper and without a script all of them.
+
+    Attributes
+    ----------
+    caption : str
+    name : str
+        What the slider changes.
+    stages : sequence of (str, Picture)
+        Each with the words beside the slider.
+    first : int
+        Which is seen first.
+    beside : (str, Picture), optional
+        What stays, beside them.
+    """
+
+    caption: str
+    name: str
+    stages: Sequence[tuple[str, Picture]]
+    first: int = 0
+    beside: tuple[str, Picture] | None = None
+
+    def __post_init__(self) -> None:
+        if len({picture.size for _, picture in self.stages}) > 1:
+            raise ValueError(f"The pictures of {self.caption!r} are of different sizes: give pictures of one size.")
+        if not 0 <= self.first < len(self.stages):
+            raise ValueError(f"Stage {self.first} of {self.caption!r} is to be seen first of {len(self.stages)}.")
 
 
 @dataclass(frozen=True)
@@ -244,6 +275,7 @@ Block: TypeAlias = (
     | Picture
     | Thumbnails
     | Comparison
+    | Stages
     | Beside
     | Gallery
     | Audio

@@ -34,6 +34,7 @@ from genmend.workbench.pages.blocks import (
     Picture,
     Players,
     Section,
+    Stages,
     Table,
     Thumbnails,
     cell_text,
@@ -57,6 +58,7 @@ __all__ = [
     "Picture",
     "Players",
     "Section",
+    "Stages",
     "Table",
     "Thumbnails",
     "need_packages",
@@ -73,6 +75,7 @@ _SCRIPTS = {
     "find.js": "searchable",
     "enlarge.js": "enlarges",
     "slide.js": "slides",
+    "stages.js": "stages",
     "zoom.js": "zooms",
 }
 
@@ -270,6 +273,16 @@ def _view(block: Block) -> dict[str, Any]:
             "pictures": [("before", _view(block.before)), ("after", _view(block.after))],
             "slides": True,
         }
+    if isinstance(block, Stages):
+        return {
+            "kind": "stages",
+            "caption": block.caption,
+            "name": block.name,
+            "stages": [(words, _view(picture)) for words, picture in block.stages],
+            "first": block.first,
+            "beside": None if block.beside is None else (block.beside[0], _view(block.beside[1])),
+            "enlarges": True,
+        }
     if isinstance(block, Gallery):
         return {
             "kind": "gallery",
@@ -301,8 +314,8 @@ def _view(block: Block) -> dict[str, Any]:
         }
     raise TypeError(
         f"A section holds a {type(block).__name__}; its blocks are Paragraph, Table, Facts, Figure, Picture, "
-        "Thumbnails, Comparison, Beside, Gallery, Drawing, Audio and Players of genmend.workbench.pages.page: wrap it "
-        "in one of them."
+        "Thumbnails, Comparison, Stages, Beside, Gallery, Drawing, Audio and Players of genmend.workbench.pages.page: "
+        "wrap it in one of them."
     )
 
 

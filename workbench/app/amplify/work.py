@@ -70,6 +70,7 @@ def example_settings() -> AmplifySettings:
         gains=EXAMPLE["gains"],
         n=EXAMPLE["n"],
         control=EXAMPLE["control"],
+        strengths=(),
         call={"num_inference_steps": EXAMPLE["steps"]},
     )
 
@@ -90,7 +91,7 @@ def amplify(context: AppContext, settings: AmplifySettings, held: OwnFolder | No
 
 def _pipeline(context: AppContext) -> TextToImage:
     name = context.models.pipeline
-    model: TextToImage = context.shared(("pipeline", name), lambda: load_text_to_image(name))
+    model: TextToImage = context.shared(("pipeline", name), lambda: load_text_to_image(name, device="cpu"))
     return replace(model, pipe=copy_with_shared_weights(model.pipe))
 
 
