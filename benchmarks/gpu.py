@@ -1,13 +1,16 @@
 """What a GPU changes: the same numbers as on the CPU, how long they take, and how much memory; less than 8 minutes.
 
-    python benchmarks/gpu.py                            # on a machine with a CUDA device; writes results/gpu-NAME.json
-    python benchmarks/gpu.py --device cpu --small       # tries the script itself where there is none
+    python benchmarks/gpu.py                      # on a machine with a CUDA device; writes results/gpu-NAME.json
+    python benchmarks/gpu.py --parts hour         # a user's hour with genmend amplify alone
+    python benchmarks/gpu.py --device cpu --small --out tried.json   # where there is none: tries the script itself
 
 All weights are random, of true widths, so nothing is fetched. Parity: a generator's activations and images, a
 correction that was fitted on the CPU, the exact counts of the manifold metrics, amplification in three precisions.
-Timings: the torch engine beside the CPU's, a StyleGAN2 of 256 x 256, EfficientNet-Lite0 with its preprocessing, and
-amplification in a U-Net of Stable Diffusion 1.5's widths. Seconds are wall seconds with the device synchronised,
-medians after a warm-up; memory is the largest that torch's allocator held.
+Timings: the torch engine beside the CPU's, a StyleGAN2 of 256 x 256, EfficientNet-Lite0 with its preprocessing,
+amplification in a U-Net of Stable Diffusion 1.5's widths, and ``genmend amplify`` on a pipeline of SDXL's: loading,
+seconds an image plain and amplified, memory with each way of offloading, the gains saved and used again. Seconds are
+wall seconds with the device synchronised, medians after a warm-up; memory is the largest that torch's allocator held.
+Without a GPU every size is small and the result file says so: its seconds tell nothing of a GPU.
 """
 
 from __future__ import annotations
@@ -17,25 +20,30 @@ import json
 import re
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
-from large_models import WIDTHS, random_stylegan2
+from large_models import WIDTHS, random_sdxl, random_stylegan2
 from machine import conditions
 from torch import Tensor
 
 from genmend.activations import AblateNeurons, edited, record
-from genmend.diffusion import AmplifyLowFrequencies, amplified
+from genmend.diffusion import AmplifyLowFrequencies, amplified, draw, enable_amplification
+from genmend.diffusion.loading import TextToImage, load_text_to_image
+from genmend.diffusion.search.settings import AmplifySettings
 from genmend.gans import Generator, corrected, fit_correction
 from genmend.gans.correctors.contrast_descent import descend
 from genmend.gans.detection.artifact_detector import ArtifactDetector
 from genmend.gans.families.dcgan import DCGAN
 from genmend.manifold import evaluate
 from genmend.manifold.features import ImageExtractor, extract
+from genmend.workbench.commands.amplify import run_amplify
 
 RESULTS = Path(__file__).resolve().with_name("results")
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -45,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, and write the result file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda", help="cuda, cuda:1; cpu tries the script.")
+    parser.add_argument("--parts", nargs="+", choices=[part.__name__ for part in PARTS], help="All if not given.")
     parser.add_argument("--small", action="store_true", help="Sizes of seconds on a CPU: the script is tried, no more.")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path, help="The result file; results/gpu-NAME.json by default.")
@@ -56,8 +65,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     started = time.perf_counter()
     found: dict[str, Any] = {"device": device_name(device), "machine": conditions("torch", "numpy", "diffusers")}
     found["small"] = options.small
+    if device.type != "cuda" or options.small:
+        found["note"] = "Small sizes: the script was tried, and its seconds and gigabytes say nothing of a GPU."
+        print(found["note"])
     print(found["device"], "|", found["machine"], flush=True)
-    for part in (generator_parity, correction_parity, amplification_parity, engine, generation, extraction, unet):
+    for part in (part for part in PARTS if options.parts is None or part.__name__ in options.parts):
         found[part.__name__] = measure.part(partial(part, measure))
         print(part.__name__, json.dumps(found[part.__name__]), flush=True)
     found["seconds"] = round(time.perf_counter() - started, 1)
@@ -270,6 +282,54 @@ def unet(measure: Measure) -> dict[str, Any]:
         found[str(dtype).removeprefix("torch.")] = row
     return found
 
+
+def hour(measure: Measure) -> dict[str, Any]:
+    """``genmend amplify FOLDER --prompt ...`` on a pipeline of SDXL's layout, and the file of its gains used again."""
+    side, said = 16 if measure.small else 512, []
+    call = {"num_inference_steps": 1, "guidance_scale": 0.0, "height": side, "width": side}
+    found: dict[str, Any] = {
+        "pipeline": f"SDXL's layout, {'small' if measure.small else 'true'} widths, random weights"
+    }
+    with TemporaryDirectory() as place:
+        folder, out = random_sdxl(Path(place), measure.small), Path(place) / "out"
+        load = partial(load_text_to_image, str(folder), device=str(measure.device), say=said.append)
+        for offload in ("none", "model", "sequential") if measure.device.type == "cuda" else ("none",):
+            row = measure.part(partial(_with_offloading, measure, partial(load, offload=offload), call))
+            found[f"offload_{offload}"] = row | {"said": said[-1].replace(str(folder), folder.name)}
+        settings = AmplifySettings(("a creative chair",), n=12, n_cloud=20, call=call)
+        model = replace(load(offload="none"), extractor=Colours())
+        runs = []
+        for seconds in ("command_seconds", "command_again_seconds"):
+            began = time.perf_counter()
+            runs.append(run_amplify(str(folder), model, out, settings, progress=False, say=said.append))
+            found[seconds] = round(time.perf_counter() - began, 1)
+        found["images_kept"] = all(torch.equal(run.images[0], runs[0].images[0]) for run in runs)
+        enable_amplification(model.pipe, out / "amplification.safetensors")
+        seeds = settings.seeds[: model.batch_size(call)]
+        used = draw(model.pipe, settings.prompts[0], seeds, batch_size=len(seeds), **call)
+        # At most half a level of 255: the kept images are rounded.
+        found["file_used_again_apart"] = float((used - runs[0].images[0][: len(seeds)]).abs().max())
+        found |= {"said": said[-1].replace(str(folder), folder.name), "verdict": runs[0].verdict}
+    return found
+
+
+def _with_offloading(measure: Measure, load: Callable[[], TextToImage], call: dict[str, Any]) -> dict[str, Any]:
+    """Seconds to load, and for each image alone and of eight at once, plain; and what amplification takes of them."""
+    began, pipe = time.perf_counter(), load().pipe
+    row = {"seconds_to_load": round(time.perf_counter() - began, 2)}
+    for batch in (1, 8):
+        few = partial(draw, pipe, "a creative chair", range(batch), batch_size=batch, **call)
+        plain = measure.seconds(few) / batch
+        with amplified(pipe, "sdxl-turbo"):
+            more = measure.seconds(few) / batch
+        row |= {
+            f"seconds_an_image_batch_{batch}": round(plain, 4),
+            f"amplified_ratio_batch_{batch}": round(more / plain, 4),
+        }
+    return row
+
+
+PARTS = (generator_parity, correction_parity, amplification_parity, engine, generation, extraction, unet, hour)
 
 if __name__ == "__main__":
     main()

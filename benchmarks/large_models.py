@@ -141,6 +141,78 @@ def build(side: int, folder: Path) -> None:
     np.save(folder / "latents.npy", np.random.default_rng(1).standard_normal((4, 512)).astype(np.float32))
 
 
+def random_sdxl(place: Path, small: bool) -> Path:
+    """The folder ``sdxl-turbo``, as save_pretrained writes it: SDXL's layout, random weights, in 16 bits if large."""
+    import torch
+    from diffusers import (
+        AutoencoderKL,
+        EulerAncestralDiscreteScheduler,
+        StableDiffusionXLPipeline,
+        UNet2DConditionModel,
+    )
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    words = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters)]
+    (place / "vocab.json").write_text(json.dumps({word: number for number, word in enumerate(words)}))
+    (place / "merges.txt").write_text("#version: 0.2\n")
+    tokenizer = CLIPTokenizer(str(place / "vocab.json"), str(place / "merges.txt"), model_max_length=77)
+
+    def text(width: int, heads: int, layers: int) -> CLIPTextConfig:
+        sizes = {"hidden_size": width, "intermediate_size": 4 * width, "projection_dim": width}
+        ids = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
+        vocabulary = 64 if small else 49408
+        return CLIPTextConfig(
+            num_attention_heads=heads,
+            num_hidden_layers=layers,
+            vocab_size=vocabulary,
+            hidden_act="gelu",
+            **sizes,
+            **ids,
+        )
+
+    texts = (text(32, 4, 1), text(32, 4, 1)) if small else (text(768, 12, 12), text(1280, 20, 32))
+    sides = sum(config.hidden_size for config in texts)
+    widths, groups = ((32, 64, 64), 8) if small else ((320, 640, 1280), 32)
+    torch.manual_seed(0)
+    with torch.device("cuda" if torch.cuda.device_count() else "cpu"):  # a billion random weights
+        unet = UNet2DConditionModel(
+            sample_size=16 if small else 64,
+            block_out_channels=widths,
+            norm_num_groups=groups,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+            transformer_layers_per_block=(1, 1, 2) if small else (1, 2, 10),
+            attention_head_dim=(2, 4, 8) if small else (5, 10, 20),
+            cross_attention_dim=sides,
+            use_linear_projection=True,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=8 if small else 256,
+            projection_class_embeddings_input_dim=texts[1].projection_dim + 6 * (8 if small else 256),
+        )
+        vae = AutoencoderKL(
+            block_out_channels=(32, 64) if small else (128, 256, 512, 512),
+            down_block_types=("DownEncoderBlock2D",) * (2 if small else 4),
+            up_block_types=("UpDecoderBlock2D",) * (2 if small else 4),
+            layers_per_block=1 if small else 2,
+            latent_channels=4,
+            scaling_factor=0.13025,
+        )
+        encoders = CLIPTextModel(texts[0]), CLIPTextModelWithProjection(texts[1])
+    pipe = StableDiffusionXLPipeline(
+        vae=vae,
+        text_encoder=encoders[0],
+        text_encoder_2=encoders[1],
+        tokenizer=tokenizer,
+        tokenizer_2=tokenizer,
+        unet=unet,
+        scheduler=EulerAncestralDiscreteScheduler(timestep_spacing="trailing"),
+        add_watermarker=False,
+    )
+    pipe.to(torch.float32 if small else torch.bfloat16).save_pretrained(place / "sdxl-turbo")
+    return place / "sdxl-turbo"
+
+
 def random_stylegan2(widths: dict[int, int]) -> tuple[Any, dict[str, Any]]:
     """The module of a StyleGAN2 with these channels by side, and its config; as with NVIDIA's files."""
     import torch

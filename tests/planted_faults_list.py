@@ -118,7 +118,7 @@ FAULTS = (
     _fault("quantile-index", "activations", _STATISTICS,
            "position = q * (total - 1)", "position = max(q * total - 1, 0.0)"),
     _fault("other-weights-pass", "activations", _CORRECTION,
-           "if digest not in self.weights_digests.values():", "if not self.weights_digests.values():"),
+           "if not same_but_for_dtype(model, self.weights_digests):", "if not self.weights_digests.values():"),
     # storage
     _fault("write-not-atomic", "manifold storage", _WRITING,
            "os.fsync(file.fileno()) os.replace(temporary, path)",

@@ -28,6 +28,11 @@ def test_it_runs_where_there_is_no_gpu(script, tmp_path, capsys):
     script.main(["--device", "cpu", "--small", "--repeats", "1", "--out", str(tmp_path / "found.json")])
     found = json.loads((tmp_path / "found.json").read_text())
     everything_agrees(found)
+    assert "say nothing of a GPU" in found["note"]
+    assert found["hour"]["images_kept"]
+    assert found["hour"]["file_used_again_apart"] <= 0.002
+    assert found["hour"]["offload_none"]["seconds_an_image_batch_8"] > 0
+    assert "on cpu in float32: the weights take" in found["hour"]["offload_none"]["said"]
     with pytest.raises(SystemExit):
         script.main([])
     assert "no CUDA device" in capsys.readouterr().err
@@ -46,7 +51,8 @@ def test_it_runs_as_on_a_gpu(script, tmp_path, monkeypatch):
         monkeypatch.setattr(torch.cuda, name, lambda *_, answer=answer: answer)
     monkeypatch.setattr(script, "RESULTS", tmp_path)
     with labelled_device():
-        script.main(["--small", "--repeats", "1"])
+        others = [part.__name__ for part in script.PARTS if part is not script.hour]
+        script.main(["--small", "--repeats", "1", "--parts", *others])
     found = json.loads((tmp_path / "gpu-Labelled-GPU-1.json").read_text())
     everything_agrees(found)
     assert found["unet"]["peak_gb"] == 0.002

@@ -83,7 +83,7 @@ def test_a_whole_folder_loads(written):
 
 @pytest.mark.parametrize(
     ("settings", "words"),
-    [({"offload": "disk"}, "accepted are none, model, sequential"), ({"offload": "model"}, "give --device cuda")],
+    [({"offload": "disk"}, "accepted are auto, none, model, sequential"), ({"offload": "model"}, "give --device cuda")],
 )
 def test_offloading_that_cannot_be(written, settings, words):
     with pytest.raises(ValueError, match=words):

@@ -128,6 +128,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         path, hub = unquote(urlsplit(self.path).path), self.hub
         hub.asked.append((self.command, path))
+        if path.startswith("/api/models/"):
+            return self.describe(path.removeprefix("/api/models/").split("/"))
         parts = path.strip("/").split("/", 4)
         repo_id = "/".join(parts[:2])
         if repo_id in hub.gated:
@@ -143,6 +145,17 @@ class Handler(BaseHTTPRequestHandler):
         content = files[parts[4]]
         etag = f'"{hashlib.sha256(content).hexdigest()}"'
         return self.answer(200, content, ETag=etag, X_Repo_Commit=oid, Content_Type="application/octet-stream")
+
+    def describe(self, parts):
+        """What a repository holds: all about it, or the list of its files."""
+        hub, repo_id = self.hub, "/".join(parts[:2])
+        if repo_id not in hub.repositories or (repo_id in hub.private and not self.allowed()):
+            return self.refuse(401, "RepoNotFound")
+        oid, files = hub.files(repo_id)
+        if "tree" in parts:
+            return self.answer(200, [{"type": "file", "path": p, "size": len(c), "oid": oid} for p, c in files.items()])
+        siblings = [{"rfilename": path, "size": len(content)} for path, content in files.items()]
+        return self.answer(200, {"id": repo_id, "sha": oid, "siblings": siblings, "private": False, "tags": []})
 
     do_HEAD = do_GET  # noqa: N815 (as the base class calls it)
 

@@ -1,12 +1,14 @@
 """``genmend amplify`` on a saved pipeline of random weights: files, figures, resumption, errors."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
 import diffusion_toys
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from genmend.activations import load_correction
@@ -149,8 +151,10 @@ def test_gain_1_changes_nothing(folder, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ([], "exactly one of"),
-        (["--gains", "1.5", "--preset", "sdxl"], "exactly one of"),
+        (["--gains", "1.5", "--preset", "sdxl"], "--gains and --preset both say what is amplified; give one"),
+        (["--gains", "1.5", "--strengths", "strong"], "give numbers with a comma between them, or none"),
+        (["--gains", "1.5", "--strengths", "-1"], "give numbers above 0, to 10"),
+        (["--gains", "1.5", "--lora", "none.safetensors"], "no such file; give a .safetensors file or owner/name"),
         (["--gains", "a=b"], "give down0=1.1"),
         (["--gains", "left=1.5"], "left"),
         (["--gains", "mid=-1"], "gain is -1.0"),
@@ -203,7 +207,7 @@ def nothing_drawn(monkeypatch):
     def drawn(*arguments, **settings):
         raise AssertionError("an image was drawn")
 
-    monkeypatch.setattr(comparison, "draw", drawn)
+    monkeypatch.setattr("genmend.diffusion.search.kept_images.draw", drawn)
     monkeypatch.setattr("genmend.diffusion.search.trials.draw", drawn)
 
 
@@ -252,5 +256,44 @@ def test_gains_in_order_are_told_by_name(places, tmp_path, capsys):
 def test_the_help_names_what_a_large_model_needs(capsys):
     assert genmend("amplify", "--help") == 0
     said = capsys.readouterr().out
-    for option in ("--variant", "--offload", "--device", "--dtype", "sdxl-turbo"):
+    for option in ("--variant", "--offload", "--device", "--dtype", "--lora", "sdxl-turbo"):
         assert option in said
+
+
+def test_as_typed_for_a_model_of_the_hub(places, tmp_path, capsys, monkeypatch):
+    """Nothing is said but the model and the prompt: the family's preset, a slider, keepers, what to do next."""
+    commit = "0123456789" * 4
+    repository = tmp_path / "hub" / "models--stabilityai--sdxl-turbo"
+    shutil.copytree(places["sdxl"], repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    out, size = tmp_path / "out", ["--height", "16", "--width", "16"]
+    words = ["--prompt", "a creative chair", "--n", "12", "--n-cloud", "20", *size, *FEATURES]
+    assert genmend("amplify", "stabilityai/sdxl-turbo", "--out", out, *words, "--batch-size", "4") == 0
+    said = capsys.readouterr().err
+    assert "on cpu in float32: the weights take 15.0 MB" in said
+    assert "are those of sdxl-turbo, as the name stabilityai/sdxl-turbo says" in said
+    assert "68 images are to be drawn, 1 step each, 16 x 16 pixels" in said
+    assert "Keepers: " in said
+    summary = json.loads((out / "summary.json").read_text())
+    assert list(summary["gains"].values()) == [1.075, 1.15, 2.6, 2.8]
+    assert 0 <= summary["keepers"]["original"] <= 12
+    page = (out / "report.html").read_text()
+    assert page.count('class="stage') == 5
+    for text in ("Strength of the amplification", "of 12 amplified images are keepers"):
+        assert text in page
+    pipe_line = f"enable_amplification(pipe, &#34;{out / 'amplification.safetensors'}&#34;)"
+    assert pipe_line in page
+    kept = {path.name for path in (out / "work").iterdir()}
+    assert len(kept) == (20 + 12 + 12) // 4 + 3 * 2  # one file a batch: what an interrupted run loses is at most that
+    stopped = sorted(out.glob("work/images-*"))[3]
+    stopped.unlink()
+    drawn = []
+    monkeypatch.setattr("genmend.diffusion.search.kept_images.draw", lambda *args, **_: drawn.append(args[2]) or DRAWN)
+    assert genmend("amplify", "stabilityai/sdxl-turbo", "--out", out, *words, "--batch-size", "4") == 0
+    assert [len(seeds) for seeds in drawn] == [4]
+
+
+DRAWN = torch.zeros(4, 3, 16, 16)

@@ -161,7 +161,8 @@ def amplify_answer(run: AmplifyRun) -> Answer:
     ]
     what = [f"Usability by {scorer_in_words(name)}." for name in found.usability]
     if run.inside_measured:
-        ratios.append(f"share among real images {found.inside:.3f} [{found.inside_lower:.3f}, {found.inside_upper:.3f}]")
+        bounds = f"[{found.inside_lower:.3f}, {found.inside_upper:.3f}]"
+        ratios.append(f"share among real images {found.inside:.3f} {bounds}")
         what.append(f"Among real images lie {found.counted:.3f} of all amplified samples; novelty counts there alone.")
     told = [f"Of the original's: {', '.join(ratios)}."] if ratios else []
     return Answer(
