@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from genmend.diffusion.amplification.presets import PRESETS
-from genmend.diffusion.amplification.token_layouts import transformer_layers
+from genmend.diffusion.amplification.token_layouts import default_blocks
 from genmend.diffusion.loading import TextToImage
 from genmend.diffusion.pipeline_parts import denoiser_of, is_transformer, plain_module
 from genmend.diffusion.search.settings import AmplifySettings
@@ -22,7 +22,7 @@ _CROSS_ATTENTION_OF_SD_2 = 1024
 
 
 def settled(model: TextToImage, settings: AmplifySettings) -> tuple[AmplifySettings, str]:
-    """Return settings that say what is amplified, and a sentence on where that is from; "" if they said so already.
+    """Return settings that say what is amplified, and in words where that is from; "" if they said so already.
 
     Raises
     ------
@@ -37,10 +37,10 @@ def settled(model: TextToImage, settings: AmplifySettings) -> tuple[AmplifySetti
     denoiser = denoiser_of(model.pipe)
     plain = plain_module(denoiser)
     if is_transformer(denoiser):
-        n = len(transformer_layers(denoiser))
-        raise ValueError(
-            f"No gains are known for a {type(plain).__name__}, which is a transformer; choose some of its {n} blocks "
-            f"yourself, e.g. --blocks {n // 3}=1.05,{n // 2}=1.05 (experimental)."
+        gains = default_blocks(denoiser)
+        return replace(settings, blocks=gains), (
+            f"Nothing is published for transformers: blocks {min(gains)} to {max(gains)} of {type(plain).__name__} x "
+            f"{max(gains.values()):g} are ours, and not measured on this model; --blocks chooses others."
         )
     blocks = getattr(plain, "down_blocks", ())
     attention = tuple(bool(getattr(block, "has_cross_attention", False)) for block in blocks)

@@ -9,6 +9,7 @@ from torch import nn
 
 from genmend.activations import Correction, Gate, attach, edited
 from genmend.activations.correction import CorrectionMismatchError
+from genmend.activations.correction_description import model_fit
 
 
 def correction(net, **options):
@@ -92,6 +93,17 @@ def test_the_same_weights_in_another_dtype_only_warn(made_in, used_in):
     assert [str(warning.message)[:59] for warning in caught] == (
         [] if made_in == used_in else ["The correction was made for the same weights in another dtype"[:59]]
     )
+
+
+def test_weights_that_ran_rounded_to_16_bits_are_the_same_weights():
+    """A model shipped in half precision, as large ones are, runs in bfloat16; its file is for the others too."""
+    shipped = generator().to(torch.float16)
+    fix = correction(generator().to(torch.float16).to(torch.bfloat16))
+    for used in (shipped, generator()):
+        with pytest.warns(UserWarning, match="the same weights in another dtype"):
+            fix.check(used)
+    assert model_fit(fix, shipped) == "the weights it was made for, in another dtype"
+    refused(generator(seed=1).to(torch.float16), fix)
 
 
 def test_a_preset_fits_every_model_of_the_layout():

@@ -376,6 +376,20 @@ class TestEnablingAndSaving:
             assert np.abs(draw(pipe) - plain).max() > 1e-4
 
 
+def test_a_file_may_stand_where_a_preset_does(pipe, tmp_path):
+    enable_amplification(pipe, **GAINS)
+    save_amplification(tmp_path / "amplification.safetensors", pipe)
+    enable_amplification(pipe, tmp_path / "amplification.safetensors")
+    changed = draw(pipe)
+    disable_amplification(pipe)
+    with amplified(pipe, str(tmp_path / "amplification.safetensors")) as active:
+        np.testing.assert_array_equal(draw(pipe), changed)
+        active.set(strength=0.0)
+        assert np.abs(draw(pipe) - changed).max() > 0.01
+    with pytest.raises(ValueError, match="preset is 'sdxl-9'; accepted are"):
+        enable_amplification(pipe, "sdxl-9")
+
+
 def test_noise_levels():
     from diffusers import DDIMScheduler, EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler
 

@@ -22,6 +22,7 @@ from genmend.workbench.pages.page import (
     Paragraph,
     Picture,
     Section,
+    Stages,
     Table,
     Thumbnails,
     write_report,
@@ -166,6 +167,25 @@ def test_before_and_after_lie_over_each_other(opened, tmp_path):
 
 
 @pytest.mark.all
+@pytest.mark.all
+def test_a_slider_goes_through_stages(tmp_path, browser):
+    stages = Stages("Strength", "How much", [(f"{n}", picture(f"{n}", seed=n)) for n in range(3)], 1)
+    write_report(tmp_path / "report.html", "Stages", Answer("One of three.", pictures=[stages]), [])
+    page = browser.new_page()
+    try:
+        page.goto((tmp_path / "report.html").as_uri())
+        slider, seen = page.get_by_role("slider"), page.locator(".stage img")
+        assert [image.is_visible() for image in seen.all()] == [False, True, False]
+        slider.focus()
+        slider.press("ArrowRight")
+        assert [image.is_visible() for image in seen.all()] == [False, False, True]
+        assert (slider.get_attribute("aria-valuetext"), page.locator("output").inner_text()) == ("2", "2")
+        page.emulate_media(media="print")
+        assert all(image.is_visible() for image in seen.all())
+    finally:
+        page.close()
+
+
 def test_on_paper_everything_is_there_but_long_tables(opened):
     page = opened()
     assert not page.get_by_text("Hidden words.").is_visible()

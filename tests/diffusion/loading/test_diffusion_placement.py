@@ -87,9 +87,10 @@ def test_what_is_amplified_where_nothing_is_said(tmp_path, toy, name, preset):
     assert settled(model, chosen) == (chosen, "")
 
 
-def test_a_transformer_says_how_its_blocks_are_named(tmp_path):
-    with pytest.raises(ValueError, match=r"choose some of its 3 blocks yourself, e.g. --blocks 1=1.05"):
-        settled(TextToImage(diffusion_toys.flux(tmp_path)), AmplifySettings(("a chair",)))
+def test_of_a_transformer_the_middle_blocks_and_that_they_are_ours(tmp_path):
+    found, why = settled(TextToImage(diffusion_toys.flux(tmp_path)), AmplifySettings(("a chair",)))
+    assert found.blocks == {1: 1.1}
+    assert "Nothing is published for transformers: blocks 1 to 1 of FluxTransformer2DModel x 1.1 are ours" in why
 
 
 def test_a_lora_that_cannot_be_attached(tmp_path, monkeypatch):
