@@ -22,6 +22,7 @@ def draw(
     *,
     batch_size: int = 16,
     progress: bool = False,
+    show_steps: bool = False,
     **settings: Any,
 ) -> Tensor:
     """Draw every prompt with every seed: ``(n_prompts * n_seeds, 3, height, width)`` float32 in 0..1, on the CPU.
@@ -37,6 +38,8 @@ def draw(
         and amplification.
     batch_size
         Images a call; fewer where the memory is too small for them.
+    progress, show_steps
+        Whether there is a bar of the images, and one of the steps of each call.
     **settings
         Arguments of the pipeline's call: ``num_inference_steps``, ``guidance_scale``, ``height``, ...
 
@@ -56,7 +59,7 @@ def draw(
         raise ValueError(f"There are {len(prompts)} prompts and {len(seeds)} seeds; give at least one of each.")
     pairs = [(prompt, int(seed)) for prompt in prompts for seed in seeds]
     was_quiet = dict(getattr(pipe, "_progress_bar_config", {}))
-    pipe.set_progress_bar_config(disable=True)
+    pipe.set_progress_bar_config(disable=not show_steps, **({"leave": False, "desc": "steps"} if show_steps else {}))
     try:
         parts = []
         batches = [pairs[start : start + batch_size] for start in range(0, len(pairs), batch_size)]

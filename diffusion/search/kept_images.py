@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -39,6 +40,7 @@ def image_source(
     advance
         Called with the number of images that are there now, and ``before=True`` where an earlier run had drawn them.
     """
+    begun: list[bool] = []
     facts = pipeline_fingerprint(pipe) | {"call": {key: repr(call[key]) for key in sorted(call)}}
 
     def images(edits: Sequence[Edit], window: SigmaWindow | None, prompt: str, seeds: range) -> Tensor:
@@ -50,7 +52,10 @@ def image_source(
 
             def compute(batch: range = batch, drawn: list[int] = drawn) -> dict[str, Any]:
                 with amplified(pipe, edits=edits, schedule=window if edits else None):
-                    made = draw(pipe, prompt, batch, batch_size=batch_size, **call)
+                    # Of the first batch nobody knows yet how long it takes.
+                    show_steps = work.progress and not begun and sys.stderr.isatty()
+                    made = draw(pipe, prompt, batch, batch_size=batch_size, show_steps=show_steps, **call)
+                begun.append(True)
                 drawn.append(len(batch))
                 return {"images": to_pixels(made)}
 

@@ -59,8 +59,14 @@ def clip_score(model: str = "openai/clip-vit-base-patch32", *, device: str = "cp
     """
     from transformers import AutoModel, AutoProcessor
 
-    network = AutoModel.from_pretrained(model).eval().to(device)
-    processor = AutoProcessor.from_pretrained(model)
+    try:
+        network = AutoModel.from_pretrained(model).eval().to(device)
+        processor = AutoProcessor.from_pretrained(model)
+    except OSError as error:  # of several lines
+        told = str(error).strip().splitlines()[0].rstrip(".")
+        raise OSError(
+            f"CLIP's {model} cannot be loaded: {told}; give a hub name that can be reached, or a folder."
+        ) from error
 
     @torch.no_grad()
     def score(images: Tensor, prompt: str) -> NDArray[np.floating]:

@@ -4,8 +4,8 @@
 
 The same search twice on the reference pipeline, alike in everything but the novelty that it maximises: the distance to
 the 5th neighbour among the unamplified cloud, counted among real garments only (`Novelty`), and the gain in the cloud's
-Vendi score (`VendiGain`). Gains are chosen on seeds 0-7 with the guide's usability and reported on seeds 100-131 with the
-judge's; beside them the unamplified images, and more seeds of them (200-231) as the control of both measures.
+Vendi score (`VendiGain`). Gains are chosen on seeds 0-7 with the guide's usability and reported on seeds 100-131 with
+the judge's; beside them the unamplified images, and more seeds of them (200-231) as the control of both measures.
 
 Writes results/diversity_search/results.json. Interrupted, it goes on from what its cache holds.
 """
