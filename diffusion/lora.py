@@ -32,12 +32,10 @@ def attach_lora(pipe: Any, source: str) -> None:
         raise ValueError(f"--lora is {source!r}; give a .safetensors file: others can run code and are never read.")
     if not hasattr(pipe, "load_lora_weights"):
         raise ValueError(f"{type(pipe).__name__} takes no LoRA; leave --lora out.")
-    try:
-        import peft  # noqa: F401  # diffusers asks for it, by a message of several lines
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "A LoRA needs peft, which is not installed: run `pip install peft`.", name="peft"
-        ) from error
+    from diffusers.utils import is_peft_available
+
+    if not is_peft_available():
+        raise ModuleNotFoundError("A LoRA needs peft, which is not installed: run `pip install peft`.", name="peft")
     named = {"weight_name": path.name} if path.is_file() else {}
     place = str(path.parent if path.is_file() else path) if path.exists() else source
     try:
