@@ -168,7 +168,7 @@ def _attach_to_pipeline(
 
     found = run_attach_amplification(
         model,
-        load_text_to_image(model, device=device),
+        load_text_to_image(model, device=device, say=note),
         shared,
         prompts,
         out,

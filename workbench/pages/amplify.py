@@ -71,8 +71,13 @@ def write_amplify_report(
             "are of other seeds."
         )
         sections.append(Section("The search", [Figure(caption_of_search, run.search.plot())], True))
+    because = [Paragraph(run.because)] if run.because else []
     sections.append(
-        Section("Settings", [Facts("What this run used", summary["settings"]), Facts("Gains", summary["gains"])], True)
+        Section(
+            "Settings",
+            [*because, Facts("What this run used", summary["settings"]), Facts("Gains", summary["gains"])],
+            True,
+        )
     )
     answer = replace(amplify_answer(run), pictures=[first_picture(run)])
     write_report(path, preface.title if preface else f"genmend amplify: {run.model}", answer, sections)
