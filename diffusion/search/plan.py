@@ -26,8 +26,9 @@ from genmend.diffusion.search.scorers import Scorer
 from genmend.diffusion.search.settings import AmplifySettings
 from genmend.manifold.features import load_extractor
 
-__all__ = ["Plan", "control_edits", "planned"]
+__all__ = ["Plan", "check_before_loading", "control_edits", "planned"]
 
+_NO_SCORER = "A search needs a usability scorer and a novelty cloud; give --usability and --n-cloud."
 _KEEP_INSIDE = 0.9  # of a search, where real images are known
 
 
@@ -66,6 +67,23 @@ class Plan:
         return {slots.get(edit.layer, edit.layer): getattr(edit, "gain", 1.0) for edit in self.edits}
 
 
+def check_before_loading(model: str, settings: AmplifySettings) -> None:
+    """Refuse what can be refused without the pipeline, which may be a download of gigabytes.
+
+    Raises
+    ------
+    ValueError, OSError, ModuleNotFoundError
+        If a search has no scorer, or the extractor, its weights or the real images are not there.
+    """
+    own = model == "reference"
+    if settings.search and not (settings.n_cloud and (own or settings.usability not in ("", "none"))):
+        raise ValueError(_NO_SCORER)
+    if settings.n_cloud and (settings.features or not own):
+        load_extractor(settings.features or "efficientnet-lite0")
+    if settings.real is not None:
+        check_real_images(settings.real)
+
+
 def planned(
     model: TextToImage,
     settings: AmplifySettings,
@@ -94,7 +112,7 @@ def planned(
     usability = scorers(model, settings)
     if settings.search:
         if not usability or not settings.n_cloud:
-            raise ValueError("A search needs a usability scorer and a novelty cloud; give --usability and --n-cloud.")
+            raise ValueError(_NO_SCORER)
         block_layers(denoiser)
     real = _own_real(model, settings)
     edits, window = _edits(model.pipe, settings)

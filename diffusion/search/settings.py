@@ -41,7 +41,10 @@ class AmplifySettings:
     )
     preset: str = field(
         default="",
-        metadata={"help": "Gains, steps, guidance, size of sdxl-turbo, sdxl-lightning-1 or -4, sdxl, sd-1.5, sd-2.1."},
+        metadata={
+            "help": "Gains, steps, guidance, size of sdxl-turbo, sdxl-lightning-1 or -4, sdxl, sd-1.5, sd-2.1; the "
+            "family's where nothing says what is amplified."
+        },
     )
     correction: Path | None = field(default=None, metadata={"help": "An amplification.safetensors.", "exists": True})
     search: bool = field(

@@ -260,6 +260,19 @@ def test_the_help_names_what_a_large_model_needs(capsys):
         assert option in said
 
 
+def test_what_needs_no_pipeline_is_refused_before_one_is_downloaded(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("genmend.diffusion.loading.fetch_pipeline", lambda *_, **__: pytest.fail("it was downloaded"))
+    line = ["amplify", "stabilityai/sdxl-turbo", "--prompt", "a chair", "--out", tmp_path / "out"]
+    for options, words in (
+        (["--extractor", "nothing"], "No extractor is called 'nothing'"),
+        (["--search"], "needs a usability scorer"),
+        (["--n-cloud", "0", "--preset", "sdxl", "--correction", __file__], "give one of them"),
+        ([*FEATURES, "--real", tmp_path], "holds no images"),
+    ):
+        assert genmend(*line, *options) == 2
+        assert words in capsys.readouterr().err
+
+
 def test_as_typed_for_a_model_of_the_hub(places, tmp_path, capsys, monkeypatch):
     """Nothing is said but the model and the prompt: the family's preset, a slider, keepers, what to do next."""
     commit = "0123456789" * 4

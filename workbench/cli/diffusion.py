@@ -119,11 +119,13 @@ def amplify(
     said before it is downloaded; gains, steps and size are its family's, device and precision the machine's.
     """
     from genmend.diffusion.loading import load_text_to_image
+    from genmend.diffusion.search.plan import check_before_loading
     from genmend.workbench.commands.amplify import run_amplify
     from genmend.workbench.pages.amplify import amplify_answer
 
     named = {"num_inference_steps": steps, "guidance_scale": guidance, "height": height, "width": width}
     settings = replace(settings, call={key: value for key, value in named.items() if value is not None})
+    check_before_loading(model, settings)
     loaded = load_text_to_image(
         model, device=device, dtype=dtype, variant=variant, offload=offload, lora=lora, say=note
     )
