@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Memorisation", "auth_pct", "memorisation"]
 
 N_NEAREST = 3
+_SMALL, _RARE = 0.05, 1e-3  # chances of what is told, beside near copies and alone
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -73,6 +74,8 @@ class Memorisation(NotebookResult):
         - auth_pct: percent of the query that is authentic; lower is more copied.
         - exact_copies, near_copies: numbers of query samples that equal a training sample, and of others whose `ratio`
           is below a third. near_copies_expected: as many as the test set, or without one the training set itself, has.
+        - outstanding: number of query samples with a lower `ratio` than any of those; outstanding_chance: probability
+          of as many for a query that copies nothing.
         - c_t: far below 0 where samples are copied, far above 0 where they are far from the training samples;
           c_t_deviation: its standard deviation for a query that copies nothing.
         - fld_gap, if asked for: far below 0 where samples are copied.
@@ -149,16 +152,18 @@ def memorisation(train: Any, query: Any, test: Any = None, *, gap: bool = False,
     totals: dict[str, float] = {"auth_pct": 100 * float(np.mean(authentic))}
     near = int(np.sum((ratio < Memorisation.near_ratio) & ~exact[0]))
     if t is None:
-        share = _own_share(searched, distinct)
+        control = _own_ratios(searched, distinct)
     else:
         totals["auth_pct_test"] = 100 * float(np.mean(own[kept[found[1][1][:, 0]]] < found[1][0][:, 0]))
-        share = (
-            float(np.mean((found[1][2] < Memorisation.near_ratio)[~exact[1]])) if not exact[1].all() else float("nan")
-        )
+        control = found[1][2][~exact[1]]
+    share = float(np.mean(control < Memorisation.near_ratio)) if len(control) else float("nan")
+    outstanding = int(np.sum(ratio < control.min())) if len(control) else 0
     totals |= {
         "exact_copies": int(exact[0].sum()),
         "near_copies": near,
         "near_copies_expected": share * len(y),
+        "outstanding": outstanding,
+        "outstanding_chance": _chance_of_lowest(outstanding, len(y), len(control)),
     }
     if t is not None:
         cells = data_copying(x, t, y, n_cells=min(3, len(kept)), seed=seed)
@@ -222,12 +227,18 @@ def _nearest(screen: Any, distinct: np.ndarray, query: np.ndarray) -> tuple[np.n
     return distances, indices, np.divide(distances[:, 0], second, out=np.ones(len(query)), where=second > 0)
 
 
-def _own_share(screen: Any, distinct: np.ndarray) -> float:
-    """The share of near copies among the training samples themselves, each left out in turn."""
+def _own_ratios(screen: Any, distinct: np.ndarray) -> np.ndarray:
+    """The ratios of the training samples themselves, each left out in turn; none of fewer than three."""
     if len(distinct) < 3:
-        return float("nan")
+        return np.empty(0)
     radii = radii_of(screen, distinct, (1, 2), BLOCK_SIZE)
-    return float(np.mean(radii[:, 0] < Memorisation.near_ratio * radii[:, 1]))
+    return radii[:, 0] / radii[:, 1]
+
+
+def _chance_of_lowest(lowest: int, m: int, n: int) -> float:
+    """Probability that at least the `lowest` smallest of m and n values of one distribution are all of the m."""
+    placed = np.arange(lowest)
+    return float(np.prod((m - placed) / (m + n - placed)))
 
 
 def _notes(totals: Mapping[str, float], doubles: int, n_train: int, m: int, shared: int) -> tuple[str, ...]:
@@ -241,9 +252,13 @@ def _notes(totals: Mapping[str, float], doubles: int, n_train: int, m: int, shar
     if totals["exact_copies"]:
         found.append(f"{totals['exact_copies']:.0f} of the {m} query samples are exact copies of training samples")
     expected = totals["near_copies_expected"]
-    if totals["near_copies"] > (3 * expected + 3 * np.sqrt(expected) if np.isfinite(expected) else 0):
+    more = totals["near_copies"] > 3 * expected + 3 * np.sqrt(expected) and totals["outstanding_chance"] < _SMALL
+    if more or (totals["near_copies"] and np.isnan(expected)):
         found.append(f"{totals['near_copies']:.0f} of the {m} query samples are near copies of training samples, "
                      f"{expected:.3g} are expected: memorised")  # fmt: skip
+    elif totals["outstanding_chance"] < _RARE and totals["outstanding"] > totals["exact_copies"]:
+        found.append(f"{totals['outstanding']:.0f} of the {m} query samples stand nearer to one training sample, in "
+                     f"terms of the second nearest, than any of the control does: memorised?")  # fmt: skip
     if "c_t" in totals:
         if np.isnan(totals["c_t"]):
             found.append(

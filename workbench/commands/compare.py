@@ -13,7 +13,15 @@ from genmend.manifold.comparison.differences import Difference
 from genmend.manifold.engine.screens import choose_engine
 from genmend.manifold.features import FeatureSet
 from genmend.storage.tables import write_csv, write_json
-from genmend.workbench.commands.score import ScoreRun, class_by_class, evaluate_options, read_sets, write_score
+from genmend.workbench.commands.score import (
+    ScoreRun,
+    class_by_class,
+    copies_of,
+    evaluate_options,
+    read_sets,
+    training_paths,
+    write_score,
+)
 from genmend.workbench.commands.score_settings import ScoreSettings
 from genmend.workbench.pages.compare import write_compare_report
 from genmend.workbench.pages.page import need_packages
@@ -89,7 +97,8 @@ def run_compare(
     named = set_names(queries, reference)
     settings = settings or ScoreSettings()
     settings = replace(settings, bootstrap=N_SUBSAMPLES if settings.bootstrap is None else settings.bootstrap)
-    x, sets = read_sets(reference, queries, settings, resume, progress)
+    x, sets = read_sets(reference, [*queries, *training_paths(settings)], settings, resume, progress)
+    sets, train = sets[: len(queries)], sets[len(queries) :]
     if settings.equal_sizes:
         smallest = min(map(len, sets))
         sets = [one.drawn_at_random(smallest, settings.seed) for one in sets]
@@ -99,7 +108,7 @@ def run_compare(
     for name, y in zip(named, sets, strict=True):
         of_one = options | {"bootstrap": 0}  # of each class values alone: their intervals would take as long again
         classes = class_by_class(x, y, settings, of_one) if settings.by_folder else None
-        runs[name] = ScoreRun(x, y, found.evaluations[name], settings, classes)
+        runs[name] = ScoreRun(x, y, found.evaluations[name], settings, classes, *copies_of(train, x, y, settings))
     run = CompareRun(x, runs, found, settings)
     out.mkdir(parents=True, exist_ok=True)
     for name, one in runs.items():

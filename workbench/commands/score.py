@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from genmend.manifold.comparison.by_class import ByClass, evaluate_by_class, labels_of_folders
+from genmend.manifold.copying.memorisation import Memorisation, memorisation
 from genmend.manifold.engine.screens import choose_engine
 from genmend.manifold.features import FeatureSet, features_of
 from genmend.manifold.features.feature_set import kind_of
 from genmend.manifold.kept_features.feature_file import is_kept
 from genmend.manifold.kept_features.opened import extractor_beside
+from genmend.manifold.kept_features.same_space import check_same_space
 from genmend.manifold.metrics.evaluation import evaluate
 from genmend.manifold.metrics.evaluation_result import Evaluation
 from genmend.storage.tables import write_json, write_npz
@@ -24,9 +26,11 @@ __all__ = [
     "ScoreRun",
     "class_by_class",
     "compute_score",
+    "copies_of",
     "evaluate_options",
     "read_sets",
     "run_score",
+    "training_paths",
     "write_score",
 ]
 
@@ -35,23 +39,37 @@ _UNPUBLISHED = "efficientnet-lite0"
 
 @dataclass(frozen=True)
 class ScoreRun:
-    """Result of ``genmend score``: the two sets of features, and what `manifold.evaluate` says of them."""
+    """Result of ``genmend score``: the two sets of features, and what `manifold.evaluate` says of them.
+
+    With the training set of the generator what `manifold.memorisation` says of it; the reference is its control.
+    """
 
     reference: FeatureSet
     query: FeatureSet
     evaluation: Evaluation
     settings: ScoreSettings
     by_class: ByClass | None = None
+    train: FeatureSet | None = None
+    memorisation: Memorisation | None = None
+
+    @property
+    def sources(self) -> dict[str, FeatureSet]:
+        """The sets by their role."""
+        found = {"reference": self.reference, "query": self.query}
+        return found if self.train is None else found | {"train": self.train}
 
     @property
     def warnings(self) -> list[str]:
         """What to keep in mind: those of the evaluation, and what the two sources themselves call for."""
-        found = list(self.evaluation.to_dict().get("warnings", []))
-        for role, features in (("reference", self.reference), ("query", self.query)):
+        found = [] if self.memorisation is None else _of_training(self.memorisation)
+        found += self.evaluation.to_dict().get("warnings", [])
+        for role, features in self.sources.items():
             if features.skipped:
                 given = len(features) + len(features.skipped)
                 found.append(f"{len(features.skipped)} of the {given} files of the {role} were left out: unusable")
             found += _drawn(features, role)
+        if self.train is not None and self.train.drawn is not None:
+            found.append("copies of training samples that were not drawn are not found")
         if self.by_class is not None and self.by_class.left_out:
             named = ", ".join(list(self.by_class.left_out)[:8])
             more = f" and {len(self.by_class.left_out) - 8} more" if len(self.by_class.left_out) > 8 else ""
@@ -65,21 +83,25 @@ class ScoreRun:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON's view, as in ``summary.json``: that of the evaluation, the two sources, the settings, the engine."""
-        sources = {"reference": self.reference, "query": self.query}
         settings = dict(vars(self.settings))
         return {
             **self.evaluation.to_dict(),
             "warnings": self.warnings,
-            "sources": {role: features.to_dict() for role, features in sources.items()},
+            "sources": {role: features.to_dict() for role, features in self.sources.items()},
             "settings": settings | {name: list(settings[name]) for name in ("k", "metrics") if settings[name]},
             "engine": choose_engine()._asdict(),
             **({} if self.by_class is None else self.by_class.to_dict()),
+            **({} if self.memorisation is None else {"memorisation": self.memorisation.to_dict()}),
         }
 
     def per_sample(self) -> dict[str, Any]:
         """Per-sample arrays with the samples' names, as in ``per_sample.npz``."""
-        names = {"reference_names": self.reference.names, "query_names": self.query.names}
-        return names | dict(self.evaluation.per_sample())
+        found = {f"{role}_names": features.names for role, features in self.sources.items()}
+        if self.memorisation is not None:
+            columns = self.memorisation.columns()
+            found |= {f"train_{name}": columns[name] for name in ("distance", "ratio", "authentic")}
+            found["train_nearest"] = columns["nearest_train"]
+        return found | dict(self.evaluation.per_sample())
 
 
 def run_score(
@@ -132,10 +154,44 @@ def compute_score(
     """Read both sets and evaluate; as `run_score`, without files of its own."""
     settings = settings or ScoreSettings()
     settings = replace(settings, bootstrap=settings.bootstrap or 0)
-    x, (y,) = read_sets(reference, [query], settings, resume, progress)
+    x, (y, *train) = read_sets(reference, [query, *training_paths(settings)], settings, resume, progress)
     options = evaluate_options(x, y, settings)
     evaluation = evaluate(x, y, settings.k, settings.metrics, **options)
-    return ScoreRun(x, y, evaluation, settings, class_by_class(x, y, settings, options) if settings.by_folder else None)
+    classes = class_by_class(x, y, settings, options) if settings.by_folder else None
+    return ScoreRun(x, y, evaluation, settings, classes, *copies_of(train, x, y, settings))
+
+
+def training_paths(settings: ScoreSettings) -> list[Path]:
+    """The training set, if one is given.
+
+    Raises
+    ------
+    ValueError
+        For a gap without one.
+    """
+    if settings.gap and not settings.train:
+        raise ValueError("--gap compares held-out samples with training samples: give those with --train.")
+    return [Path(settings.train)] if settings.train else []
+
+
+def copies_of(
+    train: Sequence[FeatureSet], x: FeatureSet, y: FeatureSet, settings: ScoreSettings
+) -> tuple[FeatureSet | None, Memorisation | None]:
+    """The training set and what the query copies of it, with the reference as held-out samples; or nothing at all.
+
+    Raises
+    ------
+    ValueError
+        For features of another pipeline, and for a gap where the reference is the training set.
+    """
+    if not train:
+        return None, None
+    for other in (x, y):
+        check_same_space(train[0].pipeline, other.pipeline)
+    test = None if train[0] is x else x.values
+    if test is None and settings.gap:
+        raise ValueError("--gap needs held-out samples: give those as the reference, which is the training set here.")
+    return train[0], memorisation(train[0].values, y.values, test, gap=settings.gap, seed=settings.seed)
 
 
 def read_sets(
@@ -199,6 +255,14 @@ def write_score(out: Path, run: ScoreRun) -> None:
     write_npz(out / "per_sample.npz", run.per_sample(), compressed=True)
     write_json(out / "summary.json", run.to_dict())
     write_score_report(out / "report.html", run)
+
+
+def _of_training(copied: Memorisation) -> list[str]:
+    found = list(copied.warnings)
+    if not copied.n_test:
+        found.append("the reference is the training set: how many copies are chance is told from its own samples, and "
+                     "C_T needs held-out ones; give those as the reference")  # fmt: skip
+    return found
 
 
 def _drawn(features: FeatureSet, role: str) -> list[str]:

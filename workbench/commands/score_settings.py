@@ -41,6 +41,17 @@ class ScoreSettings:
         default=False,
         metadata={"help": "Each class apart, too: the first folder in a sample's name.", "option": "--by-folder"},
     )
+    train: str = field(
+        default="",
+        metadata={
+            "help": "What the generator was trained on, as folder or file: finds what the query copies. Give held-out "
+            "samples as the reference then."
+        },
+    )
+    gap: bool = field(
+        default=False,
+        metadata={"help": "With --train: FLD's generalisation gap, too, which takes a while.", "option": "--gap"},
+    )
     equal_sizes: bool = field(
         default=False,
         metadata={

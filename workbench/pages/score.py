@@ -17,6 +17,7 @@ from genmend.manifold.figures.galleries import most_common, rarest, worst_missed
 from genmend.manifold.metrics.meanings import MEANINGS, meaning_of
 from genmend.workbench.pages.page import Answer, Audio, Facts, Figure, Number, Paragraph, Section, Table, write_report
 from genmend.workbench.pages.score_classes import class_tables
+from genmend.workbench.pages.score_copies import copies_blocks, copies_in_words
 
 __all__ = ["clip", "score_answer", "write_score_report"]
 
@@ -30,6 +31,7 @@ def write_score_report(path: Path, run: Any) -> None:
     result = run.to_dict()
     sections = [
         Section("Samples", _samples(run), True),
+        Section("Copies of the training set", copies_blocks(run, _Images), True),
         Section("Metrics", [_metric_table(result), *_set_table(result)], True),
         Section("Figures", _charts(run.evaluation), True),
         Section("Classes", class_tables({_name(run.query): run.by_class}), True),
@@ -81,7 +83,10 @@ def _sentence(result: dict[str, Any]) -> str:
             known = alike is not None and (name != "recall" or result["n_query"] == result["n_reference"])
             said.append(text.format(totals[name]) + (f", where alike sets have {alike:.1%}" if known else ""))
     sizes = f"{result['n_query']} query and {result['n_reference']} reference samples, {result['n_features']} features"
-    return f"{sizes}. With k = {k}: {'; '.join(said)}." if said else f"{sizes}."
+    copied = copies_in_words(result)
+    return " ".join(
+        [f"{sizes}.", *([f"With k = {k}: {'; '.join(said)}."] if said else []), *([f"{copied}."] if copied else [])]
+    )
 
 
 def _glance(evaluation: Any) -> list[Figure]:

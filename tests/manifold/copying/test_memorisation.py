@@ -1,5 +1,7 @@
 """A generator that repeats its training set is found, an honest one is not; each number is that of its definition."""
 
+from math import comb
+
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
@@ -59,6 +61,18 @@ def test_exact_copies_are_counted_apart(digits):
     assert twice.warnings[0].startswith("50 of the 750 training samples are exact copies of others")
     np.testing.assert_array_equal(twice.nearest[:20, 0], np.arange(5, 25))
     assert "100 held-out samples are in the training set too" in memorisation(train, honest, train[:100]).warnings[0]
+
+
+def test_weak_copies_stand_out_from_the_held_out_samples(digits):
+    train, test, honest = digits
+    noise = np.random.default_rng(2).normal(0, 1.2, (30, 64)).astype(np.float32)
+    found = memorisation(train, np.vstack([honest[:370], train[:30] + noise]), test)
+    assert found.totals["near_copies"] == 0
+    assert found.totals["outstanding_chance"] < 1e-4
+    assert "stand nearer to one training sample" in found.warnings[0]
+    # The chance that the 14 lowest of 400 and 500 values are all of the 400.
+    lowest, m, n = int(found.totals["outstanding"]), 400, 500
+    assert found.totals["outstanding_chance"] == pytest.approx(comb(m, lowest) / comb(m + n, lowest))
 
 
 def test_auth_pct_is_that_of_its_definition():
