@@ -20,7 +20,12 @@ _ROWS = (
         "as expected",
         "Others that are three times as near to one training sample as to any other; beside it how many are chance.",
     ),
-    ("outstanding", None, "0", "Of all these, samples to which one training sample is nearer so than to any control."),
+    (
+        "outstanding",
+        None,
+        "0",
+        "Samples to which one training sample is nearer, in terms of the second nearest, than to any of the control.",
+    ),
     ("outstanding_chance", None, "describes", "The probability of as many for a generator that copies nothing."),
     (
         "auth_pct",
@@ -39,7 +44,7 @@ _ROWS = (
         "fld_gap",
         None,
         "near 0",
-        "Far below 0: training samples are likelier than held-out ones (FLD, 100 nats a feature).",
+        "Far below 0: training samples are likelier than held-out ones (FLD, hundredths of a nat a feature).",
     ),
 )
 
