@@ -16,8 +16,8 @@ from genmend.manifold.figures import charts as figures
 from genmend.manifold.figures.galleries import most_common, rarest, worst_missed, worst_outside
 from genmend.manifold.metrics.meanings import MEANINGS, meaning_of
 from genmend.workbench.pages.page import Answer, Audio, Facts, Figure, Number, Paragraph, Section, Table, write_report
-from genmend.workbench.pages.score_classes import class_tables
 from genmend.workbench.pages.samples.copies import copies_blocks, copies_in_words
+from genmend.workbench.pages.score_classes import class_tables
 
 __all__ = ["clip", "score_answer", "write_score_report"]
 

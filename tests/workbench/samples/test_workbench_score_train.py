@@ -42,6 +42,7 @@ def extractor(monkeypatch, tmp_path):
         "def images():\n    return lambda given: functional.adaptive_avg_pool2d(given, 4).flatten(1)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("GENMEND_CACHE", str(tmp_path / "cache"))
 
 
 def settings(folder, **options):
