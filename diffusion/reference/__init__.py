@@ -89,6 +89,7 @@ def garment_scorer(name: str) -> Scorer:
         found: NDArray[np.floating] = garment_probabilities(network, images)[:, garment_in(prompt)].numpy()
         return found
 
+    score.least_usable = 0.5  # type: ignore[attr-defined]  # read by Keepers
     return score
 
 
@@ -98,13 +99,13 @@ def guide_usability() -> Mapping[str, Scorer]:
 
 
 def novelty_extractor() -> Callable[[Tensor], Tensor]:
-    """Images in 0..1 -> codes ``(n, 64)`` of the autoencoder."""
-    network = load_network("novelty")
+    """Images in 0..1 -> vectors ``(n, 64)`` in which trivial changes of a garment are alike."""
+    network = load_network("contrastive")
     return lambda images: novelty_features(network, images)
 
 
 def real_garments(prompt: str) -> NDArray[np.floating]:
-    """Codes ``(n, 64)``, in the novelty space, of real pictures of the garment that a prompt names.
+    """Vectors ``(n, 64)``, in the novelty space, of real pictures of the garment that a prompt names.
 
     None of them was trained on. They were written by ``python -m experiments.garments.real_codes``.
 

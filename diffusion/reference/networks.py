@@ -1,8 +1,10 @@
-"""Three small networks that look at the reference pipeline's pictures: a judge, a guide, and a space for novelty.
+"""Small networks that look at the reference pipeline's pictures: a judge, a guide, and spaces without labels.
 
 The judge and the guide name the garment; they differ in architecture and in seed, so that what is chosen by
-the guide can be judged by the judge. The novelty space is the code of an autoencoder that never saw a label. They were
-trained by ``python -m experiments.garments.train_judges``.
+the guide can be judged by the judge. Novelty is measured in the space of a contrastive network, of aligned pictures: a
+garment brighter, flatter, larger, elsewhere or mirrored is no newer there. The code of an autoencoder, which sees all
+that, is kept for other uses. They were trained by ``python -m experiments.garments.train_judges`` and
+``python -m experiments.garments.train_contrastive``.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+
+from genmend.diffusion.reference.alignment import align_pictures
 
 __all__ = ["BUILDERS", "GARMENTS", "WEIGHTS", "garment_probabilities", "load_network", "novelty_features", "outputs"]
 
@@ -44,8 +48,8 @@ def guide() -> nn.Module:
     )
 
 
-def novelty() -> nn.Module:
-    """An autoencoder: part ``[0]`` to a code ``(n, 64)``, part ``[1]`` back to (n, 1, 32, 32)."""
+def autoencoder() -> nn.Module:
+    """Of pictures as they are: part ``[0]`` to a code ``(n, 64)``, part ``[1]`` back to (n, 1, 32, 32)."""
     down = [nn.Conv2d(1, 16, 4, 2, 1), nn.GELU(), nn.Conv2d(16, 32, 4, 2, 1), nn.GELU(), nn.Conv2d(32, 64, 4, 2, 1)]
     up = [nn.ConvTranspose2d(64, 32, 4, 2, 1), nn.GELU(), nn.ConvTranspose2d(32, 16, 4, 2, 1), nn.GELU()]
     code = nn.Sequential(*down, nn.GELU(), nn.Flatten(), nn.Linear(1024, 64))
@@ -66,7 +70,7 @@ def contrastive() -> nn.Module:
 BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "judge": judge,
     "guide": guide,
-    "novelty": novelty,
+    "autoencoder": autoencoder,
     "contrastive": contrastive,
 }
 
@@ -89,6 +93,12 @@ def garment_probabilities(network: nn.Module, images: Tensor) -> Tensor:
     return outputs(network, images).softmax(1)
 
 
+@torch.no_grad()
 def novelty_features(network: nn.Module, images: Tensor) -> Tensor:
-    """Codes (n, 64) of pictures (n, c, 32, 32) in 0..1 by the autoencoder `network`."""
-    return outputs(network[0], images)  # type: ignore[index]
+    """Unit vectors (n, 64) of pictures (n, c, 32, 32) in 0..1 by `contrastive`: the same for a picture mirrored."""
+    found = []
+    for part in images.float().split(500):
+        aligned = align_pictures(part.mean(1, keepdim=True)) * 2 - 1
+        one, other = (nn.functional.normalize(network(side), dim=1) for side in (aligned, aligned.flip(3)))
+        found.append(nn.functional.normalize(one + other, dim=1))
+    return torch.cat(found)

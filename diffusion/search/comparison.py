@@ -23,14 +23,14 @@ from genmend.diffusion.pipeline_fingerprint import pipeline_fingerprint
 from genmend.diffusion.pipeline_parts import SigmaWindow
 from genmend.diffusion.search.default_gains import settled
 from genmend.diffusion.search.gain_search import GainSearch, search_gains
-from genmend.diffusion.search.keepers import keepers
+from genmend.diffusion.search.keepers import Keepers
 from genmend.diffusion.search.kept_images import image_source
 from genmend.diffusion.search.novelty import Novelty
 from genmend.diffusion.search.plan import Plan, control_edits, planned
 from genmend.diffusion.search.real_images import read_real_images
 from genmend.diffusion.search.scorers import Scorer, clip_score
 from genmend.diffusion.search.settings import AmplifySettings
-from genmend.diffusion.search.trials import Comparison, Scores, compare_scores
+from genmend.diffusion.search.trials import Comparison, Scores, compare_scores, with_keepers
 from genmend.diffusion.search.verdict import verdict
 from genmend.storage.digests import settings_key, sha256_of_array
 from genmend.storage.notebook import NotebookResult
@@ -208,21 +208,21 @@ def compare_amplification(
         )
         count(of_cloud if settings.search else _n_images(settings))
         novelty: Scorer = _no_novelty
-        newest = np.full(len(settings.prompts), np.nan)
         real: Mapping[str, Tensor | NDArray[Any]] = plan.real
+        keepers = None
         if plan.extractor is not None:
             cloud = settings.seeds_from(CLOUD_SEED, settings.n_cloud)
             clouds = {prompt: images((), None, prompt, cloud) for prompt in settings.prompts}
             if settings.real is not None:
                 read = read_real_images(settings.real, *clouds[settings.prompts[0]].shape[2:])
                 real = dict.fromkeys(clouds, read)
-            novelty = Novelty(plan.extractor).fit(clouds, real)
-            newest = np.array([novelty.newest(prompt) for prompt in settings.prompts])
+            novelty = fitted = Novelty(plan.extractor).fit(clouds, real)
+            keepers = Keepers().fit(clouds, fitted, usability)
         search, window = None, None
         if settings.search:
             counting.close()
-            search = _search(model, settings, plan, novelty, real, batch_size, work)
-            edits = search.edits
+            search = _search(model, settings, plan, novelty, keepers, real, batch_size, work)
+            edits, window = search.edits, search.window
             count(_n_images(settings) - of_cloud)
         else:
             edits, window = plan.edits, plan.window
@@ -237,10 +237,10 @@ def compare_amplification(
             strength: images([stronger(edit, strength) for edit in edits], window, settings.prompts[0], shown)
             for strength in (settings.strengths if edits else ())
         }
-    plain, changed = (_scores(found, settings.prompts, usability, novelty) for found in (before, after))
+    plain, changed = (_scores(found, settings.prompts, usability, novelty, keepers) for found in (before, after))
     control, control_scores = None, None
     if control_images is not None:
-        control_scores = _scores(control_images, settings.prompts, usability, novelty)
+        control_scores = _scores(control_images, settings.prompts, usability, novelty, keepers)
         control = compare_scores(control_scores, plain, seed=settings.seed)
     kept = {"original": plain, "amplified": changed, "control": control_scores}
     return AmplifyRun(
@@ -260,7 +260,7 @@ def compare_amplification(
         control_scores,
         because,
         strengths,
-        {kind: keepers(found, plain, newest) for kind, found in kept.items() if found is not None},
+        {kind: found.keepers for kind, found in kept.items() if found is not None and found.keepers is not None},
     )
 
 
@@ -283,6 +283,7 @@ def _search(
     settings: AmplifySettings,
     plan: Plan,
     novelty: Scorer,
+    keepers: Keepers | None,
     real: Mapping[str, Tensor | NDArray[Any]],
     batch_size: int,
     work: Work,
@@ -301,6 +302,8 @@ def _search(
         plan.usability,
         novelty,
         settings.seeds_from(SEARCH_SEED, settings.n_search),
+        objective="keepers",
+        keepers=keepers,
         cutoff=5.0 if settings.cutoff is None else settings.cutoff,
         tau=settings.tau,
         keep_inside=plan.keep_inside,
@@ -329,13 +332,18 @@ def _no_novelty(images: Tensor, prompt: str) -> Any:
 
 
 def _scores(
-    images: Sequence[Tensor], prompts: Sequence[str], usability: Mapping[str, Scorer], novelty: Scorer
+    images: Sequence[Tensor],
+    prompts: Sequence[str],
+    usability: Mapping[str, Scorer],
+    novelty: Scorer,
+    keepers: Keepers | None,
 ) -> Scores:
     pairs = list(zip(images, prompts, strict=True))
-    return Scores(
+    scores = Scores(
         {name: np.concatenate([scorer(x, prompt) for x, prompt in pairs]) for name, scorer in usability.items()},
         np.concatenate([novelty(x, prompt) for x, prompt in pairs]),
     )
+    return with_keepers(scores, prompts, keepers)
 
 
 def _settings_in_words(settings: AmplifySettings, call: Mapping[str, Any]) -> dict[str, Any]:

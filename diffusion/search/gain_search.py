@@ -6,16 +6,27 @@ with amplified(pipe, edits=search.edits): ...
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from genmend.activations import Edit
+from genmend.diffusion.amplification.attached import Schedule
 from genmend.diffusion.amplification.gains import EditOptions, edits_by_slot
 from genmend.diffusion.pipeline_parts import block_layers, denoiser_of
+from genmend.diffusion.search.choices import (
+    Choice,
+    Gains,
+    even_choices,
+    gain_limits,
+    gains_between,
+    gains_near,
+    place_of,
+)
+from genmend.diffusion.search.keepers import Keepers
+from genmend.diffusion.search.plan import control_edits
 from genmend.diffusion.search.scorers import Scorer
 from genmend.diffusion.search.trials import Comparison, Measure, compare_scores, make_measure
 from genmend.storage.pieces import Work
@@ -26,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GainSearch", "Trial", "search_gains"]
 
-Gains = dict[str, float]
+Objective = Literal["novelty", "keepers"]
 
 
 @dataclass(frozen=True)
@@ -36,11 +47,13 @@ class Trial:
     gains: Gains
     edits: tuple[Edit, ...]
     comparison: Comparison
+    band: str = "low"
+    window: Schedule | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
         found = vars(self.comparison)
-        return {"gains": self.gains} | {
+        return {"gains": self.gains, "band": self.band, "window": _in_words(self.window)} | {
             key: list(value) if isinstance(value, tuple) else value for key, value in found.items()
         }
 
@@ -60,6 +73,12 @@ class GainSearch:
     tau, keep_inside : float
         What had to be kept.
     prompts, seeds : tuple
+    objective : "novelty" or "keepers"
+        What was made large.
+    band : str
+        Which band of the maps the edits amplify.
+    window : SigmaWindow or None
+        Noise levels at which they act.
 
     Notes
     -----
@@ -73,6 +92,9 @@ class GainSearch:
     prompts: tuple[str, ...]
     seeds: tuple[int, ...]
     keep_inside: float = 0.0
+    objective: Objective = "novelty"
+    band: str = "low"
+    window: Schedule | None = None
 
     @property
     def front(self) -> tuple[int, ...]:
@@ -83,6 +105,9 @@ class GainSearch:
         """Plain values, ready for JSON."""
         return {
             "gains": self.gains,
+            "objective": self.objective,
+            "band": self.band,
+            "window": _in_words(self.window),
             "tau": self.tau,
             "keep_inside": self.keep_inside,
             "prompts": list(self.prompts),
@@ -127,7 +152,8 @@ class GainSearch:
                     zorder=3,
                 )
                 break
-        axes.axvline(self.tau, color="tab:red", linewidth=0.8, linestyle="--", label=f"tau = {self.tau:g}")
+        if self.tau:
+            axes.axvline(self.tau, color="tab:red", linewidth=0.8, linestyle="--", label=f"tau = {self.tau:g}")
         axes.axhline(1, color="black", linewidth=0.5, linestyle=":")
         axes.set_xlabel("usability, amplified / original (lowest scorer)")
         axes.set_ylabel("novelty, amplified / original")
@@ -143,6 +169,10 @@ def search_gains(
     novelty: Scorer,
     seeds: Sequence[int] = tuple(range(16)),
     *,
+    objective: Objective = "novelty",
+    keepers: Keepers | None = None,
+    bands: Sequence[str] = ("low",),
+    windows: Sequence[Schedule | None] = (None,),
     largest: Mapping[str, float] | None = None,
     cutoff: float | Mapping[str, float] = 5.0,
     tau: float = 0.95,
@@ -156,12 +186,14 @@ def search_gains(
     measure: Measure | None = None,
     **settings: Any,
 ) -> GainSearch:
-    """Search the gains of several blocks together; maximise novelty where usability is kept.
+    """Search the gains of several blocks together; maximise novelty, or keepers, where usability is kept.
 
     Trials are drawn evenly (Sobol, in the log of the gain), raced on growing numbers of seeds (a quarter, a half, all:
     the half that looks usable and newest goes on), then `n_refined` are tried between the best that is feasible and
     the first that is not, and round the best. The choice is the newest trial whose usability, at the lower end of a
-    one-sided 95 % interval over paired samples, is at least ``tau`` of the unamplified; for every scorer.
+    one-sided 95 % interval over paired samples, is at least ``tau`` of the unamplified; for every scorer. Or it is the
+    one with the most keepers, if with confidence (the 95 % interval of the difference) they are more than among as
+    many unamplified samples: of as many, since drawing more of those costs the same.
 
     Parameters
     ----------
@@ -173,6 +205,14 @@ def search_gains(
         A scorer such as `Novelty`; NaN where a sample does not count.
     seeds
         Of the noise.
+    objective
+        "novelty", or "keepers" of 100 samples.
+    keepers
+        Fitted; needed where they are the objective and no `measure` is given.
+    bands
+        Bands of the maps to choose from: "low", and those of `AmplifyBand`.
+    windows
+        Noise levels at which the edits act, to choose from: `SigmaWindow`; None for all.
     largest
         Slot -> the largest gain to try; by default 2 for each down block, 4 for the last one and the middle.
     cutoff
@@ -198,42 +238,79 @@ def search_gains(
     Raises
     ------
     ValueError
-        If a slot is unknown, fewer than 4 seeds are given, or a share to keep is not in [0, 1].
+        If a slot is unknown, fewer than 4 seeds are given, a share to keep is not in [0, 1], or keepers are the
+        objective and nothing tells them.
     """
     prompts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
     seeds = tuple(map(int, seeds))
     if len(seeds) < 4:
         raise ValueError(f"{len(seeds)} seeds are too few for an interval; give at least 4, better 16.")
-    kept, progress = _Kept(tau, keep_inside), work is not None and work.progress
+    kept, progress = _Kept(tau, keep_inside, objective), work is not None and work.progress
     denoiser = denoiser_of(pipe)
-    limits = _limits(list(block_layers(denoiser)), largest)
+    limits = gain_limits(list(block_layers(denoiser)), largest)
     if measure is None:
-        measure = make_measure(pipe, prompts, usability, novelty, work=work, scorers_key=scorers_key, **settings)
+        measure = make_measure(
+            pipe, prompts, usability, novelty, keepers=keepers, work=work, scorers_key=scorers_key, **settings
+        )
     measured = measure
+    if objective == "keepers" and measured((), seeds[:4]).keepers is None:
+        raise ValueError("Nothing tells which samples are keepers; give keepers=, fitted, or objective='novelty'.")
     trials: list[Trial] = []
 
-    def trial(gains: Gains, n_seeds: int) -> Trial:
-        edits, part = edits_by_slot(denoiser, gains, cutoff=cutoff, **(edit_options or {})), seeds[:n_seeds]
-        made = Trial(gains, edits, compare_scores(measured(edits, part), measured((), part), seed=search_seed))
-        trials.append(made)
-        return made
+    def trial(choice: Choice, n_seeds: int) -> Trial:
+        part, gains = seeds[:n_seeds], choice.gains
+        edits = edits_by_slot(denoiser, gains, cutoff=cutoff, **(edit_options or {}))
+        if choice.band != "low":
+            edits = control_edits(edits, choice.band, search_seed)
+        scores = measured(edits, part) if choice.window is None else measured(edits, part, choice.window)
+        compared = compare_scores(scores, measured((), part), seed=search_seed)
+        trials.append(Trial(gains, edits, compared, choice.band, choice.window))
+        return trials[-1]
 
     rounds = (max(4, len(seeds) // 4), max(4, len(seeds) // 2), len(seeds))
-    living = _even_gains(limits, n_trials, search_seed)
+    living = even_choices(limits, tuple(bands), tuple(windows), n_trials, search_seed)
     finalists: list[Trial] = []
     for number, n_seeds in enumerate(rounds):
         described = f"race {number + 1} of {len(rounds)}, {n_seeds} seeds"
-        found = [trial(gains, n_seeds) for gains in with_progress(living, described, len(living), show=progress)]
+        found = [trial(choice, n_seeds) for choice in with_progress(living, described, len(living), show=progress)]
         finalists = sorted(found, key=kept.promise, reverse=True)
-        living = [one.gains for one in finalists[: max(1, len(living) // 2)]]
-    ends = _place(kept.best(finalists), limits), _place(kept.first_beyond(trials), limits)
-    between = _gains_between(*ends, limits, n_refined - n_refined // 2)
-    finalists += [trial(gains, len(seeds)) for gains in with_progress(between, "between", len(between), show=progress)]
-    near = _gains_near(_place(kept.best(finalists), limits), limits, n_refined // 2, search_seed)
-    finalists += [trial(gains, len(seeds)) for gains in with_progress(near, "near the best", len(near), show=progress)]
+        living = [Choice(one.gains, one.band, one.window) for one in finalists[: max(1, len(living) // 2)]]
+    inside, beyond = kept.best(finalists), kept.first_beyond(trials)
+    between = gains_between(
+        place_of(_gains_of(inside), limits), place_of(_gains_of(beyond), limits), limits, n_refined - n_refined // 2
+    )
+    finalists += _tried(trial, between, inside or beyond, len(seeds), "between", progress)
     best = kept.best(finalists)
-    gains = best.gains if best is not None else dict.fromkeys(limits, 1.0)
-    return GainSearch(gains, best.edits if best is not None else (), tuple(trials), tau, prompts, seeds, keep_inside)
+    near = gains_near(place_of(_gains_of(best), limits), limits, n_refined // 2, search_seed)
+    finalists += _tried(trial, near, best or beyond, len(seeds), "near the best", progress)
+    best = kept.best(finalists)
+    if best is None:
+        gains = dict.fromkeys(limits, 1.0)
+        return GainSearch(gains, (), tuple(trials), tau, prompts, seeds, keep_inside, objective)
+    return GainSearch(
+        best.gains, best.edits, tuple(trials), tau, prompts, seeds, keep_inside, objective, best.band, best.window
+    )
+
+
+def _tried(
+    trial: Callable[[Choice, int], Trial],
+    gains: Sequence[Gains],
+    like: Trial | None,
+    n_seeds: int,
+    described: str,
+    progress: bool,
+) -> list[Trial]:
+    """Gains in the band and window of a trial before."""
+    more = (like.band, like.window) if like is not None else ("low", None)
+    return [trial(Choice(one, *more), n_seeds) for one in with_progress(gains, described, len(gains), show=progress)]
+
+
+def _gains_of(trial: Trial | None) -> Gains:
+    return {} if trial is None else trial.gains
+
+
+def _in_words(window: Schedule | None) -> str:
+    return "" if window is None else repr(window)
 
 
 def _newness(trial: Trial) -> float:
@@ -246,76 +323,42 @@ class _Kept:
 
     tau: float
     inside: float
+    objective: Objective
 
     def __post_init__(self) -> None:
+        if self.objective not in get_args(Objective):
+            raise ValueError(f"objective is {self.objective!r}; accepted are {' and '.join(get_args(Objective))}.")
         if not (0 <= self.tau <= 1 and 0 <= self.inside <= 1):
             raise ValueError(f"tau is {self.tau} and keep_inside {self.inside}; give shares in [0, 1].")
 
+    def gain(self, trial: Trial) -> float:
+        """What is made large, above that of the unamplified samples."""
+        found = trial.comparison
+        return found.keepers - found.keepers_plain if self.objective == "keepers" else _newness(trial) - 1
+
     def feasible(self, trial: Trial) -> bool:
         """By lower bounds."""
-        return trial.comparison.feasible(self.tau, self.inside)
+        more = self.objective == "novelty" or trial.comparison.more_keepers[0] > 0
+        return more and trial.comparison.feasible(self.tau, self.inside)
 
     def looks(self, trial: Trial) -> float:
         """By the means; from 1 on kept."""
         return trial.comparison.kept(self.tau, self.inside)
 
     def promise(self, trial: Trial) -> tuple[bool, float]:
-        """Who goes on in the race: those that look kept, the newest first; then the others, the most kept first."""
+        """Who goes on in the race: those that look kept, the best first; then the others, the most kept first."""
         looks = self.looks(trial)
-        return (True, _newness(trial)) if looks >= 1 else (False, looks)
+        return (True, self.gain(trial)) if looks >= 1 else (False, looks)
 
     def best(self, trials: Sequence[Trial]) -> Trial | None:
-        """The newest feasible trial that is newer than nothing at all."""
-        feasible = [trial for trial in trials if self.feasible(trial) and _newness(trial) > 1]
-        return max(feasible, key=_newness, default=None)
+        """The best feasible trial that is better than nothing at all."""
+        feasible = [trial for trial in trials if self.feasible(trial) and self.gain(trial) > 0]
+        return max(feasible, key=self.gain, default=None)
 
     def first_beyond(self, trials: Sequence[Trial]) -> Trial | None:
         """The most kept of the trials that are not feasible: the feasible ones end somewhere on the way to it."""
-        beyond = [trial for trial in trials if not self.feasible(trial) and _newness(trial) > 1]
-        return max(beyond, key=self.looks, default=None)
-
-
-def _limits(slots: Sequence[str], largest: Mapping[str, float] | None) -> dict[str, float]:
-    if largest is None:
-        downs = [slot for slot in slots if slot.startswith("down")]
-        return dict.fromkeys(downs[:-1], 2.0) | {slot: 4.0 for slot in (*downs[-1:], "mid") if slot in slots}
-    unknown = [slot for slot in largest if slot not in slots]
-    if unknown or not largest:
-        raise ValueError(
-            f"largest names {', '.join(largest) or 'nothing'}; accepted are {', '.join(slots)}; choose some."
-        )
-    return {slot: float(limit) for slot, limit in largest.items()}
-
-
-def _even_gains(limits: Mapping[str, float], n: int, seed: int) -> list[Gains]:
-    from scipy.stats import qmc  # a second of its own
-
-    points = qmc.Sobol(len(limits), rng=seed).random_base2(max(1, int(np.ceil(np.log2(n)))))[:n]
-    return [_gains(point, limits) for point in points]
-
-
-Place = NDArray[np.floating]  # one share a slot: 0 is gain 1, 1 the largest gain
-
-
-def _place(trial: Trial | None, limits: Mapping[str, float]) -> Place:
-    """Where a trial lies; gain 1 everywhere for none."""
-    gains = {} if trial is None else trial.gains
-    return np.array([np.log(gains.get(slot, 1.0)) / np.log(limit) for slot, limit in limits.items()])
-
-
-def _gains_between(inside: Place, beyond: Place, limits: Mapping[str, float], n: int) -> list[Gains]:
-    """Evenly from a feasible choice (or gain 1) towards one that is too strong."""
-    return [_gains(inside + share * (beyond - inside), limits) for share in np.linspace(0, 1, n + 2)[1:-1]]
-
-
-def _gains_near(place: Place, limits: Mapping[str, float], n: int, seed: int) -> list[Gains]:
-    """A little about the best so far, more often stronger than weaker."""
-    draw = np.random.default_rng(seed + 1)
-    return [_gains(np.clip(place + draw.normal(0.04, 0.08, len(place)), 0, 1), limits) for _ in range(n)]
-
-
-def _gains(point: Any, limits: Mapping[str, float]) -> Gains:
-    return {slot: round(float(limit**share), 4) for share, (slot, limit) in zip(point, limits.items(), strict=True)}
+        beyond = [trial for trial in trials if not self.feasible(trial) and self.gain(trial) > 0]
+        return max(beyond, key=lambda trial: (self.looks(trial), self.gain(trial)), default=None)
 
 
 def _pareto_front(trials: Sequence[Trial]) -> tuple[int, ...]:

@@ -1,39 +1,77 @@
-"""Keepers: images worth keeping, which are usable, among real images where these are known, and new.
+"""Which images one would keep: usable, among the real ones, and newer than what the pipeline draws anyway.
 
-An image is a keeper if every scorer of its usability gives it no less than it gives all but the lowest twentieth of
-the unamplified images of its prompt, and its novelty counts and lies above that of all but the newest twentieth of the
-unamplified cloud. So about 5 of 100 unamplified images are keepers: that is what amplified ones are read against.
+Novelty alone rewards what is broken, and usability alone what is typical; their means hide that one image in twenty
+may be both new and whole. So keepers are counted, image by image. Of as many plain images about one in twenty is
+newer than nineteen of its like, too: what an edit has to beat is drawing more seeds.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
-from genmend.diffusion.search.trials import Scores
+from genmend.diffusion.search.novelty import Novelty
 
-__all__ = ["keepers"]
+if TYPE_CHECKING:
+    from genmend.diffusion.search.scorers import Scorer
 
-_LOWEST = 0.05  # share of the unamplified images of a prompt that count as not usable
+__all__ = ["Keepers"]
+
+NEWER_THAN = 0.95  # share of the cloud's own images
+LEAST_USABLE = 0.05  # share of the cloud's images that are less usable than what is kept
 
 
-def keepers(scores: Scores, plain: Scores, newest: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Whether each image is one.
+class Keepers:
+    """``keepers(usability, novelty, prompt) -> [n]`` bool, of scores that were already made.
 
-    Parameters
+    A keeper's novelty counts (it lies among the real images, where those are known) and is above the 95th percentile
+    of the novelty of the cloud's own images, each without itself; and every usability scorer calls it usable: by its
+    attribute `least_usable`, where it has one (a probability of 0.5 means something by itself), else from the 5th
+    percentile of the cloud's scores on.
+
+    Attributes
     ----------
-    scores
-        Of the images, in the order of prompts and, within a prompt, of seeds.
-    plain
-        Of the unamplified images of the same prompts and seeds.
-    newest
-        For each prompt the novelty that has to be exceeded, as `Novelty.newest` gives it; NaN where it is not known,
-        and then no image of the prompt is a keeper.
+    newer_than_ : dict
+        Prompt -> novelty that a keeper exceeds.
+    least_ : dict
+        Prompt -> scorer -> lowest usable score.
     """
-    n = len(scores.novelty) // len(newest)
-    with np.errstate(invalid="ignore"):
-        found: NDArray[np.bool_] = scores.novelty > np.repeat(newest, n)
-    for name, values in scores.usability.items():
-        floor = np.quantile(plain.usability[name].reshape(len(newest), n), _LOWEST, axis=1)
-        found &= values >= np.repeat(floor, n)
-    return found
+
+    def fit(self, clouds: Mapping[str, Tensor], novelty: Novelty, usability: Mapping[str, Scorer]) -> Keepers:
+        """Learn what the unamplified pipeline does anyway.
+
+        Parameters
+        ----------
+        clouds
+            Prompt -> unamplified images ``(n, 3, h, w)``, those that `novelty` was fitted to.
+        novelty
+            Fitted.
+        usability
+            Name -> scorer.
+        """
+        self.newer_than_ = {prompt: float(np.quantile(novelty.own_[prompt], NEWER_THAN)) for prompt in clouds}
+        self.least_ = {
+            prompt: {name: _least(scorer, images, prompt) for name, scorer in usability.items()}
+            for prompt, images in clouds.items()
+        }
+        return self
+
+    def __call__(
+        self, usability: Mapping[str, NDArray[np.floating]], novelty: NDArray[np.floating], prompt: str
+    ) -> NDArray[np.bool_]:
+        """Tell of each sample ``(n,)`` of a prompt whether it is a keeper."""
+        if prompt not in self.newer_than_:
+            raise ValueError(f"There is no cloud of {prompt!r}; fitted are {', '.join(map(repr, self.newer_than_))}.")
+        kept: NDArray[np.bool_] = np.nan_to_num(novelty, nan=-np.inf) > self.newer_than_[prompt]
+        for name, least in self.least_[prompt].items():
+            kept &= usability[name] >= least
+        return kept
+
+
+def _least(scorer: Scorer, images: Tensor, prompt: str) -> float:
+    known = getattr(scorer, "least_usable", None)
+    return float(np.quantile(scorer(images, prompt), LEAST_USABLE) if known is None else known)

@@ -31,6 +31,8 @@ class Novelty:
     ----------
     clouds_ : dict
         Prompt -> features ``(n, d)`` of unamplified samples.
+    own_ : dict
+        Prompt -> novelty ``(n,)`` of those samples, each without itself.
     real_ : dict
         Prompt -> Manifold of real features; empty if none were given.
     """
@@ -61,17 +63,15 @@ class Novelty:
             if len(images) <= self.k:
                 raise ValueError(f"The cloud of {prompt!r} has {len(images)} images; give more than k = {self.k}.")
         self.clouds_ = {prompt: extract(self.extractor, images) for prompt, images in clouds.items()}
+        self.own_ = {
+            prompt: nearest_neighbors(cloud, cloud, self.k + 1).distances[:, -1].astype(np.float64)
+            for prompt, cloud in self.clouds_.items()
+        }
         self.real_ = {
             prompt: Manifold(self.k).fit(extract(self.extractor, images) if isinstance(images, Tensor) else images)
             for prompt, images in (real or {}).items()
         }
         return self
-
-    def newest(self, prompt: str, share: float = 0.95) -> float:
-        """Return the novelty that this share of the cloud's own samples, each beside the others, does not exceed."""
-        cloud = self.clouds_[prompt]
-        found = nearest_neighbors(cloud, cloud, self.k + 1).distances[:, -1].astype(np.float64)  # itself is the first
-        return float(np.quantile(found, share))
 
     def __call__(self, images: Tensor, prompt: str) -> NDArray[np.floating]:
         """Distance to the k-th nearest unamplified sample; NaN for samples outside the real class manifold."""

@@ -43,6 +43,7 @@ def class_probability(
         probabilities: NDArray[np.floating] = logits.float().softmax(1)[:, class_of[prompt]].cpu().numpy()
         return probabilities
 
+    score.least_usable = 0.5  # type: ignore[attr-defined]  # read by Keepers
     return score
 
 

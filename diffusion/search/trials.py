@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,24 @@ from torch import Tensor
 from genmend.activations import Edit
 from genmend.activations.contract import edit_name, field_names
 from genmend.activations.digests import weights_digest
+from genmend.diffusion.amplification.attached import Schedule
 from genmend.diffusion.amplification.plug_in import amplified
 from genmend.diffusion.drawing import draw
 from genmend.diffusion.pipeline_parts import denoiser_of, plain_module
+from genmend.diffusion.search.keepers import Keepers
 from genmend.diffusion.search.scorers import Scorer
 from genmend.storage.digests import sha256_of_array
 from genmend.storage.pieces import Work
 
-__all__ = ["Comparison", "Measure", "Scores", "compare_scores", "describe_edit", "make_measure"]
+__all__ = [
+    "Comparison",
+    "Measure",
+    "Scores",
+    "compare_scores",
+    "describe_edit",
+    "make_measure",
+    "with_keepers",
+]
 
 
 @dataclass(frozen=True)
@@ -33,14 +43,17 @@ class Scores:
         Scorer -> ``(n,)``, higher is better.
     novelty : ndarray ``(n,)``
         Higher is newer; NaN where a sample does not count.
+    keepers : ndarray ``(n,)`` of bool, or None
+        As `Keepers` tells; None where it was not asked.
     """
 
     usability: dict[str, NDArray[np.floating]]
     novelty: NDArray[np.floating]
+    keepers: NDArray[np.bool_] | None = None
 
 
-# Edits and seeds -> scores.
-Measure = Callable[[Sequence[Edit], Sequence[int]], Scores]
+# Edits and seeds, and where there is one the schedule of the edits' strength -> scores.
+Measure = Callable[..., Scores]
 
 
 @dataclass(frozen=True)
@@ -67,6 +80,10 @@ class Comparison:
         Samples.
     inside_upper : float
         The upper counterpart of `inside_lower`; NaN where it is not known.
+    keepers, keepers_plain : float
+        Of 100 amplified and of 100 unamplified samples; NaN where keepers were not told.
+    more_keepers : tuple of 2 floats
+        95 % interval of the first minus the second.
     """
 
     usability: dict[str, float]
@@ -79,6 +96,9 @@ class Comparison:
     inside_lower: float
     n: int
     inside_upper: float = np.nan
+    keepers: float = np.nan
+    keepers_plain: float = np.nan
+    more_keepers: tuple[float, float] = (np.nan, np.nan)
 
     def feasible(self, tau: float, keep_inside: float = 0.0) -> bool:
         """Whether every scorer's lower bound keeps `tau` of the unamplified usability, and that of the share inside."""
@@ -124,7 +144,18 @@ def compare_scores(amplified_scores: Scores, plain: Scores, *, seed: int = 0, n_
         _quantile(inside_spread, 0.05),
         n,
         _quantile(inside_spread, 0.95),
+        *_compare_keepers(amplified_scores.keepers, plain.keepers, draws),
     )
+
+
+def _compare_keepers(
+    ours: NDArray[np.bool_] | None, theirs: NDArray[np.bool_] | None, draws: NDArray[np.integer]
+) -> tuple[float, float, tuple[float, float]]:
+    """Keepers of 100 samples, of 100 unamplified ones, and the interval of the difference."""
+    if ours is None or theirs is None:
+        return np.nan, np.nan, (np.nan, np.nan)
+    differences = 100 * (ours.astype(np.float64) - theirs)[draws].mean(1)
+    return 100 * float(ours.mean()), 100 * float(theirs.mean()), _interval(differences)
 
 
 def make_measure(
@@ -133,6 +164,7 @@ def make_measure(
     usability: Mapping[str, Scorer],
     novelty: Scorer,
     *,
+    keepers: Keepers | None = None,
     work: Work | None = None,
     scorers_key: str = "",
     **settings: Any,
@@ -145,6 +177,8 @@ def make_measure(
         As `draw` takes them.
     usability, novelty
         Scorers.
+    keepers
+        Fitted, where keepers are to be told from these scores.
     work
         Keeps the scores, so that an interrupted search goes on and a repeated one costs nothing; without it nothing is
         kept on disk.
@@ -160,9 +194,9 @@ def make_measure(
         "scorers": [scorers_key, *usability],
     }
 
-    def scores_of(edits: Sequence[Edit], seeds: Sequence[int]) -> list[dict[str, Any]]:
+    def scores_of(edits: Sequence[Edit], schedule: Schedule | None, seeds: Sequence[int]) -> list[dict[str, Any]]:
         """Scores of each seed: of each scorer one value for each prompt."""
-        with amplified(pipe, edits=edits):  # without edits: whatever else is enabled is off
+        with amplified(pipe, edits=edits, schedule=schedule):  # without edits: whatever else is enabled is off
             images = draw(pipe, prompts, seeds, progress=work.progress, **settings)
         by_prompt = images.split(len(seeds))
         scores = {
@@ -175,22 +209,42 @@ def make_measure(
             for i in range(len(seeds))
         ]
 
-    def measure(edits: Sequence[Edit], seeds: Sequence[int]) -> Scores:
-        listed = [describe_edit(edit) for edit in edits]
-        known, asked = found.setdefault(repr(listed), {}), [str(int(seed)) for seed in seeds]
+    def measure(edits: Sequence[Edit], seeds: Sequence[int], schedule: Schedule | None = None) -> Scores:
+        listed: list[Any] = [describe_edit(edit) for edit in edits]
+        about = [facts, listed] if schedule is None or not edits else [facts, listed, repr(schedule)]
+        known, asked = found.setdefault(repr(about[1:]), {}), [str(int(seed)) for seed in seeds]
         missing = [seed for seed in asked if seed not in known]
-        known |= work.entries([facts, listed], missing, lambda new: scores_of(edits, [int(seed) for seed in new]))
+        known |= work.entries(
+            about, missing, lambda new: scores_of(edits, schedule if edits else None, [int(seed) for seed in new])
+        )
         rows = [known[seed] for seed in asked]
 
         def stacked(values: list[list[Any]]) -> NDArray[np.floating]:
             return np.array(values, dtype=np.float64).T.ravel()  # prompts first
 
-        return Scores(
-            {name: stacked([row["usability"][name] for row in rows]) for name in usability},
-            stacked([row["novelty"] for row in rows]),
+        return with_keepers(
+            Scores(
+                {name: stacked([row["usability"][name] for row in rows]) for name in usability},
+                stacked([row["novelty"] for row in rows]),
+            ),
+            prompts,
+            keepers,
         )
 
     return measure
+
+
+def with_keepers(scores: Scores, prompts: Sequence[str], keepers: Keepers | None) -> Scores:
+    """Tell the keepers of scores in the order of prompts; unchanged where `keepers` is None."""
+    if keepers is None:
+        return scores
+    n = len(scores.novelty) // len(prompts)
+    parts = [slice(number * n, (number + 1) * n) for number in range(len(prompts))]
+    told = [
+        keepers({name: values[part] for name, values in scores.usability.items()}, scores.novelty[part], prompt)
+        for part, prompt in zip(parts, prompts, strict=True)
+    ]
+    return replace(scores, keepers=np.concatenate(told))
 
 
 def describe_edit(edit: Edit) -> dict[str, str]:

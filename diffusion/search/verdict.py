@@ -7,6 +7,10 @@ The rule, with the intervals of `Comparison` (95 %, over pairs of the same promp
   confidence, its upper bound being below that.
 * **whole**: each of them is kept by at least `KEPT` with confidence, its lower bound not being below.
 
+* **more keepers**: where it is known which samples are keepers (`search.keepers`), the interval of their number above
+  that of as many unamplified samples lies above 0; **fewer keepers**: below 0; else **no more keepers**: drawing more
+  seeds without the edit gives as many, at the same cost.
+
 Below `FEWEST` pairs, or as many amplified samples whose novelty counts, nothing is said: a bootstrap over a handful of
 samples is sure of what it cannot know.
 
@@ -30,7 +34,7 @@ NOT_MEASURED = "not measured"
 
 
 def verdict(found: Comparison, *, inside_measured: bool) -> str:
-    """Say what a comparison found, such as "no difference" or "newer, but broken".
+    """Say what a comparison found, such as "no difference" or "newer, but broken; no more keepers than more seeds give".
 
     Parameters
     ----------
@@ -46,6 +50,14 @@ def verdict(found: Comparison, *, inside_measured: bool) -> str:
     >>> verdict(torn, inside_measured=True)
     'newer, but broken'
     """
+    said = _about_means(found, inside_measured)
+    low, high = found.more_keepers
+    if found.n < FEWEST or not np.isfinite(low) or not (found.usability or inside_measured):  # else torn ones count
+        return said
+    return f"{said}; {'more' if low > 0 else 'fewer' if high < 0 else 'no more'} keepers than more seeds give"
+
+
+def _about_means(found: Comparison, inside_measured: bool) -> str:
     low, high = found.novelty_interval
     uppers, lowers = list(found.usability_upper.values()), list(found.usability_lower.values())
     if inside_measured:

@@ -72,7 +72,7 @@ class Drawn(nn.Module):
     def __init__(self, pipeline: Any) -> None:
         super().__init__()
         self.noisy = NoisyUnet(pipeline, NOISE_STEP)
-        self.code = load_network("novelty")[0]  # type: ignore[index]
+        self.code = load_network("autoencoder")[0]  # type: ignore[index]
         self.kept = float(pipeline.scheduler.alphas_cumprod[NOISE_STEP])
 
     def forward(self, noisy: Tensor) -> Tensor:

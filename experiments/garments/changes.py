@@ -1,12 +1,13 @@
 """Trivial changes of pictures, which make nothing new; and breakages, which make nothing that is a garment.
 
-A change has one strength for each picture (n, 1, h, w) in 0..1. The network of the novelty space is trained to see no
-difference between a picture and such a change of it; `TRIVIAL` are the fixed ones that stand beside every method.
+A change has one strength for each picture (n, c, h, w) in 0..1. The network of the novelty space is trained to see no
+difference between a picture and such a change of it; those of `TRIVIAL` stand beside every method as controls.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -72,52 +73,69 @@ def change_at_random(pictures: Tensor, rng: Rng) -> Tensor:
     return add_noise(x, some(0.0, 0.06, 0), rng)
 
 
-def _fixed(change: Callable[..., Tensor], *strengths: float) -> Callable[[Tensor], Tensor]:
-    return lambda pictures: change(pictures, *(torch.full((len(pictures),), value) for value in strengths))
+def _zoom(pictures: Tensor, zoom: Tensor) -> Tensor:
+    zero = torch.zeros_like(zoom)
+    return place(pictures, zoom, zero, zero, zero, zero.bool())
 
 
-def _placed(
-    zoom: float = 1, right: float = 0, down: float = 0, degrees: float = 0, mirrored: bool = False
-) -> Callable[[Tensor], Tensor]:
-    def change(pictures: Tensor) -> Tensor:
-        n = len(pictures)
-        flags = torch.full((n,), mirrored)
-        return place(pictures, *(torch.full((n,), float(v)) for v in (zoom, right, down, degrees)), flags)
-
-    return change
+def _shift(pictures: Tensor, by: Tensor) -> Tensor:
+    zero = torch.zeros_like(by)
+    return place(pictures, 1 + zero, by, by, zero, zero.bool())
 
 
-def _sharpen(pictures: Tensor) -> Tensor:
-    return (2 * pictures - blur(pictures, torch.ones(len(pictures)))).clamp(0, 1)
+def _mirror(pictures: Tensor, _: Tensor) -> Tensor:
+    return pictures.flip(3)
 
 
-def _posterise(pictures: Tensor) -> Tensor:
-    return (pictures * 7).round() / 7
+def _fixed_noise(pictures: Tensor, deviation: Tensor) -> Tensor:
+    return add_noise(pictures, deviation, np.random.default_rng(0))
 
 
-TRIVIAL: Mapping[str, Callable[[Tensor], Tensor]] = {
-    "brightness + 0.1": _fixed(brighten, 0.1),
-    "contrast x 0.7": _fixed(change_contrast, 0.7),
-    "contrast x 0.5": _fixed(change_contrast, 0.5),
-    "contrast x 1.3": _fixed(change_contrast, 1.3),
-    "gamma 0.7": _fixed(bend_gamma, 0.7),
-    "gamma 1.4": _fixed(bend_gamma, 1.4),
-    "blur, sigma 0.7": _fixed(blur, 0.7),
-    "noise, deviation 0.04": lambda pictures: add_noise(
-        pictures, torch.full((len(pictures),), 0.04), np.random.default_rng(0)
-    ),
-    "zoom 0.85": _placed(zoom=0.85),
-    "zoom 1.1": _placed(zoom=1.1),
-    "shifted by two pixels": _placed(right=2, down=2),
-    "mirrored": _placed(mirrored=True),
+def _sharpen(pictures: Tensor, amount: Tensor) -> Tensor:
+    smooth = blur(pictures, torch.ones(len(pictures)))
+    return (pictures + _each(amount) * (pictures - smooth)).clamp(0, 1)
+
+
+def _posterise(pictures: Tensor, greys: Tensor) -> Tensor:
+    steps = _each(greys) - 1
+    return (pictures * steps).round() / steps
+
+
+@dataclass(frozen=True)
+class Trivial:
+    """A change and its strengths, weak to strong."""
+
+    change: Callable[[Tensor, Tensor], Tensor]
+    strengths: tuple[float, ...]
+
+    def __call__(self, pictures: Tensor, strength: float) -> Tensor:
+        """Pictures (n, c, h, w) in 0..1, changed."""
+        return self.change(pictures, torch.full((len(pictures),), strength))
+
+
+TRIVIAL: Mapping[str, Trivial] = {
+    "brighter by": Trivial(brighten, (0.05, 0.1, 0.15)),
+    "contrast less, x": Trivial(change_contrast, (0.85, 0.7, 0.5)),
+    "contrast more, x": Trivial(change_contrast, (1.1, 1.2, 1.3)),
+    "gamma below 1": Trivial(bend_gamma, (0.85, 0.7, 0.6)),
+    "gamma above 1": Trivial(bend_gamma, (1.2, 1.4, 1.6)),
+    "blurred, sigma": Trivial(blur, (0.5, 0.7, 1.0)),
+    "noise, deviation": Trivial(_fixed_noise, (0.02, 0.04, 0.06)),
+    "zoomed out, x": Trivial(_zoom, (0.95, 0.9, 0.85)),
+    "zoomed in, x": Trivial(_zoom, (1.05, 1.1, 1.15)),
+    "shifted by pixels": Trivial(_shift, (1, 2, 3)),
+    "mirrored": Trivial(_mirror, (1,)),
 }
-# Changes as trivial as those, of which the network saw none in its training.
-UNSEEN: Mapping[str, Callable[[Tensor], Tensor]] = {"sharpened": _sharpen, "eight greys": _posterise}
+# As trivial as those, but the network saw none of them in its training.
+UNSEEN: Mapping[str, Trivial] = {
+    "sharpened by": Trivial(_sharpen, (0.25, 0.5, 1.0)),
+    "greys left": Trivial(_posterise, (32, 16, 8)),
+}
 
 
 def break_garments(pictures: Tensor, rng: Rng) -> Tensor:
     """One way in four for each picture: halves of two, a hole, melted, half of it gone."""
-    n, _, h, w = pictures.shape
+    n, c, h, w = pictures.shape
     rows, columns = torch.arange(h)[:, None], torch.arange(w)
     other = pictures[torch.from_numpy(rng.permutation(n))]
     across = torch.from_numpy(rng.random(n) < 0.5)[:, None, None, None]
@@ -130,7 +148,7 @@ def break_garments(pictures: Tensor, rng: Rng) -> Tensor:
         torch.from_numpy(rng.uniform(*limits, n).astype(np.float32))[:, None] for limits in ((0, 6.3), (2, 4), (1.5, 4))
     )
     moved = (height * (torch.arange(h) / length + phase).sin()).round().long()
-    melted = pictures.gather(3, ((columns + moved[..., None]) % w)[:, None])
+    melted = pictures.gather(3, ((columns + moved[..., None]) % w)[:, None].expand(n, c, h, w))
     angle = torch.from_numpy(rng.uniform(0, 6.3, n).astype(np.float32))[:, None, None]
     slope = (rows / h - 0.5) * angle.sin() + (columns / w - 0.5) * angle.cos()
     faded = pictures * torch.sigmoid(20 * slope)[:, None]

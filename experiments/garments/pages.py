@@ -138,8 +138,8 @@ def samples(results: dict[str, Any]) -> str:
                 if "accuracy" in row
             ),
         ),
-        f"The autoencoder of the novelty space has a root mean squared error of "
-        f"{networks['novelty']['rmse_grey_levels']} grey levels of 255.",
+        f"The autoencoder has a root mean squared error of "
+        f"{networks['autoencoder']['rmse_grey_levels']} grey levels of 255.",
         picture("samples.png", "The first seeds of each prompt"),
         picture("curve.png", "Loss of the training"),
         "## What it shows",

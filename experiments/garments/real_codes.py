@@ -19,7 +19,7 @@ N_EACH = 200
 def main() -> None:
     """Write the file."""
     images, labels = held_out_images()
-    network = load_network("novelty")
+    network = load_network("contrastive")
     codes = {}
     for label, garment in enumerate(GARMENTS):
         pictures = torch.from_numpy(add_border(images[labels == label][:N_EACH]))[:, None] / 2 + 0.5

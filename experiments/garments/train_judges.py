@@ -1,10 +1,10 @@
-"""Three small networks that look at the reference pipeline's pictures: a judge, a guide, and a space for novelty.
+"""Three small networks that look at the reference pipeline's pictures: a judge, a guide, and an autoencoder.
 
     python -m experiments.garments.train_judges
 
 The judge and the guide name the garment; the guide has another architecture and another seed, so that what is
-chosen by the guide can be judged by the judge. The novelty space is the code of an autoencoder that never saw a label.
-Writes diffusion/reference/{judge,guide,novelty}.safetensors, and results/samples/networks.json: accuracy on 10,000
+chosen by the guide can be judged by the judge. The autoencoder never saw a label.
+Writes diffusion/reference/{judge,guide,autoencoder}.safetensors, and results/samples/networks.json: accuracy on 10,000
 held-out images.
 About 9 minutes on one core; a network that is there already is kept, and only measured.
 """
@@ -26,8 +26,8 @@ from genmend.diffusion.reference.networks import BUILDERS, GARMENTS, WEIGHTS, lo
 from genmend.storage.atomic import whole_file
 
 FOLDER = Path(__file__).with_name("results") / "samples"
-SEEDS = {"judge": 1, "guide": 2, "novelty": 3}
-EPOCHS = {"judge": 5, "guide": 2, "novelty": 2}
+SEEDS = {"judge": 1, "guide": 2, "autoencoder": 3}
+EPOCHS = {"judge": 5, "guide": 2, "autoencoder": 2}
 PEAK_RATE = 4e-3
 BATCH = 64
 
@@ -43,7 +43,7 @@ def train_network(name: str, images: np.ndarray, labels: np.ndarray, epochs: int
     orders = np.concatenate([rng.permutation(len(images))[: steps // epochs * BATCH] for _ in range(epochs)])
     for rows in orders.reshape(steps, BATCH):
         x = torch.from_numpy(add_border(images[rows]))[:, None]
-        loss = _loss(name, network, _vary(x, rng, mirror=name == "novelty"), torch.from_numpy(labels[rows]))
+        loss = _loss(name, network, _vary(x, rng, mirror=name == "autoencoder"), torch.from_numpy(labels[rows]))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -52,7 +52,7 @@ def train_network(name: str, images: np.ndarray, labels: np.ndarray, epochs: int
 
 
 def _loss(name: str, network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    if name == "novelty":
+    if name == "autoencoder":
         return nn.functional.mse_loss(network(x), x)
     return nn.functional.cross_entropy(network(x), y, label_smoothing=0.05)
 
@@ -66,7 +66,7 @@ def _vary(x: Tensor, rng: np.random.Generator, mirror: bool) -> Tensor:
 def measure(name: str, network: nn.Module, images: np.ndarray, labels: np.ndarray) -> dict[str, object]:
     """Accuracy, in all and by garment; of the autoencoder the root mean squared error in grey levels of 255."""
     pictures = (torch.from_numpy(add_border(images))[:, None] + 1) / 2
-    if name == "novelty":
+    if name == "autoencoder":
         error = (outputs(network, pictures) + 1) / 2 - pictures
         return {"rmse_grey_levels": round(255 * error.square().mean().sqrt().item(), 2)}
     right = outputs(network, pictures).argmax(1).numpy() == labels

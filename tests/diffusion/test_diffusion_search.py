@@ -11,7 +11,6 @@ from genmend.diffusion import AmplifyLowFrequencies, Novelty, amplified, draw, s
 from genmend.diffusion.loading import TextToImage
 from genmend.diffusion.pipeline_fingerprint import pipeline_fingerprint
 from genmend.diffusion.search.comparison import compare_amplification
-from genmend.diffusion.search.keepers import keepers
 from genmend.diffusion.search.novelty import VendiGain
 from genmend.diffusion.search.published_search import choose_published, published_search
 from genmend.diffusion.search.scorers import class_probability
@@ -264,23 +263,6 @@ class TestScorers:
         np.testing.assert_allclose(found, 1 / (1 + np.exp(-1)), rtol=1e-6)
         with pytest.raises(ValueError, match="'b'"):
             score(torch.ones(1, 3, 2, 2), "b")
-
-
-class TestKeepers:
-    def test_usable_counted_and_newer_than_the_cloud(self):
-        plain = Scores({"a": np.linspace(0.5, 1, 40)}, np.ones(40))
-        newest = np.array([2.0, 3.0])
-        novelty, usable = np.full(40, 2.5), np.ones(40)
-        novelty[0], novelty[1], usable[2] = np.nan, 1.9, 0.49
-        found = keepers(Scores({"a": usable}, novelty), plain, newest)
-        assert found[:20].tolist() == [False] * 3 + [True] * 17
-        assert not found[20:].any()  # the other prompt's cloud is as new
-        assert not keepers(Scores({"a": usable}, novelty), plain, np.array([np.nan, np.nan])).any()
-
-    def test_about_one_in_twenty_of_the_cloud_is_as_new(self):
-        cloud = torch.randn(400, 3, 2, 2, generator=torch.Generator().manual_seed(0))
-        novelty = Novelty(lambda x: x.flatten(1)).fit({"a": cloud[:200]})
-        assert (novelty(cloud[200:], "a") > novelty.newest("a")).mean() == pytest.approx(0.05, abs=0.04)
 
 
 def test_a_batch_is_halved_where_the_memory_is_too_small(pipe, monkeypatch):

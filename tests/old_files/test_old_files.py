@@ -324,7 +324,8 @@ def labels(folder):
 
 def packaged(folder):
     """The weights that come with the package, as they are read."""
-    loaded = {name: weights_digest(networks.load_network(name)) for name in ("judge", "guide", "novelty")}
+    names = {"judge": "judge", "guide": "guide", "novelty": "autoencoder"}  # as it was called -> as it is
+    loaded = {old: weights_digest(networks.load_network(name)) for old, name in names.items()}
     return loaded | {"voice": voice_digest(TacotronVoice.reference()), "unet": weights_digest(load_pipeline().unet)}
 
 

@@ -55,8 +55,8 @@ def keeper_blocks(run: AmplifyRun) -> list[Block]:
     total, of_plain = int(kept.sum()), int(run.keepers["original"].sum())
     said = (
         f"{total} of {len(kept)} amplified images are keepers, {of_plain} of {len(kept)} unamplified ones. A keeper is "
-        "as usable as all but the lowest twentieth of the unamplified images of its prompt, and newer than all but the "
-        f"newest twentieth of the unamplified cloud{', and lies among real images' if run.inside_measured else ''}: by "
+        "usable (a probability of 0.5; by another scorer as all but the lowest twentieth of the unamplified cloud of its "
+        f"prompt), and newer than all but the newest twentieth of the unamplified cloud{', and lies among real images' if run.inside_measured else ''}: by "
         "chance about one in twenty is."
     )
     n, scores = len(run.images[0]), run.scores[1]
