@@ -21,10 +21,14 @@ GROUP = 8  # pictures of a prompt of which the newest is taken
 
 
 class Counting:
-    """Pictures (prompts * seeds, 3, h, w), of the first prompt first, scored by one network and in one space."""
+    """Pictures (prompts * seeds, 3, h, w), of the first prompt first, scored by one network and in one space.
 
-    def __init__(self, clouds: Mapping[str, Tensor], novelty: Novelty, judge: str) -> None:
-        self.novelty, self.judge = novelty, judge
+    Their novelty counts where they lie inside the manifolds of real garments of that space and of another: each sees
+    breakages that the other does not.
+    """
+
+    def __init__(self, clouds: Mapping[str, Tensor], novelty: Novelty, other: Novelty, judge: str) -> None:
+        self.novelty, self.other, self.judge = novelty, other, judge
         self.usability = {judge: garment_scorer(judge)}
         self.keepers = Keepers().fit(clouds, novelty, self.usability)
 
@@ -32,7 +36,10 @@ class Counting:
         """Usability, novelty inside the manifold, keepers."""
         parts = list(zip(pictures.split(len(pictures) // len(PROMPTS)), PROMPTS, strict=True))
         usable = np.concatenate([self.usability[self.judge](part, prompt) for part, prompt in parts])
-        new = np.concatenate([self.novelty(part, prompt) for part, prompt in parts])
+        new, also = (
+            np.concatenate([space(part, prompt) for part, prompt in parts]) for space in (self.novelty, self.other)
+        )
+        new[np.isnan(also)] = np.nan
         return with_keepers(Scores({self.judge: usable}, new), PROMPTS, self.keepers)
 
     def relative(self, scores: Scores) -> np.ndarray:
