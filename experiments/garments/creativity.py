@@ -3,13 +3,13 @@
     python -m experiments.garments.novelty_spaces
     python -m experiments.garments.creativity
 
-A keeper is usable (its garment has a probability of 0.5), inside the manifold of real garments of its kind, and newer
-than 95 % of the unamplified samples of its prompt, in a space in which trivial changes are not new. Each way to draw is
+A keeper is usable (its garment has a probability of 0.5), inside the manifolds of real garments of its kind in two
+spaces, and newer than 95 % of the unamplified samples of its prompt in the one in which trivial changes are not new. Each way to draw is
 chosen on seeds 0-7 of 8 prompts by keepers, usability by the guide: three searches, joint over blocks and noise levels,
 one in each of three bands; the published search; and for ways of one strength the one with the most keepers. It is
 reported on seeds 100-123, usability by the judge, who had no part; beside them trivial changes of the plain pictures,
 each as strong as the guide's mean probability keeps `MATCHED` of the plain one, pictures broken on purpose, and real
-garments that were held out. The counts are repeated in a second space, of another network.
+garments that were held out. The counts are repeated with distances in the second space.
 
 Writes results/creativity/: results.json, and pictures; then the page. Interrupted, it goes on from the pictures that
 its cache holds. About 10 minutes on one core.
@@ -84,9 +84,9 @@ def main() -> None:
     real = {prompt: real_garments(prompt) for prompt in PROMPTS}
     first, second = (Novelty(extractor).fit(clouds, real) for extractor in list(spaces().values())[:2])
     judged, again, guided = (
-        Counting(clouds, first, "judge"),
-        Counting(clouds, second, "judge"),
-        Counting(clouds, first, "guide"),
+        Counting(clouds, first, second, "judge"),
+        Counting(clouds, second, first, "judge"),
+        Counting(clouds, first, second, "guide"),
     )
     chosen = _choose(drawing, guided)
     plain = drawing.pictures(PLAIN, REPORT)

@@ -160,16 +160,21 @@ def novelty_spaces(results: dict[str, Any]) -> str:
     styles = [name for name in rows if name.startswith("other")]
     most = max(trivial, key=lambda name: rows[name][ours]["newer"])
     before = max(trivial, key=lambda name: rows[name][bare]["newer"])
-    same = rows["same styles"]
+    same, broken = rows["same styles"][ours], rows["broken"][ours]
+    times = ", ".join(
+        f"{name.removeprefix('other style: ')} {rows[name][ours]['newer'] / same['newer']:.1f}" for name in styles
+    )
     return document(
         "# In which space is a zoom not new, and a garment of another style new?",
         "**Asked**: which measure of novelty survives trivial changes of what is already there?",
-        f"**On**: {settings['garments']} garments of Fashion-MNIST, real pictures alone. A cloud of {settings['cloud']} "
-        "lacks one style (patterned, slim or wide); pictures that were never trained on are compared with it.",
+        f"**On**: {settings['garments']} garments of Fashion-MNIST, real pictures alone. A cloud of "
+        f"{settings['cloud']} lacks one style (patterned, slim or wide); pictures that were never trained on are "
+        "compared with it.",
         "**Commands**: `python -m experiments.garments.train_contrastive`, "
         "`python -m experiments.garments.novelty_spaces`.",
         "**Newer**: farther (5th neighbour) than 95 % of the cloud's own, so 0.05 is nothing new. **Counts**: newer, "
-        f"inside the manifold of {settings['real']} real ones of all styles, and usable by the judge (probability 0.5).",
+        f"inside the manifold of {settings['real']} real ones of all styles (of aligned pictures: in both spaces), "
+        "and usable by the judge (probability 0.5).",
         "**Control**: pictures of the styles that the cloud has; the changes are of these, at the largest strengths.",
         table(
             ("", *(f"newer: {name}" for name in names), "95 % (first)", *(f"counts: {name}" for name in names)),
@@ -184,17 +189,14 @@ def novelty_spaces(results: dict[str, Any]) -> str:
             ),
         ),
         "## What it shows",
-        f"In the contrastive space of aligned pictures every trivial change is flat: at most "
-        f"{number(rows[most][ours]['newer'], 2)} are newer ({most}), {number(same[ours]['newer'], 2)} of the unchanged. "
-        "Garments of a style that the cloud lacks are newer "
-        + ", ".join(f"{number(rows[name][ours]['newer'] / same[ours]['newer'], 1)}" for name in styles)
-        + f" times as often ({', '.join(name.removeprefix('other style: ') for name in styles)}). In the autoencoder's "
-        f"space, in which novelty was measured before, {number(rows[before][bare]['newer'], 2)} are newer where they are "
-        f"only {before}. Alignment alone does not do it: the network needs it as well.",
-        f"Garments of another kind do not count ({number(rows['another garment'][ours]['counts'], 3)}). **What is broken "
-        f"on purpose is not kept out as well as it should be**: {number(rows['broken'][ours]['counts'], 3)} count, of the "
-        f"unchanged {number(same[ours]['counts'], 3)}: of halves of two garments of one kind the judge and the manifold "
-        "often see a garment. So what counts as a keeper has to be looked at, too.",
+        "In the contrastive space of aligned pictures every trivial change is flat: at most "
+        f"{number(rows[most][ours]['newer'], 2)} are newer ({most}), of the unchanged {number(same['newer'], 2)}. "
+        f"Garments of a style that the cloud lacks are newer more often, by this factor: {times}. In the autoencoder's "
+        f"space, in which novelty was measured before, {number(rows[before][bare]['newer'], 2)} are newer where "
+        f"nothing happened but: {before}. Alignment alone is not enough, it needs the network too.",
+        f"Garments of another kind do not count ({number(rows['another garment'][ours]['counts'], 3)}); of what is "
+        f"broken on purpose {number(broken['counts'], 3)} count, of the unchanged {number(same['counts'], 3)}: "
+        "halves of two dresses look like a dress, to the judge and in both manifolds.",
     )
 
 
