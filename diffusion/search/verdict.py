@@ -34,7 +34,7 @@ NOT_MEASURED = "not measured"
 
 
 def verdict(found: Comparison, *, inside_measured: bool) -> str:
-    """Say what a comparison found, such as "no difference" or "newer, but broken; no more keepers than more seeds give".
+    """Say what a comparison found, e.g. "no difference", or "newer, but broken; no more keepers than more seeds give".
 
     Parameters
     ----------

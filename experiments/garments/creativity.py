@@ -4,12 +4,12 @@
     python -m experiments.garments.creativity
 
 A keeper is usable (its garment has a probability of 0.5), inside the manifolds of real garments of its kind in two
-spaces, and newer than 95 % of the unamplified samples of its prompt in the one in which trivial changes are not new. Each way to draw is
-chosen on seeds 0-7 of 8 prompts by keepers, usability by the guide: three searches, joint over blocks and noise levels,
-one in each of three bands; the published search; and for ways of one strength the one with the most keepers. It is
-reported on seeds 100-123, usability by the judge, who had no part; beside them trivial changes of the plain pictures,
-each as strong as the guide's mean probability keeps `MATCHED` of the plain one, pictures broken on purpose, and real
-garments that were held out. The counts are repeated with distances in the second space.
+spaces, and newer than 95 % of the unamplified samples of its prompt in the one in which trivial changes are not new.
+Each way to draw is chosen on seeds 0-7 of 8 prompts by keepers, usability by the guide: three searches, joint over
+blocks and noise levels, one in each of three bands; the published search; and for ways of one strength the one with
+the most keepers. It is reported on seeds 100-123, usability by the judge, who had no part; beside them trivial changes
+of the plain pictures, each as strong as the guide's mean probability keeps `MATCHED` of the plain one, pictures broken
+on purpose, and real garments that were held out. The counts are repeated with distances in the second space.
 
 Writes results/creativity/: results.json, and pictures; then the page. Interrupted, it goes on from the pictures that
 its cache holds. About 10 minutes on one core.
