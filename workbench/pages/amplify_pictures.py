@@ -53,11 +53,11 @@ def keeper_blocks(run: AmplifyRun) -> list[Block]:
     """The amplified keepers, each beside the unamplified image of its seed, with what was measured of it."""
     kept = run.keepers["amplified"]
     total, of_plain = int(kept.sum()), int(run.keepers["original"].sum())
+    inside = ", and lies among real images" if run.inside_measured else ""
     said = (
         f"{total} of {len(kept)} amplified images are keepers, {of_plain} of {len(kept)} unamplified ones. A keeper is "
-        "usable (a probability of 0.5; by another scorer as all but the lowest twentieth of the unamplified cloud of its "
-        f"prompt), and newer than all but the newest twentieth of the unamplified cloud{', and lies among real images' if run.inside_measured else ''}: by "
-        "chance about one in twenty is."
+        "usable (a probability of 0.5; by another scorer, as all but the lowest twentieth of the unamplified cloud of "
+        f"its prompt), newer than all but the newest twentieth of that cloud{inside}: by chance about one in twenty is."
     )
     n, scores = len(run.images[0]), run.scores[1]
     chosen = [int(row) for row in sorted(kept.nonzero()[0], key=lambda row: -scores.novelty[row])][:MOST_KEEPERS]

@@ -36,7 +36,7 @@ def test_a_keeper_is_newer_than_the_cloud_and_as_usable(cloud):
     own = torch.cdist(cloud.flatten(1).double(), cloud.flatten(1).double()).sort(dim=1).values[:, 5]
     limit = float(own.quantile(0.95))
     assert keepers.newer_than_["a"] == pytest.approx(limit, rel=1e-5)
-    least = np.quantile(bright(cloud, "a"), 0.1)
+    least = np.quantile(bright(cloud, "a"), 0.05)
     assert keepers.least_["a"] == {"bright": pytest.approx(least)}
     new = np.array([2 * limit, 2 * limit, 0.5 * limit, np.nan])
     usable = np.array([1.0, least / 2, 1.0, 1.0])
