@@ -120,6 +120,7 @@ def evaluate(
         frechet_function()  # missing packages are to be noticed before the work
     at: dict[int, EvaluationAtK] = {}
     words = ""
+    nearest: dict[str, np.ndarray] = {}
     if at_k:
         need_samples(len(x), several[-1], "reference")
         query_balls = not _OF_QUERY_BALLS.isdisjoint(at_k)
@@ -136,7 +137,7 @@ def evaluate(
             device=device_of(ours.values),
             block_size=block,
         )
-        arrays = sweep(x, y, known=ours.radii)
+        arrays = sweep(x, y, known=ours.radii, nearest=nearest)
         totals_of = _totals_of(arrays, at_k)
         intervals: dict[int, dict[str, tuple[float, float]]] = {}
         draws: dict[int, dict[str, np.ndarray]] = {}
@@ -169,7 +170,7 @@ def evaluate(
         seed=seed,
         at=at,
         totals=totals,
-        warnings=(*notes, *reading_notes(x, y, asked, at)),
+        warnings=(*notes, *reading_notes(x, y, asked, at, nearest)),
         interval_method=words,
     )
 

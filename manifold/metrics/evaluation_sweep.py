@@ -36,6 +36,7 @@ def per_sample_arrays(
     device: str,
     block_size: int,
     known: Mapping[int, np.ndarray] | None = None,
+    nearest: dict[str, np.ndarray] | None = None,
 ) -> dict[int, dict[str, np.ndarray]]:
     """For each k of `several` (ascending) the arrays by name; `Evaluation.per_sample` says what they are.
 
@@ -50,18 +51,25 @@ def per_sample_arrays(
         Where the features came from; see `engine.screens.screen_of`.
     known
         Radii (n,) of the reference by k; computed unless those of every k are there.
+    nearest
+        Where to put how far each sample is from the nearest other one of its set, by the set's name, where radii are
+        computed (or known for k = 1, too): (n,) of "reference", (m,) of "query".
     """
     n, m = len(reference), len(query)
     query_radii = query_screen = None
     if query_balls:
         screen, query_screen = screens_of(reference, query, device)
-        query_radii = radii_of(query_screen, query, several, block_size)
+        query_nearest, query_radii = _radii(query_screen, query, several, block_size)
+        if nearest is not None:
+            nearest["query"] = query_nearest
     else:
         screen = screen_of(reference, device)
     if known is not None and set(several) <= set(known):
-        radii = np.column_stack([known[k] for k in several])
+        radii, own_nearest = np.column_stack([known[k] for k in several]), known.get(1)
     else:
-        radii = radii_of(screen, reference, several, block_size)
+        own_nearest, radii = _radii(screen, reference, several, block_size)
+    if nearest is not None and own_nearest is not None:
+        nearest["reference"] = own_nearest
     balls = [
         Balls.of(
             radii[:, c],
@@ -94,6 +102,14 @@ def per_sample_arrays(
         for k, one, tallies in zip(several, own, tally(tiles, own, n, n), strict=True):
             arrays[k] |= _leave_one_out_arrays(tallies, one, arrays[k]["rarity"])
     return arrays
+
+
+def _radii(
+    screen: AnyScreen, features: np.ndarray, several: Sequence[int], block_size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) distances of the nearest other sample, and (n, len(several)) radii."""
+    found = radii_of(screen, features, (1, *several), block_size)
+    return found[:, 0], found[:, 1:]
 
 
 def _query_limits(balls: Sequence[Balls], m: int) -> np.ndarray | None:

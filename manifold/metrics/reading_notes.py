@@ -22,13 +22,20 @@ _NEAR = 0.1
 
 
 def reading_notes(
-    reference: np.ndarray, query: np.ndarray, asked: Sequence[str], at: Mapping[int, EvaluationAtK]
+    reference: np.ndarray,
+    query: np.ndarray,
+    asked: Sequence[str],
+    at: Mapping[int, EvaluationAtK],
+    nearest: Mapping[str, np.ndarray] | None = None,
 ) -> tuple[str, ...]:
-    """Sentences without a full stop, for whoever shows the result of checked features."""
+    """Sentences without a full stop, for whoever shows the result of checked features.
+
+    `nearest` holds how far each sample of a set is from the nearest other one of it, by the set's name.
+    """
     n, m, d = len(reference), len(query), reference.shape[1]
     found = _sizes(n, m)
     copies, near, doubles = _copies(reference, query, at)
-    found += doubles
+    found += doubles + _near_doubles(nearest or {})
     if copies:
         found.append(f"{copies} of the {m} query samples are exact copies of reference samples: what is said of them "
                      f"is no news; score against samples that they were not taken from, or leave them out")  # fmt: skip
@@ -78,6 +85,27 @@ def _copies(reference: np.ndarray, query: np.ndarray, at: Mapping[int, Evaluatio
         expected = own * len(query)
         near = near if near > 3 * expected + 3 * np.sqrt(expected) else 0
     return int(exact.sum()), near, doubles
+
+
+def _near_doubles(nearest: Mapping[str, np.ndarray]) -> list[str]:
+    """What to say of samples of one set that are nearly others of it, where the other set has hardly any such.
+
+    Compared with a tenth of the set's middle distance: rows that differ by noise or by compression.
+    """
+    counts = {}
+    for name, distances in nearest.items():
+        middle = float(np.median(distances[distances > 0])) if distances.any() else 0.0
+        counts[name] = int(np.sum((distances > 0) & (distances < _NEAR * middle))), len(distances)
+    found = []
+    for name, other in (("reference", "query"), ("query", "reference")):
+        if len(counts) < 2 or not counts[name][0]:
+            continue
+        (near, n), (others, m) = counts[name], counts[other]
+        expected = others * n / m
+        if near > 3 * expected + 3 * np.sqrt(expected):
+            found.append(f"{near} of the {n} {name} samples are nearly identical to others of it, less than a tenth of "
+                         f"the usual distance away, as hardly any of the {other} are")  # fmt: skip
+    return found
 
 
 def _is_crowded(values: EvaluationAtK, m: int, copied: float) -> bool:

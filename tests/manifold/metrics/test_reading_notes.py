@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from genmend.manifold import Manifold
 from genmend.manifold.metrics.evaluation import evaluate
 from genmend.manifold.metrics.frechet import frechet_distance
 from genmend.manifold.metrics.kernel_distance import kid_over_subsets, squared_mmd
@@ -50,6 +51,22 @@ def test_doubles_within_a_set():
     y[40:] = y[:20]
     assert "20 of the 60 query samples are exact copies of others of it" in notes(x, y)
     assert "of others of it" not in notes(x, y[:40])
+
+
+def test_near_doubles_within_a_set():
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((2, 200, 8)).astype(np.float32)
+    assert "nearly identical" not in notes(x, y)
+    y[:15] = y[100:115] + 1e-3 * rng.standard_normal((15, 8))
+    said = notes(x, y)
+    assert "30 of the 200 query samples are nearly identical to others of it" in said  # both of each pair
+    assert "reference samples are nearly" not in said
+    assert "30 of the 200 reference samples are nearly identical" in notes(y, x)
+    assert "nearly identical" not in notes(y, y[::-1] + 5)  # frames of one film, in both
+    assert "nearly identical" not in notes(*rng.standard_normal((2, 200, 1)))
+    assert "nearly identical" not in notes(Manifold(k=3).fit(x), y, metrics=("recall",))  # which knows the third alone
+    for few in (1, 2):
+        assert "nearly identical" not in notes(x, y[:few], k=1, metrics=("precision",))
 
 
 # The whole sets
