@@ -5,6 +5,7 @@ from .copying.memorisation import auth_pct as auth_pct
 from .copying.memorisation import memorisation as memorisation
 from .engine.nearest import nearest_neighbors as nearest_neighbors
 from .engine.radii import knn_radii as knn_radii
+from .metrics.cmmd import cmmd as cmmd
 from .metrics.evaluation import evaluate as evaluate
 from .metrics.evaluation_result import Evaluation as Evaluation
 from .metrics.frechet import frechet_distance as frechet_distance

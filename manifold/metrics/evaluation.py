@@ -13,6 +13,7 @@ from genmend.manifold.engine.inputs import as_closed, as_count, as_features, dev
 from genmend.manifold.engine.radii import BLOCK_SIZE, counts
 from genmend.manifold.kept_features.given import given_features
 from genmend.manifold.kept_features.same_space import check_same_space
+from genmend.manifold.metrics.cmmd import cmmd
 from genmend.manifold.metrics.evaluation_result import Evaluation, EvaluationAtK
 from genmend.manifold.metrics.evaluation_sweep import per_sample_arrays
 from genmend.manifold.metrics.frechet import frechet_distance, frechet_function
@@ -28,10 +29,10 @@ from genmend.manifold.metrics.subsampling import (
 from genmend.manifold.metrics.totals import TOTALS_OF, totals_at_k
 from genmend.manifold.metrics.vendi import vendi_over_subsets, vendi_score
 
-METRICS = (*TOTALS_OF, "vendi", "kid", "frechet")
+METRICS = (*TOTALS_OF, "vendi", "kid", "cmmd", "frechet")
 # Those that are not computed unless they are asked for: the pair is published for k = 4 and takes most of the time in
-# many dimensions, the last needs another package.
-ON_REQUEST = ("p_precision", "p_recall", "frechet")
+# many dimensions, the third is for CLIP embeddings, the last needs another package.
+ON_REQUEST = ("p_precision", "p_recall", "cmmd", "frechet")
 _DEFAULT = tuple(name for name in METRICS if name not in ON_REQUEST)
 _OF_QUERY_BALLS = {"recall", "symmetric_precision", "symmetric_recall", "p_recall"}
 
@@ -65,9 +66,9 @@ def evaluate(
     k
         One number of neighbours or several.
     metrics
-        Names out of `METRICS`, None for all but three: "p_precision" and "p_recall" measure each pair within 1.2 mean
+        Names out of `METRICS`, None for all but four: "p_precision" and "p_recall" measure each pair within 1.2 mean
         radii, which in many dimensions may be most pairs and then takes most of the time (ask for them with k = 4);
-        "frechet" needs torch-fidelity or torchmetrics (genmend[metrics]).
+        "cmmd" is for CLIP embeddings, "frechet" needs torch-fidelity or torchmetrics (genmend[metrics]).
     closed
         Whether balls contain their sphere: of every metric here, for the papers disagree. `True` is that of the first
         papers; with `False`, that of the prdc package, leave-one-out values are mostly undefined for small k.
@@ -160,6 +161,8 @@ def evaluate(
         totals |= vendi_over_subsets(x, y, seed=seed)
     if "kid" in asked:
         totals["kid"], totals["kid_std"] = kid_over_subsets(x, y, seed=seed)
+    if "cmmd" in asked:
+        totals["cmmd"] = cmmd(x, y)
     if "frechet" in asked:
         totals[f"frechet_{features}"] = frechet_distance(x, y)
     return Evaluation(

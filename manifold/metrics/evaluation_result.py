@@ -79,7 +79,8 @@ class Evaluation(NotebookResult):
     at
         What was found for each k.
     totals
-        What does not depend on k, by name: vendi, vendi_reference, kid, frechet_<features>, and what goes with them.
+        What does not depend on k, by name: vendi, vendi_reference, kid, cmmd, frechet_<features>, and what goes with
+        them.
     warnings
         What to keep in mind when reading and comparing, for whoever shows the result.
     interval_method
@@ -196,8 +197,8 @@ class Evaluation(NotebookResult):
           neither good nor bad. Over the samples inside, so read them beside precision. rarity_percentile_mean: [0, 1].
 
         Beside it vendi (of the query) and vendi_reference (from 1; higher is more diverse) with the means and standard
-        deviations over equally large subsets of both, kid and its deviation over subsets, frechet_<features> (lower is
-        better), and "intervals": 95 % intervals [low, high] by k and name, with "interval_method".
+        deviations over equally large subsets of both, kid and its deviation over subsets, cmmd, frechet_<features>
+        (lower is better), and "intervals": 95 % intervals [low, high] by k and name, with "interval_method".
         """
         found: dict[str, Any] = {
             "n_reference": self.n_reference,

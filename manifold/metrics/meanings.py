@@ -53,6 +53,7 @@ MEANINGS = {
     "vendi_reference_subsets_mean": Meaning(_NEITHER, "The same of subsets of the reference."),
     "vendi_reference_subsets_std": Meaning(_NEITHER, "How far these scatter (standard deviation)."),
     "kid": Meaning(_DOWN, "Kernel distance between the two sets, unbiased: 0 for alike sets, may fall below 0."),
+    "cmmd": Meaning(_DOWN, "Distance between sets of CLIP embeddings: 0 for equal sets, small for alike ones."),
     "kid_std": Meaning(_NEITHER, "Standard deviation of the kernel distance over random subsets."),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,11 @@ import numpy as np
 from genmend.manifold.engine.inputs import as_features
 
 _ROWS = 4096
+_ROUNDING = 1e-12  # of the largest eigenvalue
 N_SUBSETS, SUBSET_SIZE = 10, 1000
 
 
-def vendi_score(features: Any) -> float:
+def vendi_score(features: Any, q: float = 1.0) -> float:
     """Effective number of distinct directions among the samples, in [1, min(n, d + 1)]; higher is more diverse.
 
     The exponential of the entropy of the eigenvalues of K / n, where K holds the cosine similarities of all pairs. No
@@ -24,16 +26,20 @@ def vendi_score(features: Any) -> float:
     features
         (n, d) features; numpy or torch. A row of zeros has no direction: all such rows count as one direction of
         their own, so that each sample is similar to itself.
+    q
+        Order, from 0 to infinity: below 1 rare kinds of samples count more, above it common ones. 0 counts directions,
+        infinity looks at the commonest alone; the score falls with q.
 
     Raises
     ------
     ValueError, TypeError
-        For features that are not finite real numbers in two dimensions.
+        For features that are not finite real numbers in two dimensions, or an order below 0.
 
     Notes
     -----
-    Source: Friedman and Dieng, "The Vendi Score", order 1, arXiv 2210.02410. The eigenvalues other than 0 are
-    those of the d x d matrix of second moments as well, and the smaller of the two is taken.
+    Sources: Friedman and Dieng, "The Vendi Score", arXiv 2210.02410; orders other than 1: Pasarkar and Dieng, "Cousins
+    of the Vendi Score", arXiv 2310.12952, the exponential of Renyi's entropy of order q. The eigenvalues other than 0
+    are those of the d x d matrix of second moments as well, and the smaller of the two is taken.
 
     Examples
     --------
@@ -41,6 +47,8 @@ def vendi_score(features: Any) -> float:
     2.0
     """
     rows = as_features(features, "features")
+    if not isinstance(q, Real) or isinstance(q, bool) or not q >= 0:
+        raise ValueError(f"q is {q!r}; a number of at least 0 is accepted, infinity included, 1 is usual")
     n, d = rows.shape
     if n <= d:
         directions = _directions(rows)
@@ -52,7 +60,13 @@ def vendi_score(features: Any) -> float:
             similarity += directions.T @ directions
     eigenvalues = np.linalg.eigvalsh(similarity / n)
     eigenvalues = eigenvalues[eigenvalues > 0]  # rounding leaves some of the zeros slightly off it
-    return float(np.exp(-np.sum(eigenvalues * np.log(eigenvalues))))
+    if q == 1:
+        return float(np.exp(-np.sum(eigenvalues * np.log(eigenvalues))))
+    if np.isinf(q):
+        return float(1 / eigenvalues.max())
+    if q < 1:  # those that are rounding alone would count
+        eigenvalues = eigenvalues[eigenvalues > _ROUNDING * eigenvalues.max()]
+    return float(np.sum(eigenvalues ** float(q)) ** (1 / (1 - float(q))))
 
 
 def vendi_over_subsets(reference: Any, query: Any, *, seed: int = 0) -> dict[str, float]:

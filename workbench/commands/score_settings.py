@@ -15,8 +15,8 @@ class ScoreSettings:
     metrics: tuple[str, ...] | None = field(
         default=None,
         metadata={
-            "help": "Comma-separated, e.g. precision,kid; if empty all but frechet (needs another package) and "
-            "p_precision, p_recall (published for k = 4, and slow in many dimensions)."
+            "help": "Comma-separated, e.g. precision,kid; if empty all but frechet (needs another package), "
+            "cmmd (for clip-vit-b16) and p_precision, p_recall (published for k = 4, and slow in many dimensions)."
         },
     )
     features: str = field(

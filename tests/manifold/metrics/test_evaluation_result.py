@@ -149,7 +149,7 @@ def test_without_balls(sets):
 def test_every_metric_has_totals_and_a_default(sets):
     assert set(METRICS) == {
         "precision", "recall", "density", "coverage", "realism", "rarity", "clipped_density", "clipped_coverage",
-        "symmetric_precision", "symmetric_recall", "p_precision", "p_recall", "vendi", "kid", "frechet",
+        "symmetric_precision", "symmetric_recall", "p_precision", "p_recall", "vendi", "kid", "cmmd", "frechet",
     }  # fmt: skip
     found = evaluate(*sets, 3, ("frechet",), features="dinov2").to_dict()
     assert found["frechet_dinov2"] > 0

@@ -5,10 +5,12 @@ import pytest
 import scipy.linalg
 import torch
 import torch_fidelity
+from scipy.spatial.distance import cdist
 from torch_fidelity.metric_kid import kid_features_to_metric
 
 from genmend.manifold.metrics import frechet as frechet_module
 from genmend.manifold.metrics import kernel_distance
+from genmend.manifold.metrics.cmmd import cmmd
 from genmend.manifold.metrics.evaluation import evaluate
 from genmend.manifold.metrics.frechet import frechet_distance
 from genmend.manifold.metrics.kernel_distance import kid, squared_mmd
@@ -36,6 +38,33 @@ def test_vendi_of_orthonormal_vectors_and_of_copies():
     assert vendi_score(5 * np.eye(4, 9)) == pytest.approx(4)
     assert vendi_score(np.tile([1.0, 2, 3], (4, 1))) == pytest.approx(1)
     assert vendi_score(np.tile(np.eye(4), (3, 1))) == pytest.approx(4)  # n > d
+
+
+@pytest.mark.parametrize("q", [0, 0.5, 2, 7.0, np.inf])
+def test_vendi_of_other_orders(q):
+    """Hill numbers of the shares of four kinds, whatever the number of samples."""
+    counts = np.array([5, 3, 1, 1])
+    shares = counts / counts.sum()
+    expected = {0: 4, np.inf: 2}.get(q) or np.sum(shares**q) ** (1 / (1 - q))
+    kinds = np.repeat(np.eye(4, 6), counts, axis=0)
+    assert vendi_score(kinds, q) == pytest.approx(expected)
+    assert vendi_score(np.tile(kinds, (3, 1)), q) == pytest.approx(expected)
+    assert vendi_score(kinds, 1 + 1e-7) == pytest.approx(vendi_score(kinds), rel=1e-5)
+    with pytest.raises(ValueError, match="q is -1; a number of at least 0"):
+        vendi_score(kinds, -1)
+
+
+def test_cmmd_is_the_biased_discrepancy_of_directions():
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((700, 9)), rng.standard_normal((40, 9)) + 0.3
+    both = [z / np.linalg.norm(z, axis=1, keepdims=True) for z in (x, y)]
+    xx, yy, xy = (np.exp(-cdist(a, b, "sqeuclidean") / 200).mean() for a, b in ((both[0],) * 2, (both[1],) * 2, both))
+    assert cmmd(x, y) == pytest.approx(1000 * (xx + yy - 2 * xy), rel=1e-9)
+    assert cmmd(3 * x, y) == pytest.approx(cmmd(x, y))
+    assert cmmd(x, x) == 0
+    assert evaluate(x, y, metrics=("cmmd",)).to_dict()["cmmd"] == cmmd(x, y)
+    with pytest.raises(ValueError, match="all zeros in row 1"):
+        cmmd(x, np.array([[1.0] * 9, [0.0] * 9]))
 
 
 @pytest.mark.parametrize("shape", [(7, 30), (30, 7), (20, 20)])

@@ -246,9 +246,10 @@ def test_boundary_rule_matters_on_integer_features():
 
 def test_public_names():
     assert sorted(manifold.__all__) == [
-        "Evaluation", "Manifold", "ManifoldScores", "NormalRegion", "ShardedManifold", "auth_pct", "compute_prdc",
-        "coverage", "density", "evaluate", "frechet_distance", "kid", "knn_radii", "memorisation", "nearest_neighbors",
-        "open_features", "prdc", "precision", "recall", "vendi_score",
+        "Comparison", "Evaluation", "Manifold", "ManifoldScores", "NormalRegion", "ShardedManifold", "auth_pct",
+        "cmmd", "compare", "compute_prdc", "coverage", "density", "evaluate", "evaluate_by_class", "frechet_distance",
+        "kid", "knn_radii", "memorisation", "nearest_neighbors", "open_features", "prdc", "precision", "recall",
+        "vendi_score",
     ]  # fmt: skip
     for name in manifold.__all__:
         assert getattr(manifold, name).__name__ == name
