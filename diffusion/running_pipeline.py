@@ -30,6 +30,7 @@ _OTHER_ORDERS: Mapping[str, tuple[Group, ...]] = {
     "Wuerstchen": ("conditional", "unconditional"),
     "LuminaPipeline": ("conditional", "unconditional"),
     "LuminaText2Img": ("conditional", "unconditional"),
+    "ZImage": ("conditional", "unconditional"),
 }
 
 
@@ -148,7 +149,8 @@ def row_groups(
             )
         return _HALVES if guided else ("conditional",)
     given = call_arguments(denoiser, inputs, named_inputs)
-    text, n_rows, n_images = given.get("encoder_hidden_states"), _n_rows(given, inputs), run.n_images
+    text = next((given[name] for name in ("encoder_hidden_states", "cap_feats") if name in given), None)
+    n_rows, n_images = _n_rows(given, inputs), run.n_images
     said = _guidance(run) if guided is None else guided
     if n_images is None or n_rows == 0:
         if said is None:
@@ -188,7 +190,9 @@ def row_indices(groups: Sequence[Group], n_rows: int, wanted: Group = "condition
 
 def _guidance(run: RunningPipeline) -> bool | None:
     """Whether the call is guided, as the pipeline says or, in older ones, its method."""
-    said = getattr(run.pipe, "do_classifier_free_guidance", run.names.get("do_classifier_free_guidance"))
+    names = ("do_true_cfg", "do_classifier_free_guidance")  # the first: Flux's, Qwen-Image's
+    locally = next((run.names[name] for name in names if name in run.names), None)
+    said = getattr(run.pipe, "do_classifier_free_guidance", locally)
     return None if said is None else bool(said)
 
 

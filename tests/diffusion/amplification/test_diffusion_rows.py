@@ -6,6 +6,7 @@ import diffusers
 import diffusion_toys
 import pytest
 import torch
+from tiny_transformers import TINY
 
 from genmend.diffusion import amplified, cads
 from genmend.diffusion.inspection.attention_maps import attention_maps
@@ -111,6 +112,24 @@ def test_maps_of_perturbed_attention_have_one_row_for_each_image(tmp_path):
     with attention_maps(pipe) as maps:
         pipe(["a", "b"], num_inference_steps=1, height=16, width=16, output_type="latent", pag_scale=2.0)
     assert maps.result().maps.shape[0] == 2
+
+
+@pytest.mark.parametrize(("family", "more", "expected"), [
+    ("Z-Image", {}, [[0, 1]]),  # its conditional rows come first
+    ("Z-Image", {"guidance_scale": 0.0}, [[0, 1]]),
+    ("Z-Image", {"cfg_truncation": 0.5}, [[0, 1]]),
+    ("FLUX.1", {}, [[0, 1]]),
+    ("Qwen-Image", {}, [[0, 1]]),
+    ("Qwen-Image", {"true_cfg_scale": 4.0, "negative_prompt_embeds": torch.zeros(2, 24, 8),
+                    "negative_prompt_embeds_mask": torch.ones(2, 24).long()}, [[0, 1], []]),
+])  # fmt: skip
+def test_which_rows_of_a_transformer_are_conditional(family, more, expected):
+    pipe, given = TINY[family].made(4, 6, 2)
+    layer = f"{next(iter(TINY[family].blocks))}.0"
+    with capture(pipe, [layer], rows="conditional") as half, capture(pipe, [layer]) as whole:
+        pipe(**given | more, num_inference_steps=1, output_type="latent", generator=torch.Generator().manual_seed(0))
+    for found, everything, rows in zip(half[layer], whole[layer], expected, strict=True):
+        assert torch.equal(found, everything[rows])
 
 
 class Separate:
