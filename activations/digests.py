@@ -128,6 +128,11 @@ _OF_ADAPTERS = frozenset({"to_k_ip", "to_v_ip", "image_projection_layers"})
 
 def _contents(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     offloaded: dict[str, Tensor] | None = None
+    if _keeps_weights_on_disk(model):
+        raise ValueError(
+            f"The weights of {type(model).__name__} are offloaded to files by diffusers and cannot be read; take their "
+            "digest before offloading, or make a correction that fits any weights."
+        )
     for name, tensor in _state(model).items():
         if tensor.is_meta:
             offloaded = _offloaded(model) if offloaded is None else offloaded
@@ -138,6 +143,13 @@ def _contents(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
                 )
             tensor = offloaded[name]
         yield name, tensor
+
+
+def _keeps_weights_on_disk(model: nn.Module) -> bool:
+    """Whether diffusers' group offloading has put weights into files: then the tensors hold anything between calls."""
+    registries = (getattr(module, "_diffusers_hook", None) for module in model.modules())
+    hooks = (hook for registry in registries for hook in getattr(registry, "hooks", {}).values())
+    return any(getattr(getattr(hook, "group", None), "offload_to_disk_path", None) for hook in hooks)
 
 
 def _offloaded(model: nn.Module) -> dict[str, Tensor]:

@@ -104,6 +104,7 @@ def planned(
         If gains, preset, file, arguments, prompts, scorers or real images do not fit the model or each other.
     """
     denoiser = denoiser_of(model.pipe)
+    _check_draws_images(model.pipe)
     if settings.cutoff is not None:
         check_band(settings.cutoff, settings.cutoff_unit or "bins", 0.0)
     call = _call(model, settings)
@@ -129,6 +130,20 @@ def planned(
     if inside is None:
         inside = _KEEP_INSIDE if settings.search and (real or settings.real is not None) else 0.0
     return Plan(edits, window, call, usability, extractor, real, inside)
+
+
+def _check_draws_images(pipe: Any) -> None:
+    """Raise ValueError of a pipeline whose call says that it makes a film or sound: neither is compared here."""
+    known = signature(type(pipe).__call__).parameters
+    made = next((what for name, what in _OTHER_MEDIA.items() if name in known), "")
+    if made:
+        raise ValueError(
+            f"{type(pipe).__name__} makes {made}, and images are compared here; in Python amplify it with "
+            "diffusion.amplified(pipe, ...)."
+        )
+
+
+_OTHER_MEDIA = {"num_frames": "video", "video_length": "video", "audio_length_in_s": "sound", "audio_end_in_s": "sound"}
 
 
 def _call(model: TextToImage, settings: AmplifySettings) -> dict[str, Any]:

@@ -271,6 +271,18 @@ class TestFiles:
         enable_amplification(unet, correction=path)
         save_amplification(path, unet)
 
+    def test_weights_in_files_of_diffusers_are_said_to_be_there(self, written, tmp_path):
+        unet, path = written
+        here = torch.device("cpu")
+        unet.enable_group_offload(onload_device=here, offload_device=here, offload_type="leaf_level",
+                                  offload_to_disk_path=str(tmp_path / "weights"))  # fmt: skip
+        with pytest.raises(ValueError, match="offloaded to files by diffusers"):
+            enable_amplification(unet, correction=path)
+        enable_amplification(unet, correction=path, allow_other_weights=True)
+        with pytest.raises(ValueError, match="offloaded to files by diffusers"):
+            save_amplification(path, unet)
+        save_amplification(path, unet, any_weights=True)
+
     def test_weights_that_are_nowhere(self):
         with torch.device("meta"):
             unet = diffusion_toys.sd15_unet()

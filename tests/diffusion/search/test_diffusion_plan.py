@@ -35,6 +35,16 @@ class TestPresets:
         assert sizes["sdxl-lightning-4"] == (4, 0, 1024)
         assert PRESETS["sdxl-turbo"].call(1024)["height"] == 512
 
+    @pytest.mark.parametrize(("argument", "made"), [("num_frames", "video"), ("audio_length_in_s", "sound")])
+    def test_film_and_sound_are_refused_before_anything_is_drawn(self, tmp_path, argument, made):
+        pipe = diffusion_toys.sd15(tmp_path)
+        namespace: dict = {}
+        exec(f"def called(self, prompt=None, {argument}=1): raise AssertionError('drawn')", namespace)
+        pipe.__class__ = type("OfAnotherMedium", (type(pipe),), {"__call__": namespace["called"]})
+        settings = AmplifySettings(("a",), gains={"mid": 1.5}, usability="none", n_cloud=0)
+        with pytest.raises(ValueError, match=f"OfAnotherMedium makes {made}, and images are compared"):
+            planned(TextToImage(pipe), settings, lambda model, settings: {})
+
     def test_scorers_go_to_the_device(self, monkeypatch):
         asked = {}
         monkeypatch.setattr(comparison, "clip_score", lambda name, **place: asked.update(place) or name)
