@@ -11,7 +11,6 @@ from genmend.diffusion import AmplifyLowFrequencies, Novelty, amplified, draw, s
 from genmend.diffusion.loading import TextToImage
 from genmend.diffusion.pipeline_fingerprint import pipeline_fingerprint
 from genmend.diffusion.search.comparison import compare_amplification
-from genmend.diffusion.search.novelty import VendiGain
 from genmend.diffusion.search.published_search import choose_published, published_search
 from genmend.diffusion.search.scorers import class_probability
 from genmend.diffusion.search.settings import AmplifySettings
@@ -239,23 +238,6 @@ class TestScorers:
             novelty(query, "b")
         with pytest.raises(ValueError, match="2 images"):
             Novelty(lambda x: x.flatten(1), k=2).fit({"a": images[:2]})
-
-    def test_what_an_image_adds_to_the_diversity(self):
-        cloud = torch.zeros(6, 3, 1, 1)
-        cloud[:3, 0], cloud[3:, 1] = 1.0, 2.0  # two directions, three times each
-        gain = VendiGain(lambda x: x.flatten(1)).fit({"a": cloud})
-        assert gain.scores_["a"] == pytest.approx(2)
-        new, old = torch.zeros(1, 3, 1, 1), torch.zeros(1, 3, 1, 1)
-        new[0, 2], old[0, 0] = 5.0, 7.0
-        shares = np.array([[3, 3, 1], [4, 3, 0]]) / 7
-        expected = [np.exp(-sum(p * np.log(p) for p in row if p)) / 2 for row in shares]
-        np.testing.assert_allclose(gain(torch.cat([new, old]), "a"), expected, rtol=1e-9)
-        assert expected[0] > 1 > expected[1]
-        np.testing.assert_array_equal(gain(old, "a"), gain(torch.cat([new, old]), "a")[1:])  # whatever else is scored
-        with pytest.raises(ValueError, match="no cloud of 'b'"):
-            gain(old, "b")
-        with pytest.raises(ValueError, match="'c' is empty"):
-            VendiGain(lambda x: x.flatten(1)).fit({"c": cloud[:0]})
 
     def test_class_probability(self):
         score = class_probability(lambda x: torch.stack([x.mean((1, 2, 3)), -x.mean((1, 2, 3))], 1), {"a": 0})

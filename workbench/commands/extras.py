@@ -48,7 +48,7 @@ ENABLES = {
     "audio": "genmend score on recordings: Whisper features, speaker vectors",
     "audio-eval": "judges of speech: Whisper, pocketsphinx, hama, DNSMOS; genmend speak --repair",
     "flows": "genmend rare --density flow",
-    "metrics": "Fréchet distances, torchmetrics classes of the manifold metrics, FID's Inception; later: LPIPS",
+    "metrics": "Fréchet distances, torchmetrics classes of the manifold metrics, FID's Inception",
     "ray": "ShardedManifold: reference shards on Ray workers",
     "lightning": "a callback that scores samples while a generator trains",
     "ui": "genmend serve: everything in the browser",
