@@ -90,7 +90,7 @@ def next_steps(run: AmplifyRun, out: Path) -> dict[str, str]:
     return {
         "in Python": "from genmend.diffusion import disable_amplification, enable_amplification",
         "on a pipeline": f'enable_amplification(pipe, "{file}")',
-        "weaker or stronger": f'enable_amplification(pipe, "{file}").set(strength=0.5)',
+        "weaker": f'enable_amplification(pipe, "{file}").set(strength=0.5)',
         "off again": "disable_amplification(pipe)",
         "other prompts": more,
         "to share it": f"genmend push {quote(str(file))} you/name --licence mit",
