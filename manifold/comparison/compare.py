@@ -19,7 +19,7 @@ from genmend.manifold.metrics.evaluation_result import Evaluation
 __all__ = ["N_SUBSAMPLES", "Comparison", "compare"]
 
 # Halves behind the intervals of differences, where nothing else is asked for: as behind those of one set; each model
-# costs some 10 evaluations.
+# costs some 12 evaluations.
 N_SUBSAMPLES = 40
 MOST_COPIES = 0.5  # of a set, from which it has no rank: it is the reference, or was made of it
 METHOD = (

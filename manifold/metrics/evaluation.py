@@ -75,7 +75,7 @@ def evaluate(
     bootstrap
         Number of subsamples behind the 95 % intervals, 0 for none, else at least 2; 40 is usual. Each is computed anew,
         balls and all, from half of both sets (`metrics.subsampling`), so the interval holds the mean over other draws
-        of both sets of these sizes; 40 of them take as long as some 10 evaluations. Of every total that depends on k;
+        of both sets of these sizes; 40 of them take as long as some 12 evaluations. Of every total that depends on k;
         undefined where that of a subsample is, or where half a set has no more than k samples.
     seed
         Chooses the subsamples, and those of KID and of the Vendi score.

@@ -32,7 +32,7 @@ class ScoreSettings:
     bootstrap: int | None = field(
         default=None,
         metadata={
-            "help": "Halves of the sets behind the 95 % intervals, usually 40, as long as some 10 runs; 0: none, as "
+            "help": "Halves of the sets behind the 95 % intervals, usually 40, as long as some 12 runs; 0: none, as "
             "for one set if not given; of several 40, which tell ties.",
             "min": 0,
         },
