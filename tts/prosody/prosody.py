@@ -247,7 +247,7 @@ def moved_attributes(voice: Voice, request: EditRequest) -> list[str]:
 
 def _semitones(where: np.ndarray, amount: float) -> NDArray[np.float32]:
     """A change of log pitch of the chosen tokens as semitones of each, (n, 1)."""
-    return (where * (amount / SEMITONE))[:, None].astype(np.float32)
+    return np.asarray(where[:, None] * (amount / SEMITONE), dtype=np.float32)
 
 
 def _calibrate_move(
