@@ -1,4 +1,4 @@
-"""What a GPU changes: the same numbers as on the CPU, how long they take, and how much memory; less than 8 minutes.
+"""What a GPU changes: the same numbers as on the CPU, how long they take, and how much memory.
 
     python benchmarks/gpu.py                      # on a machine with a CUDA device; writes results/gpu-NAME.json
     python benchmarks/gpu.py --parts hour         # a user's hour with genmend amplify alone
