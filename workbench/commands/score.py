@@ -11,6 +11,7 @@ from genmend.manifold.comparison.by_class import ByClass, evaluate_by_class, lab
 from genmend.manifold.copying.memorisation import Memorisation, memorisation
 from genmend.manifold.engine.screens import choose_engine
 from genmend.manifold.features import FeatureSet, features_of
+from genmend.manifold.features.extractors.published_tables import published_tables
 from genmend.manifold.features.feature_set import kind_of
 from genmend.manifold.kept_features.feature_file import is_kept
 from genmend.manifold.kept_features.opened import extractor_beside
@@ -33,8 +34,6 @@ __all__ = [
     "training_paths",
     "write_score",
 ]
-
-_UNPUBLISHED = "efficientnet-lite0"
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,12 @@ class ScoreRun:
         return found if self.train is None else found | {"train": self.train}
 
     @property
+    def published_tables(self) -> str:
+        """Which of them the values can stand beside; empty where that is not known."""
+        extractors = [features.pipeline.get("extractor") for features in (self.reference, self.query)]
+        return next((tables for tables in map(published_tables, extractors) if tables), "")
+
+    @property
     def warnings(self) -> list[str]:
         """What to keep in mind: those of the evaluation, and what the two sources themselves call for."""
         found = [] if self.memorisation is None else _of_training(self.memorisation)
@@ -76,9 +81,9 @@ class ScoreRun:
             found.append(f"{len(self.by_class.left_out)} classes have too few samples to be told alone: {named}{more}")
         if None in (self.reference.pipeline.get("extractor"), self.query.pipeline.get("extractor")):
             found.append("nothing says how the features of an array were made: both sets need the same extractor")
-        if _UNPUBLISHED in (self.reference.pipeline.get("extractor"), self.query.pipeline.get("extractor")):
-            found.append(f"no paper publishes values of features by {_UNPUBLISHED}: they compare with each other, not "
-                         f"with published tables")  # fmt: skip
+        if self.published_tables.startswith("none: "):
+            found.append(f"{self.published_tables.removeprefix('none: ')}: these compare with each other, not with "
+                         f"published tables")  # fmt: skip
         return found
 
     def to_dict(self) -> dict[str, Any]:
@@ -89,6 +94,7 @@ class ScoreRun:
             "warnings": self.warnings,
             "sources": {role: features.to_dict() for role, features in self.sources.items()},
             "settings": settings | {name: list(settings[name]) for name in ("k", "metrics") if settings[name]},
+            "published_tables": self.published_tables,
             "engine": choose_engine()._asdict(),
             **({} if self.by_class is None else self.by_class.to_dict()),
             **({} if self.memorisation is None else {"memorisation": self.memorisation.to_dict()}),

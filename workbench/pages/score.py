@@ -221,4 +221,5 @@ def _provenance(run: Any, result: dict[str, Any]) -> list[Any]:
             blocks.append(Table(f"Files of the {role} that were left out.", ["file", "why"], about["skipped"]))
     balls = "closed (distance <= radius)" if run.settings.closed else "open (distance < radius)"
     engine = "{name} ({reason})".format(**result["engine"])
-    return [*blocks, Facts("Settings of this run.", {"balls": balls, **result["settings"], "engine": engine})]
+    beside = {"stands beside": result["published_tables"]} if result.get("published_tables") else {}
+    return [*blocks, Facts("Settings of this run.", {**beside, "balls": balls, **result["settings"], "engine": engine})]

@@ -1,6 +1,7 @@
 """``genmend score --train``: copies of training images are found, counted, shown; an honest set is told nothing of."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -96,3 +97,17 @@ def test_each_of_several_sets_is_compared_with_the_training_set(folder, tmp_path
     counts = [json.loads((tmp_path / name / "summary.json").read_text())["memorisation"]["near_copies"] for name in
               ("honest", "copying")]  # fmt: skip
     assert counts == [0, 11]
+
+
+def test_the_summary_says_which_published_tables_it_can_stand_beside(folder):
+    found = compute_score(folder / "held", folder / "honest", settings=settings(folder), progress=False)
+    assert found.to_dict()["published_tables"] == ""  # of an extractor of one's own nothing is known
+    for name, tables in (
+        ("torch_fidelity:inception-v3-compat", "tables of FID and KID"),
+        ("efficientnet-lite0", "none: no paper publishes values of features by efficientnet-lite0"),
+        ("clip-vit-b16", "none: published values of CMMD are of ViT-L/14"),
+    ):
+        named = replace(found, query=replace(found.query, pipeline={**found.query.pipeline, "extractor": name}))
+        assert named.to_dict()["published_tables"].startswith(tables)
+        told = [one for one in named.warnings if "not with published tables" in one]
+        assert len(told) == tables.startswith("none")

@@ -1,0 +1,27 @@
+"""Which published tables the features of an extractor can stand beside."""
+
+from __future__ import annotations
+
+__all__ = ["published_tables"]
+
+# By the beginning of an extractor's name.
+_TABLES = (
+    (
+        "torch_fidelity:inception-v3-compat",
+        "tables of FID and KID, and of precision and recall on Inception features, of as many samples (often 50,000)",
+    ),
+    (
+        "vgg16-fc2:",
+        "tables of precision, recall, density, coverage and rarity on VGG16's second layer, with the preprocessing "
+        "that the name says, of as many samples and the same k",
+    ),
+    ("clip-vit-b16", "none: published values of CMMD are of ViT-L/14 at 336 pixels"),
+    ("efficientnet-lite0", "none: no paper publishes values of features by efficientnet-lite0"),
+    ("mobilenet-v2", "none: no paper publishes values of features by mobilenet-v2"),
+    ("whisper-tiny", "none: no paper publishes values of features by whisper-tiny"),
+)
+
+
+def published_tables(extractor: str | None) -> str:
+    """What values of this extractor's features compare with beside each other; empty where that is not known."""
+    return next((tables for name, tables in _TABLES if (extractor or "").startswith(name)), "")
