@@ -119,7 +119,7 @@ class AmplifyRun(NotebookResult):
             "cutoffs": {edit.layer: getattr(edit, "cutoff", None) for edit in self.edits},
             **self.figures(),
             "pixel_change": self.pixel_change,
-            "keepers": {kind: int(found.sum()) for kind, found in self.keepers.items()},
+            "n_keepers": {kind: int(found.sum()) for kind, found in self.keepers.items()},
             "control": None if self.control is None else without_nan(asdict(self.control)),
             "search": None if self.search is None else without_nan(self.search.to_dict()),
             "settings": self.settings,
@@ -153,7 +153,8 @@ class AmplifyRun(NotebookResult):
                 continue
             found |= {f"{key}_{name}": values for key, values in scores.usability.items()}
             found[f"novelty_{name}"] = scores.novelty
-            found[f"keeper_{name}"] = self.keepers[name]
+            if name in self.keepers:
+                found[f"keeper_{name}"] = self.keepers[name]
         return found
 
 

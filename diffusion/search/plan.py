@@ -29,6 +29,7 @@ from genmend.manifold.features import load_extractor
 __all__ = ["Plan", "check_before_loading", "control_edits", "planned"]
 
 _NO_SCORER = "A search needs a usability scorer and a novelty cloud; give --usability and --n-cloud."
+_NO_REAL = "--keep-inside is of a --search, and inside is among --real images; give both."
 _KEEP_INSIDE = 0.9  # of a search, where real images are known
 
 
@@ -76,6 +77,8 @@ def check_before_loading(model: str, settings: AmplifySettings) -> None:
         If a search has no scorer, or the extractor, its weights or the real images are not there.
     """
     own = model == "reference"
+    if settings.keep_inside and settings.real is None and not own:
+        raise ValueError(_NO_REAL)
     if settings.search and not (settings.n_cloud and (own or settings.usability not in ("", "none"))):
         raise ValueError(_NO_SCORER)
     if settings.n_cloud and (settings.features or not own):
@@ -109,7 +112,7 @@ def planned(
         check_band(settings.cutoff, settings.cutoff_unit or "bins", 0.0)
     call = _call(model, settings)
     if settings.keep_inside and settings.real is None and model.real is None:
-        raise ValueError("--keep-inside is of a --search, and inside is among --real images; give both.")
+        raise ValueError(_NO_REAL)
     usability = scorers(model, settings)
     if settings.search:
         if not usability or not settings.n_cloud:

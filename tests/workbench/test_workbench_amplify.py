@@ -292,7 +292,7 @@ def test_as_typed_for_a_model_of_the_hub(places, tmp_path, capsys, monkeypatch):
     assert "Keepers: " in said
     summary = json.loads((out / "summary.json").read_text())
     assert list(summary["gains"].values()) == [1.075, 1.15, 2.6, 2.8]
-    assert 0 <= summary["keepers"]["original"] <= 12
+    assert 0 <= summary["n_keepers"]["original"] <= 12
     page = (out / "report.html").read_text()
     assert page.count('class="stage') == 5
     for text in ("Strength of the amplification", "of 12 amplified images are keepers"):
