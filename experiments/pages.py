@@ -29,6 +29,7 @@ from experiments.concepts.pages.regions import regions
 from experiments.concepts.pages.superpixel_interactions import superpixel_interactions
 from experiments.concepts.pages.tuning import tuning
 from experiments.faces.pages import correction, defaults, units
+from experiments.faces.pages.compared import compared
 from experiments.faces.pages.painted import painted
 from experiments.faces.pages.plausible import plausible
 from experiments.garments import pages as garments
@@ -49,7 +50,7 @@ ROOMS = {
 PAGES: dict[str, Callable[[Any], str]] = {
     **{
         f"faces/{page.__name__}": page
-        for page in (*correction.PAGES, *defaults.PAGES, plausible, *units.PAGES, painted)
+        for page in (*correction.PAGES, *defaults.PAGES, plausible, *units.PAGES, painted, compared)
     },
     **{f"garments/{page.__name__}": page for page in garments.PAGES},
     **{f"images/{page.__name__}": page for page in images.PAGES},

@@ -85,12 +85,12 @@ def main() -> None:
 def write_samples(generator: Generator, detector: ArtifactDetector, work: Path, n: int) -> dict[str, int]:
     """Four folders of `n` PNGs: own_normal, own_normal_again (the control), and one set of latents before and after."""
     normal = normal_images(generator, detector, 2 * n)
-    _write(work / "own_normal", normal[:n])
-    _write(work / "own_normal_again", normal[n:])
+    write_images_of(work / "own_normal", normal[:n])
+    write_images_of(work / "own_normal_again", normal[n:])
     latents = generator.latents(n, QUERY_SEED)
     result = corrected(generator, fit_correction(generator, detector, progress=True))(latents, progress=True)
-    _write(work / "before", generator.generate(latents))
-    _write(work / "after", result.images)
+    write_images_of(work / "before", generator.generate(latents))
+    write_images_of(work / "after", result.images)
     return {"n": n, "n_changed": int(result.changed.sum()), "n_given_up": int(result.given_up.sum())}
 
 
@@ -103,7 +103,8 @@ def normal_images(generator: Generator, detector: ArtifactDetector, n: int) -> T
     return generator.generate(kept[:n])
 
 
-def _write(folder: Path, images: Tensor) -> None:
+def write_images_of(folder: Path, images: Tensor) -> None:
+    """A PNG for each image, named by its row."""
     folder.mkdir(parents=True, exist_ok=True)
     for row, pixels in enumerate((images.permute(0, 2, 3, 1).numpy() * 255).round().astype(np.uint8)):
         with whole_file(folder / f"{row:05d}.png") as temporary:

@@ -33,6 +33,8 @@ __all__ = ["compare_answer", "worse_in_words", "write_compare_report"]
 N_SHOWN = 9  # samples of each set in a gallery
 NAMED = ("precision", "recall", "coverage")  # in the first sentence
 
+_TIE = "\N{NO-BREAK SPACE}="
+
 Choose = Callable[[Any, int, int], np.ndarray]
 
 
@@ -100,21 +102,33 @@ def _overview(result: Mapping[str, Any]) -> Table:
             for column, name in enumerate(names, 1):
                 value = result["models"][name]["k"][k][metric]
                 rank = ranks[metric].get(name)
-                cells.append(f"{_text(value)} {_rank_words(rank)}")
+                cells.append(f"{_text(value)}\N{NO-BREAK SPACE}{_rank_words(rank)}")
                 if rank is not None and rank["rank"] == 1:
                     marked.add((len(rows), column))
-            rows.append([metric, *cells, meaning_of(metric).words])
+            words = meaning_of(metric).words.replace(": compare with the next row", "")
+            rows.append([metric, *cells, _of_sets_alike(result, k, metric), words])
     k = next(iter(result["ranks"]), "")
     caption = (
         f"At k = {k}, with the rank in brackets; = marks a tie, no difference beyond chance. Marked: nobody is better."
         if rows
         else "Nothing is ranked: see the notes."
     )
-    return Table(caption, ["metric", *names, "what it says"], rows, marked=marked)
+    return Table(caption, ["metric", *names, "sets alike", "what it says"], rows, marked=marked)
+
+
+def _of_sets_alike(result: Mapping[str, Any], k: str, metric: str) -> str | None:
+    """What the metric is for two sets of one source, where that is known and the same for all sets."""
+    models = result["models"].values()
+    if metric == "recall" and {one["n_query"] for one in models} != {result["reference"]["n"]}:
+        return None  # counts in the query's balls: those of the reference say it for sets of its size only
+    expected = {"precision": "expected_precision", "recall": "expected_precision", "coverage": "expected_coverage"}
+    found = {one["k"][k].get(expected.get(metric, "")) for one in models}
+    value = found.pop()
+    return None if found or value is None else _text(value)
 
 
 def _rank_words(rank: Mapping[str, Any] | None) -> str:
-    return "(not ranked)" if rank is None else f"({rank['rank']}{' =' if rank['tied_with'] else ''})"
+    return "(not ranked)" if rank is None else f"({rank['rank']}{_TIE if rank['tied_with'] else ''})"
 
 
 def _plane(run: Any) -> list[Figure]:

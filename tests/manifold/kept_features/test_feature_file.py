@@ -1,6 +1,7 @@
 """A reference kept on disk: the same numbers as from its features, refused where it is damaged or of another space."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -146,3 +147,14 @@ def test_a_file_that_somebody_built_is_checked_too(kept, change, words):
     save_file(arrays, kept, {"genmend.features": json.dumps(facts)})
     with pytest.raises(ValueError, match=words):
         load_features(kept)
+
+
+def test_the_first_file_that_was_ever_written_is_read():
+    found = load_features(Path(__file__).parents[2] / "old_files" / "data" / "references" / "first.safetensors")
+    np.testing.assert_array_equal(found.values, np.arange(18, dtype=np.float32).reshape(6, 3) ** 2 / 7)
+    np.testing.assert_array_equal(found.radii[2], knn_radii(found.values, 2))
+    assert list(found.radii) == [1, 2, 3, 4, 5]
+    assert found.names == [f"a/{row}.png" for row in range(6)]
+    assert (found.kind, found.source, found.skipped) == ("images", "photographs", [("b.png", "cut")])
+    assert found.pipeline == {"extractor": "toy", "weights": "1a", "versions": {"torch": "2.11"}}
+    assert found.drawn == {"n_given": 7, "seed": 3, "folders_left_out": []}

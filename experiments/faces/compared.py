@@ -1,0 +1,123 @@
+"""Three sets of the face generator on one page: plain, corrected, and truncated.
+
+    python -m experiments.faces.compared
+
+What an evaluator of checkpoints sees: the reference is kept in a file, the three sets are scored against it and
+compared. The reference is own-normal: unedited samples of other seeds, those that the detector flags left out, so all
+is relative to the model's own normal samples, not to photographs. The sets are of the same latents, row by row;
+truncated ones are drawn nearer to the mean. MobileNetV2, which had no part in the correction, makes the features.
+Writes results/compared/results.json and the page; the images and the report go to a work folder that git ignores.
+Needs the weights `faces`, `efficientnet-lite0` and `mobilenet-v2` (genmend fetch).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from experiments.faces.scores import QUERY_SEED, normal_images, write_images_of
+from experiments.pages import write_page
+from genmend.gans import corrected, fit_correction
+from genmend.gans.detection.detect import fit_detector
+from genmend.gans.families.pretrained import load_faces
+from genmend.gans.settings import DetectorSettings
+from genmend.storage.atomic import whole_file
+from genmend.storage.pieces import Work
+from genmend.workbench.commands.compare import run_compare
+from genmend.workbench.commands.features import run_features
+from genmend.workbench.commands.features_settings import FeaturesSettings
+from genmend.workbench.commands.score_settings import ScoreSettings
+
+RESULTS = Path(__file__).with_name("results") / "compared"
+EXTRACTOR = "mobilenet-v2"
+NAMES = ("plain", "corrected", "truncated")
+PSI = 0.7  # of truncation: latents shrunk towards their mean, 0
+
+
+def main() -> None:
+    options = _options()
+    started = time.process_time()
+    counts = write_sets(options)
+    kept = options.work / "reference.safetensors"
+    run_features(options.work / "reference", kept, settings=FeaturesSettings(EXTRACTOR), progress=False)
+    run = run_compare(
+        kept,
+        [options.work / name for name in NAMES],
+        options.work / "compared",
+        settings=ScoreSettings(features=EXTRACTOR, bootstrap=options.bootstrap),
+        progress=False,
+    )
+    result = run.to_dict()
+    kept_keys = ("differences", "difference_method", "ranks", "not_ranked", "warnings")
+    found: dict[str, Any] = {
+        "n": options.n,
+        "n_reference": len(run.reference),
+        "extractor": EXTRACTOR,
+        "psi": PSI,
+        "bootstrap": options.bootstrap,
+        "seed": QUERY_SEED,
+        **counts,
+        "models": {
+            name: {key: model[key] for key in ("k", "intervals", "kid", "kid_std")}
+            for name, model in result["models"].items()
+        },
+        **{key: result[key] for key in kept_keys},
+        "cpu_seconds": round(time.process_time() - started, 1),
+    }
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "results.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    photograph(options.work / "compared" / "report.html", options.out / "page.png")
+    print(json.dumps({key: found[key] for key in ("ranks", "n_changed", "n_given_up", "cpu_seconds")}), flush=True)
+    write_page("faces/compared")
+
+
+def photograph(page: Path, path: Path) -> None:
+    """The upper part of a page as Chromium shows it; an older picture stays where there is no Chromium."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        taken = Path(folder) / "page.png"
+        flags = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars")
+        size = ("--window-size=1200,2000", "--virtual-time-budget=8000")
+        subprocess.run([browser, *flags, *size, f"--screenshot={taken}", page.resolve().as_uri()],
+                       check=True, capture_output=True)  # fmt: skip
+        with whole_file(path) as temporary:
+            shrunk = Image.open(taken).convert("RGB").resize((900, 1500), Image.Resampling.LANCZOS)
+            shrunk.quantize(200).save(temporary, format="PNG", optimize=True)
+
+
+def write_sets(options: argparse.Namespace) -> dict[str, int]:
+    """Folders of PNGs: reference, and `NAMES`."""
+    generator = load_faces()
+    settings = DetectorSettings(n_statistics=options.n_own, n_reference=options.n_own)
+    detector = fit_detector(generator, settings, Work(options.work, progress=False))
+    write_images_of(options.work / "reference", normal_images(generator, detector, options.n))
+    latents = generator.latents(options.n, QUERY_SEED)
+    result = corrected(generator, fit_correction(generator, detector, progress=False))(latents, progress=False)
+    sets = (generator.generate(latents), result.images, generator.generate(PSI * latents))
+    for name, images in zip(NAMES, sets, strict=True):
+        write_images_of(options.work / name, images)
+    return {"n_changed": int(result.changed.sum()), "n_given_up": int(result.given_up.sum())}
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--work", type=Path, default=RESULTS / "cache")
+    parser.add_argument("--n", type=int, default=500, help="Samples of each set, and of the reference.")
+    parser.add_argument("--n-own", type=int, default=1000, help="Own samples behind the detector.")
+    parser.add_argument("--bootstrap", type=int, default=50)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
