@@ -22,6 +22,7 @@ import numpy as np
 
 from experiments.pages import write_page
 from genmend.manifold import Evaluation, compare, evaluate
+from genmend.manifold.comparison.compare import N_SUBSAMPLES
 from genmend.manifold.comparison.differences import paired_differences
 from genmend.manifold.comparison.directions import DEPEND_ON_SIZE
 from genmend.manifold.metrics.evaluation import METRICS
@@ -29,7 +30,7 @@ from genmend.manifold.metrics.evaluation import METRICS
 RESULTS = Path(__file__).with_name("results") / "compared_sets"
 K = 5
 RANKED = ("precision", "recall", "coverage", "clipped_density", "clipped_coverage", "realism")
-SETTINGS = ({"n": 500, "d": 16}, {"n": 200, "d": 64})
+SETTINGS = ({"n": 200, "d": 16}, {"n": 100, "d": 64})
 SIZES, REFERENCE, DRAWS = (100, 400), 200, 30
 
 
@@ -114,8 +115,8 @@ def _write(folder: Path, results: dict[str, Any], started: float) -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--trials", type=int, default=200)
-    parser.add_argument("--bootstrap", type=int, default=50)
+    parser.add_argument("--trials", type=int, default=60)
+    parser.add_argument("--bootstrap", type=int, default=N_SUBSAMPLES)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 

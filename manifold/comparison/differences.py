@@ -133,13 +133,15 @@ def _difference(
     from scipy.special import stdtrit
 
     ours, theirs = (one[k] for one in both)
-    value = ours.totals[metric] - theirs.totals[metric]
+    with np.errstate(invalid="ignore"):
+        value = float(np.subtract(ours.totals[metric], theirs.totals[metric]))
     sizes = [one.n_query for one in both]
     comparable = metric not in DEPEND_ON_SIZE or min(sizes) >= (1 - MOST_DIFFERENT) * max(sizes)
     low = high = float("nan")
     if metric in ours.draws and metric in theirs.draws:
-        scatter = float(np.std(ours.draws[metric] - theirs.draws[metric], ddof=1))
-        half = float(stdtrit(len(ours.draws[metric]) - 1, 1 - (1 - LEVEL) / 2 / n_pairs)) * scatter
+        with np.errstate(invalid="ignore"):  # of totals that are infinite
+            scatter = float(np.sqrt(np.mean((ours.draws[metric] - theirs.draws[metric] - value) ** 2)))
+        half = float(stdtrit(len(ours.draws[metric]), 1 - (1 - LEVEL) / 2 / n_pairs)) * scatter
         low, high = value - half, value + half
     return Difference(k, metric, *names, value, low, high, comparable)
 

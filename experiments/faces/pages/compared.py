@@ -31,12 +31,19 @@ def compared(results: dict[str, Any]) -> str:
         f"were), and with latents {results['psi']} times as long; the reference, kept by `genmend features`, is "
         f"{results['n_reference']} own-normal samples of other latents. Features: {results['extractor']}, which had no "
         f"part in the correction. {NORMAL}",
-        f"**Command**: `python -m experiments.faces.compared` ({results['cpu_seconds']:.0f} processor seconds).",
+        "**Command**: `python -m experiments.faces.compared`.",
         f"**Control**: two sets alike would have a precision and recall of {number(alike['expected_precision'])} and a "
         f"coverage of {number(alike['expected_coverage'])} (k = {k}). Ranks come from {results['bootstrap']} "
-        "subsamples; = is a tie, no difference beyond chance ([how often that holds](images-compared_sets.md)).",
+        "halves of the sets; = is a tie, no difference beyond chance ([how often it holds](images-compared_sets.md)).",
         picture("page.png", "The page as a browser shows it: the answer, the ranks, the plane, samples side by side."),
         table(("metric", *names), rows),
+        "## What it shows",
+        "; ".join(
+            f"best {metric}: {' and '.join(name for name in names if ranks[metric][name]['rank'] == 1)}"
+            for metric in ("precision", "recall")
+        ).capitalize()
+        + ". The same latents are compared row by row, so the correction's gain in precision is told from chance with "
+        "few samples; truncation gains as much and loses recall.",
         "Differences, for all pairs at once:",
         table(
             ("metric", "sets", "difference", "so"),
