@@ -29,7 +29,6 @@ from experiments.concepts.pages.regions import regions
 from experiments.concepts.pages.superpixel_interactions import superpixel_interactions
 from experiments.concepts.pages.tuning import tuning
 from experiments.faces.pages import correction, defaults, units
-from experiments.faces.pages.compared import compared
 from experiments.faces.pages.painted import painted
 from experiments.faces.pages.plausible import plausible
 from experiments.garments import pages as garments
@@ -50,7 +49,7 @@ ROOMS = {
 PAGES: dict[str, Callable[[Any], str]] = {
     **{
         f"faces/{page.__name__}": page
-        for page in (*correction.PAGES, *defaults.PAGES, plausible, *units.PAGES, painted, compared)
+        for page in (*correction.PAGES, *defaults.PAGES, plausible, *units.PAGES, painted)
     },
     **{f"garments/{page.__name__}": page for page in garments.PAGES},
     **{f"images/{page.__name__}": page for page in images.PAGES},

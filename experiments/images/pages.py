@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
+from experiments.images.compared_faces_page import compared_faces
 from experiments.images.compared_page import compared_sets
 from experiments.markdown import document, estimate, number, percent, picture, table
 
@@ -217,4 +218,4 @@ def _outside(rows: list[dict[str, Any]], scatter: float) -> str:
     return " ".join(found) or "None of them holds less often than 93 % or more often than 97 %."
 
 
-PAGES: tuple[Callable[[Any], str], ...] = (sets, shifted_features, interval_coverage, compared_sets)
+PAGES: tuple[Callable[[Any], str], ...] = (sets, shifted_features, interval_coverage, compared_sets, compared_faces)

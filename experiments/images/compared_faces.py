@@ -1,12 +1,12 @@
 """Three sets of the face generator on one page: plain, corrected, and truncated.
 
-    python -m experiments.faces.compared
+    python -m experiments.images.compared_faces
 
 What an evaluator of checkpoints sees: the reference is kept in a file, the three sets are scored against it and
 compared. The reference is own-normal: unedited samples of other seeds, those that the detector flags left out, so all
 is relative to the model's own normal samples, not to photographs. The sets are of the same latents, row by row;
 truncated ones are drawn nearer to the mean. MobileNetV2, which had no part in the correction, makes the features.
-Writes results/compared/results.json and the page; the images and the report go to a work folder that git ignores.
+Writes results/compared_faces/results.json and the page; the images and the report go to a work folder that git ignores.
 Needs the weights `faces`, `efficientnet-lite0` and `mobilenet-v2` (genmend fetch).
 """
 
@@ -36,7 +36,7 @@ from genmend.workbench.commands.features import run_features
 from genmend.workbench.commands.features_settings import FeaturesSettings
 from genmend.workbench.commands.score_settings import ScoreSettings
 
-RESULTS = Path(__file__).with_name("results") / "compared"
+RESULTS = Path(__file__).with_name("results") / "compared_faces"
 EXTRACTOR = "mobilenet-v2"
 NAMES = ("plain", "corrected", "truncated")
 PSI = 0.7  # of truncation: latents shrunk towards their mean, 0
@@ -74,7 +74,7 @@ def main() -> None:
     (options.out / "results.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     photograph(options.work / "compared" / "report.html", options.out / "page.png")
     print(json.dumps({key: found[key] for key in ("ranks", "n_changed", "n_given_up")}), flush=True)
-    write_page("faces/compared")
+    write_page("images/compared_faces")
 
 
 def photograph(page: Path, path: Path) -> None:

@@ -8,7 +8,7 @@ from experiments.faces.pages.correction import NORMAL
 from experiments.markdown import document, interval, number, picture, table
 
 
-def compared(results: dict[str, Any]) -> str:
+def compared_faces(results: dict[str, Any]) -> str:
     """Plain, corrected and truncated faces on one page."""
     names = list(results["models"])
     k, ranks = next(iter(results["ranks"].items()))
@@ -31,7 +31,7 @@ def compared(results: dict[str, Any]) -> str:
         f"were), and with latents {results['psi']} times as long; the reference, kept by `genmend features`, is "
         f"{results['n_reference']} own-normal samples of other latents. Features: {results['extractor']}, which had no "
         f"part in the correction. {NORMAL}",
-        "**Command**: `python -m experiments.faces.compared`.",
+        "**Command**: `python -m experiments.images.compared_faces`.",
         f"**Control**: two sets alike would have a precision and recall of {number(alike['expected_precision'])} and a "
         f"coverage of {number(alike['expected_coverage'])} (k = {k}). Ranks come from {results['bootstrap']} "
         "halves of the sets; = is a tie, no difference beyond chance ([how often it holds](images-compared_sets.md)).",
