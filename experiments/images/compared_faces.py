@@ -16,6 +16,7 @@ import argparse
 import json
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,6 @@ from genmend.gans.settings import DetectorSettings
 from genmend.manifold.comparison.compare import N_SUBSAMPLES
 from genmend.storage.atomic import whole_file
 from genmend.storage.pieces import Work
-from genmend.workbench.commands.compare import run_compare
-from genmend.workbench.commands.features import run_features
-from genmend.workbench.commands.features_settings import FeaturesSettings
-from genmend.workbench.commands.score_settings import ScoreSettings
 
 RESULTS = Path(__file__).with_name("results") / "compared_faces"
 EXTRACTOR = "mobilenet-v2"
@@ -46,19 +43,14 @@ def main() -> None:
     options = _options()
     counts = write_sets(options)
     kept = options.work / "reference.safetensors"
-    run_features(options.work / "reference", kept, settings=FeaturesSettings(EXTRACTOR), progress=False)
-    run = run_compare(
-        kept,
-        [options.work / name for name in NAMES],
-        options.work / "compared",
-        settings=ScoreSettings(features=EXTRACTOR, bootstrap=options.bootstrap),
-        progress=False,
-    )
-    result = run.to_dict()
+    genmend("features", options.work / "reference", "--out", kept, "--extractor", EXTRACTOR)
+    sets = [options.work / name for name in NAMES]
+    genmend("score", kept, *sets, "--out", options.work / "compared", "--bootstrap", options.bootstrap)
+    result = json.loads((options.work / "compared" / "summary.json").read_text(encoding="utf-8"))
     kept_keys = ("differences", "difference_method", "ranks", "not_ranked", "warnings")
     found: dict[str, Any] = {
         "n": options.n,
-        "n_reference": len(run.reference),
+        "n_reference": result["reference"]["n"],
         "extractor": EXTRACTOR,
         "psi": PSI,
         "bootstrap": options.bootstrap,
@@ -75,6 +67,11 @@ def main() -> None:
     photograph(options.work / "compared" / "report.html", options.out / "page.png")
     print(json.dumps({key: found[key] for key in ("ranks", "n_changed", "n_given_up")}), flush=True)
     write_page("images/compared_faces")
+
+
+def genmend(*arguments: object) -> None:
+    """Run a command as one types it."""
+    subprocess.run([sys.executable, "-m", "genmend", *map(str, arguments), "--quiet"], check=True)
 
 
 def photograph(page: Path, path: Path) -> None:
