@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genmend.diffusion.amplification.attached import Schedule
+from genmend.diffusion.pipeline_parts import SigmaWindow
 
 __all__ = ["Choice", "Gains", "even_choices", "gain_limits", "gains_between", "gains_near", "place_of"]
 
@@ -22,7 +22,7 @@ class Choice:
 
     gains: Gains
     band: str = "low"
-    window: Schedule | None = None
+    window: SigmaWindow | None = None
 
 
 def gain_limits(slots: Sequence[str], largest: Mapping[str, float] | None) -> dict[str, float]:
@@ -45,7 +45,7 @@ def gain_limits(slots: Sequence[str], largest: Mapping[str, float] | None) -> di
 
 
 def even_choices(
-    limits: Mapping[str, float], bands: Sequence[str], windows: Sequence[Schedule | None], n: int, seed: int
+    limits: Mapping[str, float], bands: Sequence[str], windows: Sequence[SigmaWindow | None], n: int, seed: int
 ) -> list[Choice]:
     """Evenly over the gains, and over bands and windows where there are several."""
     from scipy.stats import qmc  # a second of its own

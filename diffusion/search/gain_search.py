@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from genmend.activations import Edit
-from genmend.diffusion.amplification.attached import Schedule
 from genmend.diffusion.amplification.gains import EditOptions, edits_by_slot
-from genmend.diffusion.pipeline_parts import block_layers, denoiser_of
+from genmend.diffusion.pipeline_parts import SigmaWindow, block_layers, denoiser_of
 from genmend.diffusion.search.choices import (
     Choice,
     Gains,
@@ -48,7 +47,7 @@ class Trial:
     edits: tuple[Edit, ...]
     comparison: Comparison
     band: str = "low"
-    window: Schedule | None = None
+    window: SigmaWindow | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -94,7 +93,7 @@ class GainSearch:
     keep_inside: float = 0.0
     objective: Objective = "novelty"
     band: str = "low"
-    window: Schedule | None = None
+    window: SigmaWindow | None = None
 
     @property
     def front(self) -> tuple[int, ...]:
@@ -172,7 +171,7 @@ def search_gains(
     objective: Objective = "novelty",
     keepers: Keepers | None = None,
     bands: Sequence[str] = ("low",),
-    windows: Sequence[Schedule | None] = (None,),
+    windows: Sequence[SigmaWindow | None] = (None,),
     largest: Mapping[str, float] | None = None,
     cutoff: float | Mapping[str, float] = 5.0,
     tau: float = 0.95,
@@ -309,7 +308,7 @@ def _gains_of(trial: Trial | None) -> Gains:
     return {} if trial is None else trial.gains
 
 
-def _in_words(window: Schedule | None) -> str:
+def _in_words(window: SigmaWindow | None) -> str:
     return "" if window is None else repr(window)
 
 
