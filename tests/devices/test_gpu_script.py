@@ -25,17 +25,25 @@ def script(monkeypatch):
 
 
 def test_it_runs_where_there_is_no_gpu(script, tmp_path, capsys):
-    script.main(["--device", "cpu", "--small", "--repeats", "1", "--out", str(tmp_path / "found.json")])
+    script.main(
+        ["--device", "cpu", "--small", "--repeats", "1", "--out", str(tmp_path / "found.json"), *others(script)]
+    )
     found = json.loads((tmp_path / "found.json").read_text())
     everything_agrees(found)
     assert "say nothing of a GPU" in found["note"]
+    with pytest.raises(SystemExit):
+        script.main([])
+    assert "no CUDA device" in capsys.readouterr().err
+
+
+def test_a_users_hour_where_there_is_no_gpu(script, tmp_path):
+    line = ["--device", "cpu", "--small", "--repeats", "1", "--parts", "hour"]
+    script.main([*line, "--out", str(tmp_path / "found.json")])
+    found = json.loads((tmp_path / "found.json").read_text())
     assert found["hour"]["images_kept"]
     assert found["hour"]["file_used_again_levels_apart"] <= 1
     assert found["hour"]["offload_none"]["seconds_an_image_batch_8"] > 0
     assert "on cpu in float32: the weights take" in found["hour"]["offload_none"]["said"]
-    with pytest.raises(SystemExit):
-        script.main([])
-    assert "no CUDA device" in capsys.readouterr().err
 
 
 def test_it_runs_as_on_a_gpu(script, tmp_path, monkeypatch):
@@ -51,12 +59,16 @@ def test_it_runs_as_on_a_gpu(script, tmp_path, monkeypatch):
         monkeypatch.setattr(torch.cuda, name, lambda *_, answer=answer: answer)
     monkeypatch.setattr(script, "RESULTS", tmp_path)
     with labelled_device():
-        others = [part.__name__ for part in script.PARTS if part is not script.hour]
-        script.main(["--small", "--repeats", "1", "--parts", *others])
+        script.main(["--small", "--repeats", "1", *others(script)])
     found = json.loads((tmp_path / "gpu-Labelled-GPU-1.json").read_text())
     everything_agrees(found)
     assert found["unet"]["peak_gb"] == 0.002
     assert set(found["unet"]) >= {"float32", "bfloat16", "float16"}
+
+
+def others(script):
+    """The parts that take seconds."""
+    return ["--parts", *(part.__name__ for part in script.PARTS if part is not script.hour)]
 
 
 def everything_agrees(found):
