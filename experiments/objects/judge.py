@@ -10,9 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torchvision.transforms.functional import gaussian_blur
 
 from experiments.objects.world import KINDS, PICTURE, SHAPE, Factors, is_held_out, is_typical, is_valid, render
 
@@ -21,6 +24,9 @@ CONTINUOUS = (*SHAPE, "light", *PICTURE)  # standardised by their bounds
 BOUNDS = dict.fromkeys(SHAPE, (0.1, 1.0)) | {"light": (-1.0, 1.0)} | PICTURE
 CLASSES = {"handles": 3, "lid": 2, "texture": 4}
 HUES = ("hue", "trim")
+TRAITS = ("light", *CLASSES, *HUES)  # beside the shape
+PATCH, BLUR = 6, 1.0  # pixels: what is broken is larger than noise and soft edges
+LARGEST_RESIDUAL = 0.1  # intact vessels lie below it and broken ones above, see results/judge
 SLACK = 0.03  # errors of reading that do not count, in units of the shape and of the circle of hues
 N_REFINED = 30  # steps of gradient descent on the factors
 
@@ -76,7 +82,7 @@ class Verdict:
     Attributes
     ----------
     residual : Tensor
-        Mean absolute difference to the vessel that was read and rendered again, in 0..1.
+        How far the worst patch is from the vessel that was read and rendered again, see `worst_patch`, in 0..1.
     intact, right, rare, held_out : Tensor of bool
         Residual small enough; the shape is one of the kind; neither typical nor held out; of the part never shown.
     factors : Factors
@@ -94,16 +100,48 @@ class Verdict:
         """Intact, right and new: rare or held out."""
         return self.intact & self.right & (self.rare | self.held_out)
 
+    def traits(self, kind: str) -> Tensor:
+        """What sets vessels of a kind apart, (n, 10): shape in widths of its box, the other factors as they are."""
+        f, one = self.factors, KINDS[kind]
+        shape = [(f[name] - getattr(one, name)[0]) / (getattr(one, name)[1] - getattr(one, name)[0]) for name in SHAPE]
+        return torch.stack([*shape, *(f[name].float() for name in TRAITS)], dim=1)
 
-def judge_pictures(reader: nn.Module, pictures: Tensor, kind: str, largest_residual: float) -> Verdict:
+
+def judge_pictures(reader: nn.Module, pictures: Tensor, kind: str) -> Verdict:
     """Judge pictures (n, 3, 48, 48) in 0..1 that were to be of a kind."""
     factors = refine_factors(read_factors(reader, pictures), pictures)
-    with torch.no_grad():
-        residual = (render(factors) - pictures).abs().mean((1, 2, 3))
+    residual = worst_patch(pictures, render(factors))
     one = KINDS[kind]
     held_out = is_held_out(factors, one, slack=SLACK)
     rare = ~is_typical(factors, one, slack=SLACK) & ~is_held_out(factors, one, slack=-SLACK)
-    return Verdict(residual, residual <= largest_residual, is_valid(factors, one, SLACK), rare, held_out, factors)
+    return Verdict(residual, residual <= LARGEST_RESIDUAL, is_valid(factors, one, SLACK), rare, held_out, factors)
+
+
+def worst_patch(pictures: Tensor, rendered: Tensor) -> Tensor:
+    """Mean absolute difference in the 6x6 patch where it is largest, both blurred by one pixel: (n,), 0..1."""
+    one, other = (gaussian_blur(values, [7, 7], [BLUR, BLUR]) for values in (pictures, rendered))
+    return nn.functional.avg_pool2d((one - other).abs().mean(1, keepdim=True), PATCH, PATCH // 3).amax((1, 2, 3))
+
+
+def spread_of(traits: NDArray[np.floating], kinds: NDArray[np.integer]) -> float:
+    """How far apart vessels of a kind are: the mean over pairs of a kind, and over traits, in 0..1; NaN without pairs.
+
+    Shape in widths of the kind's box, light in half of its range, hues in half a circle; another number of handles, lid
+    or texture is 1. Traits as `Verdict.traits` returns them, (n, 10); kinds are numbers, (n,).
+    """
+    means = []
+    for kind in np.unique(kinds):
+        of_kind = traits[kinds == kind]
+        if len(of_kind) > 1:
+            apart = np.abs(of_kind[:, None] - of_kind[None])
+            n_shape, n_classes = len(SHAPE), len(CLASSES)
+            classes = slice(n_shape + 1, n_shape + 1 + n_classes)
+            hues = slice(n_shape + 1 + n_classes, None)
+            apart[..., n_shape] /= 2
+            apart[..., classes] = apart[..., classes] > 0
+            apart[..., hues] = 2 * np.minimum(apart[..., hues] % 1, 1 - apart[..., hues] % 1)
+            means.append(apart[np.triu_indices(len(of_kind), 1)].mean())
+    return float(np.mean(means)) if means else float("nan")
 
 
 def load_reader() -> nn.Module:

@@ -28,6 +28,7 @@ from experiments.objects.judge import (
     WEIGHTS,
     build_reader,
     judge_pictures,
+    load_reader,
     read_factors,
     split_outputs,
 )
@@ -42,8 +43,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=15)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--measure", action="store_true", help="the weights that are there, without training")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.measure:
+        measure(load_reader())
+        return
     torch.manual_seed(options.seed)
     rng = np.random.default_rng(options.seed)
     reader = build_reader().train()
@@ -63,7 +68,7 @@ def main() -> None:
     with whole_file(WEIGHTS) as temporary:
         save_file({name: values.half() if values.is_floating_point() else values for name, values in
                    reader.state_dict().items()}, temporary)  # fmt: skip
-    measure(reader, rng, step)
+    measure(reader)
 
 
 def draw_all_kinds(n: int, rng: np.random.Generator, region: str = "valid") -> Factors:
@@ -98,20 +103,21 @@ def reading_loss(outputs: Tensor, factors: Factors) -> Tensor:
     return loss
 
 
-def measure(reader: nn.Module, rng: np.random.Generator, step: int) -> None:
+def measure(reader: nn.Module) -> None:
     """Write how well factors are read, and how far the residual tells intact vessels from broken ones."""
+    rng = np.random.default_rng(1)
     factors = draw_all_kinds(N_TESTED, rng)
-    pictures = soften(render(factors), rng)
+    pictures = torch.cat([soften(part, rng) for part in render(factors).split(100)])
     found = read_factors(reader, pictures)
     errors = {name: round(float((found[name] - factors[name]).abs().mean()), 4) for name in CONTINUOUS}
     errors |= {name: round(float(hue_distance(found[name], factors[name]).mean()), 4) for name in HUES}
     right = {name: round(float((found[name] == factors[name]).float().mean()), 4) for name in CLASSES}
     residuals = {}
     for name, changed in {"intact": pictures, **break_pictures(pictures, rng)}.items():
-        verdict = judge_pictures(reader, changed[:400], "cup", 1.0)
+        verdict = judge_pictures(reader, changed[:400], "cup")
         residuals[name] = [round(float(verdict.residual.quantile(q)), 4) for q in (0.05, 0.5, 0.95, 0.99)]
     RESULTS.mkdir(parents=True, exist_ok=True)
-    results = {"steps": step, "n": N_TESTED, "mean_error": errors, "right": right, "residual_quantiles": residuals}
+    results = {"n": N_TESTED, "mean_error": errors, "right": right, "residual_quantiles": residuals}
     (RESULTS / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(results, indent=1))
 

@@ -11,6 +11,7 @@ pytest.importorskip("diffusers")
 from diffusers import StableDiffusionPipeline
 
 from experiments.objects.captions import caption, vocabulary
+from experiments.objects.creativity import TRIVIAL, Bench, Regime, framed, row_of, ways_to_try
 from experiments.objects.distil import Critic, draw_in_one_step, noise_and_texts, pair_piece, take_step
 from experiments.objects.judge import (
     BOUNDS,
@@ -19,13 +20,17 @@ from experiments.objects.judge import (
     HUES,
     Verdict,
     build_reader,
+    judge_pictures,
+    load_reader,
     read_factors,
     refine_factors,
     split_outputs,
+    spread_of,
 )
 from experiments.objects.models import build_pipeline
-from experiments.objects.train_judge import break_pictures
+from experiments.objects.train_judge import break_pictures, soften
 from experiments.objects.train_pipeline import draw_batch
+from experiments.objects.ways import BANDS, PLAIN, searched_ways
 from experiments.objects.world import (
     KINDS,
     SHAPE,
@@ -39,6 +44,7 @@ from experiments.objects.world import (
 )
 from experiments.pipeline_training import Training, encode, publish
 from genmend.diffusion.amplification.gains import edits_by_slot
+from genmend.storage.pieces import Work
 
 
 def drawn(region, n=200, kind="cup", seed=0):
@@ -164,3 +170,61 @@ def test_a_distillation_learns_from_pairs_and_goes_on_exactly(tmp_path):
     pipe = StableDiffusionPipeline.from_pretrained(tmp_path / "one_step", dtype=torch.float32)
     drawn = pipe(texts[:2], latents=noise[:2], num_inference_steps=1, guidance_scale=0.0, output_type="latent").images
     torch.testing.assert_close(drawn, draw_in_one_step(pipe.unet, noise[:2], encode(pipe, texts[:2])))
+
+
+@pytest.fixture(scope="module")
+def reader():
+    return load_reader()
+
+
+@pytest.mark.parametrize(
+    ("region", "creative", "held_out"), [("typical", 0.0, 0.0), ("rare", 0.9, 0.0), ("held out", 0.8, 0.8)]
+)
+def test_the_trained_judge_tells_the_regions_apart(reader, region, creative, held_out):
+    factors = drawn(region, 15)
+    pictures = soften(render(factors), np.random.default_rng(0))
+    verdict = judge_pictures(reader, pictures, "cup")
+    assert verdict.intact.all()
+    assert abs(verdict.creative.float().mean() - creative) < 0.25
+    assert abs(verdict.held_out.float().mean() - held_out) < 0.25
+    broken = break_pictures(pictures, np.random.default_rng(0))
+    assert all(judge_pictures(reader, changed, "cup").intact.float().mean() < 0.1 for changed in broken.values())
+
+
+@pytest.mark.parametrize("change", TRIVIAL)
+def test_the_trained_judge_does_not_count_trivial_changes(reader, change):
+    pictures = render(drawn("typical", 8, "vase"))
+    assert not judge_pictures(reader, TRIVIAL[change](pictures).clamp(0, 1), "vase").creative.any()
+
+
+def test_the_spread_is_none_of_equal_vessels_and_grows_with_the_region():
+    kinds = np.zeros(60, dtype=int)
+    yes = torch.ones(60, dtype=torch.bool)
+    spreads = []
+    for region in ("typical", "rare"):
+        factors = drawn(region, 60)
+        spreads.append(spread_of(Verdict(torch.zeros(60), yes, yes, yes, yes, factors).traits("cup").numpy(), kinds))
+    assert 0 < spreads[0] < spreads[1] < 1
+    same = {name: values[:1].expand(60) for name, values in drawn("rare", 1).items()}
+    assert spread_of(Verdict(torch.zeros(60), yes, yes, yes, yes, same).traits("cup").numpy(), kinds) == 0
+    wrapped = Verdict(yes[:2] * 0, yes, yes, yes, yes, {**same, "hue": torch.tensor([0.99, 0.01])})
+    hues = {name: values[:2] for name, values in wrapped.factors.items()}
+    apart = Verdict(yes[:2] * 0, yes, yes, yes, yes, hues).traits("cup").numpy()
+    assert spread_of(apart, kinds[:2]) == pytest.approx(2 * 0.02 / 10, abs=1e-6)
+
+
+def test_every_way_to_draw_runs_and_the_bands_try_the_same_gains(tmp_path, reader):
+    pipe = build_pipeline(tmp_path, (8, 16, 16))
+    regime = Regime(tmp_path, {"num_inference_steps": 1, "guidance_scale": 0.0}, 2)
+    bench = Bench(pipe, regime, reader, Work())
+    ways = {way.family: way for way in (PLAIN, *ways_to_try(regime, "creative", 2))}
+    pictures = {family: bench.pictures(way, "creative", "cup", range(2)) for family, way in ways.items()}
+    plain = pictures.pop("plain")
+    assert all(not torch.equal(plain, changed) for changed in pictures.values())
+    found = bench.verdicts(PLAIN, "plain", range(2))
+    assert all(len(values) == 2 * len(KINDS) for values in found.values())
+    tried = [[way.strength for way in searched_ways(band, 8)] for band in BANDS]
+    assert all(strengths == tried[0] for strengths in tried)
+    row = row_of(found, found)
+    assert row["more_creative"] == (0.0, 0.0, 0.0)
+    assert len(framed(bench, PLAIN, "cup")) == 2
