@@ -9,8 +9,8 @@ not count, so a zoom is not new.
 
 Two regimes: the distilled pipeline in one unguided step, as the published gains are of, and the trained one in several
 steps. Two prompts, "a cup" and "a creative cup", for each of six kinds. The strength of each way to draw is the one
-with the largest creative share on seeds 0-15, out of what stands in ways.py; the search of each band tries the same
-gains. Reported on seeds 100-199 beside plain drawing with the same seeds; plain drawing with more seeds is the control
+with the largest creative share on some seeds, out of what stands in ways.py; the search of each band tries the same
+gains. Reported on other seeds beside plain drawing with the same seeds; plain drawing with more seeds is the control
 that costs nothing to find. Trivial changes of the plain pictures show that the judge does not count them. The newest
 of four plain pictures by `genmend.diffusion.Novelty` shows what a measure with a network's taste finds.
 
@@ -22,7 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,6 @@ from genmend.storage.pieces import Work
 from genmend.storage.weights import cache_folder
 
 RESULTS = Path(__file__).with_name("results") / "creativity"
-CHOICE, REPORT = range(16), range(100, 200)
 PROMPTS = {"plain": "a {}", "creative": "a creative {}"}
 FOUND = ("intact", "right", "rare", "held_out")
 N_NEWEST = 4  # the newest of so many
@@ -82,6 +81,8 @@ class Regime:
     folder: Path
     call: Mapping[str, Any]
     n_trials: int
+    choice: range
+    report: range
 
     @property
     def guided(self) -> bool:
@@ -89,8 +90,8 @@ class Regime:
 
 
 REGIMES = {
-    "one_step": Regime(ONE_STEP, {"num_inference_steps": 1, "guidance_scale": 0.0}, 16),
-    "steps": Regime(TRAINED, {"num_inference_steps": 8, "guidance_scale": 1.0}, 6),
+    "one_step": Regime(ONE_STEP, {"num_inference_steps": 1, "guidance_scale": 0.0}, 16, range(16), range(100, 200)),
+    "steps": Regime(TRAINED, {"num_inference_steps": 8, "guidance_scale": 1.0}, 6, range(8), range(100, 140)),
 }
 
 
@@ -165,25 +166,29 @@ def row_of(verdicts: Mapping[str, np.ndarray], plain: Mapping[str, np.ndarray]) 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--regime", nargs="+", choices=REGIMES, default=list(REGIMES))
-    parser.add_argument("--quick", action="store_true", help="2 seeds and 2 trials, written nowhere but the terminal")
+    parser.add_argument("--quick", action="store_true", help="few seeds and 2 trials, written nowhere but the terminal")
     options = parser.parse_args()
     torch.set_num_threads(1)
     path = RESULTS / "results.json"
     results = json.loads(path.read_text(encoding="utf-8")) if path.is_file() and not options.quick else {}
-    choice, report = (range(2), range(100, 102)) if options.quick else (CHOICE, REPORT)
     for name in options.regime:
-        bench = begin(REGIMES[name])
-        n_trials = 2 if options.quick else bench.regime.n_trials
-        measured = {words: measure(bench, words, choice, report, n_trials) for words in PROMPTS}
+        regime = REGIMES[name]
+        if options.quick:
+            regime = replace(regime, n_trials=2, choice=range(2), report=range(100, 104))
+        bench = begin(regime)
+        measured = {words: measure(bench, words) for words in PROMPTS}
         results[name] = {
             "call": dict(bench.regime.call),
-            "seeds": {"choice": [choice.start, choice.stop - 1], "report": [report.start, report.stop - 1]},
+            "seeds": {
+                name: [part.start, part.stop - 1]
+                for name, part in (("choice", regime.choice), ("report", regime.report))
+            },
             "kinds": list(KINDS),
             "largest_residual": LARGEST_RESIDUAL,
             "prompts": measured,
-            "rendered": rendered_vessels(bench, len(report)),
-            "trivial": trivial_changes(bench, report),
-            "newest": newest_by_features(bench, report),
+            "rendered": rendered_vessels(bench),
+            "trivial": trivial_changes(bench),
+            "newest": newest_by_features(bench),
         }
         if options.quick:
             print(json.dumps(results, indent=1))
@@ -207,36 +212,36 @@ def begin(regime: Regime) -> Bench:
     return Bench(pipe, regime, reader, Work(cache_folder() / "vessels" / key))
 
 
-def ways_to_try(regime: Regime, words: str, n_trials: int) -> list[Way]:
+def ways_to_try(regime: Regime, words: str) -> list[Way]:
     """All strengths of all families; the published gains are of one step."""
     steps = regime.call["num_inference_steps"]
     ways = [*published_ways(), *mid_ways(), *other_ways(steps, regime.guided)]
-    ways += [way for band in BANDS for way in searched_ways(band, n_trials)]
+    ways += [way for band in BANDS for way in searched_ways(band, regime.n_trials)]
     return ways + (against_plain_ways(regime.guided) if words == "creative" else [])
 
 
-def measure(bench: Bench, words: str, choice: range, report: range, n_trials: int) -> dict[str, Any]:
+def measure(bench: Bench, words: str) -> dict[str, Any]:
     """Choose a strength of each family on the seeds of the choice, and report it on the others."""
     shares: dict[str, dict[str, float]] = {}
     ways: dict[tuple[str, str], Way] = {}
-    for way in tqdm([PLAIN, *ways_to_try(bench.regime, words, n_trials)], desc=f"{words} prompt"):
+    for way in tqdm([PLAIN, *ways_to_try(bench.regime, words)], desc=f"{words} prompt"):
         ways[way.family, way.strength] = way
-        share = float(creative(bench.verdicts(way, words, choice)).mean())
+        share = float(creative(bench.verdicts(way, words, bench.regime.choice)).mean())
         shares.setdefault(way.family, {})[way.strength] = share
-    plain = bench.verdicts(PLAIN, words, report)
+    plain = bench.verdicts(PLAIN, words, bench.regime.report)
     rows = []
     for family, by_strength in shares.items():
         best = max(by_strength, key=lambda strength: by_strength[strength])
-        row = row_of(bench.verdicts(ways[family, best], words, report), plain)
+        row = row_of(bench.verdicts(ways[family, best], words, bench.regime.report), plain)
         rows.append({"way": family, "strength": best, "cost": ways[family, best].cost, "choice": by_strength} | row)
     return {"rows": rows}
 
 
-def trivial_changes(bench: Bench, report: range) -> list[dict[str, Any]]:
+def trivial_changes(bench: Bench) -> list[dict[str, Any]]:
     """The plain pictures changed in what does not count: the judge has to count as many creative ones."""
     counted: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in ("plain", *TRIVIAL)}
     for kind in KINDS:
-        pictures = bench.pictures(PLAIN, "creative", kind, report)
+        pictures = bench.pictures(PLAIN, "creative", kind, bench.regime.report)
         for name, found in counted.items():
             changed = TRIVIAL[name](pictures).clamp(0, 1) if name in TRIVIAL else pictures
             found.append(judge(bench.reader, changed, kind))
@@ -247,30 +252,35 @@ def trivial_changes(bench: Bench, report: range) -> list[dict[str, Any]]:
     return [{"change": name} | row_of(found, joined["plain"]) for name, found in joined.items()]
 
 
-def rendered_vessels(bench: Bench, n: int) -> list[dict[str, Any]]:
+def rendered_vessels(bench: Bench) -> list[dict[str, Any]]:
     """Vessels of known regions, rendered: how many does the judge call creative, and how many unseen?"""
     rows = []
     for region in ("typical", "rare", "held out"):
         rng = np.random.default_rng(1)
         parts = [
-            judge(bench.reader, soften(render(draw_factors(KINDS[kind], n, rng, region)), rng), kind) for kind in KINDS
+            judge(
+                bench.reader,
+                soften(render(draw_factors(KINDS[kind], len(bench.regime.report), rng, region)), rng),
+                kind,
+            )
+            for kind in KINDS
         ]
         found = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
         rows.append({"region": region} | row_of(found, found))
     return rows
 
 
-def newest_by_features(bench: Bench, report: range) -> dict[str, Any]:
+def newest_by_features(bench: Bench) -> dict[str, Any]:
     """The newest of four plain pictures by distances among features: how much creative does that find?"""
     from sklearn.metrics import roc_auc_score
 
     extractor = load_extractor("efficientnet-lite0")
-    cloud = range(1_000, 1_000 + 2 * len(report))
+    cloud = range(1_000, 1_000 + 2 * len(bench.regime.report))
     is_creative, novelty = [], []
     for kind in KINDS:
         clouds = {kind: bench.pictures(PLAIN, "plain", kind, cloud)}
         measure_of_kind = Novelty(extractor).fit(clouds)
-        pictures = bench.pictures(PLAIN, "plain", kind, report)
+        pictures = bench.pictures(PLAIN, "plain", kind, bench.regime.report)
         is_creative.append(creative(judge(bench.reader, pictures, kind)))
         novelty.append(measure_of_kind(pictures, kind))
     found, scores = np.stack(is_creative), np.stack(novelty)
@@ -288,20 +298,15 @@ def newest_by_features(bench: Bench, report: range) -> dict[str, Any]:
 
 def picture_of(bench: Bench, measured: Mapping[str, Any]) -> bytes:
     """A row for each way, two seeds of each kind; what is creative has a green frame, what is broken a red one."""
-    steps = bench.regime.call["num_inference_steps"]
-    ways = {(way.family, way.strength): way for way in (PLAIN, *ways_to_try(bench.regime, "creative", 64))}
-    rows = []
-    for row in measured["rows"]:
-        way = ways.get((row["way"], row["strength"]))
-        if way is None:
-            raise ValueError(f"{row['way']} {row['strength']} of {steps} steps is no way of ways.py any more.")
-        rows.append(torch.cat([framed(bench, way, kind) for kind in KINDS]))
+    ways = {(way.family, way.strength): way for way in (PLAIN, *ways_to_try(bench.regime, "creative"))}
+    shown = [ways[row["way"], row["strength"]] for row in measured["rows"]]
+    rows = [torch.cat([framed(bench, way, kind) for kind in KINDS]) for way in shown]
     return image_grid(rows, scale=2)
 
 
 def framed(bench: Bench, way: Way, kind: str) -> Tensor:
     """Two pictures (2, 3, 52, 52) of a kind in their frames."""
-    pictures = bench.pictures(way, "creative", kind, REPORT[:2])
+    pictures = bench.pictures(way, "creative", kind, bench.regime.report[:2])
     found = judge(bench.reader, pictures, kind)
     frames = torch.full((len(pictures), 3, 52, 52), 0.9)
     good, broken = torch.from_numpy(creative(found)), torch.from_numpy(~(found["intact"] & found["right"]))

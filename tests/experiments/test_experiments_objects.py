@@ -215,9 +215,9 @@ def test_the_spread_is_none_of_equal_vessels_and_grows_with_the_region():
 
 def test_every_way_to_draw_runs_and_the_bands_try_the_same_gains(tmp_path, reader):
     pipe = build_pipeline(tmp_path, (8, 16, 16))
-    regime = Regime(tmp_path, {"num_inference_steps": 1, "guidance_scale": 0.0}, 2)
+    regime = Regime(tmp_path, {"num_inference_steps": 1, "guidance_scale": 0.0}, 2, range(2), range(2))
     bench = Bench(pipe, regime, reader, Work())
-    ways = {way.family: way for way in (PLAIN, *ways_to_try(regime, "creative", 2))}
+    ways = {way.family: way for way in (PLAIN, *ways_to_try(regime, "creative"))}
     pictures = {family: bench.pictures(way, "creative", "cup", range(2)) for family, way in ways.items()}
     plain = pictures.pop("plain")
     assert all(not torch.equal(plain, changed) for changed in pictures.values())
