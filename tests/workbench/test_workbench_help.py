@@ -18,7 +18,7 @@ COMMANDS = get_command(app).commands
 
 # Read one by one: the same word for the same thing, told for the command.
 TOLD_FOR_EACH = {
-    "--allow-other-weights", "--batch-size", "--check", "--correction",
+    "--allow-other-weights", "--batch-size", "--check", "--correction", "--device",
     "--extractor", "--k", "--labels", "--latents", "--layer", "--layers", "--method",
     "--model", "--n", "--n-images", "--n-reference", "--n-statistics", "--out", "--resume", "--seed", "--side",
     "--prompt", "--steps", "--target",

@@ -172,11 +172,15 @@ def test_devices_that_are_there_are_taken(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "name", ["detect", "train-detector", "correct", "dissect", "rare", "explore", "score", "amplify"]
+    ("name", "default"),
+    [
+        *((name, "cpu") for name in ("detect", "train-detector", "correct", "dissect", "rare", "explore", "score")),
+        ("amplify", ""),  # a GPU where there is one: pipelines are large
+    ],
 )
-def test_a_command_that_runs_a_network_takes_a_device(name):
+def test_a_command_that_runs_a_network_takes_a_device(name, default):
     command = get_command(app).commands[name]
-    assert [one.default for one in command.params if one.name == "device"] == ["cpu"]
+    assert [one.default for one in command.params if one.name == "device"] == [default]
 
 
 def test_latents_that_are_not_given_are_drawn_and_kept(tmp_path):
