@@ -33,7 +33,6 @@ from experiments.faces.pages.painted import painted
 from experiments.faces.pages.plausible import plausible
 from experiments.garments import pages as garments
 from experiments.images import pages as images
-from experiments.objects import pages as objects
 from experiments.speed_page import speed_text
 from experiments.voices import pages as voices
 
@@ -43,7 +42,6 @@ SPEED = ROOT / "docs" / "speed.md"  # from the result files of benchmarks/
 ROOMS = {
     "faces": "Faces",
     "garments": "Garments",
-    "objects": "Vessels",
     "images": "Sets of images",
     "voices": "Voices",
     "concepts": "What networks see",
@@ -54,7 +52,6 @@ PAGES: dict[str, Callable[[Any], str]] = {
         for page in (*correction.PAGES, *defaults.PAGES, plausible, *units.PAGES, painted)
     },
     **{f"garments/{page.__name__}": page for page in garments.PAGES},
-    **{f"objects/{page.__name__}": page for page in objects.PAGES},
     **{f"images/{page.__name__}": page for page in images.PAGES},
     **{f"voices/{page.__name__}": page for page in voices.PAGES},
     **{

@@ -49,7 +49,6 @@ from experiments.objects.ways import (
     searched_ways,
 )
 from experiments.objects.world import KINDS, draw_factors, render
-from experiments.pages import write_page
 from genmend.activations.digests import weights_digest
 from genmend.diffusion import Novelty, draw
 from genmend.diffusion.baselines.boosted_noise import boosted_latents
@@ -91,7 +90,7 @@ class Regime:
 
 REGIMES = {
     "one_step": Regime(ONE_STEP, {"num_inference_steps": 1, "guidance_scale": 0.0}, 16, range(16), range(100, 200)),
-    "steps": Regime(TRAINED, {"num_inference_steps": 8, "guidance_scale": 1.0}, 6, range(8), range(100, 140)),
+    "steps": Regime(TRAINED, {"num_inference_steps": 8, "guidance_scale": 2.0}, 6, range(8), range(100, 140)),
 }
 
 
@@ -198,8 +197,6 @@ def main() -> None:
             temporary.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
         with whole_file(RESULTS / f"{name}.png") as temporary:
             temporary.write_bytes(picture_of(bench, measured["creative"]))
-    if not options.quick:
-        write_page("objects/creativity")
 
 
 def begin(regime: Regime) -> Bench:

@@ -17,7 +17,18 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.transforms.functional import gaussian_blur
 
-from experiments.objects.world import KINDS, PICTURE, SHAPE, Factors, is_held_out, is_typical, is_valid, render
+from experiments.objects.world import (
+    KINDS,
+    PICTURE,
+    SHAPE,
+    Factors,
+    Kind,
+    is_held_out,
+    is_typical,
+    is_valid,
+    nearest_typical,
+    render,
+)
 
 WEIGHTS = Path(__file__).parents[1] / "data" / "vessel_reader.safetensors"
 CONTINUOUS = (*SHAPE, "light", *PICTURE)  # standardised by their bounds
@@ -84,7 +95,8 @@ class Verdict:
     residual : Tensor
         How far the worst patch is from the vessel that was read and rendered again, see `worst_patch`, in 0..1.
     intact, right, rare, held_out : Tensor of bool
-        Residual small enough; the shape is one of the kind; neither typical nor held out; of the part never shown.
+        Residual small enough; the shape is one of the kind; neither typical nor held out; of the part never shown. What
+        a typical vessel of the kind looks like, up to the largest residual, is neither rare nor held out.
     factors : Factors
     """
 
@@ -114,7 +126,19 @@ def judge_pictures(reader: nn.Module, pictures: Tensor, kind: str) -> Verdict:
     one = KINDS[kind]
     held_out = is_held_out(factors, one, slack=SLACK)
     rare = ~is_typical(factors, one, slack=SLACK) & ~is_held_out(factors, one, slack=-SLACK)
-    return Verdict(residual, residual <= LARGEST_RESIDUAL, is_valid(factors, one, SLACK), rare, held_out, factors)
+    looks_typical = residual_of_typical(pictures, factors, one) <= LARGEST_RESIDUAL
+    right = is_valid(factors, one, SLACK)
+    new = ~looks_typical
+    return Verdict(residual, residual <= LARGEST_RESIDUAL, right, rare & new, held_out & new, factors)
+
+
+def residual_of_typical(pictures: Tensor, factors: Factors, kind: Kind) -> Tensor:
+    """How far the worst patch is from the nearest typical vessel of the kind at the same place, (n,).
+
+    A faint or noisy texture can be read as another one: it is new only where no typical vessel looks like it.
+    """
+    fits = [worst_patch(pictures, render(nearest_typical(factors, kind, texture))) for texture in kind.textures]
+    return torch.stack(fits).amin(0)
 
 
 def worst_patch(pictures: Tensor, rendered: Tensor) -> Tensor:

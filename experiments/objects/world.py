@@ -92,6 +92,20 @@ def is_typical(factors: Factors, kind: Kind, slack: float = 0.0) -> Tensor:
     return typical
 
 
+def nearest_typical(factors: Factors, kind: Kind, texture: int) -> Factors:
+    """The typical vessels (n,) of a texture that are nearest: each factor is moved into its typical range."""
+
+    def into(hue: Tensor, middle: float) -> Tensor:
+        away = (hue - middle + 0.5) % 1 - 0.5
+        return (middle + away.clamp(-HUE_WIDTH, HUE_WIDTH)) % 1
+
+    moved = {name: factors[name].clamp(*kind.typical_range(name)) for name in SHAPE}
+    moved |= {"hue": into(factors["hue"], kind.hue), "trim": into(factors["trim"], kind.trim)}
+    moved["light"] = factors["light"].clamp(*TYPICAL_LIGHT)
+    classes = {"handles": kind.handles, "lid": kind.lid, "texture": texture}
+    return factors | moved | {name: torch.full_like(factors[name], value) for name, value in classes.items()}
+
+
 def draw_factors(kind: Kind, n: int, rng: np.random.Generator, region: str) -> Factors:
     """Factors of `n` vessels of a kind, from the region "typical", "rare", "held out" or "valid" (all there is).
 

@@ -40,6 +40,7 @@ from experiments.objects.world import (
     is_held_out,
     is_typical,
     is_valid,
+    nearest_typical,
     render,
 )
 from experiments.pipeline_training import Training, encode, publish
@@ -62,6 +63,15 @@ def test_the_regions_of_a_kind_are_what_they_say(name):
     assert all(is_valid(part, kind).all() for part in (typical, rare, held_out))
     others = [is_valid(rare, other) for other_name, other in KINDS.items() if other_name != name]
     assert not torch.stack(others).any()  # the boxes of shapes do not overlap
+
+
+def test_the_nearest_typical_vessel_is_typical_and_a_typical_one_is_its_own():
+    kind = KINDS["cup"]
+    moved = nearest_typical(drawn("valid"), kind, kind.textures[1])
+    assert is_typical(moved, kind, 1e-6).all()
+    typical = drawn("typical")
+    own = nearest_typical(typical, kind, kind.textures[0])
+    assert all(torch.allclose(own[name], typical[name].to(own[name].dtype)) for name in typical if name != "texture")
 
 
 def test_pictures_follow_their_factors_and_stay_in_range():
