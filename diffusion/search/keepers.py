@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genmend.diffusion.search.novelty import Novelty
-
 if TYPE_CHECKING:
+    from genmend.diffusion.search.novelty import Novelty
     from genmend.diffusion.search.scorers import Scorer
 
 __all__ = ["Keepers"]

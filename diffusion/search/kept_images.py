@@ -48,7 +48,8 @@ def image_source(
         about = {"edits": [describe_edit(edit) for edit in edits], "window": repr(window) if edits else ""}
         parts = []
         for start in range(0, len(seeds), batch_size):
-            batch, drawn = seeds[start : start + batch_size], []
+            batch = seeds[start : start + batch_size]
+            drawn: list[int] = []
 
             def compute(batch: range = batch, drawn: list[int] = drawn) -> dict[str, Any]:
                 with amplified(pipe, edits=edits, schedule=window if edits else None):

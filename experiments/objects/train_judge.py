@@ -118,7 +118,7 @@ def measure(reader: nn.Module) -> None:
         residuals[name] = [round(float(verdict.residual.quantile(q)), 4) for q in (0.05, 0.5, 0.95, 0.99)]
     RESULTS.mkdir(parents=True, exist_ok=True)
     results = {"n": N_TESTED, "mean_error": errors, "right": right, "residual_quantiles": residuals}
-    (RESULTS / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    (RESULTS / "reader.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(results, indent=1))
 
 

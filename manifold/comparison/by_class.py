@@ -83,9 +83,11 @@ def evaluate_by_class(
     x = as_features(ours.values, "reference")
     y = as_features(theirs.values, "query", x.shape[1])
     of_reference, of_query = (np.array([str(one) for one in some]) for some in labels)
-    for name, some, rows in (("reference", of_reference, x), ("query", of_query, y)):
-        if len(some) != len(rows):
-            raise ValueError(f"{len(some)} labels came with {len(rows)} {name} samples; give one for each, in order")
+    for name, some, features in (("reference", of_reference, x), ("query", of_query, y)):
+        if len(some) != len(features):
+            raise ValueError(
+                f"{len(some)} labels came with {len(features)} {name} samples; give one for each, in order"
+            )
     needed = max(counts(k)) + 1
     classes, left_out = {}, {}
     for name in sorted({*of_reference.tolist(), *of_query.tolist()}):

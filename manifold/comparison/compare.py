@@ -194,6 +194,6 @@ def _same_samples(sets: Mapping[str, Given]) -> list[str]:
     names, found = list(sets), []
     for place, first in enumerate(names):
         for second in names[place + 1 :]:
-            if np.array_equal(*(np.asarray(sets[name].values) for name in (first, second))):
+            if np.array_equal(np.asarray(sets[first].values), np.asarray(sets[second].values)):
                 found.append(f"{first} and {second} hold the same samples")
     return found

@@ -94,18 +94,34 @@ def _near_doubles(nearest: Mapping[str, np.ndarray]) -> list[str]:
     """
     counts = {}
     for name, distances in nearest.items():
-        middle = float(np.median(distances[distances > 0])) if distances.any() else 0.0
-        counts[name] = int(np.sum((distances > 0) & (distances < _NEAR * middle))), len(distances)
+        apart = distances[distances > 0]
+        near = int(np.sum(apart < _NEAR * np.median(apart))) if len(apart) else 0
+        counts[name] = near, len(distances), _near_by_chance(apart)
     found = []
     for name, other in (("reference", "query"), ("query", "reference")):
         if len(counts) < 2 or not counts[name][0]:
             continue
-        (near, n), (others, m) = counts[name], counts[other]
-        expected = others * n / m
+        (near, n, chance), (others, m, _) = counts[name], counts[other]
+        expected = max(others * n / m, chance)
         if near > 3 * expected + 3 * np.sqrt(expected):
             found.append(f"{near} of the {n} {name} samples are nearly identical to others of it, less than a tenth of "
                          f"the usual distance away, as hardly any of the {other} are")  # fmt: skip
     return found
+
+
+def _near_by_chance(apart: np.ndarray) -> float:
+    """How many of these distances to the nearest other, (n,), would lie below a tenth of their median by chance alone.
+
+    Where points are scattered evenly in d dimensions, the d-th power of that distance is exponential: d follows from
+    the quartiles, 1.573 / log(upper / lower). In few dimensions such neighbours are common, in many there are none.
+    """
+    if len(apart) < 2:
+        return 0.0
+    lower, upper = np.quantile(apart, (0.25, 0.75))
+    if lower == upper:
+        return 0.0
+    dimension = 1.573 / np.log(upper / lower)
+    return float(len(apart) * (1 - 0.5 ** (_NEAR**dimension)))
 
 
 def _is_crowded(values: EvaluationAtK, m: int, copied: float) -> bool:

@@ -22,6 +22,13 @@ def spoiled(value):
     return bad
 
 
+def test_a_name_is_a_file_to_a_metric_and_no_features_to_a_manifold():
+    with pytest.raises(TypeError, match="str of dtype"):
+        Manifold().fit("features.npy")
+    with pytest.raises(FileNotFoundError, match=r"There is no features\.npy"):
+        prdc("features.npy", Y)
+
+
 @pytest.mark.parametrize(
     ("bad", "error", "message"),
     [
@@ -38,7 +45,6 @@ def spoiled(value):
         (X.astype(str), TypeError, "dtype <U"),
         (X.astype(object), TypeError, "dtype object"),
         (None, TypeError, "NoneType"),
-        ("features.npy", TypeError, "str of dtype"),
         ([[1.0, 2.0], [3.0]], TypeError, "cannot be read as a 2-D array"),
         (scipy.sparse.csr_matrix(X), TypeError, r"sparse matrix.*toarray"),
     ],

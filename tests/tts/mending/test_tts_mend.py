@@ -256,8 +256,9 @@ def test_the_judge_hears_the_language_of_the_voice(flagged, monkeypatch):
     asked = []
 
     class German(Judge):
-        def __init__(self, language):
+        def __init__(self, language, kana):
             super().__init__()
+            assert not kana
             self.language = language
             asked.append(language)
 
