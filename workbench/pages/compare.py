@@ -61,7 +61,8 @@ def compare_answer(result: Mapping[str, Any]) -> Answer:
     n = result["reference"]["n"]
     sizes = {name: one["n_query"] for name, one in result["models"].items()}
     counted = ", ".join(f"{name} ({size} samples)" for name, size in sizes.items())
-    k, ranks = next(iter(result["ranks"].items()), ("", {}))
+    nothing: tuple[str, dict[str, Any]] = ("", {})
+    k, ranks = next(iter(result["ranks"].items()), nothing)
     told = [f"{metric}: {_best_in_words(ranks[metric])}" for metric in NAMED if metric in ranks]
     said = f" With k = {k}, the best {'; '.join(told)}." if told else " Nothing is ranked: see the notes."
     doubts = [f"{note}." for note in result["warnings"]]
@@ -95,7 +96,9 @@ def _listed(names: Sequence[str]) -> str:
 
 def _overview(result: Mapping[str, Any]) -> Table:
     """What has a better direction, at the smallest k that it was computed for, each value with its rank."""
-    names, rows, marked = list(result["models"]), [], set()
+    names = list(result["models"])
+    rows: list[list[Any]] = []
+    marked: set[Any] = set()
     for k, ranks in list(result["ranks"].items())[:1]:
         for metric in [name for name in RANKED if name in ranks]:
             cells = []
@@ -199,7 +202,8 @@ def _coloured(pixels: np.ndarray) -> np.ndarray:
 
 
 def _differences(result: Mapping[str, Any]) -> list[Any]:
-    rows, marked = [], set()
+    rows: list[list[Any]] = []
+    marked: set[Any] = set()
     for one in result["differences"]:
         if one["metric"] not in RANKED:
             continue
