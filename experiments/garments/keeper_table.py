@@ -51,7 +51,7 @@ class Counting:
 
 
 def row_of(first: Counting, second: Counting, drawn: Tensor, plain: Tensor, paired: bool = True) -> dict[str, Any]:
-    """Figures of pictures beside those of the plain ones of the same seeds; in `second`, another space, keepers alone.
+    """Figures of pictures beside those of plain ones; in `second`, another space, keepers alone.
 
     Parameters
     ----------

@@ -7,8 +7,7 @@ the highest or lowest quarter of its kind, as measured in the picture). Then pic
 compared with it: of the styles that the cloud has, of the one that it lacks, trivial changes of the first at their
 largest strengths, and what is unusable: garments broken on purpose, and garments of another kind. A picture is newer
 where its distance to the 5th neighbour in the cloud is above the 95th percentile of the cloud's own; inside where it
-lies in a ball of the manifold (k = 5) of 500 further real ones of all styles, of aligned pictures in the manifolds of
-both spaces, each of which sees breakages that the other does not; usable where the judge gives its garment
+lies in a ball of the manifold (k = 5) of 500 further real ones of all styles; usable where the judge gives its garment
 a probability of 0.5. It counts where it is all three.
 
 Writes results/novelty_spaces/results.json and the page. About one minute on one core.
@@ -35,7 +34,6 @@ from genmend.manifold import Manifold, nearest_neighbors
 
 RESULTS = Path(__file__).with_name("results") / "novelty_spaces"
 STYLES = {"patterned": (1, 1), "slim": (2, -1), "wide": (2, 1)}  # column of `traits`, and its value
-ALIGNED = ("contrastive, aligned", "autoencoder, aligned")
 N_CLOUD, N_REAL, N_EACH, K = 300, 500, 40, 5
 
 
@@ -58,13 +56,9 @@ def main() -> None:
             usable = {
                 name: (garment_probabilities(judge, found)[:, label] >= 0.5).numpy() for name, found in asked.items()
             }
-            told: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
             for space, extractor in spaces().items():
-                told[space] = tell(extractor, pictures_of(images[cloud]), pictures_of(images[real]), asked)
-            for space, found in told.items():
+                found = tell(extractor, pictures_of(images[cloud]), pictures_of(images[real]), asked)
                 for name, (novelty, inside) in found.items():
-                    if space in ALIGNED:
-                        inside = told[ALIGNED[0]][name][1] & told[ALIGNED[1]][name][1]
                     row = rows.setdefault(name, {}).setdefault(space, {})
                     counts = (novelty > 1) & inside & usable[name]
                     for key, values in {"novelty": novelty, "newer": novelty > 1, "inside": inside,
