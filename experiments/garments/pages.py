@@ -73,7 +73,8 @@ def creativity(results: dict[str, Any]) -> str:
         picture("keepers.png", "Keepers, at most 16: plain, ours, CADS, real garments"),
         "## What it shows",
         f"Trivial changes make no keepers: {number(ends[0], 1, sign=True)} to {number(ends[-1], 1, sign=True)} of 100, "
-        f"with confidence above 0: {_named(trivial_better)}; real garments, held out, have {number(real['keepers'][0], 1)}.",
+        f"with confidence above 0: {_named(trivial_better)}; real garments, held out, have "
+        f"{number(real['keepers'][0], 1)}.",
         f"**But breaking makes them**: of plain pictures broken on purpose {number(broken['keepers'][0], 1)} of 100 "
         f"are taken for keepers. {most} has {number(ways[most]['keepers'][0], 1)} where "
         f"{number(ways[most]['inside'], 2)} are inside, plain {number(plain['inside'], 2)}; its pictures, and those of "
