@@ -81,9 +81,9 @@ def creativity(results: dict[str, Any]) -> str:
         "ours, are torn or faded, as the rows above show. So only ways that leave pictures whole can be compared by "
         f"their keepers: {_named(whole)}.",
         "**How far to trust this**: that rule (0.95 of the plain usable, 0.9 of the inside) and the pooling of all "
-        "plain seeds were settled after a first look, in which CADS and FreeU had more keepers than plain seeds alone; the "
-        "middle block x 3 has more still and falls out by the rule. At this size it is not shown that something helps, "
-        "nor that nothing does.",
+        "plain seeds were settled after a first look, in which CADS and FreeU had more keepers than plain seeds "
+        "alone; the middle block x 3 has more still and falls out by the rule. At this size it is not shown that "
+        "something helps, nor that nothing does.",
         (
             f"**Of these, more keepers than more seeds give, with confidence: {_named(set(better) & set(whole))}.** "
             if set(better) & set(whole)
