@@ -9,8 +9,9 @@ from genmend.manifold.features import FeatureSet, features_of
 from genmend.manifold.kept_features.feature_file import SUFFIX
 from genmend.manifold.kept_features.same_space import pipeline_digest
 from genmend.workbench.commands.features_settings import FeaturesSettings
+from genmend.workbench.commands.score_settings import ScoreSettings
 
-__all__ = ["features_in_words", "features_summary", "run_features"]
+__all__ = ["features_in_words", "features_summary", "read_set", "run_features"]
 
 
 def run_features(
@@ -35,7 +36,15 @@ def run_features(
     settings = settings or FeaturesSettings()
     if out.suffix.lower() != SUFFIX or out.is_dir():
         raise ValueError(f"--out is {out}; give a file that ends in {SUFFIX}, e.g. --out {out.stem or 'ref'}{SUFFIX}.")
-    found = features_of(
+    found = read_set(source, settings, resume, progress)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    found.save(out, most_k=settings.most_k)
+    return found
+
+
+def read_set(source: Path, settings: FeaturesSettings | ScoreSettings, resume: bool, progress: bool) -> FeatureSet:
+    """Features of one set, taken as the settings of either command say."""
+    return features_of(
         source,
         settings.features,
         on_error=settings.on_error,
@@ -46,9 +55,6 @@ def run_features(
         seed=settings.seed,
         device=settings.device,
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    found.save(out, most_k=settings.most_k)
-    return found
 
 
 def features_summary(features: FeatureSet, out: Path, most_k: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from genmend.manifold.comparison.by_class import ByClass, evaluate_by_class, labels_of_folders
 from genmend.manifold.copying.memorisation import Memorisation, memorisation
 from genmend.manifold.engine.screens import choose_engine
-from genmend.manifold.features import FeatureSet, features_of
+from genmend.manifold.features import FeatureSet
 from genmend.manifold.features.extractors.published_tables import published_tables
 from genmend.manifold.features.feature_set import kind_of
 from genmend.manifold.kept_features.feature_file import is_kept
@@ -19,6 +19,7 @@ from genmend.manifold.kept_features.same_space import check_same_space
 from genmend.manifold.metrics.evaluation import evaluate
 from genmend.manifold.metrics.evaluation_result import Evaluation
 from genmend.storage.tables import write_json, write_npz
+from genmend.workbench.commands.features import read_set
 from genmend.workbench.commands.score_settings import ScoreSettings
 from genmend.workbench.pages.page import need_packages
 from genmend.workbench.pages.score import write_score_report
@@ -223,7 +224,7 @@ def read_sets(
         if kept is not None and not settings.features and not is_kept(source):
             settings = replace(settings, features=extractor_beside(kept) if is_kept(kept.source) else "")
         if source not in found:
-            found[source] = _features(source, settings, resume, progress)
+            found[source] = read_set(source, settings, resume, progress)
     return found[reference], [found[query] for query in queries]
 
 
@@ -283,17 +284,3 @@ def _drawn(features: FeatureSet, role: str) -> list[str]:
         more = f" and {len(left_out) - 8} more" if len(left_out) > 8 else ""
         found.append(f"none was drawn of these subfolders of the {role}: {named}{more}")
     return found
-
-
-def _features(source: Path, settings: ScoreSettings, resume: bool, progress: bool) -> FeatureSet:
-    return features_of(
-        source,
-        settings.features,
-        on_error=settings.on_error,
-        cache=resume,
-        batch_size=settings.batch_size,
-        progress=progress,
-        limit=settings.limit,
-        seed=settings.seed,
-        device=settings.device,
-    )
