@@ -298,7 +298,7 @@ def picture_of(bench: Bench, measured: Mapping[str, Any]) -> bytes:
     ways = {(way.family, way.strength): way for way in (PLAIN, *ways_to_try(bench.regime, "creative"))}
     shown = [ways[row["way"], row["strength"]] for row in measured["rows"]]
     rows = [torch.cat([framed(bench, way, kind) for kind in KINDS]) for way in shown]
-    return image_grid(rows, scale=2)
+    return image_grid(rows, scale=2, names=[way.family for way in shown])
 
 
 def framed(bench: Bench, way: Way, kind: str) -> Tensor:

@@ -1,5 +1,6 @@
 """The figures show the numbers they are given, cut nothing off, and leave pyplot alone."""
 
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure
 
 from genmend.manifold.figures import charts as figures
 from genmend.manifold.figures.galleries import gallery, most_common, rarest, worst_missed, worst_outside
+from genmend.manifold.figures.image_grid import image_grid
 
 RARITY = np.array([3.0, np.nan, 1.0, 2.0, np.nan, 5.0])
 SCORE = np.array([0.5, 1.5, 0.2, 1.0, 9.0, 0.9])
@@ -250,3 +252,18 @@ def test_pyplot_is_not_needed_and_matplotlib_is_imported_only_to_draw():
     root = Path(__file__).parents[2]
     path = f"import sys; sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(root)!r}]\n"
     assert subprocess.run([sys.executable, "-c", path + script], cwd=root, check=False).returncode == 0
+
+
+def test_names_stand_left_of_their_rows_and_leave_the_images_as_they_are():
+    rows = [torch.rand(3, 3, 8, 8) for _ in range(2)]
+    plain, named = (
+        np.asarray(Image.open(io.BytesIO(image_grid(rows, scale=4, names=names)))) for names in ((), ("", "ours"))
+    )
+    assert plain.shape == (2 * 12 * 4, 3 * 12 * 4, 3)
+    margin = named.shape[1] - plain.shape[1]
+    np.testing.assert_array_equal(named[:, margin:], plain)
+    first, second = np.split(named[:, :margin], 2)
+    assert first.min() == 255  # no name, nothing written
+    assert second.min() < 100
+    with pytest.raises(ValueError, match="2 rows got 1 names"):
+        image_grid(rows, names=["one"])
