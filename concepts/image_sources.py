@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from genmend.concepts.classifiers import Classifier
-from genmend.manifold.features.feature_arrays import holds_array, open_array
 from genmend.manifold.features.sources import Samples, samples_of
 from genmend.storage.digests import sha256_of
 from genmend.storage.pieces import Work
@@ -132,7 +131,7 @@ def _why_not(samples: Samples, number: int) -> str:
 
 def images_of(source: Any) -> Samples:
     """The images of a folder, a file, or an array, in memory or in a file; ValueError if it holds something else."""
-    samples = samples_of(open_array(source) if holds_array(source) else source)
+    samples = samples_of(source)
     if samples.kind != "images":
         raise ValueError(f"{samples.description} holds {samples.kind}, but images are needed.")
     return samples

@@ -44,7 +44,7 @@ def image_rows(
         return
     prepare, network = _two_steps(extractor, device)
     batch: list[tuple[int, bytes, Tensor]] = []
-    for index, loaded in in_order(samples.load, indices, torch.get_num_threads() if samples.paths else 1):
+    for index, loaded in in_order(samples.load, indices, torch.get_num_threads() if samples.threads else 1):
         try:
             digest, image = loaded()
             prepared = prepare(image)
@@ -66,7 +66,7 @@ def _rows_by_onnx(samples: Samples, indices: Iterable[int], extractor: ImageExtr
     reading = Lock()  # of what is in memory: a picture that stands twice in a list must not be decoded twice at once
 
     def features(index: int) -> tuple[bytes, NDArray[np.float32]]:
-        with nullcontext() if samples.paths else reading:
+        with nullcontext() if samples.threads else reading:
             digest, image = samples.load(index)
         row = vectors_of(extractor.vectors(extractor.prepare(image[None])), 1)[0]
         if not np.isfinite(row).all():

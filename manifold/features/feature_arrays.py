@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from collections.abc import Sequence
@@ -16,10 +17,20 @@ import numpy as np
 from genmend.manifold.engine.inputs import as_features, to_array
 from genmend.manifold.features.feature_tables import TABLE_SUFFIXES, read_table
 from genmend.manifold.sharded.mapped_features import SUFFIXES, FeatureShards, open_features
+from genmend.storage.named_paths import named_paths
 from genmend.storage.numpy_files import npz_names, open_npy, open_npz
 
-__all__ = ["FEATURE_SUFFIXES", "holds_array", "open_array", "read_features", "shard_paths"]
+__all__ = [
+    "FEATURE_SUFFIXES",
+    "array_sources",
+    "holds_array",
+    "named_array",
+    "open_array",
+    "read_features",
+    "shard_paths",
+]
 
+SHARD_SUFFIXES = frozenset({*SUFFIXES, ".npz"})
 FEATURE_SUFFIXES = frozenset({*SUFFIXES, ".npz", *TABLE_SUFFIXES})
 # What an array that is meant is called where a file holds several: ours, numpy's own of an array without a name, and
 # those of dgm-eval and of common scripts. The others are labels, then.
@@ -32,7 +43,13 @@ def holds_array(source: Any) -> bool:
     """Whether a source is the path of a file of arrays, by its ending; ``FILE.npz:KEY`` is one, too."""
     if not isinstance(source, (str, os.PathLike)):
         return False
-    return _parts(source)[0].suffix.lower() in FEATURE_SUFFIXES and not Path(source).is_dir()
+    return named_array(source)[0].suffix.lower() in FEATURE_SUFFIXES and not Path(source).is_dir()
+
+
+def named_array(source: str | os.PathLike[str]) -> tuple[Path, str]:
+    """The file of a source, and the name of an array in it, if one is given: ``FILE.npz:KEY``."""
+    named = None if Path(source).exists() else _WITH_NAME.fullmatch(os.fspath(source))
+    return (Path(named["path"]), named["name"]) if named else (Path(source), "")
 
 
 def open_array(source: str | os.PathLike[str]) -> np.ndarray:
@@ -48,7 +65,7 @@ def open_array(source: str | os.PathLike[str]) -> np.ndarray:
         If the file is damaged, or holds objects, several arrays of which none is known, or features that are not
         finite real numbers; the message names the file.
     """
-    path, name = _parts(source)
+    path, name = named_array(source)
     suffix = path.suffix.lower()
     if not path.exists():
         raise FileNotFoundError(f"There is no {path}; give a .npy, .npz, .safetensors or .csv file.")
@@ -68,20 +85,39 @@ def open_array(source: str | os.PathLike[str]) -> np.ndarray:
 
 
 def shard_paths(source: Any) -> list[Path]:
-    """The .npy and .safetensors files of a folder, or a list, of nothing but such; none of other sources.
+    """The .npy, .npz and .safetensors files of a folder, or a list, of nothing but such; none of other sources.
 
     Text may lie beside them in the folder (.txt, .json, .csv, .md). They are one array, in the order of their names:
     where it does not fit into memory `manifold.ShardedManifold` does without.
     """
     if isinstance(source, Sequence) and not isinstance(source, (str, bytes)):
         paths = [Path(one) for one in source if isinstance(one, (str, os.PathLike))]
-        shards = len(paths) == len(source) and all(path.suffix.lower() in SUFFIXES for path in paths)
+        shards = len(paths) == len(source) and all(path.suffix.lower() in SHARD_SUFFIXES for path in paths)
         return paths if shards else []
     if not isinstance(source, (str, os.PathLike)) or not Path(source).is_dir():
         return []
     paths = sorted(path for path in Path(source).iterdir() if not path.name.startswith("."))
-    shards = {path.suffix.lower() for path in paths} - _BESIDE <= set(SUFFIXES)
-    return [path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file()] if shards else []
+    shards = {path.suffix.lower() for path in paths} - _BESIDE <= SHARD_SUFFIXES
+    return [path for path in paths if path.suffix.lower() in SHARD_SUFFIXES and path.is_file()] if shards else []
+
+
+def array_sources(source: Any) -> list[str | os.PathLike[str]]:
+    """The files of arrays that a source names, one or several of one set, each as `open_array` takes it; else none.
+
+    A file, ``FILE.npz:KEY``, what `shard_paths` takes, ``FOLDER:KEY`` of .npz files, or a pattern, ``batch_*.npz``.
+    """
+    if holds_array(source) and (named_array(source)[0].exists() or not glob.has_magic(os.fspath(source))):
+        return [source]
+    if not isinstance(source, (str, os.PathLike)):
+        return list(shard_paths(source))
+    try:
+        named = named_paths(source)
+    except FileNotFoundError:
+        return [source] if holds_array(source) else []
+    paths = named.paths if named.is_pattern else shard_paths(named.paths[0])
+    if any(path.suffix.lower() not in SHARD_SUFFIXES for path in paths):
+        return []
+    return [f"{path}:{named.key}" if named.key else path for path in paths]
 
 
 def read_features(source: str | os.PathLike[str]) -> np.ndarray:
@@ -94,12 +130,6 @@ def read_features(source: str | os.PathLike[str]) -> np.ndarray:
     """
     array = open_array(source)
     return array if array.ndim == 2 else as_features(array, str(source))
-
-
-def _parts(source: str | os.PathLike[str]) -> tuple[Path, str]:
-    """The file, and the name of an array in it, if one is given."""
-    named = None if Path(source).exists() else _WITH_NAME.fullmatch(os.fspath(source))
-    return (Path(named["path"]), named["name"]) if named else (Path(source), "")
 
 
 def _of_npz(path: Path, name: str) -> np.ndarray:

@@ -15,7 +15,7 @@ from genmend.manifold.engine.inputs import is_tensor, tensor_values
 from genmend.manifold.features.image_files import on_white, rgb_of
 from genmend.manifold.features.unusable import UnusableSampleError
 
-__all__ = ["array_of", "channels_last", "check_image_type", "is_picture", "pixels_of"]
+__all__ = ["array_of", "channels_last", "check_image_type", "is_picture", "layout", "pixels_of"]
 
 _LARGEST = {"u1": 255, "u2": 65535, "b1": 1}  # what full brightness is, by the type's kind and size
 _CHANNELS = ((1, 3), (4,))  # an image of four rows in three colours is likelier than one of four channels
@@ -74,6 +74,20 @@ def channels_last(array: np.ndarray) -> np.ndarray:
     )
 
 
+def layout(array: np.ndarray) -> str:
+    """In words where the channels of images are: "channels first", "channels last" or "no channels".
+
+    Raises
+    ------
+    ValueError
+        As `channels_last`.
+    """
+    moved = channels_last(array)
+    if array.ndim == 3:
+        return "no channels"
+    return "channels last" if moved is array else "channels first"
+
+
 def pixels_of(image: np.ndarray, name: str) -> Tensor:
     """One image (h, w, channels) as a tensor (3, h, w) in [0, 1]; transparency is laid on white."""
     largest = _LARGEST.get(_type_of(image))
@@ -81,7 +95,10 @@ def pixels_of(image: np.ndarray, name: str) -> Tensor:
         image = image.astype(np.float32) / largest
     elif not (image.min() >= -1e-3 and image.max() <= 1 + 1e-3):  # also where NaN is among them
         low, high = float(image.min()), float(image.max())
+        if np.isnan(low):
+            raise UnusableSampleError(f"image {name}", "its values are NaN in places; floats in [0, 1] are accepted")
         remedy = "; (images + 1) / 2, if they go from -1 to 1" if -1.001 <= low < 0 and high <= 1.001 else ""
+        remedy = "; images / 255, if they go from 0 to 255" if low >= 0 and 1 < high <= 255 else remedy
         raise UnusableSampleError(
             f"image {name}", f"its values go from {low:g} to {high:g}; floats in [0, 1] are accepted{remedy}"
         )

@@ -37,6 +37,7 @@ MOST_K = 10
 KINDS = ("images", "audio", "array")
 _KIND = "genmend.features"
 _ARRAYS = {"features", "names", "radii"}
+_LABELS = "labels"  # stands beside them where the samples have classes
 _FACTS = {"kind", "source", "pipeline", "pipeline_digest", "skipped", "drawn", "digest"}
 
 
@@ -59,6 +60,7 @@ class KeptFeatures:
         What they were made from, as it was given.
     skipped : list of (name, reason)
     drawn : dict or None
+    labels : list of n str, or None
         As those of a `FeatureSet`.
     """
 
@@ -70,6 +72,7 @@ class KeptFeatures:
     source: str = ""
     skipped: list[tuple[str, str]] = field(default_factory=list)
     drawn: dict[str, Any] | None = None
+    labels: list[str] | None = None
 
 
 def save_features(path: str | os.PathLike[str], features: Any, *, most_k: int = MOST_K) -> KeptFeatures:
@@ -114,8 +117,11 @@ def save_features(path: str | os.PathLike[str], features: Any, *, most_k: int = 
         str(features.source),
         [(str(name), str(reason)) for name, reason in features.skipped],
         features.drawn,
+        features.labels,
     )
     arrays = {"features": values, "names": _packed(kept.names), "radii": radii}
+    if kept.labels is not None:
+        arrays[_LABELS] = _packed(kept.labels)
     facts = {
         "kind": kept.kind,
         "source": kept.source,
@@ -161,7 +167,7 @@ def kept_kind(source: Any) -> str | None:
 
 
 def _built(arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> KeptFeatures:
-    if set(arrays) != _ARRAYS or set(facts) != _FACTS:
+    if set(arrays) - {_LABELS} != _ARRAYS or set(facts) != _FACTS:
         raise ValueError(f"it holds {sorted(arrays)} and {sorted(facts)}, so something else")
     found = facts.pop("digest")
     if found != _digest(facts, arrays):
@@ -175,17 +181,24 @@ def _built(arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> KeptFeatures
         raise ValueError(f"its radii are {radii.dtype} of shape {radii.shape}, not a float64 row a sample")
     if not np.isfinite(radii).all() or (radii < 0).any() or (np.diff(radii, axis=1) < 0).any():
         raise ValueError("its radii are not finite numbers of at least 0 that rise with k")
-    names = json.loads(arrays["names"].tobytes())
-    if not isinstance(names, list) or len(names) != len(values) or not all(isinstance(one, str) for one in names):
-        raise ValueError(f"its names are not one text for each of {len(values)} samples")
+    names = _texts(arrays["names"], len(values), "names")
+    labels = _texts(arrays[_LABELS], len(values), "labels") if _LABELS in arrays else None
     skipped = [(str(name), str(reason)) for name, reason in facts["skipped"]]
     by_k = {column + 1: np.ascontiguousarray(radii[:, column]) for column in range(radii.shape[1])}
-    return KeptFeatures(values, names, facts["kind"], facts["pipeline"], by_k, facts["source"], skipped, facts["drawn"])
+    told = facts["source"], skipped, facts["drawn"]
+    return KeptFeatures(values, names, facts["kind"], facts["pipeline"], by_k, *told, labels)
 
 
 def _packed(names: list[str]) -> np.ndarray:
     # As bytes: a JSON header of a million names would be read whole to know what the file is.
     return np.frombuffer(json.dumps(names).encode(), dtype=np.uint8)
+
+
+def _texts(packed: np.ndarray, n: int, what: str) -> list[str]:
+    found = json.loads(packed.tobytes())
+    if not isinstance(found, list) or len(found) != n or not all(isinstance(one, str) for one in found):
+        raise ValueError(f"its {what} are not one text for each of {n} samples")
+    return found
 
 
 def _digest(facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:

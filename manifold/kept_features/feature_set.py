@@ -39,6 +39,8 @@ class FeatureSet:
         features that were given, and of kept ones whose source is not there any more.
     radii : mapping of int to ndarray (n,)
         Distance of each sample to its k-th nearest other one, by k, where features were kept with them.
+    labels : list of n str, or None
+        The class of each sample, where the source says it: "(no label)" of one without.
     """
 
     values: np.ndarray
@@ -50,6 +52,7 @@ class FeatureSet:
     drawn: dict[str, Any] | None = None
     sample: Callable[[int], Any] | None = field(default=None, compare=False)
     radii: Mapping[int, np.ndarray] = field(default_factory=dict, compare=False)
+    labels: list[str] | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -82,7 +85,8 @@ class FeatureSet:
         folders, seen = ({name.rpartition("/")[0] for name in some} for some in (self.names, names))
         drawn = {"n_given": len(self), "seed": seed, "folders_left_out": sorted(folders - seen)}
         sample = None if load is None else lambda row: load(int(rows[row]))
-        return replace(self, values=self.values[rows], names=names, drawn=drawn, sample=sample, radii={})
+        labels = None if self.labels is None else [self.labels[row] for row in rows]
+        return replace(self, values=self.values[rows], names=names, drawn=drawn, sample=sample, radii={}, labels=labels)
 
     def save(self, path: str | os.PathLike[str], *, most_k: int = MOST_K) -> None:
         """Keep the features in one ``.safetensors`` file, whole or not at all, to be a reference again and again.

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from genmend.manifold.features.extractors.loading import AUDIO_EXTRACTORS, extractor_of_file
-from genmend.manifold.features.feature_arrays import holds_array, open_array
-from genmend.manifold.features.sources import image_samples, samples_of
+from genmend.manifold.features.sources import samples_of
 from genmend.manifold.kept_features.feature_file import load_features
 from genmend.manifold.kept_features.feature_set import FeatureSet
 
@@ -34,14 +33,15 @@ def open_kept(path: str | os.PathLike[str], limit: int | None, seed: int) -> Fea
         drawn,
         _samples_again(kept.source, names) if kept.kind != "array" else None,
         kept.radii if whole else {},
+        None if kept.labels is None else [kept.labels[row] for row in rows],
     )
 
 
 def _samples_again(source: str, names: list[str]) -> Callable[[int], Any] | None:
     """What loads the sample of a row from where the features were made, if all are there under their names."""
     try:
-        samples = image_samples(open_array(source), source) if holds_array(source) else samples_of(source)
-    except (ValueError, TypeError, OSError):
+        samples = samples_of(source)
+    except (ValueError, TypeError, OSError, ModuleNotFoundError):
         return None
     places = {name: index for index, name in enumerate(samples.names)}
     if not set(names) <= set(places):
