@@ -10,11 +10,11 @@ import numpy as np
 
 from genmend.manifold.engine.inputs import as_features
 from genmend.manifold.engine.radii import counts
-from genmend.manifold.kept_features.given import given_features
+from genmend.manifold.kept_features.given import Given, given_sets
 from genmend.manifold.metrics.evaluation import evaluate
 from genmend.manifold.metrics.evaluation_result import Evaluation
 
-__all__ = ["ByClass", "evaluate_by_class", "labels_of_folders"]
+__all__ = ["ByClass", "evaluate_by_class"]
 
 NO_FOLDER = "(the folder itself)"
 
@@ -57,7 +57,7 @@ class ByClass:
 def evaluate_by_class(
     reference: Any,
     query: Any,
-    labels: tuple[Sequence[Any], Sequence[Any]],
+    labels: tuple[Sequence[Any], Sequence[Any]] | None = None,
     k: int | Sequence[int] = (3, 5),
     metrics: Sequence[str] | None = None,
     **options: Any,
@@ -71,15 +71,18 @@ def evaluate_by_class(
     ----------
     reference, query, k, metrics, **options
         As for `evaluate`.
-    labels : pair of sequences
-        The class of each reference sample and of each query sample.
+    labels : pair of sequences, optional
+        The class of each reference sample and of each query sample. Left out, that which came with the samples, as
+        `features_of` tells it; of a set without any the first folder in each name.
 
     Raises
     ------
     ValueError, TypeError
-        If there is not one label for each sample, no class has enough samples in both sets, and as `evaluate` does.
+        If there is not one label for each sample, or none is given and nothing tells the classes; if no class has
+        enough samples in both sets; and as `evaluate` does.
     """
-    ours, theirs = given_features(reference), given_features(query)
+    ours, theirs = given_sets(reference, query)
+    labels = labels or (_classes(ours, "reference"), _classes(theirs, "query"))
     x = as_features(ours.values, "reference")
     y = as_features(theirs.values, "query", x.shape[1])
     of_reference, of_query = (np.array([str(one) for one in some]) for some in labels)
@@ -99,12 +102,22 @@ def evaluate_by_class(
             )
             continue
         classes[name] = evaluate(x[rows[0]], y[rows[1]], k, metrics, **options)
+    if not set(of_reference) & set(of_query):
+        ours_named, theirs_named = (", ".join(sorted(set(some))[:4]) for some in (of_reference, of_query))
+        raise ValueError(f"the reference and the query have no class in common: {ours_named} ... and {theirs_named} ...; "
+                         f"call the classes alike in both")  # fmt: skip
     if not classes:
         raise ValueError(f"none of the {len(left_out)} classes has {needed} samples in both sets, as k = {needed - 1} "
                          f"needs; the first: {next(iter(left_out.items()))}")  # fmt: skip
     return ByClass(classes, left_out)
 
 
-def labels_of_folders(names: Sequence[str]) -> list[str]:
-    """The class of each sample of a folder of folders: the first folder in its name."""
-    return [name.partition("/")[0] if "/" in name else NO_FOLDER for name in names]
+def _classes(given: Given, what: str) -> Sequence[str]:
+    """The class of each sample of a set: its label, or the first folder in its name."""
+    if given.labels is not None:
+        return given.labels
+    if not any("/" in name for name in given.names):
+        of = f", {given.source}," if given.source else ""
+        raise ValueError(f"the samples of the {what}{of} have no labels and lie in no subfolders; give "
+                         f"labels, or a folder with one a class")  # fmt: skip
+    return [name.partition("/")[0] if "/" in name else NO_FOLDER for name in given.names]

@@ -12,7 +12,7 @@ from genmend.manifold.comparison.differences import Difference, Rank, paired_dif
 from genmend.manifold.comparison.directions import size_notes
 from genmend.manifold.engine.inputs import as_features
 from genmend.manifold.engine.radii import BLOCK_SIZE
-from genmend.manifold.kept_features.given import Given, given_features
+from genmend.manifold.kept_features.given import Given, given_sets
 from genmend.manifold.metrics.evaluation import evaluate
 from genmend.manifold.metrics.evaluation_result import Evaluation
 
@@ -136,8 +136,8 @@ def compare(
     """
     if len(queries) < 2:
         raise ValueError(f"queries holds {len(queries)} sets; at least two are compared, and evaluate takes one")
-    ours = given_features(reference, closed=closed)
-    sets = {name: given_features(query) for name, query in queries.items()}
+    ours, *given = given_sets(reference, *queries.values(), closed=closed)
+    sets = dict(zip(queries, given, strict=True))
     notes: list[str] = []
     if equal_sizes:
         sets, notes = _cut(sets, seed)

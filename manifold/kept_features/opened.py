@@ -12,6 +12,7 @@ from genmend.manifold.features.extractors.loading import AUDIO_EXTRACTORS, extra
 from genmend.manifold.features.sources import samples_of
 from genmend.manifold.kept_features.feature_file import load_features
 from genmend.manifold.kept_features.feature_set import FeatureSet
+from genmend.manifold.kept_features.given import Given
 
 __all__ = ["drawn_rows", "extractor_beside", "open_kept"]
 
@@ -56,7 +57,7 @@ def drawn_rows(n: int, limit: int | None, seed: int) -> list[int]:
     return sorted(np.random.default_rng(seed).choice(n, limit, replace=False).tolist())
 
 
-def extractor_beside(kept: FeatureSet) -> str:
+def extractor_beside(kept: FeatureSet | Given) -> str:
     """Name the extractor that a set has to be read with to be compared with one whose features were kept.
 
     Empty where it is not known: that of features that were given, or a function without a name.
@@ -67,7 +68,7 @@ def extractor_beside(kept: FeatureSet) -> str:
         If it is a model or a function of the user's that nobody has named in this process: a file is not to choose
         what code is run.
     """
-    name = str(kept.pipeline.get("extractor") or "")
+    name = str((kept.pipeline or {}).get("extractor") or "")
     if name and name not in AUDIO_EXTRACTORS:
         try:
             extractor_of_file(name)

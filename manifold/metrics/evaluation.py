@@ -11,7 +11,7 @@ import numpy as np
 
 from genmend.manifold.engine.inputs import as_closed, as_count, as_features, device_of, need_samples
 from genmend.manifold.engine.radii import BLOCK_SIZE, counts
-from genmend.manifold.kept_features.given import given_features
+from genmend.manifold.kept_features.given import given_sets
 from genmend.manifold.kept_features.same_space import check_same_space
 from genmend.manifold.metrics.cmmd import cmmd
 from genmend.manifold.metrics.evaluation_result import Evaluation, EvaluationAtK
@@ -62,7 +62,9 @@ def evaluate(
         (n, d) and (m, d) features of the same extractor, real and generated samples; n at least k + 1, and so m where
         the query's own balls are asked for (recall, the symmetric pair, P-recall). Numpy or torch; results are numpy,
         to be saved. Also a fitted `Manifold`, what `features_of` returns, or the path of a file of features: radii that
-        come along are not computed again, and where both pipelines are known they have to be one.
+        come along are not computed again, and where both pipelines are known they have to be one. Or what `features_of`
+        reads: a folder or file of samples, a data set, a DataLoader, an iterator of batches; of images and recordings
+        features are taken, the query's by the extractor of the reference.
     k
         One number of neighbours or several.
     metrics
@@ -113,7 +115,7 @@ def evaluate(
     closed, n_subsamples, seed = as_closed(closed), _natural(bootstrap, "bootstrap"), _natural(seed, "seed")
     if n_subsamples == 1:
         raise ValueError("bootstrap is 1, and one subsample has no spread; 0 or at least 2 is accepted, 40 is usual")
-    ours, theirs = given_features(reference, closed=closed), given_features(query)
+    ours, theirs = given_sets(reference, query, closed=closed)
     notes = check_same_space(ours.pipeline, theirs.pipeline)
     x = as_features(ours.values, "reference")
     y = as_features(theirs.values, "query", x.shape[1])

@@ -7,7 +7,7 @@ from typing import Any
 
 from genmend.manifold.engine.inputs import as_count, as_features, need_samples
 from genmend.manifold.engine.radii import BLOCK_SIZE
-from genmend.manifold.kept_features.given import given_features
+from genmend.manifold.kept_features.given import given_sets
 from genmend.manifold.metrics.evaluation import evaluate
 from genmend.manifold.metrics.evaluation_result import Evaluation
 
@@ -44,8 +44,9 @@ def recall(reference: Any, query: Any, k: int = 3, closed: bool = True, *, block
     -----
     Source: Kynkäänniemi et al., eq. 2, arXiv 1904.06991.
     """
-    x = as_features(given_features(reference).values, "reference")  # checked before they change places, for messages
-    y = as_features(given_features(query).values, "query", x.shape[1])
+    ours, theirs = given_sets(reference, query)
+    x = as_features(ours.values, "reference")  # checked before they change places, for messages
+    y = as_features(theirs.values, "query", x.shape[1])
     need_samples(len(y), as_count(k, "k"), "query")
     return precision(query, reference, k, closed, block_size=block_size)
 

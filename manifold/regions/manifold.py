@@ -15,6 +15,8 @@ from genmend.manifold.engine.radii import BLOCK_SIZE, radii_of
 from genmend.manifold.engine.screens import AnyScreen, screen_of
 from genmend.manifold.engine.sweep import near_pairs
 from genmend.manifold.engine.tallies import tally
+from genmend.manifold.kept_features.given import Given, given_features
+from genmend.manifold.kept_features.same_space import check_same_space
 from genmend.manifold.regions.scores import ManifoldScores
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ class Manifold(BaseEstimator):
         (n,) float64, radius of each ball, in feature units.
     n_features_in_
         d.
+    pipeline_
+        What made the features, where the reference says it, else None.
 
     Notes
     -----
@@ -71,14 +75,20 @@ class Manifold(BaseEstimator):
     def fit(self, reference: Any, y: None = None) -> Self:
         """Learn the radii of `reference` (n, d), n >= k + 1. `y` is ignored.
 
+        Also what `evaluate` takes for a set: what `features_of` returns, or reads, such as a folder, a file, or a
+        DataLoader. A query of other features than these is refused then, as far as it says what made it.
+
         Raises
         ------
         ValueError, TypeError
             For fewer than k + 1 samples, or features that are not finite real numbers in two dimensions.
         """
-        features, k, block_size = as_features(reference, "reference"), *self._check_parameters()
+        k, block_size = self._check_parameters()
+        given = given_features(reference)
+        features = as_features(given.values, "reference")
         need_samples(len(features), k, "reference")
-        screen = screen_of(features, device_of(reference))
+        screen = screen_of(features, device_of(given.values))
+        self.pipeline_ = given.pipeline
         return self._set(features, screen, radii_of(screen, features, (k,), block_size)[:, 0])
 
     @classmethod
@@ -161,6 +171,12 @@ class Manifold(BaseEstimator):
         self.n_features_in_ = features.shape[1]
         return self
 
+    def _features(self, query: Any) -> np.ndarray:
+        pipeline = getattr(self, "pipeline_", None)
+        given = given_features(query, beside=Given(self.reference_, pipeline))
+        check_same_space(pipeline, given.pipeline)
+        return as_features(given.values, "query", self.n_features_in_)
+
     def _current_screen(self) -> AnyScreen:
         if not hasattr(self, "_screen"):
             self._screen = screen_of(self.reference_)
@@ -183,7 +199,7 @@ class Manifold(BaseEstimator):
         check_is_fitted(self, "radii_")
         if leave_one_out is (query is not None):
             raise ValueError("give either a query or leave_one_out=True, which scores the reference itself")
-        features = self.reference_ if leave_one_out else as_features(query, "query", self.n_features_in_)
+        features = self.reference_ if leave_one_out else self._features(query)
         n, m = len(self.radii_), len(features)
         every = np.ones(n, dtype=bool)
         balls = Balls.of(self.radii_, closed=self.closed)

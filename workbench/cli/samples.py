@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from genmend.storage.named_paths import named_paths
 from genmend.workbench.cli.options import MEASURE, Json, Out, finish, note, show_progress, usable_device
 from genmend.workbench.cli.settings_options import command
 
 if TYPE_CHECKING:
-    from genmend.workbench.commands.features_settings import FeaturesSettings
+    from genmend.workbench.commands.read_settings import FeaturesSettings
     from genmend.workbench.commands.score_settings import ScoreSettings
 
 __all__ = ["commands"]
@@ -38,11 +39,14 @@ def _all_there(paths: list[Path]) -> list[Path]:
 
 
 def _there(path: Path) -> Path:
-    """Refuse a path that is not there; FILE.npz:KEY is where the file is."""
-    if not path.exists() and not Path(str(path).rpartition(":")[0] or path).is_file():
+    """Refuse a path that is not there; PATH:KEY is where the path is, and a pattern where its files are."""
+    try:
+        named_paths(path)
+    except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"There is no {path}; give a folder of images or audio files, or a .npy, .npz, .safetensors or .csv file."
-        )
+            f"{error}; give a folder of images or audio files, .tar or .parquet files of images, or a .npy, .npz, "
+            ".safetensors or .csv file."
+        ) from None
     return path
 
 
@@ -52,13 +56,15 @@ def _there(path: Path) -> Path:
     example="Example: genmend score photographs/ samples/ --bootstrap 40 --out scored",
     settings="genmend.workbench.commands.score_settings:ScoreSettings",
     texts={"k": _numbers, "metrics": _names, "device": usable_device},
+    before=dict.fromkeys(("on_error", "limit", "seed", "device", "batch_size"), "check"),
 )
 def score(
     reference: Annotated[
         Path,
         typer.Argument(
-            help="Folder of images or audio, or a .npy, .npz, .safetensors or .csv file of features, or of images; "
-            "FILE.npz:KEY names one array of several.",
+            help="Folder of images or audio, .tar or .parquet files of images, or a .npy, .npz, .safetensors or .csv "
+            "file of features, or of images. PATH:KEY names one array, column or ending of several, "
+            "'train-*.parquet' and '{000..009}.tar', in quotes, several files of one set.",
             callback=_there,
         ),
     ],
@@ -111,7 +117,7 @@ def _compare(
     commands,
     panel=MEASURE,
     example="Example: genmend features photographs/ --out ref.safetensors",
-    settings="genmend.workbench.commands.features_settings:FeaturesSettings",
+    settings="genmend.workbench.commands.read_settings:FeaturesSettings",
     texts={"device": usable_device},
 )
 def features(

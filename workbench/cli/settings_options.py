@@ -1,8 +1,8 @@
 """Options of commands made from the settings dataclasses of the library, so that each is written once, where it acts.
 
 A field becomes an option where its metadata has a ``help``; its type and its default are the option's. Further keys:
-``min``, ``max``, ``exists``; and ``option``, its name where that is not the field's. A truth value has ``--name`` and
-``--no-name``; one with an ``option`` of its own is a switch that turns the default over.
+``min``, ``max``, ``exists``; and ``option``, its name, or its names, where that is not the field's. A truth value has
+``--name`` and ``--no-name``; one with an ``option`` of its own is a switch that turns the default over.
 """
 
 from __future__ import annotations
@@ -173,7 +173,8 @@ def _default(field: Any) -> Any:
 def _option(
     path: tuple[str, ...], hint: Any, metadata: Mapping[str, Any], default: Any, read: Callable[[str], Any] | None
 ) -> _Option:
-    names = [metadata["option"]] if "option" in metadata else []
+    option = metadata.get("option", ())
+    names = [option] if isinstance(option, str) else list(option)
     kind, optional = _kind(hint)
     given = {key: metadata[key] for key in _OF_TYPER if key in metadata}
     information = typer.Option(

@@ -107,7 +107,7 @@ def run_compare(
     runs = {}
     for name, y in zip(named, sets, strict=True):
         of_one = options | {"bootstrap": 0}  # of each class values alone: their intervals would take as long again
-        classes = class_by_class(x, y, settings, of_one) if settings.by_folder else None
+        classes = class_by_class(x, y, settings, of_one) if settings.by_class else None
         runs[name] = ScoreRun(x, y, found.evaluations[name], settings, classes, *copies_of(train, x, y, settings))
     run = CompareRun(x, runs, found, settings)
     out.mkdir(parents=True, exist_ok=True)

@@ -8,8 +8,7 @@ from typing import Any
 from genmend.manifold.features import FeatureSet, features_of
 from genmend.manifold.kept_features.feature_file import SUFFIX
 from genmend.manifold.kept_features.same_space import pipeline_digest
-from genmend.workbench.commands.features_settings import FeaturesSettings
-from genmend.workbench.commands.score_settings import ScoreSettings
+from genmend.workbench.commands.read_settings import FeaturesSettings, ReadSettings
 
 __all__ = ["features_in_words", "features_summary", "read_set", "run_features"]
 
@@ -42,7 +41,7 @@ def run_features(
     return found
 
 
-def read_set(source: Path, settings: FeaturesSettings | ScoreSettings, resume: bool, progress: bool) -> FeatureSet:
+def read_set(source: Path, settings: ReadSettings, resume: bool, progress: bool) -> FeatureSet:
     """Features of one set, taken as the settings of either command say."""
     return features_of(
         source,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from genmend.manifold.comparison.by_class import ByClass, evaluate_by_class, labels_of_folders
+from genmend.manifold.comparison.by_class import ByClass, evaluate_by_class
 from genmend.manifold.copying.memorisation import Memorisation, memorisation
 from genmend.manifold.engine.screens import choose_engine
 from genmend.manifold.features import FeatureSet
@@ -164,7 +164,7 @@ def compute_score(
     x, (y, *train) = read_sets(reference, [query, *training_paths(settings)], settings, resume, progress)
     options = evaluate_options(x, y, settings)
     evaluation = evaluate(x, y, settings.k, settings.metrics, **options)
-    classes = class_by_class(x, y, settings, options) if settings.by_folder else None
+    classes = class_by_class(x, y, settings, options) if settings.by_class else None
     return ScoreRun(x, y, evaluation, settings, classes, *copies_of(train, x, y, settings))
 
 
@@ -240,20 +240,14 @@ def evaluate_options(x: FeatureSet, y: FeatureSet, settings: ScoreSettings) -> d
 
 
 def class_by_class(x: FeatureSet, y: FeatureSet, settings: ScoreSettings, options: dict[str, Any]) -> ByClass:
-    """Each class apart, where the first folder in a name is the class.
+    """Each class apart: by the labels of the samples, else by the first folder in a name.
 
     Raises
     ------
     ValueError
-        If a set has no subfolders, or no class has enough samples.
+        If the samples of a set have neither, or no class has enough samples.
     """
-    for features in (x, y):
-        if not any("/" in name for name in features.names):
-            raise ValueError(
-                f"--by-folder: the samples of {features.source} lie in no subfolders; give a folder with one a class."
-            )
-    labels = labels_of_folders(x.names), labels_of_folders(y.names)
-    return evaluate_by_class(x, y, labels, settings.k, settings.metrics, **options)
+    return evaluate_by_class(x, y, None, settings.k, settings.metrics, **options)
 
 
 def write_score(out: Path, run: ScoreRun) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from genmend.workbench.commands.read_settings import ReadSettings
+
 __all__ = ["ScoreSettings"]
 
 
 @dataclass(frozen=True)
-class ScoreSettings:
-    """What a score is computed with; `metrics` None: all. `features` empty: the usual extractor of the kind of data."""
+class ScoreSettings(ReadSettings):
+    """What a score is computed with; `metrics` None: all."""
 
     k: tuple[int, ...] = field(default=(3, 5), metadata={"help": "Numbers of neighbours, comma-separated."})
     metrics: tuple[str, ...] | None = field(
@@ -17,13 +19,6 @@ class ScoreSettings:
         metadata={
             "help": "Comma-separated, e.g. precision,kid; if empty all but frechet (needs another package), "
             "cmmd (for clip-vit-b16) and p_precision, p_recall (published for k = 4, and slow in many dimensions)."
-        },
-    )
-    features: str = field(
-        default="",
-        metadata={
-            "help": "E.g. clip-vit-b16, timm:MODEL@WEIGHTS, module:callable; if empty the usual of the kind.",
-            "option": "--extractor",
         },
     )
     closed: bool = field(
@@ -37,9 +32,12 @@ class ScoreSettings:
             "min": 0,
         },
     )
-    by_folder: bool = field(
+    by_class: bool = field(
         default=False,
-        metadata={"help": "Each class apart, too: the first folder in a sample's name.", "option": "--by-folder"},
+        metadata={
+            "help": "Each class apart, too: by labels that come along, else by the first folder in a sample's name.",
+            "option": ("--by-class", "--by-folder"),
+        },
     )
     train: str = field(
         default="",
@@ -59,10 +57,3 @@ class ScoreSettings:
             "option": "--equal-sizes",
         },
     )
-    on_error: str = field(default="raise", metadata={"help": "A file that cannot be read: raise, skip or report."})
-    limit: int | None = field(
-        default=None, metadata={"help": "Use only this many samples of each set, drawn with --seed.", "min": 1}
-    )
-    seed: int = field(default=0, metadata={"help": "Of the samples and the subsamples drawn.", "min": 0})
-    device: str = field(default="cpu", metadata={"help": "cpu, cuda, cuda:1, mps."})
-    batch_size: int = field(default=16, metadata={"help": "Samples a forward pass.", "min": 1})

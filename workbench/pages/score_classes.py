@@ -1,4 +1,4 @@
-"""Tables of ``genmend score --by-folder``: each class apart."""
+"""Tables of ``genmend score --by-class``: each class apart."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def tar_samples(paths: Sequence[Path], ending: str, description: str) -> Samples
     images = _meant(images, ending, description)
     names = [one.name for one in images]
     if len(set(names)) < len(names):
-        names = [f"{paths[one.shard].name}/{one.name}" for one in images]
+        names = [f"{one.name} ({paths[one.shard].name})" for one in images]
 
     def place(index: int) -> str:
         return f"{paths[images[index].shard]}, {images[index].name}"

@@ -84,8 +84,9 @@ def test_the_manifolds_own_balls_are_not_taken_for_others(kept):
     with pytest.raises(ValueError, match="fitted with closed=False, and closed=True"):
         evaluate(Manifold(3, closed=False).fit(drawn()), drawn(seed=1), 3)
     evaluate(Manifold(3, closed=False).fit(drawn()), drawn(seed=1), 3, "precision", closed=False)
-    with pytest.raises(ValueError, match="is no file of features"):
-        evaluate(kept.parent, drawn(), 3)
+    (kept.parent / "empty").mkdir()
+    with pytest.raises(ValueError, match="empty holds no images"):
+        evaluate(kept.parent / "empty", drawn(), 3)
 
 
 def test_another_pipeline_is_refused_with_both_named(kept):
