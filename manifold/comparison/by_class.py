@@ -14,7 +14,7 @@ from genmend.manifold.kept_features.given import Given, given_sets
 from genmend.manifold.metrics.evaluation import evaluate
 from genmend.manifold.metrics.evaluation_result import Evaluation
 
-__all__ = ["ByClass", "evaluate_by_class"]
+__all__ = ["ByClass", "evaluate_by_class", "labels_of_folders"]
 
 NO_FOLDER = "(the folder itself)"
 
@@ -103,9 +103,9 @@ def evaluate_by_class(
             continue
         classes[name] = evaluate(x[rows[0]], y[rows[1]], k, metrics, **options)
     if not set(of_reference) & set(of_query):
-        ours_named, theirs_named = (", ".join(sorted(set(some))[:4]) for some in (of_reference, of_query))
-        raise ValueError(f"the reference and the query have no class in common: {ours_named} ... and {theirs_named} ...; "
-                         f"call the classes alike in both")  # fmt: skip
+        first, second = (", ".join(sorted(set(some))[:4]) for some in (of_reference, of_query))
+        raise ValueError(f"the reference and the query have no class in common: {first} ... and {second} ...; call the "
+                         f"classes alike in both")  # fmt: skip
     if not classes:
         raise ValueError(f"none of the {len(left_out)} classes has {needed} samples in both sets, as k = {needed - 1} "
                          f"needs; the first: {next(iter(left_out.items()))}")  # fmt: skip
@@ -120,4 +120,9 @@ def _classes(given: Given, what: str) -> Sequence[str]:
         of = f", {given.source}," if given.source else ""
         raise ValueError(f"the samples of the {what}{of} have no labels and lie in no subfolders; give "
                          f"labels, or a folder with one a class")  # fmt: skip
-    return [name.partition("/")[0] if "/" in name else NO_FOLDER for name in given.names]
+    return labels_of_folders(given.names)
+
+
+def labels_of_folders(names: Sequence[str]) -> list[str]:
+    """The class of each sample of a folder of folders: the first folder in its name."""
+    return [name.partition("/")[0] if "/" in name else NO_FOLDER for name in names]

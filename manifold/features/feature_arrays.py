@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 from collections.abc import Sequence
@@ -105,15 +104,22 @@ def array_sources(source: Any) -> list[str | os.PathLike[str]]:
     """The files of arrays that a source names, one or several of one set, each as `open_array` takes it; else none.
 
     A file, ``FILE.npz:KEY``, what `shard_paths` takes, ``FOLDER:KEY`` of .npz files, or a pattern, ``batch_*.npz``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is named as a file of arrays, and there is none.
     """
-    if holds_array(source) and (named_array(source)[0].exists() or not glob.has_magic(os.fspath(source))):
-        return [source]
     if not isinstance(source, (str, os.PathLike)):
         return list(shard_paths(source))
     try:
         named = named_paths(source)
-    except FileNotFoundError:
-        return [source] if holds_array(source) else []
+    except FileNotFoundError as error:
+        if holds_array(source):
+            raise FileNotFoundError(f"{error}; give a .npy, .npz, .safetensors or .csv file.") from None
+        return []
+    if holds_array(source) and not named.is_pattern:
+        return [source]
     paths = named.paths if named.is_pattern else shard_paths(named.paths[0])
     if any(path.suffix.lower() not in SHARD_SUFFIXES for path in paths):
         return []

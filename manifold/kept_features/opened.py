@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,7 +12,9 @@ from genmend.manifold.features.extractors.loading import AUDIO_EXTRACTORS, extra
 from genmend.manifold.features.sources import samples_of
 from genmend.manifold.kept_features.feature_file import load_features
 from genmend.manifold.kept_features.feature_set import FeatureSet
-from genmend.manifold.kept_features.given import Given
+
+if TYPE_CHECKING:
+    from genmend.manifold.kept_features.given import Given
 
 __all__ = ["drawn_rows", "extractor_beside", "open_kept"]
 

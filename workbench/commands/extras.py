@@ -49,6 +49,7 @@ ENABLES = {
     "audio-eval": "judges of speech: Whisper, pocketsphinx, hama, DNSMOS; genmend speak --repair",
     "flows": "genmend rare --density flow",
     "metrics": "Fréchet distances, torchmetrics classes of the manifold metrics, FID's Inception",
+    "parquet": "genmend score on parquet files of images, as Hugging Face data sets are stored",
     "ray": "ShardedManifold: reference shards on Ray workers",
     "lightning": "a callback that scores samples while a generator trains",
     "ui": "genmend serve: everything in the browser",

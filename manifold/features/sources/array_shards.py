@@ -5,6 +5,7 @@ And the classes that lie beside an array in its file.
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
@@ -28,7 +29,7 @@ __all__ = ["array_labels", "image_shards"]
 _LABELS = ("arr_1", "labels", "label", "y", "classes", "class", "cls", "targets")
 
 
-def array_labels(source: str | Path, n: int) -> list[str] | None:
+def array_labels(source: str | os.PathLike[str], n: int) -> list[str] | None:
     """The class of each of n samples, where an .npz file has an array of that many whole numbers or texts beside them.
 
     Raises
@@ -48,7 +49,7 @@ def array_labels(source: str | Path, n: int) -> list[str] | None:
     return None
 
 
-def image_shards(sources: Sequence[str | Path], description: str) -> Samples:
+def image_shards(sources: Sequence[str | os.PathLike[str]], description: str) -> Samples:
     """The images of files of arrays, in their order, as one set.
 
     An array that is stored as it is stays on disk; of compressed ones two at a time are held.

@@ -62,7 +62,9 @@ def parquet_samples(paths: Sequence[Path], column: str, description: str) -> Sam
     first = _opened(pq, paths[0])
     chosen = _image_column(first.schema_arrow, column, paths[0])
     labels_in = _label_column(first.schema_arrow, chosen)
-    groups, labels, n = [], {}, 0
+    groups: list[_Group] = []
+    labels: dict[int, str] = {}
+    n = 0
     for path in paths:
         file = _opened(pq, path)
         if chosen not in _image_columns(file.schema_arrow):
@@ -241,7 +243,8 @@ def _cells(file: Any, group: _Group, column: str) -> Any:
 def _names(groups: list[_Group], n: int) -> list[str]:
     """The row of each sample, behind the name of its file where there are several."""
     ends = [*(group.start for group in groups[1:]), n]
-    names, first = [], {}
+    names: list[str] = []
+    first: dict[Path, int] = {}
     several = len({group.path for group in groups}) > 1
     for group, end in zip(groups, ends, strict=True):
         start = first.setdefault(group.path, group.start)

@@ -27,8 +27,6 @@ COMPRESSED = (".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst")
 _LABELS = ("cls", "label", "class")  # ending of a member that holds a class; with .json, the keys of it
 _KEYS = ("label", "cls", "class", "class_name", "category")
 _MOST_LABEL_BYTES = 1 << 20
-# With more endings than these the names of a plain archive have dots in them, and no key has several images.
-_MOST_ENDINGS = 16
 _BLOCK = 512
 _LOOKED_AT = 1 << 20  # bytes behind the last member, which are all 0
 
@@ -111,11 +109,12 @@ def tar_samples(paths: Sequence[Path], ending: str, description: str) -> Samples
 
 def _members(path: Path, shard: int, classes: dict[tuple[int, str], str]) -> Iterator[_Image]:
     """The images of an archive; the classes of its keys are added to `classes`."""
-    n, of_json = 0, {}
+    n = 0
+    of_json: dict[tuple[int, str], str] = {}
     try:
         with tarfile.open(path, "r:") as archive:
             while (member := archive.next()) is not None:
-                archive.members = []  # else it keeps every header
+                archive.members = []  # type: ignore[attr-defined]  # else it keeps every header
                 n += 1
                 name = member.name.removeprefix("./")
                 key, ending = _key(name)
@@ -175,7 +174,8 @@ def _meant(images: list[_Image], ending: str, description: str) -> list[_Image]:
             raise ValueError(f"{description} holds no images that end in .{wanted}; it has {shown}.")
         return [one for one in images if one.ending == wanted]
     keys = Counter((one.shard, _key(one.name)[0]) for one in images)
-    if max(keys.values()) > 1 and len(endings) <= _MOST_ENDINGS:
+    # Else the names of a plain archive have dots in them.
+    if len(endings) > 1 and len(endings) <= max(keys.values()) and max(endings.values()) > 1:
         first = sorted(endings)[0]
         raise ValueError(f"{description} holds several images a sample ({shown}); name one, as PATH:{first}.")
     return images
