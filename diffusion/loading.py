@@ -44,6 +44,8 @@ class TextToImage:
         MODEL, as it was given.
     gains : dict or None
         Slot -> gain, of what is amplified where the user says nothing; only of the reference pipeline.
+    lora : str
+        The LoRA that is attached, as it was given; "" for none.
     """
 
     pipe: Any
@@ -54,6 +56,7 @@ class TextToImage:
     device: str = "cpu"
     name: str = ""
     gains: Mapping[str, float] | None = None
+    lora: str = ""
 
     @property
     def own_size(self) -> int | None:
@@ -144,7 +147,7 @@ def load_text_to_image(
         pipe.enable_sequential_cpu_offload(device=device)
     else:
         pipe = pipe.to(device)
-    return TextToImage(pipe, device=device, name=model)
+    return TextToImage(pipe, device=device, name=model, lora=lora)
 
 
 def _from_diffusers(model: str, folder: Path, dtype: Any, variant: str) -> Any:

@@ -14,8 +14,9 @@ def bootstrap(
     n: int | Sequence[int],
     seed: int | np.random.Generator = 0,
     n_resamples: int = 2_000,
+    level: float = 0.95,
 ) -> tuple[float, float, float]:
-    """A figure of all rows, and its 95 % interval over rows drawn with replacement.
+    """A figure of all rows, and its interval (95 %) over rows drawn with replacement.
 
     Parameters
     ----------
@@ -29,6 +30,8 @@ def bootstrap(
         Where the draws come from: the same seed draws the same rows for every figure.
     n_resamples
         How often rows are drawn.
+    level
+        Of the interval.
 
     Returns
     -------
@@ -42,8 +45,14 @@ def bootstrap(
     draws = (
         _draws(seed, sizes, n_resamples) if isinstance(seed, np.random.Generator) else _kept(seed, sizes, n_resamples)
     )
-    low, high = np.nanquantile([figure(rows) for rows in draws], (0.025, 0.975))
+    low, high = np.nanquantile([figure(rows) for rows in draws], _ends_of(level))
     return float(figure(np.arange(sum(sizes)))), float(low), float(high)
+
+
+def _ends_of(level: float) -> tuple[float, float]:
+    """Exactly 0.025 and 0.975 at 0.95."""
+    beyond = round((1 - level) / 2, 12)
+    return beyond, 1 - beyond
 
 
 def _draws(seed: int | np.random.Generator, sizes: tuple[int, ...], n_resamples: int) -> NDArray[np.int64]:

@@ -20,6 +20,7 @@ from genmend.diffusion.reference.networks import (
     GARMENTS,
     WEIGHTS,
     garment_probabilities,
+    intact_probabilities,
     load_network,
     novelty_features,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "garment_in",
     "garment_scorer",
     "guide_usability",
+    "intact_scorer",
     "load_reference",
     "novelty_extractor",
     "real_garments",
@@ -93,9 +95,24 @@ def garment_scorer(name: str) -> Scorer:
     return score
 
 
+def intact_scorer(name: str = "intact") -> Scorer:
+    """Probability that a garment is whole, by the network "intact" or "intact_judge"; 0..1, higher is better.
+
+    Whatever garment it is: the halves of two look like one to a network that only names garments.
+    """
+    network = load_network(name)
+
+    def score(images: Tensor, prompt: str) -> NDArray[np.floating]:
+        found: NDArray[np.floating] = intact_probabilities(network, images).numpy()
+        return found
+
+    score.least_usable = 0.5  # type: ignore[attr-defined]  # read by Keepers
+    return score
+
+
 def guide_usability() -> Mapping[str, Scorer]:
-    """The usability scorer of a search: what is chosen by the guide can be judged by the judge."""
-    return {"guide": garment_scorer("guide")}
+    """The usability scorers of a search: what is chosen by these can be judged by "judge" and "intact_judge"."""
+    return {"guide": garment_scorer("guide"), "intact": intact_scorer()}
 
 
 def novelty_extractor() -> Callable[[Tensor], Tensor]:

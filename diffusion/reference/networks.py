@@ -3,8 +3,8 @@
 The judge and the guide name the garment; they differ in architecture and in seed, so that what is chosen by
 the guide can be judged by the judge. Novelty is measured in the space of a contrastive network, of aligned pictures: a
 garment brighter, flatter, larger, elsewhere or mirrored is no newer there. The code of an autoencoder, which sees all
-that, is kept for other uses. They were trained by ``python -m experiments.garments.train_judges`` and
-``python -m experiments.garments.train_contrastive``.
+that, is kept for other uses. Two further ones, the guide's and the judge's, tell whole garments from broken ones. They
+were trained by ``python -m experiments.garments.train_judges``, ``.train_contrastive`` and ``.train_intact``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,16 @@ from torch import Tensor, nn
 
 from genmend.diffusion.reference.alignment import align_pictures
 
-__all__ = ["BUILDERS", "GARMENTS", "WEIGHTS", "garment_probabilities", "load_network", "novelty_features", "outputs"]
+__all__ = [
+    "BUILDERS",
+    "GARMENTS",
+    "WEIGHTS",
+    "garment_probabilities",
+    "intact_probabilities",
+    "load_network",
+    "novelty_features",
+    "outputs",
+]
 
 WEIGHTS = Path(__file__).parent
 GARMENTS = ("t-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
@@ -67,11 +76,36 @@ def contrastive() -> nn.Module:
     return nn.Sequential(nn.PixelUnshuffle(2), *body, nn.Linear(128 * 16, 96), nn.ReLU(), nn.Linear(96, 64))
 
 
+def intact() -> nn.Module:
+    """Aligned pictures (n, 1, 32, 32) in -1..1 to logits (n, 1) of being whole."""
+
+    def block(before: int, after: int, stride: int = 1) -> list[nn.Module]:
+        return [nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+
+    body = [*block(4, 32), *block(32, 48), *block(48, 64, 2), *block(64, 96), *block(96, 96, 2), nn.Flatten()]
+    return nn.Sequential(
+        nn.PixelUnshuffle(2), *body, nn.Dropout(0.2), nn.Linear(96 * 16, 64), nn.ReLU(), nn.Linear(64, 1)
+    )
+
+
+def intact_judge() -> nn.Module:
+    """As `intact`, with strided kernels of 5 and no unshuffling."""
+    sizes = ((1, 32, 5), (32, 64, 5), (64, 96, 3))
+    body = [
+        layer
+        for i, o, k in sizes
+        for layer in (nn.Conv2d(i, o, k, stride=2, padding=k // 2, bias=False), nn.BatchNorm2d(o), nn.GELU())
+    ]
+    return nn.Sequential(*body, nn.Flatten(), nn.Dropout(0.2), nn.Linear(96 * 16, 64), nn.GELU(), nn.Linear(64, 1))
+
+
 BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "judge": judge,
     "guide": guide,
     "autoencoder": autoencoder,
     "contrastive": contrastive,
+    "intact": intact,
+    "intact_judge": intact_judge,
 }
 
 
@@ -91,6 +125,16 @@ def outputs(network: nn.Module, images: Tensor) -> Tensor:
 def garment_probabilities(network: nn.Module, images: Tensor) -> Tensor:
     """Of each picture (n, c, 32, 32) in 0..1 the probability (n, 10) of each garment."""
     return outputs(network, images).softmax(1)
+
+
+@torch.no_grad()
+def intact_probabilities(network: nn.Module, images: Tensor) -> Tensor:
+    """Of each picture (n, c, 32, 32) in 0..1 the probability (n,) that it shows a whole garment, mirrored or not."""
+    found = []
+    for part in images.float().split(500):
+        aligned = align_pictures(part.mean(1, keepdim=True)) * 2 - 1
+        found.append((network(aligned) + network(aligned.flip(3)))[:, 0] / 2)
+    return torch.cat(found).sigmoid()
 
 
 @torch.no_grad()

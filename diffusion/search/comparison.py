@@ -19,7 +19,6 @@ from torch import Tensor
 from genmend.activations import Edit
 from genmend.diffusion.amplification.gains import stronger
 from genmend.diffusion.loading import TextToImage
-from genmend.diffusion.pipeline_fingerprint import pipeline_fingerprint
 from genmend.diffusion.pipeline_parts import SigmaWindow
 from genmend.diffusion.search.default_gains import settled
 from genmend.diffusion.search.gain_search import GainSearch, search_gains
@@ -78,6 +77,8 @@ class AmplifyRun(NotebookResult):
     keepers : dict
         "original", "amplified" and, with a control, "control" -> whether each image is worth keeping ``(n,)``; see
         `search.keepers`.
+    lora : str
+        The LoRA that was attached; "" for none.
     """
 
     model: str
@@ -97,6 +98,7 @@ class AmplifyRun(NotebookResult):
     because: str = ""
     strengths: Mapping[float, Tensor] = field(default_factory=dict, repr=False)
     keepers: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict, repr=False)
+    lora: str = ""
 
     @property
     def verdict(self) -> str:
@@ -262,6 +264,7 @@ def compare_amplification(
         because,
         strengths,
         {kind: found.keepers for kind, found in kept.items() if found is not None and found.keepers is not None},
+        model.lora,
     )
 
 
@@ -290,7 +293,6 @@ def _search(
     work: Work,
 ) -> GainSearch:
     scorers = {
-        **pipeline_fingerprint(model.pipe),
         "features": settings.features,
         "cloud": settings.n_cloud,
         "seed": settings.seed,

@@ -12,11 +12,10 @@ from torch import Tensor
 
 from genmend.activations import Edit
 from genmend.activations.contract import edit_name, field_names
-from genmend.activations.digests import weights_digest
 from genmend.diffusion.amplification.attached import Schedule
 from genmend.diffusion.amplification.plug_in import amplified
 from genmend.diffusion.drawing import draw
-from genmend.diffusion.pipeline_parts import denoiser_of, plain_module
+from genmend.diffusion.pipeline_fingerprint import pipeline_fingerprint
 from genmend.diffusion.search.keepers import Keepers
 from genmend.diffusion.search.scorers import Scorer
 from genmend.storage.digests import sha256_of_array
@@ -188,7 +187,7 @@ def make_measure(
     work = work or Work()
     found: dict[str, dict[str, dict[str, Any]]] = {}  # edits -> seed -> scores
     facts = {
-        "weights": weights_digest(plain_module(denoiser_of(pipe))) if work.folder is not None else "",
+        **(_pipeline_facts(pipe) if work.folder is not None else {}),
         "prompts": list(prompts),
         "settings": {key: repr(value) for key, value in sorted(settings.items()) if key != "batch_size"},
         "scorers": [scorers_key, *usability],
@@ -232,6 +231,13 @@ def make_measure(
         )
 
     return measure
+
+
+def _pipeline_facts(pipe: Any) -> dict[str, Any]:
+    """All of a pipeline that its images depend on; of one that is nothing but its denoiser, that one's digest."""
+    others = pipeline_fingerprint(pipe)
+    weights = {"weights": others.pop("denoiser")}
+    return weights | {"pipeline": others} if getattr(pipe, "components", None) else weights
 
 
 def with_keepers(scores: Scores, prompts: Sequence[str], keepers: Keepers | None) -> Scores:

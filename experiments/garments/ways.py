@@ -17,7 +17,6 @@ from torch import Tensor
 from genmend.activations import Edit
 from genmend.activations.digests import weights_digest
 from genmend.diffusion import amplified, cads, draw, freeu
-from genmend.diffusion.amplification.control_bands import AmplifyBand
 from genmend.diffusion.amplification.gains import edits_by_slot
 from genmend.diffusion.baselines.boosted_noise import boosted_latents
 from genmend.diffusion.baselines.freeu import FREEU_SETTINGS
@@ -32,8 +31,7 @@ PROMPTS = tuple(
 )
 CALL: dict[str, Any] = {"num_inference_steps": 6, "guidance_scale": 2.0}
 CHUNK = 4  # seeds
-# SDXL-Turbo's 5 bins as shares of Nyquist: of 16 bins in its first block, of 8 in the others.
-CUTOFFS = {"down0": 0.3125, "down1": 0.625, "mid": 0.625}
+CUTOFF = 5.0  # bins, of maps of 16x16: what `genmend amplify` takes where nothing is said
 
 
 @dataclass(frozen=True)
@@ -54,6 +52,7 @@ class Drawing:
 
     pipe: Any
     work: Work
+    call: Mapping[str, Any] = field(default_factory=lambda: CALL)
     weights: str = field(init=False)
     asked: set[tuple[str, int]] = field(default_factory=set)
 
@@ -69,12 +68,12 @@ class Drawing:
 
     def _chunk(self, way: Way, seeds: Sequence[int]) -> Tensor:
         self.asked.add((repr(way.about), int(seeds[0])))
-        facts = {"weights": self.weights, "way": way.about, "seeds": list(map(int, seeds)), "call": CALL}
+        facts = {"weights": self.weights, "way": way.about, "seeds": list(map(int, seeds)), "call": dict(self.call)}
 
         def compute() -> dict[str, Any]:
             more = {} if way.noise is None else {"latents": way.noise(self.pipe, seeds).repeat(len(PROMPTS), 1, 1, 1)}
             with way.on(self.pipe, int(seeds[0])):
-                drawn = draw(self.pipe, PROMPTS, seeds, batch_size=len(PROMPTS) * CHUNK, **more, **CALL)
+                drawn = draw(self.pipe, PROMPTS, seeds, batch_size=len(PROMPTS) * CHUNK, **more, **self.call)
             return {"pixels": to_pixels(drawn)}
 
         pixels = self.work.kept("pictures", facts | {"prompts": list(PROMPTS)}, compute)["pixels"]
@@ -96,15 +95,7 @@ def amplifying(edits: Sequence[Edit], window: SigmaWindow | None = None) -> Way:
 
 def low(pipe: Any, gains: Mapping[str, float]) -> Way:
     """Gains of the low band, by slot."""
-    return amplifying(edits_by_slot(pipe.unet, gains, cutoff=CUTOFFS, cutoff_unit="nyquist"))
-
-
-def in_band(edits: Sequence[Edit], band: str, window: SigmaWindow | None) -> Way:
-    """The same gains in another band."""
-    return amplifying(
-        [AmplifyBand(e.layer, e.gain, e.cutoff, band, "nyquist") for e in edits],  # type: ignore[attr-defined, arg-type]
-        window,
-    )
+    return amplifying(edits_by_slot(pipe.unet, gains, cutoff=CUTOFF))
 
 
 def by_freeu(share: float) -> Way:

@@ -101,11 +101,12 @@ def sd15(folder: Path) -> StableDiffusionPipeline:
     return quiet(pipe)
 
 
-def sdxl(folder: Path) -> StableDiffusionXLPipeline:
+def sdxl(folder: Path, in_channels: int = 4) -> StableDiffusionXLPipeline:
     """The layout of SDXL: three down blocks, the first without attention."""
     torch.manual_seed(0)
     unet = UNet2DConditionModel(
         sample_size=32,
+        in_channels=in_channels,
         block_out_channels=(32, 64, 64),
         layers_per_block=2,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),

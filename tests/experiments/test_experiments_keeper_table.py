@@ -21,16 +21,17 @@ def two_prompts(monkeypatch):
 
 
 def counting(by_grey):
-    """Counts pictures as their grey says: novelty is the grey, from 0.5 on kept, NaN below 0.1."""
+    """Counts pictures as their grey says: novelty is the grey, from 0.5 on kept, NaN below 0.1, broken from 0.65."""
 
     def scores(pictures):
         grey = pictures.mean((1, 2, 3)).double().numpy()
-        return Scores({"judge": np.ones(len(grey))}, np.where(grey < 0.1, np.nan, grey), grey >= by_grey)
+        usable = {"judge": np.ones(len(grey)), "intact_judge": np.where(grey < 0.65, 1.0, 0.3)}
+        return Scores(usable, np.where(grey < 0.1, np.nan, grey), (grey >= by_grey) & (grey < 0.65))
 
     found = keeper_table.Counting.__new__(keeper_table.Counting)
     found.novelty = SimpleNamespace(extractor=lambda images: images.flatten(1))
     found.keepers = SimpleNamespace(newer_than_={"a bag": 0.5, "a coat": 0.25})
-    found.judge, found.scores = "judge", scores
+    found.scores = scores
     return found
 
 
@@ -39,12 +40,16 @@ def test_a_row_counts_keepers_beside_those_of_the_plain_pictures():
     drawn = plain.clone()
     drawn[:4] = 0.6  # half of the first prompt's
     drawn[8] = 0.05  # outside
-    row = keeper_table.row_of(counting(0.5), counting(0.55), drawn, plain)
+    drawn[9] = 0.7  # broken
+    row = keeper_table.row_of(counting(0.5), counting(0.55), drawn, plain, level=0.999)
     assert row["keepers"][0] == row["more_keepers"][0] == 25
     assert row["keepers"][1] < 25 < row["keepers"][2]
     assert row["keepers_in_the_second_space"][0] == 25
     assert (row["prompts_that_gain"], row["prompts_that_lose"]) == (1, 0)
-    assert row["inside"] == 15 / 16
+    assert (row["inside"], row["intact"], row["whole"]) == (15 / 16, 15 / 16, 14 / 16)
+    wide, usual = row["more_keepers_corrected"], row["more_keepers"]
+    assert wide[0] == usual[0]
+    assert wide[1] < usual[1] < usual[2] < wide[2]
     assert row["newest_of_8"] == pytest.approx((0.6 / 0.5 + 0.2 / 0.25) / 2)
     assert row["different_keepers"] == pytest.approx(1)
     unpaired = keeper_table.row_of(counting(0.5), counting(0.5), drawn, plain[:8], paired=False)

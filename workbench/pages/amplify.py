@@ -86,7 +86,9 @@ def write_amplify_report(
 def next_steps(run: AmplifyRun, out: Path) -> dict[str, str]:
     """What can be done with the file of the gains: more images, other programs, other people."""
     file = out / "amplification.safetensors"
-    more = f"genmend amplify {quote(run.model)} --correction {quote(str(file))} --prompt ... --out more"
+    more = (
+        f"genmend amplify {quote(run.model)}{_drawn_with(run)} --correction {quote(str(file))} --prompt ... --out more"
+    )
     return {
         "in Python": "from genmend.diffusion import disable_amplification, enable_amplification",
         "on a pipeline": f'enable_amplification(pipe, "{file}")',
@@ -95,6 +97,21 @@ def next_steps(run: AmplifyRun, out: Path) -> dict[str, str]:
         "other prompts": more,
         "to share it": f"genmend push {quote(str(file))} you/name --licence mit",
     }
+
+
+def _drawn_with(run: AmplifyRun) -> str:
+    """Options of the command that the images depend on and a file of gains does not hold."""
+    call = run.settings.get("call", {})
+    given = {option: call.get(name) for name, option in _CALL_OPTIONS.items()} | {"--lora": run.lora or None}
+    return "".join(f" {option} {quote(str(value))}" for option, value in given.items() if value is not None)
+
+
+_CALL_OPTIONS = {
+    "num_inference_steps": "--steps",
+    "guidance_scale": "--guidance",
+    "height": "--height",
+    "width": "--width",
+}
 
 
 def change_rows(found: Comparison, *, inside_measured: bool) -> list[list[Any]]:
@@ -193,10 +210,16 @@ def _novelty(run: AmplifyRun) -> Number | None:
     return Number("Novelty, of the original's", f"{run.comparison.novelty:.3f} [{low:.3f}, {high:.3f}]", control)
 
 
+_OWN_SCORERS = {
+    "guide": "the probability that a small network gives to the garment of the prompt",
+    "intact": "the probability that another one gives to the garment being whole",
+}
+
+
 def scorer_in_words(name: str) -> str:
     """What a scorer of the usability asks."""
-    if name == "guide":
-        return "guide: the probability that a small network gives to the garment of the prompt"
+    if name in _OWN_SCORERS:
+        return f"{name}: {_OWN_SCORERS[name]}"
     if name.startswith("clip:"):
         return f"cosine of image and prompt by {name.removeprefix('clip:')}"
     return name

@@ -1,6 +1,7 @@
 """Which rows of a call are conditional: two groups or three, in any order, in one call or in calls of their own."""
 
 import warnings
+from inspect import signature
 
 import diffusers
 import diffusion_toys
@@ -50,6 +51,13 @@ def pix2pix(folder):
     )
 
 
+def pix2pix_xl(folder):
+    parts = diffusion_toys.sdxl(folder, in_channels=8).components
+    taken = signature(diffusers.StableDiffusionXLInstructPix2PixPipeline).parameters
+    parts = {name: part for name, part in parts.items() if name in taken}
+    return diffusion_toys.quiet(diffusers.StableDiffusionXLInstructPix2PixPipeline(**parts, add_watermarker=False))
+
+
 @pytest.mark.parametrize("n", [1, 2])
 class TestThreeGroups:
     def test_perturbed_attention(self, tmp_path, n):
@@ -62,9 +70,11 @@ class TestThreeGroups:
         assert rows.changed("unconditional", **settings | {"guidance_scale": 0.0}) == [False] * 2 * n
         assert rows.changed("conditional", **settings | {"pag_scale": 0.0}) == [False] * n + [True] * n
 
-    def test_instruct_pix2pix(self, tmp_path, n):
-        rows = Rows(pix2pix(tmp_path))
-        settings = {"prompt": ["a chair"] * n, "image": torch.rand(n, 3, 16, 16), "image_guidance_scale": 1.5}
+    @pytest.mark.parametrize("made", [pix2pix, pix2pix_xl])
+    def test_instruct_pix2pix(self, tmp_path, n, made):
+        rows = Rows(made(tmp_path))
+        settings = {"prompt": ["a chair"] * n, "image": torch.rand(n, 3, 16, 16), "image_guidance_scale": 1.5,
+                    "height": 16, "width": 16}  # fmt: skip
         assert rows.changed("conditional", **settings) == [True] * n + [False] * 2 * n
         assert rows.changed("unconditional", **settings) == [False] * n + [True] * 2 * n
 
