@@ -11,7 +11,6 @@ from torch import Tensor
 from experiments.garments.keeper_table import Counting
 from experiments.garments.ways import (
     CUTOFF,
-    PLAIN,
     PROMPTS,
     Drawing,
     Way,
@@ -29,7 +28,7 @@ from genmend.diffusion.search.gain_search import GainSearch, Trial
 from genmend.diffusion.search.published_search import published_search
 from genmend.diffusion.search.trials import Scores
 
-CHOICE, COMMAND_CLOUD = range(8), range(100_000, 100_064)  # the second as the command draws it
+CHOICE, N_COMMAND_CLOUD = range(8), 64  # the second is the command's default
 N_TRIALS, N_REFINED = 8, 2
 LARGEST = {"down0": 2.0, "down1": 4.0, "mid": 4.0}
 GRID = {"down0": (1.2, 1.6, 2.0), "down1": (2.0, 6.0, 10.0), "mid": (2.0, 6.0, 10.0)}  # every other published
@@ -53,13 +52,17 @@ class Chosen:
     search: GainSearch | None = None
 
 
-def choose_all(drawing: Drawing, guided: Counting, own_gains: Mapping[str, float]) -> dict[str, Chosen]:
+def choose_all(
+    drawing: Drawing, guided: Counting, command: Counting, own_gains: Mapping[str, float]
+) -> dict[str, Chosen]:
     """Every way with what was chosen of it.
 
     Parameters
     ----------
     drawing, guided
         Draw, and count by the networks of the choice.
+    command
+        Counts as the command does (`by_the_command`).
     own_gains
         Slot -> gain, that the command amplifies this pipeline by where nothing is said.
     """
@@ -72,7 +75,7 @@ def choose_all(drawing: Drawing, guided: Counting, own_gains: Mapping[str, float
         f"own search, {band} band": _searched(drawing, measure, bands=(band,), windows=windows(pipe))
         for band in ("low", "full", "random")
     }
-    found["amplify --search"] = _by_the_command(drawing)
+    found["amplify --search"] = _searched_by_the_command(drawing, command)
     found["amplify's own gains"] = Chosen(low(pipe, own_gains), _gains(own_gains))
     before = drawing.n_drawn
     published = published_search(pipe.unet, measure, CHOICE[:4], grid=GRID, cutoff=CUTOFF, shrink=SHRINK)
@@ -102,20 +105,23 @@ def _searched(drawing: Drawing, measure: Any, **space: Any) -> Chosen:
     return Chosen(amplifying(best.edits, best.window), _in_words(best), drawing.n_drawn - before, search)
 
 
-def _by_the_command(drawing: Drawing) -> Chosen:
+def by_the_command(cloud: Tensor) -> Counting:
+    """Who counts in `genmend amplify reference`: its real garments, one space, the first 64 seeds of a cloud."""
+    seeds = cloud.split(len(cloud) // len(PROMPTS))
+    clouds = {prompt: part[:N_COMMAND_CLOUD] for prompt, part in zip(PROMPTS, seeds, strict=True)}
+    novelty = Novelty(novelty_extractor()).fit(clouds, {prompt: real_garments(prompt) for prompt in PROMPTS})
+    return Counting(clouds, novelty, novelty, guide_usability())
+
+
+def _searched_by_the_command(drawing: Drawing, command: Counting) -> Chosen:
     """What `genmend amplify reference --search` takes, with the seeds and the number of trials of the other searches.
 
-    Its own cloud and real garments, one space, all steps; 0.95 of the usability and 0.9 of the share inside have to be
-    kept, and keepers be more, with confidence.
+    All steps; 0.95 of the usability and 0.9 of the share inside have to be kept, and keepers be more, with confidence.
     """
     before = drawing.n_drawn
-    cloud = drawing.pictures(PLAIN, COMMAND_CLOUD)
-    clouds = dict(zip(PROMPTS, cloud.split(len(COMMAND_CLOUD)), strict=True))
-    novelty = Novelty(novelty_extractor()).fit(clouds, {prompt: real_garments(prompt) for prompt in PROMPTS})
-    counting = Counting(clouds, novelty, novelty, guide_usability())
 
     def measure(edits: Sequence[Edit], seeds: Sequence[int]) -> Scores:
-        return counting.scores(drawing.pictures(amplifying(edits), seeds))
+        return command.scores(drawing.pictures(amplifying(edits), seeds))
 
     search = search_gains(
         drawing.pipe, PROMPTS, {}, _unused, CHOICE, objective="keepers", cutoff=CUTOFF, tau=0.95, keep_inside=0.9,

@@ -46,7 +46,7 @@ from torch import Tensor
 
 from experiments.garments.captions import add_border, held_out_images, training_images
 from experiments.garments.changes import TRIVIAL, break_garments
-from experiments.garments.choices import CHOICE, N_REFINED, N_TRIALS, choose_all
+from experiments.garments.choices import CHOICE, N_REFINED, N_TRIALS, by_the_command, choose_all
 from experiments.garments.keeper_table import Counting, row_of
 from experiments.garments.spaces import spaces
 from experiments.garments.ways import CALL, CUTOFF, PLAIN, PROMPTS, Drawing, low
@@ -73,9 +73,10 @@ def main() -> None:
     work = Work(options.out / "cache")
     drawing = Drawing(model.pipe, work)
     judges = {"judge": garment_scorer("judge")} | {name: intact_scorer(name) for name in ("intact", "intact_judge")}
-    fitted = _fit(drawing.pictures(PLAIN, CLOUD))
+    cloud = drawing.pictures(PLAIN, CLOUD)
+    fitted = _fit(cloud)
     judged, again, guided = fitted(judges, 0), fitted(judges, 1), fitted(guide_usability(), 0)
-    chosen = choose_all(drawing, guided, model.gains or {})
+    chosen = choose_all(drawing, guided, by_the_command(cloud), model.gains or {})
     for name, found in chosen.items():
         print(f"{name}: {found.about}", flush=True)
     plain = drawing.pictures(PLAIN, REPORT)
@@ -107,8 +108,13 @@ def main() -> None:
         "searches": {name: found.search.to_dict() for name, found in chosen.items() if found.search is not None},
     }
     _draw_pictures(options.out, pictures, list(chosen), judged)
+    _write(options.out, results)
     results["at_the_commands_call"] = _at_the_commands_call(model, work, judges)
-    (options.out / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    _write(options.out, results)
+
+
+def _write(folder: Path, results: dict[str, Any]) -> None:
+    (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     write_page("garments/creativity")
 
 

@@ -30,7 +30,7 @@ from genmend.storage.atomic import whole_file
 
 KINDS: Mapping[str, Mapping[str, Breakage]] = {"intact": FOR_THE_GUIDE, "intact_judge": FOR_THE_JUDGE}
 SEEDS = {"intact": 5, "intact_judge": 6}
-BATCH, STEPS, PEAK_RATE = 128, 700, 4e-3
+BATCH, STEPS, PEAK_RATE = 128, 600, 4e-3
 
 
 def train_intact(name: str, images: np.ndarray, labels: np.ndarray, steps: int, batch: int = BATCH) -> nn.Module:
