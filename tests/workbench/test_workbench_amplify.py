@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import diffusion_toys
 import numpy as np
@@ -18,6 +19,7 @@ from genmend.diffusion.search import comparison
 from genmend.diffusion.search.real_images import read_real_images
 from genmend.workbench.cli.diffusion import gains_of
 from genmend.workbench.cli.main import _run, app
+from genmend.workbench.pages.amplify import next_steps
 
 FAST = ["--steps", "1", "--height", "16", "--width", "16", "--guidance", "0", "--n", "3", "--n-cloud", "8"]
 FEATURES = ["--extractor", "test_workbench_amplify:pixel_features"]
@@ -83,6 +85,19 @@ def test_pairs_figures_and_files(folder, tmp_path, capsys):
     # What the earlier runs drew besides is gone.
     assert not (out / "control").exists()
     assert sorted(path.name for path in (out / "amplified").iterdir()) == names[:3]
+
+
+def test_the_line_for_other_prompts_draws_as_this_run_did():
+    """A file of gains holds neither steps and guidance nor the LoRA."""
+    call = {"num_inference_steps": 4, "guidance_scale": 0.0, "eta": 0.5}
+    run = SimpleNamespace(model="a/b", lora="my style.safetensors", settings={"call": call})
+    said = next_steps(run, Path("out"))["other prompts"]
+    assert said == (
+        "genmend amplify a/b --steps 4 --guidance 0.0 --lora 'my style.safetensors' --correction "
+        "out/amplification.safetensors --prompt ... --out more"
+    )
+    plain = SimpleNamespace(model="a/b", lora="", settings={"call": {}})
+    assert next_steps(plain, Path("out"))["other prompts"].startswith("genmend amplify a/b --correction")
 
 
 def test_a_search(folder, tmp_path, capsys, monkeypatch):

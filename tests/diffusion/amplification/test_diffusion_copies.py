@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline, UNet2DConditionModel
+from tiny_transformers import TINY
 
 from genmend.diffusion import SigmaWindow, amplified, disable_amplification, enable_amplification
 from genmend.diffusion.amplification.attached import enabled_by, enabled_on
@@ -82,6 +83,33 @@ class TestCompiledWhileOn:
         torch.testing.assert_close(draw(pipe), expected)
         torch.testing.assert_close(draw(pipe, guidance_scale=0.0), plain)
         torch.testing.assert_close(draw(pipe), expected)
+
+
+@pytest.mark.all
+@pytest.mark.parametrize("before", [False, True])
+def test_a_compiled_transformer(before):
+    torch._dynamo.reset()
+    pipe, given = TINY["FLUX.1"].made(3, 12, 1)
+
+    def drawn():
+        return pipe(**given, num_inference_steps=1, output_type="latent", generator=torch.Generator().manual_seed(0))[0]
+
+    plain = drawn()
+    with amplified(pipe, blocks={0: 3.0}):
+        expected = drawn()
+    if before:
+        pipe.transformer = torch.compile(pipe.transformer, backend="eager")
+    active = enable_amplification(pipe, blocks={0: 3.0})
+    if not before:
+        pipe.transformer = torch.compile(pipe.transformer, backend="eager")
+    torch.testing.assert_close(drawn(), expected)
+    active.set(strength=0.0)
+    torch.testing.assert_close(drawn(), plain)
+    disable_amplification(pipe)
+    torch.testing.assert_close(drawn(), plain)
+    with pytest.raises(RuntimeError, match="already run"):  # what hooks there were is in the graph
+        enable_amplification(pipe, blocks={0: 3.0})
+    torch._dynamo.reset()
 
 
 class TestCopied:

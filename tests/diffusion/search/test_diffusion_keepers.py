@@ -118,6 +118,35 @@ class TestSearch:
         with pytest.raises(ValueError, match="'new'; accepted are novelty and keepers"):
             search_gains(pipe, "a", {}, None, range(8), objective="new", measure=measure)
 
+    def test_scores_of_another_pipeline_are_not_taken(self, pipe, tmp_path):
+        """The denoiser is the same; what makes its images another is the text encoder, or an adapter."""
+        from genmend.storage import Work
+
+        call = {"num_inference_steps": 1, "height": 16, "width": 16, "guidance_scale": 0.0}
+
+        def measured():
+            measure = make_measure(pipe, ["a"], {}, bright, work=Work(tmp_path), scorers_key="k", **call)
+            return measure((), [0]).novelty.tolist()
+
+        first = measured()
+        table = pipe.text_encoder.get_input_embeddings().weight
+        kept = table.detach().clone()
+        with torch.no_grad():
+            table.neg_()
+        try:
+            assert measured() != first
+        finally:
+            with torch.no_grad():
+                table.copy_(kept)
+        assert measured() == first
+        pipe.unet.register_parameter("lora_A", torch.nn.Parameter(torch.ones(2)))
+        n_files = len(list(tmp_path.rglob("*.*")))
+        try:
+            measured()
+        finally:
+            del pipe.unet.lora_A
+        assert len(list(tmp_path.rglob("*.*"))) == n_files + 1
+
     def test_a_window_is_drawn_and_kept_apart(self, pipe, tmp_path):
         from genmend.diffusion import AmplifyLowFrequencies
         from genmend.storage import Work
