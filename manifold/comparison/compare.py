@@ -115,12 +115,13 @@ def compare(
     equal_sizes: bool = False,
     features: str = "features",
     block_size: int = BLOCK_SIZE,
+    cluster: Any = None,
 ) -> Comparison:
     """Evaluate several sets against one reference, with paired differences and ranks that know ties.
 
     Parameters
     ----------
-    reference, k, metrics, closed, seed, features, block_size
+    reference, k, metrics, closed, seed, features, block_size, cluster
         As for `evaluate`.
     queries : mapping of str to features
         At least two sets by name, each as `evaluate` takes it.
@@ -146,7 +147,7 @@ def compare(
         try:
             evaluations[name] = evaluate(
                 ours, query, k, metrics, closed=closed, bootstrap=bootstrap, seed=seed, features=features,
-                block_size=block_size,
+                block_size=block_size, cluster=cluster,
             )  # fmt: skip
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error

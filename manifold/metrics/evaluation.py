@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from numbers import Integral
 from typing import Any
@@ -48,6 +49,7 @@ def evaluate(
     seed: int = 0,
     features: str = "features",
     block_size: int = BLOCK_SIZE,
+    cluster: Any = None,
 ) -> Evaluation:
     """Compare a query with a reference: totals for every k, per-sample arrays, intervals and warnings.
 
@@ -85,6 +87,8 @@ def evaluate(
         What the features are: names the key frechet_<features>.
     block_size
         Rows and columns of the tiles compared at a time; bounds the memory, changes results by rounding at most.
+    cluster : RayCluster, optional
+        `sharded.cluster.RayCluster`, on whose machines distances are measured instead of here.
 
     Raises
     ------
@@ -129,30 +133,28 @@ def evaluate(
         query_balls = not _OF_QUERY_BALLS.isdisjoint(at_k)
         if query_balls:
             need_samples(len(y), several[-1], "query")
-        sweep = partial(
-            per_sample_arrays,
-            several=several,
-            closed=closed,
-            query_balls=query_balls,
-            ratios="realism" in at_k,
-            probabilistic=not {"p_precision", "p_recall"}.isdisjoint(at_k),
-            leave_one_out=not {"rarity", "clipped_density"}.isdisjoint(at_k),
-            device=device_of(ours.values),
-            block_size=block,
-        )
-        arrays = sweep(x, y, known=ours.radii, nearest=nearest)
-        totals_of = _totals_of(arrays, at_k)
-        intervals: dict[int, dict[str, tuple[float, float]]] = {}
-        draws: dict[int, dict[str, np.ndarray]] = {}
-        if n_subsamples:
-            part = subsample_sizes(len(x), len(y), several[-1])
-            words = INTERVAL_WORDS.format(n=n_subsamples // 2 * 2, reference=part[0], query=part[1])
-            sizes = len(x), len(y)
-            replicates = subsampled_totals(
-                lambda i, j: _totals_of(sweep(x[i], y[j]), at_k), sizes, part, n_subsamples, seed
-            )
-            intervals = subsample_intervals(totals_of, replicates, sizes, part)
-            draws = other_draws(totals_of, replicates, sizes, part)
+        options: dict[str, Any] = {
+            "several": several,
+            "closed": closed,
+            "query_balls": query_balls,
+            "ratios": "realism" in at_k,
+            "probabilistic": not {"p_precision", "p_recall"}.isdisjoint(at_k),
+            "leave_one_out": not {"rarity", "clipped_density"}.isdisjoint(at_k),
+        }
+        with _sweeping(cluster, (ours.values, x), (theirs.values, y), block, n_subsamples // 2 * 2) as sweep:
+            arrays = sweep(None, **options, known=ours.radii, nearest=nearest)
+            totals_of = _totals_of(arrays, at_k)
+            intervals: dict[int, dict[str, tuple[float, float]]] = {}
+            draws: dict[int, dict[str, np.ndarray]] = {}
+            if n_subsamples:
+                part = subsample_sizes(len(x), len(y), several[-1])
+                words = INTERVAL_WORDS.format(n=n_subsamples // 2 * 2, reference=part[0], query=part[1])
+                sizes = len(x), len(y)
+                replicates = subsampled_totals(
+                    lambda i, j: _totals_of(sweep((i, j), **options), at_k), sizes, part, n_subsamples, seed
+                )
+                intervals = subsample_intervals(totals_of, replicates, sizes, part)
+                draws = other_draws(totals_of, replicates, sizes, part)
         at = {
             one: EvaluationAtK(one, totals_of[one], of, intervals.get(one, {}), draws.get(one, {}))
             for one, of in arrays.items()
@@ -178,6 +180,24 @@ def evaluate(
         warnings=(*notes, *reading_notes(x, y, asked, at, nearest)),
         interval_method=words,
     )
+
+
+@contextmanager
+def _sweeping(
+    cluster: Any, reference: tuple[Any, np.ndarray], query: tuple[Any, np.ndarray], block_size: int, n_parts: int
+) -> Iterator[Callable[..., dict[int, dict[str, np.ndarray]]]]:
+    """What gives the arrays of two sets, or of some rows of both, here or on a cluster."""
+    if cluster is not None:
+        with closing(cluster.sweep(reference, query, n_parts=n_parts)) as sweep:
+            yield sweep
+        return
+    (given, x), (_, y) = reference, query
+    here = partial(per_sample_arrays, device=device_of(given), block_size=block_size)
+
+    def sweep_here(rows: tuple[np.ndarray, np.ndarray] | None, **options: Any) -> dict[int, dict[str, np.ndarray]]:
+        return here(x, y, **options) if rows is None else here(x[rows[0]], y[rows[1]], **options)
+
+    yield sweep_here
 
 
 def _totals_of(arrays: Mapping[int, Mapping[str, np.ndarray]], metrics: Sequence[str]) -> dict[int, dict[str, float]]:

@@ -17,7 +17,14 @@ from genmend.manifold.engine.screens import AnyScreen, screen_of, screens_of
 from genmend.manifold.engine.sweep import near_pairs
 from genmend.manifold.engine.tallies import Tallies, add_ratios, tally
 
-__all__ = ["arrays_of", "per_sample_arrays", "rarity_percentile"]
+__all__ = [
+    "arrays_of",
+    "leave_one_out_arrays",
+    "per_sample_arrays",
+    "query_limits",
+    "rarity_percentile",
+    "rows_with_open_ratios",
+]
 
 # Blocks of queries that a follow-up copies at a time.
 _BLOCKS = 16
@@ -79,7 +86,7 @@ def per_sample_arrays(
         )
         for c in range(len(several))
     ]
-    largest, limits = balls[-1], _query_limits(balls, m)
+    largest, limits = balls[-1], query_limits(balls, m)
     ball_sets = [np.ones(n, dtype=bool), largest.kept] if ratios else []
     tiles = near_pairs(
         screen,
@@ -100,7 +107,7 @@ def per_sample_arrays(
         own = [replace(one, query_radii=None, reach=None, query_reach=None) for one in balls]
         tiles = near_pairs(screen, reference, reference, largest.radii, skip_self=True, block_size=block_size)
         for k, one, tallies in zip(several, own, tally(tiles, own, n, n), strict=True):
-            arrays[k] |= _leave_one_out_arrays(tallies, one, arrays[k]["rarity"])
+            arrays[k] |= leave_one_out_arrays(tallies, one, arrays[k]["rarity"])
     return arrays
 
 
@@ -112,7 +119,7 @@ def _radii(
     return found[:, 0], found[:, 1:]
 
 
-def _query_limits(balls: Sequence[Balls], m: int) -> np.ndarray | None:
+def query_limits(balls: Sequence[Balls], m: int) -> np.ndarray | None:
     """(m,) how far round each query the sweep has to see every reference sample, beyond the reference's own balls.
 
     The reaches of P-precision stand here and not among the reference's radii, which are to stay those of the largest
@@ -125,6 +132,24 @@ def _query_limits(balls: Sequence[Balls], m: int) -> np.ndarray | None:
     return np.maximum(query_radii, max(reaches, default=0.0))
 
 
+def rows_with_open_ratios(tallies: Tallies, balls: Balls, limits: np.ndarray | None) -> np.ndarray:
+    """Queries whose least ratios, for a k below the largest, a pair may undercut that the sweep has left out.
+
+    The sweep looked for those of the largest k. A pair that it left out is farther apart than the larger ball's radius
+    and than the query's limit. Ratios that no such pair can undercut are settled, among them all up to 1.
+    """
+    open_ = np.zeros(len(tallies.ratio), dtype=bool)
+    for least, members in zip((tallies.ratio, tallies.kept_ratio), _ball_sets(balls), strict=True):
+        farthest = balls.radii[members].max()
+        if farthest > 0:  # beyond a radius of 0 every ratio is infinite
+            open_ |= least > np.maximum(1, 0 if limits is None else limits / farthest)
+    return np.flatnonzero(open_)
+
+
+def _ball_sets(balls: Balls) -> list[np.ndarray]:
+    return [np.ones(len(balls.radii), dtype=bool), balls.kept]
+
+
 def _settle_ratios(
     tallies: Tallies,
     balls: Balls,
@@ -134,22 +159,12 @@ def _settle_ratios(
     query: np.ndarray,
     block_size: int,
 ) -> None:
-    """Finish the least ratios of a k below the largest: the sweep looked for those of the largest k.
-
-    A pair that it left out is farther apart than the larger ball's radius and than the query's limit. Ratios that no
-    such pair can undercut are settled, among them all up to 1; a sweep over the remaining queries finds the others.
-    """
-    ball_sets = [np.ones(len(reference), dtype=bool), balls.kept]
-    open_ = np.zeros(len(query), dtype=bool)
-    for least, members in zip((tallies.ratio, tallies.kept_ratio), ball_sets, strict=True):
-        farthest = balls.radii[members].max()
-        if farthest > 0:  # beyond a radius of 0 every ratio is infinite
-            open_ |= least > np.maximum(1, 0 if limits is None else limits / farthest)
-    rows = np.flatnonzero(open_)
+    """Finish the least ratios of a k below the largest, by a sweep over `rows_with_open_ratios`."""
+    rows = rows_with_open_ratios(tallies, balls, limits)
     for start in range(0, len(rows), _BLOCKS * block_size):
         part = rows[start : start + _BLOCKS * block_size]
         for i, j, distances in near_pairs(
-            screen, reference, query[part], balls.radii, closest_among=ball_sets, block_size=block_size
+            screen, reference, query[part], balls.radii, closest_among=_ball_sets(balls), block_size=block_size
         ):
             add_ratios(tallies.ratio, tallies.kept_ratio, (part[i], j, distances), balls)
 
@@ -178,7 +193,8 @@ def arrays_of(tallies: Tallies, balls: Balls, *, ratios: bool) -> dict[str, np.n
     return arrays
 
 
-def _leave_one_out_arrays(tallies: Tallies, balls: Balls, rarity: np.ndarray) -> Mapping[str, np.ndarray]:
+def leave_one_out_arrays(tallies: Tallies, balls: Balls, rarity: np.ndarray) -> Mapping[str, np.ndarray]:
+    """Of one k what the reference says of itself, each sample left out of its own ball, beside the query's rarity."""
     own = np.append(balls.radii, np.nan)[balls.by_radius[tallies.rank]]
     return {
         "reference_rarity": own,

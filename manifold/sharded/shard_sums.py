@@ -17,6 +17,7 @@ from genmend.manifold.engine.balls import Balls
 from genmend.manifold.engine.screens import AnyScreen
 from genmend.manifold.engine.sweep import near_pairs
 from genmend.manifold.engine.tallies import Tallies, merge, tally
+from genmend.manifold.metrics.evaluation_sweep import query_limits
 
 # The arrays of `Tallies` that have an entry for each reference sample; the others have one for each query.
 PER_REFERENCE = ("query_count", "recalled", "reference_log_miss")
@@ -33,39 +34,41 @@ def sweep_shard(
     screen: AnyScreen,
     shard: np.ndarray,
     query: np.ndarray,
-    balls: Balls,
+    several: Sequence[Balls],
     *,
     n_reference: int,
     ratios: bool = True,
     skip_self: bool = False,
     block_size: int,
-) -> Tallies:
-    """One sweep of the queries over one shard.
+) -> list[Tallies]:
+    """One sweep of the queries over one shard, for every k.
 
     Parameters
     ----------
     screen, shard, query
         The shard's screen; (n, d) and (m, d) checked features.
-    balls
-        `balls_of_rows` of the shard, with the queries' radii if `recalled` and `holds_reference` are wanted.
+    several
+        `balls_of_rows` of the shard by ascending k, with the queries' radii if `recalled` and `holds_reference` are
+        wanted.
     n_reference
         Samples of the whole reference: the rank of a query in no ball.
     ratios
-        Whether to find the least ratios: without, they are those of the pairs that came along.
+        Whether to find the least ratios, of the largest k: without, they are those of the pairs that came along.
     skip_self
         The query is the shard itself: leave out each sample's own ball.
     """
+    largest = several[-1]
     tiles = near_pairs(
         screen,
         shard,
         query,
-        balls.radii,
-        balls.query_radii,
-        closest_among=[np.ones(len(shard), dtype=bool), balls.kept] if ratios else [],
+        largest.radii,
+        query_limits(several, len(query)),
+        closest_among=[np.ones(len(shard), dtype=bool), largest.kept] if ratios else [],
         skip_self=skip_self,
         block_size=block_size,
     )
-    return tally(tiles, [balls], len(shard), len(query), n_ranks=n_reference)[0]
+    return tally(tiles, several, len(shard), len(query), n_ranks=n_reference)
 
 
 def without_reference(tallies: Tallies) -> Tallies:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import accumulate
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,12 +21,8 @@ from genmend.manifold.metrics.single import PRDC_METRICS
 from genmend.manifold.metrics.totals import totals_at_k
 from genmend.manifold.regions.scores import ManifoldScores
 from genmend.manifold.sharded.mapped_features import FeatureShards, feature_paths
-from genmend.manifold.sharded.shard_sums import (
-    balls_of_rows,
-    merge_nearest,
-    merge_queries,
-    merge_references,
-)
+from genmend.manifold.sharded.shard_group import ShardGroup
+from genmend.manifold.sharded.shard_sums import merge_queries
 from genmend.manifold.sharded.workers import HereCalls, RayCalls
 from genmend.storage.digests import digest
 from genmend.storage.pieces import Work
@@ -150,7 +145,8 @@ class ShardedManifold:
         balls = self._balls()
         if not median_filter:
             balls = replace(balls, kept=np.ones(len(self.radii_), dtype=bool))
-        shared = self._share_balls(balls)
+        group = self._group
+        shared = group.share_balls([balls])
         if leave_one_out:
             features, n, piece_size = None, len(shared), 1
         else:
@@ -158,7 +154,10 @@ class ShardedManifold:
             n, piece_size = len(features), self.piece_size
 
         def scores(start: int, stop: int) -> dict[str, np.ndarray]:
-            found = self._own_shard(start, shared) if features is None else self._sweep(features[start:stop], shared)
+            if features is None:
+                found = self._calls.attempt(lambda: group.own_shard(start, shared, self.piece_size))[0]
+            else:
+                found = self._sweep(features[start:stop], shared)
             return {name: getattr(found, name) for name in _SCORED}
 
         inputs: Sequence[Any] = ()
@@ -179,7 +178,7 @@ class ShardedManifold:
         need_samples(len(features), self.k, "query")
         query_radii = radii_of(screen_of(features), features, (self.k,), self.block_size)[:, 0]
         balls = self._balls()
-        shared = self._share_balls(balls)
+        shared = self._group.share_balls([balls])
         pieces = [slice(start, start + self.piece_size) for start in range(0, len(features), self.piece_size)]
         whole = merge_queries([self._sweep(features[rows], shared, query_radii[rows]) for rows in pieces])
         arrays = arrays_of(whole, replace(balls, query_radii=query_radii), ratios=False)
@@ -211,58 +210,26 @@ class ShardedManifold:
         except BaseException:
             self.close()
             raise
-        self.starts_ = tuple(accumulate((rows for rows, _ in shapes), initial=0))
+        self._group = ShardGroup(self._calls, range(len(shapes)), [rows for rows, _ in shapes])
+        self.starts_ = self._group.starts
         self.n_features_in_ = int(shapes[0][1])
 
-    def _slices(self) -> list[slice]:
-        return [slice(start, stop) for start, stop in zip(self.starts_, self.starts_[1:], strict=False)]
-
     def _digests(self) -> list[str]:
-        return self._calls.get([self._calls.call("digest", shard) for shard in range(len(self._slices()))])
-
-    def _segments(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
-        """(shard, first, last) of the rows `start` to `stop` of the whole reference."""
-        for shard, rows in enumerate(self._slices()):
-            first, last = max(start, rows.start), min(stop, rows.stop)
-            if first < last:
-                yield shard, first - rows.start, last - rows.start
+        return self._calls.get([self._calls.call("digest", shard) for shard in self._group.shards])
 
     def _radii_of_rows(self, start: int, stop: int) -> dict[str, np.ndarray]:
-        found = []
-        for shard, first, last in self._segments(start, stop):
-            rows = self._calls.call("rows", shard, first, last)
-            found.append(merge_nearest(self._calls.get([
-                self._calls.call("nearest", other, rows, self.k, first if other == shard else None)
-                for other in range(len(self._slices()))
-            ]), self.k)[:, -1])  # fmt: skip
-        return {"radii": np.concatenate(found)}
+        return {"radii": self._calls.attempt(lambda: self._group.nearest(start, stop, self.k))[:, -1]}
 
     def _balls(self) -> Balls:
         return Balls.of(self.radii_, closed=self.closed)
 
-    def _share_balls(self, balls: Balls) -> list[Any]:
-        """A handle of each shard's balls."""
-        return [self._calls.share(balls_of_rows(balls, rows)) for rows in self._slices()]
-
     def _sweep(self, query: np.ndarray, shared: Sequence[Any], query_radii: np.ndarray | None = None) -> Tallies:
-        """Queries against all shards at once."""
-        handle, n = self._calls.share(query), self.starts_[-1]
-        calls = [self._calls.call("sweep", shard, handle, balls, n, query_radii) for shard, balls in enumerate(shared)]
-        return merge_references(self._calls.get(calls))
-
-    def _own_shard(self, shard: int, shared: Sequence[Any]) -> Tallies:
-        """The samples of a shard against all balls but their own."""
-        rows = self._slices()[shard]
-        pieces = [
-            self._calls.call("rows", shard, first, min(first + self.piece_size, rows.stop - rows.start))
-            for first in range(0, rows.stop - rows.start, self.piece_size)
-        ]
-        n = self.starts_[-1]
-        called = [
-            [self._calls.call("sweep", other, piece, balls, n) for piece in ([None] if other == shard else pieces)]
-            for other, balls in enumerate(shared)
-        ]
-        return merge_references([merge_queries(self._calls.get(handles)) for handles in called])
+        """Queries against all shards at once: with their radii what `prdc` asks for, else their scores alone."""
+        handle, asks_prdc = self._calls.share(query), query_radii is not None
+        radii = None if query_radii is None else query_radii[:, None]
+        return self._calls.attempt(
+            lambda: self._group.sweep(handle, shared, radii, ratios=not asks_prdc, about_reference=asks_prdc)
+        )[0]
 
     def _checked_query(self, query: Any) -> Any:
         if not isinstance(query, FeatureShards):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,16 @@ from genmend.storage.digests import digest
 RETRIES = 3
 # How long to wait for CPUs that a closed manifold is giving back.
 _FREE_SECONDS = 10.0
+# How often to look whether there still is a machine for every worker.
+_LOOK_SECONDS = 2.0
+
+# A part of a shard: a number that tells it from other parts of the set, and its rows, ascending. None: the whole.
+Chosen = tuple[int, np.ndarray] | None
+Found = TypeVar("Found")
+
+
+class LostMachineError(RuntimeError):
+    """A machine of the cluster is gone, and the others have no room for its workers."""
 
 
 class ShardWorker:
@@ -45,7 +55,7 @@ class ShardWorker:
             for number, source in sources.items()
         }
         self._keep_codes, self._block_size = keep_codes, block_size
-        self._encoded: dict[int, tuple[np.ndarray, AnyScreen]] = {}
+        self._encoded: dict[tuple[int, int | None], tuple[np.ndarray, AnyScreen]] = {}
 
     def check(self, shard: int) -> tuple[int, int]:
         """Shape of a shard, after all values of a file have been read and found finite."""
@@ -56,16 +66,18 @@ class ShardWorker:
         """A name for the values of a shard."""
         return digest(self._views[shard])
 
-    def rows(self, shard: int, start: int, stop: int) -> np.ndarray:
-        """Some rows of a shard as float32 or float64."""
+    def rows(self, shard: int, start: int, stop: int, chosen: Chosen = None) -> np.ndarray:
+        """Some rows of a shard, or of a part of it, as float32 or float64."""
+        if chosen is not None:
+            return widen(self._views[shard][chosen[1][start:stop]])
         return widen(self._views[shard][start:stop])
 
-    def nearest(self, shard: int, query: np.ndarray, k: int, own: int | None) -> np.ndarray:
+    def nearest(self, shard: int, query: np.ndarray, k: int, own: int | None, chosen: Chosen = None) -> np.ndarray:
         """(m, at most k) ascending distances of the queries to the nearest samples of a shard.
 
         `own` is the row of the shard that is query 0 if the queries are rows of it: none is its own neighbour.
         """
-        features, screen = self._encode(shard)
+        features, screen = self._encode(shard, chosen)
         there = min(k, len(features) - (own is not None))
         if there == 0:
             return np.empty((len(query), 0))
@@ -75,34 +87,45 @@ class ShardWorker:
         self,
         shard: int,
         query: np.ndarray | None,
-        balls: Balls,
+        several: Sequence[Balls],
         n_reference: int,
         query_radii: np.ndarray | None = None,
-    ) -> Tallies:
+        ratios: bool = True,
+        about_reference: bool = False,
+        chosen: Chosen = None,
+    ) -> list[Tallies]:
         """`sweep_shard` of queries, or (None) of the shard's own samples, each without its own ball.
 
-        Of queries whose radii are given what `prdc` asks for; of others their scores, and nothing about the shard.
+        `query_radii` (m, number of k) are put into the balls of each k; without `about_reference` the arrays of the
+        reference come back empty.
         """
-        features, screen = self._encode(shard)
+        features, screen = self._encode(shard, chosen)
+        balls = [
+            one if query_radii is None else replace(one, query_radii=np.ascontiguousarray(query_radii[:, column]))
+            for column, one in enumerate(several)
+        ]
         found = sweep_shard(
             screen,
             features,
             features if query is None else query,
-            replace(balls, query_radii=query_radii),
+            balls,
             n_reference=n_reference,
-            ratios=query_radii is None,
+            ratios=ratios,
             skip_self=query is None,
             block_size=self._block_size,
         )
-        return without_reference(found) if query_radii is None else found
+        return found if about_reference else [without_reference(one) for one in found]
 
-    def _encode(self, shard: int) -> tuple[np.ndarray, AnyScreen]:
-        if shard not in self._encoded:
-            if not self._keep_codes:
-                self._encoded.clear()
-            features = self.rows(shard, 0, len(self._views[shard]))
-            self._encoded[shard] = features, screen_of(features)
-        return self._encoded[shard]
+    def _encode(self, shard: int, chosen: Chosen = None) -> tuple[np.ndarray, AnyScreen]:
+        key = shard, None if chosen is None else chosen[0]
+        if key not in self._encoded:
+            for other in list(self._encoded):
+                if not self._keep_codes or other[1] not in (None, key[1]):  # parts are used once
+                    del self._encoded[other]
+            n = len(self._views[shard]) if chosen is None else len(chosen[1])
+            features = self.rows(shard, 0, n, chosen)
+            self._encoded[key] = features, screen_of(features)
+        return self._encoded[key]
 
 
 class HereCalls:
@@ -123,6 +146,10 @@ class HereCalls:
         """The results."""
         return list(handles)
 
+    def attempt(self, compute: Callable[[], Found]) -> Found:
+        """What `compute` returns."""
+        return compute()
+
     def close(self) -> None:
         """Do nothing: there are no workers to end."""
 
@@ -133,14 +160,18 @@ class RayCalls:
     def __init__(
         self, sources: Sequence[Any], keep_codes: bool, block_size: int, *, workers: int, cpus_per_worker: int
     ) -> None:
-        self._ray = _running_ray()
-        workers = min(workers, len(sources))
-        _need_cpus(self._ray, workers, cpus_per_worker)
+        self._ray = running_ray()
+        self._sources = list(enumerate(sources))
+        self._options = keep_codes, block_size
+        self._each = cpus_per_worker
+        self._start(min(workers, len(sources)))
+
+    def _start(self, workers: int) -> None:
+        _need_cpus(self._ray, workers, self._each)
         actor = self._ray.remote(ShardWorker).options(
-            num_cpus=cpus_per_worker, max_restarts=RETRIES, max_task_retries=RETRIES
+            num_cpus=self._each, max_restarts=RETRIES, max_task_retries=RETRIES
         )
-        every = list(enumerate(sources))
-        self.actors = [actor.remote(dict(every[w::workers]), keep_codes, block_size) for w in range(workers)]
+        self.actors = [actor.remote(dict(self._sources[w::workers]), *self._options) for w in range(workers)]
 
     def call(self, method: str, shard: int, *arguments: Any) -> Any:
         """A handle of the result of a `ShardWorker` method; arguments may be handles."""
@@ -156,13 +187,43 @@ class RayCalls:
         Raises
         ------
         RuntimeError
-            If a worker was lost once more than `RETRIES` times.
+            If a worker was lost once more than `RETRIES` times, or (`LostMachineError`, which `attempt` mends) its
+            machine was and no other has room.
         """
+        left = list(handles)
+        while left:
+            _, left = self._ray.wait(left, num_returns=len(left), timeout=_LOOK_SECONDS)
+            if left and room_for(self._ray, self._each) < len(self.actors):
+                raise LostMachineError(
+                    "a machine of the Ray cluster was lost, and the others have no room for its work"
+                )
         try:
             return self._ray.get(list(handles))
+        except self._ray.exceptions.ObjectLostError as error:
+            raise LostMachineError("a machine of the Ray cluster was lost with what it had computed") from error
         except self._ray.exceptions.RayActorError as error:
-            raise RuntimeError(f"a worker was lost more than {RETRIES} times ({error}); it may need more memory: give "
-                               f"smaller shards or fewer workers a machine") from error  # fmt: skip
+            raise RuntimeError(f"a worker was lost more than {RETRIES} times ({_in_short(error)}); it may need more "
+                               f"memory: give smaller shards or fewer workers a machine") from error  # fmt: skip
+
+    def attempt(self, compute: Callable[[], Found]) -> Found:
+        """What `compute` returns; where a machine is lost in it, what it returns with workers on the others.
+
+        Raises
+        ------
+        RuntimeError
+            If that happens once more than `RETRIES` times, or no machine is left.
+        """
+        for _ in range(RETRIES):
+            try:
+                return compute()
+            except LostMachineError as error:
+                workers = min(len(self.actors), room_for(self._ray, self._each))
+                if not workers:
+                    raise RuntimeError(f"{error}: no machine with {self._each} CPU is left; start one again, and "
+                                       f"repeat the command") from error  # fmt: skip
+                self.close()
+                self._start(workers)
+        return compute()
 
     def close(self) -> None:
         """End the workers, and with them the CPUs and memory they hold."""
@@ -170,7 +231,8 @@ class RayCalls:
             self._ray.kill(actor)
 
 
-def _running_ray() -> Any:
+def running_ray() -> Any:
+    """The module ray, where it is installed and runs."""
     try:
         import ray
     except ImportError as error:
@@ -181,9 +243,19 @@ def _running_ray() -> Any:
     return ray
 
 
+def room_for(ray: Any, each: int) -> int:
+    """How many workers of so many CPU there is room for on the machines that are alive."""
+    return sum(int(node["Resources"].get("CPU", 0)) // each for node in ray.nodes() if node["Alive"])
+
+
+def _in_short(error: Exception) -> str:
+    """The first line of one of Ray's messages, which go on for many."""
+    return str(error).strip().partition("\n")[0].rstrip(".")
+
+
 def _need_cpus(ray: Any, workers: int, each: int) -> None:
     """Refuse what Ray would wait for without a word: more CPUs than there are, or than others leave free."""
-    room = sum(int(node["Resources"].get("CPU", 0)) // each for node in ray.nodes() if node["Alive"])
+    room = room_for(ray, each)
     if room < workers:
         raise RuntimeError(f"{workers} workers of {each} CPU were asked for, but Ray has room for {room}; ask for "
                            f"fewer, or add machines")  # fmt: skip

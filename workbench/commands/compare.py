@@ -18,6 +18,8 @@ from genmend.workbench.commands.score import (
     class_by_class,
     copies_of,
     evaluate_options,
+    in_shards,
+    ray_cluster,
     read_sets,
     training_paths,
     write_score,
@@ -97,13 +99,16 @@ def run_compare(
     named = set_names(queries, reference)
     settings = settings or ScoreSettings()
     settings = replace(settings, bootstrap=N_SUBSAMPLES if settings.bootstrap is None else settings.bootstrap)
-    x, sets = read_sets(reference, [*queries, *training_paths(settings)], settings, resume, progress)
-    sets, train = sets[: len(queries)], sets[len(queries) :]
-    if settings.equal_sizes:
-        smallest = min(map(len, sets))
-        sets = [one.drawn_at_random(smallest, settings.seed) for one in sets]
-    options = evaluate_options(x, sets[0], settings)
-    found = compare(x, dict(zip(named, sets, strict=True)), settings.k, settings.metrics, **options)
+    with ray_cluster(settings, progress) as cluster:  # first: what is wrong with it is to be told before the work
+        x, sets = read_sets(reference, [*queries, *training_paths(settings)], settings, resume, progress)
+        sets, train = sets[: len(queries)], sets[len(queries) :]
+        if settings.equal_sizes:
+            smallest = min(map(len, sets))
+            sets = [one.drawn_at_random(smallest, settings.seed) for one in sets]
+        options = evaluate_options(x, sets[0], settings)
+        ours, *theirs = [x, *sets] if cluster is None else [in_shards(one) for one in (x, *sets)]
+        queries = dict(zip(named, theirs, strict=True))
+        found = compare(ours, queries, settings.k, settings.metrics, **options, cluster=cluster)
     runs = {}
     for name, y in zip(named, sets, strict=True):
         of_one = options | {"bootstrap": 0}  # of each class values alone: their intervals would take as long again

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ from genmend.manifold.copying.memorisation import Memorisation, memorisation
 from genmend.manifold.engine.screens import choose_engine
 from genmend.manifold.features import FeatureSet
 from genmend.manifold.features.extractors.published_tables import published_tables
+from genmend.manifold.features.feature_arrays import shard_paths
 from genmend.manifold.features.feature_set import kind_of
 from genmend.manifold.kept_features.feature_file import is_kept
 from genmend.manifold.kept_features.opened import extractor_beside
 from genmend.manifold.kept_features.same_space import check_same_space
 from genmend.manifold.metrics.evaluation import evaluate
 from genmend.manifold.metrics.evaluation_result import Evaluation
+from genmend.manifold.sharded.mapped_features import open_features
 from genmend.storage.tables import write_json, write_npz
 from genmend.workbench.commands.features import read_set
 from genmend.workbench.commands.score_settings import ScoreSettings
@@ -30,6 +33,8 @@ __all__ = [
     "compute_score",
     "copies_of",
     "evaluate_options",
+    "in_shards",
+    "ray_cluster",
     "read_sets",
     "run_score",
     "training_paths",
@@ -161,11 +166,38 @@ def compute_score(
     """Read both sets and evaluate; as `run_score`, without files of its own."""
     settings = settings or ScoreSettings()
     settings = replace(settings, bootstrap=settings.bootstrap or 0)
-    x, (y, *train) = read_sets(reference, [query, *training_paths(settings)], settings, resume, progress)
-    options = evaluate_options(x, y, settings)
-    evaluation = evaluate(x, y, settings.k, settings.metrics, **options)
+    with ray_cluster(settings, progress) as cluster:  # first: what is wrong with it is to be told before the work
+        x, (y, *train) = read_sets(reference, [query, *training_paths(settings)], settings, resume, progress)
+        options = evaluate_options(x, y, settings)
+        sets = (x, y) if cluster is None else (in_shards(x), in_shards(y))
+        evaluation = evaluate(*sets, settings.k, settings.metrics, **options, cluster=cluster)
     classes = class_by_class(x, y, settings, options) if settings.by_class else None
     return ScoreRun(x, y, evaluation, settings, classes, *copies_of(train, x, y, settings))
+
+
+def ray_cluster(settings: ScoreSettings, progress: bool) -> AbstractContextManager[Any]:
+    """The cluster whose machines measure distances, as a context; None where it is to be done here.
+
+    Raises
+    ------
+    ValueError
+        For shards to be sent where there is no cluster.
+    ConnectionError, ModuleNotFoundError
+        As `RayCluster` does.
+    """
+    if not settings.ray:
+        if settings.ray_send:
+            raise ValueError("--ray-send sends shards to the machines of a cluster: give its address with --ray.")
+        return nullcontext()
+    from genmend.manifold.sharded.cluster import RayCluster
+
+    return RayCluster(settings.ray, send=settings.ray_send, progress=progress)
+
+
+def in_shards(features: FeatureSet) -> FeatureSet:
+    """The same set, memory-mapped where its source is shards that a worker may open itself."""
+    shards = shard_paths(features.source) if features.drawn is None else []
+    return replace(features, values=open_features(shards, check=False)) if shards else features
 
 
 def training_paths(settings: ScoreSettings) -> list[Path]:

@@ -57,3 +57,16 @@ class ScoreSettings(ReadSettings):
             "option": "--equal-sizes",
         },
     )
+    ray: str = field(
+        default="",
+        metadata={
+            "help": "Measure distances on a Ray cluster: auto for that of this machine, or HOST:PORT of its head."
+        },
+    )
+    ray_send: bool = field(
+        default=False,
+        metadata={
+            "help": "Send shards to the workers, for machines that do not see them at the same path.",
+            "option": "--ray-send",
+        },
+    )

@@ -58,7 +58,7 @@ def whole_balls(closed=True):
 
 def partial(rows, queries, closed=True):
     balls = replace(balls_of_rows(whole_balls(closed), rows), query_radii=radii(Y, 3)[queries])
-    return sweep_shard(screen_of(X[rows]), X[rows], Y[queries], balls, n_reference=90, block_size=16)
+    return sweep_shard(screen_of(X[rows]), X[rows], Y[queries], [balls], n_reference=90, block_size=16)[0]
 
 
 @pytest.mark.parametrize("closed", [True, False])
