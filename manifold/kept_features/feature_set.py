@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from genmend.manifold.kept_features.feature_file import MOST_K, save_features
+from genmend.manifold.kept_features.feature_file import MOST_K, load_features, save_features
+from genmend.storage.hub.shareable import Shareable
 
-__all__ = ["FeatureSet"]
+__all__ = ["FeatureSet", "load_feature_set", "save_features"]
 
 
 @dataclass(frozen=True, repr=False)
-class FeatureSet:
+class FeatureSet(Shareable):
     """Features of one source, and everything that made them.
+
+    Shared by `save_pretrained` and `push_to_hub` as a reference for others, and read again by `from_pretrained`.
 
     Attributes
     ----------
@@ -42,6 +45,8 @@ class FeatureSet:
     labels : list of n str, or None
         The class of each sample, where the source says it: "(no label)" of one without.
     """
+
+    _kinds: ClassVar[tuple[str, ...]] = ("reference",)
 
     values: np.ndarray
     names: list[str]
@@ -102,3 +107,11 @@ class FeatureSet:
             If the file cannot be written; an old one is left as it was.
         """
         save_features(path, self, most_k=most_k)
+
+
+def load_feature_set(path: str | os.PathLike[str]) -> FeatureSet:
+    """The set of a file that `FeatureSet.save` wrote, without a way to its samples; errors as of `load_features`."""
+    kept = load_features(path)
+    return FeatureSet(
+        kept.values, kept.names, kept.kind, kept.pipeline, kept.skipped, kept.source, kept.drawn, radii=kept.radii
+    )

@@ -100,7 +100,7 @@ class RayCluster:
         files = [Path(source) for sources, _ in sets for source in sources if isinstance(source, str)]
         self._check_machines(files)
         sources = [source for some, _ in sets for source in some]
-        calls = RayCalls(sources, False, BLOCK_SIZE, workers=workers, cpus_per_worker=each)
+        calls = RayCalls(sources, True, BLOCK_SIZE, workers=workers, cpus_per_worker=each)
         n = len(sets[0][0])
         ours = ShardGroup(calls, range(n), sets[0][1])
         theirs = ShardGroup(calls, range(n, len(sources)), sets[1][1])
@@ -208,7 +208,9 @@ def _connected(address: str) -> tuple[Any, bool]:
             f"one (ray start --head), or give HOST:PORT of its head."
         )
     try:
-        ray.init(address=f"{place[0]}:{place[1]}", log_to_driver=False, logging_level="ERROR", configure_logging=False)
+        # A cluster on the loopback alone knows this machine by no other address.
+        own = {"_node_ip_address": place[0]} if place[0] == "127.0.0.1" else {}
+        ray.init(address=f"{place[0]}:{place[1]}", log_to_driver=False, logging_level="ERROR", **own)
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
         raise ConnectionError(
@@ -237,19 +239,18 @@ def _why_no_answer(place: tuple[str, int]) -> str:
 
 
 def _place_of(address: str) -> tuple[str, int]:
-    """Host and port of a cluster's head."""
-    if address == "auto":
-        from ray._private.services import canonicalize_bootstrap_address  # the only place that knows
+    """Host and port of a cluster's head, as Ray will take them: it has a way of its own with this machine's names."""
+    from ray._private.services import canonicalize_bootstrap_address
 
-        try:
-            found = canonicalize_bootstrap_address(address)
-        except ConnectionError:
-            found = None
-        if not found:
-            raise ConnectionError("no Ray cluster runs on this machine; start one (ray start --head, then ray start "
-                                  "--address=HOST:6379 on the others), or give HOST:PORT.")  # fmt: skip
-        address = found
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or int(port) > _LAST_PORT:
+    if address != "auto" and not (host and port.isdigit() and int(port) <= _LAST_PORT):
         raise ConnectionError(f"--ray is {address!r}; give auto, or HOST:PORT of the head of a Ray cluster.")
+    try:
+        found = canonicalize_bootstrap_address(address)
+    except ConnectionError:
+        found = None
+    if not found:
+        raise ConnectionError("no Ray cluster runs on this machine; start one (ray start --head, then ray start "
+                              "--address=HOST:6379 on the others), or give HOST:PORT.")  # fmt: skip
+    host, _, port = found.rpartition(":")
     return host.strip("[]"), int(port)

@@ -23,6 +23,8 @@ RETRIES = 3
 _FREE_SECONDS = 10.0
 # How often to look whether there still is a machine for every worker.
 _LOOK_SECONDS = 2.0
+# How long Ray may take to find out that a machine is gone.
+_DEATH_SECONDS = 30.0
 
 # A part of a shard: a number that tells it from other parts of the set, and its rows, ascending. None: the whole.
 Chosen = tuple[int, np.ndarray] | None
@@ -168,6 +170,7 @@ class RayCalls:
 
     def _start(self, workers: int) -> None:
         _need_cpus(self._ray, workers, self._each)
+        self._dead_before = self._dead()
         actor = self._ray.remote(ShardWorker).options(
             num_cpus=self._each, max_restarts=RETRIES, max_task_retries=RETRIES
         )
@@ -197,11 +200,14 @@ class RayCalls:
                 raise LostMachineError(
                     "a machine of the Ray cluster was lost, and the others have no room for its work"
                 )
+        lost = self._ray.exceptions
         try:
             return self._ray.get(list(handles))
-        except self._ray.exceptions.ObjectLostError as error:
+        except (lost.ActorUnavailableError, lost.ObjectLostError, lost.NodeDiedError) as error:
             raise LostMachineError("a machine of the Ray cluster was lost with what it had computed") from error
-        except self._ray.exceptions.RayActorError as error:
+        except lost.RayActorError as error:
+            if self._dead() > self._dead_before:
+                raise LostMachineError("a machine of the Ray cluster was lost with its workers") from error
             raise RuntimeError(f"a worker was lost more than {RETRIES} times ({_in_short(error)}); it may need more "
                                f"memory: give smaller shards or fewer workers a machine") from error  # fmt: skip
 
@@ -217,6 +223,7 @@ class RayCalls:
             try:
                 return compute()
             except LostMachineError as error:
+                self._wait_for_death()
                 workers = min(len(self.actors), room_for(self._ray, self._each))
                 if not workers:
                     raise RuntimeError(f"{error}: no machine with {self._each} CPU is left; start one again, and "
@@ -224,6 +231,15 @@ class RayCalls:
                 self.close()
                 self._start(workers)
         return compute()
+
+    def _dead(self) -> int:
+        return sum(not node["Alive"] for node in self._ray.nodes())
+
+    def _wait_for_death(self) -> None:
+        """Until Ray knows which machine is lost, which takes it some seconds; or it was none."""
+        deadline = time.monotonic() + _DEATH_SECONDS
+        while self._dead() == self._dead_before and time.monotonic() < deadline:
+            time.sleep(0.2)
 
     def close(self) -> None:
         """End the workers, and with them the CPUs and memory they hold."""

@@ -169,6 +169,18 @@ KINDS: dict[str, Kind] = {
             "describe_repairs",
             "genmend.tts.VoiceRepairs",
         ),
+        Kind(
+            "reference",
+            "features of a reference",
+            "genmend.features",
+            "reference.safetensors",
+            "genmend.manifold.kept_features.feature_set",
+            "save_features",
+            "load_feature_set",
+            "describe_features",
+            "genmend.manifold.features.FeatureSet",
+            "genmend.manifold.kept_features.description",
+        ),
     )
 }
 

@@ -42,7 +42,11 @@ Revision = Annotated[str, typer.Option(help="Branch, tag or commit of the reposi
 @commands.command(rich_help_panel=SETUP, epilog=f"Example: genmend push {_FILE} you/faces-correction --licence mit")
 def push(
     file: Annotated[
-        Path, typer.Argument(help="A correction, amplification, detector, region or repairs of a voice.", exists=True)
+        Path,
+        typer.Argument(
+            help="A correction, amplification, detector, region, repairs of a voice or a reference's features.",
+            exists=True,
+        ),
     ],
     repository: Annotated[str, typer.Argument(help="OWNER/NAME on the hub; made where it is not there.")],
     licence: Annotated[

@@ -1,5 +1,8 @@
 """`evaluate` of sets in shards: the arrays of one pass, bit for bit, whatever the cuts."""
 
+import socket
+import threading
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,9 +12,13 @@ from genmend.manifold import evaluate
 from genmend.manifold.engine.radii import BLOCK_SIZE
 from genmend.manifold.metrics.evaluation import METRICS
 from genmend.manifold.metrics.totals import TOTALS_OF
+from genmend.manifold.sharded import cluster
+from genmend.manifold.sharded.cluster import RayCluster
 from genmend.manifold.sharded.shard_group import ShardGroup
 from genmend.manifold.sharded.sharded_sweep import ShardedSweep
 from genmend.manifold.sharded.workers import HereCalls
+from genmend.workbench.commands.score import compute_score
+from genmend.workbench.commands.score_settings import ScoreSettings
 
 rng = np.random.default_rng(0)
 X = rng.integers(0, 4, (90, 3)).astype(np.float32)  # on a grid: ties and duplicates across shards
@@ -75,3 +82,45 @@ def test_far_queries_of_a_small_k_are_settled_among_all_shards():
     y = np.concatenate([rng.normal(size=(20, 2)), 12 * rng.normal(size=(40, 2))])
     options = {"k": (1, 2, 8), "metrics": ("realism", "rarity")}
     same(evaluate(x, y, **options), evaluate(x, y, **options, cluster=in_shards([10, 61], [30], 9)))
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("nonsense", "give auto, or HOST:PORT"),
+        ("127.0.0.1:123456", "give auto, or HOST:PORT"),
+        ("ray://127.0.0.1:10001", "a port for clients"),
+        ("127.0.0.1:9", r"no Ray cluster answers at \S+:9 \(.*\), where --ray 127\.0\.0\.1:9 looks for one"),
+    ],
+)
+def test_an_address_where_no_cluster_is_costs_seconds(address, said):
+    pytest.importorskip("ray", reason="ray is not installed: pip install genmend[ray]")
+    began = time.monotonic()
+    with pytest.raises(ConnectionError, match=said):
+        RayCluster(address)
+    assert time.monotonic() - began < 30  # Ray itself would ask for minutes; a busy machine imports it slowly
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_something_else_at_the_address_is_no_cluster(answer, monkeypatch):
+    monkeypatch.setattr(cluster, "_REACHED_SECONDS", 0.3)
+    held = []
+
+    def accept(server):
+        line = server.accept()[0]
+        held.append(line)
+        line.send(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=accept, args=[server], daemon=True).start()
+        why = cluster._why_no_answer(server.getsockname())
+    assert why == ("what is there is no Ray cluster" if answer else "no answer within 0 s")
+
+
+def test_ray_that_is_not_installed_is_named_by_its_extra(monkeypatch, tmp_path):
+    monkeypatch.setattr(cluster, "find_spec", lambda name: None)
+    np.save(tmp_path / "x.npy", X)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'genmend\[ray\]'"):
+        compute_score(tmp_path / "x.npy", tmp_path / "x.npy", settings=ScoreSettings(ray="auto"))
+    with pytest.raises(ValueError, match="give its address with --ray"):
+        compute_score(tmp_path / "x.npy", tmp_path / "x.npy", settings=ScoreSettings(ray_send=True))

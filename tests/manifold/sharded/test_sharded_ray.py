@@ -1,13 +1,10 @@
 """`ShardedManifold` on Ray: two workers give the numbers of one process, also where one of them is killed."""
 
 import os
-import shutil
 import sys
-import tempfile
 import threading
 import time
 from contextlib import closing
-from secrets import token_hex
 
 import numpy as np
 import pytest
@@ -25,26 +22,18 @@ SHARDS = [X[:30], X[30:31], X[31:]]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def ray():
-    """Ray on the loopback, its files in a folder of their own (with a short name: it holds sockets)."""
-    folder = tempfile.mkdtemp(prefix="ray")
-    with pytest.MonkeyPatch.context() as patch:
-        # Read when Ray is imported: no reports home, and a key of this run's own instead of one in the home folder.
-        for name, value in {"USAGE_STATS_ENABLED": "0", "AUTH_MODE": "token", "AUTH_TOKEN": token_hex(32)}.items():
-            patch.setenv(f"RAY_{name}", value)
-        ray = pytest.importorskip("ray", reason="ray is not installed: pip install genmend[ray]")
-        ray.init(
-            num_cpus=2,
-            include_dashboard=False,
-            object_store_memory=80_000_000,
-            log_to_driver=False,
-            _node_ip_address="127.0.0.1",
-            _temp_dir=folder,
-        )
-        ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers can't import this file
-        yield ray
-        ray.shutdown()
-    shutil.rmtree(folder, ignore_errors=True)
+def ray(installed_ray, ray_folder):
+    installed_ray.init(
+        num_cpus=2,
+        include_dashboard=False,
+        object_store_memory=80_000_000,
+        log_to_driver=False,
+        _node_ip_address="127.0.0.1",
+        _temp_dir=ray_folder,
+    )
+    installed_ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers can't import this file
+    yield installed_ray
+    installed_ray.shutdown()
 
 
 @pytest.fixture(scope="module")

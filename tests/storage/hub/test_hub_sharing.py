@@ -18,13 +18,14 @@ from genmend.gans import ArtifactDetector, ImageDetector
 from genmend.gans.detection.artifact_detector import LabelledFeatures
 from genmend.gans.detection.soft_logistic import LinearScore
 from genmend.manifold import Manifold, NormalRegion
-from genmend.manifold.features import load_extractor
+from genmend.manifold.features import FeatureSet, features_of, load_extractor
 from genmend.storage.container import ContainerError
 from genmend.storage.hub.kinds import KINDS, describe
 from genmend.storage.hub.repository import HubError, find_shared
 from genmend.storage.hub.shareable import push
 from genmend.tts import VoiceRepairs
 from genmend.tts.mending.combination import CombinationRepair
+from genmend.workbench.commands.pull import run_pull
 
 NET = nn.Sequential(nn.Linear(4, 6), nn.ReLU())
 rng = np.random.default_rng(0)
@@ -57,6 +58,7 @@ def things(monkeypatch):
         "normal-region": NormalRegion(k=1).fit(rng.normal(size=(8, 2)), groups=["a"] * 4 + ["b"] * 4),
         "region": rule & ~rule,
         "voice-repairs": VoiceRepairs((repair,), "0" * 64, {"voice": "joe"}),
+        "reference": features_of(rng.normal(size=(12, 3))),
     }
 
 
@@ -84,6 +86,34 @@ def test_every_kind_comes_back_from_a_hub_and_from_a_folder(hub, tmp_path, monke
         for source in (file, file.parent, str(file.parent)):
             assert alike(type(thing).from_pretrained(source), thing), name
         assert all(hub.files(f"me/{name}")[1][part] for part in ("README.md", "genmend.json", file.name))
+
+
+def test_a_reference_is_pulled_checked_and_scored_against(hub, tmp_path):
+    """As a colleague would: the file that `genmend features` wrote is pushed, pulled, and gives the same numbers."""
+    from genmend.manifold import evaluate
+
+    pipeline = {"extractor": "efficientnet-lite0", "weights": "1" * 64, "versions": {"torch": "2"}}
+    real, query = rng.normal(size=(30, 4)), rng.normal(size=(20, 4))
+    names = [f"{i}.png" for i in range(30)]
+    found = FeatureSet(real, names, "images", pipeline, [("b.png", "cut off")], "/home/me/secret/faces")
+    found.save(tmp_path / "ref.safetensors", most_k=5)
+    push(tmp_path / "ref.safetensors", "me/ref", licence="mit")
+    body = hub.files("me/ref")[1]["README.md"].decode()
+    rows = {"source set": "faces", "samples": 30, "radii of k": "1 to 5", "left out as unusable": 1,
+            "extractor": "efficientnet-lite0"}  # fmt: skip
+    for said in (*(f"| {name} | {value} |" for name, value in rows.items()), "no paper", 'from_pretrained("me/ref")'):
+        assert said in body, said
+    assert "secret" not in body
+    pulled = run_pull("me/ref", tmp_path / "got")
+    assert pulled.file.name == "reference.safetensors"
+    assert evaluate(pulled.file, query).to_dict() == evaluate(real, query).to_dict()
+    again = FeatureSet.from_pretrained("me/ref")
+    assert (again.names, again.pipeline, sorted(again.radii)) == (names, pipeline, [1, 2, 3, 4, 5])
+    file = bytearray(pulled.file.read_bytes())
+    file[-1] ^= 1
+    pulled.file.write_bytes(file)
+    with pytest.raises(ValueError, match="digest"):
+        evaluate(pulled.file, query)
 
 
 def test_a_correction_from_a_hub_does_the_same_bit_for_bit(hub):
