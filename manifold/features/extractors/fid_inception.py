@@ -48,7 +48,7 @@ def load(name: str, path: str = "") -> ImageExtractor:
     if name != _NAME:
         raise ValueError(
             f"torch_fidelity:{name} is not accepted, only torch_fidelity:{_NAME}; its VGG16 is "
-            "vgg16-fc2:torch-fidelity, DINOv2 comes by timm:NAME and CLIP by open_clip:NAME."
+            "vgg16-fc2:torch-fidelity, DINOv2 comes by dinov2:vitl14@PATH and CLIP by open_clip:NAME."
         )
     if not path:
         raise ValueError(f"Give the weights as torch_fidelity:{name}@PATH, a file from {URL_INCEPTION_V3}.")

@@ -30,6 +30,7 @@ LIBRARIES = {
     "open_clip": "genmend.manifold.features.extractors.open_clip_models:load",
     "transformers": "genmend.manifold.features.extractors.transformers_models:load",
     "torchaudio": "genmend.manifold.features.extractors.torchaudio_models:load",
+    "dinov2": "genmend.manifold.features.extractors.dinov2:load",
     "vgg16-fc2": "genmend.manifold.features.extractors.vgg16_fc2:load",
     "torch_fidelity": "genmend.manifold.features.extractors.fid_inception:load",
 }
@@ -56,8 +57,9 @@ def load_extractor(name: str | Callable[..., Any]) -> Callable[..., Any]:
 
     Names are those of `EXTRACTORS` and `AUDIO_EXTRACTORS`; ``LIBRARY:MODEL@WEIGHTS`` for a model of `LIBRARIES`, e.g.
     ``timm:resnet50@weights.safetensors`` (without ``@WEIGHTS`` the library fetches its own from the network), or for
-    what a metric was published with: ``vgg16-fc2:rarity@PATH``, ``torch_fidelity:inception-v3-compat@PATH``; the name
-    of a plug-in; and ``module:callable``, a function of yours without arguments that returns an extractor.
+    what a metric was published with: ``dinov2:vitl14@PATH``, ``vgg16-fc2:rarity@PATH``,
+    ``torch_fidelity:inception-v3-compat@PATH``; the name of a plug-in; and ``module:callable``, a function of yours
+    without arguments that returns an extractor.
 
     A callable of your own takes a tensor (n, 3, h, w) in [0, 1] and returns (n, d); for audio, one mono wave
     (samples,), a float32 ndarray at its attribute `sample_rate` (16,000 Hz where it has none), and returns (d,).

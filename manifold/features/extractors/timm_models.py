@@ -1,7 +1,8 @@
 """Any timm model as an extractor: its pooled features before the classifier, preprocessed by timm's own data config.
 
 DINOv2 models are taken at 224 pixels with the whole image squeezed in, as FD-DINOv2 does (Stein et al., arXiv
-2306.04675), not at timm's 518.
+2306.04675), not at timm's 518. Timm resamples their position embeddings in a way of its own, so published values are
+those of ``dinov2:vitl14@PATH``.
 Untested on real weights, which no package carries: tests use models of that library, built with random ones.
 """
 
