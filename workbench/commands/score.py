@@ -196,8 +196,11 @@ def ray_cluster(settings: ScoreSettings, progress: bool) -> AbstractContextManag
 
 def in_shards(features: FeatureSet) -> FeatureSet:
     """The same set, memory-mapped where its source is shards that a worker may open itself."""
-    shards = shard_paths(features.source) if features.drawn is None else []
-    return replace(features, values=open_features(shards, check=False)) if shards else features
+    shards = shard_paths(features.source) if features.kind == "array" and features.drawn is None else []
+    try:
+        return replace(features, values=open_features(shards, check=False)) if shards else features
+    except ValueError:  # of a type that is not mapped: they are read here and sent
+        return features
 
 
 def training_paths(settings: ScoreSettings) -> list[Path]:
