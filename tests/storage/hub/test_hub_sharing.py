@@ -95,7 +95,7 @@ def test_a_reference_is_pulled_checked_and_scored_against(hub, tmp_path):
     pipeline = {"extractor": "efficientnet-lite0", "weights": "1" * 64, "versions": {"torch": "2"}}
     real, query = rng.normal(size=(30, 4)), rng.normal(size=(20, 4))
     names = [f"{i}.png" for i in range(30)]
-    found = FeatureSet(real, names, "images", pipeline, [("b.png", "cut off")], "/home/me/secret/faces")
+    found = FeatureSet(real, names, "images", pipeline, [("b.png", "cut off")], "/data/secret/faces")
     found.save(tmp_path / "ref.safetensors", most_k=5)
     push(tmp_path / "ref.safetensors", "me/ref", licence="mit")
     body = hub.files("me/ref")[1]["README.md"].decode()
