@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -70,6 +71,10 @@ def dataset_samples(source: Any) -> Samples:
 
 def loaded_image(entry: Any, place: str) -> tuple[bytes, Tensor]:
     """The digest and pixels of one image, encoded or not."""
+    if isinstance(entry, (str, os.PathLike)):
+        raise UnusableSampleError(
+            place, f"it is a text ({str(entry)[:60]!r}), no image; files are given as a list of paths"
+        )
     if is_encoded(entry):
         return encoded_image(entry["bytes"] if isinstance(entry, Mapping) else entry, place)
     digest, image = one_image(entry, place).load(0)

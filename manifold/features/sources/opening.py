@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,9 @@ def samples_of(source: Any, sample_rate: int | None = None) -> Samples:
         return waves(list(source), sample_rate)
     if isinstance(source, Sequence) and source and all(isinstance(entry, (str, os.PathLike)) for entry in source):
         return _files([Path(entry) for entry in source], [str(entry) for entry in source], "a list of files")
+    if isinstance(source, Mapping):
+        raise TypeError(f"The source is a {type(source).__name__} of {', '.join(map(str, list(source)[:6]))}; give one of "
+                        f"them.")  # fmt: skip
     if is_dataset(source):
         return dataset_samples(source)
     if isinstance(source, Sequence) and not isinstance(source, bytes):
