@@ -62,8 +62,8 @@ def samples_of(source: Any, sample_rate: int | None = None) -> Samples:
     if isinstance(source, Sequence) and source and all(isinstance(entry, (str, os.PathLike)) for entry in source):
         return _files([Path(entry) for entry in source], [str(entry) for entry in source], "a list of files")
     if isinstance(source, Mapping):
-        raise TypeError(f"The source is a {type(source).__name__} of {', '.join(map(str, list(source)[:6]))}; give one of "
-                        f"them.")  # fmt: skip
+        parts = ", ".join(map(str, list(source)[:6]))
+        raise TypeError(f"The source is a {type(source).__name__} of {parts}; give one of them.")
     if is_dataset(source):
         return dataset_samples(source)
     if isinstance(source, Sequence) and not isinstance(source, bytes):
