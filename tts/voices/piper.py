@@ -11,6 +11,7 @@ import numpy as np
 
 from genmend.tts.text.characters import CharacterReader
 from genmend.tts.text.ipa import IpaReader, ipa_of_clauses
+from genmend.tts.text.pinyin import PinyinReader
 from genmend.tts.text.symbol_table import Reader, SymbolTable
 from genmend.tts.text.tokens import Tokens, group_by_length, pad_ids
 from genmend.tts.voices.onnx.beside import check_numbers, read_beside
@@ -207,10 +208,10 @@ def read_config(path: Path) -> dict[str, Any]:
     if numbers is None or not {_BLANK, _BEGIN, _END} <= set(numbers):
         raise refuse("phoneme_id_map", "a table of symbols with their numbers, among them _, ^ and $,")
     kind = config.get("phoneme_type") or "espeak"
-    if kind not in ("espeak", "text"):
+    if kind not in ("espeak", "text", "pinyin"):
         raise VoiceFileError(
             f"{beside} has phoneme_type = {str(kind)[:60]!r}: its front end is not in genmend, which reads voices of "
-            "espeak-ng and of plain text ('espeak', 'text'); take such a voice."
+            "espeak-ng, of plain text and of pinyin ('espeak', 'text', 'pinyin'); take such a voice."
         )
     espeak = config.get("espeak")
     language = espeak.get("voice") if isinstance(espeak, dict) else None
@@ -264,9 +265,11 @@ def _language_of(given: Any) -> str | None:
 
 
 def _reader(name: str, config: Mapping[str, Any]) -> Reader:
-    """What reads text for the voice: espeak-ng, or nothing where it was trained on texts as they are."""
+    """What reads text for the voice: espeak-ng, pinyin, or nothing where it was trained on texts as they are."""
     numbers = config["phoneme_id_map"]
     table = SymbolTable(name, numbers, _BEGIN, _END, blank=tuple(numbers[_BLANK]))
+    if config["phoneme_type"] == "pinyin":
+        return PinyinReader(table)
     if config["phoneme_type"] == "espeak":
         return IpaReader(table, config["language"], replaced=config["phoneme_map"])
     if "ˈ" in numbers:  # texts that are phonemes

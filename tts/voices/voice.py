@@ -12,6 +12,7 @@ import numpy as np
 
 from genmend.tts.text.ipa import IpaReader
 from genmend.tts.text.languages import ENGLISH_CODE, language_code
+from genmend.tts.text.pinyin import PinyinReader
 from genmend.tts.text.sentences import split_long, split_sentences
 from genmend.tts.text.symbol_table import Reader
 from genmend.tts.text.tokens import Tokens
@@ -146,7 +147,7 @@ class Voice(ABC):
     def texts_are_phonemes(self) -> bool:
         """Whether it reads texts that are phonemes themselves, in which nobody finds the words that he hears."""
         reader = getattr(self, "_read", None)
-        return isinstance(reader, IpaReader) and reader.as_written
+        return isinstance(reader, PinyinReader) or (isinstance(reader, IpaReader) and reader.as_written)
 
     @property
     def speaks_english(self) -> bool:

@@ -246,7 +246,7 @@ def test_numbers_beyond_the_graph_are_refused(voice, tmp_path):
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"phoneme_type": "pinyin"}, "phoneme_type = 'pinyin': its front end is not in genmend"),
+        ({"phoneme_type": "kana"}, "phoneme_type = 'kana': its front end is not in genmend"),
         ({"espeak": None}, "espeak.voice = None"),
         ({"espeak": []}, "espeak.voice = None"),
         ({"espeak": {"voice": "-v/etc/passwd"}}, "espeak.voice = -v/etc/passwd"),
