@@ -12,7 +12,10 @@ vector of it (random vector) and a random direction, each moved as far as local 
 own length; and `mend` as a whole, judged by Whisper. Words are heard by Whisper and sounds by hama in the first of the
 three readings. Then ordinary sentences, mended: how many are spoiled?
 
-Each row is written as soon as it is measured, and rows that are there are not measured again. Writes results/cures/.
+The embedding has its rows, too, from a reference of its own: that of `mend` leaves it out, as everywhere.
+
+Each sentence is written as soon as it is measured: interrupted, it goes on with the next one, and rows that are there
+are not measured again. Writes results/cures/.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +66,7 @@ class Bench:
 
     voice: TacotronVoice
     reference: VoiceReference
+    embedding: VoiceReference
     whisper: WhisperJudge
     hama: PhonemeJudge
     seeds: tuple[int, ...] = READ_BY
@@ -84,9 +89,13 @@ def main() -> None:
     n_failing, n_ordinary = (3, 5) if options.quick else (options.failing, options.ordinary)
     voice = weakened_tacotron() if options.weakened else TacotronVoice.from_files(options.weights)
     text = read_sentences(voice.transcripts)[: 500 if options.quick else N_REFERENCE]
-    reference = fit_reference(voice, tokenize_corpus(voice, text), k=K)
+    known = tokenize_corpus(voice, text)
+    begun = time.process_time()
+    reference = fit_reference(voice, known, k=K)
+    fitting = time.process_time() - begun
+    embedding = fit_reference(voice, known, layers=voice.layers[:1], k=K)
     seeds = READ_BY[:1] if options.quick else READ_BY
-    bench = Bench(voice, reference, WhisperJudge(), PhonemeJudge(), seeds)
+    bench = Bench(voice, reference, embedding, WhisperJudge(), PhonemeJudge(), seeds)
     options.out.mkdir(parents=True, exist_ok=True)
     kept = options.out / "results.json"
     about = {
@@ -100,13 +109,22 @@ def main() -> None:
     if {name: results.get(name) for name in about} != about or results.get("asked") != [n_failing, n_ordinary]:
         results = {**about, "asked": [n_failing, n_ordinary], "rows": {}, **pick(voice, n_failing, n_ordinary)}
     failing = [voice.tokenize(text, phonemes=ipa) for text, ipa in results["failing"]]
-    for name, row in rows(reference).items():
+    for name, row in rows((*embedding.layers, *reference.layers)).items():
         if name not in results["rows"] and _asked(name, options.rows):
-            results["rows"][name] = measure_row(bench, row, failing, name)
+            read = each_sentence(kept, results, name, failing, partial(read_with, bench, row))
+            results["rows"][name] = row_of(read)
             _write(kept, results)
+    plain = [voice.tokenize(text, phonemes=ipa) for text, ipa in results["ordinary"]]
+    if "diagnosis" not in results:
+        begun = time.process_time()
+        diagnose(voice, reference, plain)
+        seconds = (time.process_time() - begun) / len(plain)
+        results["diagnosis"] = {"cpu_seconds": seconds, "reference": len(text), "reference_cpu_seconds": fitting}
+        _write(kept, results)
     if "ordinary mended" not in results and _asked("ordinary", options.rows):
-        plain = [voice.tokenize(text, phonemes=ipa) for text, ipa in results["ordinary"]]
-        results["ordinary mended"] = measure_ordinary(bench, plain)
+        mended = each_sentence(kept, results, "ordinary mended", plain, partial(mend_ordinary, bench))
+        columns = {name: [one[name] for one in mended] for name in mended[0]}
+        results["ordinary mended"] = columns | {"cpu_seconds": float(np.mean(columns["cpu_seconds"]))}
         _write(kept, results)
     if options.out == RESULTS and "ordinary mended" in results and "as it is" in results["rows"]:
         write_page("voices/cures")
@@ -142,14 +160,14 @@ def is_bad(tokens: Tokens, speech: Speech) -> bool:
     return not speech.finished or attention_errors(tokens, speech)[0] > 0
 
 
-def rows(reference: VoiceReference) -> dict[str, Row]:
+def rows(layers: tuple[str, ...]) -> dict[str, Row]:
     """Name -> how a sentence is said."""
     found: dict[str, Row] = {"as it is": _as_it_is}
     for window in WINDOWS:
         found[f"attention window {window[0]}, {window[1]}"] = _in_window(window)
     found[f"best of {N_SEEDS} other seeds"] = _other_seeds
-    found |= {name: _only(name) for name in ("split", "respelling")}
-    for layer in reference.layers:
+    found |= {name: _only(name) for name in ("split at marks", "split at clauses", "respelling")}
+    for layer in layers:
         found[f"local, {layer}"] = _moved(layer, "local")
         found[f"local with neighbours, {layer}"] = _moved(layer, "local", neighbours=1)
         for center in ("global", "random vector"):
@@ -161,38 +179,51 @@ def rows(reference: VoiceReference) -> dict[str, Row]:
     return {**found, "mend": _mended}
 
 
-def measure_row(bench: Bench, row: Row, failing: list[Tokens], name: str) -> dict[str, Any]:
+def each_sentence(
+    kept: Path, results: dict[str, Any], name: str, asked: list[Tokens], measure: Callable[[Tokens], dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """What is measured of each sentence, those of an interrupted run first; written after every one."""
+    done: list[dict[str, Any]] = results.setdefault("begun", {}).setdefault(name, [])
+    for tokens in tqdm(asked[len(done) :], desc=name):
+        done.append(measure(tokens))
+        _write(kept, results)
+    return results["begun"].pop(name)
+
+
+def read_with(bench: Bench, row: Row, tokens: Tokens) -> dict[str, Any]:
+    """One sentence with every seed: whether it is bad, CPU seconds; errors of words and sounds with the first seed."""
+    found: dict[str, Any] = {"bad": [], "cpu_seconds": []}
+    for number, seed in enumerate(bench.seeds):
+        begun = time.process_time()
+        said, speech = row(bench, tokens, seed)
+        found["cpu_seconds"].append(time.process_time() - begun)
+        found["bad"].append(int(is_bad(said, speech)))
+        if number == 0:
+            found["word_errors"], found["phoneme_errors"] = _heard(bench, tokens, speech)
+    return found
+
+
+def row_of(read: list[dict[str, Any]]) -> dict[str, Any]:
     """Bad readings (sentences, seeds), errors of words and sounds of the first seed, CPU seconds a reading."""
-    bad, words, sounds, seconds = [], [], [], []
-    for tokens in tqdm(failing, desc=name):
-        bad.append([])
-        for number, seed in enumerate(bench.seeds):
-            begun = time.process_time()
-            said, speech = row(bench, tokens, seed)
-            seconds.append(time.process_time() - begun)
-            bad[-1].append(int(is_bad(said, speech)))
-            if number == 0:
-                rates = _heard(bench, tokens, speech)
-                words.append(rates[0])
-                sounds.append(rates[1])
-    return {"bad": bad, "word_errors": words, "phoneme_errors": sounds, "cpu_seconds": float(np.mean(seconds))}
+    columns = {name: [one[name] for one in read] for name in ("bad", "word_errors", "phoneme_errors")}
+    return {**columns, "cpu_seconds": float(np.mean([one["cpu_seconds"] for one in read]))}
 
 
-def measure_ordinary(bench: Bench, plain: list[Tokens]) -> dict[str, Any]:
-    """Ordinary sentences before and after `mend`: bad ones, errors of words and sounds, what was tried."""
-    found: dict[str, list[Any]] = {name: [] for name in ("bad", "words", "sounds", "changed", "cures", "readings")}
+def mend_ordinary(bench: Bench, tokens: Tokens) -> dict[str, Any]:
+    """An ordinary sentence before and after `mend`: bad or not, errors of words and sounds, what was tried."""
     begun = time.process_time()
-    for tokens in tqdm(plain, desc="ordinary sentences"):
-        first, done = _mend(bench, tokens, ORDINARY_BY)
-        after = done.after
-        found["bad"].append([int(is_bad(tokens, first.speech)), int(is_bad(after.tokens, after.speech))])
-        heard = [_heard(bench, tokens, speech) for speech in (first.speech, *([after.speech] if done.changed else []))]
-        found["words"].append([heard[0][0], heard[-1][0]])
-        found["sounds"].append([heard[0][1], heard[-1][1]])
-        found["changed"].append(int(done.changed))
-        found["cures"].append([attempt.cure for attempt in done.kept])
-        found["readings"].append(len(done.attempts))
-    return {**found, "cpu_seconds": (time.process_time() - begun) / len(plain)}
+    first, done = _mend(bench, tokens, ORDINARY_BY)
+    after = done.after
+    heard = [_heard(bench, tokens, speech) for speech in (first.speech, *([after.speech] if done.changed else []))]
+    return {
+        "bad": [int(is_bad(tokens, first.speech)), int(is_bad(after.tokens, after.speech))],
+        "words": [heard[0][0], heard[-1][0]],
+        "sounds": [heard[0][1], heard[-1][1]],
+        "changed": int(done.changed),
+        "cures": [attempt.cure for attempt in done.kept],
+        "readings": len(done.attempts),
+        "cpu_seconds": time.process_time() - begun,
+    }
 
 
 def _heard(bench: Bench, tokens: Tokens, speech: Speech) -> tuple[float, float]:
@@ -232,10 +263,11 @@ def _only(cure: str) -> Row:
 def _moved(layer: str, center: str, *, neighbours: int = 0, as_far: bool = False) -> Row:
     def row(bench: Bench, tokens: Tokens, seed: int) -> tuple[Tokens, Speech]:
         given: dict[str, Any] = {"layer": layer, "psi": PSI, "seed": seed}
-        done = repair(bench.voice, bench.reference, tokens, center=center, neighbours=neighbours, **given)
+        reference = bench.embedding if layer in bench.embedding.layers else bench.reference
+        done = repair(bench.voice, reference, tokens, center=center, neighbours=neighbours, **given)
         vectors = done.vectors
         if as_far:
-            vectors = _as_far(bench, done, repair(bench.voice, bench.reference, tokens, **given))
+            vectors = _as_far(bench, done, repair(bench.voice, reference, tokens, **given))
         return tokens, bench.voice.speak(tokens, {layer: vectors}, seed=seed)
 
     return row
@@ -287,7 +319,7 @@ def _write(path: Path, results: dict[str, Any]) -> None:
     others = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if all(others.get(name) == results[name] for name in ("weights", "asked", "failing")):
         results["rows"] = others["rows"] | results["rows"]
-        results |= {name: value for name, value in others.items() if name not in results}
+        results |= {name: value for name, value in others.items() if name not in (*results, "begun")}
     with whole_file(path) as temporary:
         Path(temporary).write_text(json.dumps(results, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -44,6 +44,13 @@ def test_counts_and_shares_are_those_of_the_results(results):
     assert "in no layer" in text
 
 
+def test_rows_of_the_embedding_are_counted_where_they_are(results):
+    assert "embedding" not in cures(results)
+    results["rows"]["local, embedding"] = results["rows"]["as it is"]
+    results["rows"]["random direction, embedding"] = row(np.ones((10, 3), dtype=int))
+    assert "of 2 rows 2 readings differ" in cures(results)
+
+
 def test_local_repair_wins_where_it_beats_every_control(results):
     results["rows"]["local, lstm"] = row(np.zeros((10, 3), dtype=int))
     assert "intervals apart from 0, in lstm." in cures(results)

@@ -9,7 +9,7 @@ from genmend.tts.cures.case import Case
 from genmend.tts.cures.repair_layers import repaired_layers
 from genmend.tts.cures.respell import other_spellings
 from genmend.tts.cures.say_again import has_seeds, has_window, other_seeds, other_windows
-from genmend.tts.cures.split import split_at_clauses
+from genmend.tts.cures.split import split_at_clauses, split_at_marks
 from genmend.tts.cures.stretch import can_stretch, usual_durations
 from genmend.tts.cures.way import Way
 from genmend.tts.measures.reading_faults import ATTENTION_FAULTS
@@ -57,11 +57,13 @@ class Cure:
 
 _ALL = (*READ_FAULTS, *HEARD_FAULTS)
 CURES = (
+    # It costs one or two readings, and a pause is asked for there anyway.
+    Cure("split at marks", "says a sentence in parts, cut at its commas", ATTENTION_FAULTS, split_at_marks),
     Cure("attention window", "holds the attention near where it was", ATTENTION_FAULTS, other_windows, has_window),
     Cure("other seed", "says the sentence with another seed", _ALL, other_seeds, has_seeds),
     Cure("local repair", "moves flagged vectors back to where the voice has been", _ALL, repaired_layers),
     Cure("duration", "makes sounds as long as they usually are", DURATION_FAULTS, usual_durations, can_stretch),
-    Cure("split", "says a long sentence in parts, cut at clauses", _ALL, split_at_clauses),
+    Cure("split at clauses", "says a long sentence in parts, cut at clauses", _ALL, split_at_clauses),
     # Not for what was only heard otherwise: a recogniser may like wrong sounds better than a rare name.
     Cure("respelling", "asks for other sounds or a pause", READ_FAULTS, other_spellings, changes_phonemes=True),
 )

@@ -57,7 +57,8 @@ def cures(results: dict[str, Any]) -> str:
         f"{ordinary['cpu_seconds']:.1f} CPU seconds a sentence, judges of this experiment included.",
         "## What it shows",
         f"As it is {percent(_share(plain))} of the readings are bad; after `mend` {_left(measured)}. The best single "
-        f"row is {best} with {percent(_share(measured[best]))}. {repair_wins(measured, plain)}",
+        f"row is {best} with {percent(_share(measured[best]))}. {repair_wins(measured, plain)}"
+        f"{_embedding(measured, plain)}",
     )
 
 
@@ -131,6 +132,18 @@ def repair_wins(measured: Mapping[str, Any], plain: Mapping[str, Any]) -> str:
             f"Local repair beats the reading as it is and every control, intervals apart from 0, in {', '.join(wins)}."
         )
     return "Local repair beats the reading as it is and all its controls, intervals apart from 0, in no layer."
+
+
+def _embedding(measured: Mapping[str, Any], plain: Mapping[str, Any]) -> str:
+    """What repair of the embedding does, where it was measured."""
+    of_layer = [row for name, row in measured.items() if name.endswith(", embedding")]
+    if not of_layer:
+        return ""
+    changed = sum(int((np.array(row["bad"]) != np.array(plain["bad"])).sum()) for row in of_layer)
+    return (
+        " In the embedding a symbol has one vector, whatever stands around it: none lies outside, nothing is moved, and "
+        f"of {len(of_layer)} rows {changed} readings differ from those as they are."
+    )
 
 
 def share_interval(count: int, n: int) -> str:

@@ -1,5 +1,6 @@
 """Cures that move vectors back, respell words, and split sentences, on the toy voice and its reference."""
 
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ from genmend.tts.cures.case import Case, read
 from genmend.tts.cures.mending import mend_sentence
 from genmend.tts.cures.repair_layers import repaired_layers
 from genmend.tts.cures.respell import other_spellings, troubled_words
-from genmend.tts.cures.split import split_at_clauses
+from genmend.tts.cures.split import split_at_clauses, split_at_marks
 from genmend.tts.cures.table import CURES
 from genmend.tts.cures.way import Way
 from genmend.tts.measures.reading_faults import ReadingFault
@@ -87,6 +88,35 @@ def test_long_sentences_are_split_at_clauses(words, expected):
     for way in ways.values():
         assert sum(len(part.sounds) for part in way.parts) == len(tokens.sounds)
         assert all(part.symbols[-2:] == (".", "$") for part in way.parts)
+
+
+@pytest.mark.parametrize(
+    ("phonemes", "expected"),
+    [
+        ("mˈɔn, dˈas.", ['before "dˈas"']),
+        ("mˈɔn dˈas; bˈos, nəbˈit.", ['before "bˈos"', 'before "bˈos", "nəbˈit"']),
+        ("mˈɔn dˈas.", []),
+        (". mˈɔn dˈas.", []),
+    ],
+)
+def test_short_sentences_are_split_where_they_have_a_comma(phonemes, expected):
+    # The toy voice was taught no comma: points in their place, renamed.
+    tokens = tokens_of(re.sub("[,;]", ".", phonemes))
+    renamed = ["," if symbol == "." and i < len(tokens) - 2 else symbol for i, symbol in enumerate(tokens.symbols)]
+    tokens = replace(tokens, symbols=tuple(renamed))
+    ways = dict(split_at_marks(case_of(tokens, ReadingFault("x", 0, "skipped"))))
+    assert list(ways) == expected
+    for way in ways.values():
+        assert [part.symbols[-2] for part in way.parts] == ["."] * len(way.parts)
+        assert sum(len(part.sounds) for part in way.parts) == len(tokens.sounds)
+    assert not any("," in part.symbols for way in list(ways.values())[-1:] for part in way.parts)
+
+
+def test_commas_are_tried_for_faults_of_the_attention_alone():
+    (cure,) = [cure for cure in CURES if cure.name == "split at marks"]
+    case = case_of(tokens_of(PHONEMES), ReadingFault("x", 0, "heard otherwise"), ReadingFault("x", 0, "too short"))
+    assert not cure.fits(case)
+    assert cure.fits(case_of(tokens_of(PHONEMES), ReadingFault("x", 0, "skipped")))
 
 
 def test_every_cure_has_a_name_and_says_what_it_does_and_only_respelling_changes_phonemes():
