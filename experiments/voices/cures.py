@@ -182,12 +182,13 @@ def rows(layers: tuple[str, ...]) -> dict[str, Row]:
 def each_sentence(
     kept: Path, results: dict[str, Any], name: str, asked: list[Tokens], measure: Callable[[Tokens], dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """What is measured of each sentence, those of an interrupted run first; written after every one."""
-    done: list[dict[str, Any]] = results.setdefault("begun", {}).setdefault(name, [])
-    for tokens in tqdm(asked[len(done) :], desc=name):
-        done.append(measure(tokens))
+    """What is measured of each sentence, written after every one; those of an interrupted run are there already."""
+    done: dict[str, dict[str, Any]] = results.setdefault("begun", {}).setdefault(name, {})
+    for tokens in tqdm([tokens for tokens in asked if tokens.text not in done], desc=name):
+        done[tokens.text] = measure(tokens)
         _write(kept, results)
-    return results["begun"].pop(name)
+    del results["begun"][name]
+    return [done[tokens.text] for tokens in asked]
 
 
 def read_with(bench: Bench, row: Row, tokens: Tokens) -> dict[str, Any]:

@@ -141,8 +141,8 @@ def _embedding(measured: Mapping[str, Any], plain: Mapping[str, Any]) -> str:
         return ""
     changed = sum(int((np.array(row["bad"]) != np.array(plain["bad"])).sum()) for row in of_layer)
     return (
-        " In the embedding a symbol has one vector, whatever stands around it: none lies outside, nothing is moved, and "
-        f"of {len(of_layer)} rows {changed} readings differ from those as they are."
+        " In the embedding a symbol has one vector, whatever stands around it: none lies outside, nothing is moved, "
+        f"and of {len(of_layer)} rows {changed} readings differ from those as they are."
     )
 
 

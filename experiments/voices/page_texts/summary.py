@@ -68,7 +68,8 @@ def voices(results: Mapping[str, Any]) -> str:
         ),
         "CPU seconds of one thread. Mending is saying, hearing (Whisper tiny) and every cure that was tried; of the "
         "Tacotron's ordinary sentences, judges of the experiment included; of the others, sentences with rare names. "
-        f"The reference is of 800 sentences, the Tacotron's of {told['reference']:,}; `genmend speak` takes all of its text, and keeps it.",
+        f"The reference is of 800 sentences, the Tacotron's of {told['reference']:,}; `genmend speak` takes all of its "
+        "text, and keeps it.",
         "## Voices that people use",
         table(
             ("voice", "words heard wrongly", "flagged: ordinary", "flagged: sounds shuffled",

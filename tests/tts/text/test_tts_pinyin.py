@@ -45,7 +45,7 @@ def test_a_sign_or_final_that_the_voice_does_not_know_is_listed(voice):
 
 @pytest.mark.parametrize("text", ["你好。", "hello", "ni hao", "ni6"])
 def test_what_is_no_pinyin_is_refused_with_what_to_do(voice, text):
-    with pytest.raises(ValueError, match="reads pinyin with the number of each tone.*for example ni3 hao3"):
+    with pytest.raises(ValueError, match=r"reads pinyin with the number of each tone.*for example ni3 hao3"):
         voice.tokenize(text)
 
 

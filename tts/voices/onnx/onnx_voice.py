@@ -37,6 +37,7 @@ from genmend.tts.voices.voice import Speech, Voice
 __all__ = ["OnnxVoice"]
 
 _LARGEST_STEP = 36.0  # semitones: three octaves
+_MEL_HOP = 256  # where a voice of mel spectrograms does not say it
 
 
 class OnnxVoice(Voice):
@@ -177,20 +178,9 @@ class OnnxVoice(Voice):
         if higher is not None and higher.any():
             feeds["delta.pitch"] = self._pitch_delta(higher, wanted, feeds, seed)
         *made, told = self._opened(seed).run([*self._made, known.frames or self._made[0]], feeds)
-        if kind == "audio":
-            audio, hop = np.asarray(made[0], np.float32).reshape(-1), known.hop
-        elif kind == "mel":
-            hop = known.hop or 256
-            audio = audio_of_mel(made[0][0], self.sample_rate, hop, self._vocoder)
-        else:
-            hop = known.hop
-            harmonic, angle, noise, rest, phase, pitch = (part[0] for part in made)
-            generator = np.random.default_rng(seed)
-            audio = audio_of_spectra(harmonic, angle, noise, rest, phase, pitch, self.sample_rate, generator)
-        audio = np.clip(audio, -1, 1)  # 8 bits overshoot by some thousandths
-        frames = wanted
-        if known.frames is not None and frames is None:
-            frames = _whole_frames(told, known.frames_unit, hop, self.sample_rate)
+        hop = known.hop or (_MEL_HOP if kind == "mel" else None)
+        audio = np.clip(self._audio(made, hop, seed), -1, 1)  # 8 bits overshoot by some thousandths
+        frames = wanted if wanted is not None or known.frames is None else self._whole_frames(told)
         if frames is not None and len(frames) != len(tokens):
             raise VoiceFileError(
                 f"{self.path.name}'s tensor {known.frames!r} has {len(frames)} values for {len(tokens)} tokens: "
@@ -200,6 +190,24 @@ class OnnxVoice(Voice):
             hop = 1 if frames is None or not frames.sum() else round(len(audio) / int(frames.sum()))
         mel = np.asarray(made[0][0], np.float32) if kind == "mel" else None
         return Speech(audio, self.sample_rate, hop, frames=frames, mel=mel)
+
+    def _audio(self, made: Sequence[np.ndarray], hop: int | None, seed: int) -> np.ndarray:
+        """The samples of what the graph gave."""
+        kind = self.description.output[0]
+        if kind == "audio":
+            return np.asarray(made[0], np.float32).reshape(-1)
+        if kind == "mel":
+            return audio_of_mel(made[0][0], self.sample_rate, hop or _MEL_HOP, self._vocoder)
+        return audio_of_spectra(*(part[0] for part in made), self.sample_rate, np.random.default_rng(seed))
+
+    def _whole_frames(self, told: np.ndarray) -> np.ndarray:
+        """Durations of tokens in whole frames; rounded so that their sums are, where they are not whole."""
+        known, values = self.description, np.asarray(told, np.float64).reshape(-1)
+        if known.frames_unit == "log frames":
+            values = np.exp(values)
+        elif known.frames_unit in ("samples", "seconds"):
+            values = values * (self.sample_rate if known.frames_unit == "seconds" else 1) / (known.hop or 1)
+        return np.diff(np.round(np.cumsum(values)).astype(np.int64), prepend=0)
 
     def _opened(self, seed: int) -> Any:
         """A session that draws the noise of this seed: a new one, where any is drawn."""
@@ -217,7 +225,7 @@ class OnnxVoice(Voice):
         for tokens in batch:
             feeds = self._feeds([tokens])
             (told,) = graph.run([known.frames], {name: feeds[name] for name in takes})
-            lasting.append(_whole_frames(told, known.frames_unit, known.hop, self.sample_rate))
+            lasting.append(self._whole_frames(told))
         return lasting
 
     def _feeds(self, batch: Sequence[Tokens]) -> dict[str, np.ndarray]:
@@ -267,7 +275,7 @@ class OnnxVoice(Voice):
         known = self.description
         own, told = self._opened(seed).run([known.pitch, known.frames], dict(feeds))
         if frames is None:
-            frames = _whole_frames(told, known.frames_unit, known.hop, self.sample_rate)
+            frames = self._whole_frames(told)
         along = np.repeat(higher, frames)
         n = own.shape[-1]
         places = ((np.arange(n) + 0.5) * len(along) / n).astype(np.int64)
@@ -277,13 +285,8 @@ class OnnxVoice(Voice):
         """Changes of pitch that were asked for: (n,) semitones."""
         if not self.sets_pitch:
             raise LookupError(f"{self.name} tells no pitch of its tokens, so it cannot be set; leave it out.")
-        higher = np.asarray(given, np.float64).reshape(-1)
-        if len(higher) != len(tokens) or not (np.abs(higher) <= _LARGEST_STEP).all():
-            raise ValueError(
-                f"pitch has shape {np.shape(given)}, but the sentence has {len(tokens)} tokens; give one of each, "
-                f"(n, 1) semitones from -{_LARGEST_STEP:g} to {_LARGEST_STEP:g}."
-            )
-        return higher
+        accepted = f"semitones from -{_LARGEST_STEP:g} to {_LARGEST_STEP:g}"
+        return _one_each(tokens, given, "pitch has", -_LARGEST_STEP, _LARGEST_STEP, accepted)
 
     def _checked_frames(self, tokens: Tokens, given: np.ndarray) -> np.ndarray:
         """Durations that were asked for: (n,) whole numbers."""
@@ -291,18 +294,27 @@ class OnnxVoice(Voice):
             raise LookupError(
                 f"{self.name} tells no whole frames of its tokens, so they cannot be set; leave them out."
             )
-        frames = np.asarray(given, np.float64).reshape(-1)
-        if len(frames) != len(tokens) or not (np.isfinite(frames).all() and (frames >= 0).all() and frames.sum() >= 1):
-            raise ValueError(
-                f"frames have shape {np.shape(given)}, but the sentence has {len(tokens)} tokens; give one "
-                "of each, (n, 1) whole numbers from 0, at least one above it."
-            )
-        return np.round(frames).astype(np.int64)
+        accepted = "whole numbers from 0, at least one above it"
+        return np.round(_one_each(tokens, given, "frames have", 0, np.inf, accepted, least_sum=1)).astype(np.int64)
 
     def _size_of(self, name: str) -> int:
         """The last axis of an input of the graph."""
         given = next(value for value in graph_ends(self.model)[0] if value.name == name)
         return int(given.type.tensor_type.shape.dim[-1].dim_value) or 256
+
+
+def _one_each(
+    tokens: Tokens, given: np.ndarray, name: str, low: float, high: float, accepted: str, least_sum: float = -np.inf
+) -> np.ndarray:
+    """Numbers that were asked for, one of each token, (n,), checked."""
+    values = np.asarray(given, np.float64).reshape(-1)
+    within = np.isfinite(values).all() and (values >= low).all() and (values <= high).all()
+    if len(values) != len(tokens) or not within or values.sum() < least_sum:
+        raise ValueError(
+            f"{name} shape {np.shape(given)}, but the sentence has {len(tokens)} tokens; give one of each, (n, 1) "
+            f"{accepted}."
+        )
+    return values
 
 
 def _reader(known: Description, name: str, language: str | None) -> Reader:
@@ -350,14 +362,3 @@ def _as_input(given: Any, value: Any) -> np.ndarray:
     while array.ndim > axes and array.shape[0] == 1:
         array = array[0]
     return array.reshape((1,) * (axes - array.ndim) + array.shape) if array.ndim < axes else array
-
-
-def _whole_frames(told: np.ndarray, unit: str, hop: int | None, sample_rate: int) -> np.ndarray:
-    """Durations of tokens in whole frames; rounded so that their sums are, where they are not whole."""
-    values = np.asarray(told, np.float64).reshape(-1)
-    if unit == "log frames":
-        values = np.exp(values)
-    elif unit in ("samples", "seconds"):
-        values = values * (sample_rate if unit == "seconds" else 1) / (hop or 1)
-    ends = np.round(np.cumsum(values)).astype(np.int64)
-    return np.diff(ends, prepend=0)
