@@ -4,6 +4,13 @@ import numpy as np
 import pytest
 
 from experiments.voices.page_texts.cures import cures
+from experiments.voices.train_failing_tacotron import FAILING
+from genmend.tts.cures.case import Case, read
+from genmend.tts.cures.mending import mend_sentence
+from genmend.tts.cures.table import CURES
+from genmend.tts.cures.way import Way
+from genmend.tts.mending.settings import SpeakSettings
+from genmend.tts.voices.tacotron import TacotronVoice
 
 
 def row(bad, seconds=0.5):
@@ -54,3 +61,15 @@ def test_rows_of_the_embedding_are_counted_where_they_are(results):
 def test_local_repair_wins_where_it_beats_every_control(results):
     results["rows"]["local, lstm"] = row(np.zeros((10, 3), dtype=int))
     assert "intervals apart from 0, in lstm." in cures(results)
+
+
+@pytest.mark.all
+def test_the_failing_voice_reads_a_short_sentence_in_the_parts_of_its_comma():
+    voice = TacotronVoice.from_files(FAILING)
+    tokens = voice.tokenize("Officially, he is in charge.", phonemes="əfˈɪʃəli, hiː ɪz ɪn tʃˈɑːɹdʒ.")
+    way = Way(voice, (tokens,), seed=201)
+    case = Case(way, read(*way.say()), None, SpeakSettings())
+    assert case.reading.n_misread
+    done = mend_sentence(case, cures=[cure for cure in CURES if cure.name == "split at marks"])
+    assert done.after.n_misread == 0
+    assert [attempt.how for attempt in done.kept] == ['before "he"']

@@ -47,7 +47,9 @@ def cures(results: dict[str, Any]) -> str:
             (_row(name, row, plain) for name, row in measured.items()),
         ),
         "Mended and spoiled count readings. Word errors (Whisper) and phoneme errors (hama) are rates of the first of "
-        "the seeds, with their change; CPU seconds of a reading, judged where the row is `mend`, on one core.",
+        "the seeds, with their change; CPU seconds of a reading, judged where the row is `mend`, on one core. "
+        "The split at commas and its place among the cures were chosen on other failing sentences; sentences without a "
+        "comma, which it can't change, keep what was measured before it was there.",
         "## Ordinary sentences",
         f"Of {len(bad_before)} ordinary sentences that were never learnt {int(bad_before.sum())} are read badly; after "
         f"`mend` {int(bad_after.sum())}. **Spoiled by their attention: {spoiled}** "
