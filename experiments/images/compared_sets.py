@@ -14,22 +14,24 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import stdtrit
 
 from experiments.pages import write_page
 from genmend.manifold import Evaluation, compare, evaluate
 from genmend.manifold.comparison.compare import N_SUBSAMPLES
-from genmend.manifold.comparison.differences import paired_differences
+from genmend.manifold.comparison.differences import Difference, paired_differences
 from genmend.manifold.comparison.directions import DEPEND_ON_SIZE
 from genmend.manifold.metrics.evaluation import METRICS
 
 RESULTS = Path(__file__).with_name("results") / "compared_sets"
 K = 5
-RANKED = ("precision", "recall", "coverage", "clipped_density", "clipped_coverage", "realism")
+RANKED = ("precision", "recall", "coverage", "clipped_density", "clipped_coverage", "realism", "kid", "vendi")
 SETTINGS = ({"n": 200, "d": 16}, {"n": 100, "d": 64})
 SIZES, REFERENCE, DRAWS = (100, 400), 200, 30
 
@@ -69,18 +71,44 @@ def false_differences(setting: dict[str, int], options: argparse.Namespace) -> d
         sets = dict(zip("abc", sets, strict=True))
         found = compare(reference, sets, K, RANKED, bootstrap=options.bootstrap, seed=trial)
         narrow = {"a": found.evaluations["a"], "narrow": _evaluated(reference, 0.8 * sets["b"], options, trial)}
-        told = {one.metric: one.better is not None for one in paired_differences(narrow)}
-        for metric in {one.metric for one in found.differences if one.decided}:
+        told = {one.metric: _differs(one) for one in paired_differences(narrow)}
+        # The Vendi score sees directions alone: of it a set that is narrower in half of its features.
+        squeezed = sets["b"] * np.repeat([0.8, 1.0], d // 2)
+        few = {"a": found.evaluations["a"], "squeezed": _evaluated(reference, squeezed, options, trial, ("vendi",))}
+        told["vendi"] = any(_differs(one) for one in paired_differences({**few, "a": _only_vendi(few["a"])}))
+        for metric in {one.metric for one in found.differences if one.decided or one.metric == "vendi"}:
             here = counts.setdefault(metric, {"differ": 0, "apart": 0, "narrow told": 0})
-            here["differ"] += any(one.better for one in found.differences if one.metric == metric)
-            ends = [one[K].intervals[metric] for one in found.evaluations.values()]
+            here["differ"] += any(_differs(one) for one in found.differences if one.metric == metric)
+            ends = [_alone(one, metric) for one in found.evaluations.values()]
             here["apart"] += any(max(p[0], q[0]) > min(p[1], q[1]) for p, q in combinations(ends, 2))
             here["narrow told"] += told[metric]
     return {metric: {name: n / options.trials for name, n in of.items()} for metric, of in sorted(counts.items())}
 
 
-def _evaluated(reference: np.ndarray, query: np.ndarray, options: argparse.Namespace, seed: int) -> Evaluation:
-    return evaluate(reference, query, K, RANKED, bootstrap=options.bootstrap, seed=seed)
+def _differs(one: Difference) -> bool:
+    return one.low > 0 or one.high < 0
+
+
+def _alone(one: Evaluation, metric: str) -> tuple[float, float]:
+    """The plain interval of one set."""
+    if metric not in one.draws:
+        return one[K].intervals[metric]
+    half = float(stdtrit(len(one.draws[metric]), 0.975)) * float(np.std(one.draws[metric]))
+    return one.totals[metric] - half, one.totals[metric] + half
+
+
+def _only_vendi(one: Evaluation) -> Evaluation:
+    return replace(one, at={}, draws={"vendi": one.draws["vendi"]})
+
+
+def _evaluated(
+    reference: np.ndarray,
+    query: np.ndarray,
+    options: argparse.Namespace,
+    seed: int,
+    metrics: tuple[str, ...] = RANKED,
+) -> Evaluation:
+    return evaluate(reference, query, K, metrics, bootstrap=options.bootstrap, seed=seed)
 
 
 def moved_by_size(seed: int) -> list[dict[str, Any]]:

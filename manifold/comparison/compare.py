@@ -24,7 +24,7 @@ N_SUBSAMPLES = 40
 MOST_COPIES = 0.5  # of a set, from which it has no rank: it is the reference, or was made of it
 METHOD = (
     "95 % intervals for all pairs of a metric at once (Bonferroni), from {n} random halves of the reference and of "
-    "each set, the same of the reference for all"
+    "each set, the same of the reference for all; of kid and vendi from what each sample adds to them"
 )
 
 
@@ -39,7 +39,7 @@ class Comparison:
     differences : tuple of Difference
         Every total of every two sets.
     ranks : mapping
-        By k, metric and name the `Rank` of a set; only what can be ranked.
+        By k (None for kid), metric and name the `Rank` of a set; only what can be ranked.
     left_out : mapping of str to str
         Sets without a rank, and why.
     notes : tuple of str
@@ -50,12 +50,12 @@ class Comparison:
 
     evaluations: Mapping[str, Evaluation]
     differences: tuple[Difference, ...]
-    ranks: Mapping[int, Mapping[str, Mapping[str, Rank]]]
+    ranks: Mapping[int | None, Mapping[str, Mapping[str, Rank]]]
     left_out: Mapping[str, str]
     notes: tuple[str, ...]
     method: str
 
-    def best(self, k: int, metric: str) -> list[str]:
+    def best(self, k: int | None, metric: str) -> list[str]:
         """The sets that none is better than by more than chance; none where there are no ranks."""
         return [name for name, one in self.ranks.get(k, {}).get(metric, {}).items() if one.rank == 1]
 
@@ -68,14 +68,14 @@ class Comparison:
 
         "models" has `Evaluation.to_dict` by name; "differences" a list with k, metric, first, second, value (first less
         second), low, high, comparable, better (a name or None) and tie; "ranks" by k, metric and name rank and
-        tied_with; "not_ranked" names and why.
+        tied_with; "not_ranked" names and why. Of kid and vendi k is None, among the ranks "none".
         """
         return {
             "models": {name: one.to_dict() for name, one in self.evaluations.items()},
             "differences": [one.to_dict() for one in self.differences],
             "difference_method": self.method,
             "ranks": {
-                str(k): {
+                "none" if k is None else str(k): {
                     metric: {name: rank.to_dict() for name, rank in by_name.items()} for metric, by_name in at.items()
                 }
                 for k, at in self.ranks.items()
@@ -89,7 +89,10 @@ class Comparison:
         rows = [one.to_dict() for one in self.differences]
         numbers = {name: np.array([np.nan if row[name] is None else row[name] for row in rows]) for name in
                    ("value", "low", "high")}  # fmt: skip
-        texts = {name: np.array([row[name] for row in rows]) for name in ("k", "metric", "first", "second")}
+        texts = {
+            name: np.array(["" if row[name] is None else row[name] for row in rows])
+            for name in ("k", "metric", "first", "second")
+        }
         better = ["tie" if row["tie"] else row["better"] or "" for row in rows]
         return {**texts, **numbers, "better": np.array(better)}
 
@@ -99,7 +102,7 @@ class Comparison:
         for k, at in self.ranks.items():
             for metric, by_name in at.items():
                 told = ", ".join(f"{name} {rank.rank}{'=' * bool(rank.tied_with)}" for name, rank in by_name.items())
-                lines.append(f"{metric}, k = {k}: {told}")
+                lines.append(f"{metric}{'' if k is None else f', k = {k}'}: {told}")
         return "\n".join([*lines[:9], f"{len(self.differences)} differences in .differences, {len(self.notes)} notes"])
 
 
@@ -156,7 +159,7 @@ def compare(
     notes += [f"{name} has no rank: {why}" for name, why in left_out.items()]
     notes += _same_samples(sets)
     differences = tuple(paired_differences(evaluations))
-    if not bootstrap and any(one.at for one in evaluations.values()):
+    if not bootstrap:
         notes.append("without halves (bootstrap) nothing says which differences are chance: there are no ranks")
     method = METHOD.format(n=bootstrap // 2 * 2) if bootstrap else ""
     return Comparison(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from genmend.manifold.comparison.directions import DEPEND_ON_SIZE, MOST_DIFFERENT, RANKED
+from genmend.manifold.comparison.directions import DEPEND_ON_SIZE, LOWER_IS_BETTER, MOST_DIFFERENT, RANKED
 from genmend.manifold.metrics.evaluation_result import Evaluation
 
 __all__ = ["Difference", "Rank", "paired_differences", "ranks_of"]
@@ -24,7 +24,7 @@ class Difference:
     Attributes
     ----------
     k, metric
-        Which total.
+        Which total; k is None for one that does not depend on it.
     first, second
         Names of the sets; `value` is first less second.
     value : float
@@ -34,7 +34,7 @@ class Difference:
         False where the sizes of the two sets make a difference by themselves.
     """
 
-    k: int
+    k: int | None
     metric: str
     first: str
     second: str
@@ -48,7 +48,10 @@ class Difference:
         """The set that is better by more than chance; None for a tie, or where that cannot be said."""
         if not self.comparable or self.metric not in RANKED or np.isnan(self.low):
             return None
-        return self.first if self.low > 0 else self.second if self.high < 0 else None
+        higher = self.first if self.low > 0 else self.second if self.high < 0 else None
+        if higher is None or self.metric not in LOWER_IS_BETTER:
+            return higher
+        return self.second if higher == self.first else self.first
 
     @property
     def decided(self) -> bool:
@@ -91,26 +94,29 @@ def paired_differences(evaluations: Mapping[str, Evaluation]) -> list[Difference
     difference in at most one comparison of twenty.
     """
     pairs = list(combinations(evaluations, 2))
-    found = []
-    for k in next(iter(evaluations.values())).at:
-        names = [name for name in evaluations[next(iter(evaluations))][k].totals if not name.startswith("expected_")]
-        for metric in names:
-            for first, second in pairs:
-                ours, theirs = evaluations[first], evaluations[second]
-                found.append(_difference(k, metric, (first, second), (ours, theirs), len(pairs)))
-    return found
+    one = next(iter(evaluations.values()))
+    totals: list[tuple[int | None, str]] = [
+        (k, name) for k, at in one.at.items() for name in at.totals if not name.startswith("expected_")
+    ]
+    totals += [(None, name) for name in one.totals if name in one.draws]
+    return [
+        _difference(k, metric, (first, second), (evaluations[first], evaluations[second]), len(pairs))
+        for k, metric in totals
+        for first, second in pairs
+    ]
 
 
 def ranks_of(
     differences: Sequence[Difference], names: Sequence[str], left_out: Sequence[str] = ()
-) -> dict[int, dict[str, dict[str, Rank]]]:
+) -> dict[int | None, dict[str, dict[str, Rank]]]:
     """By k and metric the rank of each set, of those totals that have a better direction and whose pairs are decided.
 
-    Sets of `left_out` are not ranked. A total of which some pair of the others cannot be compared has no ranks.
+    The k of kid is None. Sets of `left_out` are not ranked. A total of which some pair of the others cannot be compared
+    has no ranks.
     """
     ranked = [name for name in names if name not in left_out]
-    found: dict[int, dict[str, dict[str, Rank]]] = {}
-    by_total: dict[tuple[int, str], list[Difference]] = {}
+    found: dict[int | None, dict[str, dict[str, Rank]]] = {}
+    by_total: dict[tuple[int | None, str], list[Difference]] = {}
     for one in differences:
         if one.metric in RANKED and not {one.first, one.second} & set(left_out):
             by_total.setdefault((one.k, one.metric), []).append(one)
@@ -128,11 +134,11 @@ def _rank(name: str, pairs: Sequence[Difference]) -> Rank:
 
 
 def _difference(
-    k: int, metric: str, names: tuple[str, str], both: tuple[Evaluation, Evaluation], n_pairs: int
+    k: int | None, metric: str, names: tuple[str, str], both: tuple[Evaluation, Evaluation], n_pairs: int
 ) -> Difference:
     from scipy.special import stdtrit
 
-    ours, theirs = (one[k] for one in both)
+    ours, theirs = (one if k is None else one[k] for one in both)
     with np.errstate(invalid="ignore"):
         value = float(np.subtract(ours.totals[metric], theirs.totals[metric]))
     sizes = [one.n_query for one in both]

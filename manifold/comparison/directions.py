@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["DEPEND_ON_SIZE", "MOST_DIFFERENT", "RANKED", "size_notes"]
+__all__ = ["DEPEND_ON_SIZE", "LOWER_IS_BETTER", "MOST_DIFFERENT", "RANKED", "size_notes"]
 
-# Higher is better of all of them. Density (best near 1) and rarity (neither) have no order; kid, vendi and the Fréchet
-# distance have no interval of their differences.
+# Density (best near 1) and rarity (neither) have no order, nor has the Vendi score, which noise raises, too; of the
+# Fréchet distance and CMMD no interval of differences is known.
 RANKED = (
     "precision",
     "recall",
@@ -20,11 +20,14 @@ RANKED = (
     "p_recall",
     "realism_median",
     "realism_share",
+    "kid",
 )
+# Of these; higher is better of the others.
+LOWER_IS_BETTER = frozenset({"kid"})
 # The others are means over the query. experiments/images/compared_sets.py measures what four times the samples do.
 DEPEND_ON_SIZE = frozenset(
     {"recall", "coverage", "clipped_coverage", "clipped_coverage_raw", "symmetric_precision", "symmetric_recall",
-     "p_recall"}
+     "p_recall", "vendi"}
 )  # fmt: skip
 # Sets whose sizes differ by less than this share are taken for equally large: a few files that could not be read.
 MOST_DIFFERENT = 0.02

@@ -18,7 +18,8 @@ from genmend.manifold.metrics.cmmd import cmmd
 from genmend.manifold.metrics.evaluation_result import Evaluation, EvaluationAtK
 from genmend.manifold.metrics.evaluation_sweep import per_sample_arrays
 from genmend.manifold.metrics.frechet import frechet_distance, frechet_function
-from genmend.manifold.metrics.kernel_distance import kid_over_subsets
+from genmend.manifold.metrics.influence import kid_draws, vendi_draws
+from genmend.manifold.metrics.kernel_distance import kid_of_subsets
 from genmend.manifold.metrics.reading_notes import reading_notes
 from genmend.manifold.metrics.subsampling import (
     INTERVAL_WORDS,
@@ -164,7 +165,14 @@ def evaluate(
         totals |= {"vendi": vendi_score(y), "vendi_reference": vendi_score(x)}
         totals |= vendi_over_subsets(x, y, seed=seed)
     if "kid" in asked:
-        totals["kid"], totals["kid_std"] = kid_over_subsets(x, y, seed=seed)
+        values, spread = kid_of_subsets(x, y, seed=seed)
+        with np.errstate(invalid="ignore"):  # of huge features
+            totals |= {"kid": float(np.mean(values)), "kid_std": float(np.std(spread))}
+    without_k: dict[str, np.ndarray] = {}
+    if n_subsamples and "vendi" in asked:
+        without_k["vendi"] = vendi_draws(y, totals["vendi"], seed)
+    if n_subsamples and "kid" in asked:
+        without_k["kid"] = kid_draws(x, y, totals["kid"], values, seed)
     if "cmmd" in asked:
         totals["cmmd"] = cmmd(x, y)
     if "frechet" in asked:
@@ -179,6 +187,7 @@ def evaluate(
         totals=totals,
         warnings=(*notes, *reading_notes(x, y, asked, at, nearest)),
         interval_method=words,
+        draws=without_k,
     )
 
 

@@ -85,6 +85,9 @@ class Evaluation(NotebookResult):
         What to keep in mind when reading and comparing, for whoever shows the result.
     interval_method
         What the intervals are and how they were made; empty where there are none.
+    draws
+        Of kid and vendi, where intervals were asked for: values that scatter as those of other draws would. Of two
+        queries evaluated with one seed they belong together, draw by draw.
     """
 
     n_reference: int
@@ -96,6 +99,7 @@ class Evaluation(NotebookResult):
     totals: Mapping[str, float]
     warnings: tuple[str, ...] = ()
     interval_method: str = ""
+    draws: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __getitem__(self, k: int) -> EvaluationAtK:
         if isinstance(k, str):

@@ -44,6 +44,13 @@ def kid_over_subsets(reference: Any, query: Any, *, seed: int = 0) -> tuple[floa
     Where a set has no more samples than one subset wants, the deviation is over 100 random halves of both sets, and so
     larger than that of the value itself; NaN for sets of fewer than 4.
     """
+    values, spread = kid_of_subsets(reference, query, seed=seed)
+    with np.errstate(invalid="ignore"):  # of huge features
+        return float(np.mean(values)), float(np.std(spread))
+
+
+def kid_of_subsets(reference: Any, query: Any, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """The values whose mean `kid` is, 100 or one, and those whose deviation goes beside it; errors as of `kid`."""
     x = as_features(reference, "reference")
     y = as_features(query, "query", x.shape[1])
     for name, features in (("reference", x), ("query", y)):
@@ -55,8 +62,7 @@ def kid_over_subsets(reference: Any, query: Any, *, seed: int = 0) -> tuple[floa
     spread = values
     if smaller <= SUBSET_SIZE:
         spread = _over_subsets(x, y, smaller // 2, rng) if smaller >= 4 else np.array([np.nan])
-    with np.errstate(invalid="ignore"):  # of huge features
-        return float(np.mean(values)), float(np.std(spread))
+    return values, spread
 
 
 def _over_subsets(x: np.ndarray, y: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
@@ -77,6 +83,12 @@ def squared_mmd(x: np.ndarray, y: np.ndarray) -> float:
     x, y = x.astype(np.float64), y.astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):  # of huge features: infinite or undefined
         return float(_mean_of_pairs(x) + _mean_of_pairs(y) - 2 * np.mean(_kernel(x, y)))
+
+
+def kernel_values(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(n, m) values of the kernel, in float64."""
+    with np.errstate(over="ignore", invalid="ignore"):  # of huge features
+        return _kernel(x.astype(np.float64), y.astype(np.float64))
 
 
 def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:

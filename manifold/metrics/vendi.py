@@ -69,6 +69,20 @@ def vendi_score(features: Any, q: float = 1.0) -> float:
     return float(np.sum(eigenvalues ** float(q)) ** (1 / (1 - float(q))))
 
 
+def vendi_influence(features: np.ndarray) -> np.ndarray:
+    """(n,) how much the logarithm of the score would rise if samples like each were more: it falls for common ones.
+
+    The derivative of the entropy -tr(S log S) of the second moments S towards the sample u: -u' log(S) u - entropy.
+    """
+    directions = _directions(features)
+    eigenvalues, vectors = np.linalg.eigh(directions.T @ directions / len(directions))
+    seen = eigenvalues > _ROUNDING * eigenvalues.max()
+    logarithms = np.log(eigenvalues[seen])
+    entropy = -float(np.sum(eigenvalues[seen] * logarithms))
+    found: np.ndarray = -((directions @ vectors[:, seen]) ** 2 @ logarithms) - entropy
+    return found
+
+
 def vendi_over_subsets(reference: Any, query: Any, *, seed: int = 0) -> dict[str, float]:
     """Mean and standard deviation of the score over 10 random subsets, as large of the query as of the reference.
 

@@ -33,6 +33,7 @@ __all__ = ["compare_answer", "worse_in_words", "write_compare_report"]
 N_SHOWN = 9  # samples of each set in a gallery
 NAMED = ("precision", "recall", "coverage")  # in the first sentence
 
+NO_K = "none"  # among the ranks: of what does not depend on k
 _TIE = "\N{NO-BREAK SPACE}="
 
 Choose = Callable[[Any, int, int], np.ndarray]
@@ -64,7 +65,11 @@ def compare_answer(result: Mapping[str, Any]) -> Answer:
     nothing: tuple[str, dict[str, Any]] = ("", {})
     k, ranks = next(iter(result["ranks"].items()), nothing)
     told = [f"{metric}: {_best_in_words(ranks[metric])}" for metric in NAMED if metric in ranks]
-    said = f" With k = {k}, the best {'; '.join(told)}." if told else " Nothing is ranked: see the notes."
+    said = (
+        f" {'T' if k == NO_K else f'With k = {k}, t'}he best {'; '.join(told)}."
+        if told
+        else " Nothing is ranked: see the notes."
+    )
     doubts = [f"{note}." for note in result["warnings"]]
     return Answer(f"{len(names)} sets against {n} reference samples: {counted}.{said}", doubts=doubts)
 
@@ -76,9 +81,9 @@ def worse_in_words(result: Mapping[str, Any]) -> str:
     for one in result["worse_than_first"]:
         other, turn = (one["second"], 1) if one["first"] == first else (one["first"], -1)
         ends = sorted(turn * one[end] for end in ("low", "high"))
+        metric = one["metric"] if one["k"] is None else f"{one['metric']}, k = {one['k']}"
         lines.append(
-            f"Worse than {first}: {other} in {one['metric']}, k = {one['k']}, by {turn * one['value']:.3f} "
-            f"[{ends[0]:.3f}, {ends[1]:.3f}]."
+            f"Worse than {first}: {other} in {metric}, by {turn * one['value']:.3f} [{ends[0]:.3f}, {ends[1]:.3f}]."
         )
     return "\n".join(lines)
 
@@ -99,28 +104,38 @@ def _overview(result: Mapping[str, Any]) -> Table:
     names = list(result["models"])
     rows: list[list[Any]] = []
     marked: set[Any] = set()
-    for k, ranks in list(result["ranks"].items())[:1]:
+    for k, ranks in _first_ranks(result):
         for metric in [name for name in RANKED if name in ranks]:
             cells = []
             for column, name in enumerate(names, 1):
-                value = result["models"][name]["k"][k][metric]
+                model = result["models"][name]
+                value = (model if k == NO_K else model["k"][k])[metric]
                 rank = ranks[metric].get(name)
                 cells.append(f"{_text(value)}\N{NO-BREAK SPACE}{_rank_words(rank)}")
                 if rank is not None and rank["rank"] == 1:
                     marked.add((len(rows), column))
             words = meaning_of(metric).words.replace(": compare with the next row", "")
             rows.append([metric, *cells, _of_sets_alike(result, k, metric), words])
-    k = next(iter(result["ranks"]), "")
+    k = next(iter(result["ranks"]), NO_K)
+    at = "With" if k == NO_K else f"At k = {k}, with"
     caption = (
-        f"At k = {k}, with the rank in brackets; = marks a tie, no difference beyond chance. Marked: nobody is better."
+        f"{at} the rank in brackets; = marks a tie, no difference beyond chance. Marked: nobody is better."
         if rows
         else "Nothing is ranked: see the notes."
     )
     return Table(caption, ["metric", *names, "sets alike", "what it says"], rows, marked=marked)
 
 
+def _first_ranks(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Those of the smallest k, and of what has none."""
+    with_k = [(k, ranks) for k, ranks in result["ranks"].items() if k != NO_K]
+    return with_k[:1] + ([(NO_K, result["ranks"][NO_K])] if NO_K in result["ranks"] else [])
+
+
 def _of_sets_alike(result: Mapping[str, Any], k: str, metric: str) -> str | None:
     """What the metric is for two sets of one source, where that is known and the same for all sets."""
+    if k == NO_K:
+        return _text(0.0)  # kid
     models = result["models"].values()
     if metric == "recall" and {one["n_query"] for one in models} != {result["reference"]["n"]}:
         return None  # counts in the query's balls: those of the reference say it for sets of its size only
@@ -205,15 +220,23 @@ def _differences(result: Mapping[str, Any]) -> list[Any]:
     rows: list[list[Any]] = []
     marked: set[Any] = set()
     for one in result["differences"]:
-        if one["metric"] not in RANKED:
+        if one["metric"] not in (*RANKED, "vendi"):
             continue
         if one["better"]:
             verdict = f"{one['better']} is better"
             marked.add((len(rows), 4))
         else:
-            verdict = "a tie" if one["tie"] else "sizes differ" if not one["comparable"] else "not known"
+            verdict = "a tie" if one["tie"] else _undecided(one)
         pair = f"{one['first']} \N{MINUS SIGN} {one['second']}"
-        rows.append([one["metric"], one["k"], pair, _with_ends(one["value"], one["low"], one["high"]), verdict])
+        rows.append(
+            [
+                one["metric"],
+                "" if one["k"] is None else one["k"],
+                pair,
+                _with_ends(one["value"], one["low"], one["high"]),
+                verdict,
+            ]
+        )
     if not rows:
         return []
     caption = "Differences of the sets, two by two." + (
@@ -221,6 +244,17 @@ def _differences(result: Mapping[str, Any]) -> list[Any]:
     )
     heads = ["metric", "k", "first \N{MINUS SIGN} second", "difference", "so"]
     return [Table(caption, heads, rows, searchable=True, marked=marked)]
+
+
+def _undecided(one: Mapping[str, Any]) -> str:
+    """What is said of a difference that makes no set better."""
+    if not one["comparable"]:
+        return "sizes differ"
+    if one["low"] is None:
+        return "no more samples than features: its scatter is not known" if one["metric"] == "vendi" else "not known"
+    if one["low"] <= 0 <= one["high"]:
+        return "no difference beyond chance"
+    return f"{one['first'] if one['low'] > 0 else one['second']} is more varied, which noise is, too"
 
 
 def _all_metrics(result: Mapping[str, Any]) -> list[Any]:
@@ -240,7 +274,7 @@ def _all_metrics(result: Mapping[str, Any]) -> list[Any]:
     others = [name for name in first if name in MEANINGS or name.startswith("frechet_")]
     if others:
         rows = [[name, *(model[name] for model in models.values()), meaning_of(name).better] for name in others]
-        caption = "Metrics without neighbours; no interval of their differences is known, so they have no ranks."
+        caption = "Metrics without neighbours; of cmmd and a Fréchet distance no interval of differences is known."
         tables.append(Table(caption, ["metric", *models, "better"], rows))
     return tables
 

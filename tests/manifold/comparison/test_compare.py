@@ -153,3 +153,52 @@ def test_each_class_alone_and_small_ones_named():
     with pytest.raises(ValueError, match="none of the 83 classes has 4 samples"):
         evaluate_by_class(x, y, (range(83), range(83)), 3)
     assert labels_of_folders(["a/b/1.png", "a/2.png", "3.png"]) == ["a", "a", "(the folder itself)"]
+
+
+def test_kid_and_vendi_have_paired_differences_and_kid_has_ranks():
+    """One set is shifted; another one has lost the directions of half of its clusters."""
+    centres = 4 * np.random.default_rng(7).normal(size=(10, 12))
+
+    def clustered(seed, n_modes=10, shift=0.0):
+        rng = np.random.default_rng(seed)
+        return rng.normal(size=(240, 12)) + centres[rng.integers(n_modes, size=240)] + shift
+
+    sets = {"a": clustered(1), "b": clustered(2), "shifted": clustered(3, shift=1.0), "poor": clustered(4, n_modes=4)}
+    found = compare(clustered(0), sets, 3, ("kid", "vendi"), bootstrap=4)
+    kid = found.ranks[None]["kid"]
+    assert kid["a"].tied_with == ("b",)
+    assert all(kid[good].rank < kid[bad].rank for good in "ab" for bad in ("shifted", "poor"))
+    assert set(found.best(None, "kid")) == {"a", "b"}  # lower is better
+    vendi = {(one.first, one.second): one for one in found.differences if one.metric == "vendi"}
+    assert vendi["a", "b"].low < 0 < vendi["a", "b"].high
+    assert vendi["a", "poor"].low > 0
+    assert vendi["a", "poor"].better is None  # more varied is not better: noise is, too
+    assert "vendi" not in found.ranks[None]
+    told = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert told["ranks"]["none"]["kid"]["b"] == {"rank": kid["b"].rank, "tied_with": ["a"]}
+    assert {one["k"] for one in told["differences"]} == {None}
+    assert "kid: a 1=, b 1=" in repr(found)
+    assert found.columns()["k"].tolist() == [""] * len(found.differences)
+    assert [one.better for one in found.worse_than("a")] == ["a", "a"]
+
+
+def test_where_the_scatter_of_kid_or_vendi_is_not_known_nothing_is_said():
+    few = compare(drawn(60, 0), {"a": drawn(60, 1), "b": drawn(60, 2)}, 3, ("kid", "vendi"), bootstrap=4)
+    assert all(np.isnan(one.low) and one.better is None for one in few.differences)
+    assert few.ranks == {}
+    wide = {name: drawn(90, seed, d=100) for seed, name in enumerate("ab")}
+    found = compare(drawn(90, 9, d=100), wide, 3, ("kid", "vendi"), bootstrap=4)
+    assert {one.metric: bool(np.isnan(one.low)) for one in found.differences} == {"kid": False, "vendi": True}
+    sizes = compare(drawn(200, 0), {"a": drawn(200, 1), "b": drawn(120, 2)}, 3, ("kid", "vendi"), bootstrap=4)
+    assert {one.metric: one.comparable for one in sizes.differences} == {"kid": True, "vendi": False}
+
+
+def test_draws_of_kid_and_vendi_scatter_as_other_sets_do():
+    totals, scatter = {"kid": [], "vendi": []}, {"kid": [], "vendi": []}
+    for seed in range(40):
+        found = evaluate(drawn(200, seed), 0.5 + drawn(200, 100 + seed), 3, ("kid", "vendi"), bootstrap=2)
+        for name in totals:
+            totals[name].append(found.totals[name])
+            scatter[name].append(np.std(found.draws[name]))
+    for name in totals:
+        assert 0.7 < np.sqrt(np.mean(np.square(scatter[name]))) / np.std(totals[name]) < 1.5
