@@ -139,3 +139,37 @@ def test_a_module_that_cannot_sample_is_told_before_it_trains(generator, tmp_pat
 
     with pytest.raises(ValueError, match=r"Silent has no method sample\(n\)"):
         fitted(Silent(), [scoring(real_images(), extractor=colours)], tmp_path)
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    """A reference in a file, by an extractor that this process has named, and one by another."""
+    from genmend.manifold.features import features_of
+    from genmend.manifold.features.extractors import loading
+
+    monkeypatch.setenv("GENMEND_CACHE", str(tmp_path / "cache"))
+    for name in ("own:colours", "own:others"):
+        monkeypatch.setitem(loading._own, name, colours)
+        features_of(real_images(), name).save(tmp_path / f"{name[4:]}.safetensors")
+    return tmp_path / "colours.safetensors"
+
+
+def test_a_kept_reference_gives_the_numbers_of_its_images(generator, tmp_path, kept):
+    options = {"n_samples": 20, "k": 3, "metrics": ("precision", "coverage")}
+    found = scoring(str(kept), **options)  # samples are read with the extractor that the file names
+    plain = scoring(real_images(), extractor=colours, **options)
+    of_kept = fitted(generator(), [found], tmp_path, epochs=1).callback_metrics
+    of_images = fitted(generator(), [plain], tmp_path, epochs=1).callback_metrics
+    assert {name: float(value) for name, value in of_kept.items()} == {
+        name: float(value) for name, value in of_images.items()
+    }
+    assert found.evaluation.n_reference == 40
+
+
+def test_a_kept_reference_of_another_extractor_is_refused_with_both_named(generator, tmp_path, kept):
+    with pytest.raises(ValueError, match=r"features of own:others and the query of own:colours"):
+        fitted(generator(), [scoring(kept.parent / "others.safetensors", n_samples=20, k=3, extractor="own:colours")],
+               tmp_path, epochs=1)  # fmt: skip
+    kept.write_bytes(kept.read_bytes()[:-9])
+    with pytest.raises(ValueError, match=r"colours\.safetensors"):
+        fitted(generator(), [scoring(kept, n_samples=20, k=3)], tmp_path, epochs=1)
