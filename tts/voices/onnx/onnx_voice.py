@@ -198,7 +198,9 @@ class OnnxVoice(Voice):
             return np.asarray(made[0], np.float32).reshape(-1)
         if kind == "mel":
             return audio_of_mel(made[0][0], self.sample_rate, hop or _MEL_HOP, self._vocoder)
-        return audio_of_spectra(*(part[0] for part in made), self.sample_rate, np.random.default_rng(seed))
+        harmonic, angle, noise, rest, phase, pitch = (part[0] for part in made)
+        generator = np.random.default_rng(seed)
+        return audio_of_spectra(harmonic, angle, noise, rest, phase, pitch, self.sample_rate, generator)
 
     def _whole_frames(self, told: np.ndarray) -> np.ndarray:
         """Durations of tokens in whole frames; rounded so that their sums are, where they are not whole."""
