@@ -13,6 +13,9 @@ from genmend.gans.generator import Generator
 from genmend.manifold.features import extract, load_extractor
 from genmend.manifold.features.resizing import resize
 from genmend.manifold.features.sources import samples_of
+from genmend.manifold.kept_features.feature_file import is_kept
+from genmend.manifold.kept_features.opened import open_kept
+from genmend.manifold.kept_features.same_space import check_same_space
 from genmend.storage.pieces import Work
 
 __all__ = ["FEWEST", "fitted_image", "image_size", "normal_features"]
@@ -29,7 +32,7 @@ def normal_features(images: Any, generator: Generator, extractor: Any, work: Wor
     ----------
     images
         A folder of images (PNG, JPEG, WEBP; subfolders too), a list of files, or an array (n, 3, h, w) in 0..1 or
-        (n, h, w, 3) uint8.
+        (n, h, w, 3) uint8; or a file of their features (``genmend features``), of images of the generator's size.
     generator : Generator
     extractor : str or callable
         As `genmend.manifold.features.load_extractor` takes it.
@@ -39,20 +42,19 @@ def normal_features(images: Any, generator: Generator, extractor: Any, work: Wor
     Raises
     ------
     ValueError
-        If there are fewer than 20 images, no images at all, or a file that can't be read.
+        If there are fewer than 20 images, no images at all, or a file that can't be read; of kept features, if another
+        extractor made them, or of images of another size, as far as these are still there.
     FileNotFoundError
         If there is no such folder.
     """
     work = work or Work()
+    if is_kept(images):
+        return _kept_features(images, generator, extractor)
     samples = samples_of(images)
     if samples.kind != "images":
         raise ValueError(f"Normal images are wanted, but {samples.description} holds {samples.kind}; give images.")
     n = len(samples.names)
-    if n < FEWEST:
-        raise ValueError(
-            f"{samples.description} holds {n} images, too few to say what is normal; give {FEWEST} or more, better "
-            "some hundreds."
-        )
+    _check_number(n, samples.description)
     height, width = image_size(generator)
     grey = _is_grey(generator)
     network = load_extractor(extractor)
@@ -74,6 +76,33 @@ def normal_features(images: Any, generator: Generator, extractor: Any, work: Wor
             f"The extractor returned NaN or infinite values for {samples.place(row)}; leave that image out."
         )
     return features
+
+
+def _check_number(n: int, where: str) -> None:
+    if n < FEWEST:
+        raise ValueError(
+            f"{where} holds {n} images, too few to say what is normal; give {FEWEST} or more, better some hundreds."
+        )
+
+
+def _kept_features(path: Any, generator: Generator, extractor: Any) -> NDArray[np.float32]:
+    """Features of a file, of this extractor and of images of the generator's size, as far as the file tells."""
+    kept = open_kept(path, None, 0)
+    network = load_extractor(extractor)
+    pipeline = network.pipeline() if hasattr(network, "pipeline") else {"extractor": str(extractor)}
+    check_same_space(kept.pipeline, pipeline, (str(path), "the detector"))
+    _check_number(len(kept), str(path))
+    size = image_size(generator)
+    try:
+        found = None if kept.sample is None else tuple(kept.sample(0).shape[-2:])
+    except ValueError:  # the image is not what it was
+        found = None
+    if found not in (None, size):
+        raise ValueError(
+            f"{path} has features of images of {found[0]} x {found[1]} pixels, and the generator draws {size[0]} x "
+            f"{size[1]}: give the images themselves, which are brought to its size."
+        )
+    return kept.values.astype(np.float32)
 
 
 def image_size(generator: Generator) -> tuple[int, int]:

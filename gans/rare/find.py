@@ -13,6 +13,7 @@ from scipy.stats import pearsonr, spearmanr
 from torch import Tensor
 
 from genmend.gans.detection.detect import detector_facts, fit_detector
+from genmend.gans.detection.normal_images import normal_features
 from genmend.gans.generator import Generator, generator_facts, measured_layers
 from genmend.gans.probing import Probe, probed
 from genmend.gans.rare.density import FeatureDensity, GaussianMixtureDensity
@@ -43,13 +44,13 @@ class RareRun(NotebookResult):
     max_artifact_score : float
         Infinite where there is no limit.
     correlation : dict
-        Of minus the log-density with rarity, over the own normal samples: ``pearson`` and ``spearman``.
+        Of minus the log-density with rarity, over the normal samples: ``pearson`` and ``spearman``.
     settings : dict
         Of the run, as JSON holds them.
     space : RareSpace
         Density, manifold and artifact score that the search used.
-    own_log_prob : ndarray (n_own_normal,)
-        Log-density of the own normal samples.
+    own_log_prob : ndarray (n_normal,)
+        Log-density of the own normal samples, or of the normal images given.
     probe : Probe or None
         What two runs of two latents have shown of the generator.
     """
@@ -63,6 +64,11 @@ class RareRun(NotebookResult):
     own_log_prob: NDArray[np.float64] = field(repr=False, compare=False)
     probe: Probe | None = field(default=None, repr=False, compare=False)
 
+    @property
+    def normal_images(self) -> int:
+        """How many normal images were given, in place of the own normal samples."""
+        return len(self.space.manifold.reference_) if self.space.normal_given else 0
+
     def columns(self) -> dict[str, NDArray[Any]]:
         """A row for each version, as in ``rare.csv``."""
         return self.samples.columns()
@@ -74,7 +80,12 @@ class RareRun(NotebookResult):
             **self.samples.to_dict(),
             "max_artifact_score": self.max_artifact_score if math.isfinite(self.max_artifact_score) else None,
             "minus_log_prob_against_rarity": self.correlation,
-            "relative_to": "the model's own normal samples, not photographs",
+            "relative_to": (
+                f"the {self.normal_images} normal images given"
+                if self.normal_images
+                else "the model's own normal samples, not photographs"
+            ),
+            "normal_images": self.normal_images,
             "settings": self.settings,
             "probe": None if self.probe is None else self.probe.to_dict(),
         }
@@ -85,6 +96,7 @@ def find_rare(
     latents: Tensor | NDArray[Any] | None = None,
     *,
     n_references: int = 16,
+    normal: Any = None,
     settings: RareSettings | None = None,
     work: Work | None = None,
 ) -> RareRun:
@@ -97,6 +109,9 @@ def find_rare(
         The references.
     n_references : int
         How many are drawn where none are given.
+    normal : optional
+        A folder of normal images, the images, or a file of their features, as `normal_features` takes them: found
+        versions lie on their manifold, and are rare among them, in place of the own normal samples.
     settings : RareSettings, optional
     work : Work, optional
         Where the fitted detector and density and what was found are kept.
@@ -104,7 +119,7 @@ def find_rare(
     settings, work, seen = settings or RareSettings(), work or Work(), probed(generator)
     if latents is None:
         latents = generator.latents(n_references, settings.detector.seed + 2)
-    space = fit_space(generator, settings, work)
+    space = fit_space(generator, settings, work, normal)
     samples = search_references(generator, generator.checked_latents(latents), space, settings, work)
     own = space.measure_features(space.manifold.reference_)
     correlation = _correlation(-own.log_prob, space.own_rarity)
@@ -112,11 +127,19 @@ def find_rare(
     return RareRun(generator.name, samples, limit, correlation, used, space, own.log_prob, seen)
 
 
-def fit_space(generator: Generator, settings: RareSettings | None = None, work: Work | None = None) -> RareSpace:
-    """Fit detector, density and artifact score to own samples, or load those that an earlier run has kept."""
+def fit_space(
+    generator: Generator, settings: RareSettings | None = None, work: Work | None = None, normal: Any = None
+) -> RareSpace:
+    """Fit detector, density and artifact score to own samples, or load those that an earlier run has kept.
+
+    With `normal` the manifold is that of these images (`normal_features`).
+    """
     settings, work = settings or RareSettings(), work or Work()
-    detector = fit_detector(generator, settings.detector, work)
+    known = None if normal is None else normal_features(normal, generator, settings.detector.extractor, work)
+    detector = fit_detector(generator, settings.detector, work, known)
     facts = {} if work.folder is None else detector_facts(generator, settings.detector)
+    if known is not None:
+        facts = facts | {"normal": sha256_of_array(known)}
     density = fit_density(detector.own_features_[detector.own_normal_], settings.density, facts, work)
     if not settings.artifact_limit:
         return RareSpace.from_detector(detector, density)
@@ -149,6 +172,8 @@ def search_references(
         "layers": measured_layers(generator),
         "limit": space.max_artifact_score,
     }
+    if space.normal_given:
+        about["normal"] = sha256_of_array(space.manifold.reference_)
     parts, start = [], 0
     for group in latents.split(max(1, min(_MOST_VERSIONS, generator.batch_size) // n_versions)):
 

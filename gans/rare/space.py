@@ -1,6 +1,6 @@
 """The feature space in which samples are rare: the normal manifold, the density, the artifact score, and their units.
 
-Normal means the generator's own normal samples (genmend.gans.detection.artifact_detector), never photographs.
+Normal means the generator's own normal samples (genmend.gans.detection.artifact_detector), or images that are given.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class RareSpace:
     extractor : str or callable
         As `genmend.manifold.features.load_extractor` takes it; a search needs one that is differentiable.
     manifold : Manifold
-        Of own normal samples.
+        Of own normal samples, or of the normal images that were given.
     generated : ndarray (n, d)
         All own samples, broken ones too: d* counts neighbours among these.
     density : FeatureDensity
@@ -77,6 +77,8 @@ class RareSpace:
         On features; higher is more broken.
     max_artifact_score : float
         A sample above it is not accepted.
+    normal_given : bool
+        Whether the manifold is that of normal images that were given, in place of own samples.
     """
 
     extractor: str | Callable[..., Any]
@@ -85,6 +87,7 @@ class RareSpace:
     density: FeatureDensity
     artifact_score: LinearScore | None = None
     max_artifact_score: float = math.inf
+    normal_given: bool = False
 
     @classmethod
     def from_detector(
@@ -96,8 +99,8 @@ class RareSpace:
         max_artifact_score: float = math.inf,
     ) -> Self:
         """The space of a fitted detector's own samples; `density` is one fitted on its normal ones."""
-        own = detector.own_features_
-        return cls(detector.extractor, detector.manifold_, own, density, artifact_score, max_artifact_score)
+        own, limit = detector.own_features_, max_artifact_score
+        return cls(detector.extractor, detector.manifold_, own, density, artifact_score, limit, detector.normal_given_)
 
     @cached_property
     def spread(self) -> float:

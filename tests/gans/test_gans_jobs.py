@@ -21,7 +21,8 @@ from genmend.gans.settings import (
     RareSearch,
     RareSettings,
 )
-from genmend.manifold.features import extract
+from genmend.manifold import Manifold
+from genmend.manifold.features import extract, features_of
 from genmend.storage.pieces import Work
 from genmend.workbench.commands.gans.correct import run_correct
 
@@ -70,6 +71,51 @@ def test_no_job_needs_the_workbench(generator, latents, tmp_path, monkeypatch):
     torch.save({"weight": torch.zeros(2)}, tmp_path / "x.pt")
     with pytest.raises(ValueError, match="looks like"):
         convert(tmp_path / "x.pt", tmp_path / "out", trusted=True)
+
+
+@pytest.fixture
+def kept(generator, tmp_path):
+    """Features of images of another seed, in a file as ``genmend features`` writes it, and the images."""
+    images = generator.generate(generator.latents(60, 77))
+    np.save(tmp_path / "normal.npy", images.permute(0, 2, 3, 1).numpy())
+    features_of(tmp_path / "normal.npy", EXTRACTOR, cache=False).save(tmp_path / "normal.safetensors")
+    return tmp_path / "normal.safetensors"
+
+
+def test_kept_features_stand_for_normal_images_wherever_these_are_taken(generator, latents, kept):
+    images = kept.with_suffix(".npy")
+    settings = RareSettings(SETTINGS, search=RareSearch(n_versions=2, n_steps=2, k_reference=20))
+    own = find_rare(generator, latents[8:10], settings=settings)
+    by_kept, by_images = (
+        find_rare(generator, latents[8:10], normal=normal, settings=settings) for normal in (kept, images)
+    )
+    for name, values in by_images.samples.arrays().items():
+        np.testing.assert_allclose(by_kept.samples.arrays()[name], values, rtol=1e-4, atol=1e-5, err_msg=name)
+    assert by_kept.to_dict()["relative_to"] == "the 60 normal images given"
+    assert own.to_dict()["normal_images"] == 0
+    shown = toy_features(generator.generate(latents[8:10]))
+    rarity = Manifold(by_kept.space.manifold.k).fit(features_of(kept)).rarity(shown.numpy())
+    np.testing.assert_allclose(by_kept.samples.reference_rarity, rarity, rtol=1e-4)
+    assert not np.array_equal(own.samples.reference_rarity, by_kept.samples.reference_rarity, equal_nan=True)
+    flagged = [detect(generator, latents, normal=one, settings=SETTINGS).detection.flagged for one in (kept, images)]
+    np.testing.assert_array_equal(*flagged)
+
+
+def test_kept_features_that_do_not_fit_are_refused_with_what_to_do(generator, latents, kept, tmp_path):
+    def refused(path, words):
+        for job in (find_rare, detect, correct):
+            settings = RareSettings(SETTINGS) if job is find_rare else SETTINGS
+            with pytest.raises(ValueError, match=words):
+                job(generator, latents[:4], normal=path, settings=settings)
+
+    found = features_of(kept)
+    replace(found, pipeline={"extractor": "clip-vit-b16"}).save(tmp_path / "other.safetensors")
+    refused(tmp_path / "other.safetensors", rf"other\.safetensors has features of clip-vit-b16 and .* {EXTRACTOR}")
+    np.save(tmp_path / "large.npy", np.zeros((30, 40, 40, 3), np.uint8))
+    features_of(tmp_path / "large.npy", EXTRACTOR, cache=False).save(tmp_path / "large.safetensors")
+    refused(tmp_path / "large.safetensors", "of images of 40 x 40 pixels, and the generator draws 32 x 32: give the im")
+    features_of(kept, limit=5).save(tmp_path / "few.safetensors")
+    refused(tmp_path / "few.safetensors", r"few\.safetensors holds 5 images, too few to say what is normal")
 
 
 def test_a_detector_of_ones_own_is_used_and_left_as_it_is(generator, latents, tmp_path):

@@ -46,7 +46,10 @@ DetectorFile = Annotated[
 ]
 Normal = Annotated[
     Path | None,
-    typer.Option(help="Folder of real or normal images, where most of the model's own samples are not normal."),
+    typer.Option(
+        help="Folder of real or normal images, or a file of genmend features of such, in place of the model's own "
+        "normal samples: where most of these are not normal."
+    ),
 ]
 
 
@@ -286,6 +289,7 @@ def rare(
     n_references: Annotated[
         int, typer.Option(help="References to draw where no --latents are given.", min=1, callback=not_too_large)
     ] = 16,
+    normal: Normal = None,
     settings: RareSettings,
     which: GeneratorOptions,
     layers: Layers = "",
@@ -311,6 +315,7 @@ def rare(
         out,
         latents=loaded,
         n_references=n_references,
+        normal=normal,
         settings=settings,
         resume=resume,
         progress=show_progress(),

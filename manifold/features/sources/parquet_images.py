@@ -112,7 +112,7 @@ def parquet_samples(paths: Sequence[Path], column: str, description: str) -> Sam
         _names(groups, n),
         lambda index: bytes.fromhex(sha256_of([content(index)])),
         load,
-        description if column else f"{description} ({chosen})",
+        description if column else f"{description}:{chosen}",
         labels=labels,
         where=place,
         threads=True,

@@ -27,6 +27,7 @@ def run_rare(
     *,
     latents: Tensor | None = None,
     n_references: int = 16,
+    normal: Path | None = None,
     settings: RareSettings | None = None,
     resume: bool = True,
     progress: bool = True,
@@ -38,7 +39,7 @@ def run_rare(
     an interrupted run goes on from.
     """
     work = Work(out / "work", resume, progress)
-    run = find_rare(generator, latents, n_references=n_references, settings=settings, work=work)
+    run = find_rare(generator, latents, n_references=n_references, normal=normal, settings=settings, work=work)
     samples = run.samples
     out.mkdir(parents=True, exist_ok=True)
     save_density(out / "density.safetensors", run.space.density)

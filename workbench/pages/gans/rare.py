@@ -58,11 +58,16 @@ def versions_picture(
     return drawing
 
 
-def density_chart(samples: RareSamples, own_log_prob: NDArray[np.float64], own_rarity: NDArray[np.float64]) -> Drawing:
-    """Log-density against rarity: own normal samples (each among the others), references, and versions."""
+def density_chart(
+    samples: RareSamples,
+    own_log_prob: NDArray[np.float64],
+    own_rarity: NDArray[np.float64],
+    label: str = "own normal samples",
+) -> Drawing:
+    """Log-density against rarity: normal samples (each among the others), references, and versions."""
     drawing = Drawing(figsize=(6.4, 4.2), layout="constrained")
     axes = drawing.subplots()
-    axes.scatter(own_rarity, own_log_prob, s=4, color="lightgrey", label="own normal samples")
+    axes.scatter(own_rarity, own_log_prob, s=4, color="lightgrey", label=label)
     axes.scatter(samples.reference_rarity, samples.reference_log_prob, s=22, color="tab:blue", label="references")
     axes.scatter(samples.rarity, samples.log_prob, s=14, color="tab:red", label="rare versions")
     axes.set_xlabel("rarity (feature units; further right = rarer)")
@@ -84,8 +89,8 @@ def write_rare_report(
     shown = min(_SHOWN, samples.n_references)
     caption = (
         f"{'The first ' if shown < samples.n_references else ''}{shown} references and their rare versions. Under "
-        "each: the share of the model's own normal samples that are no rarer, in per cent; 'outside' is outside the "
-        "normal manifold."
+        f"each: the share of the {_normal(summary)} that are no rarer, in per cent; 'outside' is outside the normal "
+        "manifold."
     )
     before, after = summary["reference_rarity_percentile_mean"], summary["rarity_percentile_mean"]
     picture = Figure(caption, versions_picture(samples, references, found, shown))
@@ -108,7 +113,7 @@ def write_rare_report(
                     ),
                     Figure(
                         "The density was optimised, rarity was not.",
-                        density_chart(samples, own_log_prob, own_rarity),
+                        density_chart(samples, own_log_prob, own_rarity, _normal(summary).removeprefix("model's ")),
                     ),
                     Paragraph("Per version: rare.csv; arrays: rare.npz; latents of those found: latents.npy."),
                 ],
@@ -123,17 +128,24 @@ def rare_answer(summary: dict[str, Any]) -> Answer:
     """How many rare versions were found, and how rare they are beside their references."""
     n = summary["n_found"] + summary["n_given_up"]
     before, after = summary["reference_rarity_percentile_mean"], summary["rarity_percentile_mean"]
+    own = "" if summary.get("normal_images") else ", not like photographs"
     number = None
     if after is not None:
         known = "" if before is None else f"their references: {before:.0%}"
-        number = Number("Of the model's own normal samples no rarer", f"{after:.0%}", known)
+        number = Number(f"Of the {_normal(summary)} no rarer", f"{after:.0%}", known)
     return Answer(
         f"{summary['n_found']} of {n} versions were found, {summary['n_given_up']} given up: all found ones lie inside "
         "the normal manifold, are rarer than their reference (of a lower density where that lies outside), no further "
         f"from it than d*, and {_limit(summary)}.",
         number,
-        more="Normal means: like the model's own normal samples, not like photographs.",
+        more=f"Normal means: like the {_normal(summary)}{own}.",
     )
+
+
+def _normal(summary: dict[str, Any]) -> str:
+    """What samples are rare among."""
+    given = summary.get("normal_images")
+    return f"{given} normal images given" if given else "model's own normal samples"
 
 
 def _limit(summary: dict[str, Any]) -> str:

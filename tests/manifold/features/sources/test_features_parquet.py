@@ -57,13 +57,15 @@ def test_a_data_set_as_hugging_face_stores_it(tmp_path, monkeypatch):
                         or whole(file, group, column))  # fmt: skip
     found = features_of(path, means)
     assert read == [0, 1, 2], "each row group once"
-    assert (found.kind, kind_of(path), found.source) == ("images", "images", f"{path} (image)")
+    assert (found.kind, kind_of(path), found.source) == ("images", "images", f"{path}:image")
     assert (found.names, found.labels) == (list("0123456"), ["cat", "dog", "cat", "dog", "cat", "dog", "cat"])
     np.testing.assert_allclose(found.values, rows(), atol=1e-6)
     np.testing.assert_allclose(found.sample(5).numpy(), PIXELS[5].transpose(2, 0, 1) / 255, atol=1e-6)
     np.testing.assert_array_equal(features_of(f"{path}:image", means).values, found.values)
     found.save(tmp_path / "ref.safetensors")
-    assert features_of(tmp_path / "ref.safetensors").labels == found.labels
+    again = features_of(tmp_path / "ref.safetensors")
+    assert again.labels == found.labels
+    assert (again.sample(2) == found.sample(2)).all()
 
 
 def test_shards_of_one_part_of_several(tmp_path):
@@ -96,7 +98,7 @@ def test_other_columns(tmp_path):
     with pytest.raises(ValueError, match=r"The column 'caption' of .* is string; encoded images are accepted"):
         features_of(f"{tmp_path / 'several.parquet'}:caption", means)
     pq.write_table(pa.table({"image": images, "thumbnail": images}), tmp_path / "known.parquet")
-    assert features_of(tmp_path / "known.parquet", means).source.endswith("known.parquet (image)")
+    assert features_of(tmp_path / "known.parquet", means).source.endswith("known.parquet:image")
     pq.write_table(pa.table({"caption": ["a"], "x": [1.5]}), tmp_path / "no.parquet")
     with pytest.raises(ValueError, match=r"no column of encoded images .*its columns are caption, x"):
         features_of(tmp_path / "no.parquet", means)
