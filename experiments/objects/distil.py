@@ -1,6 +1,6 @@
 """Distil the pipeline that draws vessels to one unguided step, on one CPU core.
 
-    python -m experiments.objects.distil --minutes 20 [--pairs 3200] [--steps 8] [--guidance 1]
+    python -m experiments.objects.distil --minutes 20 [--pairs 3200] [--steps 4] [--guidance 2]
 
 The trained pipeline draws pictures from known noise and captions, which takes about half of the time; a copy of its
 U-Net learns to draw the same picture from the same noise in one step. A critic that sees rendered vessels of the same
@@ -112,8 +112,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=20, help="of the copy's training, beside drawing the pairs")
     parser.add_argument("--pairs", type=int, default=3_200)
-    parser.add_argument("--steps", type=int, default=8, help="of the teacher")
-    parser.add_argument("--guidance", type=float, default=1.0, help="of the teacher; 1 is none")
+    parser.add_argument("--steps", type=int, default=4, help="of the teacher")
+    parser.add_argument("--guidance", type=float, default=2.0, help="of the teacher; 1 is none")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)
