@@ -90,7 +90,7 @@ class Regime:
 
 REGIMES = {
     "one_step": Regime(ONE_STEP, {"num_inference_steps": 1, "guidance_scale": 0.0}, 16, range(16), range(100, 200)),
-    "steps": Regime(TRAINED, {"num_inference_steps": 4, "guidance_scale": 2.0}, 4, range(8), range(100, 132)),
+    "steps": Regime(TRAINED, {"num_inference_steps": 4, "guidance_scale": 2.0}, 4, range(6), range(100, 124)),
 }
 
 
