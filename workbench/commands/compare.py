@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -156,4 +157,6 @@ def set_names(paths: Sequence[Path], reference: Path | None = None) -> list[str]
     for found in (stems, names, ["-".join(one) for one in parts], [f"{i + 1}" for i in range(len(parts))]):
         if len(set(found)) == len(paths) and all(found):
             break
-    return [name.replace(":", "-").replace("/", "-") for name in found]
+    return [
+        re.sub(r'-*[:/\\*?"<>|{}\[\]]+-*', "-", name).strip("-") for name in found
+    ]  # a pattern's stars are no folder's

@@ -15,7 +15,7 @@ from genmend.manifold.features.sources.memory import numbers, one_image
 from genmend.manifold.features.sources.samples import Samples, label_text
 from genmend.manifold.features.unusable import UnusableSampleError
 
-__all__ = ["dataset_samples", "is_dataset", "loaded_image"]
+__all__ = ["class_names", "dataset_samples", "is_dataset", "loaded_image", "named_label"]
 
 
 def is_dataset(source: Any) -> bool:
@@ -41,7 +41,7 @@ def dataset_samples(source: Any) -> Samples:
     n, name = len(source), type(source).__name__
     if not n:
         raise ValueError(f"The {name} is empty; give at least one image.")
-    names = _class_names(source)
+    names = class_names(source)
     labels = _labels_at_once(source, n, names)
 
     def item(index: int) -> Parts:
@@ -51,7 +51,7 @@ def dataset_samples(source: Any) -> Samples:
             own = isinstance(error, ValueError) and str(error).startswith("it has ")
             reason = str(error) if own else f"the data set raised {type(error).__name__}: {error}"
             raise UnusableSampleError(f"item {index}", reason) from error
-        if index not in labels and (text := _named(found.labels, names)) is not None:
+        if index not in labels and (text := named_label(found.labels, names)) is not None:
             labels[index] = text
         return found
 
@@ -81,7 +81,7 @@ def loaded_image(entry: Any, place: str) -> tuple[bytes, Tensor]:
     return digest, image
 
 
-def _class_names(source: Any) -> list[str]:
+def class_names(source: Any) -> list[str]:
     """The names of the classes by number, as the libraries keep them: torchvision, then Hugging Face."""
     classes = getattr(source, "classes", None)
     if isinstance(classes, Sequence) and not isinstance(classes, str):
@@ -101,13 +101,14 @@ def _labels_at_once(source: Any, n: int, names: list[str]) -> dict[int, str]:
     try:
         if targets is None or len(targets) != n:
             return {}
-        found = {index: _named(value, names) for index, value in enumerate(targets)}
+        found = {index: named_label(value, names) for index, value in enumerate(targets)}
     except (TypeError, ValueError, KeyError):
         return {}
     return {index: text for index, text in found.items() if text is not None}
 
 
-def _named(value: Any, names: list[str]) -> str | None:
+def named_label(value: Any, names: list[str]) -> str | None:
+    """A label as text, the name of its class where it is a number and the classes have names; None for no label."""
     text = label_text(value)
     if text is None or text == "-1":  # which stands for none
         return None

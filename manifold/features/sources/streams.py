@@ -16,7 +16,7 @@ from torch import Tensor
 
 from genmend.manifold.engine.inputs import as_features
 from genmend.manifold.features.image_arrays import array_of, channels_last, check_image_type, layout, pixels_of
-from genmend.manifold.features.sources.datasets import is_dataset, loaded_image
+from genmend.manifold.features.sources.datasets import class_names, is_dataset, loaded_image, named_label
 from genmend.manifold.features.sources.items import axes, parts_of
 from genmend.manifold.features.sources.samples import Samples, label_text
 
@@ -79,6 +79,7 @@ class Stream:
             raise ValueError(self._too_few(there))
         self.n = there if n_samples is None else n_samples
         self.description = f"{self._what[4:]}" if n_samples is None else f"{n_samples} samples of {self._what}"
+        self._names = class_names(getattr(source, "dataset", source))
         self._given = 0
         self._layout = ""
 
@@ -102,8 +103,8 @@ class Stream:
             assert entry.row is not None
             rows.append(entry.row)
             names.append(str(index))
-            if entry.label is not None:
-                labels[len(rows) - 1] = entry.label
+            if (label := named_label(entry.label, self._names)) is not None:
+                labels[len(rows) - 1] = label
         values = as_features(np.stack(rows), self._what)
         known = Samples("array", names, _no_digest, _no_digest, "", labels=labels)  # type: ignore[arg-type]
         return values, names, known.labels_of(list(range(len(names))))
@@ -130,8 +131,8 @@ class Stream:
                 assert entry.pixels is not None
                 names[index] = str(index)
                 waiting[index] = entry.pixels
-                if entry.label is not None:
-                    labels[index] = entry.label
+                if (label := named_label(entry.label, self._names)) is not None:
+                    labels[index] = label
                 yield index
 
         def load(index: int) -> tuple[bytes, Tensor]:
