@@ -61,7 +61,7 @@ def samples_of(source: Any, sample_rate: int | None = None) -> Samples:
         return waves(list(source), sample_rate)
     if isinstance(source, Sequence) and source and all(isinstance(entry, (str, os.PathLike)) for entry in source):
         return _files([Path(entry) for entry in source], [str(entry) for entry in source], "a list of files")
-    if isinstance(source, Mapping):
+    if isinstance(source, Mapping) and source:
         parts = ", ".join(map(str, list(source)[:6]))
         raise TypeError(f"The source is a {type(source).__name__} of {parts}; give one of them.")
     if is_dataset(source):
