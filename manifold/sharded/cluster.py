@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Sequence
@@ -209,8 +210,10 @@ def _connected(address: str) -> tuple[Any, bool]:
         )
     try:
         # A cluster on the loopback alone knows this machine by no other address.
-        own = {"_node_ip_address": place[0]} if place[0] == "127.0.0.1" else {}
-        ray.init(address=f"{place[0]}:{place[1]}", log_to_driver=False, logging_level="ERROR", **own)
+        own: dict[str, Any] = {"_node_ip_address": place[0]} if place[0] == "127.0.0.1" else {}
+        ray.init(address=f"{place[0]}:{place[1]}", log_to_driver=False, logging_level=logging.ERROR, **own)
+        # Of a lost machine Ray would print pages of its log to stdout, among what a command answers there.
+        ray._private.worker.print_to_stdstream = _unheard
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
         raise ConnectionError(
@@ -218,6 +221,10 @@ def _connected(address: str) -> tuple[Any, bool]:
             f"machines: ray start --address={place[0]}:{place[1]} makes this one of them."
         ) from error
     return ray, True
+
+
+def _unheard(data: Any, ignore_prefix: bool = False) -> None:
+    """Print nothing."""
 
 
 def _why_no_answer(place: tuple[str, int]) -> str:

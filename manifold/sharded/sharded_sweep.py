@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -185,7 +186,7 @@ class ShardedSweep:
         shared = x.share_balls(balls)
         places = range(len(x.shards))
         found = [
-            self._calls.attempt(lambda place=place: x.own_shard(place, shared, self._piece_size))
+            self._calls.attempt(partial(x.own_shard, place, shared, self._piece_size))
             for place in with_progress(places, "the reference itself", len(places), show=progress)
         ]
         return [merge_queries([part[k] for part in found]) for k in range(len(balls))]
@@ -196,6 +197,6 @@ class ShardedSweep:
         n = len(group)
         starts = range(0, n, self._piece_size)
         return [
-            self._calls.attempt(lambda start=start: compute(start, min(start + self._piece_size, n)))
+            self._calls.attempt(partial(compute, start, min(start + self._piece_size, n)))
             for start in with_progress(starts, description, len(starts), show=progress)
         ]

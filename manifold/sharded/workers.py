@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,6 +17,8 @@ from genmend.manifold.engine.tallies import Tallies
 from genmend.manifold.sharded.mapped_features import open_features, widen
 from genmend.manifold.sharded.shard_sums import sweep_shard, without_reference
 from genmend.storage.digests import digest
+
+_log = logging.getLogger(__name__)
 
 # How often Ray starts a lost worker again and repeats its call before that is an error.
 RETRIES = 3
@@ -228,6 +231,7 @@ class RayCalls:
                 if not workers:
                     raise RuntimeError(f"{error}: no machine with {self._each} CPU is left; start one again, and "
                                        f"repeat the command") from error  # fmt: skip
+                _log.warning("%s; the work goes on with %d workers on those that are left", error, workers)
                 self.close()
                 self._start(workers)
         return compute()

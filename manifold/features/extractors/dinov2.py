@@ -58,8 +58,7 @@ class Dinov2(nn.Module):
 
     def __init__(self, size: Size, side: int = 518) -> None:
         super().__init__()
-        self.patch_embed = nn.Module()
-        self.patch_embed.proj = nn.Conv2d(3, size.width, _PATCH, _PATCH)
+        self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(3, size.width, _PATCH, _PATCH)})
         self.cls_token = nn.Parameter(torch.zeros(1, 1, size.width))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + (side // _PATCH) ** 2, size.width))
         if size.registers:
@@ -69,7 +68,7 @@ class Dinov2(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """The features."""
-        patches = self.patch_embed.proj(pixels)
+        patches = self.patch_embed["proj"](pixels)
         tokens = patches.flatten(2).transpose(1, 2)
         positions = self._positions(patches.shape[2], patches.shape[3])
         x = torch.cat([self.cls_token.expand(len(pixels), -1, -1), tokens], dim=1) + positions

@@ -76,7 +76,7 @@ def test_two_nodes_give_the_numbers_of_one_process(nodes, shards):
 
 @pytest.mark.usefixtures("small_pieces")
 @pytest.mark.parametrize("during", ["radii of the reference", "distances"])
-def test_a_node_killed_in_the_middle_changes_no_number(nodes, shards, during):
+def test_a_node_killed_in_the_middle_changes_no_number(nodes, shards, during, caplog, capsys):
     victims = [node for node in nodes.list_all_nodes() if node is not nodes.head_node]
     if not victims:
         victims = [nodes.add_node(num_cpus=1, object_store_memory=80_000_000, **_LOOPBACK)]
@@ -89,6 +89,8 @@ def test_a_node_killed_in_the_middle_changes_no_number(nodes, shards, during):
         found = evaluate(open_features(shards / "reference"), open_features(shards / "query"), cluster=cluster)
     assert not victims
     alike(evaluate(X, Y), found)
+    assert "the work goes on with 1 workers on those that are left" in caplog.text
+    assert capsys.readouterr().out == ""  # an answer as JSON stays one
 
 
 def seen_elsewhere(change):
