@@ -108,8 +108,8 @@ def run_compare(
             sets = [one.drawn_at_random(smallest, settings.seed) for one in sets]
         options = evaluate_options(x, sets[0], settings)
         ours, *theirs = [x, *sets] if cluster is None else [in_shards(one) for one in (x, *sets)]
-        queries = dict(zip(named, theirs, strict=True))
-        found = compare(ours, queries, settings.k, settings.metrics, **options, cluster=cluster)
+        by_name = dict(zip(named, theirs, strict=True))
+        found = compare(ours, by_name, settings.k, settings.metrics, **options, cluster=cluster)
     runs = {}
     for name, y in zip(named, sets, strict=True):
         of_one = options | {"bootstrap": 0}  # of each class values alone: their intervals would take as long again

@@ -198,9 +198,10 @@ def in_shards(features: FeatureSet) -> FeatureSet:
     """The same set, memory-mapped where its source is shards that a worker may open itself."""
     shards = shard_paths(features.source) if features.kind == "array" and features.drawn is None else []
     try:
-        return replace(features, values=open_features(shards, check=False)) if shards else features
+        mapped: Any = open_features(shards, check=False) if shards else features.values
     except ValueError:  # of a type that is not mapped: they are read here and sent
         return features
+    return replace(features, values=mapped)
 
 
 def training_paths(settings: ScoreSettings) -> list[Path]:
