@@ -107,7 +107,8 @@ def main() -> None:
         "rows": rows,
         "searches": {name: found.search.to_dict() for name, found in chosen.items() if found.search is not None},
     }
-    _draw_pictures(options.out, pictures, list(chosen), judged)
+    most = sorted(chosen, key=lambda name: -rows[name]["keepers"][0])[:3]
+    _draw_pictures(options.out, pictures, most, list(chosen), judged)
     _write(options.out, results)
     results["at_the_commands_call"] = _at_the_commands_call(model, work, judges)
     _write(options.out, results)
@@ -175,16 +176,18 @@ def _together(one: Tensor, other: Tensor) -> Tensor:
     return torch.cat(parts, dim=1).flatten(0, 1)
 
 
-def _draw_pictures(folder: Path, pictures: dict[str, Tensor], chosen: list[str], judged: Counting) -> None:
-    """Two seeds of each prompt and way; and the keepers of plain, of the best way, of broken ones and real ones."""
+def _draw_pictures(
+    folder: Path, pictures: dict[str, Tensor], most: list[str], ways: list[str], judged: Counting
+) -> None:
+    """Two seeds of each prompt; and keepers: of plain, of those with the most, of broken ones and real ones."""
     shown = [i * len(REPORT) + j for i in range(len(PROMPTS)) for j in range(2)]
-    (folder / "pairs.png").write_bytes(image_grid([pictures[name][shown] for name in (SAME, *chosen)], scale=2))
-    counts = {name: int(judged.scores(pictures[name]).keepers.sum()) for name in chosen}  # type: ignore[union-attr]
-    kept = []
-    for name in (SAME, *sorted(chosen, key=lambda name: -counts[name])[:3], BROKEN, REAL):
+    names = [SAME, *ways, BROKEN, REAL]
+    (folder / "pairs.png").write_bytes(image_grid([pictures[name][shown] for name in names], scale=2, names=names))
+    kept, names = [], [SAME, *most, BROKEN, REAL]
+    for name in names:
         found = pictures[name][judged.scores(pictures[name]).keepers][:16]
         kept.append(torch.cat([found, torch.ones(16 - len(found), 3, 32, 32)]))
-    (folder / "keepers.png").write_bytes(image_grid(kept, scale=2))
+    (folder / "keepers.png").write_bytes(image_grid(kept, scale=2, names=names))
 
 
 def _print(name: str, row: dict[str, Any]) -> None:
