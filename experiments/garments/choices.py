@@ -36,7 +36,7 @@ SHRINK = {"down0": 0.3, "down1": 0.2, "mid": 0.2}
 TURBO = {"down0": 1.075, "down1": 2.6, "mid": 2.8}  # the preset's first, third and middle block: shrunk, as published
 STRENGTHS: Mapping[str, tuple[Callable[[Any, float], Way], tuple[float, ...]]] = {
     "middle block alone, x": (lambda pipe, gain: low(pipe, {"mid": gain}), (1.5, 2.0, 3.0)),
-    "FreeU, of SD 1.4's setting": (lambda pipe, share: by_freeu(share), (0.5, 1.0, 2.0)),
+    "FreeU, of SD 1.4's setting": (lambda pipe, share: by_freeu(share), (0.5, 1.0, 1.25)),
     "CADS, scale": (lambda pipe, scale: by_cads(scale), (0.1, 0.2, 0.3)),
     "boosted noise, gamma": (lambda pipe, gamma: by_boost(gamma), (1.05, 1.15, 1.25)),
 }
