@@ -8,7 +8,10 @@ compared with it: of the styles that the cloud has, of the one that it lacks, tr
 largest strengths, and what is unusable: garments broken on purpose, and garments of another kind. A picture is newer
 where its distance to the 5th neighbour in the cloud is above the 95th percentile of the cloud's own; inside where it
 lies in a ball of the manifold (k = 5) of 500 further real ones of all styles; usable where the judge gives its garment
-a probability of 0.5. It counts where it is all three.
+a probability of 0.5, and `intact` and `intact_judge` give 0.5 to its being whole. It counts where it is all three.
+
+Beside it what the two networks that tell whole garments from broken ones say of each row, and of the ways of breaking
+that either has learnt.
 
 Writes results/novelty_spaces/results.json and the page. About one minute on one core.
 """
@@ -26,10 +29,11 @@ from torch import Tensor
 from experiments.garments.captions import HELD_OUT, add_border, traits
 from experiments.garments.changes import TRIVIAL, UNSEEN, break_garments
 from experiments.garments.spaces import spaces
+from experiments.garments.train_intact import KINDS
 from experiments.images.data import clothes
 from experiments.intervals import mean_with_interval
 from experiments.pages import write_page
-from genmend.diffusion.reference.networks import GARMENTS, garment_probabilities, load_network
+from genmend.diffusion.reference.networks import GARMENTS, garment_probabilities, intact_probabilities, load_network
 from genmend.manifold import Manifold, nearest_neighbors
 
 RESULTS = Path(__file__).with_name("results") / "novelty_spaces"
@@ -40,7 +44,9 @@ N_CLOUD, N_REAL, N_EACH, K = 300, 500, 40, 5
 def main() -> None:
     torch.set_num_threads(1)
     rows: dict[str, dict[str, dict[str, list[np.ndarray]]]] = {}
+    whole: dict[str, dict[str, list[np.ndarray]]] = {}
     judge, rng = load_network("judge"), np.random.default_rng(0)
+    intact = {name: load_network(name) for name in KINDS}
     for label in range(len(GARMENTS)):
         images, others = clothes(label), clothes((label + 3) % len(GARMENTS))
         styles = traits(images, np.zeros(len(images), dtype=int))
@@ -53,8 +59,15 @@ def main() -> None:
             asked |= {f"{name} {change.strengths[-1]:g}": change(same, change.strengths[-1])
                       for name, change in {**TRIVIAL, **UNSEEN}.items()}  # fmt: skip
             asked |= {"broken": break_garments(same, rng), "another garment": pictures_of(others[-N_EACH:])}
+            learnt = {f"{kind} ({name})": break_it(same, rng)
+                      for name, kinds in KINDS.items() for kind, break_it in kinds.items()}  # fmt: skip
+            for name, found in {**asked, **learnt}.items():
+                told = {net: (intact_probabilities(w, found) >= 0.5).numpy() for net, w in intact.items()}
+                for network, values in {**told, "both": np.all(list(told.values()), axis=0)}.items():
+                    whole.setdefault(name, {}).setdefault(network, []).append(values)
             usable = {
-                name: (garment_probabilities(judge, found)[:, label] >= 0.5).numpy() for name, found in asked.items()
+                name: (garment_probabilities(judge, found)[:, label] >= 0.5).numpy() & whole[name]["both"][-1]
+                for name, found in asked.items()
             }
             for space, extractor in spaces().items():
                 found = tell(extractor, pictures_of(images[cloud]), pictures_of(images[real]), asked)
@@ -65,7 +78,7 @@ def main() -> None:
                                         "usable": usable[name], "counts": counts}.items():  # fmt: skip
                         row.setdefault(key, []).append(values)
         print(GARMENTS[label], flush=True)
-    write(rows)
+    write(rows, whole)
 
 
 def pictures_of(images: np.ndarray) -> Tensor:
@@ -88,8 +101,11 @@ def tell(
     return found
 
 
-def write(rows: Mapping[str, Mapping[str, Mapping[str, list[np.ndarray]]]]) -> None:
-    """Write means, and the interval of the share that counts, over pictures."""
+def write(
+    rows: Mapping[str, Mapping[str, Mapping[str, list[np.ndarray]]]],
+    whole: Mapping[str, Mapping[str, list[np.ndarray]]],
+) -> None:
+    """Write means, and the interval of the share that counts, over pictures; and the share called whole."""
     results: dict[str, dict[str, dict[str, object]]] = {}
     for name, by_space in rows.items():
         results[name] = {}
@@ -102,7 +118,12 @@ def write(rows: Mapping[str, Mapping[str, Mapping[str, list[np.ndarray]]]]) -> N
             results[name][space] = row
     RESULTS.mkdir(parents=True, exist_ok=True)
     about = {"cloud": N_CLOUD, "real": N_REAL, "each": N_EACH, "k": K, "garments": len(GARMENTS)}
-    (RESULTS / "results.json").write_text(json.dumps({"settings": about, "rows": results}, indent=1) + "\n")
+    told = {
+        name: {network: float(np.concatenate(parts).mean()) for network, parts in by_network.items()}
+        for name, by_network in whole.items()
+    }
+    found = {"settings": about, "rows": results, "whole": told}
+    (RESULTS / "results.json").write_text(json.dumps(found, indent=1) + "\n")
     write_page("garments/novelty_spaces")
 
 
