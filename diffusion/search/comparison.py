@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AmplifyRun", "compare_amplification"]
 
+CADS_SCALE = 0.3  # what was measured on the reference pipeline, docs/results/garments-creativity.md
 CLOUD_SEED, SEARCH_SEED = 100_000, 50_000  # added to the seed: no sample is drawn twice
 
 
@@ -233,8 +234,10 @@ def compare_amplification(
         after = tuple(images(edits, window, prompt, settings.seeds) for prompt in settings.prompts)
         control_images = None
         if settings.control:
-            others = control_edits(edits, settings.control, settings.seed)
-            control_images = tuple(images(others, window, prompt, settings.seeds) for prompt in settings.prompts)
+            by_cads = settings.control == "cads"
+            others = () if by_cads else control_edits(edits, settings.control, settings.seed)
+            noise = CADS_SCALE if by_cads else 0.0
+            control_images = tuple(images(others, window, prompt, settings.seeds, noise) for prompt in settings.prompts)
         shown = settings.seeds[: settings.n_shown]
         strengths = {
             strength: images([stronger(edit, strength) for edit in edits], window, settings.prompts[0], shown)

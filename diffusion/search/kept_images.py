@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from genmend.activations import Edit
 from genmend.diffusion.amplification.plug_in import amplified
+from genmend.diffusion.baselines.cads import cads
 from genmend.diffusion.drawing import draw
 from genmend.diffusion.pipeline_fingerprint import pipeline_fingerprint
 from genmend.diffusion.pipeline_parts import SigmaWindow
@@ -20,8 +22,9 @@ from genmend.storage.pieces import Work
 
 __all__ = ["ImageSource", "image_source"]
 
-# Edits, noise levels, prompt, seeds -> images (n, 3, h, w) in 0..1.
-ImageSource = Callable[[Sequence[Edit], SigmaWindow | None, str, range], Tensor]
+# Edits, noise levels, prompt, seeds, and where there is one the scale of CADS -> images (n, 3, h, w) in 0..1.
+ImageSource = Callable[..., Tensor]
+CADS_SEED = 10_000  # above that of the image: its noise is another than the image's
 
 
 def image_source(
@@ -43,16 +46,20 @@ def image_source(
     begun: list[bool] = []
     facts = pipeline_fingerprint(pipe) | {"call": {key: repr(call[key]) for key in sorted(call)}}
 
-    def images(edits: Sequence[Edit], window: SigmaWindow | None, prompt: str, seeds: range) -> Tensor:
+    def images(
+        edits: Sequence[Edit], window: SigmaWindow | None, prompt: str, seeds: range, cads_scale: float = 0.0
+    ) -> Tensor:
         """Kept as uint8, and rounded so at once: a resumed run sees what the first one saw."""
-        about = {"edits": [describe_edit(edit) for edit in edits], "window": repr(window) if edits else ""}
+        about: dict[str, Any] = {"edits": [describe_edit(edit) for edit in edits]}
+        about |= {"window": repr(window) if edits else ""} | ({"cads": cads_scale} if cads_scale else {})
         parts = []
         for start in range(0, len(seeds), batch_size):
             batch = seeds[start : start + batch_size]
             drawn: list[int] = []
 
             def compute(batch: range = batch, drawn: list[int] = drawn) -> dict[str, Any]:
-                with amplified(pipe, edits=edits, schedule=window if edits else None):
+                noise = cads(pipe, cads_scale, tau2=1.0, seed=CADS_SEED + batch.start) if cads_scale else nullcontext()
+                with amplified(pipe, edits=edits, schedule=window if edits else None), noise:
                     # Of the first batch nobody knows yet how long it takes.
                     show_steps = work.progress and not begun and sys.stderr.isatty()
                     made = draw(pipe, prompt, batch, batch_size=batch_size, show_steps=show_steps, **call)

@@ -120,7 +120,7 @@ def planned(
         block_layers(denoiser)
     real = _own_real(model, settings)
     edits, window = _edits(model.pipe, settings)
-    if settings.control:
+    if settings.control not in ("", "cads"):
         control_edits(edits, settings.control, settings.seed)
     if settings.real is not None:
         check_real_images(settings.real)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["AmplifySettings"]
 
 MOST_STRENGTH = 10.0
+CONTROLS = ("full", "high", "random", "noise", "cads")
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,10 @@ class AmplifySettings:
     Give one of `gains` (slot -> gain; or a gain for each down block and the middle one, in this order), `preset`,
     `correction` (a file), `search` and `blocks` (of a transformer: number -> gain); or none of them for the preset of
     the model's family, or the model's own gains (`search.default_gains`). `usability` is "" for the model's own
-    scorer, "none", or "clip:MODEL"; `features` an extractor's name, "" for the model's own; `control` "" or
-    a band of `AmplifyBand`, drawn with the same gains. `call` holds arguments of the pipeline; what it leaves out is
-    the model's own, then the preset's. `keep_inside` is None for 0.9 where real images are known, else 0.
+    scorer, "none", or "clip:MODEL"; `features` an extractor's name, "" for the model's own; `control` "",
+    a band of `AmplifyBand`, drawn with the same gains, or "cads", noise on the prompt without gains (`cads`). `call`
+    holds arguments of the pipeline; what it leaves out is the model's own, then the preset's. `keep_inside` is None
+    for 0.9 where real images are known, else 0.
 
     Raises
     ------
@@ -72,7 +74,13 @@ class AmplifySettings:
     features: str = field(
         default="", metadata={"help": "Of the novelty; efficientnet-lite0 if empty.", "option": "--extractor"}
     )
-    control: str = field(default="", metadata={"help": "Draw a control too: full, high, random or noise."})
+    control: str = field(
+        default="",
+        metadata={
+            "help": "Draw a control too: full, high, random, noise (the same gains there), or cads (no gains; noise on "
+            "the prompt)."
+        },
+    )
     real: Path | None = field(
         default=None, metadata={"help": "Folder of real images: novelty counts only among them.", "exists": True}
     )
@@ -106,8 +114,8 @@ class AmplifySettings:
             raise ValueError("--real says where novelty counts, and --n-cloud 0 measures none; leave one of them out.")
         if self.keep_inside and not self.search:
             raise ValueError("--keep-inside is of a --search, and inside is among --real images; give both.")
-        if self.control not in ("", "full", "high", "random", "noise"):
-            raise ValueError(f"--control is {self.control!r}; accepted are full, high, random and noise.")
+        if self.control not in ("", *CONTROLS):
+            raise ValueError(f"--control is {self.control!r}; accepted are {', '.join(CONTROLS)}.")
 
     def _ways(self) -> list[str]:
         given = {

@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 
 from genmend.activations import load_correction
-from genmend.diffusion import AmplifyLowFrequencies, SigmaWindow
+from genmend.diffusion import AmplifyLowFrequencies, SigmaWindow, cads
 from genmend.diffusion.amplification.plug_in import read_amplification, write_amplification
-from genmend.diffusion.search import comparison
+from genmend.diffusion.search import comparison, kept_images
 from genmend.diffusion.search.real_images import read_real_images
 from genmend.workbench.cli.diffusion import gains_of
 from genmend.workbench.cli.main import _run, app
@@ -85,6 +85,22 @@ def test_pairs_figures_and_files(folder, tmp_path, capsys):
     # What the earlier runs drew besides is gone.
     assert not (out / "control").exists()
     assert sorted(path.name for path in (out / "amplified").iterdir()) == names[:3]
+
+
+def test_cads_as_the_control_is_on_for_its_images_alone_and_its_noise_is_of_the_seed(folder, tmp_path, monkeypatch):
+    begun = []
+
+    def watched(pipe, scale, *, tau2, seed):
+        begun.append((scale, tau2, seed))
+        return cads(pipe, scale, tau2=tau2, seed=seed)
+
+    monkeypatch.setattr(kept_images, "cads", watched)
+    arguments = ["--prompt", "a chair", "--gains", "mid=1.5", "--control", "cads", *FAST, *FEATURES, "--steps", "2"]
+    assert genmend("amplify", folder, "--out", tmp_path / "out", *arguments, "--batch-size", "2") == 0
+    assert begun == [(0.3, 1.0, 10_000), (0.3, 1.0, 10_002)]
+    assert len(list((tmp_path / "out" / "control").glob("*.png"))) == 3
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["control"]["n"] == 3
+    assert "CADS, noise on the prompt and no gains" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_the_line_for_other_prompts_draws_as_this_run_did():

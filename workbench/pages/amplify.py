@@ -51,7 +51,7 @@ def write_amplify_report(
 ) -> None:
     """Write the page; `pairs` are pictures of each prompt, `preface` what stands first."""
     summary = run.to_dict()
-    rows = "from above: original, amplified" + (f", control band {settings.control!r}" if run.control else "")
+    rows = "from above: original, amplified" + (f", {_control_in_words(settings.control)}" if run.control else "")
     pictures = [
         Picture(f"{prompt!r}, seeds from {settings.seed} on; {rows}.", picture)
         for prompt, picture in zip(settings.prompts, pairs, strict=True)
@@ -114,6 +114,10 @@ _CALL_OPTIONS = {
 }
 
 
+def _control_in_words(control: str) -> str:
+    return "CADS, noise on the prompt and no gains" if control == "cads" else f"the same gains in the band {control!r}"
+
+
 def change_rows(found: Comparison, *, inside_measured: bool) -> list[list[Any]]:
     """A row for each measure: its name, amplified / original, and the bounds of that ratio, as in `CHANGE_HEADER`."""
     rows: list[list[Any]] = []
@@ -134,7 +138,7 @@ def _figures(run: AmplifyRun, settings: AmplifySettings) -> list[Any]:
     blocks: list[Any] = [Paragraph(f"Verdict: {run.verdict}. {RULE}")]
     if run.control is not None:
         said = verdict(run.control, inside_measured=run.inside_measured)
-        blocks.append(Paragraph(f"Of the control, the same gains in the band {settings.control!r}: {said}."))
+        blocks.append(Paragraph(f"Of the control, {_control_in_words(settings.control)}: {said}."))
     if rows:
         caption = f"Means over {run.comparison.n} pairs of the same prompt and seed. {BOUNDS}"
         blocks.append(Table(caption, CHANGE_HEADER, rows))
@@ -170,7 +174,7 @@ def amplify_answer(run: AmplifyRun) -> Answer:
             Number(
                 "Mean change of a pixel",
                 change,
-                "" if other is None else f"the same gains in the control band: {100 * other:.1f} %",
+                "" if other is None else f"{_control_in_words(run.settings['control'])}: {100 * other:.1f} %",
             ),
             more=RULE,
         )
@@ -206,7 +210,7 @@ def _novelty(run: AmplifyRun) -> Number | None:
     low, high = run.comparison.novelty_interval
     control = "1 is no newer"
     if run.control is not None and np.isfinite(run.control.novelty):
-        control = f"the control band: {run.control.novelty:.3f}"
+        control = f"{_control_in_words(run.settings['control'])}: {run.control.novelty:.3f}"
     return Number("Novelty, of the original's", f"{run.comparison.novelty:.3f} [{low:.3f}, {high:.3f}]", control)
 
 
