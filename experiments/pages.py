@@ -33,6 +33,7 @@ from experiments.faces.pages.painted import painted
 from experiments.faces.pages.plausible import plausible
 from experiments.garments import pages as garments
 from experiments.images import pages as images
+from experiments.objects import pages as objects
 from experiments.speed_page import speed_text
 from experiments.voices import pages as voices
 
@@ -41,7 +42,9 @@ DOCS = ROOT / "docs" / "results"
 SPEED = ROOT / "docs" / "speed.md"  # from the result files of benchmarks/
 ROOMS = {
     "faces": "Faces",
+    "creativity": "Creativity",
     "garments": "Garments",
+    "objects": "Vessels",
     "images": "Sets of images",
     "voices": "Voices",
     "concepts": "What networks see",
@@ -52,6 +55,7 @@ PAGES: dict[str, Callable[[Any], str]] = {
         for page in (*correction.PAGES, *defaults.PAGES, plausible, *units.PAGES, painted)
     },
     **{f"garments/{page.__name__}": page for page in garments.PAGES},
+    **{f"objects/{page.__name__}": page for page in objects.PAGES},
     **{f"images/{page.__name__}": page for page in images.PAGES},
     **{f"voices/{page.__name__}": page for page in voices.PAGES},
     **{
@@ -75,6 +79,7 @@ PAGES: dict[str, Callable[[Any], str]] = {
 
 # Pages of several experiments: their name, what they say, and of which experiments.
 SUMMARIES: dict[str, tuple[Callable[[Any], str], tuple[str, ...]]] = {
+    "creativity": (objects.summary, ("objects/creativity", "garments/creativity")),
     "voices": (voices.summary, ("voices/cures", "voices/onnx_voices", "voices/tacotron_check")),
 }
 
@@ -91,7 +96,7 @@ def page_text(name: str) -> str:
         say, parts = SUMMARIES[name]
         sources = ", ".join(f"`experiments/{part.replace('/', '/results/', 1)}/results.json`" for part in parts)
         made = f"*Written by `python -m experiments.pages {name}` from {sources}.*"
-        return f"{say({part.partition('/')[2]: read_results(part) for part in parts})}\n{made}\n"
+        return f"{say({part: read_results(part) for part in parts})}\n{made}\n"
     text = PAGES[name](read_results(name)).replace("{pictures}", file_stem(name))
     source = f"experiments/{name.replace('/', '/results/', 1)}"
     made = f"*Written by `python -m experiments.{name.replace('/', '.')}` from `{source}/results.json`.*"

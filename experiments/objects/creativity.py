@@ -14,7 +14,8 @@ gains. Reported on other seeds beside plain drawing with the same seeds; plain d
 that costs nothing to find. Trivial changes of the plain pictures show that the judge does not count them. The newest
 of four plain pictures by `genmend.diffusion.Novelty` shows what a measure with a network's taste finds.
 
-Writes results/creativity/: results.json, and pictures. Interrupted, it goes on from the verdicts in the user's cache.
+Writes results/creativity/: results.json, and pictures; then the page. Interrupted, it goes on from the verdicts in the
+user's cache.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from torch import Tensor, nn
 from torchvision.transforms.functional import adjust_brightness, adjust_contrast, adjust_gamma, affine, gaussian_blur
 from tqdm import tqdm
 
-from experiments.intervals import mean_with_interval
+from experiments.intervals import bootstrap, mean_with_interval
 from experiments.objects.distil import TARGET as ONE_STEP
 from experiments.objects.judge import LARGEST_RESIDUAL, judge_pictures, load_reader, spread_of
 from experiments.objects.train_judge import soften
@@ -49,6 +50,7 @@ from experiments.objects.ways import (
     searched_ways,
 )
 from experiments.objects.world import KINDS, draw_factors, render
+from experiments.pages import write_page
 from genmend.activations.digests import weights_digest
 from genmend.diffusion import Novelty, draw
 from genmend.diffusion.baselines.boosted_noise import boosted_latents
@@ -145,8 +147,14 @@ def unseen(verdicts: Mapping[str, np.ndarray]) -> np.ndarray:
     return verdicts["intact"] & verdicts["right"] & verdicts["held_out"]
 
 
-def row_of(verdicts: Mapping[str, np.ndarray], plain: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Shares with 95 % intervals over pictures, and the differences to plain drawing with the same seeds."""
+def row_of(verdicts: Mapping[str, np.ndarray], plain: Mapping[str, np.ndarray], n_ways: int = 1) -> dict[str, Any]:
+    """Shares with 95 % intervals over pictures, and the differences to plain drawing with the same seeds.
+
+    "corrected" is the interval of the difference that holds for all of so many ways together (Bonferroni).
+    """
+    more = creative(verdicts).astype(float) - creative(plain)
+    level = 1 - 0.05 / n_ways
+    together = bootstrap(lambda rows: float(more[rows].mean()), len(more), n_resamples=10_000, level=level)
     of_kind = creative(verdicts).reshape(len(KINDS), -1).mean(1) - creative(plain).reshape(len(KINDS), -1).mean(1)
     usable = verdicts["intact"] & verdicts["right"]
     kinds = np.repeat(np.arange(len(KINDS)), len(usable) // len(KINDS))
@@ -155,7 +163,8 @@ def row_of(verdicts: Mapping[str, np.ndarray], plain: Mapping[str, np.ndarray]) 
         "unseen": mean_with_interval(unseen(verdicts)),
         "intact": mean_with_interval(verdicts["intact"]),
         "usable": mean_with_interval(usable),
-        "more_creative": mean_with_interval(creative(verdicts).astype(float) - creative(plain)),
+        "more_creative": mean_with_interval(more),
+        "more_creative_corrected": list(together),
         "more_unseen": mean_with_interval(unseen(verdicts).astype(float) - unseen(plain)),
         "kinds_that_gain": int((of_kind > 0).sum()),
         "spread": spread_of(verdicts["traits"][usable], kinds[usable]),
@@ -196,7 +205,9 @@ def main() -> None:
         with whole_file(path) as temporary:
             temporary.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
         with whole_file(RESULTS / f"{name}.png") as temporary:
-            temporary.write_bytes(picture_of(bench, measured["creative"]))
+            temporary.write_bytes(picture_of(bench, "plain", measured["plain"]))
+    if not options.quick:
+        write_page("objects/creativity")
 
 
 def begin(regime: Regime) -> Bench:
@@ -229,7 +240,7 @@ def measure(bench: Bench, words: str) -> dict[str, Any]:
     rows = []
     for family, by_strength in shares.items():
         best = max(by_strength, key=lambda strength: by_strength[strength])
-        row = row_of(bench.verdicts(ways[family, best], words, bench.regime.report), plain)
+        row = row_of(bench.verdicts(ways[family, best], words, bench.regime.report), plain, len(shares) - 1)
         rows.append({"way": family, "strength": best, "cost": ways[family, best].cost, "choice": by_strength} | row)
     return {"rows": rows}
 
@@ -293,17 +304,17 @@ def newest_by_features(bench: Bench) -> dict[str, Any]:
     }
 
 
-def picture_of(bench: Bench, measured: Mapping[str, Any]) -> bytes:
+def picture_of(bench: Bench, words: str, measured: Mapping[str, Any]) -> bytes:
     """A row for each way, two seeds of each kind; what is creative has a green frame, what is broken a red one."""
-    ways = {(way.family, way.strength): way for way in (PLAIN, *ways_to_try(bench.regime, "creative"))}
+    ways = {(way.family, way.strength): way for way in (PLAIN, *ways_to_try(bench.regime, words))}
     shown = [ways[row["way"], row["strength"]] for row in measured["rows"]]
-    rows = [torch.cat([framed(bench, way, kind) for kind in KINDS]) for way in shown]
+    rows = [torch.cat([framed(bench, way, words, kind) for kind in KINDS]) for way in shown]
     return image_grid(rows, scale=2, names=[way.family for way in shown])
 
 
-def framed(bench: Bench, way: Way, kind: str) -> Tensor:
+def framed(bench: Bench, way: Way, words: str, kind: str) -> Tensor:
     """Two pictures (2, 3, 52, 52) of a kind in their frames."""
-    pictures = bench.pictures(way, "creative", kind, bench.regime.report[:2])
+    pictures = bench.pictures(way, words, kind, bench.regime.report[:2])
     found = judge(bench.reader, pictures, kind)
     frames = torch.full((len(pictures), 3, 52, 52), 0.9)
     good, broken = torch.from_numpy(creative(found)), torch.from_numpy(~(found["intact"] & found["right"]))

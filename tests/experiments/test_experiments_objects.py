@@ -237,4 +237,4 @@ def test_every_way_to_draw_runs_and_the_bands_try_the_same_gains(tmp_path, reade
     assert all(strengths == tried[0] for strengths in tried)
     row = row_of(found, found)
     assert row["more_creative"] == (0.0, 0.0, 0.0)
-    assert len(framed(bench, PLAIN, "cup")) == 2
+    assert len(framed(bench, PLAIN, "plain", "cup")) == 2

@@ -18,7 +18,7 @@ _PLAIN = "as it is"
 
 def voices(results: Mapping[str, Any]) -> str:
     """Cures, ordinary sentences, seconds, voices that people use."""
-    cures, onnx, check = (results[name] for name in ("cures", "onnx_voices", "tacotron_check"))
+    cures, onnx, check = (results[f"voices/{name}"] for name in ("cures", "onnx_voices", "tacotron_check"))
     rows, ordinary = cures["rows"], cures["ordinary mended"]
     plain = rows[_PLAIN]
     n, n_seeds = np.shape(plain["bad"])

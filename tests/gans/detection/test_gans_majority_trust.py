@@ -213,7 +213,7 @@ def test_normal_images_are_brought_to_the_generators_size():
 
 @pytest.mark.parametrize(
     ("normal", "words"),
-    [(torch.rand(5, 3, 8, 8), "holds 5 images"), (torch.full((30, 3, 8, 8), np.nan), "values go from nan")],
+    [(torch.rand(5, 3, 8, 8), "holds 5 images"), (torch.full((30, 3, 8, 8), np.nan), "values are NaN in places")],
 )
 def test_normal_images_that_can_not_be_used_are_refused(normal, words):
     with pytest.raises(ValueError, match=words):

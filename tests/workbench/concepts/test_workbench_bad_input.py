@@ -37,8 +37,8 @@ def run(folder, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([*EXPLAIN, "concepts_toys:classifier", "nan.npy"], "image 1 cannot be used: its values go from nan to nan"),
-        ([*REGIONS, "concepts_toys:classifier", "nan.npy"], "image 1 cannot be used: its values go from nan to nan"),
+        ([*EXPLAIN, "concepts_toys:classifier", "nan.npy"], "image 1 cannot be used: its values are NaN in places"),
+        ([*REGIONS, "concepts_toys:classifier", "nan.npy"], "image 1 cannot be used: its values are NaN in places"),
         (
             [*REGIONS, "concepts_toys:gateless", "images"],
             "No nonlinearity of this model is a module of its own: name a layer (--l",

@@ -158,8 +158,8 @@ def _form(slots: Sequence[str], own: bool) -> dict[str, Any]:
     with gr.Accordion("More settings", open=False):
         made["control"] = gr.Dropdown(
             [("none", ""), ("high frequencies", "high"), ("all frequencies", "full"), ("random frequencies", "random"),
-             ("noise", "noise")],
-            value=EXAMPLE["control"] if own else "", label="Control: the same gains elsewhere",
+             ("noise", "noise"), ("no gains: noise on the prompt (CADS)", "cads")],
+            value=EXAMPLE["control"] if own else "", label="Control: the same gains elsewhere, or CADS",
         )  # fmt: skip
         made["cutoff"] = gr.Slider(1, 16, 5, step=0.5, label="Where the low band ends (bins)")
         made["n_cloud"] = gr.Slider(
