@@ -128,17 +128,15 @@ def summary(results: Mapping[str, Any]) -> str:
     for name, found in results["objects/creativity"].items():
         for words, measured in found["prompts"].items():
             plain, *others = measured["rows"]
-            rows.append(
-                _line(
-                    f"vessels, {_REGIMES[name][0].lower()}{_REGIMES[name][1:]}, {_PROMPTS[words]}",
-                    plain["creative"],
-                    others,
-                )
-            )
+            title = f"{_REGIMES[name][0].lower()}{_REGIMES[name][1:]}"
+            ways = [row | {"more": row["more_creative_corrected"], "whole": row["usable"][0]} for row in others]
+            rows.append(_line(f"vessels, {title}, {_PROMPTS[words]}", plain["creative"], plain["usable"][0], ways))
     garments = results["garments/creativity"]["rows"]
-    ways = [{"way": name} | row for name, row in garments.items() if "about" in row]
-    share = [value / 100 for value in garments["plain"]["keepers"]]
-    rows.append(_line("garments, 6 steps", share, ways, "more_keepers_corrected"))
+    ways = [
+        row | {"way": name, "more": row["more_keepers_corrected"]} for name, row in garments.items() if "about" in row
+    ]
+    plain = garments["plain"]
+    rows.append(_line("garments, 6 steps", [value / 100 for value in plain["keepers"]], plain["whole"], ways))
     return document(
         "# What makes a pipeline draw more creative pictures?",
         "**Asked**: at equal cost, does amplification of low frequencies, or anything else, give more pictures that "
@@ -147,17 +145,26 @@ def summary(results: Mapping[str, Any]) -> str:
         "counts what is whole and new. [Garments](garments-creativity.md): real pictures, judged by networks, with "
         "rules that were committed before the seeds were drawn. [The space](garments-novelty_spaces.md) in which a "
         "zoom is not new.",
-        table(("pictures", "creative with more seeds, %", "ways that give more", "ways that give fewer"), rows),
+        table(
+            (
+                "pictures",
+                "creative with more seeds, %",
+                "give more, and keep 0.9 of the whole ones",
+                "give more, and break pictures",
+                "give fewer",
+            ),
+            rows,
+        ),
         "Named are ways whose interval of the difference, corrected for the number of ways, lies above or below 0.",
     )
 
 
-def _line(
-    where: str, plain: list[float], ways: list[dict[str, Any]], key: str = "more_creative_corrected"
-) -> tuple[str, str, str, str]:
-    more = [row["way"] for row in ways if row[key][1] > 0]
-    fewer = [row["way"] for row in ways if row[key][2] < 0]
-    return where, _share(plain), ", ".join(more) or "none", ", ".join(fewer) or "none"
+def _line(where: str, plain: list[float], whole: float, ways: list[dict[str, Any]]) -> tuple[str, ...]:
+    more = [row for row in ways if row["more"][1] > 0]
+    kept = [row["way"] for row in more if row["whole"] >= 0.9 * whole]
+    breaking = [row["way"] for row in more if row["whole"] < 0.9 * whole]
+    fewer = [row["way"] for row in ways if row["more"][2] < 0]
+    return where, _share(plain), *("; ".join(names) or "none" for names in (kept, breaking, fewer))
 
 
 PAGES: tuple[Callable[[Any], str], ...] = (creativity,)
