@@ -70,7 +70,6 @@ def image_source(
             kept = facts | about | {"prompt": prompt, "seeds": [batch.start, batch.stop]}
             parts.append(torch.from_numpy(work.kept("images", kept, compute)["images"]))
             advance(len(batch), before=not drawn)
-        # Rounded so at once: a resumed run sees what the first one saw.
         return torch.cat(parts).permute(0, 3, 1, 2).contiguous().float() / 255
 
     return images

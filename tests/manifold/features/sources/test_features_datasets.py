@@ -16,11 +16,6 @@ IMAGES = torch.rand(11, 3, 6, 8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(11) % 2
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("GENMEND_CACHE", str(tmp_path / "cache"))
-
-
 def means(images):
     return images.mean((2, 3))
 

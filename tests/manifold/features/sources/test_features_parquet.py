@@ -19,11 +19,6 @@ NAMES = ["cat", "dog"]
 AS_STORED = {"info": {"features": {"image": {"_type": "Image"}, "label": {"names": NAMES, "_type": "ClassLabel"}}}}
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("GENMEND_CACHE", str(tmp_path / "cache"))
-
-
 def means(images):
     return images.mean((2, 3))
 

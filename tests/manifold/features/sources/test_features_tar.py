@@ -16,11 +16,6 @@ from genmend.manifold.features.sources import NO_LABEL, samples_of
 PIXELS = np.random.default_rng(0).integers(0, 256, (7, 6, 8, 3), dtype=np.uint8)
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("GENMEND_CACHE", str(tmp_path / "cache"))
-
-
 def means(images):
     return images.mean((2, 3))
 
